@@ -1,0 +1,27 @@
+"""Live, durable notifications for Django.
+
+>>> from notifications import notify, broadcast
+>>> notify(user, "Your order has shipped", url="/orders/7/")
+>>> broadcast("Maintenance at 22:00", to="everyone")
+
+The functions load on first use (PEP 562), because models cannot be imported while Django's
+app registry is still filling.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .publishing import abroadcast, anotify, broadcast, notify
+
+__all__ = ["abroadcast", "anotify", "broadcast", "notify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(import_module(".publishing", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

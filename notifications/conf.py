@@ -1,0 +1,231 @@
+"""The settings of the app: one dict ``NOTIFICATIONS``, typed, with defaults, read lazily.
+
+>>> from notifications.conf import app_settings
+>>> app_settings.PING_INTERVAL
+25.0
+
+The object is rebuilt when Django announces a changed setting, so ``override_settings`` works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+from django.conf import settings as django_settings
+from django.core.checks import CheckMessage, Error, Warning
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+from django.utils.module_loading import import_string
+
+IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting with its default. Times are seconds, sizes bytes, unless said otherwise."""
+
+    #: HS256 key of connection tokens; without one only session cookies authenticate.
+    TOKEN_SECRET: str = ""
+    #: Alias of the channel layer that carries hints between processes.
+    CHANNEL_LAYER: str = "default"
+    #: How long one message may take to enter the channel layer before it is given up.
+    LAYER_TIMEOUT: float = 2.0
+
+    #: The server pings each connection this often (Centrifuge protocol: ``ping``).
+    PING_INTERVAL: float = 25.0
+    #: No answer to a ping within this time disconnects with 3012.
+    PONG_TIMEOUT: float = 10.0
+    #: A socket that has not sent ``connect`` within this time is closed with 3502.
+    CONNECT_TIMEOUT: float = 10.0
+
+    #: Workers compare their streams with the database this often; None: 1 s with the
+    #: in-memory layer, 5 s with any other.
+    CHECK_INTERVAL: float | None = None
+    #: Each worker looks this often for waiting notifications that are due.
+    TICK_INTERVAL: float = 1.0
+    #: Acknowledged positions and connection rows are written this often.
+    FLUSH_INTERVAL: float = 1.0
+    #: A worker that has not been heard of for this long is dead: its connection rows go.
+    WORKER_TIMEOUT: float = 30.0
+    #: Each worker checks again this often that its users may still see what they see, even when
+    #: nothing was announced.
+    RIGHTS_INTERVAL: float = 30.0
+
+    #: Publications per page of history, and at most in one connect or subscribe reply.
+    PAGE_SIZE: int = 300
+    #: Largest frame taken from a client.
+    MAX_FRAME_SIZE: int = 64 * 1024
+    #: Commands a client may send per second on average, and at once.
+    COMMAND_RATE: float = 50.0
+    COMMAND_BURST: int = 200
+    #: Connections of one user in one process; one more is closed with 3504.
+    MAX_CONNECTIONS_PER_USER: int = 100
+    #: Topics one user may be subscribed to.
+    MAX_TOPICS: int = 100
+    #: Largest JSON of a notification's ``data``.
+    MAX_DATA_SIZE: int = 16 * 1024
+    #: Unread notifications are counted up to this number.
+    MAX_UNREAD_COUNT: int = 1000
+
+    #: Dotted path of ``f(user, slug) -> bool``: may this user read this topic?
+    TOPIC_PERMISSION: str = ""
+    #: Origins, besides ``ALLOWED_HOSTS``, whose pages may open a socket ("https://a.example").
+    ALLOWED_ORIGINS: tuple[str, ...] = ()
+    #: Threads (and so database connections) a worker uses for its background work.
+    DATABASE_THREADS: int = 4
+    #: Days that ``prune_notifications`` keeps.
+    KEEP_DAYS: int = 90
+
+    @property
+    def check_interval(self) -> float:
+        """Seconds between two position checks."""
+        if self.CHECK_INTERVAL is not None:
+            return self.CHECK_INTERVAL
+        return 1.0 if layer_is_in_memory(self.CHANNEL_LAYER) else 5.0
+
+    def topic_permission(self) -> Callable[[Any, str], bool] | None:
+        """The callable behind ``TOPIC_PERMISSION``, None when every user may read every topic."""
+        if not self.TOPIC_PERMISSION:
+            return None
+        return cast(Callable[[Any, str], bool], import_string(self.TOPIC_PERMISSION))
+
+
+FIELDS = {field.name: field for field in fields(Settings)}
+
+
+class _LazySettings:
+    """Stands for the current :class:`Settings`; builds it at the first access."""
+
+    _current: Settings | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        if self._current is None:
+            self._current = Settings(**_known(_raw()))
+        return getattr(self._current, name)
+
+    def forget(self) -> None:
+        self._current = None
+
+
+app_settings: Settings = cast(Settings, _LazySettings())
+
+
+@receiver(setting_changed)
+def _forget_settings(*, setting: str, **kwargs: Any) -> None:
+    if setting in {"NOTIFICATIONS", "CHANNEL_LAYERS"}:
+        cast(_LazySettings, app_settings).forget()
+
+
+def layer_is_in_memory(alias: str) -> bool:
+    layers = getattr(django_settings, "CHANNEL_LAYERS", {})
+    return bool(layers.get(alias, {}).get("BACKEND") == IN_MEMORY_LAYER)
+
+
+def _raw() -> dict[str, Any]:
+    value = getattr(django_settings, "NOTIFICATIONS", {})
+    return value if isinstance(value, dict) else {}
+
+
+def _known(raw: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: tuple(value) if name == "ALLOWED_ORIGINS" else value
+        for name, value in raw.items()
+        if name in FIELDS
+    }
+
+
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """System checks ``notifications.E001`` to ``E006`` and ``W001``."""
+    value = getattr(django_settings, "NOTIFICATIONS", {})
+    if not isinstance(value, dict):
+        return [Error("NOTIFICATIONS must be a dict.", id="notifications.E001")]
+    return [*_check_names(value), *_check_values(value), *_check_timing(), *_check_layer()]
+
+
+def _check_names(raw: dict[str, Any]) -> list[CheckMessage]:
+    return [
+        Error(f"NOTIFICATIONS has no setting {name!r}.", id="notifications.E002")
+        for name in raw
+        if name not in FIELDS
+    ]
+
+
+def _check_values(raw: dict[str, Any]) -> list[CheckMessage]:
+    messages: list[CheckMessage] = []
+    for name, value in raw.items():
+        expected = FIELDS[name].type if name in FIELDS else None
+        if expected is None or _fits(value, str(expected)):
+            continue
+        messages.append(
+            Error(
+                f"NOTIFICATIONS[{name!r}] must be {expected}, not {value!r}."
+                if name != "TOKEN_SECRET"
+                else "NOTIFICATIONS['TOKEN_SECRET'] must be str.",
+                id="notifications.E003",
+            )
+        )
+    secret = raw.get("TOKEN_SECRET", "")
+    if isinstance(secret, str) and secret and len(secret) < 32:
+        messages.append(
+            Warning(
+                "NOTIFICATIONS['TOKEN_SECRET'] is shorter than 32 characters.",
+                hint="HS256 keys should have 256 bits (RFC 7518 section 3.2).",
+                id="notifications.W001",
+            )
+        )
+    return messages
+
+
+def _fits(value: Any, expected: str) -> bool:
+    if isinstance(value, bool):
+        return False
+    if expected == "str":
+        return isinstance(value, str)
+    if expected == "int":
+        return isinstance(value, int) and value > 0
+    if expected == "float":
+        return isinstance(value, int | float) and value > 0
+    if expected == "float | None":
+        return value is None or (isinstance(value, int | float) and value > 0)
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+
+
+def _check_timing() -> list[CheckMessage]:
+    try:
+        if app_settings.PONG_TIMEOUT < app_settings.PING_INTERVAL:
+            return []
+    except TypeError:
+        return []  # E003 has said so
+    return [
+        Error(
+            "NOTIFICATIONS['PONG_TIMEOUT'] must be below PING_INTERVAL.", id="notifications.E004"
+        )
+    ]
+
+
+def _check_layer() -> list[CheckMessage]:
+    alias = app_settings.CHANNEL_LAYER
+    if alias in getattr(django_settings, "CHANNEL_LAYERS", {}):
+        return []
+    return [
+        Error(
+            f"CHANNEL_LAYERS has no layer {alias!r}, which NOTIFICATIONS['CHANNEL_LAYER'] names.",
+            hint='The least: {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}.',
+            id="notifications.E005",
+        )
+    ]
+
+
+def check_topic_permission(**kwargs: Any) -> list[CheckMessage]:
+    """System check ``notifications.E006``: ``TOPIC_PERMISSION`` can be imported and called."""
+    try:
+        permission = app_settings.topic_permission()
+    except (ImportError, AttributeError, TypeError) as error:
+        return [
+            Error(f"NOTIFICATIONS['TOPIC_PERMISSION']: {error}", id="notifications.E006"),
+        ]
+    if permission is None or callable(permission):
+        return []
+    return [Error("NOTIFICATIONS['TOPIC_PERMISSION'] is not callable.", id="notifications.E006")]

@@ -1,0 +1,161 @@
+"""Hints to other processes: messages into the channel layer, from any thread, never blocking.
+
+The layer is only a hint (P4). A message that cannot be sent is counted and forgotten; the
+position check of every worker finds what it would have told.
+
+Layers keep their connections per event loop, and ``async_to_sync`` makes a loop per call. So all
+messages of a process leave through one long-lived loop: the hub's where a hub runs, else that of
+a background thread.
+"""
+
+import asyncio
+import atexit
+import logging
+import re
+import threading
+import time
+from collections import deque
+from hashlib import blake2b
+from typing import Any
+
+from channels.layers import get_channel_layer
+
+from .conf import app_settings
+from .metrics import LAYER_ERRORS
+
+logger = logging.getLogger(__name__)
+
+#: Hints kept while the layer is slow. More would only say later what the database says already.
+QUEUE_SIZE = 10_000
+
+PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,80}\Z")
+
+type_prefix = "notifications."
+
+
+def group_name(stream: str) -> str:
+    """The layer group of a stream: ``user:7`` → ``notifications.user.7``.
+
+    Group names allow letters, digits, ``-_.`` and 100 characters (Channels, *Channel layer
+    specification*), user keys may be any text: what does not fit is hashed.
+    """
+    kind, _, key = stream.partition(":")
+    if not key:
+        return f"notifications.{kind}"
+    if not PLAIN.match(key) or key.startswith("hash-"):
+        key = f"hash-{blake2b(key.encode(), digest_size=16).hexdigest()}"
+    return f"notifications.{kind}.{key}"
+
+
+class Announcer:
+    """The outbox of this process: a bounded queue and one task that empties it."""
+
+    def __init__(self) -> None:
+        self._queue: deque[tuple[str, dict[str, Any]]] = deque(maxlen=QUEUE_SIZE)
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._own_loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.available = True
+
+    def use_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
+        """Send from ``loop`` (the hub's); None goes back to the background thread."""
+        with self._lock:
+            self._loop = loop
+            self._task = None
+
+    def send(self, stream: str, message: dict[str, Any]) -> None:
+        """Queue ``message`` for the group of ``stream``. Returns at once, never raises."""
+        self._queue.append((group_name(stream), message))
+        with self._lock:
+            loop = self._loop or self._background_loop()
+        try:
+            loop.call_soon_threadsafe(self._start)
+        except RuntimeError:  # the loop has just closed: a hint less
+            LAYER_ERRORS.inc()
+
+    def flush(self, timeout: float) -> None:
+        """Wait, ``timeout`` seconds at most, until the queue is empty."""
+        deadline = time.monotonic() + timeout
+        while (self._queue or self._busy()) and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _busy(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def _start(self) -> None:
+        if not self._busy():
+            self._task = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drain(self) -> None:
+        while self._queue:
+            group, message = self._queue.popleft()
+            try:
+                async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
+                    await _layer().group_send(group, message)
+            except Exception as error:  # whatever the layer's client library raises
+                self._failed(error)
+                return
+            if not self.available:
+                self.available = True
+                logger.info("The channel layer takes messages again.")
+
+    def _failed(self, error: Exception) -> None:
+        # What is queued would wait for the same failure, and is in the database anyway.
+        LAYER_ERRORS.inc(1 + len(self._queue))
+        self._queue.clear()
+        if self.available:
+            self.available = False
+            logger.warning(
+                "The channel layer takes no messages (%s); delivery goes on from the database.",
+                type(error).__name__,
+            )
+
+    def _background_loop(self) -> asyncio.AbstractEventLoop:
+        if self._own_loop is None:
+            self._own_loop = asyncio.new_event_loop()
+            threading.Thread(
+                target=self._own_loop.run_forever, name="notifications-layer", daemon=True
+            ).start()
+            atexit.register(lambda: self.flush(app_settings.LAYER_TIMEOUT))
+        return self._own_loop
+
+
+announcer = Announcer()
+
+
+def send_publication(stream: str, epoch: str, offset: int, data: bytes) -> None:
+    """Tell the readers of ``stream`` that ``offset`` is there, with its encoded content."""
+    announcer.send(
+        stream,
+        {
+            "type": type_prefix + "publication",
+            "stream": stream,
+            "epoch": epoch,
+            "offset": offset,
+            "data": data,
+        },
+    )
+
+
+def send_message(stream: str, data: bytes, origin: str = "") -> None:
+    """Send ``data`` (JSON) as a ``message`` push to the connections on a user's own stream.
+
+    ``origin`` is the client that caused it and knows already.
+    """
+    announcer.send(
+        stream,
+        {"type": type_prefix + "message", "stream": stream, "data": data, "origin": origin},
+    )
+
+
+def send_changed(stream: str) -> None:
+    """Ask the hubs to look again at the rights and connections of the stream's user."""
+    announcer.send(stream, {"type": type_prefix + "changed", "stream": stream})
+
+
+def _layer() -> Any:
+    layer = get_channel_layer(app_settings.CHANNEL_LAYER)
+    if layer is None:
+        raise RuntimeError("no channel layer")
+    return layer

@@ -1,0 +1,55 @@
+"""``manage.py createdemo``: the accounts for trying the site out."""
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.core.management.base import BaseCommand, CommandError
+
+#: User name (the password is the same), is a superuser, permissions of this app, what it is for.
+ACCOUNTS: tuple[tuple[str, bool, frozenset[str], str], ...] = (
+    ("admin", True, frozenset(), "may do everything, also in /admin/"),
+    ("writer", False, frozenset({"send_private", "send_broadcast"}), "may send notifications"),
+    ("reader", False, frozenset(), "may only read"),
+)
+
+
+class Command(BaseCommand):
+    help = "Creates the demo accounts admin, writer and reader. Only on a site with DEBUG on."
+    requires_migrations_checks = True
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        if not settings.DEBUG:
+            raise CommandError(
+                "createdemo makes accounts with known passwords, so it only works with DEBUG on."
+            )
+        for name, superuser, codenames, purpose in ACCOUNTS:
+            _ensure_account(name, superuser, codenames)
+            self.stdout.write(f"{name}/{name}: {purpose}")
+
+
+def _ensure_account(name: str, superuser: bool, codenames: frozenset[str]) -> None:
+    user_model = get_user_model()
+    user = user_model._default_manager.filter(**{user_model.USERNAME_FIELD: name}).first()
+    if user is None:
+        user = user_model(**{user_model.USERNAME_FIELD: name})
+    user.is_superuser = user.is_staff = superuser
+    user.is_active = True
+    # A password set again, even the same one, would end the sessions of that account.
+    if not user.check_password(name):
+        user.set_password(name)
+    user.save()
+    user.user_permissions.set(_permissions(codenames))
+
+
+def _permissions(codenames: frozenset[str]) -> list[Permission]:
+    found = Permission.objects.filter(
+        content_type__app_label="notifications", codename__in=codenames
+    )
+    missing = codenames - {permission.codename for permission in found}
+    if missing:
+        raise CommandError(
+            f"There is no permission {', '.join(sorted(missing))}: run manage.py migrate first."
+        )
+    return list(found)

@@ -1,0 +1,139 @@
+"""``manage.py serve``: the production server, uvicorn set up for many quiet websockets."""
+
+import socket
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connections
+from django.db.migrations.executor import MigrationExecutor
+
+from ...conf import app_settings
+
+try:
+    import uvicorn
+    from uvicorn.supervisors import Multiprocess
+except ModuleNotFoundError as error:
+    raise CommandError(
+        f"serve needs {error.name}; install it with: pip install 'pushsite[server]'"
+    ) from error
+
+
+#: Sockets that have not closed within this time when the server stops are cut, in seconds.
+STOP_TIMEOUT = 10
+
+
+class Command(BaseCommand):
+    help = "Serves the site, HTTP and websockets, with uvicorn."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+        parser.add_argument("--port", type=int, default=8000)
+        parser.add_argument("--workers", type=int, default=1, help="number of processes")
+        parser.add_argument(
+            "--access-log",
+            action="store_true",
+            default=settings.DEBUG,
+            help="log every request and socket (always on with DEBUG)",
+        )
+        parser.add_argument(
+            "--forwarded-allow-ips",
+            metavar="IPS",
+            help="addresses of the proxies whose X-Forwarded-* headers are believed, separated "
+            "by commas; '*' believes everybody",
+        )
+
+    def handle(
+        self,
+        *args: Any,
+        host: str,
+        port: int,
+        workers: int,
+        access_log: bool,
+        forwarded_allow_ips: str | None,
+        **options: Any,
+    ) -> None:
+        if workers < 1:
+            raise CommandError("--workers must be at least 1.")
+        _require_migrations()
+        listener = _listen(host, port)
+        config = uvicorn.Config(
+            _import_string(),
+            loop="uvloop",
+            http="httptools",
+            ws="websockets-sansio",
+            ws_max_size=app_settings.MAX_FRAME_SIZE,
+            # The wire has its own heartbeat, which also acknowledges.
+            ws_ping_interval=None,
+            ws_ping_timeout=None,
+            # Costs memory per socket, and frames that go to many would be compressed for each.
+            ws_per_message_deflate=False,
+            workers=workers,
+            # The site's LOGGING is in force.
+            log_config=None,
+            log_level="info" if access_log else "warning",
+            access_log=access_log,
+            proxy_headers=forwarded_allow_ips is not None,
+            forwarded_allow_ips=forwarded_allow_ips,
+            server_header=False,
+            timeout_graceful_shutdown=STOP_TIMEOUT,
+        )
+        # Ends up on the screen before the first request, also when stdout is a file.
+        self.stdout.write(f"Serving on {_url(listener)} - stop with Ctrl-C.")
+        self.stdout.flush()
+        _run(config, listener)
+
+
+def _import_string() -> str:
+    path: str = getattr(settings, "ASGI_APPLICATION", None) or ""
+    module, _, name = path.rpartition(".")
+    if not module:
+        raise CommandError("ASGI_APPLICATION must name the application, as in 'site.asgi.app'.")
+    return f"{module}:{name}"
+
+
+def _require_migrations() -> None:
+    try:
+        executor = MigrationExecutor(connections["default"])
+        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except ImproperlyConfigured:
+        return  # a site without a database has nothing to migrate
+    finally:
+        connections.close_all()
+    if waiting:
+        raise CommandError(
+            f"{len(waiting)} migrations are not applied: run manage.py migrate first."
+        )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Bind here, not in uvicorn, whose answer to a port in use is a log line and an exit code."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CommandError(f"Cannot listen on {host} port {port}: {reason}.") from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    prefix = (settings.FORCE_SCRIPT_NAME or "").rstrip("/")
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{prefix}/"
+
+
+def _run(config: uvicorn.Config, listener: socket.socket) -> None:
+    if config.workers > 1:
+        Multiprocess(config, sockets=[listener]).run()
+        return
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        # uvicorn stops in good order first, then raises the signal that it had held back.
+        return

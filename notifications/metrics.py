@@ -1,0 +1,12 @@
+"""What the app counts, for Prometheus. One prefix, no label that grows with users."""
+
+from prometheus_client import Counter, Gauge
+
+PUBLISHED = Counter("notifications_published", "Notifications that got an offset")
+WRITTEN = Counter("notifications_written", "Publications written to sockets")
+REPAIRED = Counter("notifications_repaired", "Streams whose tail the position check repaired")
+LAYER_ERRORS = Counter("notifications_layer_errors", "Messages the channel layer did not take")
+DATABASE_ERRORS = Counter("notifications_database_errors", "Background tasks the database failed")
+ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])
+DISCONNECTS = Counter("notifications_disconnects", "Connections closed by the server", ["code"])
+CONNECTIONS = Gauge("notifications_connections", "Authenticated connections of this process")

@@ -1,0 +1,185 @@
+"""Names of streams, and who may read and write which.
+
+====================  ==============================  ===================================
+name                  who reads it                    who may write to it as a client
+====================  ==============================  ===================================
+``user:<id>``         that user                       ``notifications.send_private``
+``broadcast``         every active user               ``notifications.send_broadcast``
+``staff``             users with ``is_staff``         ``notifications.send_broadcast``
+``group:<id>``        members of that Django group    ``notifications.send_broadcast``
+``topic:<slug>``      ``TOPIC_PERMISSION`` decides    ``notifications.send_broadcast``
+====================  ==============================  ===================================
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db.models import F
+
+from .conf import app_settings
+from .models import Stream
+
+BROADCAST = "broadcast"
+STAFF = "staff"
+SHARED_KINDS = ("broadcast", "staff", "group", "topic")
+
+GROUP = re.compile(r"[1-9][0-9]{0,17}\Z")
+TOPIC = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\Z")
+
+#: Rows per statement: below SQLite's limit on variables with room to spare.
+CHUNK = 500
+
+
+class UnknownStream(ValueError):
+    """A name that no stream can have."""
+
+
+class StreamName(NamedTuple):
+    kind: str
+    key: str
+
+
+def parse(name: str) -> StreamName:
+    """Take a name apart.
+
+    Raises:
+        UnknownStream: the name has none of the five forms.
+    """
+    if name in (BROADCAST, STAFF):
+        return StreamName(name, "")
+    kind, colon, key = name.partition(":")
+    if not colon or not key or len(name) > 255 or "\x00" in name:
+        raise UnknownStream(name)
+    if kind == "topic" and TOPIC.match(key):
+        return StreamName(kind, key)
+    if kind == "group" and GROUP.match(key):
+        return StreamName(kind, key)
+    if kind == "user":
+        return StreamName(kind, key)
+    raise UnknownStream(name)
+
+
+def user_stream(user_id: Any) -> str:
+    return f"user:{user_id}"
+
+
+def group_stream(group_id: Any) -> str:
+    return f"group:{group_id}"
+
+
+def topic_stream(slug: str) -> str:
+    """The stream of a topic.
+
+    Raises:
+        UnknownStream: ``slug`` is not 1–100 letters, digits, ``-``, ``_`` or (not first) ``.``.
+    """
+    return "topic:" + parse(f"topic:{slug}").key
+
+
+def may_read(user: Any, name: str) -> bool:
+    """May ``user`` read the stream ``name`` now? Asks the database for groups.
+
+    Raises:
+        UnknownStream: see :func:`parse`.
+    """
+    kind, key = parse(name)
+    if not user.is_active:
+        return False
+    if kind == "user":
+        return key == str(user.pk)
+    if kind == "staff":
+        return bool(getattr(user, "is_staff", False))
+    if kind == "group":
+        return hasattr(user, "groups") and user.groups.filter(pk=int(key)).exists()
+    if kind == "topic":
+        return may_read_topic(user, key)
+    return True
+
+
+def may_read_topic(user: Any, slug: str) -> bool:
+    permission = app_settings.topic_permission()
+    return permission is None or bool(permission(user, slug))
+
+
+def may_publish(user: Any, name: str) -> bool:
+    """May ``user``, as a client, write to the stream ``name``?
+
+    Raises:
+        UnknownStream: see :func:`parse`.
+    """
+    if not user.is_active:
+        return False
+    private = parse(name).kind == "user"
+    return bool(
+        user.has_perm("notifications.send_private" if private else "notifications.send_broadcast")
+    )
+
+
+def has_audience(name: str) -> bool:
+    """Is there a user or group behind the name? (A topic needs nobody to exist.)"""
+    kind, key = parse(name)
+    if kind == "group":
+        return Group.objects.filter(pk=int(key)).exists()
+    if kind != "user":
+        return True
+    users = get_user_model()
+    try:
+        return users._default_manager.filter(pk=key).exists()
+    except (ValueError, TypeError, ValidationError):  # not a key of this user model
+        return False
+
+
+def names_by_user(users: Iterable[Any]) -> dict[Any, list[str]]:
+    """The streams that each active user reads without asking: own, broadcast, staff, groups.
+
+    One query for the groups of all. Inactive users have none.
+    """
+    active = [user for user in users if user.is_active]
+    names = {user.pk: [user_stream(user.pk), BROADCAST] for user in active}
+    for user in active:
+        if getattr(user, "is_staff", False):
+            names[user.pk].append(STAFF)
+    for user_id, group_ids in _groups_by_user(list(names)).items():
+        names[user_id].extend(group_stream(group_id) for group_id in group_ids)
+    return names
+
+
+def _groups_by_user(user_ids: list[Any]) -> dict[Any, list[int]]:
+    membership = getattr(get_user_model(), "groups", None)
+    if membership is None:
+        return {}
+    through = membership.through
+    column = membership.field.m2m_column_name()
+    rows = through._default_manager.filter(**{f"{column}__in": user_ids}).order_by("group_id")
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for user_id, group_id in rows.values_list(column, "group_id"):
+        groups[user_id].append(group_id)
+    return groups
+
+
+def ensure(names: Iterable[str]) -> dict[str, Stream]:
+    """The streams of these names, made where missing; safe against others doing the same."""
+    wanted = list(dict.fromkeys(names))
+    found: dict[str, Stream] = {}
+    for start in range(0, len(wanted), CHUNK):
+        chunk = wanted[start : start + CHUNK]
+        found |= _by_name(chunk)
+        missing = [name for name in chunk if name not in found]
+        if missing:
+            Stream.objects.bulk_create([Stream(name=n) for n in missing], ignore_conflicts=True)
+            found |= _by_name(missing)
+    return found
+
+
+def _by_name(names: list[str]) -> dict[str, Stream]:
+    return {stream.name: stream for stream in Stream.objects.filter(name__in=names)}
+
+
+def touch(names: Iterable[str]) -> None:
+    """Raise the revision of these streams, so that every worker's position check looks again."""
+    Stream.objects.filter(name__in=list(names)).update(revision=F("revision") + 1)
