@@ -1,0 +1,49 @@
+# Everything a person or a CI job does with this repository; `make` alone lists it.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint format pytest clean venv venv-test node
+
+PORT ?= 8000
+HOST ?= 127.0.0.1
+ARGS ?=
+export PORT HOST
+
+BIN := .venv/bin
+
+help: ## list what make can do
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: venv ## start the site with demo data on http://localhost:8000 (PORT=… changes the port)
+	@scripts/run
+
+test: lint pytest ## check and test everything
+
+lint: venv-test node ## check form, types, rooms, migrations and JavaScript, without the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
+	DEBUG=1 $(BIN)/python manage.py check --fail-level WARNING
+	$(BIN)/node node_modules/typescript/bin/tsc
+
+pytest: venv-test ## run the tests (ARGS='-k word' chooses)
+	@CHROMIUM="$$(scripts/chromium)" && export CHROMIUM && $(BIN)/python -m pytest $(ARGS)
+
+format: venv-test ## put the Python files into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove everything that make has made, except the database
+	rm -rf .venv node_modules build dist staticfiles *.egg-info \
+		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+venv:
+	@scripts/venv requirements.txt
+
+venv-test:
+	@scripts/venv requirements-test.txt
+
+node: venv-test
+	@scripts/node
