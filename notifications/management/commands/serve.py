@@ -21,6 +21,8 @@ except ModuleNotFoundError as error:
     ) from error
 
 
+#: Connections that may wait to be accepted: all clients come back at once after a restart.
+BACKLOG = 2048
 #: Sockets that have not closed within this time when the server stops are cut, in seconds.
 STOP_TIMEOUT = 10
 
@@ -71,6 +73,7 @@ class Command(BaseCommand):
             # Costs memory per socket, and frames that go to many would be compressed for each.
             ws_per_message_deflate=False,
             workers=workers,
+            backlog=BACKLOG,
             # The site's LOGGING is in force.
             log_config=None,
             log_level="info" if access_log else "warning",
@@ -110,14 +113,19 @@ def _require_migrations() -> None:
 
 def _listen(host: str, port: int) -> socket.socket:
     """Bind here, not in uvicorn, whose answer to a port in use is a log line and an exit code."""
+    if not 0 <= port <= 65_535:
+        raise CommandError(f"--port must be a number up to 65535, not {port}.")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CommandError(f"Cannot listen on {host} port {port}: {reason}.") from error
+        # At once, or two servers that start together could both believe to have the port.
+        listener.listen(BACKLOG)
+    except OSError as error:
+        raise CommandError(
+            f"Cannot listen on {host} port {port}: {error.strerror}; choose another with --port."
+        ) from error
     listener.set_inheritable(True)
     return listener
 

@@ -1,0 +1,226 @@
+"""The site as real processes, for tests that kill, restart and watch it."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: Seconds until a process that was started must answer, and one that was told to stop must end.
+START_TIMEOUT = 30
+STOP_TIMEOUT = 15
+
+#: All of the developer's environment that a process of a test gets to see.
+INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+
+
+def free_port() -> int:
+    """Find a port of the loopback interface that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def site_environment(directory: Path, **changes: str) -> dict[str, str]:
+    """Build the environment of a production site whose data live in ``directory``.
+
+    Args:
+        directory: holds the SQLite database.
+        changes: variables to add or replace, such as ``REDIS_URL``.
+    """
+    return {
+        **{name: os.environ[name] for name in INHERITED if name in os.environ},
+        "DATA_DIR": str(directory),
+        "SECRET_KEY": "only-for-tests-and-long-enough-to-pass-the-checks-of-django",
+        "COOKIE_SECURE": "0",
+        "PYTHONUNBUFFERED": "1",
+        **changes,
+    }
+
+
+def manage(
+    *args: str, env: dict[str, str], check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run ``manage.py`` with ``args``.
+
+    Raises:
+        AssertionError: it failed, unless ``check`` is false.
+    """
+    result = subprocess.run(
+        [sys.executable, "manage.py", *args],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert not check or result.returncode == 0, f"manage.py {args}: {result.stdout}{result.stderr}"
+    return result
+
+
+class Server:
+    """One site on one port and one database; may be stopped, killed and started again."""
+
+    def __init__(
+        self,
+        directory: Path,
+        env: dict[str, str],
+        *,
+        command: str = "serve",
+        args: tuple[str, ...] = (),
+        port: int | None = None,
+    ) -> None:
+        self.port = port or free_port()
+        self.env = env
+        self._arguments = [command, *args]
+        self._log_path = directory / f"server-{self.port}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}{self.env.get('SCRIPT_NAME', '')}"
+
+    @property
+    def socket_url(self) -> str:
+        return f"{self.url.replace('http', 'ws', 1)}/connection/websocket"
+
+    @property
+    def log(self) -> str:
+        """All that the server has printed so far, over all its starts."""
+        return self._log_path.read_text() if self._log_path.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the server is not running"
+        return self._process.pid
+
+    def manage(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a management command against the same database."""
+        return manage(*args, env=self.env, check=check)
+
+    def start(self, *, wait: bool = True) -> Self:
+        assert self._process is None, "the server is running already"
+        with self._log_path.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "manage.py", *self._arguments, *self._address()],
+                cwd=ROOT,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A group of its own, so that kill() reaches the workers too.
+                start_new_session=True,
+            )
+        if wait:
+            self.wait_until_ready()
+        return self
+
+    def wait_until_ready(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + START_TIMEOUT
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, f"the server ended at once:\n{self.log}"
+            if self._answers():
+                return
+            time.sleep(0.05)
+        raise AssertionError(f"the server did not answer in {START_TIMEOUT} s:\n{self.log}")
+
+    def stop(self, sig: signal.Signals = signal.SIGTERM) -> int:
+        """Ask the server to stop and return its exit code; kill it if it does not."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(sig)
+        try:
+            return self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._kill_group()
+            raise AssertionError(f"the server did not stop:\n{self.log}") from None
+        finally:
+            self._process = None
+
+    def kill(self) -> None:
+        """End the server and its workers at once, as ``kill -9`` or a power cut does."""
+        if self._process is None:
+            return
+        self._kill_group()
+        self._process = None
+
+    def login(self, username: str, password: str = "") -> str:
+        """Log a user in and return the value for a ``Cookie`` header.
+
+        Args:
+            username: one of the demo accounts or another that the test has made.
+            password: the demo accounts have their name.
+        """
+        jar = CookieJar()
+        opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
+        page = f"{self.url}/accounts/login/"
+        form = opener.open(page, timeout=10).read().decode()
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
+        assert token is not None, f"no login form:\n{form}"
+        fields = {
+            "csrfmiddlewaretoken": token[1],
+            "username": username,
+            "password": password or username,
+        }
+        opener.open(page, urllib.parse.urlencode(fields).encode(), timeout=10).close()
+        cookies = {cookie.name: cookie.value for cookie in jar}
+        assert "sessionid" in cookies, f"{username} could not log in"
+        return "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+    def _address(self) -> list[str]:
+        if self._arguments[0] == "runserver":
+            return ["--noreload", f"127.0.0.1:{self.port}"]
+        return ["--port", str(self.port)]
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.url}/accounts/login/", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"the server answers {error.code}:\n{self.log}") from error
+        except OSError:
+            return False
+
+    def _kill_group(self) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+class Site:
+    """Makes servers; what takes long (migrating, collecting static files) is done once."""
+
+    def __init__(self, directory: Path) -> None:
+        self.static_root = directory / "static"
+        self._template = directory / "template"
+        self._template.mkdir()
+        env = site_environment(self._template, DEBUG="1")
+        manage("migrate", "--verbosity", "0", env=env)
+        manage("createdemo", env=env)
+        env = site_environment(self._template, STATIC_ROOT=str(self.static_root))
+        manage("collectstatic", "--noinput", "--verbosity", "0", env=env)
+
+    def environment(self, directory: Path, **changes: str) -> dict[str, str]:
+        """Build the environment of a site with the demo accounts in ``directory``."""
+        env = site_environment(directory, STATIC_ROOT=str(self.static_root), **changes)
+        if "DATABASE_URL" in changes:
+            manage("migrate", "--verbosity", "0", env=env)
+            manage("createdemo", env={**env, "DEBUG": "1"})
+        elif not (directory / "db.sqlite3").exists():
+            for part in self._template.glob("db.sqlite3*"):
+                shutil.copy(part, directory)
+        return env

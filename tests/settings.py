@@ -1,0 +1,34 @@
+"""The site's settings as tests inside the pytest process see them.
+
+Processes that tests start use pushsite.settings itself, see tests/servers.py.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+# What the developer's shell has set must not decide about a test. DATABASE_URL may: the same
+# tests run on PostgreSQL.
+for _name in ("DEBUG", "REDIS_URL", "SCRIPT_NAME", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS"):
+    os.environ.pop(_name, None)
+for _name in [name for name in os.environ if name.startswith(("NOTIFICATIONS_", "SECURE_"))]:
+    del os.environ[_name]
+os.environ["SECRET_KEY"] = "only-for-tests-and-long-enough-to-pass-the-checks-of-django"
+os.environ["COOKIE_SECURE"] = "0"
+
+from pushsite.settings import *  # noqa: E402, F403
+from pushsite.settings import DATABASES, STORAGES  # noqa: E402
+
+# Names with a hash would need collectstatic before every run.
+STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+WHITENOISE_AUTOREFRESH = True
+
+# The one for production is slow on purpose.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # A file, because the connections of several threads cannot share a database in memory; one
+    # per process, because several may test at once.
+    DATABASES["default"]["TEST"] = {
+        "NAME": str(Path(tempfile.gettempdir()) / f"pushsite-test-{os.getpid()}.sqlite3")
+    }
