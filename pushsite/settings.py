@@ -99,7 +99,7 @@ def _channel_layer() -> dict[str, Any]:
 
 
 def _notifications() -> dict[str, Any]:
-    """Read what an operator may tune, each from ``NOTIFICATIONS_<name>``; see notifications.conf."""
+    """Read what an operator may tune, each from ``NOTIFICATIONS_<name>``."""
     found: dict[str, Any] = {}
     for name in ("TOKEN_SECRET", "TOPIC_PERMISSION"):
         found[name] = os.environ.get(f"NOTIFICATIONS_{name}", "")

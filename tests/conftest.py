@@ -48,9 +48,7 @@ def server(site: Site, tmp_path: Path) -> Iterator[Callable[..., Server]]:
         start: bool = True,
         **variables: str,
     ) -> Server:
-        made = Server(
-            tmp_path, site.environment(tmp_path, **variables), command=command, args=args
-        )
+        made = Server(tmp_path, site.environment(tmp_path, **variables), command=command, args=args)
         running.append(made)
         return made.start() if start else made
 

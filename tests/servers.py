@@ -50,9 +50,7 @@ def site_environment(directory: Path, **changes: str) -> dict[str, str]:
     }
 
 
-def manage(
-    *args: str, env: dict[str, str], check: bool = True
-) -> subprocess.CompletedProcess[str]:
+def manage(*args: str, env: dict[str, str], check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run ``manage.py`` with ``args``.
 
     Raises:
