@@ -1,0 +1,174 @@
+"""Who is at the other end of a socket: session cookie or token, at connect and again later."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from hashlib import blake2b
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import jwt
+from django.conf import settings
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+)
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from .conf import app_settings
+
+
+class Identity(NamedTuple):
+    """An authenticated user and what the authentication hangs on.
+
+    ``session`` is the digest of a session key, "" for a token; ``expires`` is a Unix time.
+    """
+
+    user: Any
+    session: str = ""
+    expires: float | None = None
+
+
+class InvalidToken(Exception):
+    """Forged, malformed, or for a user who is not there: no use in trying again."""
+
+
+class ExpiredToken(Exception):
+    """Genuine, but out of date: the client should get a new one."""
+
+
+def session_digest(key: str) -> str:
+    """What stands for a session key outside this module; the key itself is a credential."""
+    return blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+def by_session(key: str) -> Identity | None:
+    """The user logged in under this session key, None if nobody is (any more)."""
+    if not key:
+        return None
+    data = _store()(key).load()
+    user = _users([data.get(SESSION_KEY)]).get(str(data.get(SESSION_KEY)))
+    if user is None or not _session_is_valid(data, user):
+        return None
+    return Identity(user, session_digest(key))
+
+
+def by_token(token: str) -> Identity:
+    """The user of a connection token.
+
+    The token is a JWT (RFC 7519) signed with HS256 and ``TOKEN_SECRET``; ``sub`` is the user's
+    primary key as a string, ``exp`` ends the connection.
+
+    Raises:
+        ExpiredToken: ``exp`` has passed.
+        InvalidToken: anything else is wrong with it, or no secret is configured.
+    """
+    if not app_settings.TOKEN_SECRET:
+        raise InvalidToken
+    try:
+        claims = jwt.decode(
+            token,
+            app_settings.TOKEN_SECRET,
+            algorithms=["HS256"],
+            options={"require": ["sub"], "verify_aud": False},
+        )
+    except jwt.ExpiredSignatureError:
+        raise ExpiredToken from None
+    except jwt.InvalidTokenError:
+        raise InvalidToken from None
+    user = _users([claims["sub"]]).get(claims["sub"])
+    if user is None or not user.is_active:
+        raise InvalidToken
+    expires = claims.get("exp")
+    return Identity(user, "", None if expires is None else float(expires))
+
+
+def make_token(user: Any, lifetime: float | None = 3600.0) -> str:
+    """A connection token for a native client or another origin.
+
+    Args:
+        user: a saved user.
+        lifetime: seconds until it expires; None for never.
+
+    Raises:
+        ValueError: no ``TOKEN_SECRET`` is configured.
+    """
+    if not app_settings.TOKEN_SECRET:
+        raise ValueError("NOTIFICATIONS['TOKEN_SECRET'] is not set")
+    claims: dict[str, Any] = {"sub": str(user.pk)}
+    if lifetime is not None:
+        claims["exp"] = int(datetime.now(UTC).timestamp() + lifetime)
+    return jwt.encode(claims, app_settings.TOKEN_SECRET, algorithm="HS256")
+
+
+def active_users(user_ids: Iterable[Any]) -> dict[Any, Any]:
+    """Those of these users who exist and are active, by primary key."""
+    users = get_user_model()._default_manager.in_bulk(list(user_ids))
+    return {pk: user for pk, user in users.items() if user.is_active}
+
+
+def valid_sessions(keys: Iterable[str]) -> set[str]:
+    """Those of these session keys under which an active user is still logged in.
+
+    One query per 500 keys with a database session engine, one look-up per key with others.
+    """
+    found = _load_sessions(list(keys))
+    users = _users(data.get(SESSION_KEY) for data in found.values())
+    return {
+        key
+        for key, data in found.items()
+        if (user := users.get(str(data.get(SESSION_KEY)))) and _session_is_valid(data, user)
+    }
+
+
+def _store() -> Any:
+    return import_module(settings.SESSION_ENGINE).SessionStore
+
+
+def _load_sessions(keys: list[str]) -> dict[str, dict[str, Any]]:
+    store = _store()
+    if not hasattr(store, "get_model_class"):
+        return {key: store(key).load() for key in keys}
+    model = store.get_model_class()
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(keys), 500):
+        rows = model._default_manager.filter(
+            session_key__in=keys[start : start + 500], expire_date__gt=timezone.now()
+        )
+        found |= {row.session_key: row.get_decoded() for row in rows}
+    return found
+
+
+def _users(ids: Iterable[Any]) -> dict[str, Any]:
+    """Users by the text of their primary key; what is no key of this model is nobody."""
+    model = get_user_model()
+    keys = []
+    for value in ids:
+        try:
+            keys.append(model._meta.pk.to_python(value))
+        except (ValidationError, ValueError, TypeError):
+            continue
+    keys = [key for key in keys if key is not None]
+    try:
+        found = model._default_manager.in_bulk(keys)
+    except OverflowError:  # a number that no database column holds
+        return {}
+    return {str(pk): user for pk, user in found.items()}
+
+
+def _session_is_valid(data: dict[str, Any], user: Any) -> bool:
+    """What :func:`django.contrib.auth.get_user` checks: backend, active user, password hash."""
+    if data.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+        return False
+    if not user.is_active:
+        return False
+    if not hasattr(user, "get_session_auth_hash"):
+        return True
+    known = data.get(HASH_SESSION_KEY, "")
+    if not known:
+        return False
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return any(constant_time_compare(known, value) for value in hashes)

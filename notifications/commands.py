@@ -1,0 +1,396 @@
+"""What each command of a client does: rights first, then the database, then the hub."""
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
+
+import msgspec
+from django.core.exceptions import ValidationError
+
+from . import authentication, history, inbox, publishing, streams, subscriptions
+from .authentication import Identity
+from .conf import app_settings
+from .database import in_database
+from .hub import Connection, Hub, LocalStream
+from .protocol import codes, messages
+from .protocol.codes import ClientError, Disconnected
+from .recovery import Position, Recovered, recover
+from .rpc import call
+
+VERSION = "pushsite 1"
+
+T = TypeVar("T")
+
+
+def _nothing() -> None:
+    return None
+
+
+class Outcome(NamedTuple):
+    """The result of a command, and what has to follow once it has been written (or cannot be)."""
+
+    result: messages.Result
+    then: Callable[[], None] = _nothing
+
+
+class PublishData(msgspec.Struct, forbid_unknown_fields=True):
+    """The ``data`` of a client's ``publish``."""
+
+    title: str
+    body: str = ""
+    url: str = ""
+    kind: str = "message"
+    level: str = "info"
+    data: dict[str, Any] = {}
+    key: str | None = None
+
+
+class SendData(msgspec.Struct):
+    """The ``data`` of a client's ``send``: a remote procedure whose answer nobody awaits."""
+
+    method: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+async def perform(hub: Hub, connection: Connection, request: messages.Request) -> Outcome:
+    """Carry out one request.
+
+    Raises:
+        ClientError: the client gets its error.
+        Disconnected: the connection has to end.
+    """
+    handler = HANDLERS.get(type(request))
+    if handler is None:
+        raise ClientError(codes.NOT_AVAILABLE)
+    return await handler(hub, connection, request)
+
+
+# Connecting
+
+
+async def connect(hub: Hub, connection: Connection, request: messages.ConnectRequest) -> Outcome:
+    """Authenticate, join the user's streams, then read what was missed."""
+    identity, names = await in_database(_authenticate, connection.session_key, request.token)
+    if connection.closing is not None:
+        raise Disconnected(connection.closing)
+    connection.user_id = identity.user.pk
+    connection.session_digest = identity.session
+    hub.admit(connection)
+    joined = {name: await hub.join(name) for name in names}
+    try:
+        positions = {
+            name: Position(sub.epoch, sub.offset)
+            for name, sub in request.subs.items()
+            if sub.recover and name in joined
+        }
+        resumed, unread = await in_database(_resume, identity.user, positions)
+    except BaseException:
+        for stream in joined.values():
+            hub.unpin(stream)
+        raise
+    connection.unread = unread
+    connection.session.renew(_deadline(identity))
+    result = messages.ConnectResult(
+        client=connection.client,
+        version=VERSION,
+        expires=identity.expires is not None,
+        ttl=_ttl(identity),
+        data=_raw({"unread": unread, "user": _describe(identity.user)}),
+        subs={item.feed.name: _subscribe_result(item) for item in resumed},
+        ping=max(1, round(app_settings.PING_INTERVAL)),
+        pong=True,
+    )
+    return Outcome(result, partial(_attach_all, hub, connection, joined, resumed))
+
+
+def _authenticate(session_key: str, token: str) -> tuple[Identity, list[str]]:
+    identity = _by_token(token) if token else authentication.by_session(session_key)
+    if identity is None:
+        raise ClientError(codes.UNAUTHORIZED)
+    return identity, streams.names_by_user([identity.user])[identity.user.pk]
+
+
+def _by_token(token: str) -> Identity:
+    try:
+        return authentication.by_token(token)
+    except authentication.ExpiredToken:
+        raise ClientError(codes.TOKEN_EXPIRED) from None
+    except authentication.InvalidToken:
+        raise Disconnected(codes.INVALID_TOKEN) from None
+
+
+def _resume(user: Any, positions: dict[str, Position]) -> tuple[list[Recovered], int]:
+    feeds = [feed for feed in subscriptions.load([user])[user.pk] if not feed.muted]
+    return recover(feeds, positions, app_settings.PAGE_SIZE), inbox.unread_count(user)
+
+
+def _attach_all(
+    hub: Hub, connection: Connection, joined: dict[str, LocalStream], resumed: list[Recovered]
+) -> None:
+    for item in resumed:
+        # A group joined in this very moment is found by the next look at the user's rights.
+        if item.feed.name in joined and connection in hub.connections:
+            _attach(hub, connection, joined[item.feed.name], item, topic=False)
+    for stream in joined.values():
+        hub.unpin(stream)
+
+
+def _attach(
+    hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, *, topic: bool
+) -> None:
+    feed = item.feed
+    stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
+    # What could not be recovered was not delivered, but the client knows and asks the inbox.
+    acked = feed.delivered if item.recovered else item.page.offset
+    hub.attach(connection, stream, item.page, acked, topic=topic)
+
+
+def _subscribe_result(item: Recovered) -> messages.SubscribeResult:
+    return messages.SubscribeResult(
+        recoverable=True,
+        positioned=True,
+        epoch=item.feed.epoch,
+        offset=item.page.offset,
+        publications=_publications(item.page.publications),
+        recovered=item.recovered,
+        was_recovering=item.asked,
+    )
+
+
+async def refresh(hub: Hub, connection: Connection, request: messages.RefreshRequest) -> Outcome:
+    """Prolong a connection with a new token of the same user."""
+    if not request.token:
+        raise ClientError(codes.BAD_REQUEST, "token")
+    identity = await in_database(_by_token, request.token)
+    if identity.user.pk != connection.user_id:
+        raise Disconnected(codes.INVALID_TOKEN)
+    connection.session.renew(_deadline(identity))
+    hub.watch(connection)
+    return Outcome(
+        messages.RefreshResult(
+            client=connection.client,
+            version=VERSION,
+            expires=identity.expires is not None,
+            ttl=_ttl(identity),
+        )
+    )
+
+
+def _ttl(identity: Identity) -> int:
+    if identity.expires is None:
+        return 0
+    return max(1, round(identity.expires - time.time()))
+
+
+def _deadline(identity: Identity) -> float | None:
+    """The expiry on the session's monotonic clock."""
+    if identity.expires is None:
+        return None
+    return time.monotonic() + identity.expires - time.time()
+
+
+def _describe(user: Any) -> dict[str, str]:
+    full_name = getattr(user, "get_full_name", str)()
+    return {"id": str(user.pk), "name": full_name or user.get_username()}
+
+
+# Topics
+
+
+async def subscribe(
+    hub: Hub, connection: Connection, request: messages.SubscribeRequest
+) -> Outcome:
+    """Subscribe the user, through this connection, to a topic."""
+    name = request.channel
+    if name in connection.readers:
+        raise ClientError(codes.ALREADY_SUBSCRIBED)
+    await in_database(_check_topic, connection.user_id, name)
+    stream = await hub.join(name)
+    try:
+        position = Position(request.epoch, request.offset) if request.recover else None
+        item = await in_database(_follow, connection.user_id, name, position)
+    except BaseException:
+        hub.unpin(stream)
+        raise
+    return Outcome(_subscribe_result(item), partial(_attach_topic, hub, connection, stream, item))
+
+
+def _check_topic(user_id: Any, name: str) -> None:
+    user = _user(user_id)
+    try:
+        kind = streams.parse(name).kind
+        allowed = streams.may_read(user, name)
+    except streams.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
+    if not allowed:
+        raise ClientError(codes.PERMISSION_DENIED)
+    if kind != "topic":
+        # The server subscribes to these by itself; a muted one is not subscribed.
+        raise ClientError(codes.BAD_REQUEST, "only topics are subscribed to by clients")
+
+
+def _follow(user_id: Any, name: str, position: Position | None) -> Recovered:
+    feed = subscriptions.load_topic(user_id, name)
+    if feed is None:
+        if subscriptions.topics(user_id) >= app_settings.MAX_TOPICS:
+            raise ClientError(codes.LIMIT_EXCEEDED)
+        subscriptions.join([user_id], name)
+        feed = subscriptions.load_topic(user_id, name)
+    assert feed is not None, "joined just now"
+    positions = {} if position is None else {name: position}
+    return recover([feed], positions, app_settings.PAGE_SIZE)[0]
+
+
+def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: Recovered) -> None:
+    if connection in hub.connections and stream.name not in connection.readers:
+        _attach(hub, connection, stream, item, topic=True)
+    hub.unpin(stream)
+
+
+async def unsubscribe(
+    hub: Hub, connection: Connection, request: messages.UnsubscribeRequest
+) -> Outcome:
+    """End the user's subscription to a topic. Server-side subscriptions stay."""
+    reader = connection.readers.get(request.channel)
+    if reader is not None and not reader.topic:
+        raise ClientError(codes.PERMISSION_DENIED)
+    if reader is not None:
+        hub.detach(reader)
+    if request.channel.startswith("topic:"):
+        await in_database(subscriptions.leave, [connection.user_id], request.channel)
+    return Outcome(messages.UnsubscribeResult())
+
+
+# Publishing and reading
+
+
+async def publish(hub: Hub, connection: Connection, request: messages.PublishRequest) -> Outcome:
+    """Send a private message or a broadcast, by permission, on the same durable way as all."""
+    data = _decode(request.data, PublishData)
+    await in_database(_publish, connection.user_id, request.channel, data)
+    return Outcome(messages.PublishResult())
+
+
+def _publish(user_id: Any, name: str, data: PublishData) -> None:
+    user = _user(user_id)
+    try:
+        allowed = streams.may_publish(user, name)
+    except streams.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
+    if not allowed:
+        raise ClientError(codes.PERMISSION_DENIED)
+    if not streams.has_audience(name):
+        raise ClientError(codes.UNKNOWN_CHANNEL)
+    try:
+        publishing.publish(name, actor=user, **msgspec.structs.asdict(data))
+    except ValidationError as error:
+        raise ClientError(codes.BAD_REQUEST, ", ".join(error.message_dict)) from None
+
+
+async def read_history(
+    hub: Hub, connection: Connection, request: messages.HistoryRequest
+) -> Outcome:
+    """A page of a stream's history, forward or backward; ``limit`` 0 gives the position only."""
+    return Outcome(await in_database(_read_history, connection.user_id, request))
+
+
+def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.HistoryResult:
+    feed = _readable_feed(_user(user_id), request.channel)
+    since = request.since
+    if since is not None and (
+        since.epoch not in ("", feed.epoch) or not feed.floor <= since.offset <= feed.top + 1
+    ):
+        raise ClientError(codes.UNRECOVERABLE_POSITION)
+    limit = min(request.limit, app_settings.PAGE_SIZE)
+    if limit < 0:
+        limit = app_settings.PAGE_SIZE
+    publications = _history_page(feed, since, limit, request.reverse) if limit else []
+    return messages.HistoryResult(
+        publications=_publications(publications), epoch=feed.epoch, offset=feed.top
+    )
+
+
+def _history_page(
+    feed: subscriptions.Feed,
+    since: messages.StreamPosition | None,
+    limit: int,
+    reverse: bool,
+) -> list[history.Publication]:
+    if reverse:
+        before = feed.top + 1 if since is None else since.offset
+        return history.read_back(feed.stream_id, before, feed.since, limit)
+    after = feed.since if since is None else max(feed.since, since.offset)
+    return history.read_page(feed.stream_id, after, limit).publications
+
+
+def _readable_feed(user: Any, name: str) -> subscriptions.Feed:
+    """The user's feed of this name, or the error that tells why there is none."""
+    try:
+        allowed = streams.may_read(user, name)
+    except streams.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
+    if not allowed:
+        raise ClientError(codes.PERMISSION_DENIED)
+    for feed in subscriptions.load_inbox(user):
+        if feed.name == name:
+            return feed
+    raise ClientError(codes.PERMISSION_DENIED, "not subscribed")
+
+
+# Remote procedures
+
+
+async def rpc(hub: Hub, connection: Connection, request: messages.RPCRequest) -> Outcome:
+    """Call a procedure by name."""
+    data = await call(hub, connection, request.method, bytes(request.data))
+    return Outcome(messages.RPCResult(data=msgspec.Raw(data)))
+
+
+async def send(hub: Hub, connection: Connection, request: messages.SendRequest) -> Outcome:
+    """Call a procedure without an answer; one that fails ends the connection (no id to answer)."""
+    message = _decode(request.data, SendData)
+    await call(hub, connection, message.method, bytes(message.data))
+    return Outcome(messages.PingResult())
+
+
+HANDLERS: dict[type, Callable[..., Awaitable[Outcome]]] = {
+    messages.ConnectRequest: connect,
+    messages.RefreshRequest: refresh,
+    messages.SubscribeRequest: subscribe,
+    messages.UnsubscribeRequest: unsubscribe,
+    messages.PublishRequest: publish,
+    messages.HistoryRequest: read_history,
+    messages.RPCRequest: rpc,
+    messages.SendRequest: send,
+}
+
+
+def _user(user_id: Any) -> Any:
+    """The user as he is now.
+
+    Raises:
+        Disconnected: gone or deactivated since the connection was made.
+    """
+    user = authentication.active_users([user_id]).get(user_id)
+    if user is None:
+        raise Disconnected(codes.FORCE_NO_RECONNECT)
+    return user
+
+
+def _publications(publications: list[history.Publication]) -> list[messages.Publication]:
+    return [
+        messages.Publication(data=msgspec.Raw(publication.data), offset=publication.offset)
+        for publication in publications
+    ]
+
+
+def _decode(data: msgspec.Raw, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ClientError(codes.BAD_REQUEST, str(error)) from None
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))

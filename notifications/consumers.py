@@ -1,0 +1,174 @@
+"""The WebSocket consumer: frames in, frames out. It has no rules of its own.
+
+What a frame means is the session's business, what a command does that of
+:mod:`notifications.commands`, and what is pushed the hub's.
+"""
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections.abc import Iterable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from channels.exceptions import StopConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.conf import settings
+from django.db import Error as DatabaseError
+
+from .commands import Outcome, perform
+from .conf import app_settings
+from .hub import Connection, Hub, get_hub
+from .metrics import DATABASE_ERRORS, ERRORS
+from .protocol import codes, messages
+from .session import Arrived, Close, Effect, Limits, Perform, Send, Session
+
+logger = logging.getLogger(__name__)
+
+JSON_SUBPROTOCOL = "centrifuge-json"
+PROTOBUF_SUBPROTOCOL = "centrifuge-protobuf"
+
+
+class NotificationConsumer(AsyncJsonWebsocketConsumer):
+    """One socket that speaks the Centrifuge client protocol in JSON.
+
+    It owns no layer channel (the hub has one for the process), so ``__call__`` waits for the
+    socket alone. ``dispatch`` is overridden because Channels' own awaits a thread hop for every
+    message, and because an exception there would skip ``disconnect`` and leak the connection.
+    """
+
+    hub: Hub
+    connection: Connection | None = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
+        self.base_send = send
+        try:
+            while True:
+                await self.dispatch(await receive())
+        except StopConsumer:
+            return
+        except asyncio.CancelledError:
+            if self.connection is None or not self.connection.is_given_up:
+                raise
+        finally:
+            self._leave(codes.NORMAL.code)
+
+    async def dispatch(self, message: dict[str, Any]) -> None:
+        handler = {
+            "websocket.connect": self.websocket_connect,
+            "websocket.receive": self.websocket_receive,
+            "websocket.disconnect": self.websocket_disconnect,
+        }[message["type"]]
+        try:
+            await handler(message)
+        except (StopConsumer, asyncio.CancelledError):
+            raise
+        except Exception:
+            logger.exception("A connection is closed because of a bug.")
+            if self.connection is None:
+                raise StopConsumer from None
+            self.connection.close(codes.SERVER_ERROR)
+
+    async def websocket_connect(self, message: dict[str, Any]) -> None:
+        offered = self.scope.get("subprotocols", ())
+        await self.accept(JSON_SUBPROTOCOL if JSON_SUBPROTOCOL in offered else None)
+        self.hub = await get_hub()
+        session = Session(time.monotonic(), _limits(), random.uniform(0.1, 1.0))
+        headers = dict(self.scope["headers"])
+        self.connection = Connection(
+            str(uuid.uuid4()),
+            session,
+            self.base_send,
+            address=(self.scope.get("client") or ("",))[0],
+            user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
+            session_key=_session_key(headers.get(b"cookie", b"").decode("latin-1")),
+        )
+        self.hub.watch(self.connection)
+        if PROTOBUF_SUBPROTOCOL in offered and JSON_SUBPROTOCOL not in offered:
+            self.connection.close(codes.INAPPROPRIATE_PROTOCOL)
+
+    async def websocket_receive(self, message: dict[str, Any]) -> None:
+        if self.connection is None:
+            return
+        session = self.connection.session
+        text = message.get("text")
+        if text is None:
+            await self._carry_out(session.receive_binary())
+        else:
+            await self._carry_out(session.receive(text, time.monotonic()))
+
+    async def websocket_disconnect(self, message: dict[str, Any]) -> None:
+        self._leave(message.get("code") or codes.NORMAL.code)
+        raise StopConsumer
+
+    def _leave(self, code: int) -> None:
+        if self.connection is not None:
+            self.hub.leave(self.connection, code)
+
+    async def _carry_out(self, effects: Iterable[Effect]) -> None:
+        assert self.connection is not None
+        for effect in effects:
+            if isinstance(effect, Send):
+                await self.connection.send(effect.text)
+            elif isinstance(effect, Arrived):
+                self.hub.arrived(self.connection, effect.positions)
+            elif isinstance(effect, Perform):
+                await self._perform(effect)
+            elif isinstance(effect, Close):
+                self.connection.close(effect.disconnect)
+
+    async def _perform(self, effect: Perform) -> None:
+        assert self.connection is not None
+        try:
+            outcome = await perform(self.hub, self.connection, effect.request)
+        except codes.ClientError as error:
+            await self._refuse(effect.command_id, error.error)
+        except codes.Disconnected as error:
+            self.connection.close(error.disconnect)
+        except DatabaseError as error:
+            DATABASE_ERRORS.inc()
+            logger.warning("A command has failed in the database (%s).", type(error).__name__)
+            await self._refuse(effect.command_id, codes.INTERNAL)
+        except Exception:
+            logger.exception("A command has failed because of a bug.")
+            await self._refuse(effect.command_id, codes.INTERNAL)
+        else:
+            await self._answer(effect.command_id, outcome)
+
+    async def _answer(self, command_id: int, outcome: Outcome) -> None:
+        assert self.connection is not None
+        try:
+            effects = self.connection.session.answer(command_id, outcome.result, time.monotonic())
+            await self._carry_out(effects)
+        finally:
+            outcome.then()
+        if isinstance(outcome.result, messages.ConnectResult):
+            self.hub.watch(self.connection)
+
+    async def _refuse(self, command_id: int, error: codes.Error) -> None:
+        assert self.connection is not None
+        ERRORS.labels(error.code).inc()
+        await self._carry_out(self.connection.session.refuse(command_id, error))
+
+
+def _limits() -> Limits:
+    return Limits(
+        ping_interval=app_settings.PING_INTERVAL,
+        pong_timeout=app_settings.PONG_TIMEOUT,
+        connect_timeout=app_settings.CONNECT_TIMEOUT,
+        max_frame_size=app_settings.MAX_FRAME_SIZE,
+        command_rate=app_settings.COMMAND_RATE,
+        command_burst=app_settings.COMMAND_BURST,
+    )
+
+
+def _session_key(cookie: str) -> str:
+    """The session key in a ``Cookie`` header, "" without one or with a header that is none."""
+    try:
+        morsel = SimpleCookie(cookie).get(settings.SESSION_COOKIE_NAME)
+    except CookieError:
+        return ""
+    return morsel.value if morsel is not None else ""

@@ -1,0 +1,29 @@
+"""The hub of this process: made with its first connection, one per event loop."""
+
+import asyncio
+
+from ..database import close_threads
+from .connection import Connection
+from .hub import Hub
+from .stream import LocalStream
+
+__all__ = ["Connection", "Hub", "LocalStream", "get_hub", "shutdown"]
+
+_hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+
+
+async def get_hub() -> Hub:
+    """The running hub of this event loop; starts it when there is none."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = hub = Hub()
+        await hub.start()
+    return _hubs[loop]
+
+
+async def shutdown() -> None:
+    """Stop this event loop's hub in order; its connections are closed with 3001."""
+    hub = _hubs.pop(asyncio.get_running_loop(), None)
+    if hub is not None:
+        await hub.stop()
+        await asyncio.get_running_loop().run_in_executor(None, close_threads)

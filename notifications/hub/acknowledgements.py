@@ -1,0 +1,47 @@
+"""Acknowledged positions on their way into the database, in batches."""
+
+from typing import Any, NamedTuple
+
+from ..database import in_database
+from ..signals import delivered
+from ..subscriptions import acknowledge
+
+
+class Mark(NamedTuple):
+    name: str
+    offset: int
+
+
+class Acknowledgements:
+    """The highest acknowledged offset by user and stream, since the last flush.
+
+    They may be lost with the process: then a frame is sent again, and its offset drops it.
+    """
+
+    def __init__(self) -> None:
+        self._marks: dict[tuple[Any, int], Mark] = {}
+
+    def add(self, user_id: Any, stream_id: int, name: str, offset: int) -> None:
+        known = self._marks.get((user_id, stream_id))
+        if known is None or known.offset < offset:
+            self._marks[user_id, stream_id] = Mark(name, offset)
+
+    async def flush(self) -> None:
+        """Write them. What cannot be written now is kept for the next time."""
+        if not self._marks:
+            return
+        marks, self._marks = self._marks, {}
+        try:
+            await in_database(_write, marks)
+        except Exception:
+            for (user_id, stream_id), mark in marks.items():
+                self.add(user_id, stream_id, mark.name, mark.offset)
+            raise
+
+
+def _write(marks: dict[tuple[Any, int], Mark]) -> None:
+    acknowledge({pair: mark.offset for pair, mark in marks.items()})
+    if not delivered.has_listeners():
+        return
+    for (user_id, _), mark in marks.items():
+        delivered.send_robust(None, user_id=user_id, stream=mark.name, offset=mark.offset)

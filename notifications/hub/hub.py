@@ -1,0 +1,369 @@
+"""The hub: one per process. Joins layer groups for its connections and fans out.
+
+The channel layer only hints (P4): what it says is fanned out when it is the next offset; every
+gap, and every tail that no message tells of, is read from history. So a hint that is lost, late,
+repeated or out of order costs latency, never a notification.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections import defaultdict
+from typing import Any
+
+from channels.layers import get_channel_layer
+
+from ..conf import app_settings
+from ..database import in_database
+from ..history import Page, read_page, read_tops
+from ..layer import announcer, group_name
+from ..metrics import CONNECTIONS, REPAIRED
+from ..protocol import codes
+from ..protocol.json import encode_publication
+from ..sequencing import sequence_waiting
+from ..session import Arrived, Close, Send
+from .acknowledgements import Acknowledgements
+from .connection import Connection, Reader
+from .loops import Loops
+from .presence import Presence
+from .rights import Rights
+from .stream import LocalStream
+from .wheel import Wheel
+
+#: Layers end a group membership after a day unless it is renewed; seconds.
+MEMBERSHIP_TIME = 6 * 3600.0
+
+
+class Hub:
+    """Everything of one process that outlives a connection. Lives on one event loop."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.connections: set[Connection] = set()
+        self.by_user: dict[Any, set[Connection]] = defaultdict(set)
+        self.streams: dict[str, LocalStream] = {}
+        self.acknowledgements = Acknowledgements()
+        self.presence = Presence(socket.gethostname())
+        self.rights = Rights(self)
+        self._wheel = Wheel()
+        self._membership = asyncio.Lock()
+        self._layer: Any = get_channel_layer(app_settings.CHANNEL_LAYER)
+        self._channel = ""
+        self._loops = Loops()
+        self._repairs: set[asyncio.Task[None]] = set()
+
+    # Life
+
+    async def start(self) -> None:
+        announcer.use_loop(self.loop)
+        loops = self._loops
+        loops.start("layer", 0, self._receive)
+        loops.start("wheel", 1.0, self._turn)
+        loops.start("check", app_settings.check_interval, self.check)
+        loops.start("ticker", app_settings.TICK_INTERVAL, self._tick)
+        loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
+        loops.start("presence", app_settings.WORKER_TIMEOUT / 3, self.presence.beat)
+        loops.start("rights", app_settings.RIGHTS_INTERVAL, self.rights.check_all)
+
+    async def stop(self) -> None:
+        """Close all sockets so that clients come back elsewhere; write what is not written."""
+        for connection in list(self.connections):
+            connection.close(codes.SHUTDOWN)
+        await self._loops.stop()
+        for connection in list(self.connections):
+            self.leave(connection, codes.SHUTDOWN.code)
+        await self.rights.stop()
+        await asyncio.gather(*self._repairs, return_exceptions=True)
+        await self._loops.guard("flush", self.flush)
+        await self._loops.guard("presence", self.presence.retire)
+        announcer.use_loop(None)
+
+    def report(self, name: str, error: Exception, *, expected: bool = False) -> None:
+        """See :meth:`Loops.report`."""
+        self._loops.report(name, error, expected=expected)
+
+    # Connections
+
+    def watch(self, connection: Connection) -> None:
+        """A socket has been accepted: see to its deadlines."""
+        self._wheel.add(connection, connection.session.deadline)
+
+    def admit(self, connection: Connection) -> None:
+        """A connection has been authenticated.
+
+        Raises:
+            Disconnected: its user has too many connections here.
+        """
+        mine = self.by_user[connection.user_id]
+        if len(mine) >= app_settings.MAX_CONNECTIONS_PER_USER:
+            raise codes.Disconnected(codes.CONNECTION_LIMIT)
+        mine.add(connection)
+        self.connections.add(connection)
+        self.presence.add(connection)
+        CONNECTIONS.inc()
+
+    def leave(self, connection: Connection, code: int) -> None:
+        """A socket is gone. Safe to call twice, and for one that was never admitted."""
+        connection.session.close(codes.NORMAL)
+        connection.end()
+        if connection.pump is not None:
+            connection.pump.cancel()
+        for reader in list(connection.readers.values()):
+            self.detach(reader)
+        if connection not in self.connections:
+            return
+        self.connections.discard(connection)
+        mine = self.by_user[connection.user_id]
+        mine.discard(connection)
+        if not mine:
+            del self.by_user[connection.user_id]
+        self.presence.remove(connection, code)
+        CONNECTIONS.dec()
+
+    def reschedule(self, connection: Connection) -> None:
+        """The session's deadline has moved."""
+        self._wheel.add(connection, connection.session.deadline)
+
+    def arrived(self, connection: Connection, positions: dict[str, int]) -> None:
+        """The client has everything up to these offsets."""
+        for name, offset in positions.items():
+            reader = connection.readers.get(name)
+            if reader is None or offset <= reader.acked:
+                continue
+            reader.acked = offset
+            stream = reader.stream
+            self.acknowledgements.add(connection.user_id, stream.id, stream.name, offset)
+
+    # Streams
+
+    async def join(self, name: str) -> LocalStream:
+        """Make the process a member of the stream's layer group, and pin the stream here.
+
+        Joining comes before reading: what is published from now on is heard. Whoever calls must
+        :meth:`unpin`.
+        """
+        stream = self.streams.get(name)
+        if stream is None:
+            stream = self.streams[name] = LocalStream(name)
+        stream.pins += 1
+        if not stream.is_joined:
+            await self._add_to_group(stream)
+        return stream
+
+    def unpin(self, stream: LocalStream) -> None:
+        stream.pins -= 1
+
+    def attach(
+        self, connection: Connection, stream: LocalStream, page: Page, acked: int, *, topic: bool
+    ) -> None:
+        """Let a connection read on from the end of ``page``, which has been written to it.
+
+        Args:
+            acked: what the user is known to have; the next acknowledgement covers the rest.
+            topic: the client has subscribed by itself.
+        """
+        reader = Reader(connection, stream, page.offset, acked, topic)
+        connection.readers[stream.name] = reader
+        stream.readers.add(reader)
+        if page.more or reader.sent < stream.top:
+            self.fall_behind(reader)
+        else:
+            stream.live.add(reader)
+        if stream.heard > stream.top:
+            self.repair(stream)
+
+    def detach(self, reader: Reader) -> None:
+        reader.connection.readers.pop(reader.stream.name, None)
+        reader.connection.behind.discard(reader)
+        reader.stream.readers.discard(reader)
+        reader.stream.live.discard(reader)
+
+    def hear(self, name: str, epoch: str, offset: int, data: bytes) -> None:
+        """A publication has been announced."""
+        stream = self.streams.get(name)
+        if stream is None or (stream.is_known and stream.epoch != epoch):
+            return
+        stream.heard = max(stream.heard, offset)
+        if stream.is_next(offset):
+            stream.fan_out(offset, data, self.fall_behind)
+        elif offset > stream.top:
+            self.repair(stream)
+
+    def repair(self, stream: LocalStream) -> None:
+        """Bring all live readers up to date from history, in order."""
+        if stream.repairing or not stream.is_known:
+            return
+        stream.repairing = True
+        task = self.loop.create_task(self._repair(stream))
+        self._repairs.add(task)
+        task.add_done_callback(self._repairs.discard)
+
+    def fall_behind(self, reader: Reader) -> None:
+        """Serve a reader from history from now on, at the speed of its socket."""
+        connection = reader.connection
+        reader.stream.live.discard(reader)
+        connection.behind.add(reader)
+        if connection.pump is None or connection.pump.done():
+            connection.pump = self.loop.create_task(self._pump(connection))
+
+    # What the loops do
+
+    async def check(self) -> None:
+        """The position check: one query tells what the layer did not (P4)."""
+        await self._sweep()
+        known = {stream.id: stream for stream in self.streams.values() if stream.is_known}
+        if not known:
+            return
+        tops = await in_database(read_tops, list(known))
+        for stream_id, stream in known.items():
+            top = tops.get(stream_id)
+            if top is None or top.epoch != stream.epoch:
+                self._reset(stream)
+                continue
+            if top.offset > stream.top and not stream.repairing:
+                REPAIRED.inc()
+                stream.heard = max(stream.heard, top.offset)
+                self.repair(stream)
+            if top.revision != stream.revision:
+                stream.revision = top.revision
+                self.rights.suspect(stream.name)
+
+    async def flush(self) -> None:
+        """Write acknowledged positions and connection rows, each in one batch."""
+        await self.acknowledgements.flush()
+        await self.presence.flush()
+
+    async def _tick(self) -> None:
+        await in_database(sequence_waiting)
+
+    async def _turn(self) -> None:
+        self._wheel.turn(time.monotonic(), self._visit)
+
+    def _visit(self, connection: Connection) -> None:
+        written = None if connection.is_blocked else connection.positions()
+        for effect in connection.session.tick(time.monotonic(), written):
+            if isinstance(effect, Send):
+                connection.write(effect.text)
+            elif isinstance(effect, Close):
+                connection.close(effect.disconnect)
+            elif isinstance(effect, Arrived):
+                self.arrived(connection, effect.positions)
+
+    async def _receive(self) -> None:
+        """Take the layer's messages, one after the other; each costs no wait."""
+        try:
+            if not self._channel:
+                self._channel = await self._layer.new_channel("notifications")
+                await self._rejoin()
+            while True:
+                self._dispatch(await self._layer.receive(self._channel))
+        except Exception as error:  # whatever the layer's client library raises
+            self.report("receiving from the channel layer", error, expected=True)
+            await asyncio.sleep(1.0)
+
+    def _dispatch(self, message: dict[str, Any]) -> None:
+        kind, stream = message["type"], message["stream"]
+        if kind == "notifications.publication":
+            self.hear(stream, message["epoch"], message["offset"], message["data"])
+        elif kind == "notifications.message":
+            self.rights.tell(stream, message["data"], message["origin"])
+        elif kind == "notifications.changed":
+            self.rights.suspect(stream, message.get("session", ""))
+
+    async def _repair(self, stream: LocalStream) -> None:
+        try:
+            while self.streams.get(stream.name) is stream:
+                heard = stream.heard
+                page = await in_database(read_page, stream.id, stream.top, app_settings.PAGE_SIZE)
+                for publication in page.publications:
+                    if publication.offset > stream.top:
+                        stream.fan_out(publication.offset, publication.data, self.fall_behind)
+                if page.more:
+                    continue
+                stream.move_over(page.offset)
+                if stream.heard == heard:  # nothing was announced while this was read
+                    return
+        except Exception as error:
+            self.report("repair", error)
+        finally:
+            stream.repairing = False
+
+    async def _pump(self, connection: Connection) -> None:
+        """Catch up the readers of one connection that are behind, until none is."""
+        await connection.drained()
+        while connection.behind and connection.closing is None:
+            reader = next(iter(connection.behind))
+            try:
+                await self._catch_up(reader)
+            except Exception as error:
+                self.report("catching up", error)
+                await asyncio.sleep(1.0)
+
+    async def _catch_up(self, reader: Reader) -> None:
+        stream, connection = reader.stream, reader.connection
+        while reader in connection.behind and connection.closing is None:
+            page = await in_database(read_page, stream.id, reader.sent, app_settings.PAGE_SIZE)
+            for publication in page.publications:
+                if reader not in connection.behind or connection.closing is not None:
+                    return
+                await connection.send(encode_publication(stream.name, *publication))
+                reader.sent = publication.offset
+            reader.sent = max(reader.sent, page.offset)
+            # No wait between looking and going live: nothing can be fanned out in between.
+            if not page.more and reader.sent >= stream.top:
+                connection.behind.discard(reader)
+                if reader in stream.readers:
+                    stream.live.add(reader)
+                return
+
+    # Groups
+
+    async def _add_to_group(self, stream: LocalStream) -> None:
+        async with self._membership:
+            if stream.is_joined or not self._channel:
+                return
+            stream.joined_at = self.loop.time()
+            try:
+                async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
+                    await self._layer.group_add(group_name(stream.name), self._channel)
+            except Exception as error:
+                # Whatever the layer's client library raises: the position check stands in,
+                # and tries again.
+                self.report("joining a group", error, expected=True)
+            else:
+                stream.is_joined = True
+
+    async def _rejoin(self) -> None:
+        for stream in list(self.streams.values()):
+            if not stream.is_joined:
+                await self._add_to_group(stream)
+
+    async def _sweep(self) -> None:
+        """Leave the groups that nobody here reads any more; join what could not be joined."""
+        for stream in list(self.streams.values()):
+            if stream.is_idle and not stream.repairing:
+                await self._leave_group(stream)
+            elif self.loop.time() - stream.joined_at > MEMBERSHIP_TIME:
+                stream.is_joined = False
+        await self._rejoin()
+
+    async def _leave_group(self, stream: LocalStream) -> None:
+        async with self._membership:
+            if not stream.is_idle:
+                return
+            del self.streams[stream.name]
+            if not stream.is_joined:
+                return
+            try:
+                async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
+                    await self._layer.group_discard(group_name(stream.name), self._channel)
+            except Exception as error:
+                self.report("leaving a group", error, expected=True)
+
+    def _reset(self, stream: LocalStream) -> None:
+        """The history is gone or another one: positions in it mean nothing any more."""
+        del self.streams[stream.name]
+        for reader in list(stream.readers):
+            reader.connection.close(codes.INSUFFICIENT_STATE)

@@ -1,0 +1,209 @@
+"""What the hub does when a user's rights or read state may have changed (P6).
+
+A hint, a changed revision or the clock makes users *suspect*; they are looked up together, and
+what they may no longer have is closed or unsubscribed, what is new is subscribed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+
+from ..authentication import active_users, valid_sessions
+from ..conf import app_settings
+from ..database import in_database
+from ..history import Page
+from ..inbox import unread_count
+from ..models import Connection as Row
+from ..protocol import codes, messages
+from ..protocol.json import encode_reply
+from ..streams import may_read
+from ..subscriptions import Feed, load
+from .connection import Connection, Reader
+
+if TYPE_CHECKING:
+    from .hub import Hub
+
+
+class Verdict(NamedTuple):
+    """What the database says of one user now."""
+
+    feeds: dict[str, Feed]
+    topics: set[str]
+    unread: int | None
+
+
+class Findings(NamedTuple):
+    verdicts: dict[Any, Verdict]
+    sessions: set[str]
+    closing: set[str]
+
+
+class Rights:
+    """Looks again at users of this process: soon after a hint, and all of them by the clock."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._suspects: set[Any] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._again: set[asyncio.TimerHandle] = set()
+
+    def suspect(self, name: str, session: str = "") -> None:
+        """Something about the user of this stream has changed.
+
+        Args:
+            name: the user's own stream.
+            session: digest of a session key that has just been logged out, "" for none.
+        """
+        for user_id in self._users_of(name):
+            if session:
+                self._end_session(user_id, session)
+            self._look_at(user_id)
+            # The change may become visible after its announcement: a session is flushed after
+            # ``user_logged_out`` is sent, and replicas lag.
+            self._hub.loop.call_later(app_settings.check_interval, self._look_at, user_id)
+
+    def tell(self, name: str, data: bytes, origin: str) -> None:
+        """Push a change of read state to the user's connections, except the one that made it."""
+        reply = messages.Reply(push=messages.Push(message=messages.Message(msgspec.Raw(data))))
+        text = encode_reply(reply)
+        for user_id in self._users_of(name):
+            for connection in list(self._hub.by_user.get(user_id, ())):
+                if connection.client != origin and not connection.is_blocked:
+                    connection.write(text)
+
+    async def check_all(self) -> None:
+        """Look at everybody, whatever was announced or not."""
+        await self._examine(list(self._hub.by_user), count=False)
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _users_of(self, name: str) -> list[Any]:
+        stream = self._hub.streams.get(name)
+        if stream is None:
+            return []
+        return list({reader.connection.user_id for reader in stream.readers})
+
+    def _end_session(self, user_id: Any, digest: str) -> None:
+        for connection in list(self._hub.by_user.get(user_id, ())):
+            if connection.session_digest == digest:
+                connection.close(codes.FORCE_RECONNECT)
+
+    def _look_at(self, user_id: Any) -> None:
+        if user_id not in self._hub.by_user:
+            return
+        self._suspects.add(user_id)
+        if self._task is None or self._task.done():
+            self._task = self._hub.loop.create_task(self._drain())
+
+    async def _drain(self) -> None:
+        while self._suspects:
+            suspects, self._suspects = self._suspects, set()
+            try:
+                await self._examine(list(suspects), count=True)
+            except Exception as error:
+                self._suspects |= suspects
+                self._hub.report("checking rights", error)
+                await asyncio.sleep(1.0)
+
+    async def _examine(self, user_ids: list[Any], *, count: bool) -> None:
+        """Look these users up together, 200 at a time; ``count`` their unread ones too."""
+        for start in range(0, len(user_ids), 200):
+            chunk = user_ids[start : start + 200]
+            connections = [c for user_id in chunk for c in self._hub.by_user.get(user_id, ())]
+            topics = {user_id: self._topics(user_id) for user_id in chunk}
+            keys = {c.session_key for c in connections if c.session_digest}
+            findings = await in_database(
+                _find, topics, keys, [c.client for c in connections], count
+            )
+            for connection in connections:
+                await self._judge(connection, findings)
+
+    def _topics(self, user_id: Any) -> set[str]:
+        return {
+            name
+            for connection in self._hub.by_user.get(user_id, ())
+            for name, reader in connection.readers.items()
+            if reader.topic
+        }
+
+    async def _judge(self, connection: Connection, findings: Findings) -> None:
+        verdict = findings.verdicts.get(connection.user_id)
+        if verdict is None or connection.client in findings.closing:
+            connection.close(codes.FORCE_NO_RECONNECT)
+            return
+        if connection.session_digest and connection.session_key not in findings.sessions:
+            # Logged out, or the password was changed: coming back shows which.
+            connection.close(codes.FORCE_RECONNECT)
+            return
+        for reader in list(connection.readers.values()):
+            allowed = verdict.topics if reader.topic else verdict.feeds
+            if reader.stream.name not in allowed:
+                self._unsubscribe(reader)
+        for name, feed in verdict.feeds.items():
+            if name not in connection.readers:
+                await self._subscribe(connection, feed)
+        self._synchronize(connection, verdict.unread)
+
+    def _unsubscribe(self, reader: Reader) -> None:
+        push = messages.Push(
+            channel=reader.stream.name,
+            unsubscribe=messages.Unsubscribe(codes.UNSUBSCRIBED_BY_SERVER, "permission denied"),
+        )
+        self._hub.detach(reader)
+        self._write(reader.connection, push)
+
+    async def _subscribe(self, connection: Connection, feed: Feed) -> None:
+        stream = await self._hub.join(feed.name)
+        try:
+            stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
+            if connection.closing is not None or feed.name in connection.readers:
+                return
+            position = messages.Subscribe(
+                recoverable=True, positioned=True, epoch=feed.epoch, offset=feed.delivered
+            )
+            await connection.send(
+                encode_reply(
+                    messages.Reply(push=messages.Push(channel=feed.name, subscribe=position))
+                )
+            )
+            if connection in self._hub.connections and feed.name not in connection.readers:
+                page = Page([], feed.delivered, more=feed.delivered < feed.top)
+                self._hub.attach(connection, stream, page, feed.delivered, topic=False)
+        finally:
+            self._hub.unpin(stream)
+
+    def _synchronize(self, connection: Connection, unread: int | None) -> None:
+        """Tell the unread count: a hint of a read elsewhere may have been lost."""
+        if unread is None or connection.unread == unread:
+            return
+        connection.unread = unread
+        data = msgspec.json.encode({"type": "sync", "ids": [], "unread": unread})
+        self._write(connection, messages.Push(message=messages.Message(msgspec.Raw(data))))
+
+    def _write(self, connection: Connection, push: messages.Push) -> None:
+        if not connection.is_blocked:
+            connection.write(encode_reply(messages.Reply(push=push)))
+
+
+def _find(
+    topics: dict[Any, set[str]], keys: Iterable[str], clients: list[str], count: bool
+) -> Findings:
+    users = active_users(topics)
+    feeds = load(users.values())
+    verdicts = {
+        user_id: Verdict(
+            {feed.name: feed for feed in feeds[user_id] if not feed.muted},
+            {name for name in topics[user_id] if may_read(user, name)},
+            unread_count(user) if count else None,
+        )
+        for user_id, user in users.items()
+    }
+    closing = Row.objects.filter(pk__in=clients, closing=True).values_list("pk", flat=True)
+    return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing})

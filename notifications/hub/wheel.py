@@ -1,0 +1,33 @@
+"""One timer for the deadlines of all connections of a process."""
+
+from collections.abc import Callable
+from math import ceil
+
+from .connection import Connection
+
+
+class Wheel:
+    """Connections in buckets by the second in which they have to be looked at."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[int, list[Connection]] = {}
+        self._now = 0
+
+    def add(self, connection: Connection, deadline: float) -> None:
+        """Look at ``connection`` at the first turn after ``deadline`` (monotonic seconds)."""
+        second = max(ceil(deadline), self._now + 1)
+        connection.due = second  # an entry made before for another second no longer counts
+        self._buckets.setdefault(second, []).append(connection)
+
+    def turn(self, now: float, visit: Callable[[Connection], None]) -> None:
+        """Visit all whose deadline has passed, and put those that go on back in."""
+        last = int(now)
+        due = [second for second in self._buckets if second <= last]
+        self._now = max(self._now, last)
+        for second in sorted(due):
+            for connection in self._buckets.pop(second):
+                if connection.session.is_closed or connection.due != second:
+                    continue
+                visit(connection)
+                if not connection.session.is_closed:
+                    self.add(connection, connection.session.deadline)

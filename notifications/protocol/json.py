@@ -1,0 +1,55 @@
+"""The JSON form: one command or reply per line, several lines per frame."""
+
+import msgspec
+
+from .messages import Command, Malformed, Reply
+
+PING = "{}"
+
+_decoder = msgspec.json.Decoder(Command)
+_id_decoder = msgspec.json.Decoder(Malformed)
+_encoder = msgspec.json.Encoder()
+
+
+class BadFrame(ValueError):
+    """A frame that holds something else than commands."""
+
+
+def decode_frame(frame: str) -> list[Command | Malformed]:
+    """The commands of a frame, in order. A :class:`Malformed` one can still be answered.
+
+    Raises:
+        BadFrame: a line is not a JSON object, or has no id to answer.
+    """
+    lines = frame.split("\n")
+    return [_decode(line) for line in lines if line and not line.isspace()]
+
+
+def encode_reply(reply: Reply) -> str:
+    """One line, without a line break."""
+    return _encoder.encode(reply).decode()
+
+
+def encode_publication(channel: str, offset: int, data: bytes) -> str:
+    """The push of a publication whose ``data`` is JSON already; built once for all readers."""
+    name = _encoder.encode(channel).decode()
+    return f'{{"push":{{"channel":{name},"pub":{{"data":{data.decode()},"offset":{offset}}}}}}}'
+
+
+def _decode(line: str) -> Command | Malformed:
+    try:
+        return _decoder.decode(line)
+    except msgspec.ValidationError:
+        return _malformed(line)
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
+        raise BadFrame("not JSON") from error
+
+
+def _malformed(line: str) -> Malformed:
+    try:
+        command = _id_decoder.decode(line)
+    except msgspec.ValidationError as error:
+        raise BadFrame("not a command") from error
+    if command.id == 0:
+        raise BadFrame("not a command")
+    return command

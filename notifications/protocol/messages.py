@@ -1,0 +1,259 @@
+"""The messages of the protocol, typed. Field names and limits are those of ``client.proto``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+Uint32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # uint64 on the wire, bigint in the database
+Channel = Annotated[str, Meta(max_length=255)]
+
+
+class SubscribeRequest(Struct, frozen=True):
+    channel: Channel = ""
+    token: str = ""
+    recover: bool = False
+    epoch: str = ""
+    offset: Offset = 0
+
+
+class ConnectRequest(Struct, frozen=True):
+    token: str = ""
+    data: Raw = Raw()
+    subs: dict[Channel, SubscribeRequest] = {}
+    name: str = ""
+    version: str = ""
+
+
+class UnsubscribeRequest(Struct, frozen=True):
+    channel: Channel = ""
+
+
+class PublishRequest(Struct, frozen=True):
+    channel: Channel = ""
+    data: Raw = Raw()
+
+
+class PresenceRequest(Struct, frozen=True):
+    channel: Channel = ""
+
+
+class PresenceStatsRequest(Struct, frozen=True):
+    channel: Channel = ""
+
+
+class StreamPosition(Struct, frozen=True):
+    offset: Offset = 0
+    epoch: str = ""
+
+
+class HistoryRequest(Struct, frozen=True):
+    channel: Channel = ""
+    limit: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
+    since: StreamPosition | None = None
+    reverse: bool = False
+
+
+class PingRequest(Struct, frozen=True):
+    pass
+
+
+class SendRequest(Struct, frozen=True):
+    data: Raw = Raw()
+
+
+class RPCRequest(Struct, frozen=True):
+    data: Raw = Raw()
+    method: str = ""
+
+
+class RefreshRequest(Struct, frozen=True):
+    token: str = ""
+
+
+class SubRefreshRequest(Struct, frozen=True):
+    channel: Channel = ""
+    token: str = ""
+
+
+Request = (
+    ConnectRequest
+    | SubscribeRequest
+    | UnsubscribeRequest
+    | PublishRequest
+    | PresenceRequest
+    | PresenceStatsRequest
+    | HistoryRequest
+    | PingRequest
+    | SendRequest
+    | RPCRequest
+    | RefreshRequest
+    | SubRefreshRequest
+)
+
+
+class Command(Struct, frozen=True):
+    """One command of a client. The first request that is set counts; none and no id is a pong."""
+
+    id: Uint32 = 0
+    connect: ConnectRequest | None = None
+    subscribe: SubscribeRequest | None = None
+    unsubscribe: UnsubscribeRequest | None = None
+    publish: PublishRequest | None = None
+    presence: PresenceRequest | None = None
+    presence_stats: PresenceStatsRequest | None = None
+    history: HistoryRequest | None = None
+    ping: PingRequest | None = None
+    send: SendRequest | None = None
+    rpc: RPCRequest | None = None
+    refresh: RefreshRequest | None = None
+    sub_refresh: SubRefreshRequest | None = None
+
+    @property
+    def request(self) -> Request | None:
+        for name in REQUESTS:
+            request: Request | None = getattr(self, name)
+            if request is not None:
+                return request
+        return None
+
+
+REQUESTS = tuple(name for name in Command.__struct_fields__ if name != "id")
+
+
+class Malformed(Struct, frozen=True):
+    """A command with an id but with a request that cannot be understood."""
+
+    id: Uint32 = 0
+
+
+class ErrorReply(Struct, omit_defaults=True):
+    code: int
+    message: str
+    temporary: bool = False
+
+
+class Publication(Struct, omit_defaults=True):
+    data: Raw
+    offset: int = 0
+
+
+class SubscribeResult(Struct, omit_defaults=True):
+    recoverable: bool = False
+    epoch: str = ""
+    publications: list[Publication] = []
+    recovered: bool = False
+    offset: int = 0
+    positioned: bool = False
+    was_recovering: bool = False
+
+
+class ConnectResult(Struct, omit_defaults=True):
+    client: str
+    version: str = ""
+    expires: bool = False
+    ttl: int = 0
+    data: Raw | UnsetType = UNSET
+    subs: dict[str, SubscribeResult] = {}
+    ping: int = 0
+    pong: bool = False
+
+
+class UnsubscribeResult(Struct):
+    pass
+
+
+class PublishResult(Struct):
+    pass
+
+
+class PingResult(Struct):
+    pass
+
+
+class HistoryResult(Struct, omit_defaults=True):
+    publications: list[Publication] = []
+    epoch: str = ""
+    offset: int = 0
+
+
+class RPCResult(Struct, omit_defaults=True):
+    data: Raw | UnsetType = UNSET
+
+
+class RefreshResult(Struct, omit_defaults=True):
+    client: str
+    version: str = ""
+    expires: bool = False
+    ttl: int = 0
+
+
+class Subscribe(Struct, omit_defaults=True):
+    recoverable: bool = False
+    epoch: str = ""
+    offset: int = 0
+    positioned: bool = False
+
+
+class Unsubscribe(Struct, omit_defaults=True):
+    code: int = 0
+    reason: str = ""
+
+
+class Message(Struct):
+    data: Raw
+
+
+class Push(Struct, omit_defaults=True):
+    channel: str = ""
+    pub: Publication | None = None
+    unsubscribe: Unsubscribe | None = None
+    message: Message | None = None
+    subscribe: Subscribe | None = None
+
+
+Result = (
+    ConnectResult
+    | SubscribeResult
+    | UnsubscribeResult
+    | PublishResult
+    | HistoryResult
+    | PingResult
+    | RPCResult
+    | RefreshResult
+)
+
+
+class Reply(Struct, omit_defaults=True):
+    """What the server sends: the answer to a command (its id), or a push."""
+
+    id: int = 0
+    error: ErrorReply | None = None
+    push: Push | None = None
+    connect: ConnectResult | None = None
+    subscribe: SubscribeResult | None = None
+    unsubscribe: UnsubscribeResult | None = None
+    publish: PublishResult | None = None
+    history: HistoryResult | None = None
+    ping: PingResult | None = None
+    rpc: RPCResult | None = None
+    refresh: RefreshResult | None = None
+
+
+FIELD_OF: dict[type[Result], str] = {
+    ConnectResult: "connect",
+    SubscribeResult: "subscribe",
+    UnsubscribeResult: "unsubscribe",
+    PublishResult: "publish",
+    HistoryResult: "history",
+    PingResult: "ping",
+    RPCResult: "rpc",
+    RefreshResult: "refresh",
+}
+
+
+def reply(command_id: int, result: Result) -> Reply:
+    """The reply that answers a command with its result."""
+    return Reply(id=command_id, **{FIELD_OF[type(result)]: result})

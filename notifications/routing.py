@@ -1,0 +1,9 @@
+"""The socket's address, for the site's ``URLRouter``."""
+
+from django.urls import path
+
+from .consumers import NotificationConsumer
+
+websocket_urlpatterns = [
+    path("connection/websocket", NotificationConsumer.as_asgi()),  # type: ignore[arg-type]
+]

@@ -1,0 +1,168 @@
+"""The remote procedures of the wire: acknowledge, and everything the inbox does."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+
+from . import authentication, history, inbox
+from .database import in_database
+from .hub import Connection, Hub
+from .protocol import codes
+from .protocol.codes import ClientError, Disconnected
+
+Ids = Annotated[list[int], msgspec.Meta(max_length=inbox.MAX_IDS)]
+
+
+class Nothing(msgspec.Struct):
+    pass
+
+
+class Ack(msgspec.Struct):
+    channel: str
+    offset: int
+
+
+class Change(msgspec.Struct):
+    ids: Ids
+
+
+class MaybeChange(msgspec.Struct):
+    ids: Ids | None = None
+
+
+class Listing(msgspec.Struct):
+    folder: inbox.Folder = "all"
+    before: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=inbox.MAX_PAGE)] = 20
+
+
+class Mute(msgspec.Struct):
+    channel: str
+    muted: bool = True
+
+
+class Procedure(NamedTuple):
+    """``function(user, arguments, origin)`` runs in a database thread."""
+
+    arguments: type[msgspec.Struct]
+    function: Callable[[Any, Any, str], dict[str, Any]]
+
+
+async def call(hub: Hub, connection: Connection, method: str, data: bytes) -> bytes:
+    """Call a procedure.
+
+    Args:
+        method: its name, see :data:`PROCEDURES`; and ``ack``.
+        data: its arguments as a JSON object; empty for none.
+
+    Returns:
+        Its result as JSON.
+
+    Raises:
+        ClientError: no such procedure, or bad arguments.
+        Disconnected: the user is gone.
+    """
+    if method == "ack":
+        return _acknowledge(hub, connection, _decode(data, Ack))
+    procedure = PROCEDURES.get(method)
+    if procedure is None:
+        raise ClientError(codes.METHOD_NOT_FOUND)
+    arguments = _decode(data, procedure.arguments)
+    result = await in_database(_run, procedure, connection.user_id, arguments, connection.client)
+    connection.unread = result.get("unread", connection.unread)
+    return msgspec.json.encode(result)
+
+
+def _acknowledge(hub: Hub, connection: Connection, ack: Ack) -> bytes:
+    reader = connection.readers.get(ack.channel)
+    if reader is None:
+        raise ClientError(codes.BAD_REQUEST, "not subscribed")
+    if not 0 <= ack.offset <= reader.sent:
+        raise ClientError(codes.BAD_REQUEST, "offset was not sent")
+    hub.arrived(connection, {ack.channel: ack.offset})
+    return b"{}"
+
+
+def _run(procedure: Procedure, user_id: Any, arguments: Any, origin: str) -> dict[str, Any]:
+    user = authentication.active_users([user_id]).get(user_id)
+    if user is None:
+        raise Disconnected(codes.FORCE_NO_RECONNECT)
+    try:
+        return procedure.function(user, arguments, origin)
+    except ValueError as error:
+        raise ClientError(codes.BAD_REQUEST, str(error)) from None
+
+
+def _read(user: Any, change: Change, origin: str) -> dict[str, Any]:
+    return _changed(user, inbox.mark_read(user, change.ids, origin))
+
+
+def _unread(user: Any, change: MaybeChange, origin: str) -> dict[str, Any]:
+    if change.ids is None:
+        return {"unread": inbox.unread_count(user)}
+    return _changed(user, inbox.mark_unread(user, change.ids, origin))
+
+
+def _archive(user: Any, change: Change, origin: str) -> dict[str, Any]:
+    return _changed(user, inbox.archive(user, change.ids, origin))
+
+
+def _read_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+    inbox.read_all(user, origin)
+    return {"unread": inbox.unread_count(user)}
+
+
+def _archive_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+    inbox.archive_all(user, origin)
+    return {"unread": inbox.unread_count(user)}
+
+
+def _inbox(user: Any, listing: Listing, origin: str) -> dict[str, Any]:
+    page = inbox.list_entries(user, listing.folder, listing.before, listing.limit)
+    result = {
+        "entries": [_entry(entry) for entry in page.entries],
+        "unread": inbox.unread_count(user),
+    }
+    return {**result, "next": page.next} if page.next else result
+
+
+def _mute(user: Any, mute: Mute, origin: str) -> dict[str, Any]:
+    if not inbox.mute(user, mute.channel, mute.muted):
+        raise ClientError(codes.UNKNOWN_CHANNEL)
+    return {"unread": inbox.unread_count(user)}
+
+
+def _changed(user: Any, ids: list[int]) -> dict[str, Any]:
+    return {"ids": ids, "unread": inbox.unread_count(user)}
+
+
+def _entry(entry: inbox.Entry) -> dict[str, Any]:
+    notification = entry.notification
+    return {
+        **history.content(notification),
+        "channel": notification.stream.name,
+        "offset": notification.offset,
+        "published": notification.published_at,
+        "read": entry.read,
+        "archived": entry.archived,
+    }
+
+
+#: What ``rpc`` (and ``send``) can call by name, besides ``ack``.
+PROCEDURES = {
+    "read": Procedure(Change, _read),
+    "unread": Procedure(MaybeChange, _unread),
+    "archive": Procedure(Change, _archive),
+    "read_all": Procedure(Nothing, _read_all),
+    "archive_all": Procedure(Nothing, _archive_all),
+    "inbox": Procedure(Listing, _inbox),
+    "mute": Procedure(Mute, _mute),
+}
+
+
+def _decode(data: bytes, kind: type[Any]) -> Any:
+    try:
+        return msgspec.json.decode(data or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ClientError(codes.BAD_REQUEST, str(error)) from None

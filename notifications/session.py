@@ -1,0 +1,268 @@
+"""One connection's state machine, without I/O: frames in, effects out.
+
+The session knows the protocol and no socket, database, clock or random source: frames, results
+and the time are handed in, and what has to happen is handed back as effects. The shell
+(:mod:`notifications.consumers`) carries them out:
+
+:class:`Send`      write this text frame
+:class:`Perform`   carry out a request, then call :meth:`Session.answer` or :meth:`Session.refuse`
+:class:`Arrived`   the client has received everything up to these positions
+:class:`Close`     end the connection
+
+Delivery is acknowledged by the pong: frames are ordered, so the answer to a ping proves that all
+that was written before that ping has arrived (DESIGN, *The wire*).
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from enum import Enum, auto
+from typing import NamedTuple
+
+from .protocol import codes, messages
+from .protocol.json import PING, BadFrame, decode_frame, encode_reply
+
+#: Ids of recent commands that may not come again.
+REMEMBERED_IDS = 64
+
+#: Commands in excess of the rate that are answered with an error before the connection ends.
+PATIENCE = 1000
+
+
+class Limits(NamedTuple):
+    """What a session enforces; seconds, bytes, commands per second, commands at once."""
+
+    ping_interval: float
+    pong_timeout: float
+    connect_timeout: float
+    max_frame_size: int
+    command_rate: float
+    command_burst: int
+
+
+class Send(NamedTuple):
+    text: str
+
+
+class Perform(NamedTuple):
+    command_id: int
+    request: messages.Request
+
+
+class Arrived(NamedTuple):
+    positions: dict[str, int]
+
+
+class Close(NamedTuple):
+    disconnect: codes.Disconnect
+
+
+Effect = Send | Perform | Arrived | Close
+
+
+class State(Enum):
+    NEW = auto()
+    CONNECTING = auto()
+    CONNECTED = auto()
+    CLOSED = auto()
+
+
+class Session:
+    """The protocol state of one connection.
+
+    Args:
+        now: seconds of a monotonic clock; every later call gives a later one.
+        limits: see :class:`Limits`.
+        spread: 0 to 1, where in the ping interval the first ping falls, so that connections
+            made in the same second are not pinged in the same second for ever.
+    """
+
+    __slots__ = (
+        "_awaiting_pong", "_excess", "_ids", "_limits", "_pinged", "_ping_at", "_spread",
+        "_tokens", "_tokens_at", "deadline", "expires_at", "state",
+    )  # fmt: skip
+
+    def __init__(self, now: float, limits: Limits, spread: float = 1.0) -> None:
+        self.state = State.NEW
+        #: When :meth:`tick` has to be called next.
+        self.deadline = now + limits.connect_timeout
+        #: When the credentials run out, None for never.
+        self.expires_at: float | None = None
+        self._limits = limits
+        self._spread = spread
+        self._ids: deque[int] = deque(maxlen=REMEMBERED_IDS)
+        self._tokens = float(limits.command_burst)
+        self._tokens_at = now
+        self._excess = 0
+        self._ping_at = 0.0
+        self._awaiting_pong = False
+        self._pinged: dict[str, int] = {}
+
+    def receive(self, frame: str, now: float) -> Iterator[Effect]:
+        """Take a text frame of the client.
+
+        Effects come one by one, and each is to be carried out before the next is asked for: a
+        command may depend on what became of the one before it in the same frame.
+        """
+        if self.is_closed:
+            return
+        if len(frame) > self._limits.max_frame_size:
+            yield from self.close(codes.MESSAGE_TOO_BIG)
+            return
+        try:
+            commands = decode_frame(frame)
+        except BadFrame:
+            yield from self.close(codes.BAD_FRAME)
+            return
+        for command in commands:
+            if self.is_closed:
+                return
+            yield from self._command(command, now)
+
+    def receive_binary(self) -> list[Effect]:
+        """Take a binary frame, which the JSON form does not have."""
+        return [] if self.state is State.CLOSED else self.close(codes.INAPPROPRIATE_PROTOCOL)
+
+    def answer(self, command_id: int, result: messages.Result, now: float) -> list[Effect]:
+        """The result of a performed request."""
+        if self.state is State.CLOSED:
+            return []
+        if isinstance(result, messages.ConnectResult):
+            self._connected(now)
+        if command_id == 0:  # a ``send`` command: nobody waits for an answer
+            return []
+        return [Send(encode_reply(messages.reply(command_id, result)))]
+
+    def refuse(self, command_id: int, error: codes.Error) -> list[Effect]:
+        """The error of a performed request."""
+        if self.state is State.CLOSED:
+            return []
+        if self.state is State.CONNECTING:
+            self.state = State.NEW
+        if command_id == 0:
+            return self.close(codes.BAD_FRAME)
+        reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
+        return [Send(encode_reply(reply))]
+
+    def close(self, disconnect: codes.Disconnect) -> list[Effect]:
+        """End the connection with this code."""
+        if self.state is State.CLOSED:
+            return []
+        self.state = State.CLOSED
+        return [Close(disconnect)]
+
+    def tick(self, now: float, positions: dict[str, int] | None) -> list[Effect]:
+        """Do what the clock asks for. The shell calls it when :attr:`deadline` has passed.
+
+        Args:
+            positions: what has been written so far, by channel; None while the socket takes
+                nothing more, so that no ping can be written either.
+        """
+        if self.is_closed or now < self.deadline:
+            return []
+        if self.state is not State.CONNECTED:
+            return self.close(codes.STALE)
+        if self.expires_at is not None and now >= self.expires_at:
+            return self.close(codes.EXPIRED)
+        if self._awaiting_pong:
+            if now >= self._ping_at + self._limits.pong_timeout:
+                return self.close(codes.NO_PONG)
+            self._set_deadline()
+            return []
+        if now >= self._ping_at + self._limits.ping_interval:
+            return self._ping(now, positions)
+        self._set_deadline()
+        return []
+
+    def renew(self, expires_at: float | None) -> None:
+        """The client has shown credentials that last until ``expires_at``."""
+        self.expires_at = expires_at
+        if self.state is State.CONNECTED:
+            self._set_deadline()
+
+    @property
+    def is_closed(self) -> bool:
+        return self.state is State.CLOSED
+
+    def _command(self, command: messages.Command | messages.Malformed, now: float) -> list[Effect]:
+        request = command.request if isinstance(command, messages.Command) else None
+        if isinstance(command, messages.Command) and command.id == 0 and request is None:
+            return self._pong()
+        if not self._afford(now):
+            return self._too_many(command.id)
+        if command.id:
+            if command.id in self._ids:
+                return self._refuse_unasked(command.id, codes.BAD_REQUEST)
+            self._ids.append(command.id)
+        if isinstance(command, messages.Malformed):
+            return self._refuse_unasked(command.id, codes.BAD_REQUEST)
+        if request is None:
+            return self._refuse_unasked(command.id, codes.METHOD_NOT_FOUND)
+        if command.id == 0 and not isinstance(request, messages.SendRequest):
+            return self.close(codes.BAD_FRAME)
+        return self._request(command.id, request)
+
+    def _request(self, command_id: int, request: messages.Request) -> list[Effect]:
+        if isinstance(request, messages.ConnectRequest):
+            if self.state is not State.NEW:
+                return self.close(codes.BAD_FRAME)
+            self.state = State.CONNECTING
+            return [Perform(command_id, request)]
+        if self.state is not State.CONNECTED:
+            return self.close(codes.BAD_FRAME)
+        if isinstance(request, messages.PingRequest):
+            reply = messages.reply(command_id, messages.PingResult())
+            return [Send(encode_reply(reply))]
+        return [Perform(0 if isinstance(request, messages.SendRequest) else command_id, request)]
+
+    def _refuse_unasked(self, command_id: int, error: codes.Error) -> list[Effect]:
+        """Refuse what was never handed out to be performed; the state stays as it is."""
+        if command_id == 0:
+            return self.close(codes.BAD_FRAME)
+        reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
+        return [Send(encode_reply(reply))]
+
+    def _pong(self) -> list[Effect]:
+        if not self._awaiting_pong:
+            return []
+        self._awaiting_pong = False
+        self._set_deadline()
+        positions, self._pinged = self._pinged, {}
+        return [Arrived(positions)]
+
+    def _ping(self, now: float, positions: dict[str, int] | None) -> list[Effect]:
+        self._ping_at = now
+        self._awaiting_pong = True
+        self._set_deadline()
+        if positions is None:
+            self._pinged = {}
+            return []
+        self._pinged = positions
+        return [Send(PING)]
+
+    def _connected(self, now: float) -> None:
+        self.state = State.CONNECTED
+        interval = self._limits.ping_interval
+        self._ping_at = now - interval + interval * self._spread
+        self._set_deadline()
+
+    def _set_deadline(self) -> None:
+        wait = self._limits.pong_timeout if self._awaiting_pong else self._limits.ping_interval
+        self.deadline = self._ping_at + wait
+        if self.expires_at is not None:
+            self.deadline = min(self.deadline, self.expires_at)
+
+    def _afford(self, now: float) -> bool:
+        """A token bucket: ``command_rate`` per second, ``command_burst`` at once."""
+        earned = (now - self._tokens_at) * self._limits.command_rate
+        self._tokens = min(float(self._limits.command_burst), self._tokens + earned)
+        self._tokens_at = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def _too_many(self, command_id: int) -> list[Effect]:
+        self._excess += 1
+        if self._excess > PATIENCE:
+            return self.close(codes.TOO_MANY_COMMANDS)
+        return self._refuse_unasked(command_id, codes.TOO_MANY_REQUESTS)
