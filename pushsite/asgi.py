@@ -1,5 +1,6 @@
 """The site as an ASGI application."""
 
+import logging
 import os
 from typing import Any
 
@@ -14,16 +15,22 @@ from channels.routing import ProtocolTypeRouter  # noqa: E402
 from notifications import hub  # noqa: E402
 from pushsite.routing import websocket  # noqa: E402
 
+logger = logging.getLogger(__name__)
+
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     """Stop the hub in good order when the server stops (ASGI lifespan protocol 2.0)."""
-    while True:
-        message = await receive()
-        if message["type"] == "lifespan.shutdown":
-            await hub.shutdown()
-        await send({"type": f"{message['type']}.complete"})
-        if message["type"] == "lifespan.shutdown":
-            return
+    await receive()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    try:
+        await hub.shutdown()
+    except Exception:
+        # Raised from here, uvicorn would take it for a site without lifespan and say nothing.
+        logger.exception("The hub could not stop in good order.")
+        await send({"type": "lifespan.shutdown.failed"})
+    else:
+        await send({"type": "lifespan.shutdown.complete"})
 
 
 application = ProtocolTypeRouter(

@@ -1,6 +1,6 @@
 """Where a websocket handshake goes."""
 
-from typing import Any
+from typing import Any, cast
 
 from channels.routing import URLRouter
 from django.conf import settings
@@ -16,7 +16,9 @@ async def refuse(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close"})
 
 
-_router = AllowedOriginValidator(URLRouter([*websocket_urlpatterns, re_path("", refuse)]))
+_router = AllowedOriginValidator(
+    URLRouter([*websocket_urlpatterns, re_path("", cast(Any, refuse))])
+)
 
 
 async def websocket(scope: Any, receive: Any, send: Any) -> None:
