@@ -5,5 +5,5 @@ from django.urls import path
 from .consumers import NotificationConsumer
 
 websocket_urlpatterns = [
-    path("connection/websocket", NotificationConsumer.as_asgi()),  # type: ignore[arg-type]
+    path("connection/websocket", NotificationConsumer.as_asgi()),
 ]

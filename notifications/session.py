@@ -77,9 +77,19 @@ class Session:
     """
 
     __slots__ = (
-        "_awaiting_pong", "_excess", "_ids", "_limits", "_pinged", "_ping_at", "_spread",
-        "_tokens", "_tokens_at", "deadline", "expires_at", "state",
-    )  # fmt: skip
+        "_awaiting_pong",
+        "_excess",
+        "_ids",
+        "_limits",
+        "_ping_at",
+        "_pinged",
+        "_spread",
+        "_tokens",
+        "_tokens_at",
+        "deadline",
+        "expires_at",
+        "state",
+    )
 
     def __init__(self, now: float, limits: Limits, spread: float = 1.0) -> None:
         self.state = State.NEW

@@ -49,10 +49,27 @@ class Connection:
     """
 
     __slots__ = (
-        "_ended", "_loop", "_pending", "_send", "_task", "address", "behind", "client", "closing",
-        "connected_at", "due", "is_given_up", "pump", "readers", "session", "session_digest", "session_key",
-        "unread", "user_agent", "user_id",
-    )  # fmt: skip
+        "_ended",
+        "_loop",
+        "_pending",
+        "_send",
+        "_task",
+        "address",
+        "behind",
+        "client",
+        "closing",
+        "connected_at",
+        "due",
+        "is_given_up",
+        "pump",
+        "readers",
+        "session",
+        "session_digest",
+        "session_key",
+        "unread",
+        "user_agent",
+        "user_id",
+    )
 
     def __init__(
         self,

@@ -14,7 +14,7 @@ Work = Callable[[], Awaitable[None]]
 
 
 class Loops:
-    """Named tasks that repeat a piece of work; a failing helper is logged once, counted, retried."""
+    """Named tasks that repeat a piece of work. What fails is logged once, counted, retried."""
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []

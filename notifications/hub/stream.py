@@ -17,9 +17,19 @@ class LocalStream:
     """
 
     __slots__ = (
-        "epoch", "heard", "id", "is_joined", "joined_at", "live", "name", "pins", "readers",
-        "repairing", "revision", "top",
-    )  # fmt: skip
+        "epoch",
+        "heard",
+        "id",
+        "is_joined",
+        "joined_at",
+        "live",
+        "name",
+        "pins",
+        "readers",
+        "repairing",
+        "revision",
+        "top",
+    )
 
     def __init__(self, name: str) -> None:
         self.name = name

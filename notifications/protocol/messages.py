@@ -256,4 +256,6 @@ FIELD_OF: dict[type[Result], str] = {
 
 def reply(command_id: int, result: Result) -> Reply:
     """The reply that answers a command with its result."""
-    return Reply(id=command_id, **{FIELD_OF[type(result)]: result})
+    answer = Reply(id=command_id)
+    setattr(answer, FIELD_OF[type(result)], result)
+    return answer
