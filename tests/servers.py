@@ -214,7 +214,7 @@ class Site:
 
     def environment(self, directory: Path, **changes: str) -> dict[str, str]:
         """Build the environment of a site with the demo accounts in ``directory``."""
-        env = site_environment(directory, STATIC_ROOT=str(self.static_root), **changes)
+        env = site_environment(directory, **{"STATIC_ROOT": str(self.static_root), **changes})
         if "DATABASE_URL" in changes:
             manage("migrate", "--verbosity", "0", env=env)
             manage("createdemo", env={**env, "DEBUG": "1"})

@@ -1,0 +1,134 @@
+"""``manage.py serve``, and what visitors get from it, as a real process."""
+
+import re
+import signal
+import socket
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+from websockets.typing import Origin
+
+from tests.servers import STOP_TIMEOUT, Server, Site, manage, site_environment
+
+pytestmark = pytest.mark.integration
+
+StartServer = Callable[..., Server]
+
+
+def get(url: str) -> tuple[str, dict[str, str]]:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return answer.read().decode(), {key.lower(): value for key, value in answer.headers.items()}
+
+
+def stylesheet_or_script(page: str) -> str:
+    found = re.search(r'(?:src|href)="([^"]*static/notifications/[^"]+)"', page)
+    assert found is not None, page
+    return found[1]
+
+
+def test_port_in_use_is_one_sentence(server: StartServer) -> None:
+    busy = server()
+    result = busy.manage("serve", "--port", str(busy.port), check=False)
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        f"CommandError: Cannot listen on 127.0.0.1 port {busy.port}: Address already in use; "
+        "choose another with --port."
+    ]
+
+
+def test_unapplied_migrations_are_one_sentence(tmp_path: Path, free_port: int) -> None:
+    result = manage("serve", "--port", str(free_port), env=site_environment(tmp_path), check=False)
+    assert result.returncode == 1
+    assert re.fullmatch(
+        r"CommandError: \d+ migrations are not applied: run manage\.py migrate first\.\n",
+        result.stderr,
+    )
+
+
+@pytest.mark.parametrize("port", ["65536", "-1"])
+def test_impossible_port_is_one_sentence(site: Site, tmp_path: Path, port: str) -> None:
+    result = manage("serve", f"--port={port}", env=site.environment(tmp_path), check=False)
+    assert result.stderr == f"CommandError: --port must be a number up to 65535, not {port}.\n"
+
+
+@pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_stops_in_good_order(server: StartServer, sig: signal.Signals, workers: str) -> None:
+    running = server(args=("--workers", workers))
+    running.stop(sig)
+    assert "Traceback" not in running.log
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", running.port)) != 0
+
+
+def test_stops_while_a_socket_is_open(server: StartServer) -> None:
+    running = server()
+    with connect(running.socket_url) as client:
+        assert client.protocol.state.name == "OPEN"
+        running.stop()
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=STOP_TIMEOUT)
+    assert closed.value.rcvd is not None, "the socket was cut without a close frame"
+    assert "Traceback" not in running.log
+
+
+@pytest.mark.parametrize("command", ["serve", "runserver"])
+def test_unknown_socket_path_is_refused_quietly(server: StartServer, command: str) -> None:
+    running = server(command=command)
+    with (
+        pytest.raises(InvalidStatus, match="403"),
+        connect(running.socket_url.replace("connection", "nope")),
+    ):
+        pass
+    assert "Traceback" not in running.log
+    assert "Exception" not in running.log
+
+
+def test_static_files_carry_a_hash_and_may_be_kept(server: StartServer) -> None:
+    running = server()
+    page, _ = get(f"{running.url}/accounts/login/")
+    path = stylesheet_or_script(page)
+    assert re.search(r"\.[0-9a-f]{12}\.(css|js)$", path)
+    content, headers = get(f"http://127.0.0.1:{running.port}{path}")
+    assert content
+    assert "immutable" in headers["cache-control"]
+    assert "server" not in headers
+
+
+def test_debug_site_serves_static_files_without_collecting(
+    server: StartServer, tmp_path: Path
+) -> None:
+    running = server(DEBUG="1", STATIC_ROOT=str(tmp_path / "never-collected"))
+    page, _ = get(f"{running.url}/accounts/login/")
+    content, _ = get(f"http://127.0.0.1:{running.port}{stylesheet_or_script(page)}")
+    assert content
+    assert "Warning" not in running.log
+
+
+@pytest.mark.parametrize("command", ["serve", "runserver"])
+def test_site_below_a_prefix(server: StartServer, command: str) -> None:
+    running = server(command=command, SCRIPT_NAME="/push", DEBUG="1")
+    page, _ = get(f"{running.url}/accounts/login/")
+    path = stylesheet_or_script(page)
+    assert path.startswith("/push/static/")
+    assert get(f"http://127.0.0.1:{running.port}{path}")[0]
+    for prefix in ("/push", ""):  # a proxy may pass the prefix on or remove it
+        with connect(f"ws://127.0.0.1:{running.port}{prefix}/connection/websocket") as client:
+            assert client.protocol.state.name == "OPEN"
+
+
+def test_login_works_over_http(server: StartServer) -> None:
+    assert "sessionid=" in server().login("reader")
+
+
+def test_page_of_another_site_cannot_open_a_socket(server: StartServer) -> None:
+    running = server()
+    with (
+        pytest.raises(InvalidStatus, match="403"),
+        connect(running.socket_url, origin=Origin("https://evil.example")),
+    ):
+        pass
