@@ -24,10 +24,12 @@ from .conf import app_settings
 class Identity(NamedTuple):
     """An authenticated user and what the authentication hangs on.
 
-    ``session`` is the digest of a session key, "" for a token; ``expires`` is a Unix time.
+    ``credentials`` changes with the password; ``session`` is the digest of a session key, "" for
+    a token; ``expires`` is a Unix time.
     """
 
     user: Any
+    credentials: str
     session: str = ""
     expires: float | None = None
 
@@ -45,6 +47,13 @@ def session_digest(key: str) -> str:
     return blake2b(key.encode(), digest_size=16).hexdigest()
 
 
+def credentials_of(user: Any) -> str:
+    """What stands for the user's password hash: another one, and its connections have to end."""
+    if not hasattr(user, "get_session_auth_hash"):
+        return ""
+    return blake2b(user.get_session_auth_hash().encode(), digest_size=8).hexdigest()
+
+
 def by_session(key: str) -> Identity | None:
     """The user logged in under this session key, None if nobody is (any more)."""
     if not key:
@@ -53,7 +62,7 @@ def by_session(key: str) -> Identity | None:
     user = _users([data.get(SESSION_KEY)]).get(str(data.get(SESSION_KEY)))
     if user is None or not _session_is_valid(data, user):
         return None
-    return Identity(user, session_digest(key))
+    return Identity(user, credentials_of(user), session_digest(key))
 
 
 def by_token(token: str) -> Identity:
@@ -83,7 +92,7 @@ def by_token(token: str) -> Identity:
     if user is None or not user.is_active:
         raise InvalidToken
     expires = claims.get("exp")
-    return Identity(user, "", None if expires is None else float(expires))
+    return Identity(user, credentials_of(user), "", None if expires is None else float(expires))
 
 
 def make_token(user: Any, lifetime: float | None = 3600.0) -> str:

@@ -75,6 +75,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     if connection.closing is not None:
         raise Disconnected(connection.closing)
     connection.user_id = identity.user.pk
+    connection.credentials = identity.credentials
     connection.session_digest = identity.session
     hub.admit(connection)
     joined = {name: await hub.join(name) for name in names}

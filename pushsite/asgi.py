@@ -19,8 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """Stop the hub in good order when the server stops (ASGI lifespan protocol 2.0)."""
+    """Start the hub with the server and stop it in good order (ASGI lifespan protocol 2.0).
+
+    The hub would start with the first socket too; but what is due has to be published although
+    nobody is connected yet.
+    """
     await receive()
+    await hub.get_hub()
     await send({"type": "lifespan.startup.complete"})
     await receive()
     try:

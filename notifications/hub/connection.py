@@ -59,6 +59,7 @@ class Connection:
         "client",
         "closing",
         "connected_at",
+        "credentials",
         "due",
         "is_given_up",
         "pump",
@@ -87,6 +88,8 @@ class Connection:
         self.user_agent = user_agent
         self.session_key = session_key
         self.user_id: Any = None
+        #: See :class:`~notifications.authentication.Identity`.
+        self.credentials = ""
         #: Digest of the session key it was authenticated by, "" for a token.
         self.session_digest = ""
         self.connected_at: Any = None

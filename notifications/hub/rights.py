@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ..authentication import active_users, valid_sessions
+from ..authentication import active_users, credentials_of, valid_sessions
 from ..conf import app_settings
 from ..database import in_database
 from ..history import Page
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 class Verdict(NamedTuple):
     """What the database says of one user now."""
 
+    credentials: str
     feeds: dict[str, Feed]
     topics: set[str]
     unread: int | None
@@ -142,6 +143,11 @@ class Rights:
             # Logged out, or the password was changed: coming back shows which.
             connection.close(codes.FORCE_RECONNECT)
             return
+        if connection.credentials != verdict.credentials:
+            # A session goes on with a password changed from within; a token was given before.
+            again = codes.FORCE_RECONNECT if connection.session_digest else codes.INVALID_TOKEN
+            connection.close(again)
+            return
         for reader in list(connection.readers.values()):
             allowed = verdict.topics if reader.topic else verdict.feeds
             if reader.stream.name not in allowed:
@@ -199,6 +205,7 @@ def _find(
     feeds = load(users.values())
     verdicts = {
         user_id: Verdict(
+            credentials_of(user),
             {feed.name: feed for feed in feeds[user_id] if not feed.muted},
             {name for name in topics[user_id] if may_read(user, name)},
             unread_count(user) if count else None,
