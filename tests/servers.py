@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 ROOT = Path(__file__).resolve().parent.parent
+PYTHON = Path(sys.executable)
 
 #: Seconds until a process that was started must answer, and one that was told to stop must end.
 START_TIMEOUT = 30
@@ -50,15 +51,21 @@ def site_environment(directory: Path, **changes: str) -> dict[str, str]:
     }
 
 
-def manage(*args: str, env: dict[str, str], check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run ``manage.py`` with ``args``.
+def manage(
+    *args: str,
+    env: dict[str, str],
+    check: bool = True,
+    python: Path = PYTHON,
+    cwd: Path = ROOT,
+) -> subprocess.CompletedProcess[str]:
+    """Run ``manage.py`` with ``args``, that of another project if ``cwd`` says so.
 
     Raises:
         AssertionError: it failed, unless ``check`` is false.
     """
     result = subprocess.run(
-        [sys.executable, "manage.py", *args],
-        cwd=ROOT,
+        [python, "manage.py", *args],
+        cwd=cwd,
         env=env,
         capture_output=True,
         text=True,
@@ -79,9 +86,12 @@ class Server:
         *,
         command: str = "serve",
         args: tuple[str, ...] = (),
-        port: int | None = None,
+        python: Path = PYTHON,
+        cwd: Path = ROOT,
     ) -> None:
-        self.port = port or free_port()
+        self.port = free_port()
+        self._python = python
+        self._cwd = cwd
         self.env = env
         self._arguments = [command, *args]
         self._log_path = directory / f"server-{self.port}.log"
@@ -107,14 +117,14 @@ class Server:
 
     def manage(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a management command against the same database."""
-        return manage(*args, env=self.env, check=check)
+        return manage(*args, env=self.env, check=check, python=self._python, cwd=self._cwd)
 
     def start(self, *, wait: bool = True) -> Self:
         assert self._process is None, "the server is running already"
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "manage.py", *self._arguments, *self._address()],
-                cwd=ROOT,
+                [self._python, "manage.py", *self._arguments, *self._address()],
+                cwd=self._cwd,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
