@@ -153,23 +153,31 @@ async def test_unknown_websocket_path_is_refused() -> None:
     await socket.wait()
 
 
-async def test_lifespan_stops_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lifespan_starts_and_stops_the_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
 
-    async def shutdown() -> None:
-        calls.append("shutdown")
+    async def get_hub() -> None:
+        calls.append("start")
 
+    async def shutdown() -> None:
+        calls.append("stop")
+
+    monkeypatch.setattr("notifications.hub.get_hub", get_hub)
     monkeypatch.setattr("notifications.hub.shutdown", shutdown)
     assert await _live() == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert calls == ["shutdown"]
+    assert calls == ["start", "stop"]
 
 
 async def test_lifespan_tells_of_a_hub_that_could_not_stop(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    async def get_hub() -> None:
+        return None
+
     async def shutdown() -> None:
         raise ConnectionError("database is gone")
 
+    monkeypatch.setattr("notifications.hub.get_hub", get_hub)
     monkeypatch.setattr("notifications.hub.shutdown", shutdown)
     assert await _live() == ["lifespan.startup.complete", "lifespan.shutdown.failed"]
     assert "database is gone" in caplog.text
