@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
+from notifications.management.commands import serve
 from pushsite.asgi import application
 from tests.servers import ROOT, site_environment
 
@@ -142,6 +143,12 @@ def test_createdemo_again_repairs_but_keeps_sessions(settings: Settings) -> None
     reader.refresh_from_db()
     assert reader.check_password("reader")
     assert not reader.is_superuser
+
+
+def test_serve_without_uvicorn_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve, "uvicorn", None)
+    with pytest.raises(CommandError, match=r"pip install 'pushsite\[server\]'"):
+        call_command("serve", skip_checks=True)
 
 
 async def test_unknown_websocket_path_is_refused() -> None:
