@@ -199,9 +199,7 @@ def _check_timing() -> list[CheckMessage]:
     except TypeError:
         return []  # E003 has said so
     return [
-        Error(
-            "NOTIFICATIONS['PONG_TIMEOUT'] must be below PING_INTERVAL.", id="notifications.E004"
-        )
+        Error("NOTIFICATIONS['PONG_TIMEOUT'] must be below PING_INTERVAL.", id="notifications.E004")
     ]
 
 

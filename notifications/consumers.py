@@ -20,9 +20,10 @@ from django.db import Error as DatabaseError
 
 from .commands import Outcome, perform
 from .conf import app_settings
-from .hub import Connection, Hub, get_hub
+from .hub import Connection, Hub, get_hub, open_socket
 from .metrics import DATABASE_ERRORS, ERRORS
 from .protocol import codes, messages
+from .protocol.frames import Prepared
 from .session import Arrived, Close, Effect, Limits, Perform, Send, Session
 
 logger = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         self.connection = Connection(
             str(uuid.uuid4()),
             session,
-            self.base_send,
+            open_socket(self.scope, self.base_send),
             address=(self.scope.get("client") or ("",))[0],
             user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
             session_key=_session_key(headers.get(b"cookie", b"").decode("latin-1")),
@@ -112,7 +113,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         assert self.connection is not None
         for effect in effects:
             if isinstance(effect, Send):
-                await self.connection.send(effect.text)
+                await self.connection.send(Prepared(effect.text))
             elif isinstance(effect, Arrived):
                 self.hub.arrived(self.connection, effect.positions)
             elif isinstance(effect, Perform):

@@ -177,9 +177,7 @@ class Notification(models.Model):
                 name="notification_stream_waiting",
             ),
             # The inbox: newest first over a few streams.
-            models.Index(
-                fields=["stream", "-published_at", "-id"], name="notification_inbox"
-            ),
+            models.Index(fields=["stream", "-published_at", "-id"], name="notification_inbox"),
         ]
 
     def __str__(self) -> str:
@@ -190,7 +188,9 @@ class Subscription(models.Model):
     """A user's relation to one stream; all positions are offsets of the stream."""
 
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notification_subscriptions"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="notification_subscriptions",
     )
     stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="subscriptions")
     since = models.PositiveBigIntegerField(
@@ -247,9 +247,7 @@ class Receipt(models.Model):
             models.UniqueConstraint(fields=["user", "notification"], name="receipt_once"),
         ]
         indexes = [
-            models.Index(
-                fields=["user"], condition=Q(read_at__isnull=True), name="receipt_unread"
-            ),
+            models.Index(fields=["user"], condition=Q(read_at__isnull=True), name="receipt_unread"),
             models.Index(
                 fields=["user", "-notification"],
                 condition=Q(archived_at__isnull=False),
@@ -307,4 +305,3 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} from {self.address}"
-

@@ -292,9 +292,7 @@ def _write(draft: Notification, names: list[str]) -> list[int]:
         ids = [row.pk for row in rows]
     else:
         ids = _write_once(draft, stream_ids)
-    transaction.on_commit(
-        partial(sequence_after_commit, stream_ids), using=_alias(), robust=True
-    )
+    transaction.on_commit(partial(sequence_after_commit, stream_ids), using=_alias(), robust=True)
     return ids
 
 

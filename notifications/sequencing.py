@@ -91,9 +91,7 @@ def _due_streams(now: datetime) -> list[int]:
     return sorted(set(due.order_by("publish_at", "id").values_list("stream", flat=True)[:BATCH]))
 
 
-def _give_offsets(
-    stream_ids: list[int], now: datetime, *, skip_locked: bool
-) -> list[Notification]:
+def _give_offsets(stream_ids: list[int], now: datetime, *, skip_locked: bool) -> list[Notification]:
     """One transaction: lock the streams in id order, number what is due, store the tops."""
     alias = router.db_for_write(Notification)
     with transaction.atomic(using=alias):

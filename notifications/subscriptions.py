@@ -98,7 +98,11 @@ def acknowledge(positions: Mapping[tuple[Any, int], int]) -> None:
                 "delivered",
                 Case(
                     *(
-                        When(user=user_id, stream=stream_id, then=Value(positions[user_id, stream_id]))
+                        When(
+                            user=user_id,
+                            stream=stream_id,
+                            then=Value(positions[user_id, stream_id]),
+                        )
                         for user_id, stream_id in chunk
                     ),
                     default=Value(0),
@@ -113,7 +117,11 @@ def mute(user_id: Any, name: str, muted: bool) -> bool:
     Returns:
         False when the user has no such subscription.
     """
-    row = Subscription.objects.filter(user=user_id, stream__name=name).select_related("stream").first()
+    row = (
+        Subscription.objects.filter(user=user_id, stream__name=name)
+        .select_related("stream")
+        .first()
+    )
     if row is None:
         return False
     if row.muted and not muted:
@@ -146,7 +154,11 @@ def _begin(
     connected (P1); ``date_joined`` tells. Without that field he is given what is kept.
     """
     rows = [
-        _from(user_id, wanted[user_id, stream_id], _joined_at(users[user_id], wanted[user_id, stream_id]))
+        _from(
+            user_id,
+            wanted[user_id, stream_id],
+            _joined_at(users[user_id], wanted[user_id, stream_id]),
+        )
         for user_id, stream_id in missing
     ]
     Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
@@ -156,15 +168,15 @@ def _joined_at(user: Any, stream: Stream) -> int:
     joined = getattr(user, "date_joined", None)
     if stream.top == 0 or joined is None or streams.parse(stream.name).kind == "user":
         return 0
-    before = Notification.objects.filter(stream=stream, offset__isnull=False, published_at__lt=joined)
+    before = Notification.objects.filter(
+        stream=stream, offset__isnull=False, published_at__lt=joined
+    )
     offset = before.order_by("-published_at", "-id").values_list("offset", flat=True).first()
     return offset or 0
 
 
 def _from(user_id: Any, stream: Stream, offset: int) -> Subscription:
-    return Subscription(
-        user_id=user_id, stream=stream, since=offset, delivered=offset, read=offset
-    )
+    return Subscription(user_id=user_id, stream=stream, since=offset, delivered=offset, read=offset)
 
 
 def _any_of(pairs: Iterable[tuple[Any, int]]) -> Q:

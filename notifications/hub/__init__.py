@@ -5,9 +5,10 @@ import asyncio
 from ..database import close_threads
 from .connection import Connection
 from .hub import Hub
+from .sockets import open_socket
 from .stream import LocalStream
 
-__all__ = ["Connection", "Hub", "LocalStream", "get_hub", "shutdown"]
+__all__ = ["Connection", "Hub", "LocalStream", "get_hub", "open_socket", "shutdown"]
 
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 

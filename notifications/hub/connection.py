@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from ..metrics import DISCONNECTS
 from ..protocol.codes import Disconnect
+from ..protocol.frames import Prepared
 from ..session import Session
+from .sockets import Socket
 
 if TYPE_CHECKING:
     from .stream import LocalStream
 
 logger = logging.getLogger(__name__)
-
-ASGISend = Callable[[dict[str, Any]], Awaitable[None]]
 
 #: How long a close frame may wait for a socket that takes nothing.
 CLOSE_TIMEOUT = 1.0
@@ -26,7 +24,7 @@ CLOSE_TIMEOUT = 1.0
 class Reader:
     """One connection's place in one stream."""
 
-    __slots__ = ("acked", "connection", "sent", "stream", "topic")
+    __slots__ = ("acked", "connection", "is_live", "sent", "stream", "topic")
 
     def __init__(
         self, connection: Connection, stream: LocalStream, sent: int, acked: int, topic: bool
@@ -37,6 +35,8 @@ class Reader:
         self.sent = sent
         #: Offset up to which the client is known to have everything.
         self.acked = acked
+        #: Gets what is fanned out; else it is behind, or detached.
+        self.is_live = False
         #: Subscribed by the client itself, not by the server at connect.
         self.topic = topic
 
@@ -44,15 +44,12 @@ class Reader:
 class Connection:
     """A socket, its session and its readers.
 
-    Writing never queues (P5): while one frame waits for the socket, further publications are
-    not written but left to history, and the reader's position is all that is kept.
+    Writing never queues (P5): what a blocked socket does not take is left to history, and the
+    reader's position is all that is kept.
     """
 
     __slots__ = (
-        "_ended",
         "_loop",
-        "_pending",
-        "_send",
         "_task",
         "address",
         "behind",
@@ -61,12 +58,14 @@ class Connection:
         "connected_at",
         "credentials",
         "due",
+        "has_ended",
         "is_given_up",
         "pump",
         "readers",
         "session",
         "session_digest",
         "session_key",
+        "socket",
         "unread",
         "user_agent",
         "user_id",
@@ -76,7 +75,7 @@ class Connection:
         self,
         client: str,
         session: Session,
-        send: ASGISend,
+        socket: Socket,
         *,
         address: str = "",
         user_agent: str = "",
@@ -103,37 +102,26 @@ class Connection:
         self.closing: Disconnect | None = None
         #: The second in which the wheel looks at it.
         self.due = 0
-        self._send = send
+        self.socket = socket
+        self.has_ended = False
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
-        self._pending: asyncio.Task[None] | None = None
-        self._ended = self._loop.create_future()
 
     @property
     def is_blocked(self) -> bool:
-        """Does a frame wait for the socket?"""
-        return self._pending is not None and not self._pending.done()
+        """Does the socket take nothing for now?"""
+        return self.socket.is_blocked
 
-    def write(self, text: str) -> None:
-        """Write a frame without waiting. The caller has seen that it is not blocked.
+    def write(self, text: str) -> bool:
+        """Write without waiting; False, and nothing written, while the socket is blocked."""
+        return self.socket.offer(Prepared(text))
 
-        The ASGI ``send`` is run up to its first wait. Where the socket has room it is then done,
-        without a task; else it becomes the one task that waits.
-        """
-        self._run(self._send({"type": "websocket.send", "text": text}))
-
-    async def send(self, text: str) -> None:
-        """Write a frame, waiting until the socket takes it."""
-        await self.drained()
-        if self.closing is None:
-            self.write(text)
-            await self.drained()
-
-    async def drained(self) -> None:
-        """Wait until no frame waits for the socket, or the connection has ended."""
-        while self.is_blocked and not self._ended.done():
-            assert self._pending is not None
-            await asyncio.wait({self._pending, self._ended}, return_when=asyncio.FIRST_COMPLETED)
+    async def send(self, message: Prepared) -> None:
+        """Write, waiting until the socket takes it."""
+        while self.closing is None and not self.has_ended:
+            await self.socket.drained()
+            if self.socket.offer(message):
+                return
 
     def close(self, disconnect: Disconnect) -> None:
         """End the connection: the close frame goes out if the socket takes it in time."""
@@ -145,11 +133,9 @@ class Connection:
         self._loop.create_task(self._close(disconnect))
 
     def end(self) -> None:
-        """The socket is gone, or given up. Releases everybody who waits for it."""
-        if not self._ended.done():
-            self._ended.set_result(None)
-        if self.is_blocked and self._pending is not None:
-            self._pending.cancel()
+        """The socket is gone. Releases everybody who waits for it."""
+        self.has_ended = True
+        self.socket.release()
 
     def positions(self) -> dict[str, int]:
         """What has been written, by channel, where the client has not acknowledged it yet."""
@@ -158,15 +144,10 @@ class Connection:
         }
 
     async def _close(self, disconnect: Disconnect) -> None:
-        message = {
-            "type": "websocket.close",
-            "code": disconnect.code,
-            "reason": disconnect.reason,
-        }
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self.drained()
-                await self._send(message)
+                await self.socket.drained()
+                await self.socket.close(disconnect)
         except TimeoutError:
             self._give_up()
         except Exception as error:  # the peer is gone: servers raise what they like
@@ -177,51 +158,6 @@ class Connection:
         """Let the server drop a socket that is blocked, by ending the consumer."""
         self.end()
         self.is_given_up = True
+        self.socket.abort()
         if self._task is not None:
             self._task.cancel()
-
-    def _run(self, sending: Awaitable[None]) -> None:
-        if not isinstance(sending, types.CoroutineType):
-            self._pending = asyncio.ensure_future(_wait_for(sending, self))
-            return
-        try:
-            waiting = sending.send(None)
-        except StopIteration:
-            return
-        except Exception as error:
-            self.failed(error)
-            return
-        self._pending = self._loop.create_task(_go_on(sending, waiting, self))
-
-    def failed(self, error: Exception) -> None:
-        """A write failed: the peer is gone, and the server will say so by a disconnect event."""
-        logger.debug("%s on writing to %s", type(error).__name__, self.client)
-
-
-async def _wait_for(sending: Awaitable[None], connection: Connection) -> None:
-    try:
-        await sending
-    except Exception as error:
-        connection.failed(error)
-
-
-async def _go_on(sending: Coroutine[Any, Any, None], waiting: Any, connection: Connection) -> None:
-    try:
-        await _resume(sending, waiting)
-    except Exception as error:
-        connection.failed(error)
-
-
-@types.coroutine
-def _resume(sending: Coroutine[Any, Any, None], waiting: Any) -> Generator[Any, Any, None]:
-    """Drive a coroutine on that has already been run up to its first wait."""
-    try:
-        while True:
-            try:
-                value = yield waiting
-            except BaseException as error:
-                waiting = sending.throw(error)
-            else:
-                waiting = sending.send(value)
-    except StopIteration:
-        return

@@ -17,10 +17,11 @@ from channels.layers import get_channel_layer
 
 from ..conf import app_settings
 from ..database import in_database
-from ..history import Page, read_page, read_tops
+from ..history import Page, Publication, read_page, read_tops
 from ..layer import announcer, group_name
 from ..metrics import CONNECTIONS, REPAIRED
 from ..protocol import codes
+from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
 from ..sequencing import sequence_waiting
 from ..session import Arrived, Close, Send
@@ -29,11 +30,14 @@ from .connection import Connection, Reader
 from .loops import Loops
 from .presence import Presence
 from .rights import Rights
-from .stream import LocalStream
+from .stream import LocalStream, write_to
 from .wheel import Wheel
 
 #: Layers end a group membership after a day unless it is renewed; seconds.
 MEMBERSHIP_TIME = 6 * 3600.0
+
+#: Sockets written to without a pause: about 10 ms of a core.
+SLICE = 1000
 
 
 class Hub:
@@ -170,7 +174,7 @@ class Hub:
         if page.more or reader.sent < stream.top:
             self.fall_behind(reader)
         else:
-            stream.live.add(reader)
+            stream.add_live(reader)
         if stream.heard > stream.top:
             self.repair(stream)
 
@@ -178,7 +182,7 @@ class Hub:
         reader.connection.readers.pop(reader.stream.name, None)
         reader.connection.behind.discard(reader)
         reader.stream.readers.discard(reader)
-        reader.stream.live.discard(reader)
+        reader.stream.remove_live(reader)
 
     def hear(self, name: str, epoch: str, offset: int, data: bytes) -> None:
         """A publication has been announced."""
@@ -186,24 +190,27 @@ class Hub:
         if stream is None or (stream.is_known and stream.epoch != epoch):
             return
         stream.heard = max(stream.heard, offset)
-        if stream.is_next(offset):
-            stream.fan_out(offset, data, self.fall_behind)
-        elif offset > stream.top:
-            self.repair(stream)
+        if not stream.is_next(offset):
+            if offset > stream.top:
+                self.repair(stream)
+        elif len(stream.live) <= SLICE:
+            self._fall_behind_all(stream.fan_out(offset, data))
+        else:
+            self.repair(stream, Publication(offset, data))
 
-    def repair(self, stream: LocalStream) -> None:
-        """Bring all live readers up to date from history, in order."""
-        if stream.repairing or not stream.is_known:
+    def repair(self, stream: LocalStream, first: Publication | None = None) -> None:
+        """Bring all live readers up to date, in order: with ``first``, then from history."""
+        if stream.busy or not stream.is_known:
             return
-        stream.repairing = True
-        task = self.loop.create_task(self._repair(stream))
+        stream.busy = True
+        task = self.loop.create_task(self._repair(stream, first))
         self._repairs.add(task)
         task.add_done_callback(self._repairs.discard)
 
     def fall_behind(self, reader: Reader) -> None:
         """Serve a reader from history from now on, at the speed of its socket."""
         connection = reader.connection
-        reader.stream.live.discard(reader)
+        reader.stream.remove_live(reader)
         connection.behind.add(reader)
         if connection.pump is None or connection.pump.done():
             connection.pump = self.loop.create_task(self._pump(connection))
@@ -222,7 +229,7 @@ class Hub:
             if top is None or top.epoch != stream.epoch:
                 self._reset(stream)
                 continue
-            if top.offset > stream.top and not stream.repairing:
+            if top.offset > stream.top and not stream.busy:
                 REPAIRED.inc()
                 stream.heard = max(stream.heard, top.offset)
                 self.repair(stream)
@@ -272,14 +279,18 @@ class Hub:
         elif kind == "notifications.changed":
             self.rights.suspect(stream, message.get("session", ""))
 
-    async def _repair(self, stream: LocalStream) -> None:
+    async def _repair(self, stream: LocalStream, first: Publication | None) -> None:
         try:
+            if first is not None:
+                await self._spread(stream, first)
+                if stream.heard <= stream.top:
+                    return
             while self.streams.get(stream.name) is stream:
                 heard = stream.heard
                 page = await in_database(read_page, stream.id, stream.top, app_settings.PAGE_SIZE)
                 for publication in page.publications:
                     if publication.offset > stream.top:
-                        stream.fan_out(publication.offset, publication.data, self.fall_behind)
+                        await self._spread(stream, publication)
                 if page.more:
                     continue
                 stream.move_over(page.offset)
@@ -288,11 +299,27 @@ class Hub:
         except Exception as error:
             self.report("repair", error)
         finally:
-            stream.repairing = False
+            stream.busy = False
+
+    async def _spread(self, stream: LocalStream, publication: Publication) -> None:
+        """Fan out in slices, so that pings are answered and sockets accepted in between."""
+        if len(stream.live) <= SLICE:
+            self._fall_behind_all(stream.fan_out(*publication))
+            return
+        offset = stream.top = publication.offset
+        message = Prepared(encode_publication(stream.name, offset, publication.data))
+        readers = list(stream.live)
+        for start in range(0, len(readers), SLICE):
+            self._fall_behind_all(write_to(readers[start : start + SLICE], offset, message))
+            await asyncio.sleep(0)
+
+    def _fall_behind_all(self, readers: list[Reader]) -> None:
+        for reader in readers:
+            self.fall_behind(reader)
 
     async def _pump(self, connection: Connection) -> None:
         """Catch up the readers of one connection that are behind, until none is."""
-        await connection.drained()
+        await connection.socket.drained()
         while connection.behind and connection.closing is None:
             reader = next(iter(connection.behind))
             try:
@@ -308,14 +335,14 @@ class Hub:
             for publication in page.publications:
                 if reader not in connection.behind or connection.closing is not None:
                     return
-                await connection.send(encode_publication(stream.name, *publication))
+                await connection.send(Prepared(encode_publication(stream.name, *publication)))
                 reader.sent = publication.offset
             reader.sent = max(reader.sent, page.offset)
             # No wait between looking and going live: nothing can be fanned out in between.
             if not page.more and reader.sent >= stream.top:
                 connection.behind.discard(reader)
                 if reader in stream.readers:
-                    stream.live.add(reader)
+                    stream.add_live(reader)
                 return
 
     # Groups
@@ -343,7 +370,7 @@ class Hub:
     async def _sweep(self) -> None:
         """Leave the groups that nobody here reads any more; join what could not be joined."""
         for stream in list(self.streams.values()):
-            if stream.is_idle and not stream.repairing:
+            if stream.is_idle and not stream.busy:
                 await self._leave_group(stream)
             elif self.loop.time() - stream.joined_at > MEMBERSHIP_TIME:
                 stream.is_joined = False

@@ -19,6 +19,7 @@ from ..history import Page
 from ..inbox import unread_count
 from ..models import Connection as Row
 from ..protocol import codes, messages
+from ..protocol.frames import Prepared
 from ..protocol.json import encode_reply
 from ..streams import may_read
 from ..subscriptions import Feed, load
@@ -70,11 +71,11 @@ class Rights:
     def tell(self, name: str, data: bytes, origin: str) -> None:
         """Push a change of read state to the user's connections, except the one that made it."""
         reply = messages.Reply(push=messages.Push(message=messages.Message(msgspec.Raw(data))))
-        text = encode_reply(reply)
+        message = Prepared(encode_reply(reply))
         for user_id in self._users_of(name):
             for connection in list(self._hub.by_user.get(user_id, ())):
-                if connection.client != origin and not connection.is_blocked:
-                    connection.write(text)
+                if connection.client != origin:
+                    connection.socket.offer(message)
 
     async def check_all(self) -> None:
         """Look at everybody, whatever was announced or not."""
@@ -174,11 +175,8 @@ class Rights:
             position = messages.Subscribe(
                 recoverable=True, positioned=True, epoch=feed.epoch, offset=feed.delivered
             )
-            await connection.send(
-                encode_reply(
-                    messages.Reply(push=messages.Push(channel=feed.name, subscribe=position))
-                )
-            )
+            push = messages.Push(channel=feed.name, subscribe=position)
+            await connection.send(Prepared(encode_reply(messages.Reply(push=push))))
             if connection in self._hub.connections and feed.name not in connection.readers:
                 page = Page([], feed.delivered, more=feed.delivered < feed.top)
                 self._hub.attach(connection, stream, page, feed.delivered, topic=False)
@@ -194,8 +192,7 @@ class Rights:
         self._write(connection, messages.Push(message=messages.Message(msgspec.Raw(data))))
 
     def _write(self, connection: Connection, push: messages.Push) -> None:
-        if not connection.is_blocked:
-            connection.write(encode_reply(messages.Reply(push=push)))
+        connection.write(encode_reply(messages.Reply(push=push)))
 
 
 def _find(

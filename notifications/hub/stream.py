@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable
 
 from ..metrics import WRITTEN
+from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
 from .connection import Reader
 
@@ -17,6 +18,7 @@ class LocalStream:
     """
 
     __slots__ = (
+        "busy",
         "epoch",
         "heard",
         "id",
@@ -26,7 +28,6 @@ class LocalStream:
         "name",
         "pins",
         "readers",
-        "repairing",
         "revision",
         "top",
     )
@@ -42,7 +43,8 @@ class LocalStream:
         self.live: set[Reader] = set()
         self.is_joined = False
         self.joined_at = 0.0
-        self.repairing = False
+        #: A repair or a fan-out in slices is under way.
+        self.busy = False
         #: Connections that are about to become readers.
         self.pins = 0
 
@@ -66,31 +68,25 @@ class LocalStream:
 
     def is_next(self, offset: int) -> bool:
         """Can ``offset`` be fanned out as it comes? Else the gap is read from history."""
-        return self.is_known and not self.repairing and offset == self.top + 1
+        return self.is_known and not self.busy and offset == self.top + 1
 
-    def fan_out(self, offset: int, data: bytes, fall_behind: Callable[[Reader], None]) -> None:
-        """Write one publication to all live readers: encoded once, nothing awaited.
+    def add_live(self, reader: Reader) -> None:
+        reader.is_live = True
+        self.live.add(reader)
 
-        Args:
-            fall_behind: called with each reader whose socket takes nothing more.
+    def remove_live(self, reader: Reader) -> None:
+        reader.is_live = False
+        self.live.discard(reader)
+
+    def fan_out(self, offset: int, data: bytes) -> list[Reader]:
+        """Write one publication to all live readers: encoded and framed once, nothing awaited.
+
+        Returns:
+            The readers whose sockets were blocked. They have not got it.
         """
-        frame = encode_publication(self.name, offset, data)
         self.top = offset
-        count = 0
-        blocked: list[Reader] = []
-        for reader in self.live:
-            if offset <= reader.sent:
-                continue
-            connection = reader.connection
-            if connection.is_blocked:
-                blocked.append(reader)
-                continue
-            reader.sent = offset
-            connection.write(frame)
-            count += 1
-        WRITTEN.inc(count)
-        for reader in blocked:
-            fall_behind(reader)
+        message = Prepared(encode_publication(self.name, offset, data))
+        return write_to(self.live, offset, message)
 
     def move_over(self, offset: int) -> None:
         """Take the position past offsets that are not sent: expired, withdrawn, pruned."""
@@ -99,3 +95,19 @@ class LocalStream:
         self.top = offset
         for reader in self.live:
             reader.sent = max(reader.sent, offset)
+
+
+def write_to(readers: Iterable[Reader], offset: int, message: Prepared) -> list[Reader]:
+    """Write a publication to those readers that are live and have not got it; see ``fan_out``."""
+    blocked: list[Reader] = []
+    count = 0
+    for reader in readers:
+        if offset <= reader.sent or not reader.is_live:
+            continue
+        if reader.connection.socket.offer(message):
+            reader.sent = offset
+            count += 1
+        else:
+            blocked.append(reader)
+    WRITTEN.inc(count)
+    return blocked

@@ -11,7 +11,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -20,144 +19,409 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='Stream',
+            name="Stream",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=255, unique=True, verbose_name='name')),
-                ('epoch', models.CharField(default=notifications.models.new_epoch, max_length=16, verbose_name='epoch')),
-                ('top', models.PositiveBigIntegerField(default=0, help_text='Offset of the newest notification.', verbose_name='top')),
-                ('floor', models.PositiveBigIntegerField(default=0, help_text='Offset up to which notifications were pruned.', verbose_name='floor')),
-                ('revision', models.PositiveBigIntegerField(default=0, help_text="Counts changes of the user's read state and rights, so that every worker notices.", verbose_name='revision')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("name", models.CharField(max_length=255, unique=True, verbose_name="name")),
+                (
+                    "epoch",
+                    models.CharField(
+                        default=notifications.models.new_epoch, max_length=16, verbose_name="epoch"
+                    ),
+                ),
+                (
+                    "top",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Offset of the newest notification.",
+                        verbose_name="top",
+                    ),
+                ),
+                (
+                    "floor",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Offset up to which notifications were pruned.",
+                        verbose_name="floor",
+                    ),
+                ),
+                (
+                    "revision",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="Counts changes of the user's read state and rights, so that every worker notices.",
+                        verbose_name="revision",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'stream',
-                'verbose_name_plural': 'streams',
+                "verbose_name": "stream",
+                "verbose_name_plural": "streams",
             },
         ),
         migrations.CreateModel(
-            name='Worker',
+            name="Worker",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('host', models.CharField(max_length=255)),
-                ('pid', models.PositiveIntegerField()),
-                ('started_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('seen_at', models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
+                (
+                    "id",
+                    models.UUIDField(
+                        default=uuid.uuid4, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("host", models.CharField(max_length=255)),
+                ("pid", models.PositiveIntegerField()),
+                ("started_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("seen_at", models.DateTimeField(db_index=True, default=django.utils.timezone.now)),
             ],
             options={
-                'verbose_name': 'worker',
-                'verbose_name_plural': 'workers',
+                "verbose_name": "worker",
+                "verbose_name_plural": "workers",
             },
         ),
         migrations.CreateModel(
-            name='Notification',
+            name="Notification",
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
-                ('offset', models.PositiveBigIntegerField(editable=False, null=True, verbose_name='offset')),
-                ('kind', models.CharField(default='message', max_length=100, validators=[django.core.validators.RegexValidator('\\A[a-z0-9_-]+(\\.[a-z0-9_-]+)*\\Z', 'A kind is a dotted slug such as “order.shipped”.')], verbose_name='kind')),
-                ('level', models.CharField(choices=[('debug', 'debug'), ('info', 'info'), ('success', 'success'), ('warning', 'warning'), ('error', 'error')], default='info', max_length=10, verbose_name='level')),
-                ('title', models.CharField(max_length=200, validators=[notifications.models.validate_text], verbose_name='title')),
-                ('body', models.TextField(blank=True, max_length=10000, validators=[notifications.models.validate_text], verbose_name='text')),
-                ('url', models.CharField(blank=True, max_length=2000, validators=[notifications.models.validate_url], verbose_name='link')),
-                ('data', models.JSONField(blank=True, default=dict, encoder=django.core.serializers.json.DjangoJSONEncoder, verbose_name='data')),
-                ('key', models.CharField(blank=True, max_length=200, null=True, verbose_name='key')),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now, editable=False, verbose_name='created')),
-                ('publish_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='publish at')),
-                ('published_at', models.DateTimeField(editable=False, null=True, verbose_name='published')),
-                ('expires_at', models.DateTimeField(blank=True, null=True, verbose_name='expires')),
-                ('withdrawn_at', models.DateTimeField(editable=False, null=True, verbose_name='withdrawn')),
-                ('actor', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='actor')),
-                ('stream', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notifications', to='notifications.stream', verbose_name='stream')),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
+                (
+                    "offset",
+                    models.PositiveBigIntegerField(
+                        editable=False, null=True, verbose_name="offset"
+                    ),
+                ),
+                (
+                    "kind",
+                    models.CharField(
+                        default="message",
+                        max_length=100,
+                        validators=[
+                            django.core.validators.RegexValidator(
+                                "\\A[a-z0-9_-]+(\\.[a-z0-9_-]+)*\\Z",
+                                "A kind is a dotted slug such as “order.shipped”.",
+                            )
+                        ],
+                        verbose_name="kind",
+                    ),
+                ),
+                (
+                    "level",
+                    models.CharField(
+                        choices=[
+                            ("debug", "debug"),
+                            ("info", "info"),
+                            ("success", "success"),
+                            ("warning", "warning"),
+                            ("error", "error"),
+                        ],
+                        default="info",
+                        max_length=10,
+                        verbose_name="level",
+                    ),
+                ),
+                (
+                    "title",
+                    models.CharField(
+                        max_length=200,
+                        validators=[notifications.models.validate_text],
+                        verbose_name="title",
+                    ),
+                ),
+                (
+                    "body",
+                    models.TextField(
+                        blank=True,
+                        max_length=10000,
+                        validators=[notifications.models.validate_text],
+                        verbose_name="text",
+                    ),
+                ),
+                (
+                    "url",
+                    models.CharField(
+                        blank=True,
+                        max_length=2000,
+                        validators=[notifications.models.validate_url],
+                        verbose_name="link",
+                    ),
+                ),
+                (
+                    "data",
+                    models.JSONField(
+                        blank=True,
+                        default=dict,
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        verbose_name="data",
+                    ),
+                ),
+                (
+                    "key",
+                    models.CharField(blank=True, max_length=200, null=True, verbose_name="key"),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, editable=False, verbose_name="created"
+                    ),
+                ),
+                (
+                    "publish_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, verbose_name="publish at"
+                    ),
+                ),
+                (
+                    "published_at",
+                    models.DateTimeField(editable=False, null=True, verbose_name="published"),
+                ),
+                ("expires_at", models.DateTimeField(blank=True, null=True, verbose_name="expires")),
+                (
+                    "withdrawn_at",
+                    models.DateTimeField(editable=False, null=True, verbose_name="withdrawn"),
+                ),
+                (
+                    "actor",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="actor",
+                    ),
+                ),
+                (
+                    "stream",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="notifications",
+                        to="notifications.stream",
+                        verbose_name="stream",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'notification',
-                'verbose_name_plural': 'notifications',
-                'permissions': [('send_private', 'Can send private messages'), ('send_broadcast', 'Can send broadcasts')],
+                "verbose_name": "notification",
+                "verbose_name_plural": "notifications",
+                "permissions": [
+                    ("send_private", "Can send private messages"),
+                    ("send_broadcast", "Can send broadcasts"),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='Subscription',
+            name="Subscription",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('since', models.PositiveBigIntegerField(default=0, help_text='The user joined after this offset and sees nothing up to it.')),
-                ('delivered', models.PositiveBigIntegerField(default=0, help_text='Some device of the user has acknowledged up to here.')),
-                ('read', models.PositiveBigIntegerField(default=0, help_text='All up to here is read, unless a receipt says otherwise.')),
-                ('archived', models.PositiveBigIntegerField(default=0, help_text='All up to here is archived, unless a receipt says otherwise.')),
-                ('muted', models.BooleanField(default=False)),
-                ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
-                ('stream', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='subscriptions', to='notifications.stream')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notification_subscriptions', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "since",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="The user joined after this offset and sees nothing up to it.",
+                    ),
+                ),
+                (
+                    "delivered",
+                    models.PositiveBigIntegerField(
+                        default=0, help_text="Some device of the user has acknowledged up to here."
+                    ),
+                ),
+                (
+                    "read",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="All up to here is read, unless a receipt says otherwise.",
+                    ),
+                ),
+                (
+                    "archived",
+                    models.PositiveBigIntegerField(
+                        default=0,
+                        help_text="All up to here is archived, unless a receipt says otherwise.",
+                    ),
+                ),
+                ("muted", models.BooleanField(default=False)),
+                ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
+                (
+                    "stream",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="subscriptions",
+                        to="notifications.stream",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="notification_subscriptions",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'subscription',
-                'verbose_name_plural': 'subscriptions',
+                "verbose_name": "subscription",
+                "verbose_name_plural": "subscriptions",
             },
         ),
         migrations.CreateModel(
-            name='Connection',
+            name="Connection",
             fields=[
-                ('id', models.UUIDField(editable=False, primary_key=True, serialize=False, verbose_name='client')),
-                ('address', models.CharField(blank=True, max_length=64, verbose_name='address')),
-                ('user_agent', models.CharField(blank=True, max_length=255, verbose_name='browser')),
-                ('connected_at', models.DateTimeField(default=django.utils.timezone.now, verbose_name='connected')),
-                ('closing', models.BooleanField(default=False, help_text='An administrator has asked to disconnect it.', verbose_name='closing')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notification_connections', to=settings.AUTH_USER_MODEL, verbose_name='user')),
-                ('worker', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='connections', to='notifications.worker', verbose_name='worker')),
+                (
+                    "id",
+                    models.UUIDField(
+                        editable=False, primary_key=True, serialize=False, verbose_name="client"
+                    ),
+                ),
+                ("address", models.CharField(blank=True, max_length=64, verbose_name="address")),
+                (
+                    "user_agent",
+                    models.CharField(blank=True, max_length=255, verbose_name="browser"),
+                ),
+                (
+                    "connected_at",
+                    models.DateTimeField(
+                        default=django.utils.timezone.now, verbose_name="connected"
+                    ),
+                ),
+                (
+                    "closing",
+                    models.BooleanField(
+                        default=False,
+                        help_text="An administrator has asked to disconnect it.",
+                        verbose_name="closing",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="notification_connections",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
+                (
+                    "worker",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="connections",
+                        to="notifications.worker",
+                        verbose_name="worker",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'connection',
-                'verbose_name_plural': 'connections',
+                "verbose_name": "connection",
+                "verbose_name_plural": "connections",
             },
         ),
         migrations.CreateModel(
-            name='Receipt',
+            name="Receipt",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('read_at', models.DateTimeField(null=True)),
-                ('archived_at', models.DateTimeField(null=True)),
-                ('notification', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='receipts', to='notifications.notification')),
-                ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='notification_receipts', to=settings.AUTH_USER_MODEL)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("read_at", models.DateTimeField(null=True)),
+                ("archived_at", models.DateTimeField(null=True)),
+                (
+                    "notification",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="receipts",
+                        to="notifications.notification",
+                    ),
+                ),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="notification_receipts",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'receipt',
-                'verbose_name_plural': 'receipts',
-                'indexes': [models.Index(condition=models.Q(('read_at__isnull', True)), fields=['user'], name='receipt_unread'), models.Index(condition=models.Q(('archived_at__isnull', False)), fields=['user', '-notification'], name='receipt_archived')],
-                'constraints': [models.UniqueConstraint(fields=('user', 'notification'), name='receipt_once')],
+                "verbose_name": "receipt",
+                "verbose_name_plural": "receipts",
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("read_at__isnull", True)),
+                        fields=["user"],
+                        name="receipt_unread",
+                    ),
+                    models.Index(
+                        condition=models.Q(("archived_at__isnull", False)),
+                        fields=["user", "-notification"],
+                        name="receipt_archived",
+                    ),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(fields=("user", "notification"), name="receipt_once")
+                ],
             },
         ),
         migrations.AddIndex(
-            model_name='notification',
-            index=models.Index(condition=models.Q(('offset__isnull', True), ('withdrawn_at__isnull', True)), fields=['publish_at', 'id'], name='notification_waiting'),
+            model_name="notification",
+            index=models.Index(
+                condition=models.Q(("offset__isnull", True), ("withdrawn_at__isnull", True)),
+                fields=["publish_at", "id"],
+                name="notification_waiting",
+            ),
         ),
         migrations.AddIndex(
-            model_name='notification',
-            index=models.Index(condition=models.Q(('offset__isnull', True), ('withdrawn_at__isnull', True)), fields=['stream'], name='notification_stream_waiting'),
+            model_name="notification",
+            index=models.Index(
+                condition=models.Q(("offset__isnull", True), ("withdrawn_at__isnull", True)),
+                fields=["stream"],
+                name="notification_stream_waiting",
+            ),
         ),
         migrations.AddIndex(
-            model_name='notification',
-            index=models.Index(fields=['stream', '-published_at', '-id'], name='notification_inbox'),
+            model_name="notification",
+            index=models.Index(
+                fields=["stream", "-published_at", "-id"], name="notification_inbox"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='notification',
-            constraint=models.UniqueConstraint(fields=('stream', 'offset'), name='notification_offset'),
+            model_name="notification",
+            constraint=models.UniqueConstraint(
+                fields=("stream", "offset"), name="notification_offset"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='notification',
-            constraint=models.UniqueConstraint(fields=('stream', 'key'), name='notification_key'),
+            model_name="notification",
+            constraint=models.UniqueConstraint(fields=("stream", "key"), name="notification_key"),
         ),
         migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(fields=['stream', 'delivered'], name='subscription_delivered'),
+            model_name="subscription",
+            index=models.Index(fields=["stream", "delivered"], name="subscription_delivered"),
         ),
         migrations.AddIndex(
-            model_name='subscription',
-            index=models.Index(fields=['stream', 'read'], name='subscription_read'),
+            model_name="subscription",
+            index=models.Index(fields=["stream", "read"], name="subscription_read"),
         ),
         migrations.AddConstraint(
-            model_name='subscription',
-            constraint=models.UniqueConstraint(fields=('user', 'stream'), name='subscription_once'),
+            model_name="subscription",
+            constraint=models.UniqueConstraint(fields=("user", "stream"), name="subscription_once"),
         ),
         migrations.AddIndex(
-            model_name='connection',
-            index=models.Index(models.OrderBy(models.F('connected_at'), descending=True), models.OrderBy(models.F('id'), descending=True), name='connection_newest'),
+            model_name="connection",
+            index=models.Index(
+                models.OrderBy(models.F("connected_at"), descending=True),
+                models.OrderBy(models.F("id"), descending=True),
+                name="connection_newest",
+            ),
         ),
     ]

@@ -67,7 +67,7 @@ class Command(BaseCommand):
             _import_string(),
             loop="uvloop",
             http="httptools",
-            ws="websockets-sansio",
+            ws="notifications.server:FrameProtocol",
             ws_max_size=app_settings.MAX_FRAME_SIZE,
             # The wire has its own heartbeat, which also acknowledges.
             ws_ping_interval=None,

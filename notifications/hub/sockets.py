@@ -1,0 +1,176 @@
+"""Two ways to the same socket: plain ASGI, and the server's extension for framed messages.
+
+Neither queues (P5). A socket either takes a message now or is *blocked*, and what it does not take
+stays in history.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Protocol
+
+from ..protocol.codes import Disconnect
+from ..protocol.frames import Prepared
+
+logger = logging.getLogger(__name__)
+
+ASGISend = Callable[[dict[str, Any]], Awaitable[None]]
+
+EXTENSION = "notifications.frames"
+
+
+class FrameWriter(Protocol):
+    """What the ASGI extension ``notifications.frames`` offers: see :mod:`notifications.server`."""
+
+    def offer(self, frame: bytes) -> bool: ...
+    @property
+    def is_blocked(self) -> bool: ...
+    async def drained(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Socket(Protocol):
+    """What a connection needs of its socket."""
+
+    def offer(self, message: Prepared) -> bool:
+        """Write ``message`` without waiting; False, and nothing written, if it is blocked."""
+
+    @property
+    def is_blocked(self) -> bool: ...
+
+    async def drained(self) -> None:
+        """Wait until it is not blocked, or is released."""
+
+    async def close(self, disconnect: Disconnect) -> None:
+        """Write the close frame."""
+
+    def release(self) -> None:
+        """It is gone: end what still waits for it."""
+
+    def abort(self) -> None:
+        """Drop it with whatever it holds, as far as the server lets us."""
+
+
+def open_socket(scope: dict[str, Any], send: ASGISend) -> Socket:
+    """The best way to the socket that the server offers."""
+    writer: FrameWriter | None = scope.get("extensions", {}).get(EXTENSION)
+    return ASGISocket(send) if writer is None else FrameSocket(send, writer)
+
+
+class FrameSocket:
+    """A socket of a server with the extension: one built frame goes to all of them."""
+
+    __slots__ = ("_send", "_writer")
+
+    def __init__(self, send: ASGISend, writer: FrameWriter) -> None:
+        self._send = send
+        self._writer = writer
+
+    def offer(self, message: Prepared) -> bool:
+        return self._writer.offer(message.frame)
+
+    @property
+    def is_blocked(self) -> bool:
+        return self._writer.is_blocked
+
+    async def drained(self) -> None:
+        await self._writer.drained()
+
+    async def close(self, disconnect: Disconnect) -> None:
+        await _send_close(self._send, disconnect)
+
+    def release(self) -> None:
+        return
+
+    def abort(self) -> None:
+        self._writer.abort()
+
+
+class ASGISocket:
+    """A socket behind the ordinary ASGI ``send``, which waits exactly when the server is full.
+
+    ``send`` is run up to its first wait. Where the socket has room it is then done, without a
+    task; else it becomes the one task that waits, and the socket counts as blocked until then.
+    """
+
+    __slots__ = ("_loop", "_pending", "_released", "_send")
+
+    def __init__(self, send: ASGISend) -> None:
+        self._send = send
+        self._loop = asyncio.get_running_loop()
+        self._pending: asyncio.Task[None] | None = None
+        self._released = self._loop.create_future()
+
+    @property
+    def is_blocked(self) -> bool:
+        return self._pending is not None and not self._pending.done()
+
+    def offer(self, message: Prepared) -> bool:
+        if self.is_blocked:
+            return False
+        self._run(self._send({"type": "websocket.send", "text": message.text}))
+        return True
+
+    async def drained(self) -> None:
+        while self.is_blocked and not self._released.done():
+            assert self._pending is not None
+            await asyncio.wait({self._pending, self._released}, return_when=asyncio.FIRST_COMPLETED)
+
+    async def close(self, disconnect: Disconnect) -> None:
+        await _send_close(self._send, disconnect)
+
+    def release(self) -> None:
+        if not self._released.done():
+            self._released.set_result(None)
+        if self._pending is not None:
+            self._pending.cancel()
+
+    def abort(self) -> None:
+        """Plain ASGI has no such thing; the server drops the socket when the consumer ends."""
+
+    def _run(self, sending: Awaitable[None]) -> None:
+        if not isinstance(sending, types.CoroutineType):
+            self._pending = asyncio.ensure_future(_finish(sending))
+            return
+        try:
+            waiting = sending.send(None)
+        except StopIteration:
+            return
+        except Exception as error:
+            _failed(error)
+            return
+        self._pending = self._loop.create_task(_finish(_resume(sending, waiting)))
+
+
+async def _send_close(send: ASGISend, disconnect: Disconnect) -> None:
+    await send({"type": "websocket.close", "code": disconnect.code, "reason": disconnect.reason})
+
+
+def _failed(error: Exception) -> None:
+    """A write failed: the peer is gone, and the server will say so by a disconnect event."""
+    logger.debug("%s on writing to a socket", type(error).__name__)
+
+
+async def _finish(sending: Awaitable[None]) -> None:
+    try:
+        await sending
+    except Exception as error:
+        _failed(error)
+
+
+@types.coroutine
+def _resume(sending: Coroutine[Any, Any, None], waiting: Any) -> Generator[Any, Any, None]:
+    """Drive a coroutine on that has already been run up to its first wait."""
+    try:
+        while True:
+            try:
+                value = yield waiting
+            except BaseException as error:
+                waiting = sending.throw(error)
+            else:
+                waiting = sending.send(value)
+    except StopIteration:
+        return
