@@ -192,7 +192,7 @@ STORAGES = {
         # Names with a hash need collectstatic, which a site under development never runs.
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
-        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        else "pushsite.static_files.HashedFilesStorage"
     },
 }
 WHITENOISE_USE_FINDERS = DEBUG

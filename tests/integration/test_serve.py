@@ -1,5 +1,6 @@
 """``manage.py serve``, and what visitors get from it, as a real process."""
 
+import json
 import re
 import signal
 import socket
@@ -97,6 +98,14 @@ def test_static_files_carry_a_hash_and_may_be_kept(server: StartServer) -> None:
     assert content
     assert "immutable" in headers["cache-control"]
     assert "server" not in headers
+
+
+def test_modules_import_each_other_by_hashed_names(site: Site) -> None:
+    names = json.loads((site.static_root / "staticfiles.json").read_text())["paths"]
+    index = (site.static_root / names["notifications/index.js"]).read_text()
+    imported = re.findall(r"^import .* from \"\./(.+)\";$", index, re.MULTILINE)
+    assert imported
+    assert {f"notifications/{name}" for name in imported} <= set(names.values())
 
 
 def test_debug_site_serves_static_files_without_collecting(
