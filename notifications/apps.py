@@ -1,5 +1,7 @@
 """The app's configuration."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.core.checks import register
 from django.utils.translation import gettext_lazy as _
@@ -15,3 +17,5 @@ class NotificationsConfig(AppConfig):
     def ready(self) -> None:
         register(conf.check_settings)
         register(conf.check_topic_permission)
+        # Receivers import models, which the registry has loaded only now.
+        import_module(".receivers", self.name)

@@ -9,6 +9,7 @@ The object is rebuilt when Django announces a changed setting, so ``override_set
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, cast
@@ -92,6 +93,15 @@ class Settings:
         return cast(Callable[[Any, str], bool], import_string(self.TOPIC_PERMISSION))
 
 
+#: What a check says of the types above.
+WORDS = {
+    "str": "text",
+    "int": "a whole number above 0",
+    "float": "a number above 0",
+    "float | None": "a number above 0, or None",
+    "tuple[str, ...]": "a list of texts",
+}
+
 FIELDS = {field.name: field for field in fields(Settings)}
 
 
@@ -130,7 +140,7 @@ def _raw() -> dict[str, Any]:
 
 def _known(raw: dict[str, Any]) -> dict[str, Any]:
     return {
-        name: tuple(value) if name == "ALLOWED_ORIGINS" else value
+        name: tuple(value) if isinstance(value, list) else value
         for name, value in raw.items()
         if name in FIELDS
     }
@@ -155,15 +165,13 @@ def _check_names(raw: dict[str, Any]) -> list[CheckMessage]:
 def _check_values(raw: dict[str, Any]) -> list[CheckMessage]:
     messages: list[CheckMessage] = []
     for name, value in raw.items():
-        expected = FIELDS[name].type if name in FIELDS else None
-        if expected is None or _fits(value, str(expected)):
+        expected = str(FIELDS[name].type) if name in FIELDS else ""
+        if not expected or _fits(value, expected):
             continue
+        got = "" if name == "TOKEN_SECRET" else f", not {value!r}"
         messages.append(
             Error(
-                f"NOTIFICATIONS[{name!r}] must be {expected}, not {value!r}."
-                if name != "TOKEN_SECRET"
-                else "NOTIFICATIONS['TOKEN_SECRET'] must be str.",
-                id="notifications.E003",
+                f"NOTIFICATIONS[{name!r}] must be {WORDS[expected]}{got}.", id="notifications.E003"
             )
         )
     secret = raw.get("TOKEN_SECRET", "")
@@ -185,11 +193,11 @@ def _fits(value: Any, expected: str) -> bool:
         return isinstance(value, str)
     if expected == "int":
         return isinstance(value, int) and value > 0
-    if expected == "float":
-        return isinstance(value, int | float) and value > 0
-    if expected == "float | None":
-        return value is None or (isinstance(value, int | float) and value > 0)
-    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    if expected == "tuple[str, ...]":
+        return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    if value is None:
+        return expected == "float | None"
+    return isinstance(value, int | float) and math.isfinite(value) and value > 0
 
 
 def _check_timing() -> list[CheckMessage]:
@@ -220,7 +228,7 @@ def check_topic_permission(**kwargs: Any) -> list[CheckMessage]:
     """System check ``notifications.E006``: ``TOPIC_PERMISSION`` can be imported and called."""
     try:
         permission = app_settings.topic_permission()
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError) as error:  # E003 has named a wrong type
         return [
             Error(f"NOTIFICATIONS['TOPIC_PERMISSION']: {error}", id="notifications.E006"),
         ]

@@ -1,5 +1,6 @@
 """The read side of streams: pages of publications after a position, and tops."""
 
+import logging
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -8,7 +9,15 @@ import msgspec
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
-from .models import Notification, Stream
+from .models import Notification, NotificationQuerySet, Stream
+
+logger = logging.getLogger(__name__)
+
+#: Streams per statement of :func:`read_tops`.
+TOPS = 1000
+
+#: What encoding raises on values that JSON does not know.
+UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
 class Publication(NamedTuple):
@@ -43,14 +52,16 @@ def read_page(stream_id: int, after: int, limit: int, now: datetime | None = Non
     """The next ``limit`` publications after the offset ``after``.
 
     The top is read before the rows: a publication sequenced in between is in the page or lies
-    behind it, never under its position.
+    behind it, never under its position. A stream that is gone has nothing more.
     """
-    top = Stream.objects.values_list("top", flat=True).get(pk=stream_id)
+    top = Stream.objects.filter(pk=stream_id).values_list("top", flat=True).first()
+    if top is None:
+        return Page([], after, more=False)
     rows = list(_rows(stream_id, now).filter(offset__gt=after).order_by("offset")[: limit + 1])
     more = len(rows) > limit
-    publications = [publication(row) for row in rows[:limit]]
-    last = publications[-1].offset if publications else after
-    return Page(publications, last if more else max(last, top), more)
+    sent = rows[:limit]
+    last = (sent[-1].offset if sent else None) or after
+    return Page(_encoded(sent), last if more else max(last, top), more)
 
 
 def read_back(
@@ -58,15 +69,15 @@ def read_back(
 ) -> list[Publication]:
     """Up to ``limit`` publications below ``before`` and above ``since``, newest first."""
     rows = _rows(stream_id, now).filter(offset__lt=before, offset__gt=since)
-    return [publication(row) for row in rows.order_by("-offset")[:limit]]
+    return _encoded(rows.order_by("-offset")[:limit])
 
 
 def read_tops(stream_ids: Iterable[int]) -> dict[int, Top]:
     """Epoch, top and revision of streams, by stream id. Streams that are gone are left out."""
     ids = list(stream_ids)
     tops: dict[int, Top] = {}
-    for start in range(0, len(ids), 1000):
-        rows = Stream.objects.filter(pk__in=ids[start : start + 1000])
+    for start in range(0, len(ids), TOPS):
+        rows = Stream.objects.filter(pk__in=ids[start : start + TOPS])
         for pk, epoch, top, revision in rows.values_list("pk", "epoch", "top", "revision"):
             tops[pk] = Top(epoch, top, revision)
     return tops
@@ -76,11 +87,27 @@ def publication(notification: Notification) -> Publication:
     """Encode a sequenced notification.
 
     Raises:
-        ValueError: it has no offset yet.
+        ValueError: it has no offset yet, or content that is not JSON.
     """
     if notification.offset is None:
         raise ValueError(f"notification {notification.pk} is waiting")
-    return Publication(notification.offset, msgspec.json.encode(content(notification)))
+    try:
+        data = msgspec.json.encode(content(notification))
+    except UNENCODABLE as error:
+        raise ValueError(f"notification {notification.pk}: {error}") from error
+    return Publication(notification.offset, data)
+
+
+def encode_data(data: dict[str, Any]) -> bytes:
+    """A notification's ``data`` as it travels.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return msgspec.json.encode(_plain(data))
+    except UNENCODABLE as error:
+        raise ValueError(str(error)) from error
 
 
 def content(notification: Notification) -> dict[str, Any]:
@@ -100,9 +127,20 @@ def content(notification: Notification) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value not in (None, "", {})}
 
 
-def _rows(stream_id: int, now: datetime | None) -> Any:
+def _rows(stream_id: int, now: datetime | None) -> NotificationQuerySet:
     visible = Notification.objects.visible(now or timezone.now())
     return visible.filter(stream=stream_id).select_related("actor")
+
+
+def _encoded(rows: Iterable[Notification]) -> list[Publication]:
+    """Publications of sequenced rows. One that cannot be sent must not hold up those behind it."""
+    publications = []
+    for row in rows:
+        try:
+            publications.append(publication(row))
+        except ValueError as error:  # written past the checks of publishing
+            logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
+    return publications
 
 
 def _actor(notification: Notification) -> dict[str, Any] | None:

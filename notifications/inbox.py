@@ -5,21 +5,27 @@ Every change is told to the user's other connections by a ``message`` push and l
 """
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial, reduce
 from operator import or_
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 from django.db import router, transaction
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from . import signals, streams, subscriptions
+from . import rights, signals, streams, subscriptions
 from .conf import app_settings
 from .layer import send_message
-from .models import Notification, NotificationQuerySet, Receipt, Subscription
+from .models import (
+    Notification,
+    NotificationQuerySet,
+    Receipt,
+    Subscription,
+    receipt_of,
+)
 from .subscriptions import Feed
 
 Folder = Literal["unread", "all", "archived"]
@@ -28,6 +34,9 @@ FOLDERS: tuple[Folder, ...] = get_args(Folder)
 #: Largest page, and most ids in one change.
 MAX_PAGE = 100
 MAX_IDS = 1000
+
+#: Largest primary key that a database column holds.
+MAX_ID = 2**63 - 1
 
 
 class Entry(NamedTuple):
@@ -43,18 +52,33 @@ class Entries(NamedTuple):
     next: str
 
 
+class _Position(NamedTuple):
+    """The last entry of a page."""
+
+    published_at: datetime
+    pk: int
+
+
+class _State(NamedTuple):
+    entry: Entry
+    read_at: datetime | None
+
+
+class _Changed(NamedTuple):
+    """What a change has met: ids of notifications, and the feeds they are in."""
+
+    ids: list[int]
+    feeds: list[Feed]
+
+
 def unread_count(user: Any) -> int:
     """How many visible notifications the user has not read; muted streams do not count.
 
     Counted up to the setting ``MAX_UNREAD_COUNT``.
     """
     feeds = [feed for feed in subscriptions.load_inbox(user) if not feed.muted]
-    if not feeds:
-        return 0
     most = app_settings.MAX_UNREAD_COUNT
-    fresh = reduce(or_, (Q(stream=f.stream_id, offset__gt=_read_mark(f)) for f in feeds))
-    count = _visible().filter(fresh, ~_receipt(user))[:most].count()
-    return int(min(most, count + _marked_unread(user, feeds)[:most].count()))
+    return _newest(_unread_parts(user, feeds, None), most)[:most].count()
 
 
 def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int = 20) -> Entries:
@@ -73,18 +97,13 @@ def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int
         raise ValueError(f"folder must be one of {', '.join(FOLDERS)}")
     if not 1 <= limit <= MAX_PAGE:
         raise ValueError(f"limit must be 1 to {MAX_PAGE}")
-    older = _older_than(before)
+    position = _parse(before)
     feeds = subscriptions.load_inbox(user)
-    parts = [part.filter(older) for part in _folder(user, folder, feeds)]
-    if not parts:
-        return Entries([], "")
-    ids = (
-        Q(pk__in=part.order_by("-published_at", "-id").values("pk")[: limit + 1]) for part in parts
-    )
-    found = Notification.objects.filter(reduce(or_, ids)).select_related("actor", "stream")
-    rows = list(found.order_by("-published_at", "-id")[: limit + 1])
-    page = rows[:limit]
-    return Entries(_entries(user, page, feeds), _cursor(page[-1]) if len(rows) > limit else "")
+    found = _newest(_folder(user, folder, feeds, position), limit + 1)
+    found = found.select_related("actor", "stream").order_by("-published_at", "-id")
+    rows = list(found[: limit + 1])
+    page = [state.entry for state in _states(user, rows[:limit], feeds)]
+    return Entries(page, _cursor(rows[limit - 1]) if len(rows) > limit else "")
 
 
 def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
@@ -106,28 +125,23 @@ def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
         user,
         ids,
         keep=lambda entry: not entry.read,
-        fresh=lambda entry: Receipt(read_at=now, archived_at=now if entry.archived else None),
-        update={"read_at": Coalesce("read_at", now)},
+        made=lambda state: Receipt(read_at=now, archived_at=now if state.entry.archived else None),
     )
-    if changed:
-        _advance_read_marks(user)
-        signals.read.send_robust(Receipt, user_id=user.pk, ids=changed)
-        _announce(user, "read", changed, origin)
-    return changed
+    if changed.ids:
+        _advance_read_marks(user, changed.feeds)
+        _after_commit(partial(_signal_read, user, changed.ids))
+        _announce(user, "read", changed.ids, origin)
+    return changed.ids
 
 
 def mark_unread(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
     """Mark as unread, and take out of the archive. Arguments and result as :func:`mark_read`."""
     changed = _change(
-        user,
-        ids,
-        keep=lambda entry: entry.read or entry.archived,
-        fresh=lambda entry: Receipt(),
-        update={"read_at": None, "archived_at": None},
+        user, ids, keep=lambda entry: entry.read or entry.archived, made=lambda state: Receipt()
     )
-    if changed:
-        _announce(user, "unread", changed, origin)
-    return changed
+    if changed.ids:
+        _announce(user, "unread", changed.ids, origin)
+    return changed.ids
 
 
 def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
@@ -137,21 +151,21 @@ def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
         user,
         ids,
         keep=lambda entry: not entry.archived,
-        fresh=lambda entry: Receipt(read_at=now, archived_at=now),
-        update={"read_at": Coalesce("read_at", now), "archived_at": now},
+        made=lambda state: Receipt(read_at=state.read_at or now, archived_at=now),
     )
-    if changed:
-        _advance_read_marks(user)
-        _announce(user, "archive", changed, origin)
-    return changed
+    if changed.ids:
+        _advance_read_marks(user, changed.feeds)
+        _announce(user, "archive", changed.ids, origin)
+    return changed.ids
 
 
 def read_all(user: Any, origin: str = "") -> None:
     """Mark all that is in the inbox now as read."""
     feeds = subscriptions.load_inbox(user)
-    with transaction.atomic():
+    with transaction.atomic(using=_alias()):
         for feed in feeds:
-            _subscription(user, feed).update(read=Greatest("read", feed.top))
+            if feed.read < feed.top:
+                _subscription(user, feed).update(read=Greatest("read", feed.top))
         Receipt.objects.filter(user=user.pk, read_at=None).update(read_at=timezone.now())
     _announce(user, "read_all", [], origin)
 
@@ -160,11 +174,12 @@ def archive_all(user: Any, origin: str = "") -> None:
     """Archive all that is in the inbox now."""
     now = timezone.now()
     feeds = subscriptions.load_inbox(user)
-    with transaction.atomic():
+    with transaction.atomic(using=_alias()):
         for feed in feeds:
-            _subscription(user, feed).update(
-                read=Greatest("read", feed.top), archived=Greatest("archived", feed.top)
-            )
+            if feed.archived < feed.top:
+                _subscription(user, feed).update(
+                    read=Greatest("read", feed.top), archived=Greatest("archived", feed.top)
+                )
         Receipt.objects.filter(user=user.pk, archived_at=None).update(
             read_at=Coalesce("read_at", now), archived_at=now
         )
@@ -179,67 +194,138 @@ def mute(user: Any, name: str, muted: bool = True) -> bool:
     """
     if not subscriptions.mute(user.pk, name, muted):
         return False
+    rights.changed([user.pk])
     _announce(user, "mute" if muted else "unmute", [], "")
     return True
 
 
+def _alias() -> str:
+    return router.db_for_write(Receipt)
+
+
 def _visible() -> NotificationQuerySet:
-    return Notification.objects.visible()
+    # A replica may not know yet what the user has just done.
+    return Notification.objects.using(_alias()).visible()
 
 
 def _read_mark(feed: Feed) -> int:
     return max(feed.since, feed.read, feed.archived)
 
 
-def _receipt(user: Any, **having: Any) -> Exists:
-    return Exists(Receipt.objects.filter(user=user.pk, notification=OuterRef("pk"), **having))
+def _own(feeds: Iterable[Feed]) -> Q:
+    """Condition on a notification: it lies in one of these feeds."""
+    return reduce(or_, (Q(stream=f.stream_id, offset__gt=f.since) for f in feeds), Q(pk__in=[]))
 
 
-def _marked_unread(user: Any, feeds: list[Feed]) -> NotificationQuerySet:
-    marked = Receipt.objects.filter(user=user.pk, read_at=None, archived_at=None)
-    return _visible().filter(
-        pk__in=marked.values("notification"), stream__in=[feed.stream_id for feed in feeds]
-    )
+def _newest(parts: Iterable[NotificationQuerySet], most: int) -> QuerySet[Notification]:
+    """The newest ``most`` of each part, together.
+
+    Each part is cut by itself, along an index, before they are put together: so the cost grows
+    with the page and the number of parts, not with the history. (Conditions joined by OR would
+    make PostgreSQL read the whole table.) The inner query is there because SQLite allows no
+    LIMIT in the parts of a UNION.
+    """
+    rows = Notification.objects.using(_alias())
+    cut = [rows.filter(pk__in=part.values("pk")[:most]).values("pk") for part in parts]
+    if not cut:
+        return rows.none()
+    return rows.filter(pk__in=cut[0].union(*cut[1:], all=True) if cut[1:] else cut[0])
 
 
-def _folder(user: Any, folder: Folder, feeds: list[Feed]) -> list[NotificationQuerySet]:
-    """Querysets whose union is the folder; each can be cut after the newest few."""
-    parts = []
-    for feed in feeds:
-        rows = _visible().filter(stream=feed.stream_id, offset__gt=feed.since)
-        if folder == "unread":
-            parts.append(rows.filter(~_receipt(user), offset__gt=_read_mark(feed)))
-        elif folder == "all":
-            archived = _receipt(user, archived_at__isnull=False)
-            parts.append(
-                rows.filter(~archived).filter(Q(offset__gt=feed.archived) | Q(_receipt(user)))
-            )
-        elif feed.archived > feed.since:
-            parts.append(rows.filter(~_receipt(user), offset__lte=feed.archived))
+def _folder(
+    user: Any, folder: Folder, feeds: list[Feed], position: _Position | None
+) -> list[NotificationQuerySet]:
+    """Querysets, newest first, whose union is the folder after ``position``."""
     if folder == "unread":
-        parts.append(_marked_unread(user, feeds))
-    if folder == "archived":
-        marked = Receipt.objects.filter(user=user.pk, archived_at__isnull=False)
-        own = [feed.stream_id for feed in feeds]
-        parts.append(_visible().filter(pk__in=marked.values("notification"), stream__in=own))
-    return parts
+        return _unread_parts(user, feeds, position)
+    if folder == "all":
+        return _current_parts(user, feeds, position)
+    return _archived_parts(user, feeds, position)
 
 
-def _entries(user: Any, rows: list[Notification], feeds: list[Feed]) -> list[Entry]:
+def _unread_parts(
+    user: Any, feeds: list[Feed], position: _Position | None
+) -> list[NotificationQuerySet]:
+    by_marks = [
+        _part(feed, position).filter(~receipt_of(user), offset__gt=_read_mark(feed))
+        for feed in feeds
+        if feed.top > _read_mark(feed)
+    ]
+    by_receipts = _marked(user, feeds, position, read_at=None, archived_at=None)
+    return [*by_marks, by_receipts]
+
+
+def _current_parts(
+    user: Any, feeds: list[Feed], position: _Position | None
+) -> list[NotificationQuerySet]:
+    archived = receipt_of(user, archived_at__isnull=False)
+    by_marks = [
+        _part(feed, position).filter(~archived, offset__gt=max(feed.since, feed.archived))
+        for feed in feeds
+        if feed.top > max(feed.since, feed.archived)
+    ]
+    # Taken out of the archive again: at or below the mark, where only a receipt can say so.
+    below = [feed for feed in feeds if feed.archived > feed.since]
+    marks = reduce(
+        or_, (Q(stream=f.stream_id, offset__lte=f.archived) for f in below), Q(pk__in=[])
+    )
+    by_receipts = _marked(user, below, position, archived_at=None).filter(marks)
+    return [*by_marks, by_receipts] if below else by_marks
+
+
+def _archived_parts(
+    user: Any, feeds: list[Feed], position: _Position | None
+) -> list[NotificationQuerySet]:
+    by_marks = [
+        _part(feed, position).filter(
+            ~receipt_of(user), offset__gt=feed.since, offset__lte=feed.archived
+        )
+        for feed in feeds
+        if feed.archived > feed.since
+    ]
+    by_receipts = _marked(user, feeds, position, archived_at__isnull=False)
+    return [*by_marks, by_receipts]
+
+
+def _part(feed: Feed, position: _Position | None) -> NotificationQuerySet:
+    """One feed, newest first, after ``position``.
+
+    By offset, because the marks are offsets. ``published_at`` ascends with it (see
+    :mod:`notifications.sequencing`), so a position is an offset too: that of the newest older one.
+    """
+    rows = _visible().filter(stream=feed.stream_id).order_by("-offset")
+    if position is None:
+        return rows
+    older = Notification.objects.published().filter(_older_than(position), stream=feed.stream_id)
+    newest = older.order_by("-published_at", "-id").values("offset")[:1]
+    return rows.filter(offset__lte=Subquery(newest))
+
+
+def _marked(
+    user: Any, feeds: list[Feed], position: _Position | None, **having: Any
+) -> NotificationQuerySet:
+    """Notifications of these feeds that the user has such receipts for, newest first."""
+    receipts = Receipt.objects.filter(user=user.pk, **having)
+    rows = _visible().filter(_own(feeds), pk__in=receipts.values("notification"))
+    if position is not None:
+        rows = rows.filter(_older_than(position))
+    return rows.order_by("-published_at", "-id")
+
+
+def _states(user: Any, rows: list[Notification], feeds: list[Feed]) -> list[_State]:
     by_stream = {feed.stream_id: feed for feed in feeds}
-    receipts = {
-        receipt.notification_id: receipt
-        for receipt in Receipt.objects.filter(user=user.pk, notification__in=rows)
-    }
-    return [_entry(row, by_stream[row.stream_id], receipts.get(row.pk)) for row in rows]
+    own = Receipt.objects.using(_alias()).filter(user=user.pk, notification__in=rows)
+    receipts = {receipt.notification_id: receipt for receipt in own}
+    return [_state(row, by_stream[row.stream_id], receipts.get(row.pk)) for row in rows]
 
 
-def _entry(row: Notification, feed: Feed, receipt: Receipt | None) -> Entry:
+def _state(row: Notification, feed: Feed, receipt: Receipt | None) -> _State:
     if receipt is not None:
-        return Entry(row, receipt.read_at is not None, receipt.archived_at is not None)
+        is_read, is_archived = receipt.read_at is not None, receipt.archived_at is not None
+        return _State(Entry(row, is_read, is_archived), receipt.read_at)
     offset = row.offset or 0
     archived = offset <= feed.archived
-    return Entry(row, archived or offset <= feed.read, archived)
+    return _State(Entry(row, archived or offset <= feed.read, archived), None)
 
 
 def _change(
@@ -247,56 +333,75 @@ def _change(
     ids: Iterable[int],
     *,
     keep: Callable[[Entry], bool],
-    fresh: Callable[[Entry], Receipt],
-    update: dict[str, Any],
-) -> list[int]:
-    """Update the receipts of those entries that ``keep`` selects; make ``fresh`` ones."""
+    made: Callable[[_State], Receipt],
+) -> _Changed:
+    """Write the receipts that ``made`` gives for those entries that ``keep`` selects."""
+    wanted = _check_ids(ids)
+    feeds = subscriptions.load_inbox(user)
+    published = Notification.objects.using(_alias()).published()
+    # In the order of their keys, so that two devices wait for each other and not both.
+    rows = list(published.filter(_own(feeds), pk__in=wanted).order_by("pk"))
+    states = [state for state in _states(user, rows, feeds) if keep(state.entry)]
+    receipts = []
+    for state in states:
+        receipt = made(state)
+        receipt.user_id = user.pk
+        receipt.notification = state.entry.notification
+        receipts.append(receipt)
+    Receipt.objects.bulk_create(
+        receipts,
+        update_conflicts=True,
+        unique_fields=["user", "notification"],
+        update_fields=["read_at", "archived_at"],
+    )
+    met = {state.entry.notification.stream_id for state in states}
+    return _Changed(
+        [state.entry.notification.pk for state in states],
+        [feed for feed in feeds if feed.stream_id in met],
+    )
+
+
+def _check_ids(ids: Iterable[int]) -> set[int]:
+    """The ids that can exist.
+
+    Raises:
+        ValueError: too many, or something else than integers.
+    """
     wanted = set(ids)
     if len(wanted) > MAX_IDS:
         raise ValueError(f"at most {MAX_IDS} ids")
-    feeds = subscriptions.load_inbox(user)
-    own = reduce(or_, (Q(stream=f.stream_id, offset__gt=f.since) for f in feeds), Q(pk=None))
-    rows = list(Notification.objects.published().filter(own, pk__in=wanted).order_by("pk"))
-    entries = [entry for entry in _entries(user, rows, feeds) if keep(entry)]
-    changed = [entry.notification.pk for entry in entries]
-    if not changed:
-        return []
-    with transaction.atomic():
-        Receipt.objects.filter(user=user.pk, notification__in=changed).update(**update)
-        Receipt.objects.bulk_create(
-            [_made_out(fresh(entry), user, entry) for entry in entries], ignore_conflicts=True
-        )
-    return changed
+    if not all(isinstance(pk, int) for pk in wanted):
+        raise ValueError("ids must be integers")
+    return {pk for pk in wanted if 0 < pk <= MAX_ID}
 
 
-def _made_out(receipt: Receipt, user: Any, entry: Entry) -> Receipt:
-    receipt.user_id = user.pk
-    receipt.notification = entry.notification
-    return receipt
-
-
-def _advance_read_marks(user: Any) -> None:
+def _advance_read_marks(user: Any, feeds: Iterable[Feed]) -> None:
     """Move each read mark up to the first unread notification, so that counting stays short."""
-    for feed in subscriptions.load_inbox(user):
+    for feed in feeds:
         unread = _visible().filter(
-            ~_receipt(user), stream=feed.stream_id, offset__gt=_read_mark(feed)
+            ~receipt_of(user), stream=feed.stream_id, offset__gt=_read_mark(feed)
         )
         first = unread.order_by("offset").values_list("offset", flat=True).first()
+        # The top was read before this, so what is published meanwhile stays above the mark.
         mark = feed.top if first is None else first - 1
         if mark > feed.read:
             _subscription(user, feed).update(read=Greatest("read", mark))
 
 
-def _subscription(user: Any, feed: Feed) -> Any:
+def _subscription(user: Any, feed: Feed) -> QuerySet[Subscription]:
     return Subscription.objects.filter(user=user.pk, stream=feed.stream_id)
 
 
+def _after_commit(function: Callable[[], None]) -> None:
+    transaction.on_commit(function, using=_alias(), robust=True)
+
+
+def _signal_read(user: Any, ids: list[int]) -> None:
+    signals.read.send_robust(Receipt, user_id=user.pk, ids=ids)
+
+
 def _announce(user: Any, change: str, ids: list[int], origin: str) -> None:
-    transaction.on_commit(
-        partial(_tell, user, change, ids, origin),
-        using=router.db_for_write(Receipt),
-        robust=True,
-    )
+    _after_commit(partial(_tell, user, change, ids, origin))
 
 
 def _tell(user: Any, change: str, ids: list[int], origin: str) -> None:
@@ -306,17 +411,22 @@ def _tell(user: Any, change: str, ids: list[int], origin: str) -> None:
     send_message(own, msgspec.json.encode(message), origin)
 
 
-def _older_than(cursor: str) -> Q:
+def _older_than(position: _Position) -> Q:
+    older = Q(published_at__lt=position.published_at) | Q(pk__lt=position.pk)
+    return Q(published_at__lte=position.published_at) & older
+
+
+def _parse(cursor: str) -> _Position | None:
     if not cursor:
-        return Q()
+        return None
     moment, _, pk = cursor.partition("_")
     try:
         published_at, last = datetime.fromisoformat(moment), int(pk)
-    except ValueError:
-        raise ValueError("before is not a position in the inbox") from None
-    if timezone.is_naive(published_at):
-        raise ValueError("before is not a position in the inbox")
-    return Q(published_at__lt=published_at) | Q(published_at=published_at, pk__lt=last)
+        if timezone.is_aware(published_at) and 0 < last <= MAX_ID:
+            return _Position(published_at.astimezone(UTC), last)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("before is not a position in the inbox")
 
 
 def _cursor(row: Notification) -> str:

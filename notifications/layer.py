@@ -11,6 +11,7 @@ a background thread.
 import asyncio
 import atexit
 import logging
+import os
 import re
 import threading
 import time
@@ -28,7 +29,8 @@ logger = logging.getLogger(__name__)
 #: Hints kept while the layer is slow. More would only say later what the database says already.
 QUEUE_SIZE = 10_000
 
-PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,80}\Z")
+#: Channels takes names of less than 100 characters; the longest prefix has 20.
+PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 type_prefix = "notifications."
 
@@ -36,8 +38,8 @@ type_prefix = "notifications."
 def group_name(stream: str) -> str:
     """The layer group of a stream: ``user:7`` → ``notifications.user.7``.
 
-    Group names allow letters, digits, ``-_.`` and 100 characters (Channels, *Channel layer
-    specification*), user keys may be any text: what does not fit is hashed.
+    Group names allow letters, digits, ``-_.`` and less than 100 characters (Channels, *Channel
+    layer specification*), user keys may be any text: what does not fit is hashed.
     """
     kind, _, key = stream.partition(":")
     if not key:
@@ -51,6 +53,10 @@ class Announcer:
     """The outbox of this process: a bounded queue and one task that empties it."""
 
     def __init__(self) -> None:
+        self.start_afresh()
+
+    def start_afresh(self) -> None:
+        """Forget loops, threads and messages: a forked child has none of its parent's threads."""
         self._queue: deque[tuple[str, dict[str, Any]]] = deque(maxlen=QUEUE_SIZE)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,16 +72,17 @@ class Announcer:
 
     def send(self, stream: str, message: dict[str, Any]) -> None:
         """Queue ``message`` for the group of ``stream``. Returns at once, never raises."""
-        self._queue.append((group_name(stream), message))
-        with self._lock:
-            loop = self._loop or self._background_loop()
-        try:
-            loop.call_soon_threadsafe(self._start)
-        except RuntimeError:  # the loop has just closed: a hint less
+        if len(self._queue) == QUEUE_SIZE:  # the oldest gives way
             LAYER_ERRORS.inc()
+        self._queue.append((group_name(stream), message))
+        try:
+            self._sending_loop().call_soon_threadsafe(self._start)
+        except RuntimeError:
+            # The loop has closed this very moment; the message leaves with the next one.
+            logger.debug("A hint to %s has to wait.", stream)
 
     def flush(self, timeout: float) -> None:
-        """Wait, ``timeout`` seconds at most, until the queue is empty."""
+        """Wait, ``timeout`` seconds at most, until the queue is empty. Not for the loop itself."""
         deadline = time.monotonic() + timeout
         while (self._queue or self._busy()) and time.monotonic() < deadline:
             time.sleep(0.005)
@@ -111,6 +118,12 @@ class Announcer:
                 type(error).__name__,
             )
 
+    def _sending_loop(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is not None and self._loop.is_closed():  # and nobody has said so
+                self._loop = self._task = None
+            return self._loop or self._background_loop()
+
     def _background_loop(self) -> asyncio.AbstractEventLoop:
         if self._own_loop is None:
             self._own_loop = asyncio.new_event_loop()
@@ -122,6 +135,9 @@ class Announcer:
 
 
 announcer = Announcer()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=announcer.start_afresh)
 
 
 def send_publication(stream: str, epoch: str, offset: int, data: bytes) -> None:
@@ -149,9 +165,14 @@ def send_message(stream: str, data: bytes, origin: str = "") -> None:
     )
 
 
-def send_changed(stream: str) -> None:
-    """Ask the hubs to look again at the rights and connections of the stream's user."""
-    announcer.send(stream, {"type": type_prefix + "changed", "stream": stream})
+def send_changed(stream: str, session: str = "") -> None:
+    """Ask the hubs to look again at the rights and connections of the stream's user.
+
+    Args:
+        stream: the user's own stream.
+        session: digest of a session key whose connections end now, "" for none; never the key.
+    """
+    announcer.send(stream, {"type": type_prefix + "changed", "stream": stream, "session": session})
 
 
 def _layer() -> Any:

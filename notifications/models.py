@@ -10,6 +10,7 @@ import re
 import secrets
 import uuid
 from datetime import datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -17,7 +18,7 @@ from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -37,6 +38,7 @@ def validate_url(value: str) -> None:
     """
     if not value:
         return
+    validate_text(value)
     if CONTROL_CHARACTERS.search(value) or value != value.strip() or "\\" in value:
         raise ValidationError(_("A link holds no control characters, spaces around, or “\\”."))
     try:
@@ -100,8 +102,38 @@ class Stream(models.Model):
         return self.name
 
 
+def receipt_of(user: Any, **having: Any) -> Exists:
+    """Condition on a notification: ``user`` has a receipt for it, with these values."""
+    return Exists(Receipt.objects.filter(user=user.pk, notification=OuterRef("pk"), **having))
+
+
+def marked_unread(user: Any) -> Exists:
+    """Condition on a notification: the user's receipt says that it is unread."""
+    return receipt_of(user, read_at=None, archived_at=None)
+
+
 class NotificationQuerySet(models.QuerySet["Notification"]):
-    """Read states are per user: ``read``, ``unread``, ``archived`` and ``active`` ask for one."""
+    """Read states are per user: ``read``, ``unread``, ``archived`` and ``active`` ask for one.
+
+    They are for reports and templates of other apps: they cover the streams that the user is
+    subscribed to, muted ones too, and decide row by row. The pages of one user's inbox come from
+    :mod:`notifications.inbox`, whose cost does not grow with the history.
+    """
+
+    def active(self, user: Any) -> NotificationQuerySet:
+        """What the user's inbox and archive hold."""
+        return self.visible().filter(_subscribed(user))
+
+    def unread(self, user: Any) -> NotificationQuerySet:
+        return self.active(user).filter(_is_unread(user))
+
+    def read(self, user: Any) -> NotificationQuerySet:
+        """What the user has read, archived or not."""
+        return self.active(user).filter(~_is_unread(user))
+
+    def archived(self, user: Any) -> NotificationQuerySet:
+        by_mark = Q(_subscribed(user, archived__gte=OuterRef("offset"))) & ~Q(receipt_of(user))
+        return self.active(user).filter(by_mark | Q(receipt_of(user, archived_at__isnull=False)))
 
     def published(self) -> NotificationQuerySet:
         return self.filter(offset__isnull=False)
@@ -117,6 +149,19 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
             offset__isnull=False,
             withdrawn_at__isnull=True,
         )
+
+
+def _subscribed(user: Any, **having: Any) -> Exists:
+    return Exists(
+        Subscription.objects.filter(
+            user=user.pk, stream=OuterRef("stream"), since__lt=OuterRef("offset"), **having
+        )
+    )
+
+
+def _is_unread(user: Any) -> Q:
+    past_marks = _subscribed(user, read__lt=OuterRef("offset"), archived__lt=OuterRef("offset"))
+    return Q(marked_unread(user)) | (Q(past_marks) & ~Q(receipt_of(user)))
 
 
 class Notification(models.Model):

@@ -5,10 +5,10 @@ transaction has committed (P2).
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -16,21 +16,43 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
+from django.core.validators import MaxLengthValidator
 from django.db import router, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
+from django.utils.functional import Promise
 
 from . import streams
 from .conf import app_settings
-from .models import Notification
+from .history import encode_data
+from .models import Notification, NotificationQuerySet, validate_text
 from .sequencing import sequence_after_commit
 
 EVERYONE = "everyone"
 
-#: Recipients per statement.
-CHUNK = 500
+#: What is the same in every recipient's notification.
+COPIED = (
+    "kind",
+    "level",
+    "title",
+    "body",
+    "url",
+    "data",
+    "actor_id",
+    "key",
+    "created_at",
+    "publish_at",
+    "expires_at",
+)
+
+#: A NUL escaped in JSON, behind an even number of backslashes.
+NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+#: A TextField's ``max_length`` is checked by forms only.
+check_body_length = MaxLengthValidator(10_000)
 
 Progress = Callable[[int], None]
+Errors = dict[str, Any]
 
 
 def notify(
@@ -61,7 +83,8 @@ def notify(
         level: ``debug``, ``info``, ``success``, ``warning`` or ``error``.
         data: anything JSON for the client, at most ``MAX_DATA_SIZE`` bytes of it.
         actor: the user on whose behalf it is sent.
-        key: publishing again to the same recipient with the same key gives the first one.
+        key: publishing again to the same recipient with the same key gives the first one; at
+            most 200 characters, "" for none.
         publish_at: aware datetime; it waits until then.
         expires_at: aware datetime; it is not sent or listed after.
         progress: called after each chunk with the number of recipients done.
@@ -74,12 +97,20 @@ def notify(
         ValidationError: another argument is bad; ``message_dict`` names it.
     """
     draft = _draft(
-        title=title, body=body, url=url, kind=kind, level=level, data=data, actor=actor, key=key,
-        publish_at=publish_at, expires_at=expires_at,
-    )  # fmt: skip
+        title,
+        body=body,
+        url=url,
+        kind=kind,
+        level=level,
+        data=data,
+        actor=actor,
+        key=key,
+        publish_at=publish_at,
+        expires_at=expires_at,
+    )
     ids: list[int] = []
     with transaction.atomic(using=_alias()):
-        for user_ids in _chunks(_recipients(to)):
+        for user_ids in streams.chunks(_recipients(to)):
             ids += _write(draft, [streams.user_stream(user_id) for user_id in user_ids])
             if progress is not None:
                 progress(len(ids))
@@ -104,7 +135,8 @@ def broadcast(
 
     Args:
         title: plain text, at most 200 characters.
-        to: ``"everyone"``, ``"staff"``, ``"topic:<slug>"`` or a Django ``Group``.
+        to: ``"everyone"``, ``"staff"``, ``"topic:<slug>"``, a Django ``Group`` or the
+            ``"group:<id>"`` of one.
 
     The other arguments are those of :func:`notify`.
 
@@ -116,13 +148,21 @@ def broadcast(
         ValidationError: another argument is bad; ``message_dict`` names it.
     """
     draft = _draft(
-        title=title, body=body, url=url, kind=kind, level=level, data=data, actor=actor, key=key,
-        publish_at=publish_at, expires_at=expires_at,
-    )  # fmt: skip
+        title,
+        body=body,
+        url=url,
+        kind=kind,
+        level=level,
+        data=data,
+        actor=actor,
+        key=key,
+        publish_at=publish_at,
+        expires_at=expires_at,
+    )
     name = audience(to)
     with transaction.atomic(using=_alias()):
         (pk,) = _write(draft, [name])
-    return Notification.objects.select_related("stream").get(pk=pk)
+    return _rows().select_related("stream").get(pk=pk)
 
 
 async def anotify(to: Any, title: str, **options: Any) -> list[int]:
@@ -138,12 +178,20 @@ async def abroadcast(title: str, **options: Any) -> Notification:
 def publish(name: str, title: str, **options: Any) -> int:
     """Write to a stream by its name: what a client's ``publish`` command and the admin do.
 
+    Args:
+        name: of any stream; whether anybody reads it is the caller's question.
+
+    The other arguments are those of :func:`notify`, except ``progress``.
+
+    Returns:
+        The primary key of the notification.
+
     Raises:
         UnknownStream: no such name.
         ValidationError: as :func:`notify`.
     """
     streams.parse(name)
-    draft = _draft(title=title, **options)
+    draft = _draft(title, **options)
     with transaction.atomic(using=_alias()):
         (pk,) = _write(draft, [name])
     return pk
@@ -151,6 +199,9 @@ def publish(name: str, title: str, **options: Any) -> int:
 
 def withdraw(notifications: QuerySet[Notification]) -> int:
     """Cancel waiting notifications and stop showing published ones.
+
+    A notification is either published or cancelled, never both at once: whoever comes second,
+    this or sequencing, waits for or steps over the other's lock.
 
     Returns:
         How many were withdrawn now.
@@ -170,35 +221,58 @@ def audience(to: Any) -> str:
         return streams.group_stream(to.pk)
     if to in (EVERYONE, streams.BROADCAST):
         return streams.BROADCAST
-    if isinstance(to, str):
-        try:
-            name = streams.parse(to)
-        except streams.UnknownStream:
-            name = None
-        if name is not None and name.kind in ("staff", "topic", "group"):
-            return to
-    raise ValueError(
-        f"to: {to!r} is not “everyone”, “staff”, “topic:<slug>” or a Group "
-        "(for users there is notify())"
-    )
+    if not isinstance(to, str) or not _is_shared(to):
+        raise ValueError(
+            f"to: {to!r} is not “everyone”, “staff”, “topic:<slug>” or a Group "
+            "(for users there is notify())"
+        )
+    if not streams.has_audience(to):
+        raise ValueError(f"to: there is no {to!r}")
+    return to
+
+
+def _is_shared(name: str) -> bool:
+    try:
+        return streams.parse(name).kind in streams.SHARED_KINDS
+    except streams.UnknownStream:
+        return False
 
 
 def _alias() -> str:
     return router.db_for_write(Notification)
 
 
-def _draft(**values: Any) -> Notification:
+def _rows() -> NotificationQuerySet:
+    # A replica may not know yet what was written just now.
+    return Notification.objects.using(_alias())
+
+
+def _draft(
+    title: str,
+    *,
+    body: str = "",
+    url: str = "",
+    kind: str = "message",
+    level: str = "info",
+    data: dict[str, Any] | None = None,
+    actor: Any = None,
+    key: str | None = None,
+    publish_at: datetime | None = None,
+    expires_at: datetime | None = None,
+) -> Notification:
     """An unsaved notification without a stream, with every field checked."""
-    data = values.pop("data", None)
-    actor = values.pop("actor", None)
-    publish_at = values.pop("publish_at", None)
+    texts = {"title": title, "body": body, "url": url, "kind": kind, "level": level, "key": key}
+    # Lazy translations become what they say now: the reader's language is not known here.
+    texts = {name: str(text) if isinstance(text, Promise) else text for name, text in texts.items()}
+    texts["key"] = texts["key"] or None
     draft = Notification(
-        **{name: _text(value) for name, value in values.items() if name not in TIMES},
-        **{name: value for name, value in values.items() if name in TIMES},
+        **texts,
         data={} if data is None else data,
-        publish_at=publish_at or timezone.now(),
+        publish_at=timezone.now() if publish_at is None else publish_at,
+        expires_at=expires_at,
     )
     errors = {
+        **_check_texts(texts),
         **_check_times(draft),
         **_check_data(draft.data),
         **_check_actor(actor),
@@ -213,16 +287,23 @@ def _draft(**values: Any) -> Notification:
     return draft
 
 
-TIMES = ("expires_at",)
+def _check_texts(texts: dict[str, Any]) -> Errors:
+    """What the fields do not check: types, the length of a TextField, characters in a key."""
+    errors: Errors = {}
+    for name, text in texts.items():
+        if not isinstance(text, str) and not (name == "key" and text is None):
+            errors[name] = ValidationError("Text is needed.")
+    for name, check in (("body", check_body_length), ("key", validate_text)):
+        try:
+            if name not in errors and texts[name] is not None:
+                check(texts[name])
+        except ValidationError as error:
+            errors[name] = error
+    return errors
 
 
-def _text(value: Any) -> Any:
-    """Lazy translations become text; what is no text stays, for the field to refuse."""
-    return str(value) if hasattr(value, "__proxy__") or hasattr(value, "_proxy____args") else value
-
-
-def _check_times(draft: Notification) -> dict[str, Any]:
-    errors: dict[str, Any] = {}
+def _check_times(draft: Notification) -> Errors:
+    errors: Errors = {}
     for name in ("publish_at", "expires_at"):
         value = getattr(draft, name)
         if value is None:
@@ -234,34 +315,37 @@ def _check_times(draft: Notification) -> dict[str, Any]:
     return errors
 
 
-def _check_data(data: Any) -> dict[str, Any]:
+def _check_data(data: Any) -> Errors:
     if not isinstance(data, dict):
         return {"data": ValidationError("A dict is needed.")}
     try:
-        text = json.dumps(data, cls=DjangoJSONEncoder, ensure_ascii=False, allow_nan=False)
-        size = len(text.encode())
+        # NaN is what Python writes and nobody else reads.
+        json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False)
+        text = encode_data(data)
     except (TypeError, ValueError, RecursionError) as error:
         return {"data": ValidationError(f"This is not JSON: {error}")}
-    if size > app_settings.MAX_DATA_SIZE:
-        return {"data": ValidationError(f"{size} bytes; {app_settings.MAX_DATA_SIZE} at most.")}
-    if "\\u0000" in text:
+    if len(text) > app_settings.MAX_DATA_SIZE:
+        most = app_settings.MAX_DATA_SIZE
+        return {"data": ValidationError(f"{len(text)} bytes; {most} at most.")}
+    if NUL.search(text):
         return {"data": ValidationError("JSON text holds no NUL character.")}
     return {}
 
 
-def _check_actor(actor: Any) -> dict[str, Any]:
+def _check_actor(actor: Any) -> Errors:
     if actor is None or (isinstance(actor, get_user_model()) and actor.pk is not None):
         return {}
     return {"actor": ValidationError("A saved user is needed.")}
 
 
-def _recipients(to: Any) -> Iterable[Any]:
-    """Primary keys of users; all are checked before the first is returned."""
+def _recipients(to: Any) -> list[Any]:
+    """Primary keys of users, each once; all are checked before anything is written."""
     users = get_user_model()
     if isinstance(to, QuerySet):
         if not issubclass(to.model, users):
             raise ValueError(f"to: a queryset of users is needed, not of {to.model.__name__}")
-        return to.values_list("pk", flat=True).iterator(chunk_size=CHUNK)
+        # All at once: on SQLite a query that is still read would see what is written meanwhile.
+        return list(dict.fromkeys(to.values_list("pk", flat=True)))
     if isinstance(to, users):
         return [_user_id(to)]
     if isinstance(to, str | bytes | dict) or not isinstance(to, Iterable):
@@ -277,18 +361,12 @@ def _user_id(user: Any) -> Any:
     return user.pk
 
 
-def _chunks(items: Iterable[Any]) -> Iterator[list[Any]]:
-    iterator = iter(items)
-    while chunk := list(islice(iterator, CHUNK)):
-        yield chunk
-
-
 def _write(draft: Notification, names: list[str]) -> list[int]:
     """Insert the draft into each stream; sequence these after the caller's commit."""
     found = streams.ensure(names)
     stream_ids = [found[name].pk for name in names]
     if draft.key is None:
-        rows = Notification.objects.bulk_create(_copies(draft, stream_ids))
+        rows = _rows().bulk_create(_copies(draft, stream_ids))
         ids = [row.pk for row in rows]
     else:
         ids = _write_once(draft, stream_ids)
@@ -297,23 +375,17 @@ def _write(draft: Notification, names: list[str]) -> list[int]:
 
 
 def _write_once(draft: Notification, stream_ids: list[int]) -> list[int]:
-    """Insert where the key is new. The unique constraint decides between concurrent callers."""
-    Notification.objects.bulk_create(_copies(draft, stream_ids), ignore_conflicts=True)
-    rows = Notification.objects.filter(stream__in=stream_ids, key=draft.key)
+    """Insert where the key is new. The unique constraint decides between concurrent callers.
+
+    In the order of the streams: callers with the same key and recipients wait for each other
+    instead of locking each other out.
+    """
+    _rows().bulk_create(_copies(draft, sorted(stream_ids)), ignore_conflicts=True)
+    rows = _rows().filter(stream__in=stream_ids, key=draft.key)
     by_stream = dict(rows.values_list("stream", "pk"))
     return [by_stream[stream_id] for stream_id in stream_ids]
 
 
 def _copies(draft: Notification, stream_ids: list[int]) -> list[Notification]:
-    fields = ("kind", "level", "title", "body", "url", "data", "key", "created_at")
-    values = {name: getattr(draft, name) for name in fields}
-    return [
-        Notification(
-            stream_id=stream_id,
-            actor_id=draft.actor_id,
-            publish_at=draft.publish_at,
-            expires_at=draft.expires_at,
-            **values,
-        )
-        for stream_id in stream_ids
-    ]
+    values = {name: getattr(draft, name) for name in COPIED}
+    return [Notification(stream_id=stream_id, **values) for stream_id in stream_ids]

@@ -13,16 +13,19 @@ name                  who reads it                    who may write to it as a c
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
-from django.db.models import F
+from django.db import connections, router, transaction
+from django.db.models import F, QuerySet
 
 from .conf import app_settings
-from .models import Stream
+from .models import Notification, Stream
+
+T = TypeVar("T")
 
 BROADCAST = "broadcast"
 STAFF = "staff"
@@ -53,7 +56,7 @@ def parse(name: str) -> StreamName:
     if name in (BROADCAST, STAFF):
         return StreamName(name, "")
     kind, colon, key = name.partition(":")
-    if not colon or not key or len(name) > 255 or "\x00" in name:
+    if not colon or not key or not _can_be_stored(name):
         raise UnknownStream(name)
     if kind == "topic" and TOPIC.match(key):
         return StreamName(kind, key)
@@ -62,6 +65,14 @@ def parse(name: str) -> StreamName:
     if kind == "user":
         return StreamName(kind, key)
     raise UnknownStream(name)
+
+
+def _can_be_stored(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return len(name) <= 255 and "\x00" not in name
 
 
 def user_stream(user_id: Any) -> str:
@@ -121,7 +132,10 @@ def may_publish(user: Any, name: str) -> bool:
 
 
 def has_audience(name: str) -> bool:
-    """Is there a user or group behind the name? (A topic needs nobody to exist.)"""
+    """Is there a user or group behind the name? (A topic needs nobody to exist.)
+
+    Only the name that the user reads will do: ``user:07`` finds user 7, but nobody reads it.
+    """
     kind, key = parse(name)
     if kind == "group":
         return Group.objects.filter(pk=int(key)).exists()
@@ -129,9 +143,10 @@ def has_audience(name: str) -> bool:
         return True
     users = get_user_model()
     try:
-        return users._default_manager.filter(pk=key).exists()
-    except (ValueError, TypeError, ValidationError):  # not a key of this user model
+        found = users._default_manager.filter(pk=key).values_list("pk", flat=True).first()
+    except (ValueError, TypeError, OverflowError, ValidationError):  # no key of this user model
         return False
+    return found is not None and str(found) == key
 
 
 def names_by_user(users: Iterable[Any]) -> dict[Any, list[str]]:
@@ -153,21 +168,23 @@ def _groups_by_user(user_ids: list[Any]) -> dict[Any, list[int]]:
     membership = getattr(get_user_model(), "groups", None)
     if membership is None:
         return {}
-    through = membership.through
-    column = membership.field.m2m_column_name()
-    rows = through._default_manager.filter(**{f"{column}__in": user_ids}).order_by("group_id")
+    user, group = membership.field.m2m_field_name(), membership.field.m2m_reverse_field_name()
     groups: dict[Any, list[int]] = defaultdict(list)
-    for user_id, group_id in rows.values_list(column, "group_id"):
-        groups[user_id].append(group_id)
+    for chunk in chunks(user_ids):
+        rows = membership.through._default_manager.filter(**{f"{user}__in": chunk})
+        for user_id, group_id in rows.order_by(group).values_list(user, group):
+            groups[user_id].append(group_id)
     return groups
 
 
 def ensure(names: Iterable[str]) -> dict[str, Stream]:
-    """The streams of these names, made where missing; safe against others doing the same."""
-    wanted = list(dict.fromkeys(names))
+    """The streams of these names, made where missing; safe against others doing the same.
+
+    Made in the order of their names, so that two transactions that need the same new streams
+    wait for each other instead of locking each other out.
+    """
     found: dict[str, Stream] = {}
-    for start in range(0, len(wanted), CHUNK):
-        chunk = wanted[start : start + CHUNK]
+    for chunk in chunks(sorted(set(names))):
         found |= _by_name(chunk)
         missing = [name for name in chunk if name not in found]
         if missing:
@@ -176,10 +193,58 @@ def ensure(names: Iterable[str]) -> dict[str, Stream]:
     return found
 
 
-def _by_name(names: list[str]) -> dict[str, Stream]:
-    return {stream.name: stream for stream in Stream.objects.filter(name__in=names)}
+def remove(name: str) -> None:
+    """Delete a stream with its notifications and subscriptions."""
+    notifications = Notification.objects.using(_alias()).filter(stream__name=name)
+    while ids := list(notifications.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
+        notifications.filter(pk__in=ids).delete()
+    _rows().filter(name=name).delete()
 
 
 def touch(names: Iterable[str]) -> None:
     """Raise the revision of these streams, so that every worker's position check looks again."""
-    Stream.objects.filter(name__in=list(names)).update(revision=F("revision") + 1)
+    for chunk in chunks(sorted(set(names))):
+        _touch(_rows().filter(name__in=chunk), is_one=len(chunk) == 1)
+
+
+def _touch(rows: QuerySet[Stream], *, is_one: bool) -> None:
+    if is_one:
+        rows.update(revision=F("revision") + 1)
+        return
+    with transaction.atomic(using=rows.db):
+        # An UPDATE takes its locks in any order; sequencing takes them by primary key.
+        ids = list(locked(rows).values_list("pk", flat=True))
+        _rows().filter(pk__in=ids).update(revision=F("revision") + 1)
+
+
+def locked(rows: QuerySet[Stream], *, skip_locked: bool = False) -> QuerySet[Stream]:
+    """These streams in the order of their primary keys, locked until the transaction ends.
+
+    With NO KEY: a plain ``FOR UPDATE`` would wait for every open transaction that has written a
+    notification or subscription, because their foreign keys hold ``FOR KEY SHARE`` on the stream.
+    SQLite has locked the whole database when its transaction began (BEGIN IMMEDIATE).
+    """
+    features = connections[rows.db].features
+    return rows.select_for_update(
+        no_key=features.has_select_for_no_key_update,
+        skip_locked=skip_locked and features.has_select_for_update_skip_locked,
+    ).order_by("pk")
+
+
+def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
+    """``items`` in slices of ``size``: what one statement can take."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
+def _alias() -> str:
+    return router.db_for_write(Stream)
+
+
+def _rows() -> QuerySet[Stream]:
+    # A replica may not know yet what was made or locked just now.
+    return Stream.objects.using(_alias())
+
+
+def _by_name(names: Iterable[str]) -> dict[str, Stream]:
+    return {stream.name: stream for stream in _rows().filter(name__in=names)}

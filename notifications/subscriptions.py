@@ -1,13 +1,19 @@
 """Where each user stands in each stream: joining, leaving, acknowledged positions."""
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from django.db.models import Case, Q, Value, When
+from django.contrib.auth import get_user_model
+from django.db import router
+from django.db.models import Case, OuterRef, Q, QuerySet, Subquery, Value, When
 from django.db.models.functions import Greatest
 
 from . import streams
 from .models import Notification, Stream, Subscription
+
+#: Positions per statement of :func:`acknowledge`; each is a branch of one CASE.
+POSITIONS = 100
 
 
 class Feed(NamedTuple):
@@ -38,7 +44,8 @@ def join(user_ids: Iterable[Any], name: str) -> None:
 
 def leave(user_ids: Iterable[Any], name: str) -> None:
     """End the subscriptions of these users to the stream."""
-    Subscription.objects.filter(stream__name=name, user__in=list(user_ids)).delete()
+    for chunk in streams.chunks(list(user_ids)):
+        Subscription.objects.filter(stream__name=name, user__in=chunk).delete()
 
 
 def topics(user_id: Any) -> int:
@@ -49,7 +56,8 @@ def topics(user_id: Any) -> int:
 def load(users: Iterable[Any]) -> dict[Any, list[Feed]]:
     """The feeds of each user: own stream, broadcast, staff, groups. Makes what is missing.
 
-    The number of queries does not depend on the number of users.
+    Inactive users have none. The number of queries grows with the number of chunks of users,
+    and with the shared streams that somebody has to be subscribed to; see :func:`_begin`.
     """
     users = list(users)
     names = streams.names_by_user(users)
@@ -62,7 +70,7 @@ def load(users: Iterable[Any]) -> dict[Any, list[Feed]]:
     found = _find(wanted)
     missing = [pair for pair in wanted if pair not in found]
     if missing:
-        _begin({user.pk: user for user in users}, missing, wanted)
+        _begin(missing, wanted)
         found = _find(wanted)
     feeds: dict[Any, list[Feed]] = {user.pk: [] for user in users}
     for (user_id, stream_id), stream in wanted.items():
@@ -73,117 +81,107 @@ def load(users: Iterable[Any]) -> dict[Any, list[Feed]]:
 
 def load_inbox(user: Any) -> list[Feed]:
     """All feeds of one user: those of :func:`load` and the topics that he may still read."""
-    rows = Subscription.objects.filter(user=user.pk, stream__name__startswith="topic:")
-    topics = [_feed(row, row.stream) for row in rows.select_related("stream")]
+    rows = _rows().filter(user=user.pk, stream__name__startswith="topic:")
+    topics = [_feed(row, row.stream) for row in rows.select_related("stream").order_by("pk")]
     return load([user])[user.pk] + [feed for feed in topics if streams.may_read(user, feed.name)]
 
 
 def load_topic(user_id: Any, name: str) -> Feed | None:
     """The feed of a user's subscription to one stream, None without a subscription."""
-    row = (
-        Subscription.objects.filter(user=user_id, stream__name=name)
-        .select_related("stream")
-        .first()
-    )
+    row = _rows().filter(user=user_id, stream__name=name).select_related("stream").first()
     return None if row is None else _feed(row, row.stream)
 
 
 def acknowledge(positions: Mapping[tuple[Any, int], int]) -> None:
     """Advance ``delivered`` to these offsets, by (user id, stream id); it never goes back."""
     pairs = sorted(positions, key=lambda pair: (pair[1], str(pair[0])))
-    for start in range(0, len(pairs), 100):
-        chunk = pairs[start : start + 100]
-        Subscription.objects.filter(_any_of(chunk)).update(
-            delivered=Greatest(
-                "delivered",
-                Case(
-                    *(
-                        When(
-                            user=user_id,
-                            stream=stream_id,
-                            then=Value(positions[user_id, stream_id]),
-                        )
-                        for user_id, stream_id in chunk
-                    ),
-                    default=Value(0),
-                ),
-            )
-        )
+    for chunk in streams.chunks(pairs, POSITIONS):
+        behind = Q()
+        for user_id, stream_id in chunk:
+            offset = positions[user_id, stream_id]
+            behind |= Q(user=user_id, stream=stream_id, delivered__lt=offset)
+        offsets = [
+            When(user=user_id, stream=stream_id, then=Value(positions[user_id, stream_id]))
+            for user_id, stream_id in chunk
+        ]
+        # Greatest, although only rows behind are chosen: another worker may have been faster.
+        advanced = Greatest("delivered", Case(*offsets, default=Value(0)))
+        Subscription.objects.filter(behind).update(delivered=advanced)
 
 
 def mute(user_id: Any, name: str, muted: bool) -> bool:
-    """Mute or unmute a stream for a user; what passed while muted stays unsent and read.
+    """Mute or unmute a stream for a user.
+
+    What passed while it was muted stays unsent. Unmuting marks all of it as read, and what was
+    unread in this stream before.
 
     Returns:
         False when the user has no such subscription.
     """
-    row = (
-        Subscription.objects.filter(user=user_id, stream__name=name)
-        .select_related("stream")
-        .first()
+    rows = Subscription.objects.filter(user=user_id, stream__name=name)
+    if muted:
+        return bool(rows.update(muted=True))
+    top = Subquery(Stream.objects.filter(name=name).values("top"))
+    unmuted = rows.filter(muted=True).update(
+        muted=False, delivered=Greatest("delivered", top), read=Greatest("read", top)
     )
-    if row is None:
-        return False
-    if row.muted and not muted:
-        row.delivered = row.read = row.stream.top
-    row.muted = muted
-    row.save(update_fields=["muted", "delivered", "read"])
-    return True
+    return bool(unmuted) or rows.exists()
+
+
+def _rows() -> QuerySet[Subscription]:
+    # A replica may not know yet what was made just now.
+    return Subscription.objects.using(router.db_for_write(Subscription))
 
 
 def _find(wanted: Mapping[tuple[Any, int], Stream]) -> dict[tuple[Any, int], Subscription]:
     user_ids = list({user_id for user_id, _ in wanted})
-    stream_ids = {stream_id for _, stream_id in wanted}
     found: dict[tuple[Any, int], Subscription] = {}
-    for start in range(0, len(user_ids), streams.CHUNK):
-        rows = Subscription.objects.filter(user__in=user_ids[start : start + streams.CHUNK])
-        for row in rows:
-            if row.stream_id in stream_ids:
+    for chunk in streams.chunks(user_ids):
+        for row in _rows().filter(user__in=chunk):
+            if (row.user_id, row.stream_id) in wanted:
                 found[row.user_id, row.stream_id] = row
     return found
 
 
-def _begin(
-    users: Mapping[Any, Any],
-    missing: Iterable[tuple[Any, int]],
-    wanted: Mapping[tuple[Any, int], Stream],
-) -> None:
+def _begin(missing: Iterable[tuple[Any, int]], wanted: Mapping[tuple[Any, int], Stream]) -> None:
     """Subscribe where no signal did: old users of a new app, rows made in bulk.
 
     A user who was there when something was published is owed it, whether or not he had ever
     connected (P1); ``date_joined`` tells. Without that field he is given what is kept.
     """
+    known: dict[int, Stream] = {}
+    user_ids: dict[int, list[Any]] = defaultdict(list)
+    for user_id, stream_id in missing:
+        known[stream_id] = wanted[user_id, stream_id]
+        user_ids[stream_id].append(user_id)
     rows = [
-        _from(
-            user_id,
-            wanted[user_id, stream_id],
-            _joined_at(users[user_id], wanted[user_id, stream_id]),
-        )
-        for user_id, stream_id in missing
+        _from(user_id, stream, offset)
+        for stream_id, stream in known.items()
+        for user_id, offset in _beginnings(stream, user_ids[stream_id]).items()
     ]
     Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
 
 
-def _joined_at(user: Any, stream: Stream) -> int:
-    joined = getattr(user, "date_joined", None)
-    if stream.top == 0 or joined is None or streams.parse(stream.name).kind == "user":
-        return 0
-    before = Notification.objects.filter(
-        stream=stream, offset__isnull=False, published_at__lt=joined
+def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:
+    """After which offset each user's part of a stream begins."""
+    offsets = dict.fromkeys(user_ids, 0)
+    users = get_user_model()
+    is_private = streams.parse(stream.name).kind == "user"
+    if stream.top == 0 or is_private or not hasattr(users, "date_joined"):
+        return offsets
+    theirs = Notification.objects.filter(
+        stream=stream, offset__isnull=False, published_at__gte=OuterRef("date_joined")
     )
-    offset = before.order_by("-published_at", "-id").values_list("offset", flat=True).first()
-    return offset or 0
+    first = Subquery(theirs.order_by("published_at", "id").values("offset")[:1])
+    for chunk in streams.chunks(user_ids):
+        rows = users._default_manager.filter(pk__in=chunk).annotate(notifications_first=first)
+        for user_id, offset in rows.values_list("pk", "notifications_first"):
+            offsets[user_id] = stream.top if offset is None else offset - 1
+    return offsets
 
 
 def _from(user_id: Any, stream: Stream, offset: int) -> Subscription:
     return Subscription(user_id=user_id, stream=stream, since=offset, delivered=offset, read=offset)
-
-
-def _any_of(pairs: Iterable[tuple[Any, int]]) -> Q:
-    condition = Q()
-    for user_id, stream_id in pairs:
-        condition |= Q(user=user_id, stream=stream_id)
-    return condition
 
 
 def _feed(row: Subscription, stream: Stream) -> Feed:

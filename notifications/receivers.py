@@ -1,0 +1,200 @@
+"""Reactions to the host's models: who joins or leaves which stream, and what publishes by signal.
+
+An edge of the app: connected when it is ready, imported by nothing else. Rows follow in the
+transaction of the change; workers are told after it has committed.
+"""
+
+from collections.abc import Iterable
+from typing import Any, TypeGuard
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.contrib.auth.signals import user_logged_out
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
+from django.dispatch import receiver
+
+from . import publishing, rights, signals, streams, subscriptions
+from .authentication import session_digest
+from .models import validate_url
+
+#: Fields of a user that decide what he may see and whether his sessions stay valid.
+RIGHTS_FIELDS = {"is_active", "is_staff", "password"}
+
+#: What the fields of a notification hold.
+TITLE_LENGTH = 200
+URL_LENGTH = 2000
+
+
+@receiver(post_save)
+def user_saved(
+    instance: Model,
+    created: bool,
+    raw: bool,
+    using: str,
+    update_fields: Iterable[str] | None,
+    **kwargs: Any,
+) -> None:
+    """A new user's subscriptions begin now; a changed one's rights are looked at again.
+
+    Logging in saves ``last_login`` alone and costs nothing here.
+    """
+    if raw or not isinstance(instance, get_user_model()):
+        return
+    if update_fields is not None and RIGHTS_FIELDS.isdisjoint(update_fields):
+        return
+    if created:
+        subscriptions.join([instance.pk], streams.BROADCAST)
+    if getattr(instance, "is_staff", False):
+        subscriptions.join([instance.pk], streams.STAFF)
+    elif not created:
+        subscriptions.leave([instance.pk], streams.STAFF)
+    if not created:
+        rights.changed([instance.pk], using)
+
+
+@receiver(post_delete)
+def user_deleted(instance: Model, using: str, **kwargs: Any) -> None:
+    """What was private to a user goes with him."""
+    if not isinstance(instance, get_user_model()):
+        return
+    streams.remove(streams.user_stream(instance.pk))
+    rights.changed([instance.pk], using)
+
+
+@receiver(m2m_changed)
+def membership_changed(
+    sender: Any, instance: Model, action: str, reverse: bool, pk_set: Any, using: str, **kwargs: Any
+) -> None:
+    """``user.groups`` or ``group.user_set`` has changed; ``reverse`` tells from which side."""
+    if not _is_membership(sender):
+        return
+    if action in {"post_add", "post_remove"}:
+        others = set(pk_set or ())
+    elif action == "pre_clear":
+        # Afterwards nobody knows who was in it. It is the same transaction, so what is done here
+        # too early is undone if clearing fails.
+        others = _members(instance) if reverse else _groups(instance)
+    else:
+        return
+    users, groups = (others, {instance.pk}) if reverse else ({instance.pk}, others)
+    if not users or not groups:
+        return
+    change = subscriptions.join if action == "post_add" else subscriptions.leave
+    for group_id in sorted(groups):
+        change(users, streams.group_stream(group_id))
+    rights.changed(users, using)
+
+
+@receiver(pre_delete, sender=Group)
+def group_is_deleted(instance: Group, using: str, **kwargs: Any) -> None:
+    """Its members are told; afterwards nobody knows them."""
+    rights.changed(_members(instance), using)
+
+
+@receiver(post_delete, sender=Group)
+def group_deleted(instance: Group, **kwargs: Any) -> None:
+    streams.remove(streams.group_stream(instance.pk))
+
+
+@receiver(user_logged_out)
+def logged_out(request: Any, user: Any, **kwargs: Any) -> None:
+    """The connections of this session end. The session itself is flushed only after this signal,
+    so it is named by its digest and need not be looked up."""
+    if user is None or user.pk is None:
+        return
+    key = getattr(getattr(request, "session", None), "session_key", None)
+    rights.changed([user.pk], session=session_digest(key) if key else "")
+
+
+@receiver(signals.push)
+def push_sent(to: Any, title: str, **options: Any) -> Any:
+    """See :mod:`notifications.signals`."""
+    options = _without_dispatch(options)
+    if isinstance(to, str | Group):
+        return publishing.broadcast(title, to=to, **options)
+    return publishing.notify(to, title, **options)
+
+
+@receiver(signals.notify)
+def notify_sent(
+    sender: Any,
+    recipient: Any,
+    verb: str,
+    target: Any = None,
+    action_object: Any = None,
+    description: str | None = None,
+    level: str = "info",
+    timestamp: Any = None,
+    public: bool = True,
+    **data: Any,
+) -> Any:
+    """See :mod:`notifications.signals`."""
+    named = {"target": _described(target), "action_object": _described(action_object)}
+    extra = {"verb": str(verb), **named, "timestamp": timestamp, **_without_dispatch(data)}
+    options: dict[str, Any] = {
+        "body": description or "",
+        "level": level,
+        "url": _link(target) or _link(action_object),
+        "data": {name: value for name, value in extra.items() if value is not None},
+        "actor": sender if _is_saved_user(sender) else None,
+    }
+    title = _sentence(sender, verb, action_object, target)
+    if isinstance(recipient, Group):
+        return publishing.broadcast(title, to=recipient, **options)
+    return publishing.notify(recipient, title, **options)
+
+
+def _without_dispatch(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Without what the dispatcher adds for every receiver."""
+    return {key: value for key, value in arguments.items() if key not in {"signal", "sender"}}
+
+
+def _is_saved_user(value: Any) -> TypeGuard[Model]:
+    return isinstance(value, get_user_model()) and value.pk is not None
+
+
+def _sentence(actor: Any, verb: str, action_object: Any, target: Any) -> str:
+    """In the words of django-notifications, cut to what a title holds."""
+    words = f"{actor} {verb}"
+    if action_object is not None:
+        words += f" {action_object}"
+    if target is not None:
+        words += f" on {target}"
+    return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…"
+
+
+def _described(thing: Any) -> dict[str, str] | None:
+    if thing is None:
+        return None
+    if not isinstance(thing, Model):
+        return {"name": str(thing)}
+    return {"type": thing._meta.label_lower, "id": str(thing.pk), "name": str(thing)}
+
+
+def _link(thing: Any) -> str:
+    if not hasattr(thing, "get_absolute_url"):
+        return ""
+    url = str(thing.get_absolute_url() or "")
+    try:
+        validate_url(url)
+    except ValidationError:
+        return ""
+    return url if len(url) <= URL_LENGTH else ""
+
+
+def _is_membership(sender: Any) -> bool:
+    groups = getattr(get_user_model(), "groups", None)
+    return groups is not None and sender is groups.through
+
+
+def _members(group: Any) -> set[Any]:
+    groups = getattr(get_user_model(), "groups", None)
+    if groups is None:
+        return set()
+    return set(get_user_model()._base_manager.filter(groups=group).values_list("pk", flat=True))
+
+
+def _groups(user: Any) -> set[int]:
+    return set(user.groups.values_list("pk", flat=True))
