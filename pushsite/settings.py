@@ -226,7 +226,6 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "notifications": {"level": "INFO"},
-        # serve decides by itself how much uvicorn says.
-        "uvicorn": {"level": "INFO"},
+        # Nothing here for uvicorn: serve sets how much it says, and an entry would undo that.
     },
 }

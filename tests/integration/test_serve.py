@@ -130,6 +130,17 @@ def test_site_below_a_prefix(server: StartServer, command: str) -> None:
             assert client.protocol.state.name == "OPEN"
 
 
+@pytest.mark.parametrize(
+    ("debug", "args", "logged"),
+    [("0", (), False), ("0", ("--access-log",), True), ("1", (), True)],
+)
+def test_requests_are_logged_only_when_wanted(
+    server: StartServer, debug: str, args: tuple[str, ...], *, logged: bool
+) -> None:
+    running = server(DEBUG=debug, args=args)
+    assert ('"GET /accounts/login/ HTTP/1.1" 200' in running.log) is logged
+
+
 def test_login_works_over_http(server: StartServer) -> None:
     assert "sessionid=" in server().login("reader")
 
