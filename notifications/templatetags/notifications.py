@@ -1,0 +1,117 @@
+"""``{% load notifications %}``: the bell, and what other templates show of the inbox."""
+
+from typing import Any
+
+from django import template
+from django.core.exceptions import ValidationError
+from django.template import Context
+from django.template.loader import render_to_string
+from django.urls import get_script_prefix
+
+from .. import inbox
+from ..models import Subscription, validate_url
+
+register = template.Library()
+
+MAX_BADGE = 99
+LIST_SIZE = 5
+
+#: Where a request keeps its user's count, so that several tags of one page ask once.
+_COUNT = "_notifications_unread"
+
+
+@register.simple_tag(takes_context=True)
+def notifications_unread(context: Context) -> int:
+    """How many notifications the user of the request has not read; 0 for nobody."""
+    user = _user(context)
+    if user is None:
+        return 0
+    request = context.get("request")
+    if request is None:
+        return inbox.unread_count(user)
+    if not hasattr(request, _COUNT):
+        setattr(request, _COUNT, inbox.unread_count(user))
+    return int(getattr(request, _COUNT))
+
+
+@register.simple_tag(takes_context=True)
+def notification_bell(context: Context) -> str:
+    """The bell: badge, panel and toasts; without JavaScript a link to the inbox."""
+    return _render(context, "bell.html")
+
+
+@register.simple_tag(takes_context=True)
+def live_notify_badge(context: Context, badge_class: str = "notification-badge") -> str:
+    """The unread count, kept up to date; hidden when it is 0.
+
+    Args:
+        badge_class: CSS classes of the element.
+    """
+    return _render(context, "badge.html", badge_class=badge_class)
+
+
+@register.simple_tag(takes_context=True)
+def live_notify_list(context: Context, list_class: str = "", limit: int = LIST_SIZE) -> str:
+    """The newest unread notifications, kept up to date.
+
+    Args:
+        list_class: more CSS classes of the ``<ul>``.
+        limit: how many at most, 1 to 100.
+    """
+    user = _user(context)
+    if user is None:
+        return ""
+    entries = inbox.list_entries(user, "unread", limit=limit).entries
+    return _render(context, "list.html", entries=entries, list_class=list_class, limit=limit)
+
+
+@register.filter
+def notification_link(url: Any) -> str:
+    """The URL if it may be a link (a path or http(s)), else ""; whatever wrote it to the table."""
+    try:
+        validate_url(str(url or ""))
+    except ValidationError:
+        return ""
+    return str(url or "")
+
+
+@register.filter
+def notification_actor(actor: Any) -> str:
+    """The name of the user on whose behalf a notification was sent."""
+    if not actor:
+        return ""
+    full_name = getattr(actor, "get_full_name", str)()
+    return str(full_name or actor.get_username())
+
+
+def _user(context: Context) -> Any:
+    request = context.get("request")
+    user = context.get("user") if request is None else getattr(request, "user", None)
+    return user if user is not None and user.is_authenticated else None
+
+
+def _render(context: Context, name: str, **values: Any) -> str:
+    user = _user(context)
+    if user is None:
+        return ""
+    unread = notifications_unread(context)
+    shared = {
+        "unread": unread,
+        "badge": _badge(unread),
+        "socket": f"{get_script_prefix()}connection/websocket",
+        "user_id": str(user.pk),
+        "topics": " ".join(_topics(user)),
+    }
+    return render_to_string(f"notifications/{name}", {**shared, **values}, context.get("request"))
+
+
+def _badge(unread: int) -> str:
+    if not unread:
+        return ""
+    return f"{MAX_BADGE}+" if unread > MAX_BADGE else str(unread)
+
+
+def _topics(user: Any) -> list[str]:
+    """Topics are the client's to subscribe to, unlike all other streams."""
+    rows = Subscription.objects.filter(user=user, stream__name__startswith="topic:", muted=False)
+    return list(rows.order_by("stream__name").values_list("stream__name", flat=True))

@@ -1,0 +1,22 @@
+"""Addresses of the inbox. Names as sites know them that come from django-notifications."""
+
+from django.urls import path
+
+from .views import changes
+from .views.home import SendView
+from .views.inbox import InboxView
+
+app_name = "notifications"
+
+urlpatterns = [
+    path("", InboxView.as_view(), name="all"),
+    path("unread/", InboxView.as_view(folder="unread"), name="unread"),
+    path("archived/", InboxView.as_view(folder="archived"), name="archived"),
+    path("mark-as-read/<int:pk>/", changes.mark_as_read, name="mark_as_read"),
+    path("mark-as-unread/<int:pk>/", changes.mark_as_unread, name="mark_as_unread"),
+    path("mark-all-as-read/", changes.mark_all_as_read, name="mark_all_as_read"),
+    path("archive/<int:pk>/", changes.archive, name="archive"),
+    path("archive-all/", changes.archive_all, name="archive_all"),
+    path("delete/<int:pk>/", changes.archive, name="delete"),
+    path("send/", SendView.as_view(), name="send"),
+]

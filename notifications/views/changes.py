@@ -1,0 +1,58 @@
+"""Changes of read state by posted forms. Ids of others' notifications change nothing."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_POST
+
+from .. import inbox
+from .redirects import redirect_back
+
+View = Callable[..., HttpResponse]
+MAX_ID = 2**63 - 1
+
+
+def _change(view: Callable[..., Any]) -> View:
+    """Make a view of a function that changes the inbox of ``user``: POST only, then back."""
+
+    @require_POST
+    @wraps(view)
+    def changed(request: HttpRequest, **kwargs: int) -> HttpResponse:
+        if not request.user.is_authenticated:
+            # Not back to here afterwards: this address cannot be visited.
+            return redirect_to_login(reverse("notifications:all"))
+        if kwargs.get("pk", 0) > MAX_ID:
+            raise Http404
+        view(request.user, **kwargs)
+        return redirect_back(request)
+
+    return changed
+
+
+@_change
+def mark_as_read(user: Any, pk: int) -> None:
+    inbox.mark_read(user, [pk])
+
+
+@_change
+def mark_as_unread(user: Any, pk: int) -> None:
+    inbox.mark_unread(user, [pk])
+
+
+@_change
+def archive(user: Any, pk: int) -> None:
+    inbox.archive(user, [pk])
+
+
+@_change
+def mark_all_as_read(user: Any) -> None:
+    inbox.read_all(user)
+
+
+@_change
+def archive_all(user: Any) -> None:
+    inbox.archive_all(user)

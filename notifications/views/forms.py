@@ -1,0 +1,155 @@
+"""The forms of the home page: a private message and a broadcast."""
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.validators import RegexValidator
+from django.utils.translation import gettext_lazy as _
+
+from .. import publishing, streams
+from ..models import Level, Notification, validate_text, validate_url
+
+TOPIC = "topic"
+
+
+def _field(name: str) -> Any:
+    return Notification._meta.get_field(name)
+
+
+def _new_key() -> str:
+    return uuid.uuid4().hex
+
+
+class SendForm(forms.Form):
+    """What both forms have; ``send`` publishes what has been typed."""
+
+    heading: Any
+    purpose: Any
+    submit: Any
+
+    title = forms.CharField(
+        label=_("Title"), max_length=_field("title").max_length, validators=[validate_text]
+    )
+    body = forms.CharField(
+        label=_("Text"),
+        required=False,
+        max_length=_field("body").max_length,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        validators=[validate_text],
+    )
+    url = forms.CharField(
+        label=_("Link"),
+        required=False,
+        max_length=_field("url").max_length,
+        validators=[validate_url],
+        widget=forms.TextInput(attrs={"placeholder": "/orders/7/", "inputmode": "url"}),
+    )
+    level = forms.ChoiceField(label=_("Level"), choices=Level.choices, initial=Level.INFO)
+    # A form that is sent twice, by a double click or from the history, publishes once.
+    key = forms.RegexField(r"\A[0-9a-f]{32}\Z", initial=_new_key, widget=forms.HiddenInput)
+
+    def stream(self) -> str:
+        """The name of the stream that the valid form is for."""
+        raise NotImplementedError
+
+    def send(self, actor: Any) -> bool:
+        """Publish.
+
+        Args:
+            actor: the user who sends.
+
+        Returns:
+            False when the form has got errors.
+
+        Raises:
+            PermissionDenied: this user may not write to that stream.
+        """
+        if not self.is_valid():
+            return False
+        name = self.stream()
+        if not streams.may_publish(actor, name):
+            raise PermissionDenied
+        fields = ("title", "body", "url", "level")
+        content = {field: self.cleaned_data[field] for field in fields}
+        key = f"form:{actor.pk}:{self.cleaned_data['key']}"
+        kind = "broadcast" if streams.parse(name).kind in streams.SHARED_KINDS else "message"
+        try:
+            publishing.publish(name, **content, kind=kind, actor=actor, key=key)
+        except ValidationError as error:
+            self.add_error(None, error.messages)
+            return False
+        return True
+
+
+class PrivateForm(SendForm):
+    prefix = "private"
+    heading = _("Private message")
+    purpose = _("To one person, on every device.")
+    submit = _("Send message")
+
+    recipient = forms.CharField(
+        label=_("Recipient"),
+        max_length=254,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
+        help_text=_("The user name, such as “reader”."),
+    )
+    field_order = ("recipient", "title", "body", "url", "level", "key")
+
+    def clean_recipient(self) -> Any:
+        users = get_user_model()
+        name = self.cleaned_data["recipient"]
+        try:
+            user = users._default_manager.get_by_natural_key(name)
+        except (users.DoesNotExist, ValueError):
+            user = None
+        if user is None or not user.is_active:
+            raise ValidationError(_("There is no user with this name."))
+        return user
+
+    def stream(self) -> str:
+        return streams.user_stream(self.cleaned_data["recipient"].pk)
+
+
+class BroadcastForm(SendForm):
+    prefix = "broadcast"
+    heading = _("Broadcast")
+    purpose = _("To everybody in an audience, online or not.")
+    submit = _("Send broadcast")
+
+    audience = forms.ChoiceField(label=_("Audience"))
+    topic = forms.CharField(
+        label=_("Topic"),
+        required=False,
+        validators=[RegexValidator(streams.TOPIC, _("Letters, digits, “-”, “_” and “.” only."))],
+        help_text=_("Only for the audience “a topic”; such as “news”."),
+    )
+    field_order = ("audience", "topic", "title", "body", "url", "level", "key")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        groups = Group.objects.order_by("name").values_list("pk", "name")
+        audience = self.fields["audience"]
+        assert isinstance(audience, forms.ChoiceField)
+        audience.choices = [
+            (streams.BROADCAST, _("everyone")),
+            (streams.STAFF, _("staff")),
+            *((streams.group_stream(pk), _("group %s") % name) for pk, name in groups),
+            (TOPIC, _("a topic")),
+        ]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or {}
+        needs_topic = cleaned.get("audience") == TOPIC
+        if needs_topic and not cleaned.get("topic") and "topic" not in self.errors:
+            self.add_error("topic", _("Which topic?"))
+        return cleaned
+
+    def stream(self) -> str:
+        audience = self.cleaned_data["audience"]
+        if audience == TOPIC:
+            return streams.topic_stream(self.cleaned_data["topic"])
+        return str(audience)

@@ -1,0 +1,33 @@
+import { formatCount } from "./format.js";
+
+/** @typedef {import("./notifications.js").Notifications} Notifications */
+
+/** Keeps the number in an element; the element is empty and hidden when nothing is unread. */
+export class Badge {
+  #element;
+  #notifications;
+
+  /**
+   * @param {HTMLElement} element
+   * @param {Notifications} notifications
+   */
+  constructor(element, notifications) {
+    this.#element = element;
+    this.#notifications = notifications;
+  }
+
+  start() {
+    this.#notifications.on("count", this.#show);
+    this.#show();
+  }
+
+  stop() {
+    this.#notifications.off("count", this.#show);
+  }
+
+  #show = () => {
+    const unread = this.#notifications.unreadCount;
+    this.#element.textContent = unread > 0 ? formatCount(unread) : "";
+    this.#element.hidden = unread <= 0;
+  };
+}

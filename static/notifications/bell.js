@@ -1,0 +1,162 @@
+/**
+ * The bell: a button with a badge that opens a panel with the newest notifications.
+ *
+ * @typedef {import("./notifications.js").Notifications} Notifications
+ */
+import { reasons } from "./client.js";
+import { find, make } from "./elements.js";
+import { formatCount } from "./format.js";
+import { List } from "./list.js";
+
+/** Shorter interruptions are not worth a word, in milliseconds. */
+const PATIENCE = 1000;
+
+const OFFLINE = "Offline – reconnecting";
+const SIGNED_OUT = "Signed out – reload the page";
+const ENDED = "Disconnected – reload the page";
+
+export class Bell {
+  #element;
+  #notifications;
+  #link;
+  #panel;
+  #badge;
+  #list;
+  #button = make("button", { type: "button", class: "notification-bell__button" });
+  #stateTimer = 0;
+  #state = "";
+
+  /**
+   * @param {HTMLElement} element holds a link to the inbox, which the button replaces, and the panel
+   * @param {Notifications} notifications
+   */
+  constructor(element, notifications) {
+    this.#element = element;
+    this.#notifications = notifications;
+    this.#link = find(element, "a.notification-bell__button");
+    this.#badge = find(element, "[data-part=badge]");
+    this.#panel = find(element, "[role=dialog]");
+    this.#list = new List(find(this.#panel, "[data-part=list]"), notifications);
+  }
+
+  start() {
+    this.#button.append(...this.#link.childNodes);
+    this.#button.setAttribute("aria-haspopup", "dialog");
+    this.#button.setAttribute("aria-expanded", "false");
+    this.#link.replaceWith(this.#button);
+    this.#button.addEventListener("click", this.#toggle);
+    this.#element.addEventListener("keydown", this.#pressed);
+    this.#element.addEventListener("focusout", this.#left);
+    document.addEventListener("pointerdown", this.#pointed);
+    this.#notifications.on("count", this.#show);
+    this.#notifications.on("connecting", this.#connecting);
+    this.#notifications.on("connected", this.#connected);
+    this.#notifications.on("disconnected", this.#disconnected);
+    this.#takeState();
+    this.#show();
+  }
+
+  stop() {
+    this.#close();
+    clearTimeout(this.#stateTimer);
+    this.#notifications.off("count", this.#show);
+    this.#notifications.off("connecting", this.#connecting);
+    this.#notifications.off("connected", this.#connected);
+    this.#notifications.off("disconnected", this.#disconnected);
+    document.removeEventListener("pointerdown", this.#pointed);
+    this.#link.append(...this.#button.childNodes);
+    this.#button.replaceWith(this.#link);
+  }
+
+  #takeState() {
+    if (this.#notifications.state === "connecting") this.#connecting();
+    if (this.#notifications.state === "connected") this.#connected();
+  }
+
+  get #isOpen() {
+    return !this.#panel.hidden;
+  }
+
+  #toggle = () => {
+    if (this.#isOpen) this.#close();
+    else this.#open();
+  };
+
+  #open() {
+    this.#panel.hidden = false;
+    this.#button.setAttribute("aria-expanded", "true");
+    this.#panel.focus();
+    this.#list.start();
+    // While the connection is away the panel says so, and shows what it had.
+    this.#list.refresh().catch(() => undefined);
+  }
+
+  #close() {
+    if (!this.#isOpen) return;
+    this.#list.stop();
+    const hadFocus = this.#panel.contains(document.activeElement);
+    this.#panel.hidden = true;
+    this.#button.setAttribute("aria-expanded", "false");
+    if (hadFocus) this.#button.focus();
+  }
+
+  /** @param {KeyboardEvent} event */
+  #pressed = (event) => {
+    if (event.key !== "Escape" || !this.#isOpen) return;
+    event.stopPropagation();
+    this.#close();
+  };
+
+  /** @param {FocusEvent} event */
+  #left = (event) => {
+    const next = event.relatedTarget;
+    if (next instanceof Node && !this.#element.contains(next)) this.#close();
+  };
+
+  /** @param {PointerEvent} event */
+  #pointed = (event) => {
+    // A row that a click has just removed is no longer inside, but was.
+    if (!event.composedPath().includes(this.#element)) this.#close();
+  };
+
+  #connecting = () => {
+    clearTimeout(this.#stateTimer);
+    this.#stateTimer = setTimeout(() => this.#say(OFFLINE, "offline"), PATIENCE);
+  };
+
+  #connected = () => {
+    clearTimeout(this.#stateTimer);
+    this.#say("", "");
+  };
+
+  /** @param {{code: number, reason: string}} reason */
+  #disconnected = ({ code, reason }) => {
+    clearTimeout(this.#stateTimer);
+    if (reason === reasons.disconnectCalled.reason) return;
+    this.#say(code === reasons.unauthorized.code ? SIGNED_OUT : ENDED, "ended");
+  };
+
+  /**
+   * @param {string} text
+   * @param {"" | "offline" | "ended"} state
+   */
+  #say(text, state) {
+    this.#state = text;
+    this.#element.dataset.state = state;
+    const line = find(this.#panel, "[data-part=state]");
+    line.textContent = text;
+    line.hidden = !text;
+    this.#show();
+  }
+
+  #show = () => {
+    const unread = this.#notifications.unreadCount;
+    this.#badge.textContent = unread > 0 ? formatCount(unread) : "";
+    this.#badge.hidden = unread <= 0;
+    const parts = ["Notifications", unread > 0 ? `${formatCount(unread)} unread` : "none unread"];
+    if (this.#state) parts.push(this.#state);
+    this.#button.setAttribute("aria-label", parts.join(", "));
+    this.#button.title = this.#state || "Notifications";
+    find(this.#panel, "[data-notification-action=read_all]").hidden = unread <= 0;
+  };
+}

@@ -1,0 +1,493 @@
+/**
+ * A connection to the server: connects, resumes, reconnects, acknowledges.
+ *
+ * Named after the Centrifuge SDK: `connect`, `disconnect`, `on`, `rpc`, the states and their codes.
+ * What a stream delivers comes once and in order: a publication at or below the position of its
+ * stream is dropped, and the position moves only after every handler has run.
+ *
+ * @typedef {import("./protocol.js").Command} Command
+ * @typedef {import("./protocol.js").ConnectResult} ConnectResult
+ * @typedef {import("./protocol.js").Content} Content
+ * @typedef {import("./protocol.js").Publication} Publication
+ * @typedef {import("./protocol.js").Push} Push
+ * @typedef {import("./protocol.js").Reply} Reply
+ * @typedef {import("./protocol.js").SubscribeResult} SubscribeResult
+ *
+ * @typedef {"disconnected" | "connecting" | "connected"} State
+ *
+ * @typedef {object} Events
+ * @property {{code: number, reason: string}} connecting
+ * @property {{client: string, data: NonNullable<ConnectResult["data"]>, reconnected: boolean}} connected
+ * @property {{code: number, reason: string}} disconnected it will not reconnect by itself
+ * @property {{type: string, error: Error}} error
+ * @property {{channel: string, wasRecovering: boolean, recovered: boolean, publications: number}} subscribed
+ *   `wasRecovering` without `recovered`: something was missed and has to be fetched
+ * @property {{channel: string, code: number, reason: string}} unsubscribed
+ * @property {{channel: string, data: Content, offset: number, recovered: boolean}} publication
+ *   `recovered`: it came with the answer to a connect or subscribe
+ * @property {{data: any}} message
+ *
+ * @typedef {object} Options times in milliseconds
+ * @property {string[]} [topics] channels to subscribe to whenever it connects
+ * @property {number} [minReconnectDelay]
+ * @property {number} [maxReconnectDelay]
+ * @property {number} [timeout] for the answer to a command
+ * @property {number} [maxServerPingDelay] how late a ping may be
+ * @property {Storage | null} [storage]
+ *
+ * @typedef {{handle: (reply: Reply) => void, fail: (error: Error) => void, timer: number}} Pending
+ */
+import { Backoff } from "./backoff.js";
+import { Emitter } from "./emitter.js";
+import { Positions, localStorageOrNull } from "./positions.js";
+import {
+  ALREADY_SUBSCRIBED,
+  PONG,
+  ProtocolError,
+  UNAUTHORIZED,
+  decodeFrame,
+  encodeFrame,
+  isPing,
+  isTerminal,
+} from "./protocol.js";
+
+/** Why it is connecting or disconnected, besides the close codes of the server. */
+export const reasons = Object.freeze({
+  connectCalled: { code: 0, reason: "connect called" },
+  transportClosed: { code: 1, reason: "transport closed" },
+  noPing: { code: 2, reason: "no ping" },
+  disconnectCalled: { code: 0, reason: "disconnect called" },
+  unauthorized: { code: 1, reason: "unauthorized" },
+});
+
+const ACK_DELAY = 300;
+/** A connection that lived for this long was a good one: the next failure starts from anew. */
+const LASTING = 5000;
+
+/** @extends {Emitter<Events>} */
+export class Client extends Emitter {
+  /** @type {State} */
+  #state = "disconnected";
+  /** @type {WebSocket | null} */
+  #socket = null;
+  /** @type {Map<number, Pending>} */
+  #pending = new Map();
+  /** @type {Set<string>} */
+  #topics;
+  /** @type {Set<string>} */
+  #unacknowledged = new Set();
+  #lastId = 0;
+  #connections = 0;
+  #connectedAt = 0;
+  #pingInterval = 0;
+  #answersPings = false;
+  #retryTimer = 0;
+  #pingTimer = 0;
+  #ackTimer = 0;
+
+  /**
+   * @param {string} endpoint path or URL of the socket
+   * @param {string} userId whose page this is
+   * @param {Options} [options]
+   */
+  constructor(endpoint, userId, options = {}) {
+    super();
+    this.endpoint = endpoint;
+    this.userId = userId;
+    this.timeout = options.timeout ?? 5000;
+    this.maxServerPingDelay = options.maxServerPingDelay ?? 10_000;
+    this.backoff = new Backoff(options.minReconnectDelay ?? 500, options.maxReconnectDelay ?? 20_000);
+    this.positions = new Positions(endpoint, userId, options.storage ?? localStorageOrNull());
+    this.#topics = new Set(options.topics ?? []);
+  }
+
+  /** @returns {State} */
+  get state() {
+    return this.#state;
+  }
+
+  connect() {
+    if (this.#state !== "disconnected") return;
+    addEventListener("online", this.#wake);
+    document.addEventListener("visibilitychange", this.#wake);
+    this.#state = "connecting";
+    this.emit("connecting", reasons.connectCalled);
+    this.#open();
+  }
+
+  disconnect() {
+    this.#stop(reasons.disconnectCalled);
+  }
+
+  /**
+   * @param {string} method
+   * @param {object} [data]
+   * @returns {Promise<any>} rejected with a ProtocolError: refused, no answer, not connected
+   */
+  async rpc(method, data = {}) {
+    const reply = await this.#call({ rpc: { method, data } });
+    return reply.rpc?.data ?? {};
+  }
+
+  /**
+   * Subscribes the user to a topic, on this and every later connection.
+   *
+   * @param {string} channel such as `topic:news`
+   */
+  async subscribe(channel) {
+    this.#topics.add(channel);
+    if (this.#state === "connected") await this.#subscribe(channel);
+  }
+
+  /**
+   * Ends the user's subscription to a topic, on all devices.
+   *
+   * @param {string} channel
+   */
+  async unsubscribe(channel) {
+    this.#topics.delete(channel);
+    this.positions.forget(channel);
+    this.positions.save();
+    await this.#call({ unsubscribe: { channel } });
+  }
+
+  // Life of the socket
+
+  #open() {
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = 0;
+    const url = new URL(this.endpoint, location.href);
+    url.protocol = url.protocol.replace("http", "ws");
+    const socket = new WebSocket(url);
+    this.#socket = socket;
+    socket.onopen = () => this.#greet();
+    socket.onmessage = (event) => this.#receive(event.data);
+    socket.onclose = (event) => this.#closed(event.code, event.reason);
+    // A proxy may take the handshake and never answer it.
+    this.#expectPing(this.timeout);
+  }
+
+  #greet() {
+    const known = this.positions.entries().filter(([channel]) => !channel.startsWith("topic:"));
+    const subs = Object.fromEntries(
+      known.map(([channel, position]) => [channel, { recover: true, ...position }]),
+    );
+    this.#request(
+      { connect: { name: "bell", version: "1", subs } },
+      (reply) => this.#greeted(reply),
+      (error) => {
+        // Without a socket, letting go of it is what made this fail.
+        if (!this.#socket) return;
+        this.emit("error", { type: "connect", error });
+        this.#reconnect(reasons.transportClosed);
+      },
+    );
+  }
+
+  /** @param {Reply} reply */
+  #greeted(reply) {
+    if (reply.error) {
+      this.#refused(new ProtocolError(reply.error));
+      return;
+    }
+    const result = /** @type {ConnectResult} */ (reply.connect ?? {});
+    if (result.data?.user && result.data.user.id !== this.userId) {
+      // Somebody else has logged in since this page was made; it must not show their messages.
+      this.#stop(reasons.unauthorized);
+      return;
+    }
+    this.#state = "connected";
+    this.#connectedAt = Date.now();
+    this.#connections += 1;
+    this.#pingInterval = (result.ping ?? 0) * 1000;
+    this.#answersPings = result.pong ?? false;
+    this.#expectPing();
+    this.emit("connected", {
+      client: result.client,
+      data: result.data ?? {},
+      reconnected: this.#connections > 1,
+    });
+    this.#adoptAll(result.subs ?? {});
+    for (const channel of this.#topics) {
+      this.#subscribe(channel).catch((error) => this.emit("error", { type: "subscribe", error }));
+    }
+  }
+
+  /** @param {ProtocolError} error */
+  #refused(error) {
+    this.emit("error", { type: "connect", error });
+    if (error.temporary) {
+      this.#reconnect(reasons.transportClosed);
+    } else {
+      this.#stop(error.code === UNAUTHORIZED ? reasons.unauthorized : toReason(error));
+    }
+  }
+
+  /**
+   * @param {number} code
+   * @param {string} reason
+   */
+  #closed(code, reason) {
+    if (isTerminal(code)) {
+      this.#stop({ code, reason });
+    } else {
+      this.#reconnect(reasons.transportClosed);
+    }
+  }
+
+  /** @param {{code: number, reason: string}} reason */
+  #reconnect(reason) {
+    const wasConnected = this.#state === "connected";
+    if (wasConnected && Date.now() - this.#connectedAt > LASTING) this.backoff.reset();
+    this.#drop();
+    this.#state = "connecting";
+    this.#retryTimer = setTimeout(() => this.#open(), this.backoff.next());
+    if (wasConnected) this.emit("connecting", reason);
+  }
+
+  /** @param {{code: number, reason: string}} reason */
+  #stop(reason) {
+    if (this.#state === "disconnected") return;
+    removeEventListener("online", this.#wake);
+    document.removeEventListener("visibilitychange", this.#wake);
+    clearTimeout(this.#retryTimer);
+    this.#retryTimer = 0;
+    this.#drop();
+    this.#state = "disconnected";
+    this.emit("disconnected", reason);
+  }
+
+  /** Lets go of the socket and of everything that waits for it. */
+  #drop() {
+    const socket = this.#socket;
+    this.#socket = null;
+    clearTimeout(this.#pingTimer);
+    clearTimeout(this.#ackTimer);
+    this.#unacknowledged.clear();
+    if (socket) {
+      socket.onopen = socket.onmessage = socket.onclose = null;
+      socket.close();
+    }
+    const pending = [...this.#pending.values()];
+    this.#pending.clear();
+    for (const { fail, timer } of pending) {
+      clearTimeout(timer);
+      fail(notConnected());
+    }
+  }
+
+  /** The network is back, or somebody looks at the page: do not wait any longer. */
+  #wake = () => {
+    if (document.visibilityState === "hidden" || !navigator.onLine) return;
+    if (this.#retryTimer) {
+      this.#open();
+    } else if (this.#state === "connected") {
+      this.#request({ ping: {} }, () => undefined, () => this.#lost());
+    }
+  };
+
+  // Frames
+
+  /** @param {string} frame */
+  #receive(frame) {
+    let replies;
+    try {
+      replies = decodeFrame(frame);
+    } catch (error) {
+      this.emit("error", { type: "transport", error: /** @type {Error} */ (error) });
+      this.#reconnect(reasons.transportClosed);
+      return;
+    }
+    this.#expectPing();
+    const socket = this.#socket;
+    for (const reply of replies) {
+      // A handler may have disconnected.
+      if (this.#socket !== socket) break;
+      this.#handle(reply);
+    }
+    this.positions.save();
+  }
+
+  /** @param {Reply} reply */
+  #handle(reply) {
+    if (isPing(reply)) {
+      if (this.#answersPings) this.#socket?.send(PONG);
+      return;
+    }
+    if (reply.push) {
+      this.#push(reply.push);
+      return;
+    }
+    const pending = this.#pending.get(reply.id ?? 0);
+    if (!pending) return;
+    this.#pending.delete(reply.id ?? 0);
+    clearTimeout(pending.timer);
+    pending.handle(reply);
+  }
+
+  /** @param {Push} push */
+  #push({ channel = "", pub, message, subscribe, unsubscribe }) {
+    if (pub) this.#publish(channel, pub, false);
+    if (message) this.emit("message", { data: message.data });
+    if (subscribe) this.#adopt(channel, subscribe);
+    if (unsubscribe) this.#forget(channel, unsubscribe);
+  }
+
+  /**
+   * @param {Command} command
+   * @param {(reply: Reply) => void} handle runs before the next line of the frame is looked at
+   * @param {(error: Error) => void} fail
+   */
+  #request(command, handle, fail) {
+    if (this.#socket?.readyState !== WebSocket.OPEN) {
+      fail(notConnected());
+      return;
+    }
+    const id = (this.#lastId += 1);
+    const timer = setTimeout(() => {
+      this.#pending.delete(id);
+      fail(new ProtocolError({ code: 1, message: "timeout", temporary: true }));
+    }, this.timeout);
+    this.#pending.set(id, { handle, fail, timer });
+    this.#socket.send(encodeFrame([{ id, ...command }]));
+  }
+
+  /**
+   * @param {Command} command
+   * @returns {Promise<Reply>}
+   */
+  #call(command) {
+    return new Promise((resolve, reject) => {
+      if (this.#state !== "connected") {
+        reject(notConnected());
+        return;
+      }
+      this.#request(
+        command,
+        (reply) => (reply.error ? reject(new ProtocolError(reply.error)) : resolve(reply)),
+        reject,
+      );
+    });
+  }
+
+  // Streams
+
+  /** @param {Record<string, SubscribeResult>} subs */
+  #adoptAll(subs) {
+    for (const [channel] of this.positions.entries()) {
+      if (!(channel in subs) && !this.#topics.has(channel)) this.positions.forget(channel);
+    }
+    for (const [channel, result] of Object.entries(subs)) {
+      if (this.#state !== "connected") return;
+      this.#adopt(channel, result);
+    }
+  }
+
+  /** @param {string} channel */
+  #subscribe(channel) {
+    const position = this.positions.get(channel);
+    /** @type {Promise<void>} */
+    const subscribed = new Promise((resolve, reject) => {
+      this.#request(
+        { subscribe: { channel, ...(position && { recover: true, ...position }) } },
+        (reply) => {
+          if (reply.subscribe) this.#adopt(channel, reply.subscribe);
+          if (!reply.error || reply.error.code === ALREADY_SUBSCRIBED) resolve();
+          else reject(new ProtocolError(reply.error));
+        },
+        reject,
+      );
+    });
+    return subscribed;
+  }
+
+  /**
+   * Takes over where a stream stands, and what was missed of it.
+   *
+   * @param {string} channel
+   * @param {SubscribeResult} result
+   */
+  #adopt(channel, result) {
+    const { epoch = "", offset = 0, publications = [], was_recovering: wasRecovering = false } = result;
+    const recovered = result.recovered ?? false;
+    const known = this.positions.get(channel);
+    if (known?.epoch !== epoch) this.positions.set(channel, { epoch, offset: 0 });
+    this.emit("subscribed", { channel, wasRecovering, recovered, publications: publications.length });
+    for (const publication of publications) this.#publish(channel, publication, true);
+    if (wasRecovering && !recovered) {
+      this.positions.replace(channel, { epoch, offset });
+    } else {
+      this.#advance(channel, offset);
+    }
+  }
+
+  /**
+   * @param {string} channel
+   * @param {Publication} publication
+   * @param {boolean} recovered
+   */
+  #publish(channel, { data, offset = 0 }, recovered) {
+    const position = this.positions.get(channel);
+    if (!position || offset <= position.offset) return;
+    this.emit("publication", { channel, data, offset, recovered });
+    this.#advance(channel, offset);
+    this.#acknowledgeSoon(channel);
+  }
+
+  /**
+   * @param {string} channel
+   * @param {number} offset
+   */
+  #advance(channel, offset) {
+    const position = this.positions.get(channel);
+    if (position && position.offset < offset) this.positions.set(channel, { ...position, offset });
+  }
+
+  /**
+   * @param {string} channel
+   * @param {{code?: number, reason?: string}} unsubscribe
+   */
+  #forget(channel, { code = 0, reason = "" }) {
+    this.positions.forget(channel);
+    this.#topics.delete(channel);
+    this.emit("unsubscribed", { channel, code, reason });
+  }
+
+  /** @param {string} channel */
+  #acknowledgeSoon(channel) {
+    this.#unacknowledged.add(channel);
+    clearTimeout(this.#ackTimer);
+    this.#ackTimer = setTimeout(() => this.#acknowledge(), ACK_DELAY);
+  }
+
+  #acknowledge() {
+    for (const channel of this.#unacknowledged) {
+      const offset = this.positions.get(channel)?.offset;
+      // Without an answer, the next pong acknowledges the same.
+      if (offset !== undefined) this.rpc("ack", { channel, offset }).catch(() => undefined);
+    }
+    this.#unacknowledged.clear();
+  }
+
+  // Heartbeat
+
+  /** @param {number} [wait] milliseconds */
+  #expectPing(wait = this.#pingInterval && this.#pingInterval + this.maxServerPingDelay) {
+    clearTimeout(this.#pingTimer);
+    if (wait) this.#pingTimer = setTimeout(() => this.#lost(), wait);
+  }
+
+  #lost() {
+    // The answer to a probe of a socket that is gone already comes too late to matter.
+    if (this.#socket) this.#reconnect(reasons.noPing);
+  }
+}
+
+/** @param {ProtocolError} error */
+function toReason({ code, message }) {
+  return { code, reason: message };
+}
+
+function notConnected() {
+  return new ProtocolError({ code: 5, message: "not connected", temporary: true });
+}

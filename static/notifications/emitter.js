@@ -1,0 +1,50 @@
+/**
+ * Named events with typed contexts.
+ *
+ * Handlers run synchronously, in the order they were added. One that throws is reported to the
+ * console and keeps neither the others nor the caller from going on.
+ *
+ * @template {Record<string, any>} Events
+ */
+export class Emitter {
+  /** @type {Map<keyof Events, Set<(context: any) => void>>} */
+  #handlers = new Map();
+
+  /**
+   * @template {keyof Events} Name
+   * @param {Name} name
+   * @param {(context: Events[Name]) => void} handler
+   * @returns {this}
+   */
+  on(name, handler) {
+    const handlers = this.#handlers.get(name) ?? new Set();
+    this.#handlers.set(name, handlers.add(handler));
+    return this;
+  }
+
+  /**
+   * @template {keyof Events} Name
+   * @param {Name} name
+   * @param {(context: Events[Name]) => void} handler
+   * @returns {this}
+   */
+  off(name, handler) {
+    this.#handlers.get(name)?.delete(handler);
+    return this;
+  }
+
+  /**
+   * @template {keyof Events} Name
+   * @param {Name} name
+   * @param {Events[Name]} context
+   */
+  emit(name, context) {
+    for (const handler of [...(this.#handlers.get(name) ?? [])]) {
+      try {
+        handler(context);
+      } catch (error) {
+        reportError(error);
+      }
+    }
+  }
+}

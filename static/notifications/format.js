@@ -1,0 +1,83 @@
+/**
+ * Texts and links as people see them.
+ *
+ * @typedef {import("./protocol.js").Level} Level
+ */
+
+/** @type {Record<Level, string>} */
+const LEVELS = { debug: "Debug", info: "Info", success: "Success", warning: "Warning", error: "Error" };
+
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
+const UNITS = [
+  ["year", 31_536_000],
+  ["month", 2_592_000],
+  ["week", 604_800],
+  ["day", 86_400],
+  ["hour", 3600],
+  ["minute", 60],
+];
+
+/**
+ * @param {unknown} value
+ * @returns {Level} what it says, "info" for anything unknown
+ */
+export function toLevel(value) {
+  return typeof value === "string" && Object.hasOwn(LEVELS, value)
+    ? /** @type {Level} */ (value)
+    : "info";
+}
+
+/**
+ * @param {Level} level
+ * @returns {string}
+ */
+export function levelLabel(level) {
+  return LEVELS[level];
+}
+
+/**
+ * @param {number} count
+ * @returns {string} short enough for a badge
+ */
+export function formatCount(count) {
+  return count > 99 ? "99+" : String(count);
+}
+
+/**
+ * @param {Date} moment
+ * @param {number} now milliseconds since the epoch
+ * @param {string} [language]
+ * @returns {string} such as "5 minutes ago"; never in the future, whatever this device's clock says
+ */
+export function relativeTime(moment, now, language) {
+  const seconds = Math.min(0, (moment.getTime() - now) / 1000);
+  if (Number.isNaN(seconds)) return "";
+  const format = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  const unit = UNITS.find(([, size]) => -seconds >= size);
+  return unit ? format.format(Math.ceil(seconds / unit[1]), unit[0]) : format.format(0, "second");
+}
+
+/** @returns {string | undefined} the page's language; undefined, for the browser's, without a valid one */
+export function pageLanguage() {
+  try {
+    return Intl.getCanonicalLocales(document.documentElement.lang)[0];
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The rule of the server, checked again where the link is made: a path, a relative reference or an
+ * http(s) URL.
+ *
+ * @param {unknown} url
+ * @returns {string} "" when it is none of these
+ */
+export function safeLink(url) {
+  if (typeof url !== "string" || !url || url !== url.trim()) return "";
+  // Browsers drop control characters inside a scheme and read "\" as "/".
+  if (/[\u0000-\u001f\u007f\\]/.test(url) || url.startsWith("//")) return "";
+  const scheme = /^[a-z][a-z0-9+.-]*:/i.exec(url)?.[0].toLowerCase();
+  if (scheme === undefined) return url;
+  return /^https?:\/\/[^/?#]/i.test(url) ? url : "";
+}

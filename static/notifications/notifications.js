@@ -1,0 +1,186 @@
+/**
+ * The user's inbox over the connection: its pages, what changes in it, and how much is unread.
+ *
+ * @typedef {import("./client.js").Client} Client
+ * @typedef {import("./client.js").Events} ClientEvents
+ * @typedef {import("./protocol.js").Content} Content
+ *
+ * @typedef {"unread" | "all" | "archived"} Folder
+ *
+ * @typedef {Content & {channel?: string, offset?: number, published?: string,
+ *   read?: boolean, archived?: boolean}} Entry
+ *
+ * @typedef {{entries: Entry[], next?: string, unread: number}} Page
+ *
+ * @typedef {object} Change of the read state, by this tab or by another device
+ * @property {"read" | "unread" | "archive" | "read_all" | "archive_all" | "mute" | "unmute" | "sync"} type
+ *   `sync`: something may have been missed, look again
+ * @property {number[]} ids
+ *
+ * @typedef {Pick<ClientEvents, "connecting" | "connected" | "disconnected" | "error" | "publication">
+ *   & {change: Change, count: {unread: number}}} Events
+ */
+import { Emitter } from "./emitter.js";
+
+const FORWARDED = /** @type {const} */ ([
+  "connecting",
+  "connected",
+  "disconnected",
+  "error",
+  "publication",
+]);
+
+/** After a backlog has come in, the unread are counted anew once it has been quiet for this long. */
+const QUIET = 1500;
+
+/** @extends {Emitter<Events>} */
+export class Notifications extends Emitter {
+  #client;
+  #unread;
+  #recountTimer = 0;
+  #isCatchingUp = false;
+
+  /**
+   * @param {Client} client
+   * @param {number} unread as the server has rendered it
+   */
+  constructor(client, unread) {
+    super();
+    this.#client = client;
+    this.#unread = unread;
+    client.on("connected", ({ data, reconnected }) => {
+      this.#isCatchingUp = false;
+      this.#count(data.unread ?? this.#unread);
+      // What others have read while this tab was away is told to nobody.
+      if (reconnected) this.#changed({ type: "sync", ids: [] });
+    });
+    client.on("subscribed", (context) => this.#subscribed(context));
+    client.on("publication", ({ recovered }) => this.#published(recovered));
+    client.on("message", ({ data }) => this.#told(data));
+    for (const name of FORWARDED) {
+      client.on(name, (/** @type {any} */ context) => this.emit(name, context));
+    }
+  }
+
+  /** The last known number of unread notifications. */
+  get unreadCount() {
+    return this.#unread;
+  }
+
+  get state() {
+    return this.#client.state;
+  }
+
+  connect() {
+    this.#client.connect();
+  }
+
+  disconnect() {
+    this.#client.disconnect();
+  }
+
+  /**
+   * @param {{folder?: Folder, before?: string, limit?: number}} [page] `before`: the `next` of the
+   *   page before
+   * @returns {Promise<Page>} newest first
+   */
+  async list(page = {}) {
+    const result = await this.#call("inbox", page);
+    return { ...result, entries: result.entries ?? [] };
+  }
+
+  /** @returns {Promise<number>} how many are unread, asked anew */
+  async count() {
+    return (await this.#call("unread", {})).unread ?? 0;
+  }
+
+  /** @param {number[]} ids */
+  async read(ids) {
+    await this.#change("read", ids);
+  }
+
+  /** @param {number[]} ids they also leave the archive */
+  async unread(ids) {
+    await this.#change("unread", ids);
+  }
+
+  /** @param {number[]} ids they become read, too */
+  async archive(ids) {
+    await this.#change("archive", ids);
+  }
+
+  async readAll() {
+    await this.#change("read_all");
+  }
+
+  async archiveAll() {
+    await this.#change("archive_all");
+  }
+
+  /**
+   * @param {"read" | "unread" | "archive" | "read_all" | "archive_all"} type
+   * @param {number[]} [ids]
+   */
+  async #change(type, ids) {
+    await this.#call(type, ids ? { ids } : {});
+    this.#changed({ type, ids: ids ?? [] });
+  }
+
+  /**
+   * @param {string} method
+   * @param {object} data
+   */
+  async #call(method, data) {
+    const result = await this.#client.rpc(method, data);
+    if ("unread" in result) this.#count(result.unread);
+    return result;
+  }
+
+  /** @param {ClientEvents["subscribed"]} context */
+  #subscribed({ wasRecovering, recovered, publications }) {
+    // The reply has counted the whole backlog, of which more than it holds may follow as pushes.
+    if (publications) this.#catchUp();
+    if (wasRecovering && !recovered) {
+      this.#changed({ type: "sync", ids: [] });
+      this.#recountSoon();
+    }
+  }
+
+  #catchUp() {
+    this.#isCatchingUp = true;
+    this.#recountSoon();
+  }
+
+  /** @param {boolean} recovered the reply that brought it has counted it */
+  #published(recovered) {
+    if (!recovered) this.#count(this.#unread + 1);
+    if (this.#isCatchingUp) this.#recountSoon();
+  }
+
+  #recountSoon() {
+    clearTimeout(this.#recountTimer);
+    this.#recountTimer = setTimeout(() => {
+      this.#isCatchingUp = false;
+      // A lost connection counts when it is back.
+      this.count().catch(() => undefined);
+    }, QUIET);
+  }
+
+  /** @param {Partial<Change> & {unread?: number}} message */
+  #told({ type = "sync", ids = [], unread }) {
+    if (unread !== undefined) this.#count(unread);
+    this.#changed({ type, ids });
+  }
+
+  /** @param {Change} change */
+  #changed(change) {
+    this.emit("change", change);
+  }
+
+  /** @param {number} unread */
+  #count(unread) {
+    if (unread === this.#unread) return;
+    this.#unread = unread;
+    this.emit("count", { unread });
+  }
+}

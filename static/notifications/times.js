@@ -1,0 +1,28 @@
+import { pageLanguage, relativeTime } from "./format.js";
+
+const INTERVAL = 30_000;
+
+/** Keeps the relative times of entries true while a page stays open. */
+export class Times {
+  #timer = 0;
+
+  start() {
+    this.#timer = setInterval(updateTimes, INTERVAL);
+    updateTimes();
+  }
+
+  stop() {
+    clearInterval(this.#timer);
+  }
+}
+
+/** @param {ParentNode} [root] */
+export function updateTimes(root = document) {
+  const language = pageLanguage();
+  for (const element of root.querySelectorAll("time[data-notification-time]")) {
+    if (!(element instanceof HTMLTimeElement)) continue;
+    const moment = new Date(element.dateTime);
+    element.textContent = relativeTime(moment, Date.now(), language);
+    if (!element.title) element.title = moment.toLocaleString(language);
+  }
+}

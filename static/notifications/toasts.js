@@ -1,0 +1,209 @@
+/**
+ * Short-lived messages in a corner of the page.
+ *
+ * @typedef {import("./notifications.js").Change} Change
+ * @typedef {import("./notifications.js").Entry} Entry
+ * @typedef {import("./notifications.js").Notifications} Notifications
+ */
+import { make } from "./elements.js";
+import { setLink } from "./entry.js";
+import { levelLabel, toLevel } from "./format.js";
+
+const MOST = 4;
+const DURATION = 6000;
+/** What arrives together is looked at together, so that a backlog does not flood the page. */
+const GATHERING = 50;
+/** How many of the newest unread are asked for to tell which of a backlog are among them. */
+const LOOK_BACK = 100;
+
+export class Toasts {
+  #notifications;
+  #inboxUrl;
+  #polite = make("div", { "aria-live": "polite" });
+  #assertive = make("div", { "aria-live": "assertive" });
+  #more = make("a", { class: "notification-toasts__more" });
+  #root;
+  /** @type {Entry[]} */
+  #gathered = [];
+  #gatherTimer = 0;
+  #isBacklog = false;
+  #overflow = 0;
+  /** @type {Map<HTMLElement, number>} the running timer of each toast */
+  #timers = new Map();
+  /** @type {HTMLElement | null} */
+  #summary = null;
+  #summarized = 0;
+
+  /**
+   * @param {Notifications} notifications
+   * @param {string} inboxUrl
+   */
+  constructor(notifications, inboxUrl) {
+    this.#notifications = notifications;
+    this.#inboxUrl = inboxUrl;
+    this.#more.href = inboxUrl;
+    this.#more.hidden = true;
+    this.#root = make("section", { class: "notification-toasts", "aria-label": "New notifications" }, [
+      this.#assertive,
+      this.#polite,
+      this.#more,
+    ]);
+  }
+
+  start() {
+    document.body.append(this.#root);
+    this.#root.addEventListener("pointerenter", this.#hold);
+    this.#root.addEventListener("pointerleave", this.#release);
+    this.#root.addEventListener("focusin", this.#hold);
+    this.#root.addEventListener("focusout", this.#release);
+    document.addEventListener("visibilitychange", this.#release);
+    this.#notifications.on("publication", this.#published);
+    this.#notifications.on("change", this.#changed);
+  }
+
+  stop() {
+    this.#notifications.off("publication", this.#published);
+    this.#notifications.off("change", this.#changed);
+    document.removeEventListener("visibilitychange", this.#release);
+    clearTimeout(this.#gatherTimer);
+    this.#hold();
+    this.#root.remove();
+  }
+
+  /** @param {{data: Entry, recovered: boolean}} publication */
+  #published = ({ data, recovered }) => {
+    this.#gathered.push(data);
+    this.#isBacklog ||= recovered;
+    clearTimeout(this.#gatherTimer);
+    this.#gatherTimer = setTimeout(() => this.#show(), GATHERING);
+  };
+
+  async #show() {
+    const gathered = this.#gathered.splice(0);
+    const isBacklog = this.#isBacklog;
+    this.#isBacklog = false;
+    const entries = isBacklog ? await this.#stillUnread(gathered) : gathered;
+    if (entries.length > MOST) {
+      this.#summarize(entries.length);
+    } else {
+      entries.forEach((entry) => this.#add(entry));
+    }
+  }
+
+  /**
+   * What another device has read while this one was away is no news.
+   *
+   * @param {Entry[]} entries
+   */
+  async #stillUnread(entries) {
+    try {
+      const page = await this.#notifications.list({ folder: "unread", limit: LOOK_BACK });
+      const unread = new Set(page.entries.map(({ id }) => id));
+      const oldest = page.next ? Math.min(...unread) : 0;
+      return entries.filter(({ id }) => unread.has(id) || id < oldest);
+    } catch {
+      return entries;
+    }
+  }
+
+  /** @param {Entry} entry */
+  #add(entry) {
+    if (this.#timers.size >= MOST) {
+      this.#overflow += 1;
+      this.#showMore();
+      return;
+    }
+    const level = toLevel(entry.level);
+    const title = make("a", { class: "notification-toast__title" }, [entry.title]);
+    setLink(title, entry);
+    const toast = this.#make(level, [
+      make("p", { class: "notification-level" }, [levelLabel(level)]),
+      title,
+      ...(entry.body ? [make("p", { class: "notification-toast__body" }, [entry.body])] : []),
+    ]);
+    toast.dataset.id = String(entry.id);
+    this.#put(toast, level === "warning" || level === "error" ? this.#assertive : this.#polite);
+  }
+
+  /** @param {number} count */
+  #summarize(count) {
+    this.#summarized = (this.#summary ? this.#summarized : 0) + count;
+    const title = make("a", { class: "notification-toast__title", href: this.#inboxUrl }, [
+      `${this.#summarized} new notifications`,
+    ]);
+    const toast = this.#make("info", [title]);
+    if (this.#summary) this.#dismiss(this.#summary);
+    this.#summary = toast;
+    this.#put(toast, this.#polite);
+  }
+
+  /**
+   * @param {string} level
+   * @param {Node[]} content
+   */
+  #make(level, content) {
+    const close = make("button", { type: "button", class: "notification-toast__close" }, ["×"]);
+    close.setAttribute("aria-label", "Dismiss");
+    const toast = make("div", { class: "notification-toast", "data-level": level }, [
+      make("div", { class: "notification-toast__content" }, content),
+      close,
+    ]);
+    close.addEventListener("click", () => this.#dismiss(toast));
+    return toast;
+  }
+
+  /**
+   * @param {HTMLElement} toast
+   * @param {HTMLElement} region
+   */
+  #put(toast, region) {
+    region.append(toast);
+    this.#timers.set(toast, 0);
+    this.#run(toast);
+  }
+
+  /** @param {HTMLElement} toast */
+  #run(toast) {
+    clearTimeout(this.#timers.get(toast));
+    if (this.#isHeld) return;
+    this.#timers.set(toast, setTimeout(() => this.#dismiss(toast), DURATION));
+  }
+
+  /** @param {HTMLElement} toast */
+  #dismiss(toast) {
+    clearTimeout(this.#timers.get(toast));
+    this.#timers.delete(toast);
+    toast.remove();
+    if (toast === this.#summary) this.#summary = null;
+    if (!this.#timers.size) this.#overflow = 0;
+    this.#showMore();
+  }
+
+  /** Nobody has seen a toast that a pointer or the focus rests on, or on a page in the background. */
+  get #isHeld() {
+    return document.hidden || this.#root.matches(":hover, :focus-within");
+  }
+
+  #hold = () => {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+  };
+
+  #release = () => {
+    this.#hold();
+    for (const toast of this.#timers.keys()) this.#run(toast);
+  };
+
+  /** @param {Change} change */
+  #changed = ({ type, ids }) => {
+    const all = type === "read_all" || type === "archive_all";
+    if (!all && type !== "read" && type !== "archive") return;
+    for (const toast of [...this.#timers.keys()]) {
+      if (all || ids.includes(Number(toast.dataset.id))) this.#dismiss(toast);
+    }
+  };
+
+  #showMore() {
+    this.#more.hidden = this.#overflow === 0;
+    this.#more.textContent = `+${this.#overflow} more`;
+  }
+}
