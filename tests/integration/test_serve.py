@@ -26,7 +26,7 @@ def get(url: str) -> tuple[str, dict[str, str]]:
 
 
 def stylesheet_or_script(page: str) -> str:
-    found = re.search(r'(?:src|href)="([^"]*static/notifications/[^"]+)"', page)
+    found = re.search(r'(?:src|href)="([^"]*static/notifications/[^"]+\.(?:css|js))"', page)
     assert found is not None, page
     return found[1]
 
