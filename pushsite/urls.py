@@ -3,9 +3,18 @@
 from django.conf import settings
 from django.contrib import admin
 from django.contrib.auth.views import LoginView, LogoutView
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.templatetags.static import static
 from django.urls import include, path
 
 from notifications.views.home import HomeView
+
+
+def favicon(request: HttpRequest) -> HttpResponse:
+    """Browsers ask for this name on pages that name no icon, such as the admin's."""
+    return redirect(static("notifications/favicon.svg"))
+
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
@@ -18,4 +27,5 @@ urlpatterns = [
         name="login",
     ),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("favicon.ico", favicon),
 ]

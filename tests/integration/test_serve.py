@@ -130,6 +130,11 @@ def test_site_below_a_prefix(server: StartServer, command: str) -> None:
             assert client.protocol.state.name == "OPEN"
 
 
+def test_icon_is_found_where_browsers_look(server: StartServer) -> None:
+    _, headers = get(f"{server().url}/favicon.ico")
+    assert headers["content-type"] == "image/svg+xml"
+
+
 @pytest.mark.parametrize(
     ("debug", "args", "logged"),
     [("0", (), False), ("0", ("--access-log",), True), ("1", (), True)],
