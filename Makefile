@@ -28,7 +28,7 @@ lint: venv-test node ## check form, types, rooms, migrations and JavaScript, wit
 	$(BIN)/node node_modules/typescript/bin/tsc
 
 pytest: venv-test ## run the tests (ARGS='-k word' chooses)
-	@CHROMIUM="$$(scripts/chromium)" && export CHROMIUM && $(BIN)/python -m pytest $(ARGS)
+	@scripts/pytest $(ARGS)
 
 format: venv-test ## put the Python files into form
 	$(BIN)/ruff format .
