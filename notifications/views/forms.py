@@ -7,7 +7,7 @@ from django import forms
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.core.validators import RegexValidator
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from .. import publishing, streams
@@ -48,9 +48,17 @@ class SendForm(forms.Form):
         validators=[validate_url],
         widget=forms.TextInput(attrs={"placeholder": "/orders/7/", "inputmode": "url"}),
     )
-    level = forms.ChoiceField(label=_("Level"), choices=Level.choices, initial=Level.INFO)
+    level = forms.ChoiceField(
+        label=_("Level"),
+        choices=[(value, capfirst(label)) for value, label in Level.choices],
+        initial=Level.INFO,
+    )
     # A form that is sent twice, by a double click or from the history, publishes once.
     key = forms.RegexField(r"\A[0-9a-f]{32}\Z", initial=_new_key, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("label_suffix", "")
+        super().__init__(*args, **kwargs)
 
     def stream(self) -> str:
         """The name of the stream that the valid form is for."""
@@ -124,8 +132,7 @@ class BroadcastForm(SendForm):
     topic = forms.CharField(
         label=_("Topic"),
         required=False,
-        validators=[RegexValidator(streams.TOPIC, _("Letters, digits, “-”, “_” and “.” only."))],
-        help_text=_("Only for the audience “a topic”; such as “news”."),
+        help_text=_("Only for the audience “A topic”; such as “news”."),
     )
     field_order = ("audience", "topic", "title", "body", "url", "level", "key")
 
@@ -135,11 +142,18 @@ class BroadcastForm(SendForm):
         audience = self.fields["audience"]
         assert isinstance(audience, forms.ChoiceField)
         audience.choices = [
-            (streams.BROADCAST, _("everyone")),
-            (streams.STAFF, _("staff")),
-            *((streams.group_stream(pk), _("group %s") % name) for pk, name in groups),
-            (TOPIC, _("a topic")),
+            (streams.BROADCAST, _("Everyone")),
+            (streams.STAFF, _("Staff")),
+            *((streams.group_stream(pk), _("Group %s") % name) for pk, name in groups),
+            (TOPIC, _("A topic")),
         ]
+
+    def clean_topic(self) -> str:
+        topic = str(self.cleaned_data["topic"])
+        try:
+            return streams.parse(f"{TOPIC}:{topic}").key if topic else ""
+        except streams.UnknownStream:
+            raise ValidationError(_("Letters, digits, “-”, “_” and “.” only.")) from None
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or {}

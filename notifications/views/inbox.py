@@ -29,7 +29,7 @@ class InboxView(LoginRequiredMixin, TemplateView):
         before = self.request.GET.get("before", "")
         try:
             page = inbox.list_entries(self.request.user, self.folder, before, PAGE_SIZE)
-        except (ValueError, OverflowError):
+        except ValueError:
             raise Http404("This is not a position in the inbox.") from None
         return super().get_context_data(
             folder=self.folder,

@@ -2,16 +2,13 @@
  * A connection to the server: connects, resumes, reconnects, acknowledges.
  *
  * Named after the Centrifuge SDK: `connect`, `disconnect`, `on`, `rpc`, the states and their codes.
- * What a stream delivers comes once and in order: a publication at or below the position of its
- * stream is dropped, and the position moves only after every handler has run.
+ * What the streams deliver comes once and in order.
  *
  * @typedef {import("./protocol.js").Command} Command
  * @typedef {import("./protocol.js").ConnectResult} ConnectResult
  * @typedef {import("./protocol.js").Content} Content
- * @typedef {import("./protocol.js").Publication} Publication
  * @typedef {import("./protocol.js").Push} Push
  * @typedef {import("./protocol.js").Reply} Reply
- * @typedef {import("./protocol.js").SubscribeResult} SubscribeResult
  *
  * @typedef {"disconnected" | "connecting" | "connected"} State
  *
@@ -34,8 +31,6 @@
  * @property {number} [timeout] for the answer to a command
  * @property {number} [maxServerPingDelay] how late a ping may be
  * @property {Storage | null} [storage]
- *
- * @typedef {{handle: (reply: Reply) => void, fail: (error: Error) => void, timer: number}} Pending
  */
 import { Backoff } from "./backoff.js";
 import { Emitter } from "./emitter.js";
@@ -46,10 +41,11 @@ import {
   ProtocolError,
   UNAUTHORIZED,
   decodeFrame,
-  encodeFrame,
   isPing,
   isTerminal,
 } from "./protocol.js";
+import { Requests, notConnected } from "./requests.js";
+import { Streams } from "./streams.js";
 
 /** Why it is connecting or disconnected, besides the close codes of the server. */
 export const reasons = Object.freeze({
@@ -60,7 +56,6 @@ export const reasons = Object.freeze({
   unauthorized: { code: 1, reason: "unauthorized" },
 });
 
-const ACK_DELAY = 300;
 /** A connection that lived for this long was a good one: the next failure starts from anew. */
 const LASTING = 5000;
 
@@ -70,20 +65,16 @@ export class Client extends Emitter {
   #state = "disconnected";
   /** @type {WebSocket | null} */
   #socket = null;
-  /** @type {Map<number, Pending>} */
-  #pending = new Map();
+  #requests;
+  #streams;
   /** @type {Set<string>} */
   #topics;
-  /** @type {Set<string>} */
-  #unacknowledged = new Set();
-  #lastId = 0;
   #connections = 0;
   #connectedAt = 0;
   #pingInterval = 0;
   #answersPings = false;
   #retryTimer = 0;
   #pingTimer = 0;
-  #ackTimer = 0;
 
   /**
    * @param {string} endpoint path or URL of the socket
@@ -97,7 +88,12 @@ export class Client extends Emitter {
     this.timeout = options.timeout ?? 5000;
     this.maxServerPingDelay = options.maxServerPingDelay ?? 10_000;
     this.backoff = new Backoff(options.minReconnectDelay ?? 500, options.maxReconnectDelay ?? 20_000);
-    this.positions = new Positions(endpoint, userId, options.storage ?? localStorageOrNull());
+    const storage = options.storage ?? localStorageOrNull();
+    // Without an answer to an acknowledgement, the next pong says the same.
+    this.#streams = new Streams(this, new Positions(endpoint, userId, storage), (channel, offset) => {
+      this.rpc("ack", { channel, offset }).catch(() => undefined);
+    });
+    this.#requests = new Requests(this.timeout);
     this.#topics = new Set(options.topics ?? []);
   }
 
@@ -146,8 +142,8 @@ export class Client extends Emitter {
    */
   async unsubscribe(channel) {
     this.#topics.delete(channel);
-    this.positions.forget(channel);
-    this.positions.save();
+    this.#streams.forget(channel);
+    this.#streams.save();
     await this.#call({ unsubscribe: { channel } });
   }
 
@@ -168,12 +164,8 @@ export class Client extends Emitter {
   }
 
   #greet() {
-    const known = this.positions.entries().filter(([channel]) => !channel.startsWith("topic:"));
-    const subs = Object.fromEntries(
-      known.map(([channel, position]) => [channel, { recover: true, ...position }]),
-    );
     this.#request(
-      { connect: { name: "bell", version: "1", subs } },
+      { connect: { name: "bell", version: "1", subs: this.#streams.resumable() } },
       (reply) => this.#greeted(reply),
       (error) => {
         // Without a socket, letting go of it is what made this fail.
@@ -207,7 +199,7 @@ export class Client extends Emitter {
       data: result.data ?? {},
       reconnected: this.#connections > 1,
     });
-    this.#adoptAll(result.subs ?? {});
+    this.#streams.adoptAll(result.subs ?? {});
     for (const channel of this.#topics) {
       this.#subscribe(channel).catch((error) => this.emit("error", { type: "subscribe", error }));
     }
@@ -262,18 +254,12 @@ export class Client extends Emitter {
     const socket = this.#socket;
     this.#socket = null;
     clearTimeout(this.#pingTimer);
-    clearTimeout(this.#ackTimer);
-    this.#unacknowledged.clear();
+    this.#streams.pause();
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
     }
-    const pending = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const { fail, timer } of pending) {
-      clearTimeout(timer);
-      fail(notConnected());
-    }
+    this.#requests.failAll();
   }
 
   /** The network is back, or somebody looks at the page: do not wait any longer. */
@@ -305,7 +291,7 @@ export class Client extends Emitter {
       if (this.#socket !== socket) break;
       this.#handle(reply);
     }
-    this.positions.save();
+    this.#streams.save();
   }
 
   /** @param {Reply} reply */
@@ -318,38 +304,24 @@ export class Client extends Emitter {
       this.#push(reply.push);
       return;
     }
-    const pending = this.#pending.get(reply.id ?? 0);
-    if (!pending) return;
-    this.#pending.delete(reply.id ?? 0);
-    clearTimeout(pending.timer);
-    pending.handle(reply);
+    this.#requests.settle(reply);
   }
 
   /** @param {Push} push */
   #push({ channel = "", pub, message, subscribe, unsubscribe }) {
-    if (pub) this.#publish(channel, pub, false);
+    if (pub) this.#streams.publish(channel, pub);
     if (message) this.emit("message", { data: message.data });
-    if (subscribe) this.#adopt(channel, subscribe);
-    if (unsubscribe) this.#forget(channel, unsubscribe);
+    if (subscribe) this.#streams.adopt(channel, subscribe);
+    if (unsubscribe) this.#unsubscribed(channel, unsubscribe);
   }
 
   /**
    * @param {Command} command
-   * @param {(reply: Reply) => void} handle runs before the next line of the frame is looked at
+   * @param {(reply: Reply) => void} handle
    * @param {(error: Error) => void} fail
    */
   #request(command, handle, fail) {
-    if (this.#socket?.readyState !== WebSocket.OPEN) {
-      fail(notConnected());
-      return;
-    }
-    const id = (this.#lastId += 1);
-    const timer = setTimeout(() => {
-      this.#pending.delete(id);
-      fail(new ProtocolError({ code: 1, message: "timeout", temporary: true }));
-    }, this.timeout);
-    this.#pending.set(id, { handle, fail, timer });
-    this.#socket.send(encodeFrame([{ id, ...command }]));
+    this.#requests.send(this.#socket, command, handle, fail);
   }
 
   /**
@@ -370,28 +342,14 @@ export class Client extends Emitter {
     });
   }
 
-  // Streams
-
-  /** @param {Record<string, SubscribeResult>} subs */
-  #adoptAll(subs) {
-    for (const [channel] of this.positions.entries()) {
-      if (!(channel in subs) && !this.#topics.has(channel)) this.positions.forget(channel);
-    }
-    for (const [channel, result] of Object.entries(subs)) {
-      if (this.#state !== "connected") return;
-      this.#adopt(channel, result);
-    }
-  }
-
   /** @param {string} channel */
   #subscribe(channel) {
-    const position = this.positions.get(channel);
     /** @type {Promise<void>} */
     const subscribed = new Promise((resolve, reject) => {
       this.#request(
-        { subscribe: { channel, ...(position && { recover: true, ...position }) } },
+        { subscribe: { channel, ...this.#streams.resume(channel) } },
         (reply) => {
-          if (reply.subscribe) this.#adopt(channel, reply.subscribe);
+          if (reply.subscribe) this.#streams.adopt(channel, reply.subscribe);
           if (!reply.error || reply.error.code === ALREADY_SUBSCRIBED) resolve();
           else reject(new ProtocolError(reply.error));
         },
@@ -402,71 +360,13 @@ export class Client extends Emitter {
   }
 
   /**
-   * Takes over where a stream stands, and what was missed of it.
-   *
-   * @param {string} channel
-   * @param {SubscribeResult} result
-   */
-  #adopt(channel, result) {
-    const { epoch = "", offset = 0, publications = [], was_recovering: wasRecovering = false } = result;
-    const recovered = result.recovered ?? false;
-    const known = this.positions.get(channel);
-    if (known?.epoch !== epoch) this.positions.set(channel, { epoch, offset: 0 });
-    this.emit("subscribed", { channel, wasRecovering, recovered, publications: publications.length });
-    for (const publication of publications) this.#publish(channel, publication, true);
-    if (wasRecovering && !recovered) {
-      this.positions.replace(channel, { epoch, offset });
-    } else {
-      this.#advance(channel, offset);
-    }
-  }
-
-  /**
-   * @param {string} channel
-   * @param {Publication} publication
-   * @param {boolean} recovered
-   */
-  #publish(channel, { data, offset = 0 }, recovered) {
-    const position = this.positions.get(channel);
-    if (!position || offset <= position.offset) return;
-    this.emit("publication", { channel, data, offset, recovered });
-    this.#advance(channel, offset);
-    this.#acknowledgeSoon(channel);
-  }
-
-  /**
-   * @param {string} channel
-   * @param {number} offset
-   */
-  #advance(channel, offset) {
-    const position = this.positions.get(channel);
-    if (position && position.offset < offset) this.positions.set(channel, { ...position, offset });
-  }
-
-  /**
    * @param {string} channel
    * @param {{code?: number, reason?: string}} unsubscribe
    */
-  #forget(channel, { code = 0, reason = "" }) {
-    this.positions.forget(channel);
+  #unsubscribed(channel, { code = 0, reason = "" }) {
+    this.#streams.forget(channel);
     this.#topics.delete(channel);
     this.emit("unsubscribed", { channel, code, reason });
-  }
-
-  /** @param {string} channel */
-  #acknowledgeSoon(channel) {
-    this.#unacknowledged.add(channel);
-    clearTimeout(this.#ackTimer);
-    this.#ackTimer = setTimeout(() => this.#acknowledge(), ACK_DELAY);
-  }
-
-  #acknowledge() {
-    for (const channel of this.#unacknowledged) {
-      const offset = this.positions.get(channel)?.offset;
-      // Without an answer, the next pong acknowledges the same.
-      if (offset !== undefined) this.rpc("ack", { channel, offset }).catch(() => undefined);
-    }
-    this.#unacknowledged.clear();
   }
 
   // Heartbeat
@@ -486,8 +386,4 @@ export class Client extends Emitter {
 /** @param {ProtocolError} error */
 function toReason({ code, message }) {
   return { code, reason: message };
-}
-
-function notConnected() {
-  return new ProtocolError({ code: 5, message: "not connected", temporary: true });
 }

@@ -1,0 +1,279 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+
+import { MemoryStorage, browser, errors } from "./browser.js";
+import { Client } from "../../static/notifications/client.js";
+import { Notifications } from "../../static/notifications/notifications.js";
+
+const ENDPOINT = "/push/connection/websocket";
+const KEY = `notifications:${ENDPOINT}:7`;
+
+beforeEach(() => {
+  browser.reset();
+  mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  mock.method(Math, "random", () => 1);
+});
+
+afterEach(() => {
+  mock.timers.reset();
+  mock.restoreAll();
+});
+
+const storage = () => new MemoryStorage();
+const publication = (offset) => ({ data: { id: offset, title: `n${offset}` }, offset });
+const push = (channel, offset) => ({ push: { channel, pub: publication(offset) } });
+
+function start(options = {}) {
+  const client = new Client(ENDPOINT, "7", { storage: storage(), ...options });
+  const seen = [];
+  client.on("publication", ({ channel, offset }) => seen.push(`${channel}@${offset}`));
+  client.connect();
+  return { client, seen };
+}
+
+/** Answers the connect command of the newest socket. */
+function greet(connect = {}) {
+  const socket = browser.socket;
+  socket.open();
+  socket.take({
+    id: socket.last("connect").id,
+    connect: { client: "c", ping: 25, pong: true, data: { user: { id: "7" } }, ...connect },
+  });
+  return socket;
+}
+
+const own = (result = {}) => ({ subs: { "user:7": { epoch: "a", ...result } } });
+
+test("it connects below the prefix, over TLS where the page came over TLS", () => {
+  start();
+  assert.equal(browser.socket.url, "wss://site.example/push/connection/websocket");
+});
+
+test("P3: duplicates are dropped by offset, what is new comes in order", () => {
+  const { seen } = start();
+  const socket = greet(own({ offset: 2, recovered: true, publications: [publication(1), publication(2)] }));
+  socket.take(push("user:7", 2), push("user:7", 3), push("user:7", 3), push("user:7", 5));
+  socket.take(push("user:7", 4), push("group:1", 1));
+  assert.deepEqual(seen, ["user:7@1", "user:7@2", "user:7@3", "user:7@5"]);
+});
+
+test("positions are kept after the handlers ran, and sent when it connects again", () => {
+  const kept = storage();
+  const { client } = start({ storage: kept });
+  const during = [];
+  client.on("publication", () => during.push(kept.getItem(KEY)));
+  greet(own({ offset: 1 })).take(push("user:7", 2));
+  assert.deepEqual(JSON.parse(during[0]), { "user:7": { epoch: "a", offset: 1 } });
+
+  start({ storage: kept });
+  browser.socket.open();
+  assert.deepEqual(browser.socket.last("connect").connect.subs, {
+    "user:7": { recover: true, epoch: "a", offset: 2 },
+  });
+});
+
+test("a handler that throws is reported and holds nothing up", () => {
+  const { client, seen } = start();
+  client.on("publication", () => {
+    throw new Error("application");
+  });
+  greet(own()).take(push("user:7", 1), push("user:7", 2));
+  assert.deepEqual(seen, ["user:7@1", "user:7@2"]);
+  assert.equal(errors.length, 2);
+});
+
+test("a new epoch begins anew", () => {
+  const { seen } = start();
+  greet(own({ offset: 9 })).end(1006);
+  mock.timers.tick(500);
+  greet(own({ epoch: "b", offset: 1, was_recovering: true })).take(push("user:7", 2));
+  assert.deepEqual(seen, ["user:7@2"]);
+});
+
+test("what cannot be recovered is told, and the server's position is taken", () => {
+  const kept = storage();
+  kept.setItem(KEY, JSON.stringify({ "user:7": { epoch: "a", offset: 90 } }));
+  const { client } = start({ storage: kept });
+  const lost = [];
+  client.on("subscribed", ({ channel, wasRecovering, recovered }) =>
+    lost.push([channel, wasRecovering && !recovered]),
+  );
+  greet(own({ offset: 5, was_recovering: true }));
+  assert.deepEqual(lost, [["user:7", true]]);
+  assert.equal(JSON.parse(kept.getItem(KEY))["user:7"].offset, 5);
+});
+
+test("pings are answered, and one acknowledgement follows the last publication", () => {
+  start();
+  const socket = greet(own());
+  socket.take({});
+  assert.deepEqual(socket.sent.at(-1), {});
+  socket.take(push("user:7", 1));
+  mock.timers.tick(200);
+  socket.take(push("user:7", 2));
+  mock.timers.tick(299);
+  assert.equal(socket.last("rpc"), undefined);
+  mock.timers.tick(1);
+  assert.deepEqual(socket.last("rpc").rpc, { method: "ack", data: { channel: "user:7", offset: 2 } });
+});
+
+test("missing pings make it connect again", () => {
+  start();
+  const socket = greet();
+  mock.timers.tick(34_999);
+  assert.equal(socket.closed, false);
+  mock.timers.tick(1);
+  assert.equal(socket.closed, true);
+  mock.timers.tick(500);
+  assert.equal(browser.sockets.length, 2);
+});
+
+test("it backs off, and forgets after a connection that lasted", () => {
+  start();
+  const opened = () => browser.sockets.length;
+  browser.socket.end(1006);
+  mock.timers.tick(500);
+  assert.equal(opened(), 2);
+  browser.socket.end(1006);
+  mock.timers.tick(999);
+  assert.equal(opened(), 2);
+  mock.timers.tick(1);
+  assert.equal(opened(), 3);
+  const socket = greet();
+  mock.timers.tick(5001);
+  socket.end(1012);
+  mock.timers.tick(500);
+  assert.equal(opened(), 4);
+});
+
+test("a handshake or connect without an answer is tried again, once", () => {
+  start();
+  mock.timers.tick(5000);
+  mock.timers.tick(500);
+  assert.equal(browser.sockets.length, 2);
+  browser.socket.open();
+  mock.timers.tick(5000);
+  mock.timers.tick(1000);
+  assert.equal(browser.sockets.length, 3);
+  mock.timers.tick(400);
+  assert.equal(browser.sockets.length, 3);
+});
+
+test("it comes back at once when the network does", () => {
+  start();
+  greet().end(1006);
+  browser.fire("online");
+  assert.equal(browser.sockets.length, 2);
+  mock.timers.tick(600);
+  assert.equal(browser.sockets.length, 2);
+});
+
+test("terminal codes and refusals end it; temporary ones do not", () => {
+  const ended = (act) => {
+    browser.reset();
+    const { client } = start();
+    const reasons = [];
+    client.on("disconnected", (reason) => reasons.push(reason.code));
+    act();
+    mock.timers.tick(60_000);
+    return reasons;
+  };
+  const refuse = (error) => () => {
+    browser.socket.open();
+    browser.socket.take({ id: 1, error });
+  };
+  assert.deepEqual(ended(() => greet().end(3503)), [3503]);
+  assert.deepEqual(ended(refuse({ code: 101, message: "unauthorized" })), [1]);
+  assert.deepEqual(ended(() => greet({ data: { user: { id: "8" } } })), [1]);
+  assert.equal(browser.sockets.length, 1);
+  assert.deepEqual(ended(refuse({ code: 100, message: "internal", temporary: true })), []);
+  assert.ok(browser.sockets.length > 1);
+});
+
+test("somebody else's publications never reach this page", () => {
+  const { seen } = start();
+  greet({
+    data: { user: { id: "8" } },
+    subs: { "user:8": { epoch: "b", offset: 1, publications: [publication(1)] } },
+  });
+  assert.deepEqual(seen, []);
+});
+
+test("a call is answered, refused, timed out or without a connection", async () => {
+  const { client } = start();
+  await assert.rejects(client.rpc("unread"), { message: "not connected" });
+  const socket = greet();
+  const answered = client.rpc("unread");
+  socket.take({ id: socket.last("rpc").id, rpc: { data: { unread: 2 } } });
+  assert.deepEqual(await answered, { unread: 2 });
+  const refused = client.rpc("nothing");
+  socket.take({ id: socket.last("rpc").id, error: { code: 104, message: "method not found" } });
+  await assert.rejects(refused, { code: 104 });
+  const late = client.rpc("unread");
+  mock.timers.tick(5000);
+  await assert.rejects(late, { message: "timeout" });
+  const cut = client.rpc("unread");
+  socket.end(1006);
+  await assert.rejects(cut, { message: "not connected" });
+});
+
+test("topics are subscribed to on every connection, and resumed", () => {
+  const { seen } = start({ topics: ["topic:news"] });
+  let socket = greet();
+  assert.deepEqual(socket.last("subscribe").subscribe, { channel: "topic:news" });
+  socket.take({ id: socket.last("subscribe").id, subscribe: { epoch: "t", offset: 4 } });
+  socket.take(push("topic:news", 5));
+  socket.end(1006);
+  mock.timers.tick(500);
+  socket = greet();
+  assert.deepEqual(socket.last("connect").connect.subs, {});
+  assert.deepEqual(socket.last("subscribe").subscribe, {
+    channel: "topic:news",
+    recover: true,
+    epoch: "t",
+    offset: 5,
+  });
+  assert.deepEqual(seen, ["topic:news@5"]);
+});
+
+test("streams that the user has lost are forgotten", () => {
+  const kept = storage();
+  start({ storage: kept });
+  const socket = greet({ subs: { "group:3": { epoch: "g", offset: 1 }, staff: { epoch: "s", offset: 2 } } });
+  socket.take({ push: { channel: "group:3", unsubscribe: { code: 2000, reason: "" } } });
+  assert.deepEqual(Object.keys(JSON.parse(kept.getItem(KEY))), ["staff"]);
+  socket.take({ push: { channel: "group:4", subscribe: { epoch: "h", offset: 3 } } });
+  assert.deepEqual(JSON.parse(kept.getItem(KEY))["group:4"], { epoch: "h", offset: 3 });
+});
+
+test("the unread count follows publications, other devices and the server", async () => {
+  const { client } = start();
+  const notifications = new Notifications(client, 1);
+  const counts = [];
+  const changes = [];
+  notifications.on("count", ({ unread }) => counts.push(unread));
+  notifications.on("change", ({ type, ids }) => changes.push([type, ids]));
+  const socket = greet({
+    data: { unread: 3, user: { id: "7" } },
+    ...own({ offset: 1, recovered: true, publications: [publication(1)] }),
+  });
+  socket.take(push("user:7", 2));
+  socket.take({ push: { message: { data: { type: "read", ids: [2], unread: 3 } } } });
+  mock.timers.tick(1500);
+  socket.take({ id: socket.last("rpc").id, rpc: { data: { unread: 5 } } });
+  await new Promise(setImmediate);
+  assert.deepEqual(changes, [["read", [2]]]);
+  assert.deepEqual(counts, [3, 4, 3, 5]);
+});
+
+test("after an interruption everything is looked at again", () => {
+  const { client } = start();
+  const notifications = new Notifications(client, 0);
+  const changes = [];
+  notifications.on("change", ({ type }) => changes.push(type));
+  greet().end(1006);
+  assert.deepEqual(changes, []);
+  mock.timers.tick(500);
+  greet();
+  assert.deepEqual(changes, ["sync"]);
+});

@@ -1,0 +1,399 @@
+"""Inbox, changes and forms, as a browser without JavaScript uses them."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.test import Client, override_settings
+from django.urls import reverse
+
+from notifications import inbox, notify
+from notifications.models import Notification
+from notifications.views.inbox import PAGE_SIZE
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ONE = ("mark_as_read", "mark_as_unread", "archive", "delete")
+ALL = ("mark_all_as_read", "archive_all")
+FOLDERS = ("all", "unread", "archived")
+
+
+@pytest.fixture
+def reader() -> User:
+    return User.objects.create_user("reader", password="reader")
+
+
+@pytest.fixture
+def writer() -> User:
+    user = User.objects.create_user("writer", password="writer", first_name="Grace")
+    user.user_permissions.set(
+        Permission.objects.filter(codename__in=("send_private", "send_broadcast"))
+    )
+    return user
+
+
+@pytest.fixture
+def browser(reader: User, client: Client) -> Client:
+    client.force_login(reader)
+    return client
+
+
+@pytest.fixture
+def sender(writer: User) -> Client:
+    client = Client()
+    client.force_login(writer)
+    return client
+
+
+def address(name: str, *args: Any) -> str:
+    return reverse(f"notifications:{name}", args=args)
+
+
+def states(user: User) -> dict[str, tuple[bool, bool]]:
+    """Title to (read, archived) of everything the user has."""
+    entries = [
+        entry
+        for folder in ("all", "archived")
+        for entry in inbox.list_entries(user, folder, limit=100).entries  # type: ignore[arg-type]
+    ]
+    return {entry.notification.title: (entry.read, entry.archived) for entry in entries}
+
+
+def titles(page: str) -> list[str]:
+    return [title for title in re.findall(r'data-part="title"[^>]*>([^<]*)<', page) if title]
+
+
+# Inbox
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_anonymous_visitors_log_in_first(client: Client, name: str) -> None:
+    response = client.get(address(name))
+    assert response.status_code == 302
+    assert response.headers["Location"] == f"{reverse('login')}?next={address(name)}"
+
+
+def test_folders(browser: Client, reader: User) -> None:
+    ids = [notify(reader, title)[0] for title in ("unread", "read", "archived")]
+    inbox.mark_read(reader, ids[1:2])
+    inbox.archive(reader, ids[2:])
+
+    def listed(name: str) -> list[str]:
+        page = browser.get(address(name)).content.decode()
+        return titles(page.split("<main")[1])
+
+    assert listed("all") == ["read", "unread"]
+    assert listed("unread") == ["unread"]
+    assert listed("archived") == ["archived"]
+
+
+def test_others_notifications_are_not_listed(browser: Client) -> None:
+    notify(User.objects.create_user("other"), "Secret")
+    assert b"Secret" not in browser.get(address("all")).content
+
+
+def test_pages_follow_each_other_without_gap_or_repetition(browser: Client, reader: User) -> None:
+    expected = [f"Number {number}" for number in range(2 * PAGE_SIZE + 1)]
+    for title in expected:
+        notify(reader, title)
+    seen: list[str] = []
+    url = address("all")
+    for _ in range(3):
+        page = browser.get(url).content.decode()
+        seen += titles(page.split("<main")[1])
+        older = re.search(r'rel="next" href="([^"]+)"', page)
+        url = older[1].replace("&amp;", "&") if older else ""
+    assert seen == expected[::-1]
+    assert not url
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "nonsense",
+        "2026-11-23T00:00:00Z",
+        "2026-11-23T00:00:00_5",
+        "2026-11-23T00:00:00Z_x",
+        "0001-01-01T00:00:00+14:00_1",
+        "9999-12-31T23:59:59-14:00_1",
+        "2026-11-23T00:00:00Z_0",
+        f"2026-11-23T00:00:00Z_{10**30}",
+        "\x00",
+    ],
+)
+def test_wrong_cursor_is_no_page(browser: Client, cursor: str) -> None:
+    assert browser.get(address("all"), {"before": cursor}).status_code == 404
+
+
+def test_text_is_shown_as_text(browser: Client, reader: User) -> None:
+    notify(reader, "<script>alert(1)</script>", body="<img src=x onerror=alert(2)>")
+    page = browser.get(address("all")).content
+    assert b"<script>alert" not in page
+    assert b"<img src=x" not in page
+    assert b"&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_link_that_slipped_into_the_table_is_not_made(browser: Client, reader: User) -> None:
+    notify(reader, "Harmless")
+    Notification.objects.update(url="javascript:alert(1)")
+    page = browser.get(address("all")).content
+    assert b"Harmless" in page
+    assert b"javascript:" not in page
+
+
+def test_number_of_queries_does_not_grow_with_the_page(
+    browser: Client, reader: User, writer: User, django_assert_max_num_queries
+) -> None:
+    for number in range(PAGE_SIZE):
+        notify(reader, f"Number {number}", actor=writer)
+    browser.get(address("all"))
+    with django_assert_max_num_queries(30):
+        browser.get(address("all"))
+
+
+# Changes
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("mark_as_read", (False, False), (True, False)),
+        ("mark_as_unread", (True, False), (False, False)),
+        ("mark_as_unread", (True, True), (False, False)),
+        ("archive", (False, False), (True, True)),
+        ("delete", (False, False), (True, True)),
+    ],
+)
+def test_change_of_one(browser: Client, reader: User, name: str, before, after) -> None:
+    ids = notify(reader, "This")
+    notify(reader, "Another")
+    if before[0]:
+        inbox.mark_read(reader, ids)
+    if before[1]:
+        inbox.archive(reader, ids)
+    response = browser.post(address(name, ids[0]))
+    assert response.status_code == 302
+    assert response.headers["Location"] == address("all")
+    assert states(reader) == {"This": after, "Another": (False, False)}
+
+
+@pytest.mark.parametrize(
+    ("name", "after"), [("mark_all_as_read", (True, False)), ("archive_all", (True, True))]
+)
+def test_change_of_all(browser: Client, reader: User, name: str, after) -> None:
+    other = User.objects.create_user("other")
+    notify([reader, other], "One")
+    notify([reader, other], "Two")
+    browser.post(address(name))
+    assert states(reader) == {"One": after, "Two": after}
+    assert states(other) == {"One": (False, False), "Two": (False, False)}
+
+
+@pytest.mark.parametrize("name", ONE)
+def test_p6_others_notifications_cannot_be_changed(browser: Client, name: str) -> None:
+    other = User.objects.create_user("other")
+    first, second = notify(other, "Unread"), notify(other, "Read")
+    inbox.mark_read(other, second)
+    before = states(other)
+    for pk in (*first, *second):
+        assert browser.post(address(name, pk)).status_code == 302
+    assert states(other) == before
+
+
+@pytest.mark.parametrize("name", ONE)
+@pytest.mark.parametrize("pk", [0, 10**6, 2**63 - 1, 2**63, 10**30])
+def test_ids_of_nothing_are_no_error(browser: Client, name: str, pk: int) -> None:
+    assert browser.post(address(name, pk)).status_code == 302
+
+
+def mutations() -> list[str]:
+    return [*(address(name, 1) for name in ONE), *map(address, ALL), address("send")]
+
+
+def test_changes_are_posted(browser: Client) -> None:
+    assert [browser.get(url).status_code for url in mutations()] == [405] * len(mutations())
+
+
+def test_changes_need_the_csrf_token(reader: User) -> None:
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(reader)
+    assert [client.post(url).status_code for url in mutations()] == [403] * len(mutations())
+
+
+def test_anonymous_changes_lead_to_the_login(client: Client, reader: User) -> None:
+    ids = notify(reader, "This")
+    response = client.post(address("mark_as_read", ids[0]))
+    assert response.status_code == 302
+    # An address that can be visited after the login.
+    assert response.headers["Location"] == f"{reverse('login')}?next={address('all')}"
+    assert states(reader) == {"This": (False, False)}
+
+
+@pytest.mark.parametrize(
+    ("target", "url"),
+    [
+        ("/notifications/unread/?before=x", "/notifications/unread/?before=x"),
+        ("https://evil.example/", "/notifications/"),
+        ("//evil.example/", "/notifications/"),
+        ("javascript:alert(1)", "/notifications/"),
+        ("", "/notifications/"),
+    ],
+)
+def test_the_way_back_stays_on_this_site(browser: Client, target: str, url: str) -> None:
+    response = browser.post(address("mark_all_as_read"), {"next": target})
+    assert response.headers["Location"] == url
+
+
+# Home and its forms
+
+
+def private(**changes: str) -> dict[str, str]:
+    values = {
+        "recipient": "reader", "title": "Hello", "body": "There", "url": "/x/", "level": "success",
+        "key": "0" * 32,
+    }  # fmt: skip
+    return _posted("private", {**values, **changes})
+
+
+def broadcast(**changes: str) -> dict[str, str]:
+    values = {"audience": "broadcast", "title": "All", "level": "info", "key": "0" * 32}
+    return _posted("broadcast", {**values, **changes})
+
+
+def _posted(form: str, values: dict[str, str]) -> dict[str, str]:
+    return {"form": form, "next": "/", **{f"{form}-{name}": v for name, v in values.items()}}
+
+
+def published() -> list[tuple[str, str]]:
+    return list(Notification.objects.order_by("pk").values_list("stream__name", "title"))
+
+
+def test_home_is_for_those_who_are_logged_in(client: Client) -> None:
+    assert client.get(reverse("home")).headers["Location"] == f"{reverse('login')}?next=/"
+
+
+def test_home_offers_what_the_user_may_send(browser: Client, sender: Client, reader: User) -> None:
+    page = browser.get(reverse("home")).content
+    assert b"Hello reader" in page
+    assert b"private-title" not in page
+    assert b"broadcast-title" not in page
+    page = sender.get(reverse("home")).content
+    assert b"private-title" in page
+    assert b"broadcast-title" in page
+    reader.user_permissions.add(Permission.objects.get(codename="send_private"))
+    page = browser.get(reverse("home")).content
+    assert b"private-title" in page
+    assert b"broadcast-title" not in page
+
+
+def test_private_message(sender: Client, reader: User, writer: User) -> None:
+    response = sender.post(address("send"), private(), follow=True)
+    assert response.redirect_chain == [("/", 302)]
+    assert "Sent." in response.content.decode()
+    sent = Notification.objects.get()
+    assert sent.stream.name == f"user:{reader.pk}"
+    assert (sent.title, sent.body, sent.url, sent.level) == ("Hello", "There", "/x/", "success")
+    assert sent.actor == writer
+    assert states(reader) == {"Hello": (False, False)}
+
+
+def test_broadcasts_by_audience(sender: Client) -> None:
+    group = Group.objects.create(name="Team <b>")
+    page = sender.get(reverse("home")).content.decode()
+    assert "Group Team &lt;b&gt;" in page
+    for number, values in enumerate(
+        (
+            {"audience": "broadcast"},
+            {"audience": "staff"},
+            {"audience": f"group:{group.pk}"},
+            {"audience": "topic", "topic": "news.daily"},
+        )
+    ):
+        sender.post(address("send"), broadcast(key=f"{number:032x}", **values))
+    names = [name for name, _ in published()]
+    assert names == ["broadcast", "staff", f"group:{group.pk}", "topic:news.daily"]
+
+
+def test_form_that_is_sent_twice_publishes_once(sender: Client, reader: User) -> None:
+    for _ in range(2):
+        assert sender.post(address("send"), private()).status_code == 302
+    assert len(published()) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (private(recipient="nobody"), "There is no user with this name."),
+        (private(recipient="\x00"), "Null characters are not allowed."),
+        (private(recipient=""), "This field is required."),
+        (private(title=""), "This field is required."),
+        (private(title="x" * 201), "at most 200 characters"),
+        (private(url="javascript:alert(1)"), "A link is a path on this site"),
+        (private(url="//evil.example"), "A link is a path on this site"),
+        (private(level="loud"), "Select a valid choice"),
+        (broadcast(audience="user:1"), "Select a valid choice"),
+        (broadcast(audience="group:999"), "Select a valid choice"),
+        (broadcast(audience="topic"), "Which topic?"),
+        (broadcast(audience="topic", topic="a b"), "Letters, digits"),
+    ],
+)
+def test_errors_stand_at_the_field_and_what_was_typed_stays(
+    sender: Client, reader: User, data: dict[str, str], error: str
+) -> None:
+    data = {**data, f"{data['form']}-body": "A long text that was typed"}
+    response = sender.post(address("send"), data)
+    page = response.content.decode()
+    assert response.status_code == 200
+    assert error in page
+    assert "A long text that was typed" in page
+    assert 'aria-invalid="true"' in page
+    assert published() == []
+
+
+def test_inactive_users_are_nobody(sender: Client, reader: User) -> None:
+    User.objects.update(is_active=True)
+    reader.is_active = False
+    reader.save()
+    page = sender.post(address("send"), private()).content.decode()
+    assert "There is no user with this name." in page
+
+
+@pytest.mark.parametrize("data", [private(), broadcast(), {}, {"form": "other"}])
+def test_p6_without_permission_nothing_is_sent(browser: Client, data: dict[str, str]) -> None:
+    assert browser.post(address("send"), data).status_code == 403
+    assert published() == []
+
+
+def test_sending_takes_a_login(client: Client) -> None:
+    assert client.post(address("send"), private()).status_code == 302
+    assert published() == []
+
+
+# Frame
+
+
+def test_login_tells_the_demo_accounts_to_developers_only(client: Client) -> None:
+    assert b"Demo accounts" not in client.get(reverse("login")).content
+
+
+def test_logout_is_a_button_of_every_page(browser: Client) -> None:
+    for url in (reverse("home"), address("all")):
+        assert f'action="{reverse("logout")}"' in browser.get(url).content.decode()
+    assert browser.post(reverse("logout")).status_code == 302
+    assert browser.get(reverse("home")).status_code == 302
+
+
+def test_pages_hold_no_inline_script(browser: Client, reader: User) -> None:
+    notify(reader, "One")
+    for url in (reverse("home"), address("all"), reverse("login")):
+        page = browser.get(url).content.decode()
+        assert re.findall(r"<script(?![^>]*\ssrc=)", page) == []
+        assert re.findall(r"\sstyle=|\son[a-z]+=", page) == []
+
+
+@override_settings(DEBUG=False)
+def test_missing_page(browser: Client) -> None:
+    response = browser.get("/nothing/")
+    assert response.status_code == 404
+    assert b"There is no such page" in response.content
