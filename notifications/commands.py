@@ -8,9 +8,10 @@ from typing import Any, NamedTuple, TypeVar
 import msgspec
 from django.core.exceptions import ValidationError
 
-from . import authentication, history, inbox, publishing, streams, subscriptions
-from .authentication import Identity
+from . import authentication, history, publishing, streams, subscriptions
+from .authentication import Credentials, Identity
 from .conf import app_settings
+from .connecting import Admitted, Returning
 from .database import in_database
 from .hub import Connection, Hub, LocalStream
 from .protocol import codes, messages
@@ -71,7 +72,7 @@ async def perform(hub: Hub, connection: Connection, request: messages.Request) -
 
 async def connect(hub: Hub, connection: Connection, request: messages.ConnectRequest) -> Outcome:
     """Authenticate, join the user's streams, then read what was missed."""
-    identity, names = await in_database(_authenticate, connection.session_key, request.token)
+    identity, names = await _admit(hub, connection, request.token)
     if connection.closing is not None:
         raise Disconnected(connection.closing)
     connection.user_id = identity.user.pk
@@ -85,7 +86,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
             for name, sub in request.subs.items()
             if sub.recover and name in joined
         }
-        resumed, unread = await in_database(_resume, identity.user, positions)
+        resumed, unread = await hub.resume(Returning(identity.user, positions))
     except BaseException:
         for stream in joined.values():
             hub.unpin(stream)
@@ -105,25 +106,15 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     return Outcome(result, partial(_attach_all, hub, connection, joined, resumed))
 
 
-def _authenticate(session_key: str, token: str) -> tuple[Identity, list[str]]:
-    identity = _by_token(token) if token else authentication.by_session(session_key)
-    if identity is None:
-        raise ClientError(codes.UNAUTHORIZED)
-    return identity, streams.names_by_user([identity.user])[identity.user.pk]
-
-
-def _by_token(token: str) -> Identity:
+async def _admit(hub: Hub, connection: Connection, token: str) -> Admitted:
     try:
-        return authentication.by_token(token)
+        return await hub.admit_callers(Credentials(connection.session_key, token))
+    except authentication.Anonymous:
+        raise ClientError(codes.UNAUTHORIZED) from None
     except authentication.ExpiredToken:
         raise ClientError(codes.TOKEN_EXPIRED) from None
     except authentication.InvalidToken:
         raise Disconnected(codes.INVALID_TOKEN) from None
-
-
-def _resume(user: Any, positions: dict[str, Position]) -> tuple[list[Recovered], int]:
-    feeds = [feed for feed in subscriptions.load([user])[user.pk] if not feed.muted]
-    return recover(feeds, positions, app_settings.PAGE_SIZE), inbox.unread_count(user)
 
 
 def _attach_all(
@@ -163,7 +154,7 @@ async def refresh(hub: Hub, connection: Connection, request: messages.RefreshReq
     """Prolong a connection with a new token of the same user."""
     if not request.token:
         raise ClientError(codes.BAD_REQUEST, "token")
-    identity = await in_database(_by_token, request.token)
+    identity, _ = await _admit(hub, connection, request.token)
     if identity.user.pk != connection.user_id:
         raise Disconnected(codes.INVALID_TOKEN)
     connection.session.renew(_deadline(identity))

@@ -1,12 +1,15 @@
 """The read side of streams: pages of publications after a position, and tops."""
 
 import logging
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
 from django.utils import timezone
 
 from .models import Notification, NotificationQuerySet, Stream
@@ -15,6 +18,9 @@ logger = logging.getLogger(__name__)
 
 #: Streams per statement of :func:`read_tops`.
 TOPS = 1000
+
+#: Ranges per statement of :func:`read_ranges`; each is a branch of one OR.
+RANGES = 100
 
 #: What encoding raises on values that JSON does not know.
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
@@ -40,6 +46,14 @@ class Page(NamedTuple):
     more: bool
 
 
+class Range(NamedTuple):
+    """Offsets of one stream, ``after`` < offset <= ``upto``."""
+
+    stream_id: int
+    after: int
+    upto: int
+
+
 class Top(NamedTuple):
     """Where a stream ends, and how often its user's state has changed."""
 
@@ -62,6 +76,45 @@ def read_page(stream_id: int, after: int, limit: int, now: datetime | None = Non
     sent = rows[:limit]
     last = (sent[-1].offset if sent else None) or after
     return Page(_encoded(sent), last if more else max(last, top), more)
+
+
+def read_ranges(
+    ranges: Iterable[Range], now: datetime | None = None
+) -> dict[Range, list[Publication]]:
+    """The publications of many ranges, each in order, at a query per hundred ranges.
+
+    Offsets have no gaps, so a range bounds what it holds without a LIMIT.
+    """
+    wanted = list(dict.fromkeys(ranges))
+    found: dict[Range, list[Publication]] = {}
+    for start in range(0, len(wanted), RANGES):
+        found |= _read_ranges(wanted[start : start + RANGES], now)
+    return found
+
+
+def _read_ranges(ranges: list[Range], now: datetime | None) -> dict[Range, list[Publication]]:
+    # Written out, because building such a condition from Q objects takes longer than the query
+    # (60 µs of CPU per range).
+    table = Notification._meta.db_table
+    one = f'"{table}"."stream_id" = %s AND "{table}"."offset" > %s AND "{table}"."offset" <= %s'
+    condition = RawSQL(  # noqa: S611 - all values are parameters
+        "(" + ") OR (".join([one] * len(ranges)) + ")",
+        [value for entry in ranges for value in entry],
+        output_field=BooleanField(),
+    )
+    rows = Notification.objects.visible(now or timezone.now()).filter(condition)
+    by_stream: dict[int, list[Notification]] = defaultdict(list)
+    for row in rows.select_related("actor").order_by("stream", "offset"):
+        by_stream[row.stream_id].append(row)
+    encoded = {stream_id: _encoded(rows) for stream_id, rows in by_stream.items()}
+    return {
+        entry: [
+            publication
+            for publication in encoded.get(entry.stream_id, ())
+            if entry.after < publication.offset <= entry.upto
+        ]
+        for entry in ranges
+    }
 
 
 def read_back(

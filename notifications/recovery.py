@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from .history import Page, Publication, read_page
+from .history import Page, Publication, Range, read_ranges
 from .subscriptions import Feed
 
 #: Content of one stream in one reply, in bytes; the rest follows as pushes.
@@ -30,6 +30,13 @@ class Recovered(NamedTuple):
     recovered: bool
 
 
+class _Start(NamedTuple):
+    feed: Feed
+    after: int
+    asked: bool
+    recovered: bool
+
+
 def recover(
     feeds: Iterable[Feed], positions: Mapping[str, Position], limit: int
 ) -> list[Recovered]:
@@ -38,28 +45,52 @@ def recover(
     Args:
         feeds: loaded after the layer groups were joined ("join, then read").
         positions: by channel; feeds without one resume at ``delivered``.
-        limit: publications per feed.
+        limit: offsets per feed.
     """
-    return [_recover(feed, positions.get(feed.name), limit) for feed in feeds]
+    return recover_many([(feeds, positions)], limit)[0]
 
 
-def _recover(feed: Feed, position: Position | None, limit: int) -> Recovered:
+def recover_many(
+    clients: Iterable[tuple[Iterable[Feed], Mapping[str, Position]]], limit: int
+) -> list[list[Recovered]]:
+    """:func:`recover` for many clients; a page that several of them need is read once."""
+    starts = [
+        [_start(feed, positions.get(feed.name)) for feed in feeds] for feeds, positions in clients
+    ]
+    ranges = (_range(start, limit) for started in starts for start in started)
+    pages = read_ranges(entry for entry in ranges if entry.after < entry.upto)
+    return [
+        [
+            Recovered(start.feed, _page(start, pages, limit), start.asked, start.recovered)
+            for start in started
+        ]
+        for started in starts
+    ]
+
+
+def _start(feed: Feed, position: Position | None) -> _Start:
     if position is None:
-        return Recovered(feed, _page(feed, feed.delivered, limit), asked=False, recovered=True)
+        return _Start(feed, feed.delivered, asked=False, recovered=True)
     if not _can_serve(feed, position):
-        return Recovered(feed, Page([], feed.top, more=False), asked=True, recovered=False)
-    after = max(position.offset, feed.since)
-    return Recovered(feed, _page(feed, after, limit), asked=True, recovered=True)
+        return _Start(feed, feed.top, asked=True, recovered=False)
+    return _Start(feed, max(position.offset, feed.since), asked=True, recovered=True)
 
 
 def _can_serve(feed: Feed, position: Position) -> bool:
     return position.epoch == feed.epoch and feed.floor <= position.offset <= feed.top
 
 
-def _page(feed: Feed, after: int, limit: int) -> Page:
-    if after >= feed.top:
-        return Page([], max(after, feed.top), more=False)
-    return _cut(read_page(feed.stream_id, after, limit))
+def _range(start: _Start, limit: int) -> Range:
+    # What was pruned is not there to be read.
+    after = max(start.after, start.feed.floor)
+    return Range(start.feed.stream_id, after, min(start.feed.top, after + limit))
+
+
+def _page(start: _Start, pages: Mapping[Range, list[Publication]], limit: int) -> Page:
+    entry = _range(start, limit)
+    if entry.after >= entry.upto:
+        return Page([], max(start.after, start.feed.top), more=False)
+    return _cut(Page(pages[entry], entry.upto, more=entry.upto < start.feed.top))
 
 
 def _cut(page: Page) -> Page:

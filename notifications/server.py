@@ -49,7 +49,7 @@ class FrameWriter:
         protocol = self._protocol
         if protocol.is_paused:
             return False
-        if protocol.conn.state is State.OPEN:
+        if protocol.conn.state is State.OPEN and not self._transport.is_closing():
             self._transport.write(frame)
         return True
 

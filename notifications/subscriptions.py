@@ -81,9 +81,19 @@ def load(users: Iterable[Any]) -> dict[Any, list[Feed]]:
 
 def load_inbox(user: Any) -> list[Feed]:
     """All feeds of one user: those of :func:`load` and the topics that he may still read."""
-    rows = _rows().filter(user=user.pk, stream__name__startswith="topic:")
-    topics = [_feed(row, row.stream) for row in rows.select_related("stream").order_by("pk")]
-    return load([user])[user.pk] + [feed for feed in topics if streams.may_read(user, feed.name)]
+    return load_inboxes([user])[user.pk]
+
+
+def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
+    """:func:`load_inbox` for many users, by primary key."""
+    by_pk = {user.pk: user for user in users}
+    feeds = load(by_pk.values())
+    for chunk in streams.chunks(list(by_pk)):
+        rows = _rows().filter(user__in=chunk, stream__name__startswith="topic:")
+        for row in rows.select_related("stream").order_by("pk"):
+            if streams.may_read(by_pk[row.user_id], row.stream.name):
+                feeds[row.user_id].append(_feed(row, row.stream))
+    return feeds
 
 
 def load_topic(user_id: Any, name: str) -> Feed | None:

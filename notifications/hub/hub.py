@@ -15,6 +15,7 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 
+from .. import connecting
 from ..conf import app_settings
 from ..database import in_database
 from ..history import Page, Publication, read_page, read_tops
@@ -26,6 +27,7 @@ from ..protocol.json import encode_publication
 from ..sequencing import sequence_waiting
 from ..session import Arrived, Close, Send
 from .acknowledgements import Acknowledgements
+from .batches import Batcher
 from .connection import Connection, Reader
 from .loops import Loops
 from .presence import Presence
@@ -51,6 +53,8 @@ class Hub:
         self.acknowledgements = Acknowledgements()
         self.presence = Presence(socket.gethostname())
         self.rights = Rights(self)
+        self.admit_callers = Batcher(connecting.admit)
+        self.resume = Batcher(connecting.resume)
         self._wheel = Wheel()
         self._membership = asyncio.Lock()
         self._layer: Any = get_channel_layer(app_settings.CHANNEL_LAYER)

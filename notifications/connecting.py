@@ -1,0 +1,62 @@
+"""What connecting clients need of the database, for many of them at once.
+
+After a deploy all clients come back in the same seconds. Building a query costs far more than
+running it, so those that wait are served together: see :class:`notifications.hub.Batcher`.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from . import authentication, streams, subscriptions
+from .authentication import Credentials, Identity
+from .conf import app_settings
+from .recovery import Position, Recovered, recover_many
+from .unread import unread_counts
+
+
+class Admitted(NamedTuple):
+    """Who connects, and the names of the streams to join before anything is read."""
+
+    identity: Identity
+    names: list[str]
+
+
+class Returning(NamedTuple):
+    """An admitted user, and the positions that the client has shown, by channel."""
+
+    user: Any
+    positions: dict[str, Position]
+
+
+class Resumed(NamedTuple):
+    recovered: list[Recovered]
+    unread: int
+
+
+def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
+    """Authenticate callers; see :func:`notifications.authentication.identify` for the errors."""
+    found = authentication.identify(callers)
+    users = {entry.user.pk: entry.user for entry in found if isinstance(entry, Identity)}
+    names = streams.names_by_user(users.values())
+    return [
+        Admitted(entry, names[entry.user.pk]) if isinstance(entry, Identity) else entry
+        for entry in found
+    ]
+
+
+def resume(returning: Sequence[Returning]) -> list[Resumed | Exception]:
+    """Where each client resumes in its streams, what it has missed, and its unread count."""
+    users = list({entry.user.pk: entry.user for entry in returning}.values())
+    feeds = subscriptions.load_inboxes(users)
+    unread = unread_counts(users, feeds)
+    pushed = {
+        user_id: [feed for feed in own if not feed.muted and not feed.name.startswith("topic:")]
+        for user_id, own in feeds.items()
+    }
+    recovered = recover_many(
+        ((pushed[entry.user.pk], entry.positions) for entry in returning), app_settings.PAGE_SIZE
+    )
+    return [
+        Resumed(pages, unread[entry.user.pk])
+        for entry, pages in zip(returning, recovered, strict=True)
+    ]
