@@ -6,13 +6,12 @@ Every change is told to the user's other connections by a ``message`` push and l
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import partial, reduce
-from operator import or_
+from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 from django.db import router, transaction
-from django.db.models import Q, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
@@ -76,9 +75,14 @@ def unread_count(user: Any) -> int:
 
     Counted up to the setting ``MAX_UNREAD_COUNT``.
     """
-    feeds = [feed for feed in subscriptions.load_inbox(user) if not feed.muted]
+    return count_unread(user, subscriptions.load_inbox(user))
+
+
+def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
+    """:func:`unread_count` for feeds that have been loaded already."""
+    loud = [feed for feed in feeds if not feed.muted]
     most = app_settings.MAX_UNREAD_COUNT
-    return _newest(_unread_parts(user, feeds, None), most)[:most].count()
+    return _newest(_unread_parts(user, loud, None), most)[:most].count()
 
 
 def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int = 20) -> Entries:
@@ -208,13 +212,25 @@ def _visible() -> NotificationQuerySet:
     return Notification.objects.using(_alias()).visible()
 
 
-def _read_mark(feed: Feed) -> int:
+def read_mark(feed: Feed) -> int:
     return max(feed.since, feed.read, feed.archived)
 
 
-def _own(feeds: Iterable[Feed]) -> Q:
-    """Condition on a notification: it lies in one of these feeds."""
-    return reduce(or_, (Q(stream=f.stream_id, offset__gt=f.since) for f in feeds), Q(pk__in=[]))
+def _is_own(user: Any, feeds: Iterable[Feed], **having: Any) -> Exists:
+    """Condition on a notification: it lies in one of these feeds.
+
+    By a look at the subscription, and not by the streams' ids: with those SQLite would rather go
+    through the whole history of the streams than through the few rows that are asked for.
+    """
+    return Exists(
+        Subscription.objects.filter(
+            user=user.pk,
+            stream__in=[feed.stream_id for feed in feeds],
+            stream=OuterRef("stream"),
+            since__lt=OuterRef("offset"),
+            **having,
+        )
+    )
 
 
 def _newest(parts: Iterable[NotificationQuerySet], most: int) -> QuerySet[Notification]:
@@ -247,9 +263,9 @@ def _unread_parts(
     user: Any, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
     by_marks = [
-        _part(feed, position).filter(~receipt_of(user), offset__gt=_read_mark(feed))
+        _part(feed, position).filter(~receipt_of(user), offset__gt=read_mark(feed))
         for feed in feeds
-        if feed.top > _read_mark(feed)
+        if feed.top > read_mark(feed)
     ]
     by_receipts = _marked(user, feeds, position, read_at=None, archived_at=None)
     return [*by_marks, by_receipts]
@@ -264,13 +280,12 @@ def _current_parts(
         for feed in feeds
         if feed.top > max(feed.since, feed.archived)
     ]
-    # Taken out of the archive again: at or below the mark, where only a receipt can say so.
     below = [feed for feed in feeds if feed.archived > feed.since]
-    marks = reduce(
-        or_, (Q(stream=f.stream_id, offset__lte=f.archived) for f in below), Q(pk__in=[])
-    )
-    by_receipts = _marked(user, below, position, archived_at=None).filter(marks)
-    return [*by_marks, by_receipts] if below else by_marks
+    if not below:
+        return by_marks
+    # Taken out of the archive again: at or below the mark, where only a receipt can say so.
+    is_below = _is_own(user, below, archived__gte=OuterRef("offset"))
+    return [*by_marks, _marked(user, below, position, archived_at=None).filter(is_below)]
 
 
 def _archived_parts(
@@ -306,7 +321,7 @@ def _marked(
 ) -> NotificationQuerySet:
     """Notifications of these feeds that the user has such receipts for, newest first."""
     receipts = Receipt.objects.filter(user=user.pk, **having)
-    rows = _visible().filter(_own(feeds), pk__in=receipts.values("notification"))
+    rows = _visible().filter(_is_own(user, feeds), pk__in=receipts.values("notification"))
     if position is not None:
         rows = rows.filter(_older_than(position))
     return rows.order_by("-published_at", "-id")
@@ -340,7 +355,7 @@ def _change(
     feeds = subscriptions.load_inbox(user)
     published = Notification.objects.using(_alias()).published()
     # In the order of their keys, so that two devices wait for each other and not both.
-    rows = list(published.filter(_own(feeds), pk__in=wanted).order_by("pk"))
+    rows = list(published.filter(_is_own(user, feeds), pk__in=wanted).order_by("pk"))
     states = [state for state in _states(user, rows, feeds) if keep(state.entry)]
     receipts = []
     for state in states:
@@ -379,7 +394,7 @@ def _advance_read_marks(user: Any, feeds: Iterable[Feed]) -> None:
     """Move each read mark up to the first unread notification, so that counting stays short."""
     for feed in feeds:
         unread = _visible().filter(
-            ~receipt_of(user), stream=feed.stream_id, offset__gt=_read_mark(feed)
+            ~receipt_of(user), stream=feed.stream_id, offset__gt=read_mark(feed)
         )
         first = unread.order_by("offset").values_list("offset", flat=True).first()
         # The top was read before this, so what is published meanwhile stays above the mark.
