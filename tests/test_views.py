@@ -55,7 +55,7 @@ def states(user: User) -> dict[str, tuple[bool, bool]]:
     entries = [
         entry
         for folder in ("all", "archived")
-        for entry in inbox.list_entries(user, folder, limit=100).entries  # type: ignore[arg-type]
+        for entry in inbox.list_entries(user, folder, limit=100).entries
     ]
     return {entry.notification.title: (entry.read, entry.archived) for entry in entries}
 

@@ -1,0 +1,126 @@
+"""The pages where things are not as usual: no script, another prefix, a phone, a fresh module."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.test_live import badge, bell, connected, send, toasts
+from tests.browsers import People
+from tests.servers import Server
+
+pytestmark = [pytest.mark.browser, pytest.mark.integration]
+
+StartServer = Callable[..., Server]
+
+
+async def test_everything_works_without_script(server: StartServer, people: People) -> None:
+    site = server()
+    send(site, 'for number in range(21): notify(reader, f"Number {number}")')
+    page = await people.log_in(site.url, "reader", java_script_enabled=False)
+    await expect(badge(page)).to_have_text("21")
+    await page.get_by_role("link", name="Notifications, 21 unread").click()
+    rows = page.locator("main li")
+    await expect(rows).to_have_count(20)
+
+    await page.get_by_role("button", name="Mark read: Number 20").click()
+    await expect(badge(page)).to_have_text("20")
+    await page.get_by_role("button", name="Archive: Number 19").click()
+    await expect(badge(page)).to_have_text("19")
+    await expect(rows.first).to_contain_text("Number 20")
+    await expect(rows.nth(1)).to_contain_text("Number 18")
+    await page.get_by_role("button", name="Mark all as read").click()
+    await expect(badge(page)).to_be_hidden()
+    await page.get_by_role("link", name="Archived").click()
+    await expect(rows).to_have_count(1)
+    await page.get_by_role("button", name="Mark unread: Number 19").click()
+    await expect(rows).to_have_count(0)
+    await expect(badge(page)).to_have_text("1")
+    await page.get_by_role("button", name="Log out").click()
+    await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+
+
+async def test_writer_sends_without_script_and_reader_sees_it_live(
+    server: StartServer, people: People
+) -> None:
+    site = server()
+    reader = await people.log_in(site.url, "reader")
+    await connected(reader)
+    writer = await people.log_in(site.url, "writer", java_script_enabled=False)
+    form = writer.locator("form", has=writer.get_by_role("button", name="Send message"))
+    await form.get_by_label("Recipient").fill("reader")
+    await form.get_by_label("Title").fill("Lunch?")
+    await form.get_by_label("Link").fill("javascript:alert(1)")
+    await form.get_by_role("button").click()
+    await expect(form.get_by_text("A link is a path on this site")).to_be_visible()
+    await expect(form.get_by_label("Title")).to_have_value("Lunch?")
+    await form.get_by_label("Link").fill("")
+    await form.get_by_role("button").click()
+    await expect(writer.get_by_text("Sent.")).to_be_visible()
+    await expect(toasts(reader)).to_contain_text("Lunch?")
+
+
+async def test_below_a_prefix(server: StartServer, people: People) -> None:
+    site = server(SCRIPT_NAME="/push")
+    page = await people.log_in(site.url, "reader")
+    await connected(page)
+    send(site, 'notify(reader, "Shipped")')
+    await expect(toasts(page)).to_contain_text("Shipped")
+    await bell(page).click()
+    panel = page.get_by_role("dialog")
+    await panel.get_by_role("button", name="Mark read: Shipped").click()
+    await expect(badge(page)).to_be_hidden()
+    await panel.get_by_role("link", name="See all").click()
+    await page.wait_for_url(f"{site.url}/notifications/")
+    await expect(page.locator("main li")).to_have_count(1)
+
+
+@pytest.mark.parametrize("address", ["/", "/notifications/"])
+async def test_phone_has_no_sideways_scrolling(
+    server: StartServer, people: People, address: str
+) -> None:
+    site = server()
+    long = "W" * 180
+    send(site, f'notify(reader, "{long}", body="{long}")')
+    page = await people.log_in(site.url, "reader", viewport={"width": 360, "height": 640})
+    await page.goto(f"{site.url}{address}")
+    await connected(page)
+    send(site, f'notify(reader, "{long}", body="{long}")')
+    await expect(toasts(page)).to_have_count(1)
+    await bell(page).click()
+    await expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_count(2)
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+    panel = await page.get_by_role("dialog").bounding_box()
+    assert panel is not None
+    assert panel["x"] >= 0
+    assert panel["x"] + panel["width"] <= 360
+
+
+async def test_bell_takes_over_without_moving_anything(server: StartServer, people: People) -> None:
+    site = server()
+    send(site, 'notify(reader, "One")')
+    plain = await people.log_in(site.url, "reader", java_script_enabled=False)
+    before = await plain.locator(".notification-bell__button").bounding_box()
+    page = await people.log_in(site.url, "reader")
+    await connected(page)
+    assert await bell(page).bounding_box() == before
+
+
+async def test_module_of_the_page_is_that_of_the_readme(
+    server: StartServer, people: People
+) -> None:
+    """Static files have hashed names in production; both names run one connection."""
+    site = server()
+    page = await people.log_in(site.url, "reader")
+    await connected(page)
+    assert re.search(r"index\.[0-9a-f]+\.js", await page.content())
+    same = await page.evaluate(
+        """async () => {
+          const plain = await import("/static/notifications/index.js");
+          const page = await import(document.querySelector("script[type=module]").src);
+          return plain.notifications === page.notifications;
+        }"""
+    )
+    assert same is True
+    assert await page.evaluate("document.querySelectorAll('.notification-toasts').length") == 1
