@@ -36,6 +36,7 @@ django_application = get_asgi_application()
 
 from channels.routing import ProtocolTypeRouter, URLRouter
 
+from notifications.lifespan import lifespan
 from notifications.origin import AllowedOriginValidator
 from notifications.routing import websocket_urlpatterns
 
@@ -43,6 +44,7 @@ application = ProtocolTypeRouter(
     {
         "http": django_application,
         "websocket": AllowedOriginValidator(URLRouter(websocket_urlpatterns)),
+        "lifespan": lifespan,
     }
 )
 """
