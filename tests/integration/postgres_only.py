@@ -1,0 +1,141 @@
+"""What only PostgreSQL can do or get wrong; run by test_postgres.py."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+
+from notifications import broadcast, inbox
+from notifications.models import Notification, Stream
+from notifications.publishing import withdraw
+from notifications.sequencing import sequence, sequence_waiting
+from notifications.streams import ensure, locked, touch
+from notifications.subscriptions import acknowledge, load
+from tests.rooms import hints, in_threads, make_old_users, make_user, offsets, write
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@contextmanager
+def open_transaction(work: Callable[[], Any], *, rollback: bool = False) -> Iterator[None]:
+    """Another connection that has done ``work`` and does not commit before the block ends."""
+    begun, end = threading.Event(), threading.Event()
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            with transaction.atomic():
+                work()
+                begun.set()
+                end.wait(30)
+                transaction.set_rollback(rollback)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            begun.set()
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    begun.wait(30)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '3s'")
+        yield
+    finally:
+        end.set()
+        thread.join(30)
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")
+    assert errors == []
+
+
+def test_these_tests_run_on_postgresql() -> None:
+    assert connection.vendor == "postgresql"
+
+
+def test_an_open_transaction_that_published_holds_up_nobody() -> None:
+    """Its foreign keys hold FOR KEY SHARE on the stream; sequencing must not wait for that."""
+    broadcast("first")
+    with open_transaction(lambda: broadcast("slow")):
+        assert broadcast("quick").offset == 2
+        write("broadcast")
+        assert sequence_waiting() == 1
+    assert offsets("broadcast") == [1, 4, 2, 3]
+
+
+def test_an_open_transaction_that_was_numbered_by_nobody_is_no_hole() -> None:
+    broadcast("first")
+    with open_transaction(lambda: broadcast("never"), rollback=True):
+        broadcast("second")
+    broadcast("third")
+    assert offsets("broadcast") == [1, 2, 3]
+
+
+def test_tickers_step_over_a_stream_that_is_being_sequenced() -> None:
+    write("topic:a")
+    write("topic:b")
+    busy = Stream.objects.filter(name="topic:a")
+    with open_transaction(lambda: list(locked(busy))):
+        assert sequence_waiting() == 1
+        assert (offsets("topic:a"), offsets("topic:b")) == ([None], [1])
+    assert sequence_waiting() == 1
+
+
+def test_what_is_being_withdrawn_is_not_published() -> None:
+    left = write("broadcast")
+    with hints() as sent:
+        with open_transaction(lambda: withdraw(Notification.objects.filter(pk=left.pk))):
+            assert sequence([left.stream_id]) == 0
+        assert sequence_waiting() == 0
+    assert sent == []
+    assert offsets("broadcast") == [None]
+
+
+def test_touching_and_sequencing_many_streams_do_not_deadlock() -> None:
+    names = [f"topic:{n}" for n in range(60)]
+    streams = ensure(names)
+    ids = [streams[name].pk for name in names]
+
+    def work(number: int) -> None:
+        for _ in range(10):
+            if number % 2:
+                touch(names[::-1])
+            else:
+                for stream_id in ids[::7]:
+                    Notification.objects.create(stream_id=stream_id, title="x")
+                sequence(ids)
+
+    in_threads(4, work)
+    assert set(Stream.objects.values_list("revision", flat=True)) == {20}
+
+
+def test_two_workers_acknowledge_the_same_users_at_once() -> None:
+    users = make_old_users(50)
+    broadcast("hello")
+    feeds = load(users)
+    pairs = [(user.pk, feed.stream_id) for user in users for feed in feeds[user.pk]]
+
+    def work(number: int) -> None:
+        for offset in range(10):
+            acknowledge(dict.fromkeys(pairs if number % 2 else pairs[::-1], offset))
+
+    in_threads(2, work)
+    assert {feed.delivered for feed in load(users[:1])[users[0].pk]} == {9}
+
+
+def test_two_devices_change_the_same_entries_at_once() -> None:
+    user = make_user()
+    ids = [broadcast(f"n{n}").pk for n in range(40)]
+
+    def work(number: int) -> None:
+        for _ in range(5):
+            inbox.mark_read(user, ids if number else ids[::-1])
+            inbox.mark_unread(user, ids[::-1] if number else ids)
+
+    in_threads(2, work)
+    inbox.mark_read(user, ids)
+    assert inbox.unread_count(user) == 0

@@ -1,0 +1,49 @@
+"""The tests of the rooms that speak to the database, once more on a real PostgreSQL."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from tests.postgres import running_postgres
+from tests.servers import INHERITED, ROOT
+
+pytestmark = pytest.mark.integration
+
+#: Several to a run, because each run makes a database of its own. What only PostgreSQL can do or
+#: get wrong is in postgres_only.py, which nothing else collects.
+RUNS = [
+    ("tests/test_publishing.py", "tests/test_sequencing.py", "tests/integration/postgres_only.py"),
+    ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
+    ("tests/test_inbox.py", "tests/test_models.py"),
+    ("tests/test_receivers.py", "tests/test_signals.py", "tests/test_database.py"),
+]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.mark.parametrize("files", RUNS, ids=lambda files: files[0])
+def test_the_same_tests_pass_on_postgresql(postgres: str, files: tuple[str, ...]) -> None:
+    environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files],
+        cwd=ROOT,
+        env={**environment, "DATABASE_URL": postgres},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    passed = re.search(r"(\d+) passed", result.stdout)
+    assert passed is not None, result.stdout
+    assert int(passed[1]) > 10
+    assert "skipped" not in result.stdout
+    assert "deselected" not in result.stdout

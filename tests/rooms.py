@@ -1,0 +1,139 @@
+"""What the tests of the rooms below the wire share: people, threads, hints, query plans."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from django.contrib.auth import get_user_model
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
+
+from notifications import layer
+from notifications.models import Notification, Stream
+from notifications.streams import ensure
+
+T = TypeVar("T")
+
+#: A moment before everything that a test does.
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+
+def make_user(name: str = "reader", **fields: Any) -> Any:
+    """A saved user without a usable password."""
+    return get_user_model().objects.create(username=name, **fields)
+
+
+def make_old_users(count: int) -> list[Any]:
+    """Users who have been there for long, made in bulk: no signal has told of them."""
+    users = get_user_model()
+    return users.objects.bulk_create(
+        [users(username=f"user{number}", date_joined=LONG_AGO) for number in range(count)]
+    )
+
+
+def write(name: str, **fields: Any) -> Notification:
+    """A waiting notification, as a process leaves it that dies right after its commit."""
+    stream = ensure([name])[name]
+    return Notification.objects.create(stream=stream, **{"title": "left behind", **fields})
+
+
+def fill(name: str, count: int) -> Stream:
+    """A stream with ``count`` published notifications."""
+    stream = ensure([name])[name]
+    Notification.objects.bulk_create(
+        Notification(
+            stream=stream,
+            offset=offset,
+            title=f"number {offset}",
+            published_at=LONG_AGO + timedelta(seconds=offset),
+        )
+        for offset in range(1, count + 1)
+    )
+    stream.top = count
+    stream.save()
+    return stream
+
+
+def offsets(name: str) -> list[int | None]:
+    """The offsets given in a stream, in the order in which they were written."""
+    rows = Notification.objects.filter(stream__name=name).order_by("pk")
+    return list(rows.values_list("offset", flat=True))
+
+
+@contextmanager
+def hints() -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Collect what would have gone to the channel layer: stream and message."""
+    sent: list[tuple[str, dict[str, Any]]] = []
+    original = layer.announcer.send
+    layer.announcer.send = lambda stream, message: sent.append((stream, message))  # type: ignore[method-assign]
+    try:
+        yield sent
+    finally:
+        layer.announcer.send = original  # type: ignore[method-assign]
+
+
+def in_threads(count: int, function: Callable[[int], T]) -> list[T]:
+    """Run ``function(0)`` … ``function(count - 1)`` at once, each with its own connection.
+
+    Raises:
+        BaseException: the first that one of them raised.
+    """
+    results: dict[int, T] = {}
+    errors: list[BaseException] = []
+    barrier = threading.Barrier(count)
+
+    def run(number: int) -> None:
+        barrier.wait()
+        try:
+            results[number] = function(number)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "a thread hangs"
+    if errors:
+        raise errors[0]
+    return [results[number] for number in range(count)]
+
+
+def queries(function: Callable[[], Any]) -> list[str]:
+    """The SQL that ``function`` runs on this thread's connection, transactions left out."""
+    with CaptureQueriesContext(connection) as captured:
+        function()
+    statements = [query["sql"] for query in captured.captured_queries]
+    words = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
+    return [sql for sql in statements if not sql.startswith(words)]
+
+
+def plans(function: Callable[[], Any]) -> str:
+    """How the database answers the SELECTs that ``function`` makes of notifications."""
+    selects = [sql for sql in queries(function) if sql.startswith("SELECT")]
+    about = [sql for sql in selects if 'FROM "notifications_notification"' in sql]
+    assert about, "nothing was asked"
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("ANALYZE")
+            cursor.execute("SET enable_seqscan = off")  # it would do for the few rows of a test
+        lines = []
+        for sql in about:
+            cursor.execute(
+                f"EXPLAIN {'' if connection.vendor == 'postgresql' else 'QUERY PLAN '}{sql}"
+            )
+            lines += [str(row[-1]) for row in cursor.fetchall()]
+        if connection.vendor == "postgresql":
+            cursor.execute("RESET enable_seqscan")
+    return "\n".join(lines)
+
+
+def reads_whole_table(plan: str) -> bool:
+    """Does a plan go through all notifications?"""
+    bad = ("Seq Scan on notifications_notification", "SCAN notifications_notification", "SCAN U0")
+    return any(line.strip(" ->").startswith(bad) for line in plan.splitlines())

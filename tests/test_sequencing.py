@@ -1,0 +1,190 @@
+"""Offsets: gap-free, in order, after the commit, whoever dies in between (P1, P2, P3)."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import OperationalError, transaction
+from django.utils import timezone
+
+from notifications import broadcast, notify, sequencing
+from notifications.models import Notification, Stream
+from notifications.publishing import withdraw
+from notifications.sequencing import sequence, sequence_waiting
+from notifications.signals import published
+from notifications.streams import ensure
+from tests.rooms import fill, hints, in_threads, make_user, offsets, plans, queries, write
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def test_a_process_that_dies_after_the_commit_loses_nothing() -> None:
+    """P1: the row is there, its ``on_commit`` never ran; any worker's ticker finds it."""
+    left = write("broadcast")
+    with hints() as sent:
+        assert sequence_waiting() == 1
+    left.refresh_from_db()
+    assert left.offset == 1
+    assert left.published_at is not None
+    assert [(stream, message["offset"]) for stream, message in sent] == [("broadcast", 1)]
+    assert sequence_waiting() == 0
+
+
+def test_a_database_that_fails_after_the_commit_is_no_error_of_the_caller(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise OperationalError("password=secret")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sequencing, "_give_offsets", fail)
+        notification = broadcast("hello")
+    assert notification.offset is None
+    assert "wait for a worker" in caplog.text
+    assert "secret" not in caplog.text
+    assert sequence_waiting() == 1
+
+
+def test_offsets_have_no_gaps_and_no_repeats_under_concurrent_publishers() -> None:
+    users = [make_user("a"), make_user("b")]
+
+    def publish(number: int) -> None:
+        for turn in range(10):
+            broadcast(f"{number} {turn}")
+            notify(users if number % 2 else users[::-1], f"{number} {turn}")
+
+    with hints() as sent:
+        in_threads(4, publish)
+        sequence_waiting()
+    names = ["broadcast", *(f"user:{user.pk}" for user in users)]
+    for name in names:
+        assert sorted(offsets(name), key=int) == list(range(1, 41))  # type: ignore[arg-type]
+        assert Stream.objects.get(name=name).top == 40
+        announced = sorted(message["offset"] for stream, message in sent if stream == name)
+        assert announced == list(range(1, 41))
+
+
+def test_tickers_and_publishers_do_not_number_twice() -> None:
+    for number in range(60):
+        write(f"topic:{number % 3}")
+    assert sum(in_threads(4, lambda n: sequence_waiting())) + sequence_waiting() == 60
+    for number in range(3):
+        assert sorted(offsets(f"topic:{number}"), key=int) == list(range(1, 21))  # type: ignore[arg-type]
+
+
+def test_a_rollback_leaves_no_hole() -> None:
+    broadcast("one")
+    with pytest.raises(RuntimeError), transaction.atomic():
+        broadcast("never")
+        raise RuntimeError
+    broadcast("two")
+    assert offsets("broadcast") == [1, 2]
+
+
+def test_in_a_stream_notifications_follow_publish_at_then_the_order_of_writing() -> None:
+    ids = [write("broadcast", publish_at=NOON - timedelta(minutes=m)).pk for m in (1, 3, 2, 3)]
+    sequence_waiting()
+    ordered = Notification.objects.order_by("offset").values_list("pk", flat=True)
+    assert list(ordered) == [ids[1], ids[3], ids[2], ids[0]]
+
+
+def test_what_is_scheduled_waits_for_its_time() -> None:
+    moment = timezone.now() + timedelta(hours=1)
+    later = broadcast("later", publish_at=moment)
+    broadcast("now")
+    assert later.offset is None
+    assert sequence_waiting(moment - timedelta(seconds=1)) == 0
+    assert sequence_waiting(moment) == 1
+    later.refresh_from_db()
+    assert later.offset == 2
+    assert later.published_at == moment
+
+
+def test_published_at_ascends_with_the_offset_whatever_the_clock_says() -> None:
+    for number in range(5):
+        write("broadcast", publish_at=NOON - timedelta(minutes=number))
+    sequence_waiting(NOON)
+    write("broadcast", publish_at=NOON - timedelta(days=2))
+    sequence_waiting(NOON - timedelta(days=1))  # the clock of another worker
+    rows = list(Notification.objects.order_by("offset").values_list("published_at", flat=True))
+    assert len(set(rows)) == 6
+    assert rows == sorted(rows)  # type: ignore[type-var]
+
+
+def test_a_withdrawn_notification_is_never_published() -> None:
+    left = write("broadcast")
+    assert withdraw(Notification.objects.filter(pk=left.pk)) == 1
+    with hints() as sent:
+        assert sequence_waiting() == 0
+    assert sent == []
+    assert withdraw(Notification.objects.filter(pk=left.pk)) == 0
+
+
+def test_more_than_a_batch_is_published_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencing, "BATCH", 4)
+    for _ in range(11):
+        write("broadcast")
+    assert sequence_waiting() == 11
+    assert offsets("broadcast") == list(range(1, 12))
+    for number in range(9):
+        write(f"topic:{number}")
+        write(f"topic:{number}")
+    assert sequence(ensure(f"topic:{n}" for n in range(9))[f"topic:{n}"].pk for n in range(9)) == 18
+
+
+def test_content_that_no_client_could_read_holds_up_nobody(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bad = write("broadcast", title="bad")
+    write("broadcast", title="good")
+    with hints() as sent, pytest.MonkeyPatch.context() as patch:
+        original = sequencing.publication
+
+        def refuse(notification: Notification) -> Any:
+            if notification.pk == bad.pk:
+                raise ValueError("no JSON")
+            return original(notification)
+
+        patch.setattr(sequencing, "publication", refuse)
+        assert sequence_waiting() == 2
+    assert [message["offset"] for _, message in sent] == [2]
+    assert "no JSON" in caplog.text
+
+
+def test_published_is_announced_and_a_receiver_that_fails_disturbs_nobody() -> None:
+    heard: list[Any] = []
+
+    def fail(**kwargs: Any) -> None:
+        raise RuntimeError("a receiver of the host")
+
+    def hear(notification: Notification, **kwargs: Any) -> None:
+        heard.append((notification.title, notification.offset))
+
+    published.connect(fail)
+    published.connect(hear)
+    try:
+        with hints() as sent:
+            broadcast("one")
+            broadcast("two")
+    finally:
+        published.disconnect(fail)
+        published.disconnect(hear)
+    assert heard == [("one", 1), ("two", 2)]
+    assert len(sent) == 2
+
+
+def test_publishing_to_many_streams_takes_few_statements() -> None:
+    streams = ensure(f"topic:{n}" for n in range(100))
+    for stream in streams.values():
+        Notification.objects.create(stream=stream, title="x")
+    assert len(queries(lambda: sequence(s.pk for s in streams.values()))) <= 8
+
+
+def test_nothing_to_do_is_one_query_on_a_small_index() -> None:
+    fill("broadcast", 2000)
+    assert len(queries(sequence_waiting)) == 1
+    plan = plans(sequence_waiting)
+    # PostgreSQL may choose either of the two indexes of waiting rows; both are empty here.
+    assert "notification_waiting" in plan or "notification_stream_waiting" in plan
