@@ -351,8 +351,13 @@ def test_errors_stand_at_the_field_and_what_was_typed_stays(
     assert published() == []
 
 
+def test_rows_beside_a_wrong_form_lead_to_a_page_that_can_be_visited(sender: Client) -> None:
+    page = sender.post(address("send"), private(title="")).content.decode()
+    rows = page.split('id="notification-actions"')[1].split("</form>")[0]
+    assert 'name="next" value=""' in rows
+
+
 def test_inactive_users_are_nobody(sender: Client, reader: User) -> None:
-    User.objects.update(is_active=True)
     reader.is_active = False
     reader.save()
     page = sender.post(address("send"), private()).content.decode()
@@ -390,6 +395,11 @@ def test_pages_hold_no_inline_script(browser: Client, reader: User) -> None:
         page = browser.get(url).content.decode()
         assert re.findall(r"<script(?![^>]*\ssrc=)", page) == []
         assert re.findall(r"\sstyle=|\son[a-z]+=", page) == []
+
+
+def test_pages_of_a_user_are_kept_in_no_cache(browser: Client) -> None:
+    for url in (reverse("home"), *map(address, FOLDERS)):
+        assert "no-store" in browser.get(url).headers["Cache-Control"]
 
 
 @override_settings(DEBUG=False)

@@ -56,10 +56,6 @@ class SendForm(forms.Form):
     # A form that is sent twice, by a double click or from the history, publishes once.
     key = forms.RegexField(r"\A[0-9a-f]{32}\Z", initial=_new_key, widget=forms.HiddenInput)
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("label_suffix", "")
-        super().__init__(*args, **kwargs)
-
     def stream(self) -> str:
         """The name of the stream that the valid form is for."""
         raise NotImplementedError

@@ -7,7 +7,9 @@ from django.contrib import messages
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 
 from .forms import BroadcastForm, PrivateForm, SendForm
@@ -20,6 +22,7 @@ FORMS: tuple[tuple[type[SendForm], str], ...] = (
 )
 
 
+@method_decorator(never_cache, name="dispatch")
 class HomeView(LoginRequiredMixin, TemplateView):
     template_name = "notifications/home.html"
 

@@ -4,7 +4,9 @@ from typing import Any
 
 from django.contrib.auth.mixins import LoginRequiredMixin
 from django.http import Http404
+from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 
 from .. import inbox
@@ -19,6 +21,7 @@ EMPTY = {
 }
 
 
+@method_decorator(never_cache, name="dispatch")
 class InboxView(LoginRequiredMixin, TemplateView):
     """A page of a folder, newest first; ``?before=`` is the cursor of the page before."""
 

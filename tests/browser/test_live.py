@@ -75,6 +75,19 @@ async def test_toast_badge_title_and_list_follow_another_process(
     await expect(page.locator("main [data-part=title]").first).to_have_text("Shipped")
 
 
+async def test_every_tab_shows_a_toast_once(server: StartServer, people: People) -> None:
+    site = server()
+    first = await people.log_in(site.url, "reader")
+    second = await first.context.new_page()
+    await second.goto(f"{site.url}/notifications/")
+    for page in (first, second):
+        await connected(page)
+    send(site, 'notify(reader, "Shipped")')
+    for page in (first, second):
+        await expect(toasts(page)).to_have_count(1)
+        await expect(badge(page)).to_have_text("1")
+
+
 async def test_toast_goes_by_itself_but_not_while_looked_at(
     server: StartServer, people: People
 ) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.browser.test_live import badge, bell, connected, send, toasts
 from tests.browsers import People
@@ -74,6 +74,29 @@ async def test_below_a_prefix(server: StartServer, people: People) -> None:
     await panel.get_by_role("link", name="See all").click()
     await page.wait_for_url(f"{site.url}/notifications/")
     await expect(page.locator("main li")).to_have_count(1)
+
+
+async def test_strictest_policy_for_content_is_enough(server: StartServer, people: People) -> None:
+    site = server()
+    page = await people.log_in(site.url, "reader")
+
+    async def add_policy(route: Route) -> None:
+        answer = await route.fetch()
+        policy = {
+            "Content-Security-Policy": "default-src 'self'; require-trusted-types-for 'script'"
+        }
+        await route.fulfill(response=answer, headers={**answer.headers, **policy})
+
+    await page.route("**/", add_policy)
+    answer = await page.reload()
+    assert answer is not None
+    assert "content-security-policy" in answer.headers
+    await connected(page)
+    send(site, 'notify(reader, "Shipped", url="/x/", body="Today")')
+    await expect(toasts(page)).to_contain_text("Shipped")
+    await bell(page).click()
+    # What the policy forbids appears in the console, and that fails the test.
+    await expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_count(1)
 
 
 @pytest.mark.parametrize("address", ["/", "/notifications/"])
