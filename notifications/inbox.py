@@ -6,7 +6,6 @@ Every change is told to the user's other connections by a ``message`` push and l
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
@@ -17,6 +16,7 @@ from django.utils import timezone
 
 from . import rights, signals, streams, subscriptions
 from .conf import app_settings
+from .database import after_commit
 from .layer import send_message
 from .models import (
     Notification,
@@ -133,7 +133,7 @@ def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
     )
     if changed.ids:
         _advance_read_marks(user, changed.feeds)
-        _after_commit(partial(_signal_read, user, changed.ids))
+        after_commit(_alias(), _signal_read, user, changed.ids)
         _announce(user, "read", changed.ids, origin)
     return changed.ids
 
@@ -407,16 +407,12 @@ def _subscription(user: Any, feed: Feed) -> QuerySet[Subscription]:
     return Subscription.objects.filter(user=user.pk, stream=feed.stream_id)
 
 
-def _after_commit(function: Callable[[], None]) -> None:
-    transaction.on_commit(function, using=_alias(), robust=True)
-
-
 def _signal_read(user: Any, ids: list[int]) -> None:
     signals.read.send_robust(Receipt, user_id=user.pk, ids=ids)
 
 
 def _announce(user: Any, change: str, ids: list[int], origin: str) -> None:
-    _after_commit(partial(_tell, user, change, ids, origin))
+    after_commit(_alias(), _tell, user, change, ids, origin)
 
 
 def _tell(user: Any, change: str, ids: list[int], origin: str) -> None:

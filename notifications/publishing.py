@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -24,6 +23,7 @@ from django.utils.functional import Promise
 
 from . import streams
 from .conf import app_settings
+from .database import after_commit
 from .history import encode_data
 from .models import Notification, NotificationQuerySet, validate_text
 from .sequencing import sequence_after_commit
@@ -370,7 +370,7 @@ def _write(draft: Notification, names: list[str]) -> list[int]:
         ids = [row.pk for row in rows]
     else:
         ids = _write_once(draft, stream_ids)
-    transaction.on_commit(partial(sequence_after_commit, stream_ids), using=_alias(), robust=True)
+    after_commit(_alias(), sequence_after_commit, stream_ids)
     return ids
 
 

@@ -1,13 +1,13 @@
 """Telling every worker that rights of users have changed, so that their sockets follow (P6)."""
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any
 
 from django.db import Error as DatabaseError
-from django.db import router, transaction
+from django.db import router
 
 from . import streams
+from .database import after_commit
 from .layer import send_changed
 from .metrics import DATABASE_ERRORS
 from .models import Stream
@@ -25,11 +25,7 @@ def changed(user_ids: Iterable[Any], using: str | None = None, session: str = ""
     names = [streams.user_stream(user_id) for user_id in user_ids]
     if not names:
         return
-    transaction.on_commit(
-        partial(_tell, names, session),
-        using=using or router.db_for_write(Stream),
-        robust=True,
-    )
+    after_commit(using or router.db_for_write(Stream), _tell, names, session)
 
 
 def _tell(names: list[str], session: str) -> None:

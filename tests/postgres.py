@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 #: Its data are thrown away: no need to wait for the disk.
+CLUSTER = "--username=tester --auth=trust --encoding=UTF8 --locale=C --no-sync"
 OPTIONS = (
     "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off "
     "-c max_connections=100 -c shared_buffers=32MB -c log_min_messages=fatal"
@@ -41,11 +42,10 @@ def running_postgres() -> Iterator[str]:
     if user is not None:
         os.chown(directory, pwd.getpwnam(user).pw_uid, -1)
     data = directory / "data"
-    control = [str(programs / "pg_ctl"), "-D", str(data), "-w", "-t", "60"]
+    control = [f"{programs}/pg_ctl", f"--pgdata={data}", "--wait", "--timeout=60"]
     try:
         _run(
-            [str(programs / "initdb"), "-D", str(data), "-U", "tester", "-A", "trust", "-E", "UTF8"]
-            + ["--locale=C", "--no-sync"],
+            [f"{programs}/initdb", f"--pgdata={data}", *CLUSTER.split()],
             user,
         )
         _run(

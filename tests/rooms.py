@@ -2,12 +2,12 @@
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
 from notifications import layer
@@ -72,6 +72,18 @@ def hints() -> Iterator[list[tuple[str, dict[str, Any]]]]:
         yield sent
     finally:
         layer.announcer.send = original  # type: ignore[method-assign]
+
+
+class _Failure(Exception):
+    pass
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """A transaction that fails after everything in the block has been done."""
+    with suppress(_Failure), transaction.atomic():
+        yield
+        raise _Failure
 
 
 def in_threads(count: int, function: Callable[[int], T]) -> list[T]:

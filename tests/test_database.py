@@ -1,0 +1,117 @@
+"""The ORM from asynchronous code: own threads, own connections, none left over."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection, connections, transaction
+
+from notifications.database import after_commit, close_threads, in_database
+from notifications.models import Stream
+from tests.rooms import rolled_back
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def no_threads_left() -> Iterator[None]:
+    yield
+    close_threads()
+    assert thread_names() == []
+
+
+def thread_names() -> list[str]:
+    names = [thread.name for thread in threading.enumerate()]
+    return [name for name in names if name.startswith("notifications-database")]
+
+
+async def test_results_and_arguments_pass_through() -> None:
+    stream = await in_database(Stream.objects.create, name="topic:a")
+    assert await in_database(Stream.objects.filter(name="topic:a").count) == 1
+    found = await in_database(Stream.objects.get, pk=stream.pk)
+    assert found == stream
+
+
+async def test_errors_pass_through_and_the_thread_goes_on() -> None:
+    with pytest.raises(Stream.DoesNotExist):
+        await in_database(Stream.objects.get, name="missing")
+    assert await in_database(Stream.objects.count) == 0
+
+
+async def test_work_runs_at_once_in_as_many_threads_as_the_setting_says(settings: Any) -> None:
+    settings.NOTIFICATIONS = {"DATABASE_THREADS": 3}
+    barrier = threading.Barrier(3)
+    await asyncio.gather(*(in_database(barrier.wait, 10) for _ in range(3)))
+    assert len(thread_names()) == 3
+
+
+async def test_the_loop_goes_on_while_a_query_is_slow() -> None:
+    began = time.monotonic()
+    slow = asyncio.create_task(in_database(time.sleep, 0.3))
+    await asyncio.sleep(0.01)
+    assert time.monotonic() - began < 0.25
+    await slow
+
+
+async def test_an_unusable_connection_is_replaced() -> None:
+    def spoil() -> None:
+        assert connection.connection is not None
+        connection.connection.close()  # as if the server had gone away
+        connection.errors_occurred = True
+
+    await in_database(Stream.objects.count)
+    await asyncio.gather(*(in_database(spoil_if_open, spoil) for _ in range(4)))
+    assert await in_database(Stream.objects.count) == 0
+
+
+def spoil_if_open(spoil: Any) -> None:
+    if connection.connection is not None:
+        spoil()
+
+
+async def test_threads_can_be_closed_and_start_again() -> None:
+    opened: list[Any] = []
+    await in_database(lambda: opened.append(connections["default"]))
+    await in_database(Stream.objects.count)
+    await asyncio.get_running_loop().run_in_executor(None, close_threads)
+    assert thread_names() == []
+    assert all(wrapper.connection is None for wrapper in opened)
+    assert await in_database(Stream.objects.count) == 0
+    await asyncio.get_running_loop().run_in_executor(None, close_threads)
+    await asyncio.get_running_loop().run_in_executor(None, close_threads)
+
+
+def test_work_after_a_commit_waits_for_it_and_not_for_a_rollback() -> None:
+    done: list[str] = []
+    after_commit("default", done.append, "at once")
+    with transaction.atomic():
+        after_commit("default", done.append, "committed")
+        assert done == ["at once"]
+    with rolled_back():
+        after_commit("default", done.append, "never")
+    assert done == ["at once", "committed"]
+
+
+def test_work_that_fails_after_a_commit_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    done: list[str] = []
+
+    def fail(number: int) -> None:
+        raise RuntimeError("after the commit")
+
+    with transaction.atomic():
+        after_commit("default", fail, 1)
+        after_commit("default", done.append, "second")
+    after_commit("default", fail, 1)
+    assert done == ["second"]
+    assert caplog.text.count("Error calling") == 2
+
+
+async def test_a_database_error_is_the_callers() -> None:
+    def fail() -> None:
+        raise OperationalError("gone")
+
+    with pytest.raises(OperationalError):
+        await in_database(fail)
