@@ -11,7 +11,7 @@ extension (daphne, hypercorn, granian) get the ordinary ASGI ``send``.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, Protocol
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
@@ -23,6 +23,13 @@ EXTENSION = "notifications.frames"
 #: and what is left when it no longer does.
 HIGH_WATER = 32 * 1024
 LOW_WATER = 8 * 1024
+
+
+class Framed(Protocol):
+    """A message that has been framed: one unmasked frame (RFC 6455 section 5.2)."""
+
+    @property
+    def frame(self) -> bytes: ...
 
 
 class FrameWriter:
@@ -39,8 +46,8 @@ class FrameWriter:
         """Is the socket's buffer above its high-water mark?"""
         return self._protocol.is_paused
 
-    def offer(self, frame: bytes) -> bool:
-        """Write one unmasked frame (RFC 6455 section 5.2), without waiting.
+    def offer(self, message: Framed) -> bool:
+        """Write the frame of a message, without waiting.
 
         Returns:
             False, and nothing was written, while the socket is blocked. After a close there is
@@ -50,7 +57,7 @@ class FrameWriter:
         if protocol.is_paused:
             return False
         if protocol.conn.state is State.OPEN and not self._transport.is_closing():
-            self._transport.write(frame)
+            self._transport.write(message.frame)
         return True
 
     async def drained(self) -> None:
