@@ -4,8 +4,9 @@ import re
 from collections.abc import Callable
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import expect
 
+from tests.browser.strict_policy import POLICY
 from tests.browser.test_live import badge, bell, connected, send, toasts
 from tests.browsers import People
 from tests.servers import Server
@@ -77,20 +78,11 @@ async def test_below_a_prefix(server: StartServer, people: People) -> None:
 
 
 async def test_strictest_policy_for_content_is_enough(server: StartServer, people: People) -> None:
-    site = server()
+    site = server(DJANGO_SETTINGS_MODULE="tests.browser.strict_settings")
     page = await people.log_in(site.url, "reader")
-
-    async def add_policy(route: Route) -> None:
-        answer = await route.fetch()
-        policy = {
-            "Content-Security-Policy": "default-src 'self'; require-trusted-types-for 'script'"
-        }
-        await route.fulfill(response=answer, headers={**answer.headers, **policy})
-
-    await page.route("**/", add_policy)
     answer = await page.reload()
     assert answer is not None
-    assert "content-security-policy" in answer.headers
+    assert answer.headers["content-security-policy"] == POLICY
     await connected(page)
     send(site, 'notify(reader, "Shipped", url="/x/", body="Today")')
     await expect(toasts(page)).to_contain_text("Shipped")

@@ -1,0 +1,16 @@
+"""The site with a content security policy that allows its own files and nothing else."""
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+POLICY = "default-src 'self'; base-uri 'none'; require-trusted-types-for 'script'"
+
+
+def add_policy(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable:
+    def respond(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response["Content-Security-Policy"] = POLICY
+        return response
+
+    return respond
