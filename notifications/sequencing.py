@@ -19,6 +19,7 @@ from django.db import connections, router, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from .database import update_rows
 from .history import publication
 from .layer import send_publication
 from .metrics import DATABASE_ERRORS, PUBLISHED
@@ -123,9 +124,9 @@ def _give_offsets(
         if not due:
             return []
         _number(due, streams, moment)
-        Notification.objects.using(alias).bulk_update(due, ["offset", "published_at"])
+        update_rows(alias, due, ["offset", "published_at"])
         changed = {notification.stream_id for notification in due}
-        Stream.objects.using(alias).bulk_update([streams[pk] for pk in changed], ["top"])
+        update_rows(alias, [streams[pk] for pk in changed], ["top"])
     return due
 
 
