@@ -1,7 +1,7 @@
 # Everything a person or a CI job does with this repository; `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest clean venv venv-test node
+.PHONY: help run test lint format pytest bench clean venv venv-test node
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -29,6 +29,10 @@ lint: venv-test node ## check form, types, rooms, migrations and JavaScript, wit
 
 pytest: venv-test ## run the tests (ARGS='-k word' chooses)
 	@scripts/pytest $(ARGS)
+
+bench: venv-test ## measure beside other push servers (ARGS=--full: up to 10 000 sockets)
+	@command -v npm >/dev/null && npm install --prefix benchmarks/peers --no-audit --no-fund --silent || true
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 format: venv-test ## put the Python files into form
 	$(BIN)/ruff format .

@@ -83,7 +83,7 @@ def update_rows(using: str, rows: Sequence[Model], fields: Sequence[str]) -> Non
     connection = connections[using]
     options = rows[0]._meta
     changed = [cast("Field[Any, Any]", options.get_field(name)) for name in fields]
-    key = cast("Field[Any, Any]", options.pk)
+    key = options.pk
     quote = connection.ops.quote_name
     values = ", ".join(f"{quote(str(field.column))} = %s" for field in changed)
     statement = (

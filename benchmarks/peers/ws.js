@@ -1,0 +1,12 @@
+// Node's `ws`: the push server this project grew out of, at its best. A line on stdin goes to all.
+const { WebSocketServer } = require("ws");
+const readline = require("node:readline");
+
+const server = new WebSocketServer({
+  host: "127.0.0.1", port: Number(process.argv[2]), perMessageDeflate: false, backlog: 4096,
+});
+server.on("connection", (socket) => socket.on("error", () => {}));
+readline.createInterface({ input: process.stdin }).on("line", (line) => {
+  for (const socket of server.clients) socket.send(line);
+});
+server.on("listening", () => console.log("ready"));
