@@ -220,8 +220,8 @@ def _touch(rows: QuerySet[Stream], *, is_one: bool) -> None:
 def locked(rows: QuerySet[Stream], *, skip_locked: bool = False) -> QuerySet[Stream]:
     """These streams in the order of their primary keys, locked until the transaction ends.
 
-    With NO KEY: a plain ``FOR UPDATE`` would wait for every open transaction that has written a
-    notification or subscription, because their foreign keys hold ``FOR KEY SHARE`` on the stream.
+    With NO KEY: for a plain ``FOR UPDATE`` everybody would have to wait who commits a notification
+    or subscription of these streams, because its foreign key takes ``FOR KEY SHARE`` then.
     SQLite has locked the whole database when its transaction began (BEGIN IMMEDIATE).
     """
     features = connections[rows.db].features

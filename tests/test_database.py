@@ -56,20 +56,20 @@ async def test_the_loop_goes_on_while_a_query_is_slow() -> None:
     await slow
 
 
-async def test_an_unusable_connection_is_replaced() -> None:
-    def spoil() -> None:
-        assert connection.connection is not None
-        connection.connection.close()  # as if the server had gone away
-        connection.errors_occurred = True
+async def test_a_connection_that_is_too_old_is_replaced(settings: Any) -> None:
+    settings.NOTIFICATIONS = {"DATABASE_THREADS": 1}
 
-    await in_database(Stream.objects.count)
-    await asyncio.gather(*(in_database(spoil_if_open, spoil) for _ in range(4)))
-    assert await in_database(Stream.objects.count) == 0
+    def opened() -> Any:
+        connection.ensure_connection()
+        return connection.connection
 
+    def age() -> None:
+        connection.close_at = time.monotonic() - 1
 
-def spoil_if_open(spoil: Any) -> None:
-    if connection.connection is not None:
-        spoil()
+    first = await in_database(opened)
+    assert await in_database(opened) is first
+    await in_database(age)
+    assert await in_database(opened) is not first
 
 
 async def test_threads_can_be_closed_and_start_again() -> None:
@@ -107,6 +107,7 @@ def test_work_that_fails_after_a_commit_hides_no_other(caplog: pytest.LogCapture
     after_commit("default", fail, 1)
     assert done == ["second"]
     assert caplog.text.count("Error calling") == 2
+    assert "<locals>.fail in on_commit" in caplog.text
 
 
 async def test_a_database_error_is_the_callers() -> None:

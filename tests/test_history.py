@@ -15,7 +15,7 @@ from notifications import broadcast, history
 from notifications.models import Notification, Stream
 from notifications.publishing import withdraw
 from notifications.streams import ensure, touch
-from tests.rooms import fill, make_user, plans, reads_whole_table, write
+from tests.rooms import fill, in_threads, make_user, plans, queries, reads_whole_table, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,7 +85,8 @@ def test_what_is_published_while_a_page_is_read_is_in_it_or_behind_it() -> None:
         if sql.startswith("SELECT"):
             asked += 1
             if asked == 1:
-                broadcast("between")
+                # By another connection: on SQLite this one's open cursor would see its own rows.
+                in_threads(1, lambda n: broadcast("between"))
         return result
 
     with connection.execute_wrapper(publish_between):
@@ -101,6 +102,25 @@ def test_reading_back_is_newest_first_and_stays_above_since() -> None:
     assert [publication.offset for publication in found] == [5, 4]
     found = history.read_back(stream.pk, before=6, since=2, limit=10)
     assert [publication.offset for publication in found] == [5, 4, 3]
+
+
+def test_many_ranges_are_read_together() -> None:
+    one, other = fill("broadcast", 250), fill("staff", 5)
+    withdraw(Notification.objects.filter(stream=other, offset=2))
+    ranges = [history.Range(one.pk, number, number + 2) for number in range(150)]
+    ranges += [history.Range(other.pk, 0, 3), history.Range(other.pk, 5, 9), ranges[0]]
+    found: dict[history.Range, list[history.Publication]] = {}
+    assert len(queries(lambda: found.update(history.read_ranges(ranges)))) == 2
+    assert found.keys() == set(ranges)
+    for number in range(150):
+        given = [p.offset for p in found[history.Range(one.pk, number, number + 2)]]
+        assert given == [number + 1, number + 2]
+    assert [p.offset for p in found[history.Range(other.pk, 0, 3)]] == [1, 3]
+    assert found[history.Range(other.pk, 5, 9)] == []
+    assert found[ranges[0]][0] == history.read_page(one.pk, 0, 1).publications[0]
+    assert history.read_ranges([]) == {}
+    plan = plans(lambda: history.read_ranges(ranges))
+    assert not reads_whole_table(plan), plan
 
 
 def test_tops_tell_epoch_offset_and_revision() -> None:

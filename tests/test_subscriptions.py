@@ -117,6 +117,15 @@ def test_topics_are_in_the_inbox_while_they_may_be_read(settings: Any) -> None:
     assert subscriptions.load_topic(user.pk, "topic:other") is None
 
 
+def test_many_inboxes_are_those_of_each() -> None:
+    users = [*make_old_users(3), make_user("off", is_active=False)]
+    subscriptions.join([users[0].pk, users[1].pk, users[3].pk], "topic:garden")
+    together = subscriptions.load_inboxes(users)
+    assert together == {user.pk: subscriptions.load_inbox(user) for user in users}
+    names = [[feed.name for feed in together[user.pk]][1:] for user in users]
+    assert names == [["broadcast", "topic:garden"]] * 2 + [["broadcast"], []]
+
+
 def test_acknowledged_positions_advance_and_never_go_back() -> None:
     users = make_old_users(130)
     fill("broadcast", 9)

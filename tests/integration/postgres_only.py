@@ -1,5 +1,6 @@
 """What only PostgreSQL can do or get wrong; run by test_postgres.py."""
 
+import asyncio
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,13 +9,14 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from notifications import broadcast, inbox
+from notifications import broadcast, inbox, notify
+from notifications.database import close_threads, in_database
 from notifications.models import Notification, Stream
 from notifications.publishing import withdraw
 from notifications.sequencing import sequence, sequence_waiting
 from notifications.streams import ensure, locked, touch
 from notifications.subscriptions import acknowledge, load
-from tests.rooms import hints, in_threads, make_old_users, make_user, offsets, write
+from tests.rooms import hints, in_threads, make_old_users, make_user, offsets, queries, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -58,7 +60,7 @@ def test_these_tests_run_on_postgresql() -> None:
 
 
 def test_an_open_transaction_that_published_holds_up_nobody() -> None:
-    """Its foreign keys hold FOR KEY SHARE on the stream; sequencing must not wait for that."""
+    """Offsets are given after its commit, so nobody waits for the stream meanwhile."""
     broadcast("first")
     with open_transaction(lambda: broadcast("slow")):
         assert broadcast("quick").offset == 2
@@ -73,6 +75,15 @@ def test_an_open_transaction_that_was_numbered_by_nobody_is_no_hole() -> None:
         broadcast("second")
     broadcast("third")
     assert offsets("broadcast") == [1, 2, 3]
+
+
+def test_sequencing_holds_up_nobody_who_publishes() -> None:
+    """A foreign key takes FOR KEY SHARE at its commit, which FOR UPDATE would not let it have."""
+    ensure(["topic:a"])
+    busy = Stream.objects.filter(name="topic:a")
+    with open_transaction(lambda: list(locked(busy))):
+        write("topic:a")
+    assert sequence_waiting() == 1
 
 
 def test_tickers_step_over_a_stream_that_is_being_sequenced() -> None:
@@ -95,6 +106,14 @@ def test_what_is_being_withdrawn_is_not_published() -> None:
     assert offsets("broadcast") == [None]
 
 
+def test_touching_locks_in_the_order_of_sequencing() -> None:
+    ensure(["topic:b", "topic:a"])
+    select, update = queries(lambda: touch(["topic:a", "topic:b"]))
+    assert select.startswith('SELECT "notifications_stream"."id"')
+    assert select.endswith("ORDER BY 1 ASC FOR NO KEY UPDATE")
+    assert update.startswith("UPDATE")
+
+
 def test_touching_and_sequencing_many_streams_do_not_deadlock() -> None:
     names = [f"topic:{n}" for n in range(60)]
     streams = ensure(names)
@@ -111,6 +130,40 @@ def test_touching_and_sequencing_many_streams_do_not_deadlock() -> None:
 
     in_threads(4, work)
     assert set(Stream.objects.values_list("revision", flat=True)) == {20}
+
+
+def test_the_same_keys_for_the_same_users_in_another_order_do_not_deadlock() -> None:
+    users = make_old_users(200)
+    notify(users, "make the streams")
+
+    def work(number: int) -> None:
+        for turn in range(8):
+            notify(users if number % 2 else users[::-1], "hello", key=f"k{turn}")
+
+    in_threads(4, work)
+    assert Notification.objects.exclude(key=None).count() == 8 * 200
+
+
+async def test_a_connection_that_the_server_has_ended_is_replaced(settings: Any) -> None:
+    settings.NOTIFICATIONS = {"DATABASE_THREADS": 1}
+
+    def backend() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            return int(cursor.fetchone()[0])
+
+    def end(pid: int) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        connections.close_all()
+
+    try:
+        first = await in_database(backend)
+        assert await in_database(backend) == first
+        await asyncio.to_thread(end, first)
+        assert await in_database(backend) != first
+    finally:
+        await asyncio.to_thread(close_threads)
 
 
 def test_two_workers_acknowledge_the_same_users_at_once() -> None:
