@@ -208,9 +208,10 @@ SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if _flag("TRUST_X_FORWARDED_PROTO") else None
 )
 
-# The longest websocket message a client may send, in bytes, with daphne; serve sets uvicorn's.
-DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = 65_536
+# The longest websocket frame a client may send, in bytes, with daphne; serve sets uvicorn's.
 DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = 65_536
+# Holds for what the server sends too: a reply beyond it is dropped, and the client waits for ever.
+DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
 
 NOTIFICATIONS = _notifications()
 

@@ -1,0 +1,350 @@
+"""A small client of the wire that keeps its own record of what arrives, and in which order.
+
+It knows nothing of the server's code: frames are plain JSON here, so that a test cannot agree with
+the server on a mistake.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple, Self, TypeVar
+
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.sync.client import ClientConnection
+from websockets.sync.client import connect as open_socket
+from websockets.typing import Origin
+
+T = TypeVar("T")
+
+#: Seconds that a test waits for what has to happen, on a busy machine.
+PATIENCE = 15.0
+
+
+class Position(NamedTuple):
+    epoch: str
+    offset: int
+
+
+class Received(NamedTuple):
+    """A publication as the application gets it. ``at`` is a monotonic time in seconds."""
+
+    channel: str
+    offset: int
+    data: dict[str, Any]
+    at: float
+
+
+class Closed(NamedTuple):
+    code: int
+    reason: str
+
+
+class Client:
+    """One device of one user. Frames are taken in a thread of its own; tests wait and look.
+
+    Args:
+        url: of the socket.
+        token: what it connects with; "" for none.
+        cookie: value of a ``Cookie`` header.
+        origin: of the page it pretends to be; None for a native client.
+        answers_pings: sends the pong by which delivery is acknowledged.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        cookie: str = "",
+        origin: str | None = None,
+        answers_pings: bool = True,
+    ) -> None:
+        self.url = url
+        self.token = token
+        self.cookie = cookie
+        self.origin = origin
+        self.answers_pings = answers_pings
+        #: By channel, how far the application has come; kept over connections.
+        self.positions: dict[str, Position] = {}
+        self.publications: list[Received] = []
+        #: What came a second time and was dropped by its offset.
+        self.duplicates: list[tuple[str, int]] = []
+        #: Channels whose position the server could not serve.
+        self.unrecovered: list[str] = []
+        self.messages: list[dict[str, Any]] = []
+        self.subscribed: list[tuple[str, dict[str, Any]]] = []
+        self.unsubscribed: list[tuple[str, int]] = []
+        self.pings = 0
+        #: What no server may do; every test's end looks here.
+        self.violations: list[str] = []
+        self.closed: Closed | None = None
+        self._changed = threading.Condition()
+        self._replies: dict[int, dict[str, Any]] = {}
+        self._last_id = 0
+        self._on_wire: dict[str, int] = {}
+        self._socket: ClientConnection | None = None
+        self._thread: threading.Thread | None = None
+
+    # Connection
+
+    def open(self) -> Self:
+        """Open the socket and say nothing yet."""
+        headers = {"Cookie": self.cookie} if self.cookie else {}
+        self._socket = open_socket(
+            self.url,
+            additional_headers=headers,
+            origin=None if self.origin is None else Origin(self.origin),
+            compression=None,
+            # The wire has its own heartbeat, and a test decides whether it is answered.
+            ping_interval=None,
+            max_size=None,
+            proxy=None,
+            # It outlives this call; closing it is the business of this class.
+            legacy=True,
+        )
+        self.closed = None
+        self._replies.clear()
+        self._on_wire.clear()
+        self._thread = threading.Thread(target=self._receive, args=(self._socket,), daemon=True)
+        self._thread.start()
+        return self
+
+    def connect(self, *, recover: bool = True) -> dict[str, Any]:
+        """Open the socket if need be, connect, and return the result.
+
+        Args:
+            recover: show the positions that are known.
+        """
+        if self._socket is None or self.closed is not None:
+            self.open()
+        reply = self.try_connect(recover=recover)
+        assert "connect" in reply, f"cannot connect: {reply}"
+        return dict(reply["connect"])
+
+    def try_connect(self, *, recover: bool = True) -> dict[str, Any]:
+        """Send ``connect`` over an open socket; the reply may be an error."""
+        request: dict[str, Any] = {"name": "test"}
+        if self.token:
+            request["token"] = self.token
+        if recover and self.positions:
+            request["subs"] = {
+                name: {"recover": True, "epoch": epoch, "offset": offset}
+                for name, (epoch, offset) in self.positions.items()
+            }
+        return self.ask(connect=request)
+
+    def drop(self) -> None:
+        """Lose the network: the connection is gone without a word, and what was on its way too."""
+        assert self._socket is not None
+        self._socket.close_socket()
+        self._join()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._join()
+
+    # Commands
+
+    def send_text(self, text: str) -> None:
+        """Send a text frame as it is."""
+        assert self._socket is not None
+        self._socket.send(text)
+
+    def send_bytes(self, data: bytes, *, text: bool = False) -> None:
+        """Send a frame of these bytes: a binary one, or one that claims to be text."""
+        assert self._socket is not None
+        self._socket.send(data, text=text)
+
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Send one command and return the whole reply, an error too: ``ask(rpc={…})``."""
+        self._last_id += 1
+        command_id = self._last_id
+        self.send_text(json.dumps({"id": command_id, **request}))
+        return self.reply(command_id)
+
+    def reply(self, command_id: int) -> dict[str, Any]:
+        """Wait for the reply to a command."""
+        self.wait(
+            lambda: command_id in self._replies or self.closed, f"a reply to command {command_id}"
+        )
+        assert command_id in self._replies, f"closed before a reply: {self.closed}"
+        return self._replies[command_id]
+
+    def rpc(self, method: str, **arguments: Any) -> dict[str, Any]:
+        """Call a procedure that has to succeed."""
+        reply = self.ask(rpc={"method": method, "data": arguments})
+        assert "rpc" in reply, f"{method} failed: {reply}"
+        return dict(reply["rpc"].get("data", {}))
+
+    def error(self, **request: Any) -> int:
+        """Send a command that has to fail and return the code of its error."""
+        reply = self.ask(**request)
+        assert "error" in reply, f"no error: {reply}"
+        return int(reply["error"]["code"])
+
+    # Looking
+
+    def wait(self, condition: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
+        """Wait until ``condition()`` is true; it is asked again after every frame."""
+        with self._changed:
+            found = self._changed.wait_for(condition, timeout)
+        assert found, f"{what} did not come in {timeout} s; {self!r}"
+        return found
+
+    def wait_for_titles(self, titles: list[str], timeout: float = PATIENCE) -> None:
+        """Wait until this many publications are there, and insist on these, in this order."""
+        self.wait_for_count(len(titles), timeout)
+        assert self.titles == titles
+
+    def wait_for_count(self, count: int, timeout: float = PATIENCE) -> None:
+        """Wait until at least this many publications are there."""
+        self.wait(lambda: len(self.publications) >= count, f"{count} publications", timeout)
+
+    def wait_closed(self, timeout: float = PATIENCE) -> int:
+        """Wait for the end of the connection and return the close code."""
+        self.wait(lambda: self.closed is not None, "a close", timeout)
+        assert self.closed is not None
+        return self.closed.code
+
+    @property
+    def titles(self) -> list[str]:
+        with self._changed:
+            return [publication.data["title"] for publication in self.publications]
+
+    @property
+    def offsets(self) -> list[int]:
+        with self._changed:
+            return [publication.offset for publication in self.publications]
+
+    def reply_codes(self) -> list[int]:
+        """Codes of the errors among the replies of this connection."""
+        with self._changed:
+            return [reply["error"]["code"] for reply in self._replies.values() if "error" in reply]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Client positions={self.positions} titles={self.titles[-5:]} "
+            f"messages={self.messages[-3:]} closed={self.closed}>"
+        )
+
+    # Frames
+
+    def _join(self) -> None:
+        assert self._thread is not None
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive(), "the receiving thread does not end"
+
+    def _receive(self, socket: ClientConnection) -> None:
+        try:
+            while True:
+                frame = socket.recv()
+                assert isinstance(frame, str), "a binary frame"
+                for line in frame.split("\n"):
+                    self._take(json.loads(line), socket)
+        except ConnectionClosed as closed:
+            got = closed.rcvd
+            self._ended(Closed(1006, "") if got is None else Closed(got.code, got.reason))
+        except Exception as error:
+            with self._changed:
+                self.violations.append(f"{type(error).__name__}: {error}")
+            self._ended(Closed(1006, "the client failed"))
+
+    def _ended(self, closed: Closed) -> None:
+        with self._changed:
+            self.closed = closed
+            self._changed.notify_all()
+
+    def _take(self, reply: dict[str, Any], socket: ClientConnection) -> None:
+        if reply == {} and self.answers_pings:
+            with suppress(ConnectionClosed):
+                socket.send("{}")
+        with self._changed:
+            if reply == {}:
+                self.pings += 1
+            elif "push" in reply:
+                self._push(reply["push"])
+            else:
+                self._reply(reply)
+            self._changed.notify_all()
+
+    def _reply(self, reply: dict[str, Any]) -> None:
+        for name, result in reply.get("connect", {}).get("subs", {}).items():
+            self._resume(name, result)
+        self._replies[reply["id"]] = reply
+
+    def _push(self, push: dict[str, Any]) -> None:
+        channel = push.get("channel", "")
+        if "pub" in push:
+            self._publication(channel, push["pub"])
+        elif "message" in push:
+            self.messages.append(push["message"]["data"])
+        elif "subscribe" in push:
+            self.subscribed.append((channel, push["subscribe"]))
+            self._resume(channel, push["subscribe"])
+        elif "unsubscribe" in push:
+            self.unsubscribed.append((channel, push["unsubscribe"]["code"]))
+        else:
+            self.violations.append(f"an unknown push: {push}")
+
+    def _resume(self, channel: str, result: dict[str, Any]) -> None:
+        """Begin or go on with a channel, as the result of a subscription says."""
+        epoch, offset = result["epoch"], result.get("offset", 0)
+        publications = result.get("publications", [])
+        if result.get("was_recovering") and not result.get("recovered"):
+            self.unrecovered.append(channel)
+            if publications:
+                self.violations.append(f"{channel}: not recovered, but publications")
+        elif publications and publications[-1]["offset"] > offset:
+            self.violations.append(f"{channel}: the reply's offset is behind its publications")
+        if channel not in self.positions or self.positions[channel].epoch != epoch:
+            self.positions[channel] = Position(epoch, 0)
+        for publication in publications:
+            self._publication(channel, publication)
+        self.positions[channel] = Position(epoch, offset)
+        self._on_wire[channel] = offset
+
+    def _publication(self, channel: str, publication: dict[str, Any]) -> None:
+        offset = publication["offset"]
+        if offset <= self._on_wire.get(channel, 0):
+            self.violations.append(f"{channel}: {offset} after {self._on_wire[channel]}")
+        self._on_wire[channel] = offset
+        if channel not in self.positions:
+            self.violations.append(f"{channel}: a publication without a subscription")
+            return
+        position = self.positions[channel]
+        if offset <= position.offset:
+            self.duplicates.append((channel, offset))
+            return
+        self.positions[channel] = Position(position.epoch, offset)
+        received = Received(channel, offset, publication["data"], time.monotonic())
+        self.publications.append(received)
+
+
+class Stubborn:
+    """Keeps a client connected until told to stop, whatever becomes of the server."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        #: How often it has connected.
+        self.connects = 0
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive(), "the reconnecting thread does not end"
+        self.client.close()
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            with suppress(OSError, InvalidHandshake, ConnectionClosed, AssertionError):
+                self.client.connect()
+                self.connects += 1
+                while self.client.closed is None and not self._stopped.is_set():
+                    self._stopped.wait(0.02)
+            self._stopped.wait(0.1)

@@ -1,0 +1,41 @@
+"""Fixtures of the tests that start real processes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.places import Place, open_place
+from tests.integration.processes import Redis
+from tests.servers import Site
+
+
+@pytest.fixture(scope="module", params=["serve", "runserver"])
+def shared_place(
+    request: pytest.FixtureRequest, site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """A server for the tests of one module, once uvicorn and once daphne."""
+    directory = tmp_path_factory.mktemp("place")
+    # What other processes publish is found by the position check: often, so that tests are quick.
+    with open_place(site, directory, request.param, NOTIFICATIONS_CHECK_INTERVAL="0.2") as place:
+        yield place
+
+
+@pytest.fixture
+def place(shared_place: Place) -> Iterator[Place]:
+    """The module's server. A module that needs another one replaces ``shared_place``."""
+    yield shared_place
+    shared_place.tidy()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """For the database and the logs of a server that one test has to itself."""
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[Redis]:
+    redis = Redis().start()
+    yield redis
+    redis.close()

@@ -1,0 +1,196 @@
+"""What tests have done by another process than the server, as :class:`~.processes.Other` runs it.
+
+Arguments and results are JSON, because they travel.
+"""
+
+import os
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group, Permission
+from django.db import transaction
+from django.test import Client as Browser
+from django.utils import timezone
+
+from notifications import broadcast, notify
+from notifications.authentication import make_token
+from notifications.inbox import mark_read, unread_count
+from notifications.models import (
+    Connection,
+    Notification,
+    Stream,
+    Subscription,
+    Worker,
+    new_epoch,
+)
+from notifications.streams import ensure, user_stream
+
+# People
+
+
+def make_user(
+    name: str,
+    *,
+    staff: bool = False,
+    superuser: bool = False,
+    password: str = "",
+    permissions: tuple[str, ...] = (),
+) -> int:
+    user = get_user_model().objects.create(
+        username=name, is_staff=staff or superuser, is_superuser=superuser
+    )
+    if password:
+        user.set_password(password)
+        user.save()
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    return int(user.pk)
+
+
+def find_user(name: str) -> int:
+    return int(get_user_model().objects.get(username=name).pk)
+
+
+def token_of(user_id: int, lifetime: float | None = None) -> str:
+    return make_token(get_user_model().objects.get(pk=user_id), lifetime)
+
+
+def log_in(user_id: int) -> str:
+    """A new session of the user, as a ``Cookie`` header."""
+    browser = Browser()
+    browser.force_login(get_user_model().objects.get(pk=user_id))
+    return f"sessionid={browser.cookies['sessionid'].value}"
+
+
+def change_user(user_id: int, **fields: Any) -> None:
+    user = get_user_model().objects.get(pk=user_id)
+    for name, value in fields.items():
+        setattr(user, name, value)
+    user.save()
+
+
+def set_password(user_id: int, password: str) -> None:
+    user = get_user_model().objects.get(pk=user_id)
+    user.set_password(password)
+    user.save()
+
+
+def delete_user(user_id: int) -> None:
+    get_user_model().objects.get(pk=user_id).delete()
+
+
+def make_group(name: str, user_ids: list[int]) -> int:
+    group = Group.objects.create(name=name)
+    group.user_set.set(user_ids)
+    return group.pk
+
+
+def join_group(group_id: int, user_id: int) -> None:
+    Group.objects.get(pk=group_id).user_set.add(user_id)
+
+
+def leave_group(group_id: int, user_id: int) -> None:
+    Group.objects.get(pk=group_id).user_set.remove(user_id)
+
+
+def delete_group(group_id: int) -> None:
+    Group.objects.get(pk=group_id).delete()
+
+
+# Publishing
+
+
+def notify_user(user_id: int, titles: list[str], delay: float = 0) -> list[int]:
+    """Each in a transaction of its own."""
+    user = get_user_model().objects.get(pk=user_id)
+    at = timezone.now() + timedelta(seconds=delay) if delay else None
+    return [notify(user, title, publish_at=at)[0] for title in titles]
+
+
+def notify_in_one_transaction(user_id: int, titles: list[str]) -> None:
+    with transaction.atomic():
+        notify_user(user_id, titles)
+
+
+def notify_sized(user_id: int, count: int, size: int) -> None:
+    """So much at once that no socket takes it without being read."""
+    user = get_user_model().objects.get(pk=user_id)
+    with transaction.atomic():
+        for number in range(count):
+            notify(user, f"n{number}", body="x" * size)
+
+
+def broadcast_to(to: str, titles: list[str]) -> None:
+    for title in titles:
+        broadcast(title, to=to)
+
+
+def notify_and_roll_back(user_id: int, title: str) -> None:
+    with transaction.atomic():
+        notify_user(user_id, [title])
+        transaction.set_rollback(True)
+
+
+def notify_and_die(user_id: int, title: str) -> None:
+    """The process ends between the commit and the sequencing that follows it."""
+    with transaction.atomic():
+        transaction.on_commit(lambda: os._exit(9))
+        notify_user(user_id, [title])
+
+
+def leave_waiting(user_id: int, titles: list[str]) -> None:
+    """Rows as a process leaves them that died right after its commit."""
+    stream = ensure([user_stream(user_id)])[user_stream(user_id)]
+    Notification.objects.bulk_create(Notification(stream=stream, title=title) for title in titles)
+
+
+# Streams
+
+
+def prune(name: str, floor: int) -> None:
+    """Delete what lies at or below ``floor``."""
+    Notification.objects.filter(stream__name=name, offset__lte=floor).delete()
+    Stream.objects.filter(name=name).update(floor=floor)
+
+
+def reset_epoch(name: str) -> None:
+    Stream.objects.filter(name=name).update(epoch=new_epoch())
+
+
+def offsets(name: str) -> list[int | None]:
+    rows = Notification.objects.filter(stream__name=name).order_by("pk")
+    return list(rows.values_list("offset", flat=True))
+
+
+def delivered(user_id: int, name: str) -> int:
+    return Subscription.objects.get(user=user_id, stream__name=name).delivered
+
+
+def unread(user_id: int) -> int:
+    return unread_count(get_user_model().objects.get(pk=user_id))
+
+
+def read_in_silence(user_id: int, ids: list[int]) -> None:
+    """Mark as read from a process whose channel layer reaches nobody."""
+    mark_read(get_user_model().objects.get(pk=user_id), ids)
+
+
+# Presence
+
+
+def connections() -> int:
+    return Connection.objects.count()
+
+
+def connections_of(user_id: int) -> int:
+    return Connection.objects.filter(user=user_id).count()
+
+
+def workers() -> int:
+    return Worker.objects.count()
+
+
+def disconnect(user_id: int) -> None:
+    """What an administrator does to somebody's connections: a mark in the database."""
+    Connection.objects.filter(user=user_id).update(closing=True)
+    Stream.objects.filter(name=user_stream(user_id)).update(revision=1_000_000)

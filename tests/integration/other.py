@@ -1,0 +1,20 @@
+"""Another process of the site: does one job of :mod:`tests.integration.jobs` per line of stdin."""
+
+import json
+import sys
+import traceback
+
+import django
+
+django.setup()
+
+from tests.integration import jobs  # noqa: E402 - models cannot load before
+
+for line in sys.stdin:
+    name, arguments, options = json.loads(line)
+    try:
+        answer = {"result": getattr(jobs, name)(*arguments, **options)}
+    except Exception:
+        answer = {"error": traceback.format_exc()}
+    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.flush()

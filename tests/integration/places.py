@@ -1,0 +1,131 @@
+"""A place to test in: a database, servers on it, a second process, and people."""
+
+import itertools
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.client import Client
+from tests.integration import jobs
+from tests.integration.processes import Other
+from tests.servers import Server, Site
+
+SECRET = "a-secret-that-only-tests-share-with-each-other"
+
+#: Where a record of the log begins.
+RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d )", re.MULTILINE)
+
+_numbers = itertools.count(1)
+
+
+class Person(NamedTuple):
+    """A user of the site, with a token that does not expire."""
+
+    id: int
+    name: str
+    token: str
+
+    @property
+    def channel(self) -> str:
+        return f"user:{self.id}"
+
+
+class Place:
+    """Everything around a test. Tests share it, and keep apart by having people of their own."""
+
+    def __init__(
+        self, site: Site, directory: Path, command: str, variables: dict[str, str]
+    ) -> None:
+        self.directory = directory
+        self.env = site.environment(
+            directory, **{"NOTIFICATIONS_TOKEN_SECRET": SECRET, **variables}
+        )
+        self.command = command
+        self.servers: list[Server] = []
+        self.clients: list[Client] = []
+        self._others: list[Other] = []
+        #: The server that most tests speak to.
+        self.server = self.add_server()
+        self.other = self.add_other()
+
+    def add_server(self) -> Server:
+        """One more server process on the same database."""
+        server = Server(self.directory, self.env, command=self.command)
+        self.servers.append(server)
+        return server.start()
+
+    def add_other(self) -> Other:
+        other = Other(self.env)
+        self._others.append(other)
+        return other
+
+    def person(self, **fields: Any) -> Person:
+        """A new user; see :func:`jobs.make_user`."""
+        name = f"person{next(_numbers)}"
+        user_id = self.other.run(jobs.make_user, name, **fields)
+        return Person(user_id, name, self.other.run(jobs.token_of, user_id))
+
+    def client(self, person: Person | None = None, **options: Any) -> Client:
+        """A device that is not connected yet; it is closed when the test ends."""
+        server = options.pop("server", self.server)
+        if person is not None and "cookie" not in options:
+            options.setdefault("token", person.token)
+        client = Client(server.socket_url, **options)
+        self.clients.append(client)
+        return client
+
+    def connected(self, person: Person, **options: Any) -> Client:
+        client = self.client(person, **options)
+        client.connect()
+        return client
+
+    def tidy(self) -> None:
+        """Close the clients of a test and insist that no rule of the wire was broken."""
+        clients, self.clients = self.clients, []
+        for client in clients:
+            client.close()
+        violations = [violation for client in clients for violation in client.violations]
+        assert not violations, f"{len(violations)} violations: {violations[:10]}"
+
+    def close(self) -> None:
+        for other in self._others:
+            other.stop()
+        for server in self.servers:
+            server.kill()
+
+    @property
+    def log(self) -> str:
+        return "".join(server.log for server in self.servers)
+
+    def tracebacks(self) -> str:
+        """What was logged with a traceback.
+
+        Except by the Redis layer of Channels, which logs one every second without its Redis.
+        """
+        records = RECORD.split(self.log)
+        return "".join(
+            record
+            for record in records
+            if "Traceback" in record and "ERROR channels_redis.pubsub" not in record
+        )
+
+
+@contextmanager
+def open_place(
+    site: Site, directory: Path, command: str = "serve", **variables: str
+) -> Iterator[Place]:
+    """Start a server and a second process on a database of their own.
+
+    Args:
+        command: ``serve`` or ``runserver``.
+        variables: of the environment of both.
+    """
+    place = Place(site, directory, command, variables)
+    try:
+        yield place
+        place.tidy()
+        assert place.tracebacks() == "", place.tracebacks()
+    finally:
+        place.close()

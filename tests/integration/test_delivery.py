@@ -1,0 +1,116 @@
+"""The way of one notification: published by one process, received from another over TCP."""
+
+import os
+import time
+
+import pytest
+
+from tests.integration import jobs
+from tests.integration.places import Place
+
+pytestmark = pytest.mark.integration
+
+#: Seconds between two looks of the server for waiting rows, and what a busy machine adds.
+TICK_INTERVAL = 1.0
+SLACK = 1.5
+
+
+def test_from_the_login_form_to_the_toast(place: Place) -> None:
+    """Session cookie from the real form, socket, and a publication of another process."""
+    reader = place.other.run(jobs.find_user, "reader")
+    client = place.client(cookie=place.server.login("reader"), origin=place.server.url)
+    result = client.connect()
+    assert result["data"]["user"] == {"id": str(reader), "name": "reader"}
+    assert result["pong"] is True
+    assert {f"user:{reader}", "broadcast"} <= set(result["subs"])
+    begun = time.monotonic()
+    (pk,) = place.other.run(jobs.notify_user, reader, ["Shipped"])
+    client.wait_for_titles(["Shipped"])
+    received = client.publications[0]
+    assert received.at - begun < SLACK
+    assert received.channel == f"user:{reader}"
+    assert received.data["id"] == pk
+    assert received.data["level"] == "info"
+
+
+def test_scheduled_comes_when_it_is_due(place: Place) -> None:
+    person = place.person()
+    client = place.connected(person)
+    due = time.monotonic() + 2.0
+    place.other.run(jobs.notify_user, person.id, ["later"], delay=2.0)
+    place.other.run(jobs.notify_user, person.id, ["now"])
+    client.wait_for_titles(["now", "later"])
+    assert client.publications[0].at < due
+    assert -0.05 < client.publications[1].at - due < TICK_INTERVAL + SLACK
+
+
+def test_broadcast_reaches_everybody_once(place: Place) -> None:
+    clients = [place.connected(place.person()) for _ in range(3)]
+    place.other.run(jobs.broadcast_to, "everyone", ["hello"])
+    for client in clients:
+        client.wait_for_titles(["hello"])
+        assert client.publications[0].channel == "broadcast"
+
+
+def test_private_reaches_nobody_else(place: Place) -> None:
+    person, stranger = place.person(), place.person()
+    client, elsewhere = place.connected(person), place.connected(stranger)
+    place.other.run(jobs.notify_user, person.id, ["for you"])
+    client.wait_for_titles(["for you"])
+    # What is published later travels behind it; so this proves that nothing came before.
+    place.other.run(jobs.notify_user, stranger.id, ["for me"])
+    elsewhere.wait_for_titles(["for me"])
+
+
+def test_rolled_back_is_never_sent(place: Place) -> None:
+    person = place.person()
+    client = place.connected(person)
+    place.other.run(jobs.notify_and_roll_back, person.id, "never")
+    place.other.run(jobs.notify_user, person.id, ["committed"])
+    client.wait_for_titles(["committed"])
+    assert client.offsets == [1]
+    assert place.other.run(jobs.unread, person.id) == 1
+
+
+def test_one_transaction_keeps_its_order(place: Place) -> None:
+    person = place.person()
+    client = place.connected(person)
+    titles = [f"n{number}" for number in range(20)]
+    place.other.run(jobs.notify_in_one_transaction, person.id, titles)
+    client.wait_for_titles(titles)
+
+
+def test_process_that_dies_after_its_commit_loses_nothing(place: Place) -> None:
+    person = place.person()
+    client = place.connected(person)
+    dying = place.add_other()
+    with pytest.raises(EOFError, match=r"ended with 9$"):
+        dying.run(jobs.notify_and_die, person.id, "last words")
+    client.wait_for_titles(["last words"])
+    assert place.other.run(jobs.offsets, person.channel) == [1]
+
+
+def test_rows_left_waiting_are_published_in_order(place: Place) -> None:
+    person = place.person()
+    client = place.connected(person)
+    titles = [f"left{number}" for number in range(5)]
+    place.other.run(jobs.leave_waiting, person.id, titles)
+    client.wait_for_titles(titles)
+
+
+def test_two_processes_publish_to_one_user(place: Place) -> None:
+    person = place.person()
+    client = place.connected(person)
+    second = place.add_other()
+    place.other.begin(jobs.notify_user, person.id, [f"a{n}" for n in range(25)])
+    second.begin(jobs.notify_user, person.id, [f"b{n}" for n in range(25)])
+    place.other.finish()
+    second.finish()
+    client.wait_for_count(50)
+    assert client.offsets == list(range(1, 51))
+    assert [t for t in client.titles if t[0] == "a"] == [f"a{n}" for n in range(25)]
+    assert [t for t in client.titles if t[0] == "b"] == [f"b{n}" for n in range(25)]
+
+
+def test_server_is_another_process(place: Place) -> None:
+    assert place.server.pid != os.getpid()
