@@ -1,0 +1,177 @@
+"""Two server processes on one database: without Redis, with it, and when it dies."""
+
+import statistics
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.client import Client
+from tests.integration import jobs
+from tests.integration.places import Person, Place, open_place
+from tests.integration.processes import Redis
+from tests.servers import Server, Site
+
+pytestmark = pytest.mark.integration
+
+#: The default with the in-memory layer, in seconds, and what a busy machine adds.
+CHECK_INTERVAL = 1.0
+SLACK = 1.0
+
+
+@pytest.fixture(scope="module")
+def without_redis(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with open_place(site, tmp_path_factory.mktemp("memory")) as place:
+        place.add_server()
+        yield place
+
+
+@pytest.fixture
+def place(without_redis: Place) -> Iterator[Place]:
+    yield without_redis
+    without_redis.tidy()
+
+
+@pytest.fixture(scope="module")
+def on_redis(site: Site, redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """Position checks are rare here, so that only a hint can be the reason for being quick."""
+    directory = tmp_path_factory.mktemp("redis")
+    variables = {"REDIS_URL": redis.url, "NOTIFICATIONS_CHECK_INTERVAL": "3"}
+    with open_place(site, directory, **variables) as place:
+        place.add_server()
+        yield place
+
+
+@pytest.fixture
+def redis_place(on_redis: Place) -> Iterator[Place]:
+    yield on_redis
+    on_redis.tidy()
+
+
+def publisher(place: Place, server: Server) -> Client:
+    """A connection to this server whose user may send to others."""
+    return place.connected(place.person(permissions=("send_private",)), server=server)
+
+
+def publish(client: Client, to: Person, title: str) -> float:
+    """Publish through the process behind ``client``; the time at which it had been done."""
+    reply = client.ask(publish={"channel": to.channel, "data": {"title": title}})
+    assert "publish" in reply, reply
+    return time.monotonic()
+
+
+def latency(sender: Client, reader: Client, to: Person, title: str) -> float:
+    """Seconds from the end of publishing to the arrival."""
+    done = publish(sender, to, title)
+    reader.wait(lambda: title in reader.titles, title)
+    return reader.publications[-1].at - done
+
+
+def test_without_redis_the_other_process_finds_it_in_the_database(place: Place) -> None:
+    first, second = place.servers
+    person = place.person()
+    here, there = place.connected(person, server=first), place.connected(person, server=second)
+    sender = publisher(place, first)
+    for number in range(3):
+        assert latency(sender, there, person, f"n{number}") < CHECK_INTERVAL + SLACK
+    for client in (here, there):
+        client.wait_for_titles(["n0", "n1", "n2"])
+    assert here.publications[-1].at < there.publications[-1].at
+
+
+def test_both_processes_publish_at_once(place: Place) -> None:
+    person = place.person()
+    senders = [publisher(place, server) for server in place.servers]
+    readers = [place.connected(person, server=server) for server in place.servers]
+    for number in range(20):
+        for sender in senders:
+            publish(sender, person, f"n{number}")
+    for reader in readers:
+        reader.wait_for_count(40)
+        assert reader.offsets == list(range(1, 41))
+
+
+def test_one_dies_and_its_clients_go_to_the_other(place: Place) -> None:
+    doomed = place.add_server()
+    person = place.person()
+    client = place.connected(person, server=doomed)
+    place.other.run(jobs.notify_user, person.id, ["one"])
+    client.wait_for_titles(["one"])
+    doomed.kill()
+    assert client.wait_closed() == 1006
+    place.other.run(jobs.notify_user, person.id, ["two"])
+    client.url = place.server.socket_url
+    client.connect()
+    client.wait_for_titles(["one", "two"])
+    assert client.duplicates == []
+
+
+def test_with_redis_it_takes_milliseconds(redis_place: Place) -> None:
+    first, second = redis_place.servers
+    person = redis_place.person()
+    reader = redis_place.connected(person, server=second)
+    sender = publisher(redis_place, first)
+    took = [latency(sender, reader, person, f"n{number}") for number in range(20)]
+    assert statistics.median(took) < 0.05, took
+
+
+def test_with_redis_a_shell_reaches_the_browser_at_once(redis_place: Place) -> None:
+    person = redis_place.person()
+    reader = redis_place.connected(person)
+    redis_place.other.run(jobs.notify_user, person.id, ["warm"])
+    reader.wait_for_titles(["warm"])
+    redis_place.other.run(jobs.notify_user, person.id, ["quick"])
+    done = time.monotonic()
+    reader.wait_for_titles(["warm", "quick"])
+    assert reader.publications[-1].at - done < 0.5
+
+
+def test_redis_dies_and_comes_back(redis_place: Place, redis: Redis) -> None:
+    """Delivery goes on from the database, and by hints again once Redis is back (P4)."""
+    first, second = redis_place.servers
+    person = redis_place.person()
+    reader = redis_place.connected(person, server=second)
+    sender = publisher(redis_place, first)
+    publish(sender, person, "before")
+    reader.wait_for_titles(["before"])
+
+    redis.kill()
+    for number in range(5):
+        publish(sender, person, f"without{number}")
+    redis_place.other.run(jobs.notify_user, person.id, ["from a shell"])
+    while_away = [f"without{number}" for number in range(5)] + ["from a shell"]
+    reader.wait_for_titles(["before", *while_away])
+    newcomer = redis_place.connected(person, server=second)
+    newcomer.wait(lambda: "from a shell" in newcomer.titles, "the backlog")
+
+    redis.start()
+    deadline = time.monotonic() + 20
+    number = 0
+    while latency(sender, reader, person, f"again{number}") > 0.1:
+        number += 1
+        assert time.monotonic() < deadline, "hints do not come again"
+    again = [f"again{n}" for n in range(number + 1)]
+    reader.wait_for_titles(["before", *while_away, *again])
+    newcomer.wait(lambda: again[-1] in newcomer.titles, "the last one")
+    assert newcomer.duplicates == []
+    assert "The channel layer takes no messages" in redis_place.log
+    assert "The channel layer takes messages again." in redis_place.log
+
+
+def test_redis_that_hangs_delays_nobody_for_long(redis_place: Place, redis: Redis) -> None:
+    """It takes connections and answers nothing, which is worse than being gone."""
+    person = redis_place.person()
+    reader = redis_place.connected(person)
+    sender = publisher(redis_place, redis_place.server)
+    redis.freeze()
+    try:
+        begun = time.monotonic()
+        publish(sender, person, "frozen")
+        assert time.monotonic() - begun < 2.0
+        reader.wait_for_titles(["frozen"])
+        newcomer = redis_place.connected(person)
+        newcomer.wait_for_titles(["frozen"])
+    finally:
+        redis.thaw()
+    publish(sender, person, "thawed")
+    reader.wait_for_titles(["frozen", "thawed"])
