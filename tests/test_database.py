@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
-from notifications.database import after_commit, close_threads, in_database
+from notifications.database import after_commit, close_threads, in_database, update_rows
 from notifications.models import Stream
-from tests.rooms import rolled_back
+from tests.rooms import queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,6 +82,16 @@ async def test_threads_can_be_closed_and_start_again() -> None:
     assert await in_database(Stream.objects.count) == 0
     await asyncio.get_running_loop().run_in_executor(None, close_threads)
     await asyncio.get_running_loop().run_in_executor(None, close_threads)
+
+
+def test_rows_are_updated_together() -> None:
+    rows = [Stream.objects.create(name=f"topic:{number}") for number in range(300)]
+    for number, row in enumerate(rows):
+        row.top, row.epoch, row.revision = number, f"e{number}", 7
+    assert len(queries(lambda: update_rows("default", rows, ["top", "epoch"]))) == 1
+    found = Stream.objects.order_by("top").values_list("name", "epoch", "revision")
+    assert list(found) == [(f"topic:{number}", f"e{number}", 0) for number in range(300)]
+    update_rows("default", [], ["top"])
 
 
 def test_work_after_a_commit_waits_for_it_and_not_for_a_rollback() -> None:

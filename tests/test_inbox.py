@@ -1,5 +1,7 @@
 """Read state: counts, folders, marks and receipts, and pages that stay whole while more arrives."""
 
+import random
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -239,6 +241,62 @@ def test_a_thousand_ids_are_few_statements(user: Any) -> None:
     inbox.list_entries(user)
     assert len(queries(lambda: inbox.mark_read(user, ids))) <= 25
     assert inbox.unread_count(user) == 0
+
+
+# Against a model
+
+
+class Model:
+    """What an inbox is, said as simply as can be: each notification is unread, read or archived."""
+
+    def __init__(self) -> None:
+        self.states: dict[int, str] = {}
+
+    def change(self, name: str, ids: list[int]) -> None:
+        wanted = self.states if name.endswith("_all") else ids
+        for pk in wanted:
+            if name.startswith("archive"):
+                self.states[pk] = "archived"
+            elif name == "unread":
+                self.states[pk] = "unread"
+            elif self.states[pk] == "unread":
+                self.states[pk] = "read"
+
+    def folder(self, name: inbox.Folder) -> list[int]:
+        """Primary keys, newest first."""
+        shown = {"all": {"unread", "read"}, "unread": {"unread"}, "archived": {"archived"}}
+        return [pk for pk in reversed(self.states) if self.states[pk] in shown[name]]
+
+
+CHANGES: dict[str, Callable[..., Any]] = {
+    "read": inbox.mark_read,
+    "unread": inbox.mark_unread,
+    "archive": inbox.archive,
+    "read_all": lambda user, ids: inbox.read_all(user),
+    "archive_all": lambda user, ids: inbox.archive_all(user),
+}
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_sequence_of_changes_leaves_what_a_simple_model_says(user: Any, seed: int) -> None:
+    chance, model = random.Random(seed), Model()
+    for _ in range(40):
+        if chance.random() < 0.5:
+            ids = notify(user, "x") if chance.random() < 0.5 else [broadcast("x").pk]
+            model.states[ids[0]] = "unread"
+        elif model.states:
+            weights = (5, 5, 4, 1, 1)
+            (name,) = chance.choices(list(CHANGES), weights)
+            ids = chance.sample(list(model.states), min(3, len(model.states)))
+            CHANGES[name](user, ids)
+            model.change(name, ids)
+        assert inbox.unread_count(user) == len(model.folder("unread"))
+    for folder in inbox.FOLDERS:
+        entries = inbox.list_entries(user, folder, limit=100).entries
+        assert [entry.notification.pk for entry in entries] == model.folder(folder)
+        for entry in entries:
+            state = model.states[entry.notification.pk]
+            assert (entry.read, entry.archived) == (state != "unread", state == "archived")
 
 
 # Pages
