@@ -78,9 +78,12 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     connection.user_id = identity.user.pk
     connection.credentials = identity.credentials
     connection.session_digest = identity.session
+    # Before anything is read, so that a change of rights from now on finds the connection.
     hub.admit(connection)
-    joined = {name: await hub.join(name) for name in names}
+    joined: dict[str, LocalStream] = {}
     try:
+        for name in names:
+            joined[name] = await hub.join(name)
         positions = {
             name: Position(sub.epoch, sub.offset)
             for name, sub in request.subs.items()
@@ -90,6 +93,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     except BaseException:
         for stream in joined.values():
             hub.unpin(stream)
+        hub.dismiss(connection, codes.SERVER_ERROR.code)
         raise
     connection.unread = unread
     connection.session.renew(_deadline(identity))

@@ -97,6 +97,8 @@ def announce(batch: Iterable[Notification]) -> None:
 
 
 def _hint(notification: Notification) -> None:
+    if notification.expires_at and notification.expires_at <= timezone.now():
+        return  # too late for everybody: readers move over its offset
     try:
         offset, data = publication(notification)
     except ValueError as error:  # written past the checks of publishing

@@ -104,10 +104,9 @@ class Hub:
         Raises:
             Disconnected: its user has too many connections here.
         """
-        mine = self.by_user[connection.user_id]
-        if len(mine) >= app_settings.MAX_CONNECTIONS_PER_USER:
+        if len(self.by_user.get(connection.user_id, ())) >= app_settings.MAX_CONNECTIONS_PER_USER:
             raise codes.Disconnected(codes.CONNECTION_LIMIT)
-        mine.add(connection)
+        self.by_user[connection.user_id].add(connection)
         self.connections.add(connection)
         self.presence.add(connection)
         CONNECTIONS.inc()
@@ -120,6 +119,10 @@ class Hub:
             connection.pump.cancel()
         for reader in list(connection.readers.values()):
             self.detach(reader)
+        self.dismiss(connection, code)
+
+    def dismiss(self, connection: Connection, code: int) -> None:
+        """Take back :meth:`admit`, if it was admitted."""
         if connection not in self.connections:
             return
         self.connections.discard(connection)
