@@ -229,6 +229,17 @@ class Notification(models.Model):
         return self.title
 
 
+class Broadcast(Notification):
+    """A notification in a shared stream, as the admin composes and follows it."""
+
+    class Meta:
+        proxy = True
+        # Who may send has ``send_broadcast``; what has been sent is withdrawn, never changed.
+        default_permissions = ("view",)
+        verbose_name = _("broadcast")
+        verbose_name_plural = _("broadcasts")
+
+
 class Subscription(models.Model):
     """A user's relation to one stream; all positions are offsets of the stream."""
 
