@@ -1,0 +1,177 @@
+"""Deleting what is old: notifications, what was withdrawn before it was sent, dead workers.
+
+Many short transactions, so that publishing goes on meanwhile. A notification disappears in one of
+them: it is withdrawn, and the floor of its stream rises above it. Only then its receipts and itself
+are deleted, however many receipts a broadcast has. A run that is killed in between has shown nobody
+half of it, and the next one deletes the rest.
+
+Streams stay, and so do their tops: offsets are never given twice.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import router, transaction
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from . import streams
+from .conf import app_settings
+from .database import update_rows
+from .models import (
+    Notification,
+    NotificationQuerySet,
+    Receipt,
+    Stream,
+    Subscription,
+    Worker,
+)
+from .streams import CHUNK
+
+#: A worker that is only cut off from the database comes back within this time.
+LONG_DEAD = timedelta(days=1)
+
+
+@dataclass
+class Pruned:
+    """What a run has deleted, or would delete."""
+
+    published: int = 0
+    #: Private ones among them that the recipient was still owed: no device has acknowledged them,
+    #: they were not read, withdrawn or expired.
+    undelivered: int = 0
+    withdrawn: int = 0
+    workers: int = 0
+
+
+class _Old(NamedTuple):
+    pk: int
+    stream_id: int
+    offset: int
+
+
+def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = None) -> Pruned:
+    """Delete what was published, or withdrawn while it waited, earlier than ``before``.
+
+    What waits and was not withdrawn stays, however old it is. A position below the floor can no
+    longer be served: such a client is told ``recovered: false`` and fetches the inbox. A ``key``
+    whose notification is gone can be used again.
+
+    Args:
+        before: aware datetime.
+        dry_run: only count.
+        now: the moment that decides what has expired and who is dead; default the present.
+    """
+    now = now or timezone.now()
+    pruned = Pruned()
+    for stream_ids in _streams():
+        if dry_run:
+            _count(pruned, stream_ids, before, now)
+        else:
+            _prune_published(pruned, stream_ids, before, now)
+            _prune_withdrawn(pruned, stream_ids, before)
+    silence = max(LONG_DEAD, timedelta(seconds=app_settings.WORKER_TIMEOUT))
+    dead = Worker.objects.using(_alias()).filter(seen_at__lt=now - silence)
+    pruned.workers = dead.count()
+    if not dry_run:
+        dead.delete()
+    return pruned
+
+
+def _alias() -> str:
+    return router.db_for_write(Notification)
+
+
+def _rows() -> NotificationQuerySet:
+    return Notification.objects.using(_alias())
+
+
+def _streams() -> Iterator[list[int]]:
+    rows = Stream.objects.using(_alias()).order_by("pk").values_list("pk", flat=True)
+    chunk = list(rows[:CHUNK])
+    while chunk:
+        yield chunk
+        chunk = list(rows.filter(pk__gt=chunk[-1])[:CHUNK])
+
+
+def _published(stream_ids: list[int], before: datetime) -> NotificationQuerySet:
+    return _rows().published().filter(stream__in=stream_ids, published_at__lt=before)
+
+
+def _withdrawn(stream_ids: list[int], before: datetime) -> NotificationQuerySet:
+    return _rows().filter(stream__in=stream_ids, offset=None, withdrawn_at__lt=before)
+
+
+def _undelivered(rows: NotificationQuerySet, now: datetime) -> int:
+    """How many are still owed to the one user of their stream."""
+    met = Subscription.objects.filter(
+        Q(delivered__gte=OuterRef("offset")) | Q(read__gte=OuterRef("offset")),
+        stream=OuterRef("stream"),
+    )
+    read = Receipt.objects.filter(notification=OuterRef("pk"), read_at__isnull=False)
+    private = rows.visible(now).filter(stream__name__startswith="user:")
+    return private.filter(~Exists(met), ~Exists(read)).count()
+
+
+def _count(pruned: Pruned, stream_ids: list[int], before: datetime, now: datetime) -> None:
+    published = _published(stream_ids, before)
+    pruned.published += published.count()
+    pruned.undelivered += _undelivered(published, now)
+    pruned.withdrawn += _withdrawn(stream_ids, before).count()
+
+
+def _prune_published(
+    pruned: Pruned, stream_ids: list[int], before: datetime, now: datetime
+) -> None:
+    while old := _oldest(stream_ids, before):
+        ids = [row.pk for row in old]
+        undelivered = _undelivered(_rows().filter(pk__in=ids), now)
+        _hide(old, now)
+        _delete(ids)
+        pruned.published += len(old)
+        pruned.undelivered += undelivered
+
+
+def _oldest(stream_ids: list[int], before: datetime) -> list[_Old]:
+    """The beginning of each stream; ``published_at`` ascends with the offset."""
+    rows = _published(stream_ids, before).order_by("stream", "offset")
+    values = rows.values_list("pk", "stream", "offset")[:CHUNK]
+    return [_Old(pk, stream_id, offset or 0) for pk, stream_id, offset in values]
+
+
+def _hide(old: Iterable[_Old], now: datetime) -> None:
+    """Raise the floors and withdraw, in one transaction; the streams are locked by their ids."""
+    floors: dict[int, int] = defaultdict(int)
+    for row in old:
+        floors[row.stream_id] = max(floors[row.stream_id], row.offset)
+    alias = _alias()
+    with transaction.atomic(using=alias):
+        rows = Stream.objects.using(alias).filter(pk__in=list(floors))
+        found = list(streams.locked(rows))
+        for stream in found:
+            stream.floor = max(stream.floor, floors[stream.pk])
+        update_rows(alias, found, ["floor"])
+        _rows().filter(pk__in=[row.pk for row in old], withdrawn_at=None).update(withdrawn_at=now)
+
+
+def _prune_withdrawn(pruned: Pruned, stream_ids: list[int], before: datetime) -> None:
+    rows = _withdrawn(stream_ids, before).order_by("pk").values_list("pk", flat=True)
+    while ids := list(rows[:CHUNK]):
+        _delete(ids)
+        pruned.withdrawn += len(ids)
+
+
+def _delete(ids: list[int]) -> None:
+    """Delete notifications that nobody sees any more, receipts first and in chunks of their own."""
+    alias = _alias()
+    receipts = Receipt.objects.using(alias)
+    theirs = receipts.filter(notification__in=ids).order_by("pk").values_list("pk", flat=True)
+    while chunk := list(theirs[:CHUNK]):
+        receipts.filter(pk__in=chunk).delete()
+    with transaction.atomic(using=alias):
+        # Locked in full, so that whoever is writing a receipt now comes before or not at all.
+        rows = _rows().filter(pk__in=ids).order_by("pk").select_for_update()
+        _rows().filter(pk__in=list(rows.values_list("pk", flat=True))).delete()
