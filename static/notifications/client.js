@@ -17,7 +17,7 @@
  * @property {{client: string, data: NonNullable<ConnectResult["data"]>, reconnected: boolean}} connected
  * @property {{code: number, reason: string}} disconnected it will not reconnect by itself
  * @property {{type: string, error: Error}} error
- * @property {{channel: string, wasRecovering: boolean, recovered: boolean, publications: number}} subscribed
+ * @property {{channel: string, wasRecovering: boolean, recovered: boolean}} subscribed
  *   `wasRecovering` without `recovered`: something was missed and has to be fetched
  * @property {{channel: string, code: number, reason: string}} unsubscribed
  * @property {{channel: string, data: Content, offset: number, recovered: boolean}} publication

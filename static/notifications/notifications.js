@@ -20,6 +20,7 @@
  * @typedef {Pick<ClientEvents, "connecting" | "connected" | "disconnected" | "error" | "publication">
  *   & {change: Change, count: {unread: number}}} Events
  */
+import { Backoff } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 
 const FORWARDED = /** @type {const} */ ([
@@ -30,15 +31,20 @@ const FORWARDED = /** @type {const} */ ([
   "publication",
 ]);
 
-/** After a backlog has come in, the unread are counted anew once it has been quiet for this long. */
-const QUIET = 1500;
+/**
+ * How long after the server has counted a publication may arrive that the count has included
+ * already, in milliseconds: it was committed before, but on its way for longer.
+ */
+const UNCERTAIN = 10_000;
 
 /** @extends {Emitter<Events>} */
 export class Notifications extends Emitter {
   #client;
   #unread;
+  #countedAt = 0;
   #recountTimer = 0;
-  #isCatchingUp = false;
+  /** Spreads the questions of many clients, and makes them rarer while publications keep coming. */
+  #recounts = new Backoff(250, 30_000);
 
   /**
    * @param {Client} client
@@ -49,8 +55,7 @@ export class Notifications extends Emitter {
     this.#client = client;
     this.#unread = unread;
     client.on("connected", ({ data, reconnected }) => {
-      this.#isCatchingUp = false;
-      this.#count(data.unread ?? this.#unread);
+      this.#counted(data.unread ?? this.#unread);
       // What others have read while this tab was away is told to nobody.
       if (reconnected) this.#changed({ type: "sync", ids: [] });
     });
@@ -132,49 +137,47 @@ export class Notifications extends Emitter {
    */
   async #call(method, data) {
     const result = await this.#client.rpc(method, data);
-    if ("unread" in result) this.#count(result.unread);
+    if ("unread" in result) this.#counted(result.unread);
     return result;
   }
 
   /** @param {ClientEvents["subscribed"]} context */
-  #subscribed({ wasRecovering, recovered, publications }) {
-    // The reply has counted the whole backlog, of which more than it holds may follow as pushes.
-    if (publications) this.#catchUp();
-    if (wasRecovering && !recovered) {
-      this.#changed({ type: "sync", ids: [] });
-      this.#recountSoon();
-    }
-  }
-
-  #catchUp() {
-    this.#isCatchingUp = true;
-    this.#recountSoon();
+  #subscribed({ wasRecovering, recovered }) {
+    if (wasRecovering && !recovered) this.#changed({ type: "sync", ids: [] });
   }
 
   /** @param {boolean} recovered the reply that brought it has counted it */
   #published(recovered) {
-    if (!recovered) this.#count(this.#unread + 1);
-    if (this.#isCatchingUp) this.#recountSoon();
+    if (recovered) return;
+    this.#count(this.#unread + 1);
+    if (Date.now() - this.#countedAt < UNCERTAIN) this.#recountSoon();
+    else this.#recounts.reset();
   }
 
   #recountSoon() {
-    clearTimeout(this.#recountTimer);
+    if (this.#recountTimer) return;
     this.#recountTimer = setTimeout(() => {
-      this.#isCatchingUp = false;
+      this.#recountTimer = 0;
       // A lost connection counts when it is back.
       this.count().catch(() => undefined);
-    }, QUIET);
+    }, this.#recounts.next());
   }
 
   /** @param {Partial<Change> & {unread?: number}} message */
   #told({ type = "sync", ids = [], unread }) {
-    if (unread !== undefined) this.#count(unread);
+    if (unread !== undefined) this.#counted(unread);
     this.#changed({ type, ids });
   }
 
   /** @param {Change} change */
   #changed(change) {
     this.emit("change", change);
+  }
+
+  /** @param {number} unread as the server has counted it just now */
+  #counted(unread) {
+    this.#countedAt = Date.now();
+    this.#count(unread);
   }
 
   /** @param {number} unread */

@@ -71,8 +71,7 @@ export class Streams {
     if (this.#positions.get(channel)?.epoch !== epoch) {
       this.#positions.set(channel, { epoch, offset: 0 });
     }
-    const count = publications.length;
-    this.#target.emit("subscribed", { channel, wasRecovering, recovered, publications: count });
+    this.#target.emit("subscribed", { channel, wasRecovering, recovered });
     for (const publication of publications) this.publish(channel, publication, true);
     if (wasRecovering && !recovered) {
       this.#positions.replace(channel, { epoch, offset });
