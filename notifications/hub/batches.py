@@ -1,7 +1,7 @@
 """Work of many connections, done together: one database call for all that wait for it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from ..database import in_database
@@ -30,7 +30,7 @@ class Batcher(Generic[Item, Result]):
             an exception is raised to the one who asked. Runs in a database thread.
     """
 
-    def __init__(self, work: Callable[[list[Item]], list[Result | Exception]]) -> None:
+    def __init__(self, work: Callable[[list[Item]], Sequence[Result | Exception]]) -> None:
         self._work = work
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._task: asyncio.Task[None] | None = None
@@ -48,7 +48,9 @@ class Batcher(Generic[Item, Result]):
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
             try:
-                results = await in_database(self._work, [item for item, _ in batch])
+                results: Sequence[Result | Exception] = await in_database(
+                    self._work, [item for item, _ in batch]
+                )
             except Exception as error:
                 results = [error] * len(batch)
             for (_, future), result in zip(batch, results, strict=True):

@@ -1,0 +1,64 @@
+"""Work of many connections is done together, and each gets its own result."""
+
+import asyncio
+
+import pytest
+
+from notifications.hub.batches import BATCH, Batcher
+
+
+def doubling(calls: list[list[int]]):
+    def work(items: list[int]) -> list[int | Exception]:
+        calls.append(items)
+        return [ValueError(item) if item < 0 else item * 2 for item in items]
+
+    return work
+
+
+async def test_a_lone_item_is_served_at_once() -> None:
+    calls: list[list[int]] = []
+    assert await Batcher(doubling(calls))(4) == 8
+    assert calls == [[4]]
+
+
+async def test_items_that_come_together_share_a_call() -> None:
+    calls: list[list[int]] = []
+    batcher = Batcher(doubling(calls))
+    assert await asyncio.gather(*(batcher(n) for n in range(BATCH + 5))) == [
+        n * 2 for n in range(BATCH + 5)
+    ]
+    assert [len(call) for call in calls] == [BATCH, 5]
+
+
+async def test_an_exception_reaches_only_the_one_who_asked() -> None:
+    batcher: Batcher[int, int] = Batcher(doubling([]))
+    good, bad = await asyncio.gather(batcher(1), batcher(-1), return_exceptions=True)
+    assert good == 2
+    assert isinstance(bad, ValueError)
+
+
+async def test_a_call_that_fails_fails_for_all_and_the_next_one_works() -> None:
+    broken = True
+
+    def work(items: list[int]) -> list[int | Exception]:
+        if broken:
+            raise OSError("the database is away")
+        return list(items)
+
+    batcher = Batcher(work)
+    results = await asyncio.gather(batcher(1), batcher(2), return_exceptions=True)
+    assert [type(result) for result in results] == [OSError, OSError]
+    broken = False
+    assert await batcher(3) == 3
+
+
+async def test_who_has_gone_holds_nobody_up() -> None:
+    calls: list[list[int]] = []
+    batcher = Batcher(doubling(calls))
+    leaving = asyncio.create_task(batcher(1))
+    staying = asyncio.create_task(batcher(2))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    assert await staying == 4
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
