@@ -234,6 +234,8 @@ def _follow(user_id: Any, name: str, position: Position | None) -> Recovered:
         subscriptions.join([user_id], name)
         feed = subscriptions.load_topic(user_id, name)
     assert feed is not None, "joined just now"
+    if feed.muted:
+        raise ClientError(codes.PERMISSION_DENIED, "muted")
     positions = {} if position is None else {name: position}
     return recover([feed], positions, app_settings.PAGE_SIZE)[0]
 
@@ -253,7 +255,7 @@ async def unsubscribe(
         raise ClientError(codes.PERMISSION_DENIED)
     if reader is not None:
         hub.detach(reader)
-    if request.channel.startswith("topic:"):
+    if streams.is_topic(request.channel):
         await in_database(subscriptions.leave, [connection.user_id], request.channel)
     return Outcome(messages.UnsubscribeResult())
 

@@ -50,7 +50,7 @@ def resume(returning: Sequence[Returning]) -> list[Resumed]:
     feeds = subscriptions.load_inboxes(users)
     unread = unread_counts(users, feeds)
     pushed = {
-        user_id: [feed for feed in own if not feed.muted and not feed.name.startswith("topic:")]
+        user_id: [feed for feed in own if not feed.muted and not streams.is_topic(feed.name)]
         for user_id, own in feeds.items()
     }
     recovered = recover_many(

@@ -92,6 +92,10 @@ def topic_stream(slug: str) -> str:
     return "topic:" + parse(f"topic:{slug}").key
 
 
+def is_topic(name: str) -> bool:
+    return name.startswith("topic:")
+
+
 def may_read(user: Any, name: str) -> bool:
     """May ``user`` read the stream ``name`` now? Asks the database for groups.
 

@@ -16,13 +16,13 @@ from ..authentication import active_users, credentials_of, valid_sessions
 from ..conf import app_settings
 from ..database import in_database
 from ..history import Page
-from ..inbox import unread_count
 from ..models import Connection as Row
 from ..protocol import codes, messages
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_reply
-from ..streams import may_read
-from ..subscriptions import Feed, load
+from ..streams import is_topic
+from ..subscriptions import Feed, load_inboxes
+from ..unread import unread_counts
 from .connection import Connection, Reader
 
 if TYPE_CHECKING:
@@ -119,21 +119,10 @@ class Rights:
         for start in range(0, len(user_ids), 200):
             chunk = user_ids[start : start + 200]
             connections = [c for user_id in chunk for c in self._hub.by_user.get(user_id, ())]
-            topics = {user_id: self._topics(user_id) for user_id in chunk}
             keys = {c.session_key for c in connections if c.session_digest}
-            findings = await in_database(
-                _find, topics, keys, [c.client for c in connections], count
-            )
+            findings = await in_database(_find, chunk, keys, [c.client for c in connections], count)
             for connection in connections:
                 await self._judge(connection, findings)
-
-    def _topics(self, user_id: Any) -> set[str]:
-        return {
-            name
-            for connection in self._hub.by_user.get(user_id, ())
-            for name, reader in connection.readers.items()
-            if reader.topic
-        }
 
     async def _judge(self, connection: Connection, findings: Findings) -> None:
         verdict = findings.verdicts.get(connection.user_id)
@@ -196,18 +185,24 @@ class Rights:
 
 
 def _find(
-    topics: dict[Any, set[str]], keys: Iterable[str], clients: list[str], count: bool
+    user_ids: Iterable[Any], keys: Iterable[str], clients: Iterable[str], count: bool
 ) -> Findings:
-    users = active_users(topics)
-    feeds = load(users.values())
+    users = active_users(user_ids)
+    feeds = load_inboxes(users.values())
+    unread = unread_counts(users.values(), feeds) if count else {}
     verdicts = {
-        user_id: Verdict(
-            credentials_of(user),
-            {feed.name: feed for feed in feeds[user_id] if not feed.muted},
-            {name for name in topics[user_id] if may_read(user, name)},
-            unread_count(user) if count else None,
-        )
+        user_id: _verdict(user, feeds[user_id], unread.get(user_id))
         for user_id, user in users.items()
     }
-    closing = Row.objects.filter(pk__in=clients, closing=True).values_list("pk", flat=True)
+    closing = Row.objects.filter(pk__in=list(clients), closing=True).values_list("pk", flat=True)
     return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing})
+
+
+def _verdict(user: Any, feeds: Iterable[Feed], unread: int | None) -> Verdict:
+    loud = [feed for feed in feeds if not feed.muted]
+    return Verdict(
+        credentials_of(user),
+        {feed.name: feed for feed in loud if not is_topic(feed.name)},
+        {feed.name for feed in loud if is_topic(feed.name)},
+        unread,
+    )
