@@ -11,7 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, Self, TypeVar
 
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_socket
 from websockets.typing import Origin
@@ -37,8 +38,11 @@ class Received(NamedTuple):
 
 
 class Closed(NamedTuple):
+    """The end of a connection. ``at`` is a monotonic time in seconds."""
+
     code: int
     reason: str
+    at: float
 
 
 class Client:
@@ -79,8 +83,11 @@ class Client:
         self.pings = 0
         #: What no server may do; every test's end looks here.
         self.violations: list[str] = []
+        self.opened_at = 0.0
         self.closed: Closed | None = None
         self._changed = threading.Condition()
+        self._reading = threading.Event()
+        self._reading.set()
         self._replies: dict[int, dict[str, Any]] = {}
         self._last_id = 0
         self._on_wire: dict[str, int] = {}
@@ -104,6 +111,7 @@ class Client:
             # It outlives this call; closing it is the business of this class.
             legacy=True,
         )
+        self.opened_at = time.monotonic()
         self.closed = None
         self._replies.clear()
         self._on_wire.clear()
@@ -135,28 +143,45 @@ class Client:
             }
         return self.ask(connect=request)
 
+    def refused(self) -> int:
+        """Try to open a socket, which has to fail, and return the HTTP status."""
+        with pytest.raises(InvalidStatus) as answer:
+            self.open()
+        return answer.value.response.status_code
+
     def drop(self) -> None:
         """Lose the network: the connection is gone without a word, and what was on its way too."""
-        assert self._socket is not None
-        self._socket.close_socket()
+        self.socket.close_socket()
         self._join()
 
     def close(self) -> None:
         if self._socket is not None:
+            self.resume()
             self._socket.close()
             self._join()
+
+    def pause(self) -> None:
+        """Take no more frames, so that the server's socket fills up, until :meth:`resume`."""
+        self._reading.clear()
+
+    def resume(self) -> None:
+        self._reading.set()
+
+    @property
+    def socket(self) -> ClientConnection:
+        """The websocket, for tests that do what no client does."""
+        assert self._socket is not None, "open() comes first"
+        return self._socket
 
     # Commands
 
     def send_text(self, text: str) -> None:
         """Send a text frame as it is."""
-        assert self._socket is not None
-        self._socket.send(text)
+        self.socket.send(text)
 
     def send_bytes(self, data: bytes, *, text: bool = False) -> None:
         """Send a frame of these bytes: a binary one, or one that claims to be text."""
-        assert self._socket is not None
-        self._socket.send(data, text=text)
+        self.socket.send(data, text=text)
 
     def ask(self, **request: Any) -> dict[str, Any]:
         """Send one command and return the whole reply, an error too: ``ask(rpc={…})``."""
@@ -242,19 +267,20 @@ class Client:
             while True:
                 frame = socket.recv()
                 assert isinstance(frame, str), "a binary frame"
+                self._reading.wait()
                 for line in frame.split("\n"):
                     self._take(json.loads(line), socket)
         except ConnectionClosed as closed:
             got = closed.rcvd
-            self._ended(Closed(1006, "") if got is None else Closed(got.code, got.reason))
+            self._ended(*((1006, "") if got is None else (got.code, got.reason)))
         except Exception as error:
             with self._changed:
                 self.violations.append(f"{type(error).__name__}: {error}")
-            self._ended(Closed(1006, "the client failed"))
+            self._ended(1006, "the client failed")
 
-    def _ended(self, closed: Closed) -> None:
+    def _ended(self, code: int, reason: str) -> None:
         with self._changed:
-            self.closed = closed
+            self.closed = Closed(code, reason, time.monotonic())
             self._changed.notify_all()
 
     def _take(self, reply: dict[str, Any], socket: ClientConnection) -> None:

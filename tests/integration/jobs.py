@@ -13,7 +13,7 @@ from django.db import transaction
 from django.test import Client as Browser
 from django.utils import timezone
 
-from notifications import broadcast, notify
+from notifications import broadcast, notify, rights
 from notifications.authentication import make_token
 from notifications.inbox import mark_read, unread_count
 from notifications.models import (
@@ -170,7 +170,7 @@ def unread(user_id: int) -> int:
     return unread_count(get_user_model().objects.get(pk=user_id))
 
 
-def read_in_silence(user_id: int, ids: list[int]) -> None:
+def read_elsewhere(user_id: int, ids: list[int]) -> None:
     """Mark as read from a process whose channel layer reaches nobody."""
     mark_read(get_user_model().objects.get(pk=user_id), ids)
 
@@ -191,6 +191,6 @@ def workers() -> int:
 
 
 def disconnect(user_id: int) -> None:
-    """What an administrator does to somebody's connections: a mark in the database."""
+    """What an administrator does to somebody's connections."""
     Connection.objects.filter(user=user_id).update(closing=True)
-    Stream.objects.filter(name=user_stream(user_id)).update(revision=1_000_000)
+    rights.changed([user_id])

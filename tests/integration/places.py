@@ -12,7 +12,8 @@ from tests.integration import jobs
 from tests.integration.processes import Other
 from tests.servers import Server, Site
 
-SECRET = "a-secret-that-only-tests-share-with-each-other"
+#: Long enough for every algorithm that a forger may choose.
+SECRET = "a-secret-that-only-tests-share-with-each-other-and-nobody-else-in-the-world"
 
 #: Where a record of the log begins.
 RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d )", re.MULTILINE)

@@ -1,0 +1,198 @@
+"""A client that was not written here understands the wire: centrifuge-python, in JSON."""
+
+import asyncio
+from collections.abc import Callable
+
+import centrifuge  # type: ignore[import-untyped]
+import pytest
+from centrifuge import ClientEventHandler
+from centrifuge.contexts import (  # type: ignore[import-untyped]
+    ConnectedContext,
+    ConnectingContext,
+    DisconnectedContext,
+    ErrorContext,
+    ServerPublicationContext,
+    ServerSubscribedContext,
+    ServerUnsubscribedContext,
+)
+
+from tests.client import PATIENCE
+from tests.integration import jobs
+from tests.integration.places import Person, Place
+
+pytestmark = pytest.mark.integration
+
+
+class Record(ClientEventHandler):
+    """What the SDK tells its application."""
+
+    def __init__(self) -> None:
+        self.connected: list[ConnectedContext] = []
+        self.connecting: list[int] = []
+        self.disconnected: list[int] = []
+        self.errors: list[ErrorContext] = []
+        self.subscribed: list[ServerSubscribedContext] = []
+        self.unsubscribed: list[str] = []
+        self.publications: list[ServerPublicationContext] = []
+
+    async def on_connected(self, ctx: ConnectedContext) -> None:
+        self.connected.append(ctx)
+
+    async def on_connecting(self, ctx: ConnectingContext) -> None:
+        self.connecting.append(ctx.code)
+
+    async def on_disconnected(self, ctx: DisconnectedContext) -> None:
+        self.disconnected.append(ctx.code)
+
+    async def on_error(self, ctx: ErrorContext) -> None:
+        self.errors.append(ctx)
+
+    async def on_subscribed(self, ctx: ServerSubscribedContext) -> None:
+        self.subscribed.append(ctx)
+
+    async def on_unsubscribed(self, ctx: ServerUnsubscribedContext) -> None:
+        self.unsubscribed.append(ctx.channel)
+
+    async def on_publication(self, ctx: ServerPublicationContext) -> None:
+        self.publications.append(ctx)
+
+    def titles(self, channel: str) -> list[str]:
+        return [c.pub.data["title"] for c in self.publications if c.channel == channel]
+
+    async def wait(self, condition: Callable[[], object], what: str) -> None:
+        deadline = asyncio.get_running_loop().time() + PATIENCE
+        while not condition():
+            assert asyncio.get_running_loop().time() < deadline, f"{what} did not come"
+            await asyncio.sleep(0.01)
+
+
+def sdk(place: Place, person: Person, record: Record, **options: object) -> centrifuge.Client:
+    async def get_token() -> str:
+        return person.token
+
+    given: dict = {"get_token": get_token, "proxy": None, **options}
+    return centrifuge.Client(place.server.socket_url, events=record, **given)
+
+
+async def elsewhere(job: Callable, *args: object) -> None:
+    """What the test itself does must not stop the SDK's loop."""
+    await asyncio.to_thread(job, *args)
+
+
+async def test_receives_is_disconnected_and_recovers(place: Place) -> None:
+    person = place.person()
+    record = Record()
+    client = sdk(place, person, record)
+    await client.connect()
+    await client.ready(PATIENCE)
+    await record.wait(lambda: len(record.subscribed) >= 2, "server-side subscriptions")
+    assert {ctx.channel for ctx in record.subscribed} == {person.channel, "broadcast"}
+    assert all(ctx.recoverable and ctx.positioned for ctx in record.subscribed)
+    assert record.connected[0].data["user"]["name"] == person.name
+
+    await elsewhere(place.other.run, jobs.notify_user, person.id, ["one"])
+    await elsewhere(place.other.run, jobs.broadcast_to, "everyone", ["for all"])
+    await record.wait(lambda: len(record.publications) == 2, "both")
+
+    await elsewhere(restart_in_between, place, person, ["two", "three"])
+    await record.wait(lambda: len(record.connected) == 2, "a reconnect")
+    await record.wait(lambda: len(record.publications) >= 4, "what was missed")
+    assert record.titles(person.channel) == ["one", "two", "three"]
+    assert record.titles("broadcast") == ["for all"]
+    own = [ctx for ctx in record.subscribed if ctx.channel == person.channel][-1]
+    assert own.was_recovering
+    assert own.recovered
+
+    await elsewhere(place.other.run, jobs.notify_user, person.id, ["four"])
+    await record.wait(lambda: len(record.publications) >= 5, "a live one")
+    assert record.titles(person.channel) == ["one", "two", "three", "four"]
+    await client.disconnect()
+    assert all(isinstance(ctx.error, OSError) for ctx in record.errors), record.errors
+
+
+def restart_in_between(place: Place, person: Person, titles: list[str]) -> None:
+    place.server.kill()
+    place.other.run(jobs.notify_user, person.id, titles)
+    place.server.start()
+
+
+async def test_long_backlog(place: Place) -> None:
+    person = place.person()
+    titles = [f"n{number}" for number in range(700)]
+    await elsewhere(place.other.run, jobs.notify_in_one_transaction, person.id, titles)
+    record = Record()
+    client = sdk(place, person, record)
+    await client.connect()
+    await record.wait(lambda: len(record.publications) >= 700, "the backlog")
+    assert record.titles(person.channel) == titles
+    await client.disconnect()
+
+
+async def test_commands(place: Place) -> None:
+    person = place.person(permissions=("send_private",))
+    reader = place.person()
+    mine, theirs = Record(), Record()
+    client, other = sdk(place, person, mine), sdk(place, reader, theirs)
+    for each in (client, other):
+        await each.connect()
+        await each.ready(PATIENCE)
+    await client.publish(reader.channel, {"title": "from the SDK"})
+    await theirs.wait(lambda: theirs.titles(reader.channel) == ["from the SDK"], "a message")
+    listed = (await other.rpc("inbox", {"folder": "unread"})).data
+    assert [entry["title"] for entry in listed["entries"]] == ["from the SDK"]
+    assert (await other.rpc("read_all", {})).data == {"unread": 0}
+    history = await other.history(reader.channel, limit=10)
+    assert [pub.data["title"] for pub in history.publications] == ["from the SDK"]
+    with pytest.raises(centrifuge.ReplyError) as refused:
+        await other.publish(person.channel, {"title": "no"})
+    assert refused.value.code == 103
+    await asyncio.gather(client.disconnect(), other.disconnect())
+
+
+async def test_topic(place: Place) -> None:
+    person = place.person()
+    client = sdk(place, person, Record())
+    got: list[str] = []
+
+    class OfTopic(centrifuge.SubscriptionEventHandler):
+        async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
+            got.append(ctx.pub.data["title"])
+
+    await client.connect()
+    topic = client.new_subscription("topic:sdk", events=OfTopic())
+    await topic.subscribe()
+    await topic.ready(PATIENCE)
+    await elsewhere(place.other.run, jobs.broadcast_to, "topic:sdk", ["news"])
+    await Record().wait(lambda: got == ["news"], "news")
+    await client.disconnect()
+
+
+async def test_pings_are_answered_and_delivery_acknowledged(place: Place) -> None:
+    """The shared server pings every 2 s; a client that did not answer would be gone."""
+    person = place.person()
+    record = Record()
+    client = sdk(place, person, record)
+    await client.connect()
+    await client.ready(PATIENCE)
+    await elsewhere(place.other.run, jobs.notify_user, person.id, ["one"])
+
+    def is_delivered() -> bool:
+        return place.other.run(jobs.delivered, person.id, person.channel) == 1
+
+    await record.wait(is_delivered, "an acknowledgement")
+    assert record.connecting == [0]
+    await client.disconnect()
+
+
+async def test_deactivated_user_is_told_to_stay_away(place: Place) -> None:
+    person = place.person()
+    record = Record()
+    client = sdk(place, person, record)
+    await client.connect()
+    await client.ready(PATIENCE)
+    await elsewhere(deactivate, place, person)
+    await record.wait(lambda: record.disconnected == [3503], "a terminal disconnect")
+
+
+def deactivate(place: Place, person: Person) -> None:
+    place.other.run(jobs.change_user, person.id, is_active=False)
