@@ -12,6 +12,7 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Protocol
 
+from ..protocol import codes
 from ..protocol.codes import Disconnect
 from ..protocol.frames import Prepared
 
@@ -119,6 +120,9 @@ class ASGISocket:
             await asyncio.wait({self._pending, self._released}, return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self, disconnect: Disconnect) -> None:
+        # Daphne lets an application close with 1000 or 3000 to 4999 only.
+        if disconnect == codes.MESSAGE_TOO_BIG:
+            disconnect = codes.BAD_FRAME._replace(reason=disconnect.reason)
         await _send_close(self._send, disconnect)
 
     def release(self) -> None:
