@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from argparse import ArgumentParser
 from typing import Any
@@ -142,8 +143,10 @@ def _run(config: uvicorn.Config, listener: socket.socket) -> None:
     if config.workers > 1:
         Multiprocess(config, sockets=[listener]).run()
         return
+    # uvicorn stops in good order first, then raises the signal that it had held back: unhandled,
+    # SIGTERM would end the process there and then, and a supervisor would see a failure.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:
-        # uvicorn stops in good order first, then raises the signal that it had held back.
         return

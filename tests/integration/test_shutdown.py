@@ -1,0 +1,102 @@
+"""The end of a server: in order, by kill -9, and what the list of connections shows of it."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration import jobs
+from tests.integration.places import Place, open_place
+from tests.servers import Site
+
+pytestmark = pytest.mark.integration
+
+WORKER_TIMEOUT = 3.0
+
+
+def wait_until(place: Place, connections: int, workers: int, timeout: float) -> None:
+    """Wait until the list of connections has come to this."""
+    deadline = time.monotonic() + timeout
+    while True:
+        found = place.other.run(jobs.connections), place.other.run(jobs.workers)
+        if found == (connections, workers):
+            return
+        assert time.monotonic() < deadline, f"{found[0]} connections, {found[1]} workers"
+        time.sleep(0.05)
+
+
+def test_sigterm_ends_in_good_order(site: Site, directory: Path) -> None:
+    """Close frames, code 0, acknowledgements written, no row left, and nothing is lost by it."""
+    with open_place(site, directory) as place:
+        person = place.person()
+        client, lurker = place.connected(person), place.connected(place.person())
+        place.other.run(jobs.notify_user, person.id, ["one", "two"])
+        client.wait_for_titles(["one", "two"])
+        wait_until(place, 2, 1, timeout=5)
+        client.rpc("ack", channel=person.channel, offset=2)
+        begun = time.monotonic()
+        code = place.server.stop(signal.SIGTERM)
+        assert time.monotonic() - begun < 5
+        assert code == 0
+        for each in (client, lurker):
+            # Whoever is faster, uvicorn or the app: both codes ask the client to come back.
+            assert each.wait_closed() in {1012, 3001}
+        assert place.other.run(jobs.delivered, person.id, person.channel) == 2
+        wait_until(place, 0, 0, timeout=0)
+        place.other.run(jobs.notify_user, person.id, ["three"])
+        place.server.start()
+        client.connect()
+        client.wait_for_titles(["one", "two", "three"])
+        place.connected(person).wait_for_titles(["three"])
+
+
+def test_closed_socket_leaves_no_row(place: Place) -> None:
+    person = place.person()
+    clients = [place.connected(person) for _ in range(3)]
+    deadline = time.monotonic() + 5
+    while place.other.run(jobs.connections_of, person.id) != 3:
+        assert time.monotonic() < deadline, "the connections are not listed"
+        time.sleep(0.05)
+    clients[0].close()
+    clients[1].drop()
+    clients[2].close()
+    while place.other.run(jobs.connections_of, person.id):
+        assert time.monotonic() < deadline + 5, "connections stay listed"
+        time.sleep(0.05)
+
+
+def test_rows_of_a_killed_server_vanish(site: Site, directory: Path) -> None:
+    """Another server clears them away, within WORKER_TIMEOUT and a beat; its own stay."""
+    variables = {"NOTIFICATIONS_WORKER_TIMEOUT": str(WORKER_TIMEOUT)}
+    with open_place(site, directory, **variables) as place:
+        doomed = place.add_server()
+        there = place.connected(place.person(), server=doomed)
+        place.connected(place.person())
+        wait_until(place, 2, 2, timeout=5)
+        doomed.kill()
+        assert there.wait_closed() == 1006
+        assert place.other.run(jobs.connections) == 2
+        wait_until(place, 1, 1, timeout=WORKER_TIMEOUT * 4 / 3 + 1.5)
+
+
+def test_server_that_only_hung_lists_its_connections_again(site: Site, directory: Path) -> None:
+    """A worker taken for dead, as one on a laptop that slept, is back with its next beat."""
+    variables = {"NOTIFICATIONS_WORKER_TIMEOUT": str(WORKER_TIMEOUT)}
+    with open_place(site, directory, **variables) as place:
+        sleepy = place.add_server()
+        person = place.person()
+        client = place.connected(person, server=sleepy)
+        wait_until(place, 1, 1, timeout=5)
+        awake = place.connected(place.person())
+        wait_until(place, 2, 2, timeout=5)
+        os.kill(sleepy.pid, signal.SIGSTOP)
+        try:
+            wait_until(place, 1, 1, timeout=WORKER_TIMEOUT * 4 / 3 + 1.5)
+        finally:
+            os.kill(sleepy.pid, signal.SIGCONT)
+        wait_until(place, 2, 2, timeout=5)
+        place.other.run(jobs.notify_user, person.id, ["awake"])
+        client.wait_for_titles(["awake"])
+        assert awake.closed is None
