@@ -1,0 +1,105 @@
+"""Form, preview, send: three steps that leave nothing behind before the last.
+
+What was typed travels in the pages themselves, so nothing is kept on the server in between, and a
+preview writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.helpers import AdminForm
+from django.core.exceptions import ValidationError
+from django.db import router, transaction
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+
+from ..models import Notification
+from .forms import ComposeForm
+from .states import moment
+
+STEP = "step"
+EDIT, PREVIEW, SEND = "edit", "preview", "send"
+
+
+class Composer:
+    """Leads one administrator through the steps; subclasses know whom it goes to."""
+
+    form_class: type[ComposeForm] = ComposeForm
+    title: Any
+
+    def __init__(self, model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> None:
+        self.model_admin = model_admin
+        self.request = request
+
+    def recipients(self, form: Any) -> tuple[str, int]:
+        """What to call those who get what the valid form holds, and how many they are now."""
+        raise NotImplementedError
+
+    def send(self, form: Any) -> HttpResponse:
+        """Publish what the valid form holds.
+
+        Raises:
+            ValidationError: publishing does not accept it; nothing was written.
+        """
+        raise NotImplementedError
+
+    def passed_on(self) -> Iterable[tuple[str, str]]:
+        """Hidden fields, besides the form's, that bring the request back here."""
+        return ()
+
+    def respond(self) -> HttpResponse:
+        step = self.request.POST.get(STEP)
+        if step not in {EDIT, PREVIEW, SEND}:
+            return self._form_page(self.form_class())
+        form = self.form_class(self.request.POST, is_final=step == SEND)
+        if step == EDIT or not form.is_valid():
+            return self._form_page(form)
+        if step == PREVIEW:
+            return self._preview_page(form)
+        try:
+            with transaction.atomic(using=router.db_for_write(Notification)):
+                return self.send(form)
+        except ValidationError as error:
+            form.take(error)
+            return self._form_page(form)
+
+    def key(self, form: ComposeForm) -> str:
+        return f"admin:{self.request.user.pk}:{form.cleaned_data['key']}"
+
+    def _form_page(self, form: ComposeForm) -> HttpResponse:
+        fieldsets = AdminForm(form, list(form.fieldsets), {}, model_admin=self.model_admin)
+        return self._page(form, "compose", adminform=fieldsets, errors=form.errors)
+
+    def _preview_page(self, form: ComposeForm) -> HttpResponse:
+        name, count = self.recipients(form)
+        values = form.cleaned_data
+        actor: Any = self.request.user
+        return self._page(
+            form,
+            "preview",
+            notification=Notification(
+                **{field: values[field] for field in ("title", "body", "url", "level")},
+                actor=actor,
+            ),
+            recipients=name,
+            count=count,
+            publish_at=moment(values["publish_at"]) if values["publish_at"] else "",
+            expires_at=moment(values["expires_at"]) if values["expires_at"] else "",
+        )
+
+    def _page(self, form: ComposeForm, name: str, **context: Any) -> HttpResponse:
+        site = self.model_admin.admin_site
+        self.request.current_app = site.name
+        shared = {
+            **site.each_context(self.request),
+            "opts": self.model_admin.model._meta,
+            "title": self.title,
+            "media": form.media,
+            "form": form,
+            "passed_on": self.passed_on(),
+        }
+        template = f"admin/notifications/{name}.html"
+        return TemplateResponse(self.request, template, {**shared, **context})

@@ -1,0 +1,115 @@
+"""Who is connected now: a live list, and an end to some of it."""
+
+import re
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
+from django.db import router, transaction
+from django.db.models import QuerySet
+from django.forms import Media
+from django.forms.widgets import Script
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from .. import rights
+from ..conf import app_settings
+from ..models import Connection
+from .lists import ReadOnlyAdmin
+from .states import badge
+
+#: Most browsers claim to be others too: the first that matches is meant.
+BROWSERS = (
+    ("Edge", r"Edga?/(\d+)"),
+    ("Opera", r"OPR/(\d+)"),
+    ("Samsung Internet", r"SamsungBrowser/(\d+)"),
+    ("Firefox", r"(?:Firefox|FxiOS)/(\d+)"),
+    ("Chrome", r"(?:Chrome|CriOS)/(\d+)"),
+    ("Safari", r"Version/(\d+).* Safari/"),
+)
+SYSTEMS = (
+    ("Android", r"Android"),
+    ("iOS", r"iPhone|iPad|iPod"),
+    ("Windows", r"Windows"),
+    ("macOS", r"Macintosh"),
+    ("ChromeOS", r"CrOS"),
+    ("Linux", r"Linux"),
+)
+
+
+@admin.register(Connection)
+class ConnectionAdmin(ReadOnlyAdmin):
+    list_display = (
+        "user",
+        "address",
+        "browser",
+        "connected_at",
+        "duration",
+        "worker",
+        "state_shown",
+    )
+    list_select_related = ("user", "worker")
+    # The index of the model answers it.
+    ordering = ("-connected_at", "-id")
+    actions = ("disconnect",)
+    fields = ("user", "address", "user_agent", "connected_at", "duration", "worker", "closing")
+    readonly_fields = fields
+
+    @property
+    def media(self) -> Media:
+        refresh = Script("notifications/admin.js", type="module")
+        return super().media + Media(js=[refresh])  # type: ignore[list-item]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """Without what a killed worker has left."""
+        seen = timezone.now() - timedelta(seconds=app_settings.WORKER_TIMEOUT)
+        return super().get_queryset(request).filter(worker__seen_at__gte=seen)
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        return (f"user__{get_user_model().USERNAME_FIELD}", "address", "user_agent")
+
+    def has_disconnect_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.has_perm("notifications.delete_connection"))
+
+    @admin.action(description=_("Disconnect selected connections"), permissions=["disconnect"])
+    def disconnect(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        with transaction.atomic(using=router.db_for_write(Connection)):
+            rows = list(queryset.order_by().values_list("pk", "user"))
+            count = Connection.objects.filter(pk__in=queryset.order_by().values("pk")).update(
+                closing=True
+            )
+            rights.changed({user_id for _pk, user_id in rows})
+        text = ngettext("%d connection is being closed.", "%d connections are being closed.", count)
+        self.message_user(request, text % count, messages.SUCCESS)
+
+    @admin.display(description=_("browser"))
+    def browser(self, connection: Connection) -> SafeString:
+        name = browser_name(connection.user_agent)
+        return format_html('<span title="{}">{}</span>', connection.user_agent, name)
+
+    @admin.display(description=_("for"))
+    def duration(self, connection: Connection) -> str:
+        return timesince(connection.connected_at)
+
+    @admin.display(description=_("state"))
+    def state_shown(self, connection: Any) -> SafeString:
+        if connection.closing:
+            return badge("waiting", gettext("Closing …"))
+        return badge("published", gettext("Connected"))
+
+
+def browser_name(user_agent: str) -> str:
+    """“Firefox 130 on Linux”; what is no known browser is shown as it calls itself."""
+    for name, pattern in BROWSERS:
+        found = re.search(pattern, user_agent)
+        if found:
+            system = next((s for s, p in SYSTEMS if re.search(p, user_agent)), "")
+            version = f"{name} {found[1]}"
+            return gettext("%s on %s") % (version, system) if system else version
+    return user_agent[:40]

@@ -1,0 +1,178 @@
+"""What is typed in order to send something: content, audience, time."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django import forms
+from django.contrib.admin.widgets import (
+    AdminRadioSelect,
+    AdminTextareaWidget,
+    AdminTextInputWidget,
+)
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.utils import timezone
+from django.utils.text import capfirst
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from .. import streams
+from ..models import Level, Notification
+
+NOW, LATER = "now", "later"
+
+EVERYONE, STAFF, GROUP, TOPIC = streams.SHARED_KINDS
+
+RADIOS = {"class": "radiolist inline"}
+
+
+class LocalTimeInput(forms.DateTimeInput):
+    """The browser's own picker: it fits every screen and speaks the user's language."""
+
+    input_type = "datetime-local"
+
+    def __init__(self) -> None:
+        super().__init__(format="%Y-%m-%dT%H:%M")
+
+
+def _new_key() -> str:
+    return uuid.uuid4().hex
+
+
+class ComposeForm(forms.ModelForm):  # type: ignore[type-arg]
+    """A notification that is to be sent, now or later."""
+
+    level = forms.ChoiceField(
+        label=_("Level"),
+        choices=[(value, capfirst(label)) for value, label in Level.choices],
+        initial=Level.INFO,
+        help_text=_("Sets the colour; screen readers announce warnings and errors at once."),
+    )
+    when = forms.ChoiceField(
+        label=_("Send"),
+        choices=[(NOW, _("Now")), (LATER, _("At a time"))],
+        initial=NOW,
+        widget=AdminRadioSelect(attrs=RADIOS),
+    )
+    publish_at = forms.DateTimeField(label=_("Time"), required=False, widget=LocalTimeInput)
+    expires_at = forms.DateTimeField(
+        label=_("Expires"),
+        required=False,
+        widget=LocalTimeInput,
+        help_text=_("From then on it is neither sent nor listed. Empty: never."),
+    )
+    # A form that is sent twice, by a double click or from the history, publishes once.
+    key = forms.RegexField(r"\A[0-9a-f]{32}\Z", initial=_new_key, widget=forms.HiddenInput)
+
+    fieldsets: tuple[tuple[Any, dict[str, Any]], ...] = (
+        (None, {"fields": ("title", "body", "url", "level")}),
+        (_("Time"), {"fields": ("when", "publish_at", "expires_at", "key")}),
+    )
+
+    class Meta:
+        model = Notification
+        fields = ("title", "body", "url")
+        widgets = {
+            "title": AdminTextInputWidget,
+            "body": AdminTextareaWidget(attrs={"rows": 4}),
+            "url": AdminTextInputWidget(attrs={"inputmode": "url"}),
+        }
+        help_texts = {
+            "url": _("Where a click leads: a path on this site, such as “/orders/7/”, or an URL."),
+        }
+
+    def __init__(self, *args: Any, is_final: bool = False, **kwargs: Any) -> None:
+        """``is_final``: it has been seen in the preview, where the time was still to come."""
+        super().__init__(*args, **kwargs)
+        self._is_final = is_final
+        self.fields["publish_at"].help_text = gettext("In the time zone %s.") % (
+            timezone.get_current_timezone_name()
+        )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if cleaned.get("when") == NOW:
+            cleaned["publish_at"] = None
+        elif "publish_at" in cleaned:
+            self._check_time(cleaned["publish_at"])
+        expires_at = cleaned.get("expires_at")
+        publish_at = cleaned.get("publish_at") or timezone.now()
+        if expires_at is not None and expires_at <= publish_at:
+            self.add_error("expires_at", _("It would expire before it is published."))
+        return cleaned
+
+    def arguments(self) -> dict[str, Any]:
+        """What ``notify`` and ``broadcast`` take, except recipients, title and actor."""
+        names = ("body", "url", "level", "publish_at", "expires_at")
+        return {name: self.cleaned_data[name] for name in names}
+
+    def take(self, error: ValidationError) -> None:
+        """Put what publishing does not accept at the fields where it was typed."""
+        for name, errors in error.error_dict.items():
+            self.add_error(name if name in self.fields else None, errors)
+
+    def _check_time(self, publish_at: datetime | None) -> None:
+        if publish_at is None:
+            self.add_error("publish_at", _("When?"))
+        elif publish_at <= timezone.now() and not self._is_final:
+            self.add_error("publish_at", _("This time has passed."))
+
+
+class BroadcastForm(ComposeForm):
+    """A notification with an audience."""
+
+    audience = forms.ChoiceField(
+        label=_("Audience"),
+        choices=[
+            (EVERYONE, _("Everyone")),
+            (STAFF, _("Staff")),
+            (GROUP, _("A group")),
+            (TOPIC, _("A topic")),
+        ],
+        initial=EVERYONE,
+        widget=AdminRadioSelect(attrs=RADIOS),
+    )
+    group = forms.ModelChoiceField(
+        label=_("Group"), queryset=Group.objects.order_by("name"), required=False
+    )
+    topic = forms.CharField(
+        label=_("Topic"),
+        required=False,
+        max_length=100,
+        widget=AdminTextInputWidget(attrs={"autocapitalize": "none"}),
+        help_text=_("Letters, digits, “-”, “_” and “.”, such as “releases”."),
+    )
+
+    fieldsets = (
+        ComposeForm.fieldsets[0],
+        (_("Audience"), {"fields": ("audience", "group", "topic")}),
+        ComposeForm.fieldsets[1],
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        audience = cleaned.get("audience")
+        if audience == GROUP and "group" in cleaned and cleaned["group"] is None:
+            self.add_error("group", _("Which group?"))
+        if audience == TOPIC and "topic" in cleaned:
+            self._check_topic(cleaned["topic"])
+        return cleaned
+
+    def stream(self) -> str:
+        """The name of the stream that the valid form is for."""
+        audience = self.cleaned_data["audience"]
+        if audience == GROUP:
+            return streams.group_stream(self.cleaned_data["group"].pk)
+        if audience == TOPIC:
+            return streams.topic_stream(self.cleaned_data["topic"])
+        return str(audience)
+
+    def _check_topic(self, topic: str) -> None:
+        if not topic:
+            self.add_error("topic", _("Which topic?"))
+            return
+        try:
+            streams.topic_stream(topic)
+        except streams.UnknownStream:
+            self.add_error("topic", _("Letters, digits, “-”, “_” and “.” only."))

@@ -1,0 +1,93 @@
+"""What the lists of the admin share: nothing to change, bounded counts, filters, whole pages."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext_lazy as _
+
+from ..models import Notification
+from .states import State, badge, condition, describe, state_of
+
+#: Entries of a list that can be paged to. Counting more would read a whole table.
+MOST = 10_000
+
+
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts up to ``MOST``: older entries are for the search."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return int(rows[:MOST].count())
+
+
+class WholePage(ChangeList):
+    """Shows the page to the ModelAdmin before it is rendered: a query per page, not per row."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        model_admin: Any = self.model_admin
+        model_admin.prepare(rows)
+        self.result_list = rows
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Rows to look at. Actions and pages of their own change something, with their own rights."""
+
+    paginator = BoundedPaginator
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    sortable_by = ()
+    list_per_page = 50
+    list_max_show_all = 200
+
+    def prepare(self, rows: Sequence[Any]) -> None:
+        """Look up what the columns need for all rows of a page at once."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return WholePage
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    class Media:
+        css = {"all": ["notifications/admin.css"]}
+
+    @admin.display(description=_("level"))
+    def level_shown(self, notification: Notification) -> SafeString:
+        label = capfirst(notification.get_level_display())
+        return badge(notification.level, label)
+
+    @admin.display(description=_("state"))
+    def state_shown(self, notification: Notification) -> SafeString:
+        return badge(state_of(notification, timezone.now()), describe(notification))
+
+
+class StateFilter(admin.SimpleListFilter):
+    title = _("state")
+    parameter_name = "state"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, Any]]:
+        return [(state.value, capfirst(state.label)) for state in State]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        value = self.value()
+        if value not in State.values:
+            return queryset
+        return queryset.filter(condition(State(str(value)), timezone.now()))

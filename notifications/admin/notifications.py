@@ -1,0 +1,104 @@
+"""All notifications, private and shared, to look at."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from .. import streams
+from ..models import Notification
+from .lists import ReadOnlyAdmin, StateFilter
+from .names import describe_streams
+
+#: So many of the newest notifications tell which kinds there are.
+RECENT = 1000
+
+#: So many users whose name holds the word searched for have their notifications found.
+MOST_USERS = 100
+
+
+class KindFilter(admin.SimpleListFilter):
+    """The kinds of late: Django's own filter would read the whole table for its choices."""
+
+    title = _("kind")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        recent = Notification.objects.order_by("-pk").values_list("kind", flat=True)[:RECENT]
+        return [(kind, kind) for kind in sorted(set(recent))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+@admin.register(Notification)
+class NotificationAdmin(ReadOnlyAdmin):
+    list_display = (
+        "title",
+        "audience",
+        "level_shown",
+        "kind",
+        "state_shown",
+        "actor",
+        "created_at",
+    )
+    list_filter = (StateFilter, "level", KindFilter)
+    list_select_related = ("stream", "actor")
+    ordering = ("-pk",)
+    search_help_text = _("Title, stream (“user:7”) or user name")
+    fields = (
+        "title",
+        "body",
+        "url",
+        "level_shown",
+        "kind",
+        "data",
+        "key",
+        "audience",
+        "stream",
+        "offset",
+        "actor",
+        "state_shown",
+        "created_at",
+        "publish_at",
+        "published_at",
+        "expires_at",
+        "withdrawn_at",
+    )
+    readonly_fields = fields
+
+    def prepare(self, rows: Sequence[Any]) -> None:
+        names = describe_streams({row.stream.name for row in rows})
+        for row in rows:
+            row.audience = names[row.stream.name]
+
+    def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
+        return ("title", "stream__name", f"actor__{get_user_model().USERNAME_FIELD}")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        found, may_repeat = super().get_search_results(request, queryset, search_term)
+        names = _streams_of_users(search_term)
+        if names:
+            found |= queryset.filter(stream__name__in=names)
+        return found, may_repeat
+
+    @admin.display(description=_("to"))
+    def audience(self, notification: Any) -> str:
+        if not hasattr(notification, "audience"):
+            self.prepare([notification])
+        return str(notification.audience)
+
+
+def _streams_of_users(word: str) -> list[str]:
+    if not word.strip():
+        return []
+    users = get_user_model()
+    named = {f"{users.USERNAME_FIELD}__icontains": word.strip()}
+    found = users._default_manager.filter(**named).values_list("pk", flat=True)
+    return [streams.user_stream(pk) for pk in found[:MOST_USERS]]

@@ -1,0 +1,123 @@
+"""What the commands ``notify`` and ``broadcast`` have in common: arguments, times, errors."""
+
+import json
+import re
+from argparse import ArgumentParser
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime, parse_duration
+
+from ...models import Level, Notification
+
+#: Options whose name is not that of the field.
+OPTIONS = {"publish_at": "--at", "expires_at": "--expires", "title": "title"}
+
+DURATION = re.compile(r"(\d+)\s*([smhdw])\Z")
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def add_arguments(parser: ArgumentParser, kind: str) -> None:
+    """Add what can be said of every notification.
+
+    Args:
+        kind: the default of ``--kind``.
+    """
+    parser.add_argument("--body", default="", help="the text below the title")
+    parser.add_argument("--url", default="", help="a path on this site or an http(s) URL")
+    parser.add_argument("--kind", default=kind, help=f"a dotted slug, default {kind}")
+    parser.add_argument("--level", default=Level.INFO.value, choices=Level.values)
+    parser.add_argument("--data", metavar="JSON", help="a JSON object for the client's own code")
+    parser.add_argument("--key", help="sending again with the same key does nothing")
+    parser.add_argument("--at", metavar="TIME", help="publish then, such as 2030-12-31T18:00")
+    parser.add_argument(
+        "--expires",
+        metavar="TIME",
+        help="hide it then; or how long after it was published: 90s, 30m, 2h, 7d, 2w, PT2H",
+    )
+
+
+def read_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of :func:`notifications.publishing.notify` that the options mean.
+
+    Raises:
+        CommandError: an option cannot be read; it is named.
+    """
+    publish_at = _moment("--at", options["at"]) if options["at"] else None
+    return {
+        **{name: options[name] for name in ("body", "url", "kind", "level", "key")},
+        "data": _data(options["data"]) if options["data"] else None,
+        "publish_at": publish_at,
+        "expires_at": _expiry(options["expires"], publish_at) if options["expires"] else None,
+    }
+
+
+@contextmanager
+def named_errors() -> Iterator[None]:
+    """Turn what publishing does not accept into one sentence per argument."""
+    try:
+        yield
+    except ValidationError as error:
+        lines = [
+            f"{OPTIONS.get(name, f'--{name}')}: {' '.join(messages)}"
+            for name, messages in error.message_dict.items()
+        ]
+        raise CommandError("\n".join(lines)) from error
+
+
+def describe(notification: Notification, what: str) -> str:
+    """A sentence on what has become of a notification.
+
+    Args:
+        what: names it, such as ``notification 12 to reader``.
+    """
+    if notification.offset is not None:
+        return f"Sent {what}."
+    if notification.publish_at > timezone.now():
+        moment = timezone.localtime(notification.publish_at).isoformat(" ", "minutes")
+        return f"Waiting until {moment}: {what}."
+    return f"Written {what}; the next worker that runs sends it."
+
+
+def _data(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise CommandError(f"--data: This is not JSON: {error}") from error
+
+
+def _moment(option: str, text: str) -> datetime:
+    try:
+        moment = parse_datetime(text)
+    except ValueError as error:
+        raise CommandError(f"{option}: {text!r} does not exist: {error}.") from error
+    if moment is None:
+        raise CommandError(f"{option}: {text!r} is not a time such as 2030-12-31T18:00.")
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+def _expiry(text: str, publish_at: datetime | None) -> datetime:
+    duration = _duration(text)
+    if duration is None:
+        return _moment("--expires", text)
+    try:
+        return (publish_at or timezone.now()) + duration
+    except OverflowError as error:
+        raise CommandError(f"--expires: {text} is too long.") from error
+
+
+def _duration(text: str) -> timedelta | None:
+    if text.startswith("P"):
+        return parse_duration(text)
+    short = DURATION.match(text)
+    if short is None:
+        return None
+    try:
+        return timedelta(**{UNITS[short[2]]: int(short[1])})
+    except OverflowError as error:
+        raise CommandError(f"--expires: {text} is too long.") from error

@@ -1,0 +1,29 @@
+/** Keeps a list of the admin current: it loads again when the server has other rows. */
+
+const INTERVAL = 5000;
+const ROWS = "#result_list tbody";
+
+/** Whoever is choosing rows or typing must not lose it. */
+function isBusy() {
+  const isTyping = document.activeElement?.matches("input, select, textarea");
+  return document.hidden || isTyping || document.querySelector("#changelist input:checked") !== null;
+}
+
+/** @param {Document} page */
+function rows(page) {
+  return page.querySelector(ROWS)?.textContent ?? "";
+}
+
+function look() {
+  if (isBusy()) return;
+  const request = new XMLHttpRequest();
+  request.open("GET", location.href);
+  request.responseType = "document";
+  request.addEventListener("load", () => {
+    const page = request.status === 200 ? request.responseXML : null;
+    if (page && !isBusy() && rows(page) !== rows(document)) location.reload();
+  });
+  request.send();
+}
+
+setInterval(look, INTERVAL);
