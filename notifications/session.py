@@ -115,7 +115,7 @@ class Session:
         """
         if self.is_closed:
             return
-        if len(frame) > self._limits.max_frame_size:
+        if _is_longer(frame, self._limits.max_frame_size):
             yield from self.close(codes.MESSAGE_TOO_BIG)
             return
         try:
@@ -149,7 +149,8 @@ class Session:
         if self.state is State.CONNECTING:
             self.state = State.NEW
         if command_id == 0:
-            return self.close(codes.BAD_FRAME)
+            # There is nobody to tell, and what is no fault of the client must not keep it away.
+            return self.close(codes.SERVER_ERROR if error.temporary else codes.BAD_FRAME)
         reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
         return [Send(encode_reply(reply))]
 
@@ -169,8 +170,11 @@ class Session:
         """
         if self.is_closed or now < self.deadline:
             return []
-        if self.state is not State.CONNECTED:
+        if self.state is State.NEW:
             return self.close(codes.STALE)
+        if self.state is State.CONNECTING:
+            # The server is slow. A client that did its part may come back.
+            return self.close(codes.SERVER_ERROR)
         if self.expires_at is not None and now >= self.expires_at:
             return self.close(codes.EXPIRED)
         if self._awaiting_pong:
@@ -273,6 +277,13 @@ class Session:
 
     def _too_many(self, command_id: int) -> list[Effect]:
         self._excess += 1
-        if self._excess > PATIENCE:
+        if self._excess > PATIENCE or command_id == 0:
             return self.close(codes.TOO_MANY_COMMANDS)
         return self._refuse_unasked(command_id, codes.TOO_MANY_REQUESTS)
+
+
+def _is_longer(frame: str, size: int) -> bool:
+    """Is a text frame longer than ``size`` bytes of UTF-8?"""
+    if len(frame) * 4 <= size:
+        return False
+    return len(frame.encode(errors="surrogatepass")) > size

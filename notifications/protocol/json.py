@@ -48,7 +48,7 @@ def _decode(line: str) -> Command | Malformed:
 def _malformed(line: str) -> Malformed:
     try:
         command = _id_decoder.decode(line)
-    except msgspec.ValidationError as error:
+    except (msgspec.DecodeError, RecursionError) as error:  # the first look stopped before it
         raise BadFrame("not a command") from error
     if command.id == 0:
         raise BadFrame("not a command")
