@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..metrics import DISCONNECTS
 from ..protocol.codes import Disconnect
@@ -12,13 +12,22 @@ from ..protocol.frames import Prepared
 from ..session import Session
 from .sockets import Socket
 
-if TYPE_CHECKING:
-    from .stream import LocalStream
-
 logger = logging.getLogger(__name__)
 
 #: How long a close frame may wait for a socket that takes nothing.
 CLOSE_TIMEOUT = 1.0
+
+
+class Stream(Protocol):
+    """What a reader knows of its stream; see :class:`notifications.hub.stream.LocalStream`."""
+
+    id: int
+    name: str
+    top: int
+    readers: set[Reader]
+
+    def add_live(self, reader: Reader) -> None: ...
+    def remove_live(self, reader: Reader) -> None: ...
 
 
 class Reader:
@@ -27,7 +36,7 @@ class Reader:
     __slots__ = ("acked", "connection", "is_live", "sent", "stream", "topic")
 
     def __init__(
-        self, connection: Connection, stream: LocalStream, sent: int, acked: int, topic: bool
+        self, connection: Connection, stream: Stream, sent: int, acked: int, topic: bool
     ) -> None:
         self.connection = connection
         self.stream = stream

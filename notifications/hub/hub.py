@@ -13,13 +13,11 @@ import time
 from collections import defaultdict
 from typing import Any
 
-from channels.layers import get_channel_layer
-
 from .. import connecting
 from ..conf import app_settings
 from ..database import in_database
 from ..history import Page, Publication, read_page, read_tops
-from ..layer import announcer, group_name
+from ..layer import announcer
 from ..metrics import CONNECTIONS, REPAIRED
 from ..protocol import codes
 from ..protocol.frames import Prepared
@@ -29,14 +27,12 @@ from ..session import Arrived, Close, Send
 from .acknowledgements import Acknowledgements
 from .batches import Batcher
 from .connection import Connection, Reader
+from .groups import Groups
 from .loops import Loops
 from .presence import Presence
 from .rights import Rights
 from .stream import LocalStream, write_to
 from .wheel import Wheel
-
-#: Layers end a group membership after a day unless it is renewed; seconds.
-MEMBERSHIP_TIME = 6 * 3600.0
 
 #: Sockets written to without a pause: about 10 ms of a core.
 SLICE = 1000
@@ -56,10 +52,8 @@ class Hub:
         self.admit_callers = Batcher(connecting.admit)
         self.resume = Batcher(connecting.resume)
         self._wheel = Wheel()
-        self._membership = asyncio.Lock()
-        self._layer: Any = get_channel_layer(app_settings.CHANNEL_LAYER)
-        self._channel = ""
         self._loops = Loops()
+        self._groups = Groups(self.streams, self.report)
         self._repairs: set[asyncio.Task[None]] = set()
 
     # Life
@@ -159,8 +153,7 @@ class Hub:
         if stream is None:
             stream = self.streams[name] = LocalStream(name)
         stream.pins += 1
-        if not stream.is_joined:
-            await self._add_to_group(stream)
+        await self._groups.join(stream)
         return stream
 
     def unpin(self, stream: LocalStream) -> None:
@@ -226,7 +219,7 @@ class Hub:
 
     async def check(self) -> None:
         """The position check: one query tells what the layer did not (P4)."""
-        await self._sweep()
+        await self._groups.sweep()
         known = {stream.id: stream for stream in self.streams.values() if stream.is_known}
         if not known:
             return
@@ -238,6 +231,8 @@ class Hub:
                 continue
             if top.offset > stream.top and not stream.busy:
                 REPAIRED.inc()
+                # Lost, or no longer a member: the layer does not tell which.
+                stream.is_joined = False
                 stream.heard = max(stream.heard, top.offset)
                 self.repair(stream)
             if top.revision != stream.revision:
@@ -266,16 +261,7 @@ class Hub:
                 self.arrived(connection, effect.positions)
 
     async def _receive(self) -> None:
-        """Take the layer's messages, one after the other; each costs no wait."""
-        try:
-            if not self._channel:
-                self._channel = await self._layer.new_channel("notifications")
-                await self._rejoin()
-            while True:
-                self._dispatch(await self._layer.receive(self._channel))
-        except Exception as error:  # whatever the layer's client library raises
-            self.report("receiving from the channel layer", error, expected=True)
-            await asyncio.sleep(1.0)
+        await self._groups.receive(self._dispatch)
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         kind, stream = message["type"], message["stream"]
@@ -351,50 +337,6 @@ class Hub:
                 if reader in stream.readers:
                     stream.add_live(reader)
                 return
-
-    # Groups
-
-    async def _add_to_group(self, stream: LocalStream) -> None:
-        async with self._membership:
-            if stream.is_joined or not self._channel:
-                return
-            stream.joined_at = self.loop.time()
-            try:
-                async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
-                    await self._layer.group_add(group_name(stream.name), self._channel)
-            except Exception as error:
-                # Whatever the layer's client library raises: the position check stands in,
-                # and tries again.
-                self.report("joining a group", error, expected=True)
-            else:
-                stream.is_joined = True
-
-    async def _rejoin(self) -> None:
-        for stream in list(self.streams.values()):
-            if not stream.is_joined:
-                await self._add_to_group(stream)
-
-    async def _sweep(self) -> None:
-        """Leave the groups that nobody here reads any more; join what could not be joined."""
-        for stream in list(self.streams.values()):
-            if stream.is_idle and not stream.busy:
-                await self._leave_group(stream)
-            elif self.loop.time() - stream.joined_at > MEMBERSHIP_TIME:
-                stream.is_joined = False
-        await self._rejoin()
-
-    async def _leave_group(self, stream: LocalStream) -> None:
-        async with self._membership:
-            if not stream.is_idle:
-                return
-            del self.streams[stream.name]
-            if not stream.is_joined:
-                return
-            try:
-                async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
-                    await self._layer.group_discard(group_name(stream.name), self._channel)
-            except Exception as error:
-                self.report("leaving a group", error, expected=True)
 
     def _reset(self, stream: LocalStream) -> None:
         """The history is gone or another one: positions in it mean nothing any more."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -24,9 +24,24 @@ from ..streams import is_topic
 from ..subscriptions import Feed, load_inboxes
 from ..unread import unread_counts
 from .connection import Connection, Reader
+from .stream import LocalStream
 
-if TYPE_CHECKING:
-    from .hub import Hub
+
+class Process(Protocol):
+    """What is asked of the hub."""
+
+    loop: asyncio.AbstractEventLoop
+    connections: set[Connection]
+    by_user: dict[Any, set[Connection]]
+    streams: dict[str, LocalStream]
+
+    async def join(self, name: str) -> LocalStream: ...
+    def unpin(self, stream: LocalStream) -> None: ...
+    def attach(
+        self, connection: Connection, stream: LocalStream, page: Page, acked: int, *, topic: bool
+    ) -> None: ...
+    def detach(self, reader: Reader) -> None: ...
+    def report(self, name: str, error: Exception, *, expected: bool = False) -> None: ...
 
 
 class Verdict(NamedTuple):
@@ -47,7 +62,7 @@ class Findings(NamedTuple):
 class Rights:
     """Looks again at users of this process: soon after a hint, and all of them by the clock."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Process) -> None:
         self._hub = hub
         self._suspects: set[Any] = set()
         self._task: asyncio.Task[None] | None = None
