@@ -175,6 +175,19 @@ def send_changed(stream: str, session: str = "") -> None:
     announcer.send(stream, {"type": type_prefix + "changed", "stream": stream, "session": session})
 
 
+def send_session_ended(session: str) -> None:
+    """End the connections of a session wherever they are, although its user is not known.
+
+    Args:
+        session: digest of the session key; never the key.
+    """
+    # The stream that every hub with a connection reads.
+    announcer.send(
+        "broadcast",
+        {"type": type_prefix + "session_ended", "stream": "broadcast", "session": session},
+    )
+
+
 def _layer() -> Any:
     layer = get_channel_layer(app_settings.CHANNEL_LAYER)
     if layer is None:

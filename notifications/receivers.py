@@ -7,9 +7,10 @@ transaction of the change; workers are told after it has committed.
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.contrib.auth.signals import user_logged_out
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.core.exceptions import ValidationError
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
@@ -17,6 +18,7 @@ from django.dispatch import receiver
 
 from . import publishing, rights, signals, streams, subscriptions
 from .authentication import session_digest
+from .layer import send_session_ended
 from .models import validate_url
 
 #: Fields of a user that decide what he may see and whether his sessions stay valid.
@@ -96,6 +98,17 @@ def group_is_deleted(instance: Group, using: str, **kwargs: Any) -> None:
 @receiver(post_delete, sender=Group)
 def group_deleted(instance: Group, **kwargs: Any) -> None:
     streams.remove(streams.group_stream(instance.pk))
+
+
+@receiver(user_logged_in)
+def logged_in(request: Any, **kwargs: Any) -> None:
+    """Whoever logs in gets a new session: the connections of the one before in the same browser,
+    perhaps another user's, end.
+    """
+    before = getattr(request, "COOKIES", {}).get(settings.SESSION_COOKIE_NAME)
+    key = getattr(getattr(request, "session", None), "session_key", None)
+    if before and before != key:
+        send_session_ended(session_digest(before))
 
 
 @receiver(user_logged_out)

@@ -271,6 +271,8 @@ class Hub:
             self.rights.tell(stream, message["data"], message["origin"])
         elif kind == "notifications.changed":
             self.rights.suspect(stream, message.get("session", ""))
+        elif kind == "notifications.session_ended":
+            self.rights.end_session(message["session"])
 
     async def _repair(self, stream: LocalStream, first: Publication | None) -> None:
         try:

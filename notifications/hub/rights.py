@@ -77,11 +77,23 @@ class Rights:
         """
         for user_id in self._users_of(name):
             if session:
-                self._end_session(user_id, session)
+                self.end_session(session, self._hub.by_user.get(user_id, ()))
             self._look_at(user_id)
             # The change may become visible after its announcement: a session is flushed after
             # ``user_logged_out`` is sent, and replicas lag.
             self._hub.loop.call_later(app_settings.check_interval, self._look_at, user_id)
+
+    def end_session(self, digest: str, connections: Iterable[Connection] | None = None) -> None:
+        """Close the connections of a session.
+
+        Args:
+            digest: what stands for its key.
+            connections: where to look, if the user is known; else among all.
+        """
+        among = self._hub.connections if connections is None else connections
+        for connection in list(among):
+            if connection.session_digest == digest:
+                connection.close(codes.FORCE_RECONNECT)
 
     def tell(self, name: str, data: bytes, origin: str) -> None:
         """Push a change of read state to the user's connections, except the one that made it."""
@@ -106,11 +118,6 @@ class Rights:
         if stream is None:
             return []
         return list({reader.connection.user_id for reader in stream.readers})
-
-    def _end_session(self, user_id: Any, digest: str) -> None:
-        for connection in list(self._hub.by_user.get(user_id, ())):
-            if connection.session_digest == digest:
-                connection.close(codes.FORCE_RECONNECT)
 
     def _look_at(self, user_id: Any) -> None:
         if user_id not in self._hub.by_user:

@@ -86,6 +86,21 @@ def test_logout_closes_the_sockets_of_that_session(place: Place) -> None:
         assert_open(client)
 
 
+def test_logging_in_as_somebody_else_closes_the_sockets_of_the_session_before(
+    place: Place,
+) -> None:
+    person, other = place.person(), place.person(password="their own")
+    cookie = place.other.run(jobs.log_in, person.id)
+    client, native = place.connected(person, cookie=cookie), place.connected(person)
+    post(
+        f"{place.server.url}/accounts/login/",
+        cookie,
+        {"username": other.name, "password": "their own"},
+    )
+    assert_closed(client, 3011, SOON)
+    assert_open(native)
+
+
 def test_expired_token_disconnects(place: Place) -> None:
     person = place.person()
     token = place.other.run(jobs.token_of, person.id, 2.0)
