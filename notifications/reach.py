@@ -42,7 +42,8 @@ def reach(notifications: Iterable[Notification]) -> dict[int, Reach]:
     """Count for many notifications at once, with two queries however many they are.
 
     Reached is who is subscribed and has acknowledged it. Read is whose receipt says so or, without
-    a receipt, whose read mark lies at it or above. Waiting ones have reached nobody.
+    a receipt, whose read mark lies at it or above. Waiting ones have reached nobody. Positions and
+    marks move over what was withdrawn or has expired too, so for these both are upper bounds.
 
     Args:
         notifications: of any streams, preferably neighbours.

@@ -68,12 +68,12 @@ class BroadcastAdmin(ReadOnlyAdmin):
     list_display = (
         "title",
         "audience",
-        "level_shown",
         "state_shown",
         "reached",
         "read",
+        "level_shown",
         "actor",
-        "publish_at",
+        "created_at",
     )
     list_filter = (StateFilter, "level")
     list_select_related = ("stream", "actor")

@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils import timezone
 
 from ..models import Notification
 from .forms import ComposeForm
@@ -86,6 +87,7 @@ class Composer:
             ),
             recipients=name,
             count=count,
+            time_zone=timezone.get_current_timezone_name(),
             publish_at=moment(values["publish_at"]) if values["publish_at"] else "",
             expires_at=moment(values["expires_at"]) if values["expires_at"] else "",
         )

@@ -79,7 +79,7 @@ class ComposeForm(forms.ModelForm):  # type: ignore[type-arg]
             "url": AdminTextInputWidget(attrs={"inputmode": "url"}),
         }
         help_texts = {
-            "url": _("Where a click leads: a path on this site, such as “/orders/7/”, or an URL."),
+            "url": _("Where a click leads: a path on this site, such as “/orders/7/”, or a URL."),
         }
 
     def __init__(self, *args: Any, is_final: bool = False, **kwargs: Any) -> None:

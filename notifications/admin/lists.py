@@ -15,7 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from ..models import Notification
-from .states import State, badge, condition, describe, state_of
+from .states import State, badge, condition, describe
 
 #: Entries of a list that can be paged to. Counting more would read a whole table.
 MOST = 10_000
@@ -76,7 +76,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     @admin.display(description=_("state"))
     def state_shown(self, notification: Notification) -> SafeString:
-        return badge(state_of(notification, timezone.now()), describe(notification))
+        return describe(notification)
 
 
 class StateFilter(admin.SimpleListFilter):

@@ -1,4 +1,4 @@
-"""What has become of a notification, as a value, a condition and a sentence."""
+"""What has become of a notification, as a value, a condition and a coloured word."""
 
 from datetime import datetime
 
@@ -43,13 +43,15 @@ def condition(state: State, now: datetime) -> Q:
     return conditions[state]
 
 
-def describe(notification: Notification) -> str:
-    """The state with its time, such as “Waiting until Dec. 24, 2026, 6 p.m.”"""
+def describe(notification: Notification) -> SafeString:
+    """The state as a coloured word, with its time where it waits for one."""
     now = timezone.now()
     state = state_of(notification, now)
-    if state == State.WAITING and notification.publish_at > now:
-        return gettext("Waiting until %s") % moment(notification.publish_at)
-    return capfirst(str(state.label))
+    word = badge(state, capfirst(str(state.label)))
+    if state != State.WAITING or notification.publish_at <= now:
+        return word
+    until = gettext("until %s") % moment(notification.publish_at)
+    return format_html('{} <span class="quiet">{}</span>', word, until)
 
 
 def moment(value: datetime) -> str:
