@@ -17,12 +17,7 @@ def shared_place(
     """A server for the tests of one module, once uvicorn and once daphne."""
     directory = tmp_path_factory.mktemp("place")
     # What other processes publish is found by the position check: often, so that tests are quick.
-    variables = {
-        "NOTIFICATIONS_CHECK_INTERVAL": "0.2",
-        "NOTIFICATIONS_PING_INTERVAL": "2",
-        "NOTIFICATIONS_PONG_TIMEOUT": "1.9",
-    }
-    with open_place(site, directory, request.param, **variables) as place:
+    with open_place(site, directory, request.param, NOTIFICATIONS_CHECK_INTERVAL="0.2") as place:
         yield place
 
 

@@ -109,19 +109,3 @@ def test_two_processes_publish_to_one_user(place: Place) -> None:
     assert client.offsets == list(range(1, 51))
     assert [t for t in client.titles if t[0] == "a"] == [f"a{n}" for n in range(25)]
     assert [t for t in client.titles if t[0] == "b"] == [f"b{n}" for n in range(25)]
-
-
-def test_reader_that_does_not_read_holds_up_nobody(place: Place) -> None:
-    """More than all buffers on the way hold. It gets the rest from history, in order (P5)."""
-    person = place.person()
-    deaf, watcher = place.connected(person), place.connected(person)
-    deaf.pause()
-    place.other.run(jobs.notify_sized, person.id, 1500, 9000)
-    watcher.wait_for_count(1500)
-    place.other.run(jobs.notify_user, person.id, ["live"])
-    watcher.wait(lambda: watcher.titles[-1] == "live", "a live one", 2.0)
-    assert len(deaf.publications) < 1500
-    deaf.resume()
-    deaf.wait_for_count(1501)
-    for client in (deaf, watcher):
-        assert client.offsets == list(range(1, 1502))

@@ -1,7 +1,8 @@
 """A client that was not written here understands the wire: centrifuge-python, in JSON."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import centrifuge  # type: ignore[import-untyped]
 import pytest
@@ -18,7 +19,8 @@ from centrifuge.contexts import (  # type: ignore[import-untyped]
 
 from tests.client import PATIENCE
 from tests.integration import jobs
-from tests.integration.places import Person, Place
+from tests.integration.places import Person, Place, open_place
+from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
@@ -66,12 +68,40 @@ class Record(ClientEventHandler):
             await asyncio.sleep(0.01)
 
 
-def sdk(place: Place, person: Person, record: Record, **options: object) -> centrifuge.Client:
+@pytest.fixture(scope="module", params=["serve", "runserver"])
+def shared_place(
+    request: pytest.FixtureRequest, site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """Pings often, so that an answer can be waited for."""
+    variables = {
+        "NOTIFICATIONS_CHECK_INTERVAL": "0.2",
+        "NOTIFICATIONS_PING_INTERVAL": "2",
+        "NOTIFICATIONS_PONG_TIMEOUT": "1.9",
+    }
+    with open_place(site, tmp_path_factory.mktemp("sdk"), request.param, **variables) as place:
+        yield place
+
+
+@asynccontextmanager
+async def sdk(place: Place, person: Person, record: Record) -> AsyncIterator[centrifuge.Client]:
+    """A connected client of the SDK."""
+
     async def get_token() -> str:
         return person.token
 
-    given: dict = {"get_token": get_token, "proxy": None, **options}
-    return centrifuge.Client(place.server.socket_url, events=record, **given)
+    client = centrifuge.Client(
+        place.server.socket_url, events=record, get_token=get_token, proxy=None
+    )
+    before = asyncio.all_tasks()
+    try:
+        await client.connect()
+        await client.ready(PATIENCE)
+        yield client
+    finally:
+        await client.disconnect()
+        # It leaves closing its socket to a task.
+        if tasks := asyncio.all_tasks() - before:
+            await asyncio.wait(tasks, timeout=PATIENCE)
 
 
 async def elsewhere(job: Callable, *args: object) -> None:
@@ -82,31 +112,29 @@ async def elsewhere(job: Callable, *args: object) -> None:
 async def test_receives_is_disconnected_and_recovers(place: Place) -> None:
     person = place.person()
     record = Record()
-    client = sdk(place, person, record)
-    await client.connect()
-    await client.ready(PATIENCE)
-    await record.wait(lambda: len(record.subscribed) >= 2, "server-side subscriptions")
-    assert {ctx.channel for ctx in record.subscribed} == {person.channel, "broadcast"}
-    assert all(ctx.recoverable and ctx.positioned for ctx in record.subscribed)
-    assert record.connected[0].data["user"]["name"] == person.name
+    async with sdk(place, person, record):
+        await record.wait(lambda: len(record.subscribed) >= 2, "server-side subscriptions")
+        assert {ctx.channel for ctx in record.subscribed} == {person.channel, "broadcast"}
+        assert all(ctx.recoverable and ctx.positioned for ctx in record.subscribed)
+        assert record.connected[0].data["user"]["name"] == person.name
 
-    await elsewhere(place.other.run, jobs.notify_user, person.id, ["one"])
-    await elsewhere(place.other.run, jobs.broadcast_to, "everyone", ["for all"])
-    await record.wait(lambda: len(record.publications) == 2, "both")
+        await elsewhere(place.other.run, jobs.notify_user, person.id, ["one"])
+        await elsewhere(place.other.run, jobs.broadcast_to, "everyone", ["for all"])
+        await record.wait(lambda: len(record.publications) == 2, "both")
 
-    await elsewhere(restart_in_between, place, person, ["two", "three"])
-    await record.wait(lambda: len(record.connected) == 2, "a reconnect")
-    await record.wait(lambda: len(record.publications) >= 4, "what was missed")
-    assert record.titles(person.channel) == ["one", "two", "three"]
-    assert record.titles("broadcast") == ["for all"]
-    own = [ctx for ctx in record.subscribed if ctx.channel == person.channel][-1]
-    assert own.was_recovering
-    assert own.recovered
+        await elsewhere(restart_in_between, place, person, ["two", "three"])
+        await record.wait(lambda: len(record.connected) == 2, "a reconnect")
+        await record.wait(lambda: len(record.publications) >= 4, "what was missed")
+        assert record.titles(person.channel) == ["one", "two", "three"]
+        own = [ctx for ctx in record.subscribed if ctx.channel == person.channel][-1]
+        assert own.was_recovering
+        assert own.recovered
 
-    await elsewhere(place.other.run, jobs.notify_user, person.id, ["four"])
-    await record.wait(lambda: len(record.publications) >= 5, "a live one")
-    assert record.titles(person.channel) == ["one", "two", "three", "four"]
-    await client.disconnect()
+        await elsewhere(place.other.run, jobs.notify_user, person.id, ["four"])
+        await record.wait(lambda: len(record.publications) >= 5, "a live one")
+        assert record.titles(person.channel) == ["one", "two", "three", "four"]
+        assert record.titles("broadcast") == ["for all"]
+    # While the server was away, connecting was refused.
     assert all(isinstance(ctx.error, OSError) for ctx in record.errors), record.errors
 
 
@@ -121,77 +149,65 @@ async def test_long_backlog(place: Place) -> None:
     titles = [f"n{number}" for number in range(700)]
     await elsewhere(place.other.run, jobs.notify_in_one_transaction, person.id, titles)
     record = Record()
-    client = sdk(place, person, record)
-    await client.connect()
-    await record.wait(lambda: len(record.publications) >= 700, "the backlog")
-    assert record.titles(person.channel) == titles
-    await client.disconnect()
+    async with sdk(place, person, record):
+        await record.wait(lambda: len(record.publications) >= 700, "the backlog")
+        assert record.titles(person.channel) == titles
 
 
 async def test_commands(place: Place) -> None:
     person = place.person(permissions=("send_private",))
     reader = place.person()
-    mine, theirs = Record(), Record()
-    client, other = sdk(place, person, mine), sdk(place, reader, theirs)
-    for each in (client, other):
-        await each.connect()
-        await each.ready(PATIENCE)
-    await client.publish(reader.channel, {"title": "from the SDK"})
-    await theirs.wait(lambda: theirs.titles(reader.channel) == ["from the SDK"], "a message")
-    listed = (await other.rpc("inbox", {"folder": "unread"})).data
-    assert [entry["title"] for entry in listed["entries"]] == ["from the SDK"]
-    assert (await other.rpc("read_all", {})).data == {"unread": 0}
-    history = await other.history(reader.channel, limit=10)
-    assert [pub.data["title"] for pub in history.publications] == ["from the SDK"]
-    with pytest.raises(centrifuge.ReplyError) as refused:
-        await other.publish(person.channel, {"title": "no"})
-    assert refused.value.code == 103
-    await asyncio.gather(client.disconnect(), other.disconnect())
+    record = Record()
+    async with sdk(place, person, Record()) as client, sdk(place, reader, record) as other:
+        await client.publish(reader.channel, {"title": "from the SDK"})
+        await record.wait(lambda: record.titles(reader.channel) == ["from the SDK"], "a message")
+        listed = (await other.rpc("inbox", {"folder": "unread"})).data
+        assert [entry["title"] for entry in listed["entries"]] == ["from the SDK"]
+        assert (await other.rpc("read_all", {})).data == {"unread": 0}
+        history = await other.history(reader.channel, limit=10)
+        assert [pub.data["title"] for pub in history.publications] == ["from the SDK"]
+        with pytest.raises(centrifuge.ReplyError) as refused:
+            await other.publish(person.channel, {"title": "no"})
+        assert refused.value.code == 103
 
 
 async def test_topic(place: Place) -> None:
     person = place.person()
-    client = sdk(place, person, Record())
     got: list[str] = []
 
     class OfTopic(centrifuge.SubscriptionEventHandler):
         async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
             got.append(ctx.pub.data["title"])
 
-    await client.connect()
-    topic = client.new_subscription("topic:sdk", events=OfTopic())
-    await topic.subscribe()
-    await topic.ready(PATIENCE)
-    await elsewhere(place.other.run, jobs.broadcast_to, "topic:sdk", ["news"])
-    await Record().wait(lambda: got == ["news"], "news")
-    await client.disconnect()
+    record = Record()
+    async with sdk(place, person, record) as client:
+        topic = client.new_subscription("topic:sdk", events=OfTopic())
+        await topic.subscribe()
+        await topic.ready(PATIENCE)
+        await elsewhere(place.other.run, jobs.broadcast_to, "topic:sdk", ["news"])
+        await record.wait(lambda: got == ["news"], "news")
 
 
 async def test_pings_are_answered_and_delivery_acknowledged(place: Place) -> None:
-    """The shared server pings every 2 s; a client that did not answer would be gone."""
+    """A client that did not answer would be gone; and the answer acknowledges."""
     person = place.person()
     record = Record()
-    client = sdk(place, person, record)
-    await client.connect()
-    await client.ready(PATIENCE)
-    await elsewhere(place.other.run, jobs.notify_user, person.id, ["one"])
+    async with sdk(place, person, record):
+        await elsewhere(place.other.run, jobs.notify_user, person.id, ["one"])
 
-    def is_delivered() -> bool:
-        return place.other.run(jobs.delivered, person.id, person.channel) == 1
+        def is_delivered() -> bool:
+            return place.other.run(jobs.delivered, person.id, person.channel) == 1
 
-    await record.wait(is_delivered, "an acknowledgement")
-    assert record.connecting == [0]
-    await client.disconnect()
+        await record.wait(is_delivered, "an acknowledgement")
+        assert record.connecting == [0]
 
 
 async def test_deactivated_user_is_told_to_stay_away(place: Place) -> None:
     person = place.person()
     record = Record()
-    client = sdk(place, person, record)
-    await client.connect()
-    await client.ready(PATIENCE)
-    await elsewhere(deactivate, place, person)
-    await record.wait(lambda: record.disconnected == [3503], "a terminal disconnect")
+    async with sdk(place, person, record):
+        await elsewhere(deactivate, place, person)
+        await record.wait(lambda: record.disconnected == [3503], "a terminal disconnect")
 
 
 def deactivate(place: Place, person: Person) -> None:

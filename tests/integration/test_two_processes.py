@@ -91,6 +91,22 @@ def test_both_processes_publish_at_once(place: Place) -> None:
         assert reader.offsets == list(range(1, 41))
 
 
+def test_reader_that_does_not_read_holds_up_nobody(place: Place) -> None:
+    """More than all buffers on the way hold. It gets the rest from history, in order (P5)."""
+    person = place.person()
+    deaf, watcher = place.connected(person), place.connected(person)
+    deaf.pause()
+    place.other.run(jobs.notify_sized, person.id, 1500, 9000)
+    watcher.wait_for_count(1500)
+    place.other.run(jobs.notify_user, person.id, ["live"])
+    watcher.wait(lambda: watcher.titles[-1] == "live", "a live one", 2.0)
+    assert len(deaf.publications) < 1500
+    deaf.resume()
+    deaf.wait_for_count(1501)
+    for client in (deaf, watcher):
+        assert client.offsets == list(range(1, 1502))
+
+
 def test_one_dies_and_its_clients_go_to_the_other(place: Place) -> None:
     doomed = place.add_server()
     person = place.person()
