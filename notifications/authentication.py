@@ -1,5 +1,6 @@
 """Who is at the other end of a socket: session cookie or token, at connect and again later."""
 
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -19,6 +20,9 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from .conf import app_settings
+
+#: What a session key may be. Anything else is nobody's, and not every store takes it.
+PLAIN_KEY = re.compile(r"[!-~]{8,4096}\Z")
 
 
 class Identity(NamedTuple):
@@ -78,7 +82,11 @@ def identify(callers: Sequence[Credentials]) -> list[Identity | Exception]:
         :class:`Anonymous`.
     """
     claims = [_claims(caller.token) if caller.token else None for caller in callers]
-    keys = {caller.session_key for caller in callers if caller.session_key and not caller.token}
+    keys = {
+        caller.session_key
+        for caller in callers
+        if not caller.token and PLAIN_KEY.match(caller.session_key)
+    }
     sessions = _load_sessions(list(keys)) if keys else {}
     users = _users(
         [

@@ -250,12 +250,16 @@ async def unsubscribe(
     hub: Hub, connection: Connection, request: messages.UnsubscribeRequest
 ) -> Outcome:
     """End the user's subscription to a topic. Server-side subscriptions stay."""
+    try:
+        kind = streams.parse(request.channel).kind
+    except streams.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
     reader = connection.readers.get(request.channel)
     if reader is not None and not reader.topic:
         raise ClientError(codes.PERMISSION_DENIED)
     if reader is not None:
         hub.detach(reader)
-    if streams.is_topic(request.channel):
+    if kind == "topic":
         await in_database(subscriptions.leave, [connection.user_id], request.channel)
     return Outcome(messages.UnsubscribeResult())
 
@@ -386,7 +390,7 @@ def _publications(publications: list[history.Publication]) -> list[messages.Publ
 def _decode(data: msgspec.Raw, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ClientError(codes.BAD_REQUEST, str(error)) from None
 
 

@@ -10,13 +10,13 @@ import random
 import time
 import uuid
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
 from django.db import Error as DatabaseError
+from django.http import parse_cookie
 
 from .commands import Outcome, perform
 from .conf import app_settings
@@ -78,14 +78,13 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         await self.accept(JSON_SUBPROTOCOL if JSON_SUBPROTOCOL in offered else None)
         self.hub = await get_hub()
         session = Session(time.monotonic(), _limits(), random.uniform(0.1, 1.0))
-        headers = dict(self.scope["headers"])
         self.connection = Connection(
             str(uuid.uuid4()),
             session,
             open_socket(self.scope, self.base_send),
             address=(self.scope.get("client") or ("",))[0],
-            user_agent=headers.get(b"user-agent", b"").decode("latin-1"),
-            session_key=_session_key(headers.get(b"cookie", b"").decode("latin-1")),
+            user_agent=_header(self.scope, b"user-agent").replace("\x00", ""),
+            session_key=_session_key(_header(self.scope, b"cookie")),
         )
         self.hub.watch(self.connection)
         if PROTOBUF_SUBPROTOCOL in offered and JSON_SUBPROTOCOL not in offered:
@@ -166,10 +165,11 @@ def _limits() -> Limits:
     )
 
 
+def _header(scope: dict[str, Any], name: bytes) -> str:
+    """A header of the handshake; HTTP/2 may have split the cookies into several."""
+    return b"; ".join(value for key, value in scope["headers"] if key == name).decode("latin-1")
+
+
 def _session_key(cookie: str) -> str:
-    """The session key in a ``Cookie`` header, "" without one or with a header that is none."""
-    try:
-        morsel = SimpleCookie(cookie).get(settings.SESSION_COOKIE_NAME)
-    except CookieError:
-        return ""
-    return morsel.value if morsel is not None else ""
+    """The session key in a ``Cookie`` header, read as Django reads it for views; "" for none."""
+    return parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME, "")

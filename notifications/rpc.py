@@ -5,7 +5,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
-from . import authentication, history, inbox
+from . import authentication, history, inbox, streams
 from .database import in_database
 from .hub import Connection, Hub
 from .protocol import codes
@@ -128,6 +128,10 @@ def _inbox(user: Any, listing: Listing, origin: str) -> dict[str, Any]:
 
 
 def _mute(user: Any, mute: Mute, origin: str) -> dict[str, Any]:
+    try:
+        streams.parse(mute.channel)
+    except streams.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
     if not inbox.mute(user, mute.channel, mute.muted):
         raise ClientError(codes.UNKNOWN_CHANNEL)
     return {"unread": inbox.unread_count(user)}
@@ -164,5 +168,5 @@ PROCEDURES = {
 def _decode(data: bytes, kind: type[Any]) -> Any:
     try:
         return msgspec.json.decode(data or b"{}", type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ClientError(codes.BAD_REQUEST, str(error)) from None

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from django.db import OperationalError
 
 from notifications.hub.batches import BATCH, Batcher
 
@@ -62,3 +63,32 @@ async def test_who_has_gone_holds_nobody_up() -> None:
     assert await staying == 4
     with pytest.raises(asyncio.CancelledError):
         await leaving
+
+
+async def test_one_that_breaks_the_call_breaks_it_for_itself_only() -> None:
+    calls: list[list[int]] = []
+
+    def work(items: list[int]) -> list[int]:
+        calls.append(items)
+        return [10 // item for item in items]
+
+    batcher: Batcher[int, int] = Batcher(work)
+    five, bad, two = await asyncio.gather(
+        batcher(2), batcher(0), batcher(5), return_exceptions=True
+    )
+    assert (five, two) == (5, 2)
+    assert isinstance(bad, ZeroDivisionError)
+    assert calls == [[2, 0, 5], [2], [0], [5]]
+
+
+async def test_a_database_that_is_away_is_not_asked_for_each() -> None:
+    calls: list[list[int]] = []
+
+    def work(items: list[int]) -> list[int]:
+        calls.append(items)
+        raise OperationalError
+
+    batcher: Batcher[int, int] = Batcher(work)
+    results = await asyncio.gather(batcher(1), batcher(2), return_exceptions=True)
+    assert [type(result) for result in results] == [OperationalError, OperationalError]
+    assert calls == [[1, 2]]

@@ -33,7 +33,7 @@ class Acknowledgements:
         marks, self._marks = self._marks, {}
         try:
             await in_database(_write, marks)
-        except Exception:
+        except BaseException:  # a hub that stops cancels this, and flushes once more
             for (user_id, stream_id), mark in marks.items():
                 self.add(user_id, stream_id, mark.name, mark.offset)
             raise

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+from django.db import InterfaceError, OperationalError
+
 from ..database import in_database
 
 Item = TypeVar("Item")
@@ -47,16 +49,22 @@ class Batcher(Generic[Item, Result]):
         await asyncio.sleep(0)
         while self._waiting:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            try:
-                results: Sequence[Result | Exception] = await in_database(
-                    self._work, [item for item, _ in batch]
-                )
-            except Exception as error:
-                results = [error] * len(batch)
+            results = await self._serve([item for item, _ in batch])
             for (_, future), result in zip(batch, results, strict=True):
                 _settle(future, result)
             if len(batch) >= STORM:
                 await asyncio.sleep(WINDOW)
+
+    async def _serve(self, items: list[Item]) -> Sequence[Result | Exception]:
+        try:
+            return await in_database(self._work, items)
+        except (OperationalError, InterfaceError) as error:
+            return [error] * len(items)  # the database is away, for all of them
+        except Exception as error:
+            if len(items) == 1:
+                return [error]
+        # One of them is to blame, and the others must not notice (P7).
+        return [result for item in items for result in await self._serve([item])]
 
 
 def _settle(future: "asyncio.Future[Result]", result: Result | Exception) -> None:

@@ -56,7 +56,7 @@ class Presence:
         gone, self._gone = self._gone, []
         try:
             await in_database(self._write, list(new.values()), gone)
-        except Exception:
+        except BaseException:  # a hub that stops cancels this, and flushes once more
             self._new = new | self._new
             self._gone = gone + self._gone
             raise

@@ -25,9 +25,12 @@ class Wheel:
         due = [second for second in self._buckets if second <= last]
         self._now = max(self._now, last)
         for second in sorted(due):
-            for connection in self._buckets.pop(second):
+            bucket = self._buckets[second]
+            while bucket:  # emptied as it goes: if one visit fails, the next turn does the rest
+                connection = bucket.pop()
                 if connection.session.is_closed or connection.due != second:
                     continue
                 visit(connection)
                 if not connection.session.is_closed:
                     self.add(connection, connection.session.deadline)
+            del self._buckets[second]

@@ -1,0 +1,333 @@
+"""Clients inside the test's own process: the real consumer and hub behind a socket of our own.
+
+The peer does what an SDK does (records, positions), and what a network does: it can stop reading
+and break off.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, TypeVar
+
+from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.sessions.backends.db import SessionStore
+
+from notifications.authentication import make_token
+from notifications.consumers import NotificationConsumer
+from notifications.database import in_database
+from notifications.hub import Connection, Hub, get_hub, shutdown
+
+T = TypeVar("T")
+
+PATIENCE = 10.0
+
+#: Every loop of the hub rests; a test calls what it wants to happen.
+QUIET = {
+    "TOKEN_SECRET": "a secret of the tests that is long enough",
+    "CHECK_INTERVAL": 3600.0,
+    "TICK_INTERVAL": 3600.0,
+    "FLUSH_INTERVAL": 3600.0,
+    "RIGHTS_INTERVAL": 3600.0,
+    "WORKER_TIMEOUT": 3 * 3600.0,
+}
+
+
+LAYER = "channels.layers.InMemoryChannelLayer"
+
+
+@asynccontextmanager
+async def running_hub(site: Any, layer: str = LAYER, **changes: Any) -> AsyncIterator[Hub]:
+    """The hub of this loop on a layer of its own, with quiet loops.
+
+    Args:
+        site: pytest-django's ``settings``.
+        layer: dotted path of the layer's class.
+        changes: to the app's settings.
+    """
+    site.NOTIFICATIONS = {**QUIET, **changes}
+    site.CHANNEL_LAYERS = {"default": {"BACKEND": layer, "CONFIG": {"capacity": 10_000}}}
+    hub = await get_hub()
+    await rest()
+    try:
+        yield hub
+    finally:
+        await shutdown()
+
+
+class Received(NamedTuple):
+    channel: str
+    offset: int
+    title: str
+
+
+class Position(NamedTuple):
+    epoch: str
+    offset: int
+
+
+async def until(condition: Callable[[], T], what: str = "it", patience: float = PATIENCE) -> T:
+    """Let the loop run until ``condition()`` is true."""
+    deadline = time.monotonic() + patience
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} does not happen"
+        await asyncio.sleep(0.002)
+    return found
+
+
+async def rest() -> None:
+    """Let everything run that can run at once."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def log_in(user: Any) -> str:
+    """A session of this user; returns its key."""
+    session = SessionStore()
+    session[SESSION_KEY] = str(user.pk)
+    session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
+    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session.save()
+    assert session.session_key
+    return session.session_key
+
+
+class Peer:
+    """One client, over as many connections as it makes.
+
+    Args:
+        token: shown at connect, "" for none.
+        cookie: the ``Cookie`` header of the handshake.
+    """
+
+    def __init__(self, *, token: str = "", cookie: str = "") -> None:
+        self.token = token
+        self.headers = [(b"cookie", cookie.encode("latin-1"))] if cookie else []
+        self.subprotocols: list[str] = []
+        #: Everything over all connections, as an application sees it: duplicates are dropped.
+        self.publications: list[Received] = []
+        self.positions: dict[str, Position] = {}
+        self.messages: list[dict[str, Any]] = []
+        self.subscribed: list[str] = []
+        self.unsubscribed: list[str] = []
+        self.unrecovered: list[str] = []
+        #: What broke a rule of the wire.
+        self.violations: list[str] = []
+        # This connection
+        self.frames: list[str] = []
+        self.replies: dict[int, dict[str, Any]] = {}
+        self.pings = 0
+        self.closed: int | None = None
+        self.is_gone = True
+        self._on_wire: dict[str, int] = {}
+        self._last_id = 0
+        self._open = asyncio.Event()
+        self._open.set()
+        self._task: asyncio.Task[None] | None = None
+        self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+
+    @classmethod
+    async def of(cls, user: Any) -> "Peer":
+        """A client that authenticates by a token of this user."""
+        return cls(token=await in_database(make_token, user))
+
+    # The network
+
+    async def open(self) -> "Peer":
+        """Make the socket and say nothing yet."""
+        assert self._task is None or self._task.done()
+        self.frames, self.replies, self._on_wire = [], {}, {}
+        self.closed, self.is_gone = None, False
+        self._incoming = asyncio.Queue()
+        self._open = asyncio.Event()
+        self._open.set()
+        scope = {
+            "type": "websocket",
+            "path": "/connection/websocket",
+            "headers": self.headers,
+            "client": ("192.0.2.7", 50_000),
+            "subprotocols": self.subprotocols,
+        }
+        consumer = NotificationConsumer.as_asgi()
+        self._incoming.put_nowait({"type": "websocket.connect"})
+        self._task = asyncio.create_task(consumer(scope, self._incoming.get, self._send))
+        await rest()
+        return self
+
+    def block(self) -> None:
+        """Stop reading: the server's next write waits."""
+        self._open.clear()
+
+    def unblock(self) -> None:
+        self._open.set()
+
+    def hang_up(self, code: int = 1006) -> None:
+        """The connection is gone, with what is on its way; the server is told."""
+        if not self.is_gone:
+            self.is_gone = True
+            self._incoming.put_nowait({"type": "websocket.disconnect", "code": code})
+
+    async def end(self) -> None:
+        """Hang up and wait until the server is done with it."""
+        self.hang_up()
+        if self._task is not None:
+            await asyncio.wait_for(self._task, PATIENCE)
+
+    async def ended(self) -> None:
+        """Wait until the server is done with it."""
+        assert self._task is not None
+        await asyncio.wait_for(asyncio.shield(self._task), PATIENCE)
+
+    def say(self, text: str) -> None:
+        self._incoming.put_nowait({"type": "websocket.receive", "text": text})
+
+    def say_bytes(self, data: bytes) -> None:
+        self._incoming.put_nowait({"type": "websocket.receive", "bytes": data})
+
+    # Commands
+
+    async def connect(self, *, recover: bool = True) -> dict[str, Any]:
+        """Open a new socket, connect, and return the result."""
+        await self.open()
+        reply = await self.try_connect(recover=recover)
+        assert "connect" in reply, f"cannot connect: {reply}"
+        return dict(reply["connect"])
+
+    async def try_connect(self, *, recover: bool = True) -> dict[str, Any]:
+        return await self.reply(self.ask(connect=self.connect_request(recover=recover)))
+
+    def connect_request(self, *, recover: bool = True) -> dict[str, Any]:
+        request: dict[str, Any] = {"token": self.token} if self.token else {}
+        if recover and self.positions:
+            request["subs"] = {
+                name: {"recover": True, "epoch": position.epoch, "offset": position.offset}
+                for name, position in self.positions.items()
+            }
+        return request
+
+    def ask(self, **request: Any) -> int:
+        """Send a command; its reply has the id that is returned."""
+        self._last_id += 1
+        self.say(json.dumps({"id": self._last_id, **request}))
+        return self._last_id
+
+    async def reply(self, command_id: int) -> dict[str, Any]:
+        await until(
+            lambda: command_id in self.replies or self.closed is not None, f"reply {command_id}"
+        )
+        assert command_id in self.replies, f"closed with {self.closed} before a reply"
+        return self.replies[command_id]
+
+    async def call(self, **request: Any) -> dict[str, Any]:
+        return await self.reply(self.ask(**request))
+
+    async def error(self, **request: Any) -> int:
+        """Send a command that has to fail; returns the code of its error."""
+        reply = await self.call(**request)
+        assert "error" in reply, f"no error: {reply}"
+        return int(reply["error"]["code"])
+
+    async def rpc(self, method: str, **arguments: Any) -> dict[str, Any]:
+        reply = await self.call(rpc={"method": method, "data": arguments})
+        assert "rpc" in reply, f"{method} failed: {reply}"
+        return dict(reply["rpc"].get("data", {}))
+
+    def pong(self) -> None:
+        self.say("{}")
+
+    # Looking
+
+    @property
+    def titles(self) -> list[str]:
+        return [publication.title for publication in self.publications]
+
+    async def wait_for(self, *titles: str) -> None:
+        """Wait for this many publications and insist on these, in this order."""
+        await until(
+            lambda: len(self.publications) >= len(titles), f"{titles}, not only {self.titles},"
+        )
+        assert self.titles == list(titles)
+
+    async def wait_closed(self) -> int:
+        await until(lambda: self.closed is not None, "a close")
+        assert self.closed is not None
+        return self.closed
+
+    def connection(self, hub: Hub) -> Connection:
+        """What the hub knows of the socket that is connected now."""
+        (client,) = [r["connect"]["client"] for r in self.replies.values() if "connect" in r]
+        (found,) = [c for c in hub.connections if c.client == client]
+        return found
+
+    # Frames
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        await self._open.wait()
+        if self.is_gone:
+            raise OSError("the peer is gone")
+        if event["type"] == "websocket.close":
+            self.closed = event["code"]
+            self.hang_up(event["code"])
+        elif event["type"] == "websocket.send":
+            self.frames.append(event["text"])
+            for line in event["text"].split("\n"):
+                self._take(json.loads(line))
+
+    def _take(self, reply: dict[str, Any]) -> None:
+        if reply == {}:
+            self.pings += 1
+        elif "push" in reply:
+            self._push(reply["push"])
+        else:
+            for name, result in reply.get("connect", {}).get("subs", {}).items():
+                self._resume(name, result)
+            self.replies[reply["id"]] = reply
+
+    def _push(self, push: dict[str, Any]) -> None:
+        channel = push.get("channel", "")
+        if not any("connect" in reply for reply in self.replies.values()):
+            self.violations.append(f"{push} before the reply to connect")
+        if "pub" in push:
+            self._publication(channel, push["pub"])
+        elif "message" in push:
+            self.messages.append(push["message"]["data"])
+        elif "subscribe" in push:
+            self.subscribed.append(channel)
+            self._resume(channel, push["subscribe"])
+        elif "unsubscribe" in push:
+            self.unsubscribed.append(channel)
+            self._on_wire.pop(channel, None)
+        else:
+            self.violations.append(f"an unknown push: {push}")
+
+    def _resume(self, channel: str, result: dict[str, Any]) -> None:
+        epoch, offset = result["epoch"], result.get("offset", 0)
+        if channel in self._on_wire:
+            self.violations.append(f"{channel} is subscribed twice")
+        if result.get("was_recovering") and not result.get("recovered"):
+            self.unrecovered.append(channel)
+        known = self.positions.get(channel)
+        if known is None or known.epoch != epoch:
+            self.positions[channel] = Position(epoch, 0)
+        self._on_wire[channel] = 0
+        for publication in result.get("publications", []):
+            self._publication(channel, publication)
+        if self._on_wire[channel] > offset:
+            self.violations.append(f"{channel}: the reply's offset is behind its publications")
+        self._on_wire[channel] = offset
+        self.positions[channel] = Position(epoch, offset)
+
+    def _publication(self, channel: str, publication: dict[str, Any]) -> None:
+        offset = publication["offset"]
+        if offset <= self._on_wire.get(channel, -1):
+            self.violations.append(f"{channel}: {offset} after {self._on_wire[channel]}")
+        if channel not in self._on_wire:
+            self.violations.append(f"{channel}: {offset} without a subscription")
+        self._on_wire[channel] = offset
+        position = self.positions.get(channel, Position("", 0))
+        if offset > position.offset:
+            self.positions[channel] = position._replace(offset=offset)
+            received = Received(channel, offset, publication["data"]["title"])
+            self.publications.append(received)

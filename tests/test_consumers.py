@@ -1,0 +1,342 @@
+"""The consumer at a socket: who may connect, and what bad input leads to (P7)."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jwt
+import pytest
+from channels.testing import WebsocketCommunicator
+from django.contrib.auth import get_user_model
+from django.db import OperationalError
+
+from notifications import notify
+from notifications.authentication import make_token
+from notifications.consumers import NotificationConsumer
+from notifications.database import in_database
+from notifications.hub import Hub
+from tests.peers import QUIET, Peer, log_in, rest, running_hub, until
+from tests.rooms import make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECRET = str(QUIET["TOKEN_SECRET"])
+
+
+@pytest.fixture
+async def hub(settings: Any) -> AsyncIterator[Hub]:
+    async with running_hub(settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def user() -> Any:
+    return await in_database(make_user)
+
+
+def assert_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    for record in caplog.records:
+        assert not record.exc_info, record.getMessage()
+        assert record.levelno < logging.ERROR, record.getMessage()
+
+
+# Who is there
+
+
+async def test_a_session_cookie_connects(hub: Hub, user: Any) -> None:
+    key = await in_database(log_in, user)
+    result = await Peer(cookie=f"sessionid={key}").connect()
+    assert result["data"] == {"unread": 0, "user": {"id": str(user.pk), "name": "reader"}}
+    assert result["ping"] == 25
+    assert result["pong"] is True
+    assert "expires" not in result
+    assert set(result["subs"]) == {f"user:{user.pk}", "broadcast"}
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    [
+        'prefs={{"a": 1}}; sessionid={key}',
+        "settings[dark]=1; sessionid={key}",
+        "x=caf\xe9; sessionid={key}; y=,",
+        "broken; sessionid={key}",
+        "other=1;sessionid={key};",
+    ],
+)
+async def test_strange_cookies_of_others_do_not_hide_the_session(
+    hub: Hub, user: Any, cookie: str
+) -> None:
+    key = await in_database(log_in, user)
+    await Peer(cookie=cookie.format(key=key)).connect()
+
+
+async def test_cookies_may_be_split_as_http2_does(hub: Hub, user: Any) -> None:
+    key = await in_database(log_in, user)
+    peer = Peer()
+    peer.headers = [(b"cookie", b"a=1"), (b"cookie", f"sessionid={key}".encode()), (b"cookie", b"")]
+    await peer.connect()
+
+
+async def test_a_token_connects_and_expires(hub: Hub, user: Any) -> None:
+    result = await (await Peer.of(user)).connect()
+    assert result["expires"] is True
+    assert 3590 <= result["ttl"] <= 3600
+
+
+@pytest.mark.parametrize(
+    "cookie",
+    ["", "sessionid=", "sessionid=unknownunknownunknownunknown12345", 'sessionid="\\000\\377"'],
+)
+async def test_nobody_is_refused_and_nothing_is_left(hub: Hub, cookie: str) -> None:
+    peer = await Peer(cookie=cookie).open()
+    assert await peer.error(connect={}) == 101
+    assert not hub.connections
+    assert not hub.streams
+
+
+def forged(user_id: Any) -> str:
+    return jwt.encode({"sub": str(user_id)}, "another secret that is long enough", "HS256")
+
+
+def expired(user_id: Any) -> str:
+    return jwt.encode({"sub": str(user_id), "exp": 1}, SECRET, "HS256")
+
+
+async def test_an_expired_token_can_be_replaced(hub: Hub, user: Any) -> None:
+    peer = await Peer().open()
+    assert await peer.error(connect={"token": expired(user.pk)}) == 109
+    peer.token = await in_database(make_token, user)
+    assert "connect" in await peer.try_connect()
+
+
+async def test_forged_tokens_and_those_of_nobody_are_refused_for_good(
+    hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    await in_database(get_user_model().objects.create, username="off", is_active=False)
+    off = await in_database(get_user_model().objects.get, username="off")
+    none = jwt.encode({"sub": str(user.pk)}, "", "none")
+    tokens = [forged(user.pk), "x", "a.b.c", none, *map(signed, (10**6, 10**30, "x", off.pk))]
+    for token in tokens:
+        peer = await Peer(token=token).open()
+        peer.ask(connect=peer.connect_request())
+        assert await peer.wait_closed() == 3500
+        assert token not in caplog.text
+    assert not hub.connections
+    assert_no_traceback(caplog)
+
+
+def signed(user_id: Any) -> str:
+    return jwt.encode({"sub": str(user_id)}, SECRET, "HS256")
+
+
+async def test_one_caller_cannot_spoil_the_connect_of_others(hub: Hub, user: Any) -> None:
+    """They are authenticated together."""
+    good = [await Peer.of(user) for _ in range(3)]
+    bad = [Peer(cookie='sessionid="\\000"'), Peer(token="x"), Peer()]
+    for peer in [*good, *bad]:
+        await peer.open()
+    for peer in [*bad[:1], *good, *bad[1:]]:
+        peer.ask(connect=peer.connect_request())
+    for peer in good:
+        assert "connect" in await peer.reply(1)
+
+
+async def test_too_many_connections_of_one_user(settings: Any, user: Any) -> None:
+    async with running_hub(settings, MAX_CONNECTIONS_PER_USER=2) as hub:
+        peers = [await Peer.of(user) for _ in range(3)]
+        for peer in peers[:2]:
+            await peer.connect()
+        await peers[2].open()
+        peers[2].ask(connect=peers[2].connect_request())
+        assert await peers[2].wait_closed() == 3504
+        await peers[2].ended()
+        assert len(hub.connections) == 2
+        await peers[0].end()
+        assert "connect" in await (await peers[2].open()).try_connect()
+
+
+# Bad input
+
+BAD_FRAMES = [
+    ("nonsense", 3501),
+    ("[]", 3501),
+    ('{"id":1,"rpc":5,', 3501),
+    ('{"id":1,"rpc":{"method":"unread"}}', 3501),  # no connect first
+    ("[" * 50_000, 3501),
+    ("x" * 65_537, 1009),
+    ('{"id":1,"rpc":{"method":"' + "é" * 40_000 + '"}}', 1009),
+]
+
+
+@pytest.mark.parametrize(("frame", "code"), BAD_FRAMES, ids=[case[0][:20] for case in BAD_FRAMES])
+async def test_bad_frames_close_only_their_own_connection(
+    hub: Hub, user: Any, frame: str, code: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    neighbour = await Peer.of(user)
+    await neighbour.connect()
+    peer = await Peer().open()
+    peer.say(frame)
+    # Daphne lets an application close with 1000 or 3000 to 4999 only.
+    assert await peer.wait_closed() == (3501 if code == 1009 else code)
+    await peer.ended()
+    await in_database(notify, user, "still here")
+    await neighbour.wait_for("still here")
+    assert frame[:500] not in caplog.text
+    assert_no_traceback(caplog)
+
+
+async def test_binary_frames_are_another_protocol(hub: Hub) -> None:
+    peer = await Peer().open()
+    peer.say_bytes(b"\x08\x01")
+    assert await peer.wait_closed() == 3506
+
+
+async def test_who_offers_protobuf_only_is_told(hub: Hub) -> None:
+    peer = Peer()
+    peer.subprotocols = ["centrifuge-protobuf"]
+    await peer.open()
+    assert await peer.wait_closed() == 3506
+
+
+async def test_thousands_of_commands_at_once(
+    hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    neighbour = await Peer.of(user)
+    await neighbour.connect()
+    peer = await Peer.of(user)
+    await peer.connect()
+    for start in range(2, 3002, 500):
+        lines = [f'{{"id":{n},"rpc":{{"method":"nothing"}}}}' for n in range(start, start + 500)]
+        peer.say("\n".join(lines))
+    assert await peer.wait_closed() == 3013
+    answered = [reply["error"]["code"] for reply in peer.replies.values() if "error" in reply]
+    assert set(answered) == {104, 111}
+    await in_database(notify, user, "still here")
+    await neighbour.wait_for("still here")
+    assert_no_traceback(caplog)
+
+
+async def test_a_second_connect_ends_the_connection(hub: Hub, user: Any) -> None:
+    peer = await Peer.of(user)
+    await peer.connect()
+    peer.ask(connect=peer.connect_request())
+    assert await peer.wait_closed() == 3501
+
+
+async def test_a_batch_with_its_connect_in_front(hub: Hub, user: Any) -> None:
+    peer = await Peer.of(user)
+    await peer.open()
+    connect = {"id": 1, "connect": peer.connect_request()}
+    peer.say(json.dumps(connect) + '\n{"id":2,"rpc":{"method":"unread"}}')
+    assert (await peer.reply(2))["rpc"] == {"data": {"unread": 0}}
+
+
+async def test_a_batch_whose_connect_fails_is_not_carried_on(hub: Hub) -> None:
+    peer = await Peer().open()
+    peer.say('{"id":1,"connect":{}}\n{"id":2,"rpc":{"method":"unread"}}')
+    assert await peer.wait_closed() == 3501
+    assert peer.replies[1]["error"]["code"] == 101
+    assert 2 not in peer.replies
+
+
+# Ends
+
+
+async def test_a_bug_ends_one_connection_and_leaves_nothing(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = await Peer.of(user)
+    await peer.connect()
+
+    def fail(*args: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("notifications.session.Session.receive", fail)
+    peer.say("{}")
+    assert await peer.wait_closed() == 3004
+    await peer.ended()
+    assert not hub.connections
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+async def test_a_command_that_the_database_fails_is_answered(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    peer = await Peer.of(user)
+    await peer.connect()
+
+    def away(*args: Any) -> None:
+        raise OperationalError("the password is secret")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("notifications.authentication.active_users", away)
+        reply = await peer.call(rpc={"method": "unread"})
+    assert reply["error"] == {"code": 100, "message": "internal server error", "temporary": True}
+    assert (await peer.rpc("unread")) == {"unread": 0}
+    assert "secret" not in caplog.text
+    assert_no_traceback(caplog)
+
+
+async def test_a_connect_that_the_database_fails_may_be_tried_again(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*args: Any) -> None:
+        raise OperationalError
+
+    peer = await Peer.of(user)
+    await peer.open()
+    with monkeypatch.context() as patched:
+        patched.setattr("notifications.subscriptions.load_inboxes", away)
+        assert await peer.error(connect=peer.connect_request()) == 100
+    assert not hub.connections
+    assert all(stream.pins == 0 for stream in hub.streams.values())
+    assert "connect" in await peer.try_connect()
+    assert len(hub.connections) == 1
+    await peer.end()
+    assert not hub.connections
+    assert not hub.by_user
+
+
+async def test_a_server_that_cancels_leaves_nothing(hub: Hub, user: Any) -> None:
+    peer = await Peer.of(user)
+    await peer.connect()
+    assert peer._task is not None
+    peer._task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await peer._task
+    assert not hub.connections
+    assert not any(stream.readers for stream in hub.streams.values())
+
+
+async def test_what_the_socket_shows_does_not_reach_the_log(
+    hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "notifications")
+    key = await in_database(log_in, user)
+    peer = Peer(cookie=f"sessionid={key}")
+    await peer.connect()
+    await peer.call(rpc={"method": "read", "data": {"ids": "a private body"}})
+    await peer.call(publish={"channel": "user:1", "data": {"title": 5, "body": "a private body"}})
+    peer.hang_up()
+    await in_database(notify, user, "a private title")
+    await peer.ended()
+    await rest()
+    for secret in (key, "a private body", "a private title"):
+        assert secret not in caplog.text
+
+
+async def test_channels_own_driver_can_drive_it(hub: Hub, user: Any) -> None:
+    driver = WebsocketCommunicator(NotificationConsumer.as_asgi(), "/connection/websocket")
+    accepted, _ = await driver.connect()
+    assert accepted
+    token = await in_database(make_token, user)
+    await driver.send_json_to({"id": 1, "connect": {"token": token}})
+    reply = json.loads(await driver.receive_from())
+    assert reply["connect"]["data"]["user"]["id"] == str(user.pk)
+    await in_database(notify, user, "hello")
+    push = json.loads(await driver.receive_from())["push"]
+    assert push["pub"]["data"]["title"] == "hello"
+    await driver.disconnect()
+    await until(lambda: not hub.connections)
