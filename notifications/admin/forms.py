@@ -92,7 +92,7 @@ class ComposeForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
-        if cleaned.get("when") == NOW:
+        if cleaned.get("when") != LATER:
             cleaned["publish_at"] = None
         elif "publish_at" in cleaned:
             self._check_time(cleaned["publish_at"])
