@@ -75,7 +75,7 @@ def test_long_backlog_arrives_in_order(place: Place) -> None:
     """One page in the reply, the rest as pushes; the reply's offset is that of its last one."""
     person = place.person()
     titles = numbered(1000)
-    place.other.run(jobs.notify_in_one_transaction, person.id, titles)
+    place.other.run(jobs.notify_in_bulk, person.id, titles)
     client = place.client(person)
     result = client.connect()["subs"][person.channel]
     assert result["offset"] == PAGE
@@ -87,7 +87,7 @@ def test_long_backlog_arrives_in_order(place: Place) -> None:
 def test_dropped_in_the_middle_of_a_backlog(place: Place) -> None:
     """It resumes exactly where its record ends: at the reply's position, or after the pushes."""
     person = place.person()
-    place.other.run(jobs.notify_sized, person.id, 1000, 2000)
+    place.other.run(jobs.notify_in_bulk, person.id, numbered(1000), 2000)
     client = place.client(person)
     client.connect()
     client.drop()
@@ -103,7 +103,7 @@ def test_dropped_in_the_middle_of_a_backlog(place: Place) -> None:
 def test_only_the_reply_was_heard(place: Place) -> None:
     """What an SDK stores that dies after the connect reply: nothing may lie between."""
     person = place.person()
-    place.other.run(jobs.notify_in_one_transaction, person.id, numbered(400))
+    place.other.run(jobs.notify_in_bulk, person.id, numbered(400))
     first = place.client(person)
     result = first.connect()["subs"][person.channel]
     second = place.client(person)

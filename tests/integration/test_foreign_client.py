@@ -147,7 +147,7 @@ def restart_in_between(place: Place, person: Person, titles: list[str]) -> None:
 async def test_long_backlog(place: Place) -> None:
     person = place.person()
     titles = [f"n{number}" for number in range(700)]
-    await elsewhere(place.other.run, jobs.notify_in_one_transaction, person.id, titles)
+    await elsewhere(place.other.run, jobs.notify_in_bulk, person.id, titles)
     record = Record()
     async with sdk(place, person, record):
         await record.wait(lambda: len(record.publications) >= 700, "the backlog")

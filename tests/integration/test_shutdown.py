@@ -13,7 +13,7 @@ from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
-WORKER_TIMEOUT = 3.0
+WORKER_TIMEOUT = 2.0
 
 
 def wait_until(place: Place, connections: int, workers: int, timeout: float) -> None:
@@ -78,7 +78,7 @@ def test_rows_of_a_killed_server_vanish(site: Site, directory: Path) -> None:
         doomed.kill()
         assert there.wait_closed() == 1006
         assert place.other.run(jobs.connections) == 2
-        wait_until(place, 1, 1, timeout=WORKER_TIMEOUT * 4 / 3 + 1.5)
+        wait_until(place, 1, 1, timeout=WORKER_TIMEOUT * 4 / 3 + 2)
 
 
 def test_server_that_only_hung_lists_its_connections_again(site: Site, directory: Path) -> None:
@@ -93,7 +93,7 @@ def test_server_that_only_hung_lists_its_connections_again(site: Site, directory
         wait_until(place, 2, 2, timeout=5)
         os.kill(sleepy.pid, signal.SIGSTOP)
         try:
-            wait_until(place, 1, 1, timeout=WORKER_TIMEOUT * 4 / 3 + 1.5)
+            wait_until(place, 1, 1, timeout=WORKER_TIMEOUT * 4 / 3 + 2)
         finally:
             os.kill(sleepy.pid, signal.SIGCONT)
         wait_until(place, 2, 2, timeout=5)

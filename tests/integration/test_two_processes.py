@@ -96,7 +96,8 @@ def test_reader_that_does_not_read_holds_up_nobody(place: Place) -> None:
     person = place.person()
     deaf, watcher = place.connected(person), place.connected(person)
     deaf.pause()
-    place.other.run(jobs.notify_sized, person.id, 1500, 9000)
+    titles = [f"n{number}" for number in range(1500)]
+    place.other.run(jobs.notify_in_bulk, person.id, titles, 9000)
     watcher.wait_for_count(1500)
     place.other.run(jobs.notify_user, person.id, ["live"])
     watcher.wait(lambda: watcher.titles[-1] == "live", "a live one", 2.0)
