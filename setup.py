@@ -9,6 +9,7 @@ from setuptools import find_packages, setup
 ASSETS = {
     "notifications.static.notifications": "static/notifications",
     "notifications.templates.notifications": "templates/notifications",
+    "notifications.templates.admin.notifications": "templates/admin/notifications",
 }
 
 setup(

@@ -150,6 +150,8 @@ def test_fresh_project_gets_notifications(host: Server) -> None:
     assert script is not None, page
     assert get(f"{host.url}{script[1]}", cookie)
 
+    assert "Preview" in get(f"{host.url}/admin/notifications/broadcast/add/", cookie)
+
     with connect(
         host.socket_url, additional_headers={"Cookie": cookie, "Origin": host.url}
     ) as client:
