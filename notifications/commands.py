@@ -128,6 +128,9 @@ def _attach_all(
         # A group joined in this very moment is found by the next look at the user's rights.
         if item.feed.name in joined and connection in hub.connections:
             _attach(hub, connection, joined[item.feed.name], item, topic=False)
+    if connection in hub.connections:
+        connection.own = joined.pop(streams.user_stream(connection.user_id))
+        connection.is_ready = True
     for stream in joined.values():
         hub.unpin(stream)
 

@@ -23,6 +23,7 @@ class Stream(Protocol):
 
     id: int
     name: str
+    pins: int
     top: int
     readers: set[Reader]
 
@@ -69,6 +70,8 @@ class Connection:
         "due",
         "has_ended",
         "is_given_up",
+        "is_ready",
+        "own",
         "pump",
         "readers",
         "session",
@@ -103,6 +106,10 @@ class Connection:
         self.connected_at: Any = None
         #: The socket takes nothing, not even a close frame: the consumer has been cancelled.
         self.is_given_up = False
+        #: The reply to ``connect`` has been written and the readers are there.
+        self.is_ready = False
+        #: The user's own stream, pinned: hints about rights come by it even while it is muted.
+        self.own: Stream | None = None
         #: The unread count the client was told last.
         self.unread = 0
         self.readers: dict[str, Reader] = {}
@@ -138,6 +145,8 @@ class Connection:
             return
         self.closing = disconnect
         self.session.close(disconnect)
+        for reader in self.readers.values():
+            reader.stream.remove_live(reader)
         DISCONNECTS.labels(disconnect.code).inc()
         self._loop.create_task(self._close(disconnect))
 

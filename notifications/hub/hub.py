@@ -24,9 +24,10 @@ from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
 from ..sequencing import sequence_waiting
 from ..session import Arrived, Close, Send
+from ..streams import user_stream
 from .acknowledgements import Acknowledgements
 from .batches import Batcher
-from .connection import Connection, Reader
+from .connection import Connection, Reader, Stream
 from .groups import Groups
 from .loops import Loops
 from .presence import Presence
@@ -37,6 +38,9 @@ from .wheel import Wheel
 #: Sockets written to without a pause: about 10 ms of a core.
 SLICE = 1000
 
+#: Wait so long before history is asked again for what it should have; seconds.
+LAG = 0.1
+
 
 class Hub:
     """Everything of one process that outlives a connection. Lives on one event loop."""
@@ -45,6 +49,8 @@ class Hub:
         self.loop = asyncio.get_running_loop()
         self.connections: set[Connection] = set()
         self.by_user: dict[Any, set[Connection]] = defaultdict(set)
+        #: Users by the name of their own stream, which also carries what only concerns them.
+        self.users: dict[str, Any] = {}
         self.streams: dict[str, LocalStream] = {}
         self.acknowledgements = Acknowledgements()
         self.presence = Presence(socket.gethostname())
@@ -53,7 +59,7 @@ class Hub:
         self.resume = Batcher(connecting.resume)
         self._wheel = Wheel()
         self._loops = Loops()
-        self._groups = Groups(self.streams, self.report)
+        self._groups = Groups(self.streams, self._loops)
         self._repairs: set[asyncio.Task[None]] = set()
 
     # Life
@@ -64,6 +70,8 @@ class Hub:
         loops.start("layer", 0, self._receive)
         loops.start("wheel", 1.0, self._turn)
         loops.start("check", app_settings.check_interval, self.check)
+        # Apart from the check, which has to go on while the layer takes its time.
+        loops.start("groups", app_settings.check_interval, self._groups.sweep)
         loops.start("ticker", app_settings.TICK_INTERVAL, self._tick)
         loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
         loops.start("presence", app_settings.WORKER_TIMEOUT / 3, self.presence.beat)
@@ -86,6 +94,10 @@ class Hub:
         """See :meth:`Loops.report`."""
         self._loops.report(name, error, expected=expected)
 
+    def works(self, name: str) -> None:
+        """See :meth:`Loops.works`."""
+        self._loops.works(name)
+
     # Connections
 
     def watch(self, connection: Connection) -> None:
@@ -101,6 +113,7 @@ class Hub:
         if len(self.by_user.get(connection.user_id, ())) >= app_settings.MAX_CONNECTIONS_PER_USER:
             raise codes.Disconnected(codes.CONNECTION_LIMIT)
         self.by_user[connection.user_id].add(connection)
+        self.users[user_stream(connection.user_id)] = connection.user_id
         self.connections.add(connection)
         self.presence.add(connection)
         CONNECTIONS.inc()
@@ -124,12 +137,13 @@ class Hub:
         mine.discard(connection)
         if not mine:
             del self.by_user[connection.user_id]
+            del self.users[user_stream(connection.user_id)]
+        if connection.own is not None:
+            self.unpin(connection.own)
+            connection.own = None
+        connection.is_ready = False
         self.presence.remove(connection, code)
         CONNECTIONS.dec()
-
-    def reschedule(self, connection: Connection) -> None:
-        """The session's deadline has moved."""
-        self._wheel.add(connection, connection.session.deadline)
 
     def arrived(self, connection: Connection, positions: dict[str, int]) -> None:
         """The client has everything up to these offsets."""
@@ -153,10 +167,14 @@ class Hub:
         if stream is None:
             stream = self.streams[name] = LocalStream(name)
         stream.pins += 1
-        await self._groups.join(stream)
+        try:
+            await self._groups.join(stream)
+        except BaseException:
+            self.unpin(stream)
+            raise
         return stream
 
-    def unpin(self, stream: LocalStream) -> None:
+    def unpin(self, stream: Stream) -> None:
         stream.pins -= 1
 
     def attach(
@@ -168,6 +186,11 @@ class Hub:
             acked: what the user is known to have; the next acknowledgement covers the rest.
             topic: the client has subscribed by itself.
         """
+        if connection.closing is not None:
+            return
+        if self.streams.get(stream.name) is not stream:  # it was reset meanwhile
+            connection.close(codes.INSUFFICIENT_STATE)
+            return
         reader = Reader(connection, stream, page.offset, acked, topic)
         connection.readers[stream.name] = reader
         stream.readers.add(reader)
@@ -219,7 +242,6 @@ class Hub:
 
     async def check(self) -> None:
         """The position check: one query tells what the layer did not (P4)."""
-        await self._groups.sweep()
         known = {stream.id: stream for stream in self.streams.values() if stream.is_known}
         if not known:
             return
@@ -264,6 +286,12 @@ class Hub:
         await self._groups.receive(self._dispatch)
 
     def _dispatch(self, message: dict[str, Any]) -> None:
+        try:
+            self._take(message)
+        except Exception as error:  # a worker of another version may say it differently
+            self.report("a message of the channel layer", error)
+
+    def _take(self, message: dict[str, Any]) -> None:
         kind, stream = message["type"], message["stream"]
         if kind == "notifications.publication":
             self.hear(stream, message["epoch"], message["offset"], message["data"])
@@ -286,10 +314,11 @@ class Hub:
                 for publication in page.publications:
                     if publication.offset > stream.top:
                         await self._spread(stream, publication)
-                if page.more:
-                    continue
                 stream.move_over(page.offset)
-                if stream.heard == heard:  # nothing was announced while this was read
+                self.works("repair")
+                if (
+                    not page.more and stream.heard == heard
+                ):  # nothing was announced while this was read
                     return
         except Exception as error:
             self.report("repair", error)
@@ -319,6 +348,7 @@ class Hub:
             reader = next(iter(connection.behind))
             try:
                 await self._catch_up(reader)
+                self.works("catching up")
             except Exception as error:
                 self.report("catching up", error)
                 await asyncio.sleep(1.0)
@@ -339,6 +369,8 @@ class Hub:
                 if reader in stream.readers:
                     stream.add_live(reader)
                 return
+            if not page.publications:  # history is behind what was announced, as on a replica
+                await asyncio.sleep(LAG)
 
     def _reset(self, stream: LocalStream) -> None:
         """The history is gone or another one: positions in it mean nothing any more."""

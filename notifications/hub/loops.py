@@ -37,7 +37,7 @@ class Loops:
         except Exception as error:
             self.report(name, error)
         else:
-            self._recovered(name)
+            self.works(name)
 
     def report(self, name: str, error: Exception, *, expected: bool = False) -> None:
         """Log a failure once until the same work succeeds again. A bug keeps its traceback.
@@ -58,14 +58,15 @@ class Loops:
             exc_info=None if expected else error,
         )
 
+    def works(self, name: str) -> None:
+        """The work of :meth:`report` has succeeded: its next failure is news again."""
+        if name in self._failing:
+            self._failing.discard(name)
+            logger.info("%s works again.", name.capitalize())
+
     async def _repeat(self, name: str, interval: float, work: Work) -> None:
         while True:
             await asyncio.sleep(interval)
             await self.guard(name, work)
             if name in self._failing:
                 await asyncio.sleep(1.0)
-
-    def _recovered(self, name: str) -> None:
-        if name in self._failing:
-            self._failing.discard(name)
-            logger.info("%s works again.", name.capitalize())

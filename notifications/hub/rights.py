@@ -33,7 +33,7 @@ class Process(Protocol):
     loop: asyncio.AbstractEventLoop
     connections: set[Connection]
     by_user: dict[Any, set[Connection]]
-    streams: dict[str, LocalStream]
+    users: dict[str, Any]
 
     async def join(self, name: str) -> LocalStream: ...
     def unpin(self, stream: LocalStream) -> None: ...
@@ -42,6 +42,7 @@ class Process(Protocol):
     ) -> None: ...
     def detach(self, reader: Reader) -> None: ...
     def report(self, name: str, error: Exception, *, expected: bool = False) -> None: ...
+    def works(self, name: str) -> None: ...
 
 
 class Verdict(NamedTuple):
@@ -66,7 +67,8 @@ class Rights:
         self._hub = hub
         self._suspects: set[Any] = set()
         self._task: asyncio.Task[None] | None = None
-        self._again: set[asyncio.TimerHandle] = set()
+        # One look at a time: an older one must not undo what a newer one has found.
+        self._looking = asyncio.Lock()
 
     def suspect(self, name: str, session: str = "") -> None:
         """Something about the user of this stream has changed.
@@ -81,7 +83,7 @@ class Rights:
             self._look_at(user_id)
             # The change may become visible after its announcement: a session is flushed after
             # ``user_logged_out`` is sent, and replicas lag.
-            self._hub.loop.call_later(app_settings.check_interval, self._look_at, user_id)
+            self._look_later(user_id)
 
     def end_session(self, digest: str, connections: Iterable[Connection] | None = None) -> None:
         """Close the connections of a session.
@@ -101,7 +103,7 @@ class Rights:
         message = Prepared(encode_reply(reply))
         for user_id in self._users_of(name):
             for connection in list(self._hub.by_user.get(user_id, ())):
-                if connection.client != origin:
+                if connection.is_ready and connection.client != origin:
                     connection.socket.offer(message)
 
     async def check_all(self) -> None:
@@ -114,10 +116,7 @@ class Rights:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _users_of(self, name: str) -> list[Any]:
-        stream = self._hub.streams.get(name)
-        if stream is None:
-            return []
-        return list({reader.connection.user_id for reader in stream.readers})
+        return [self._hub.users[name]] if name in self._hub.users else []
 
     def _look_at(self, user_id: Any) -> None:
         if user_id not in self._hub.by_user:
@@ -126,11 +125,15 @@ class Rights:
         if self._task is None or self._task.done():
             self._task = self._hub.loop.create_task(self._drain())
 
+    def _look_later(self, user_id: Any) -> None:
+        self._hub.loop.call_later(app_settings.check_interval, self._look_at, user_id)
+
     async def _drain(self) -> None:
         while self._suspects:
             suspects, self._suspects = self._suspects, set()
             try:
                 await self._examine(list(suspects), count=True)
+                self._hub.works("checking rights")
             except Exception as error:
                 self._suspects |= suspects
                 self._hub.report("checking rights", error)
@@ -138,15 +141,27 @@ class Rights:
 
     async def _examine(self, user_ids: list[Any], *, count: bool) -> None:
         """Look these users up together, 200 at a time; ``count`` their unread ones too."""
-        for start in range(0, len(user_ids), 200):
-            chunk = user_ids[start : start + 200]
-            connections = [c for user_id in chunk for c in self._hub.by_user.get(user_id, ())]
-            keys = {c.session_key for c in connections if c.session_digest}
-            findings = await in_database(_find, chunk, keys, [c.client for c in connections], count)
-            for connection in connections:
-                await self._judge(connection, findings)
+        async with self._looking:
+            for start in range(0, len(user_ids), 200):
+                await self._examine_some(user_ids[start : start + 200], count)
 
-    async def _judge(self, connection: Connection, findings: Findings) -> None:
+    async def _examine_some(self, user_ids: list[Any], count: bool) -> None:
+        # What a connection subscribes to from now on is newer than what is found.
+        readers = {
+            connection: list(connection.readers.values())
+            for user_id in user_ids
+            for connection in self._hub.by_user.get(user_id, ())
+        }
+        keys = {connection.session_key for connection in readers if connection.session_digest}
+        clients = [connection.client for connection in readers]
+        findings = await in_database(_find, user_ids, keys, clients, count)
+        for connection, known in readers.items():
+            if connection.closing is None and connection in self._hub.connections:
+                await self._judge(connection, known, findings)
+
+    async def _judge(
+        self, connection: Connection, known: Iterable[Reader], findings: Findings
+    ) -> None:
         verdict = findings.verdicts.get(connection.user_id)
         if verdict is None or connection.client in findings.closing:
             connection.close(codes.FORCE_NO_RECONNECT)
@@ -160,14 +175,23 @@ class Rights:
             again = codes.FORCE_RECONNECT if connection.session_digest else codes.INVALID_TOKEN
             connection.close(again)
             return
-        for reader in list(connection.readers.values()):
-            allowed = verdict.topics if reader.topic else verdict.feeds
-            if reader.stream.name not in allowed:
-                self._unsubscribe(reader)
+        if not connection.is_ready:
+            # It has read its streams itself, and may have missed only what comes after that.
+            self._look_later(connection.user_id)
+            return
+        self._follow(connection, known, verdict)
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
                 await self._subscribe(connection, feed)
         self._synchronize(connection, verdict.unread)
+
+    def _follow(self, connection: Connection, known: Iterable[Reader], verdict: Verdict) -> None:
+        """Take away what the user may no longer read."""
+        for reader in known:
+            allowed = verdict.topics if reader.topic else verdict.feeds
+            name = reader.stream.name
+            if name not in allowed and connection.readers.get(name) is reader:
+                self._unsubscribe(reader)
 
     def _unsubscribe(self, reader: Reader) -> None:
         push = messages.Push(
@@ -181,15 +205,16 @@ class Rights:
         stream = await self._hub.join(feed.name)
         try:
             stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
-            if connection.closing is not None or feed.name in connection.readers:
+            is_here = connection.closing is None and connection in self._hub.connections
+            if not is_here or feed.name in connection.readers:
                 return
             position = messages.Subscribe(
                 recoverable=True, positioned=True, epoch=feed.epoch, offset=feed.delivered
             )
             push = messages.Push(channel=feed.name, subscribe=position)
-            await connection.send(Prepared(encode_reply(messages.Reply(push=push))))
-            if connection in self._hub.connections and feed.name not in connection.readers:
-                page = Page([], feed.delivered, more=feed.delivered < feed.top)
+            if self._write(connection, push):
+                # More, because what was published before the group was joined was not heard.
+                page = Page([], feed.delivered, more=True)
                 self._hub.attach(connection, stream, page, feed.delivered, topic=False)
         finally:
             self._hub.unpin(stream)
@@ -198,12 +223,16 @@ class Rights:
         """Tell the unread count: a hint of a read elsewhere may have been lost."""
         if unread is None or connection.unread == unread:
             return
-        connection.unread = unread
         data = msgspec.json.encode({"type": "sync", "ids": [], "unread": unread})
-        self._write(connection, messages.Push(message=messages.Message(msgspec.Raw(data))))
+        if self._write(connection, messages.Push(message=messages.Message(msgspec.Raw(data)))):
+            connection.unread = unread
 
-    def _write(self, connection: Connection, push: messages.Push) -> None:
-        connection.write(encode_reply(messages.Reply(push=push)))
+    def _write(self, connection: Connection, push: messages.Push) -> bool:
+        """Write, unless the socket is blocked: nobody else has to wait for that one."""
+        if connection.write(encode_reply(messages.Reply(push=push))):
+            return True
+        self._look_later(connection.user_id)
+        return False
 
 
 def _find(
