@@ -16,7 +16,7 @@ from .database import in_database
 from .hub import Connection, Hub, LocalStream
 from .protocol import codes, messages
 from .protocol.codes import ClientError, Disconnected
-from .recovery import Position, Recovered, recover
+from .recovery import Position, Recovered, cut, recover
 from .rpc import call
 
 VERSION = "pushsite 1"
@@ -310,7 +310,7 @@ def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.Hi
     limit = min(request.limit, app_settings.PAGE_SIZE)
     if limit < 0:
         limit = app_settings.PAGE_SIZE
-    publications = _history_page(feed, since, limit, request.reverse) if limit else []
+    publications = cut(_history_page(feed, since, limit, request.reverse)) if limit else []
     return messages.HistoryResult(
         publications=_publications(publications), epoch=feed.epoch, offset=feed.top
     )

@@ -90,16 +90,18 @@ def _page(start: _Start, pages: Mapping[Range, list[Publication]], limit: int) -
     entry = _range(start, limit)
     if entry.after >= entry.upto:
         return Page([], max(start.after, start.feed.top), more=False)
-    return _cut(Page(pages[entry], entry.upto, more=entry.upto < start.feed.top))
+    publications = cut(pages[entry])
+    if len(publications) < len(pages[entry]):
+        # The position never runs ahead of what is in the reply.
+        return Page(publications, publications[-1].offset, more=True)
+    return Page(publications, entry.upto, more=entry.upto < start.feed.top)
 
 
-def _cut(page: Page) -> Page:
-    """Keep a reply small enough for any client; the position never runs ahead of what is in it."""
+def cut(publications: list[Publication]) -> list[Publication]:
+    """The first of these publications, so many that any client takes a reply with them."""
     size = 0
-    kept: list[Publication] = []
-    for publication in page.publications:
+    for count, publication in enumerate(publications):
         size += len(publication.data)
-        if kept and size > MAX_REPLY_SIZE:
-            return Page(kept, kept[-1].offset, more=True)
-        kept.append(publication)
-    return page
+        if count and size > MAX_REPLY_SIZE:
+            return publications[:count]
+    return publications

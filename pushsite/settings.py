@@ -221,12 +221,14 @@ LOGGING = {
     "formatters": {
         "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
     },
+    "filters": {"seldom": {"()": "notifications.logs.Seldom"}},
     "handlers": {
         "console": {"class": "logging.StreamHandler", "formatter": "line"},
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "notifications": {"level": "INFO"},
+        "channels_redis.pubsub": {"filters": ["seldom"]},
         # Nothing here for uvicorn: serve sets how much it says, and an entry would undo that.
     },
 }

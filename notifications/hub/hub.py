@@ -147,6 +147,9 @@ class Hub:
 
     def arrived(self, connection: Connection, positions: dict[str, int]) -> None:
         """The client has everything up to these offsets."""
+        if connection.socket.has_failed:
+            connection.close(codes.SERVER_ERROR)
+            return
         for name, offset in positions.items():
             reader = connection.readers.get(name)
             if reader is None or offset <= reader.acked:

@@ -42,6 +42,10 @@ class Socket(Protocol):
     @property
     def is_blocked(self) -> bool: ...
 
+    @property
+    def has_failed(self) -> bool:
+        """Was there a message that could not be written? Then nothing is known to have arrived."""
+
     async def drained(self) -> None:
         """Wait until it is not blocked, or is released."""
 
@@ -76,6 +80,10 @@ class FrameSocket:
     def is_blocked(self) -> bool:
         return self._writer.is_blocked
 
+    @property
+    def has_failed(self) -> bool:
+        return False  # a transport takes everything until it is lost
+
     async def drained(self) -> None:
         await self._writer.drained()
 
@@ -96,9 +104,10 @@ class ASGISocket:
     task; else it becomes the one task that waits, and the socket counts as blocked until then.
     """
 
-    __slots__ = ("_loop", "_pending", "_released", "_send")
+    __slots__ = ("_loop", "_pending", "_released", "_send", "has_failed")
 
     def __init__(self, send: ASGISend) -> None:
+        self.has_failed = False
         self._send = send
         self._loop = asyncio.get_running_loop()
         self._pending: asyncio.Task[None] | None = None
@@ -136,32 +145,31 @@ class ASGISocket:
 
     def _run(self, sending: Awaitable[None]) -> None:
         if not isinstance(sending, types.CoroutineType):
-            self._pending = asyncio.ensure_future(_finish(sending))
+            self._pending = asyncio.ensure_future(self._finish(sending))
             return
         try:
             waiting = sending.send(None)
         except StopIteration:
             return
         except Exception as error:
-            _failed(error)
+            self._failed(error)
             return
-        self._pending = self._loop.create_task(_finish(_resume(sending, waiting)))
+        self._pending = self._loop.create_task(self._finish(_resume(sending, waiting)))
+
+    async def _finish(self, sending: Awaitable[None]) -> None:
+        try:
+            await sending
+        except Exception as error:
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        """The peer is gone, and the server will say so; or the server refuses the message."""
+        self.has_failed = True
+        logger.debug("%s on writing to a socket", type(error).__name__)
 
 
 async def _send_close(send: ASGISend, disconnect: Disconnect) -> None:
     await send({"type": "websocket.close", "code": disconnect.code, "reason": disconnect.reason})
-
-
-def _failed(error: Exception) -> None:
-    """A write failed: the peer is gone, and the server will say so by a disconnect event."""
-    logger.debug("%s on writing to a socket", type(error).__name__)
-
-
-async def _finish(sending: Awaitable[None]) -> None:
-    try:
-        await sending
-    except Exception as error:
-        _failed(error)
 
 
 @types.coroutine
