@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-from channels.security.websocket import OriginValidator
+from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
 
 from .conf import app_settings
@@ -21,14 +21,23 @@ class AllowedOriginValidator:
         self.application = application
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if _origin(scope) is None:
+        origins = [value for name, value in scope["headers"] if name == b"origin"]
+        if not origins:
             await self.application(scope, receive, send)
+            return
+        if not all(_can_be_read(origin) for origin in origins):
+            await WebsocketDenier()(scope, receive, send)
             return
         await OriginValidator(self.application, _allowed())(scope, receive, send)
 
 
-def _origin(scope: Any) -> bytes | None:
-    return next((value for name, value in scope["headers"] if name == b"origin"), None)
+def _can_be_read(origin: bytes) -> bool:
+    """Would Channels take it apart without an exception?"""
+    try:
+        urlsplit(origin.decode("latin-1")).port  # noqa: B018 - it is parsed when it is read
+    except ValueError:
+        return False
+    return True
 
 
 def _allowed() -> list[str]:

@@ -1,0 +1,138 @@
+"""A room imports only from rooms below it; read from the source, beside import-linter."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "notifications"
+
+#: From the top; those in one line do not know each other.
+LAYERS = [
+    {"apps", "urls", "routing"},
+    {
+        "admin",
+        "api",
+        "consumers",
+        "context_processors",
+        "lifespan",
+        "management",
+        "origin",
+        "receivers",
+        "templatetags",
+        "views",
+    },
+    {"commands"},
+    {"rpc"},
+    {"hub"},
+    {"session"},
+    {"protocol"},
+    {"publishing"},
+    {"pruning", "sequencing"},
+    {"connecting"},
+    {"recovery", "unread"},
+    {"inbox", "history", "reach"},
+    {"subscriptions"},
+    {"rights"},
+    {"streams"},
+    {"layer"},
+    {"metrics", "authentication"},
+    {"models"},
+    {"database"},
+    {"conf", "logs", "server", "signals"},
+]
+LEVEL = {room: len(LAYERS) - number for number, layer in enumerate(LAYERS) for room in layer}
+OUTSIDE = {"migrations", "__init__"}
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    """Dotted names below the package, and their files."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield ".".join(parts), path
+
+
+def imports(name: str, path: Path) -> set[str]:
+    """Modules of the package that a module imports, anywhere in it, as dotted names below it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                package = ["notifications", *name.split(".")][: -node.level]
+                base = ".".join([*package, *([base] if base else [])])
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+    inside = {found_name.split(".", 1)[1] for found_name in found if _is_ours(found_name)}
+    return {target for target in inside if target}
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith("notifications.")
+
+
+def room(module: str) -> str:
+    return module.split(".")[0]
+
+
+MODULES = dict(modules())
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert {"hub.hub", "session", "commands"} <= set(MODULES)
+    assert "publishing" in {room(target) for target in imports("commands", MODULES["commands"])}
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if room(name) not in OUTSIDE])
+def test_imports_go_down(name: str) -> None:
+    assert room(name) in LEVEL, "a room without a place in the table"
+    rooms = {room(target) for target in imports(name, MODULES[name])} & set(LEVEL)
+    upward = {other for other in rooms - {room(name)} if LEVEL[other] >= LEVEL[room(name)]}
+    assert not upward, f"{name} imports from above or beside itself"
+
+
+def test_no_two_modules_import_each_other_in_a_circle() -> None:
+    graph = {name: _targets(name) for name in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " → ".join([*path[path.index(name) :], name])
+        if name in done:
+            return
+        for target in sorted(graph[name]):
+            visit(target, (*path, name))
+        done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def _targets(name: str) -> set[str]:
+    """The modules that are run when this one is imported."""
+    found: set[str] = set()
+    for target in imports(name, MODULES[name]):
+        parts = target.split(".")
+        for end in range(len(parts), 0, -1):
+            candidate = ".".join(parts[:end])
+            if candidate in MODULES:
+                found.add(candidate)
+                break
+            if f"{candidate}.__init__" in MODULES and candidate != name.rpartition(".")[0]:
+                found.add(f"{candidate}.__init__")
+                break
+    return found - {name}
+
+
+@pytest.mark.parametrize("name", ["session", *[n for n in MODULES if room(n) == "protocol"]])
+def test_what_has_no_io_imports_none(name: str) -> None:
+    """Sans-I/O: no clock, no chance, no socket, no database."""
+    forbidden = {"asyncio", "time", "random", "socket", "django", "channels", "secrets", "datetime"}
+    used: set[str] = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+        if isinstance(node, ast.Import):
+            used |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            used.add((node.module or "").split(".")[0])
+    assert not used & forbidden
