@@ -1,0 +1,147 @@
+"""Where a client resumes: by its position, by what its user has acknowledged, or not at all."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from notifications import recovery, subscriptions
+from notifications.models import Notification, Stream, Subscription
+from notifications.recovery import Position, Recovered, recover, recover_many
+from notifications.subscriptions import Feed
+from tests.rooms import fill, make_old_users, queries
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def user() -> Any:
+    return make_old_users(1)[0]
+
+
+def feed(user: Any, name: str = "broadcast", **changes: int) -> Feed:
+    """The feed of a user to a stream with ten publications."""
+    if not Stream.objects.filter(name=name, top__gt=0).exists():
+        fill(name, 10)
+    subscriptions.load([user])
+    Subscription.objects.filter(user=user, stream__name=name).update(**changes)
+    (found,) = [f for f in subscriptions.load([user])[user.pk] if f.name == name]
+    return found
+
+
+def resume(entry: Feed, offset: int | None = None, epoch: str = "", limit: int = 300) -> Recovered:
+    positions = {} if offset is None else {entry.name: Position(epoch or entry.epoch, offset)}
+    (found,) = recover([entry], positions, limit)
+    return found
+
+
+def offsets(found: Recovered) -> list[int]:
+    return [publication.offset for publication in found.page.publications]
+
+
+def test_a_position_resumes_after_it(user: Any) -> None:
+    found = resume(feed(user), 7)
+    assert offsets(found) == [8, 9, 10]
+    assert (found.asked, found.recovered, found.page.offset, found.page.more) == (
+        True,
+        True,
+        10,
+        False,
+    )
+
+
+def test_a_position_at_the_top_has_nothing_to_catch_up(user: Any) -> None:
+    found = resume(feed(user), 10)
+    assert (offsets(found), found.recovered, found.page.offset) == ([], True, 10)
+
+
+@pytest.mark.parametrize(("offset", "epoch"), [(11, ""), (2**62, ""), (5, "other"), (0, "other")])
+def test_what_cannot_be_served_is_said(user: Any, offset: int, epoch: str) -> None:
+    found = resume(feed(user), offset, epoch)
+    assert (offsets(found), found.asked, found.recovered) == ([], True, False)
+    assert found.page.offset == 10
+
+
+def test_what_was_pruned_is_not_recovered(user: Any) -> None:
+    Notification.objects.filter(offset__lte=4).delete()
+    entry = feed(user)
+    Stream.objects.update(floor=4)
+    entry = feed(user)
+    assert not resume(entry, 3).recovered
+    assert offsets(resume(entry, 4)) == [5, 6, 7, 8, 9, 10]
+    assert offsets(resume(entry)) == [*range(entry.floor + 1, 11)]
+
+
+def test_without_a_position_it_resumes_at_what_was_acknowledged(user: Any) -> None:
+    found = resume(feed(user, delivered=6))
+    assert offsets(found) == [7, 8, 9, 10]
+    assert (found.asked, found.recovered) == (False, True)
+
+
+def test_a_position_shows_nothing_from_before_the_user_joined(user: Any) -> None:
+    """P6: a client may claim what it likes."""
+    found = resume(feed(user, since=8, delivered=8), 0)
+    assert offsets(found) == [9, 10]
+
+
+def test_the_offset_of_a_page_is_what_is_in_it(user: Any) -> None:
+    found = resume(feed(user), 0, limit=4)
+    assert offsets(found) == [1, 2, 3, 4]
+    assert (found.page.offset, found.page.more) == (4, True)
+
+
+def test_a_page_moves_over_what_has_expired(user: Any) -> None:
+    entry = feed(user)
+    ago = timezone.now() - timedelta(hours=1)
+    Notification.objects.filter(offset__in=[3, 4, 9, 10]).update(expires_at=ago)
+    found = resume(entry, 0, limit=4)
+    assert (offsets(found), found.page.offset, found.page.more) == ([1, 2], 4, True)
+    found = resume(entry, 4, limit=6)
+    assert (offsets(found), found.page.offset, found.page.more) == ([5, 6, 7, 8], 10, False)
+
+
+def test_a_page_is_cut_to_a_size_but_never_to_nothing(
+    user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "MAX_REPLY_SIZE", 1)
+    found = resume(feed(user), 0)
+    assert offsets(found) == [1]
+    assert (found.page.offset, found.page.more) == (1, True)
+
+
+def test_many_clients_share_their_pages(user: Any) -> None:
+    entry = feed(user)
+    clients = [([entry], {"broadcast": Position(entry.epoch, n % 3)}) for n in range(30)]
+    found: list[list[Recovered]] = []
+    assert len(queries(lambda: found.extend(recover_many(clients, 300)))) == 1
+    for number, (one,) in enumerate(found):
+        assert offsets(one) == [*range(number % 3 + 1, 11)]
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40
+)
+@given(
+    position=st.none() | st.integers(0, 12),
+    since=st.integers(0, 10),
+    delivered=st.integers(0, 10),
+    limit=st.integers(1, 12),
+)
+def test_page_after_page_gives_all_that_is_owed_once(
+    user: Any, position: int | None, since: int, delivered: int, limit: int
+) -> None:
+    entry = feed(user, since=since, delivered=max(since, delivered))
+    seen: list[int] = []
+    found = resume(entry, position, limit=limit)
+    while True:
+        seen += offsets(found)
+        assert seen[-1:] <= [found.page.offset]
+        if not found.page.more:
+            break
+        found = resume(entry, found.page.offset, limit=limit)
+    start = entry.delivered if position is None else max(position, since)
+    assert seen == ([] if position is not None and position > 10 else [*range(start + 1, 11)])
+    assert found.page.offset == 10
