@@ -154,6 +154,9 @@ class ASGISocket:
         except Exception as error:
             self._failed(error)
             return
+        if asyncio.isfuture(waiting):
+            # As a task does, so that others may await the same future before ours begins.
+            waiting._asyncio_future_blocking = False
         self._pending = self._loop.create_task(self._finish(_resume(sending, waiting)))
 
     async def _finish(self, sending: Awaitable[None]) -> None:
@@ -175,6 +178,8 @@ async def _send_close(send: ASGISend, disconnect: Disconnect) -> None:
 @types.coroutine
 def _resume(sending: Coroutine[Any, Any, None], waiting: Any) -> Generator[Any, Any, None]:
     """Drive a coroutine on that has already been run up to its first wait."""
+    if asyncio.isfuture(waiting):
+        waiting._asyncio_future_blocking = True
     try:
         while True:
             try:
