@@ -563,3 +563,21 @@ def test_a_position_never_moves_back() -> None:
     assert stream.top == 4
     stream.move_over(6)
     assert stream.top == 6
+
+
+async def test_a_stream_that_is_left_during_the_check_does_not_break_it(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = await peer_of(user)
+    stream = hub.streams[f"user:{user.pk}"]
+
+    def read_while_it_is_left(stream_ids: list[int]) -> dict[int, history.Top]:
+        del hub.streams[stream.name]
+        tops = history.read_tops(stream_ids)
+        del tops[stream.id]
+        return tops
+
+    monkeypatch.setattr("notifications.hub.hub.read_tops", read_while_it_is_left)
+    await hub.check()
+    assert "broadcast" in hub.streams
+    await peer.end()

@@ -23,7 +23,7 @@ from ..protocol import codes
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
 from ..sequencing import sequence_waiting
-from ..session import Arrived, Close, Send
+from ..session import Close, Send
 from ..streams import user_stream
 from .acknowledgements import Acknowledgements
 from .batches import Batcher
@@ -250,6 +250,8 @@ class Hub:
             return
         tops = await in_database(read_tops, list(known))
         for stream_id, stream in known.items():
+            if self.streams.get(stream.name) is not stream:  # left while this was read
+                continue
             top = tops.get(stream_id)
             if top is None or top.epoch != stream.epoch:
                 self._reset(stream)
@@ -282,8 +284,6 @@ class Hub:
                 connection.write(effect.text)
             elif isinstance(effect, Close):
                 connection.close(effect.disconnect)
-            elif isinstance(effect, Arrived):
-                self.arrived(connection, effect.positions)
 
     async def _receive(self) -> None:
         await self._groups.receive(self._dispatch)
