@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterable
 from typing import Any
 
+from channels.consumer import get_handler_name
 from channels.exceptions import StopConsumer
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
@@ -58,13 +59,8 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             self._leave(codes.NORMAL.code)
 
     async def dispatch(self, message: dict[str, Any]) -> None:
-        handler = {
-            "websocket.connect": self.websocket_connect,
-            "websocket.receive": self.websocket_receive,
-            "websocket.disconnect": self.websocket_disconnect,
-        }[message["type"]]
         try:
-            await handler(message)
+            await getattr(self, get_handler_name(message))(message)
         except (StopConsumer, asyncio.CancelledError):
             raise
         except Exception:
