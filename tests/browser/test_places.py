@@ -102,7 +102,8 @@ async def test_phone_has_no_sideways_scrolling(
     await page.goto(f"{site.url}{address}")
     await connected(page)
     send(site, f'notify(reader, "{long}", body="{long}")')
-    await expect(toasts(page)).to_have_count(1)
+    # One or two: the page left in haste may not have told that the first had arrived.
+    await expect(toasts(page).first).to_be_visible()
     await bell(page).click()
     await expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_count(2)
     assert await page.evaluate("document.documentElement.scrollWidth") <= 360
