@@ -76,6 +76,9 @@ class Settings:
     ALLOWED_ORIGINS: tuple[str, ...] = ()
     #: Threads (and so database connections) a worker uses for its background work.
     DATABASE_THREADS: int = 4
+    #: New objects after which the garbage collector of a server process looks at them; Python's
+    #: own is 700, which in a process of many connections is a third of its work.
+    GC_THRESHOLD: int = 50_000
     #: Days that ``prune_notifications`` keeps.
     KEEP_DAYS: int = 90
 

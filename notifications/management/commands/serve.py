@@ -67,7 +67,7 @@ class Command(BaseCommand):
         config = uvicorn.Config(
             _import_string(),
             loop="uvloop",
-            http="httptools",
+            http="notifications.server:Door",
             ws="notifications.server:FrameProtocol",
             ws_max_size=app_settings.MAX_FRAME_SIZE,
             # The wire has its own heartbeat, which also acknowledges.

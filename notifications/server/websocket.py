@@ -1,0 +1,415 @@
+"""A websocket for uvicorn that takes frames which are built already.
+
+It offers the ASGI extension ``notifications.frames`` in the scope of each socket::
+
+    scope["extensions"]["notifications.frames"] -> the FrameProtocol
+
+by which one publication is framed once for all its readers, and which tells without waiting
+whether the socket has room. Servers without the extension (daphne, hypercorn, granian) get the
+ordinary ASGI ``send``, which is here as well.
+
+Frames that arrive are parsed by the ``websockets`` library. It compresses nothing and sends no
+pings of its own: the wire has a heartbeat that also acknowledges.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from typing import Any, Protocol, cast
+
+from uvicorn.protocols.utils import (
+    ClientDisconnected,
+    get_client_addr,
+    get_local_addr,
+    get_path_with_query_string,
+    get_remote_addr,
+    is_ssl,
+)
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import SERVER, State
+from websockets.protocol import Protocol as Frames
+
+from .handshake import Handshake, accept, read_handshake, refuse
+
+EXTENSION = "notifications.frames"
+
+#: What one socket may hold beyond the kernel's buffers, in bytes, before it counts as blocked;
+#: and what is left when it no longer does.
+HIGH_WATER = 32 * 1024
+LOW_WATER = 8 * 1024
+
+#: Messages that may wait for the application before nothing more is read from the socket.
+MOST_WAITING = 8
+
+#: How long the peer may take to answer a close frame, in seconds.
+CLOSE_TIMEOUT = 10.0
+
+logger = logging.getLogger("uvicorn.error")
+frames_logger = logging.getLogger("websockets.server")
+
+Event = dict[str, Any]
+
+
+class Framed(Protocol):
+    """A message that has been framed: one unmasked frame (RFC 6455 section 5.2)."""
+
+    @property
+    def frame(self) -> bytes: ...
+
+
+class FrameProtocol(asyncio.Protocol):
+    """One websocket: uvicorn's protocol class, the ASGI application's other end, the extension.
+
+    Nothing is made before it is needed: an idle socket holds 3 KB here where uvicorn's own class
+    holds 9.
+
+    Args:
+        config: uvicorn's, loaded.
+        server_state: uvicorn's, shared by all connections.
+        app_state: the lifespan's.
+    """
+
+    __slots__ = (
+        "_close_timer",
+        "_config",
+        "_events",
+        "_frames",
+        "_has_ended",
+        "_is_accepted",
+        "_is_closing",
+        "_is_lost",
+        "_is_reading",
+        "_key",
+        "_loop",
+        "_parts",
+        "_scope",
+        "_server_state",
+        "_state",
+        "_waiter",
+        "_writable",
+        "is_blocked",
+        "transport",
+    )
+
+    transport: asyncio.Transport
+
+    def __init__(
+        self,
+        config: Any,
+        server_state: Any,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        self._config = config
+        self._server_state = server_state
+        self._state = app_state
+        self._loop = _loop or asyncio.get_running_loop()
+        #: Is the socket's buffer above its high-water mark?
+        self.is_blocked = False
+        self._frames: Frames | None = None
+        self._scope: dict[str, Any] | None = None
+        self._key = b""
+        self._is_accepted = False
+        self._is_closing = False
+        self._is_lost = False
+        #: The application has been told, or is about to be.
+        self._has_ended = False
+        self._is_reading = True
+        self._events: deque[Event] | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._writable: asyncio.Event | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
+        #: The fragments of a message so far, the first with its opcode.
+        self._parts: list[Frame] = []
+
+    # The extension
+
+    def offer(self, message: Framed) -> bool:
+        """Write the frame of a message, without waiting.
+
+        Returns:
+            False, and nothing was written, while the socket is blocked. After a close there is
+            nothing left to write to: True.
+        """
+        if self.is_blocked:
+            return False
+        if not self._is_closing and not self.transport.is_closing():
+            self.transport.write(message.frame)
+        return True
+
+    async def drained(self) -> None:
+        """Wait until the buffer is below its low-water mark, or the socket is gone."""
+        while self._writable is not None:
+            await self._writable.wait()
+
+    def abort(self) -> None:
+        """Drop the socket with whatever it holds."""
+        self.transport.abort()
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        self._server_state.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
+        self._server_state.connections.discard(self)
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+        self.resume_writing()
+        self._ended(CloseCode.ABNORMAL_CLOSURE)
+
+    def pause_writing(self) -> None:
+        self.is_blocked = True
+        self._writable = asyncio.Event()
+
+    def resume_writing(self) -> None:
+        self.is_blocked = False
+        if self._writable is not None:
+            self._writable.set()
+            self._writable = None
+
+    def data_received(self, data: bytes) -> None:
+        if self._frames is None:
+            self._open_late(data)
+            return
+        self._frames.receive_data(data)
+        for event in self._frames.events_received():
+            self._take(cast(Frame, event))
+        self._flush()
+        if self._frames.parser_exc is not None:
+            self._failed()
+
+    # What uvicorn calls
+
+    def shutdown(self) -> None:
+        """The server stops: end the connection now."""
+        if self._is_accepted and not self._is_closing:
+            self._send_close(CloseCode.SERVICE_RESTART, "")
+            self._ended(CloseCode.SERVICE_RESTART)
+        if self.is_blocked:  # the close frame would wait for a peer that reads nothing
+            self.transport.abort()
+        else:
+            self.transport.close()
+
+    def open(self, handshake: Handshake) -> None:
+        """Start the application for this handshake."""
+        self._frames = Frames(
+            SERVER, state=State.OPEN, max_size=self._config.ws_max_size, logger=frames_logger
+        )
+        self._key = handshake.key
+        root = self._config.root_path
+        self._scope = {
+            "type": "websocket",
+            "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": "wss" if is_ssl(self.transport) else "ws",
+            "server": get_local_addr(self.transport),
+            "client": get_remote_addr(self.transport),
+            "root_path": root,
+            "path": root + handshake.path,
+            "raw_path": root.encode("ascii") + handshake.raw_path,
+            "query_string": handshake.query,
+            "headers": handshake.headers,
+            "subprotocols": handshake.subprotocols,
+            "state": self._state.copy(),
+            "extensions": {EXTENSION: self},
+        }
+        self._put({"type": "websocket.connect"})
+        tasks = self._server_state.tasks
+        task = self._loop.create_task(self._run())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    # ASGI
+
+    async def receive(self) -> Event:
+        """The next event; after ``websocket.disconnect`` there is none."""
+        while self._events is None:
+            self._waiter = self._loop.create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        event = self._events.popleft()
+        if not self._events:
+            self._events = None
+            self._read_on()
+        return event
+
+    async def send(self, message: Event) -> None:
+        """Take an event of the application; waits while the socket is blocked.
+
+        Raises:
+            ClientDisconnected: the peer is gone.
+            RuntimeError: this event cannot come now.
+        """
+        await self.drained()
+        if self._is_lost:
+            raise ClientDisconnected
+        kind = message["type"]
+        if self._is_closing:
+            if self._frames is not None and self._frames.close_rcvd is not None:
+                raise ClientDisconnected
+            raise RuntimeError(f"{kind} after the websocket has been closed")
+        if kind == "websocket.accept" and not self._is_accepted:
+            self._accept(message)
+        elif kind == "websocket.send" and self._is_accepted:
+            self._send(message)
+        elif kind == "websocket.close":
+            self._close(message)
+        else:
+            raise RuntimeError(f"{kind} cannot come now")
+
+    async def _run(self) -> None:
+        try:
+            await self._config.loaded_app(self._scope, self.receive, self.send)
+        except (ClientDisconnected, asyncio.CancelledError):
+            self._application_ended(CloseCode.GOING_AWAY)
+        except Exception:
+            logger.exception("Exception in ASGI application")
+            self._application_ended(CloseCode.INTERNAL_ERROR)
+        else:
+            self._application_ended(CloseCode.NORMAL_CLOSURE)
+
+    # Out
+
+    def _accept(self, message: Event) -> None:
+        self._log("[accepted]")
+        self._is_accepted = True
+        headers = [*self._server_state.default_headers, *message.get("headers", ())]
+        self.transport.write(accept(self._key, headers, message.get("subprotocol")))
+
+    def _send(self, message: Event) -> None:
+        assert self._frames is not None
+        data, text = message.get("bytes"), message.get("text")
+        if data is not None:
+            self._frames.send_binary(data)
+        elif text is not None:
+            self._frames.send_text(text.encode())
+        self._flush()
+
+    def _close(self, message: Event) -> None:
+        if not self._is_accepted:
+            self._log("403")
+            self._refuse(b"403 Forbidden")
+            self._ended(CloseCode.ABNORMAL_CLOSURE)
+            return
+        code, reason = message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or ""
+        self._send_close(code, reason)
+        self._ended(code, reason)
+        # Its answer has to be read, whatever the application has left unread.
+        self._read_on()
+        self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
+
+    def _send_close(self, code: int, reason: str) -> None:
+        assert self._frames is not None
+        self._is_closing = True
+        if self._frames.state is State.OPEN:
+            self._frames.send_close(code, reason)
+            self._flush()
+
+    def _application_ended(self, code: int) -> None:
+        """The application has ended: so does what it has left open."""
+        if self._is_closing or self._is_lost:
+            return
+        if self._is_accepted:
+            self._send_close(code, "")
+            self.transport.close()
+            return
+        self._refuse(b"500 Internal Server Error")
+
+    def _refuse(self, status: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
+        self._is_closing = True
+        self.transport.write(
+            refuse(status, [*self._server_state.default_headers, *(headers or ())])
+        )
+        self.transport.close()
+
+    def _flush(self) -> None:
+        """Write what the frame parser wants written: answers to pings, close frames."""
+        assert self._frames is not None
+        output = b"".join(self._frames.data_to_send())
+        if output and not self.transport.is_closing():
+            self.transport.write(output)
+
+    # In
+
+    def _open_late(self, head: bytes) -> None:
+        """By way of uvicorn's HTTP parser, which has sorted the head out."""
+        handshake = read_handshake(head)
+        if handshake is not None:
+            self.open(handshake)
+            return
+        self._refuse(b"400 Bad Request", [(b"Sec-WebSocket-Version", b"13")])
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._parts.append(frame)
+            if frame.fin:
+                self._deliver()
+        elif frame.opcode is Opcode.CLOSE:
+            self._closed()
+
+    def _deliver(self) -> None:
+        parts, self._parts = self._parts, []
+        if self._is_closing:
+            return
+        data = b"".join(bytes(part.data) for part in parts)
+        if parts[0].opcode is Opcode.BINARY:
+            self._put({"type": "websocket.receive", "bytes": data})
+            return
+        try:
+            self._put({"type": "websocket.receive", "text": data.decode()})
+        except UnicodeDecodeError:
+            assert self._frames is not None
+            self._frames.fail(CloseCode.INVALID_DATA)
+            self._failed()
+
+    def _closed(self) -> None:
+        """The peer has closed, or has answered our close."""
+        assert self._frames is not None
+        assert self._frames.close_rcvd is not None
+        self._is_closing = True
+        self._ended(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
+        self._flush()
+        self.transport.close()
+
+    def _failed(self) -> None:
+        """What the peer sends is no websocket any more."""
+        assert self._frames is not None
+        self._is_closing = True
+        sent = self._frames.close_sent
+        self._ended(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
+        self._flush()
+        self.transport.close()
+
+    def _ended(self, code: int, reason: str = "") -> None:
+        """Tell the application, once."""
+        if self._scope is None or self._has_ended:
+            return
+        self._has_ended = True
+        self._put({"type": "websocket.disconnect", "code": int(code), "reason": reason})
+
+    def _put(self, event: Event) -> None:
+        if self._events is None:
+            self._events = deque()
+        self._events.append(event)
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        if len(self._events) >= MOST_WAITING and self._is_reading and not self._is_lost:
+            self._is_reading = False
+            self.transport.pause_reading()
+
+    def _read_on(self) -> None:
+        if not self._is_reading and not self._is_lost:
+            self._is_reading = True
+            self.transport.resume_reading()
+
+    def _log(self, outcome: str) -> None:
+        if logger.isEnabledFor(logging.INFO):
+            scope = cast(Any, self._scope)
+            place = get_path_with_query_string(scope)
+            logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), place, outcome)
