@@ -522,7 +522,7 @@ def test_reached_and_read() -> None:
     rows = [broadcast(f"Number {number}") for number in range(3)]
     waiting = broadcast("Later", publish_at=timezone.now() + timedelta(days=1))
     late = make_user("late")
-    subscriptions.load([*users, late])
+    subscriptions.load_inboxes([*users, late])
     stream = Stream.objects.get(name="broadcast")
 
     def acknowledge(user: User, offset: int) -> None:
@@ -651,7 +651,7 @@ def test_disconnect_needs_its_right(staff: Staff, socket: Connection) -> None:
 def test_disconnect_marks_and_tells_every_worker(boss: Client, socket: Connection) -> None:
     user = socket.user
     other = Connection.objects.create(id=uuid.uuid4(), user=user, worker=socket.worker)
-    subscriptions.load([user])
+    subscriptions.load_inboxes([user])
     own = Stream.objects.get(name=f"user:{user.pk}")
     with hints() as sent:
         response = boss.post(

@@ -166,7 +166,7 @@ def test_querysets_say_what_the_inbox_says() -> None:
     assert shown(user)["archived"] == {
         entry.notification.title for entry in inbox.list_entries(user, "archived").entries
     }
-    subscriptions.load([other])
+    subscriptions.load_inboxes([other])
     assert shown(other)["unread"] == {"before", *"abcdefg", "new"}
 
 

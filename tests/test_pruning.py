@@ -45,10 +45,10 @@ def test_p1_a_client_below_the_floor_is_told_that_its_position_cannot_be_served(
     user = make_user(date_joined=LONG_AGO)
     stream = fill("broadcast", 3)
     broadcast("new")
-    feeds = {feed.name: feed for feed in subscriptions.load([user])[user.pk]}
+    feeds = {feed.name: feed for feed in subscriptions.load_inboxes([user])[user.pk]}
     assert feeds["broadcast"].delivered < 3
     pruning.prune(AFTER)
-    feeds = {feed.name: feed for feed in subscriptions.load([user])[user.pk]}
+    feeds = {feed.name: feed for feed in subscriptions.load_inboxes([user])[user.pk]}
 
     def recovered(offset: int | None) -> tuple[bool, list[int]]:
         positions = {} if offset is None else position(stream, offset)
@@ -107,7 +107,7 @@ def test_undelivered_ones_go_too_and_are_counted() -> None:
     away, half, muted = make_user("away"), make_user("half"), make_user("muted")
     for user in (away, half, muted):
         fill(f"user:{user.pk}", 5)
-        subscriptions.load([user])
+        subscriptions.load_inboxes([user])
     Subscription.objects.filter(user=half, stream__name=f"user:{half.pk}").update(delivered=2)
     own = Notification.objects.filter(stream__name=f"user:{half.pk}")
     own.filter(offset=5).update(withdrawn_at=timezone.now())

@@ -14,7 +14,7 @@ from django.test import Client, RequestFactory
 from notifications import broadcast, notify, rights, streams
 from notifications.authentication import session_digest
 from notifications.models import Notification, Receipt, Stream, Subscription
-from notifications.subscriptions import load
+from notifications.subscriptions import load_inboxes
 from tests.rooms import hints, make_old_users, make_user, queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -66,7 +66,7 @@ def test_logging_in_costs_nothing() -> None:
 
 def test_other_saves_cost_three_small_queries_at_most() -> None:
     worker, reader = make_user("a", is_staff=True), make_user("b")
-    load([worker, reader])
+    load_inboxes([worker, reader])
     for user in (worker, reader):
         assert len(queries(user.save)) <= 1 + 3
         assert len(queries(lambda: user.save(update_fields=["email"]))) == 1  # noqa: B023
@@ -74,13 +74,13 @@ def test_other_saves_cost_three_small_queries_at_most() -> None:
 
 def test_staff_gained_and_lost() -> None:
     user = make_user()
-    load([user])
+    load_inboxes([user])
     broadcast("old", to="staff")
     user.is_staff = True
     with hints() as sent:
         user.save()
     assert "staff" in subscribed(user)
-    assert load([user])[user.pk][-1].since == 1
+    assert load_inboxes([user])[user.pk][-1].since == 1
     assert looked_at(sent) == [f"user:{user.pk}"]
     user.is_staff = False
     with hints() as sent:
@@ -92,7 +92,7 @@ def test_staff_gained_and_lost() -> None:
 @pytest.mark.parametrize("field", ["is_active", "password"])
 def test_a_changed_right_is_looked_at_after_the_commit(field: str) -> None:
     user = make_user()
-    load([user])
+    load_inboxes([user])
     setattr(user, field, False if field == "is_active" else "changed")
     with hints() as sent, transaction.atomic():
         user.save(update_fields=[field])
@@ -103,7 +103,7 @@ def test_a_changed_right_is_looked_at_after_the_commit(field: str) -> None:
 
 def test_rights_that_are_rolled_back_are_told_to_nobody() -> None:
     user = make_user()
-    load([user])
+    load_inboxes([user])
     with hints() as sent, rolled_back():
         user.is_active = False
         user.save()
@@ -144,7 +144,7 @@ def test_proxies_of_the_user_are_users() -> None:
 def test_what_was_private_goes_with_the_user() -> None:
     user, other = make_user("a"), make_user("b")
     notify([user, other], "private", actor=user)
-    load([user, other])
+    load_inboxes([user, other])
     pk, own = user.pk, f"user:{user.pk}"
     with hints() as sent:
         user.delete()
@@ -158,7 +158,7 @@ def test_what_was_private_goes_with_the_user() -> None:
 def test_deleting_many_users_by_a_queryset() -> None:
     users = make_old_users(20)
     notify(users, "private")
-    load(users)
+    load_inboxes(users)
     with hints() as sent:
         get_user_model().objects.all().delete()
     assert not Notification.objects.exists()
@@ -179,7 +179,7 @@ def group() -> Group:
 def test_joining_and_leaving_from_the_users_side(group: Group) -> None:
     user, name = make_user(), f"group:{group.pk}"
     other = Group.objects.create(name="b")
-    load([user])
+    load_inboxes([user])
     with hints() as sent:
         user.groups.add(group, other)
     assert {name, f"group:{other.pk}"} <= subscribed(user)
@@ -248,7 +248,7 @@ def test_adding_nobody_tells_nobody(group: Group) -> None:
 
 def test_many_members_are_told_in_chunks(group: Group) -> None:
     users = make_old_users(1100)
-    load(users)
+    load_inboxes(users)
     statements: list[str] = []
     with hints() as sent:
         statements = queries(lambda: group.user_set.add(*users))
@@ -275,7 +275,7 @@ def test_a_deleted_group_takes_its_stream_along(group: Group) -> None:
 
 def test_logging_out_names_the_session_by_its_digest() -> None:
     user, client = make_user(), Client()
-    load([user])
+    load_inboxes([user])
     client.force_login(user)
     key = client.session.session_key
     assert key is not None

@@ -26,9 +26,9 @@ def feed(user: Any, name: str = "broadcast", **changes: int) -> Feed:
     """The feed of a user to a stream with ten publications."""
     if not Stream.objects.filter(name=name, top__gt=0).exists():
         fill(name, 10)
-    subscriptions.load([user])
+    subscriptions.load_inboxes([user])
     Subscription.objects.filter(user=user, stream__name=name).update(**changes)
-    (found,) = [f for f in subscriptions.load([user])[user.pk] if f.name == name]
+    (found,) = [f for f in subscriptions.load_inboxes([user])[user.pk] if f.name == name]
     return found
 
 

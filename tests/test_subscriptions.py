@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def load(user: Any) -> dict[str, Feed]:
-    return {feed.name: feed for feed in subscriptions.load([user])[user.pk]}
+    return {feed.name: feed for feed in subscriptions.load_inboxes([user])[user.pk]}
 
 
 def owed(user: Any, name: str) -> list[str]:
@@ -81,16 +81,16 @@ def test_loading_makes_what_is_missing_once() -> None:
 def test_loading_many_users_takes_as_many_queries_as_loading_few() -> None:
     fill("broadcast", 3)
     users = make_old_users(150)
-    few = len(queries(lambda: subscriptions.load(users[:10])))
-    subscriptions.load(users[10:20])
-    many = len(queries(lambda: subscriptions.load(users[20:])))
+    few = len(queries(lambda: subscriptions.load_inboxes(users[:10])))
+    subscriptions.load_inboxes(users[10:20])
+    many = len(queries(lambda: subscriptions.load_inboxes(users[20:])))
     assert many <= few + 10
-    assert len(queries(lambda: subscriptions.load(users))) == 3
+    assert len(queries(lambda: subscriptions.load_inboxes(users))) == 2
 
 
 def test_inactive_users_have_no_feeds() -> None:
     user = make_user(is_active=False)
-    assert subscriptions.load([user]) == {user.pk: []}
+    assert subscriptions.load_inboxes([user]) == {user.pk: []}
     assert subscriptions.load_inbox(user) == []
 
 
@@ -129,7 +129,7 @@ def test_many_inboxes_are_those_of_each() -> None:
 def test_acknowledged_positions_advance_and_never_go_back() -> None:
     users = make_old_users(130)
     fill("broadcast", 9)
-    feeds = subscriptions.load(users)
+    feeds = subscriptions.load_inboxes(users)
     stream_id = Stream.objects.get(name="broadcast").pk
     first = {(user.pk, stream_id): 1 + number % 9 for number, user in enumerate(users)}
     assert len(queries(lambda: subscriptions.acknowledge(first))) == 1

@@ -55,6 +55,6 @@ def test_the_number_of_queries_does_not_depend_on_the_users() -> None:
     users = make_old_users(40)
     fill("broadcast", 3)
     notify(users, "private")
-    subscriptions.load(users)
+    subscriptions.load_inboxes(users)
     few = len(queries(lambda: counted(users[:2])))
     assert len(queries(lambda: counted(users))) == few

