@@ -93,6 +93,8 @@ def ours(
             "DEBUG": "0",
             "STATIC_ROOT": folder,
             "NOTIFICATIONS_TOKEN_SECRET": SECRET,
+            # All of the herd come from one address.
+            "NOTIFICATIONS_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
         }

@@ -63,6 +63,9 @@ class Settings:
     COMMAND_BURST: int = 200
     #: Connections of one user in one process; one more is closed with 3504.
     MAX_CONNECTIONS_PER_USER: int = 100
+    #: Sockets of one client address in one process, authenticated or not; one more is closed
+    #: with 3504. An IPv6 address counts with its whole /64.
+    MAX_CONNECTIONS_PER_ADDRESS: int = 5000
     #: Topics one user may be subscribed to.
     MAX_TOPICS: int = 100
     #: Largest JSON of a notification's ``data``.

@@ -104,7 +104,12 @@ def _notifications() -> dict[str, Any]:
     for name in ("TOKEN_SECRET", "TOPIC_PERMISSION"):
         found[name] = os.environ.get(f"NOTIFICATIONS_{name}", "")
     found["ALLOWED_ORIGINS"] = _split(os.environ.get("NOTIFICATIONS_ALLOWED_ORIGINS", ""))
-    for name in ("DATABASE_THREADS", "KEEP_DAYS", "MAX_CONNECTIONS_PER_USER"):
+    for name in (
+        "DATABASE_THREADS",
+        "KEEP_DAYS",
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "MAX_CONNECTIONS_PER_USER",
+    ):
         found[name] = _number(f"NOTIFICATIONS_{name}", int)
     for name in ("CHECK_INTERVAL", "PING_INTERVAL", "PONG_TIMEOUT", "WORKER_TIMEOUT"):
         found[name] = _number(f"NOTIFICATIONS_{name}", float)

@@ -106,6 +106,8 @@ class Peer:
         self.token = token
         self.headers = [(b"cookie", cookie.encode("latin-1"))] if cookie else []
         self.subprotocols: list[str] = []
+        #: Where it comes from; None as behind a unix socket.
+        self.client: tuple[str, int] | None = ("192.0.2.7", 50_000)
         #: Everything over all connections, as an application sees it: duplicates are dropped.
         self.publications: list[Received] = []
         self.positions: dict[str, Position] = {}
@@ -147,7 +149,7 @@ class Peer:
             "type": "websocket",
             "path": "/connection/websocket",
             "headers": self.headers,
-            "client": ("192.0.2.7", 50_000),
+            "client": self.client,
             "subprotocols": self.subprotocols,
         }
         consumer = NotificationConsumer.as_asgi()

@@ -26,6 +26,7 @@ from ..sequencing import sequence_waiting
 from ..session import Close, Send
 from ..streams import user_stream
 from .acknowledgements import Acknowledgements
+from .addresses import Addresses
 from .batches import Batcher
 from .connection import Connection, Reader, Stream
 from .groups import Groups
@@ -52,6 +53,7 @@ class Hub:
         #: Users by the name of their own stream, which also carries what only concerns them.
         self.users: dict[str, Any] = {}
         self.streams: dict[str, LocalStream] = {}
+        self.addresses = Addresses()
         self.acknowledgements = Acknowledgements()
         self.presence = Presence(socket.gethostname())
         self.rights = Rights(self)
@@ -101,7 +103,10 @@ class Hub:
     # Connections
 
     def watch(self, connection: Connection) -> None:
-        """A socket has been accepted: see to its deadlines."""
+        """A socket has been accepted: see to its deadlines, or close it as one too many."""
+        if not self.addresses.enter(connection):
+            connection.close(codes.CONNECTION_LIMIT)
+            return
         self._wheel.add(connection, connection.session.deadline)
 
     def admit(self, connection: Connection) -> None:
@@ -126,6 +131,7 @@ class Hub:
             connection.pump.cancel()
         for reader in list(connection.readers.values()):
             self.detach(reader)
+        self.addresses.leave(connection)
         self.dismiss(connection, code)
 
     def dismiss(self, connection: Connection, code: int) -> None:
