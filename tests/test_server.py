@@ -16,6 +16,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from notifications.protocol.frames import Prepared
+from notifications.server import FrameProtocol
 from notifications.server.handshake import accept, read_handshake
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -335,3 +336,44 @@ async def test_who_does_not_receive_is_not_read_from() -> None:
 async def send_many(client: ClientConnection, count: int) -> None:
     for _ in range(count):
         await client.send("x" * 60_000)
+
+
+async def test_fragments_without_end_end_with_1009(port: int) -> None:
+    """Empty ones count as well: each holds memory until its message is whole."""
+    continuation = b"\x00\x80" + bytes(4)
+    async with raw(port, PLAIN, b"\x01\x80" + bytes(4) + continuation * 1023) as reader:
+        answer = await asyncio.wait_for(reader.read(), 30)
+    _, _, frames = answer.partition(b"\r\n\r\n")
+    assert (frames[0], int.from_bytes(frames[2:4])) == (0x88, 1009)
+    assert (await ended_with())[0] == 1009
+
+
+async def test_pings_of_who_reads_nothing_fill_no_memory() -> None:
+    opened: list[FrameProtocol] = []
+
+    async def accepting(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        opened.append(scope["extensions"]["notifications.frames"])
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    ping, marked = b"\x89\xfd" + bytes(4) + b"x" * 125, b"\x89\x81" + bytes(4) + b"y"
+    async with serving(accepting) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(PLAIN)
+        await reader.readuntil(b"\r\n\r\n")
+        await until(lambda: opened)
+        largest = 0
+        for _ in range(200):
+            writer.write(ping * 1000)
+            await writer.drain()
+            largest = max(largest, opened[0].transport.get_write_buffer_size())
+        assert opened[0].is_blocked
+        # 26 MB of answers do not fit into the kernel's buffers.
+        assert largest < 2_000_000
+        seen = b""
+        # Who reads again is answered again.
+        while b"\x8a\x01y" not in seen:
+            writer.write(marked)
+            seen = seen[-2:] + await asyncio.wait_for(reader.read(2**20), 30)
+        writer.transport.abort()

@@ -41,6 +41,9 @@ LOW_WATER = 8 * 1024
 #: Messages that may wait for the application before nothing more is read from the socket.
 MOST_WAITING = 8
 
+#: Fragments of one message. Its size is limited too, but empty ones add nothing to that.
+MOST_FRAGMENTS = 1024
+
 #: How long the peer may take to answer a close frame, in seconds.
 CLOSE_TIMEOUT = 10.0
 
@@ -332,6 +335,8 @@ class FrameProtocol(asyncio.Protocol):
         """Write what the frame parser wants written: answers to pings, close frames."""
         assert self._frames is not None
         output = b"".join(self._frames.data_to_send())
+        if self.is_blocked and self._frames.state is State.OPEN:
+            return  # the pings of a peer that does not read are not answered
         if output and not self.transport.is_closing():
             self.transport.write(output)
 
@@ -350,6 +355,8 @@ class FrameProtocol(asyncio.Protocol):
             self._parts.append(frame)
             if frame.fin:
                 self._deliver()
+            elif len(self._parts) >= MOST_FRAGMENTS:
+                self._give_up(CloseCode.MESSAGE_TOO_BIG)
         elif frame.opcode is Opcode.CLOSE:
             self._closed()
 
@@ -364,9 +371,7 @@ class FrameProtocol(asyncio.Protocol):
         try:
             self._put({"type": "websocket.receive", "text": data.decode()})
         except UnicodeDecodeError:
-            assert self._frames is not None
-            self._frames.fail(CloseCode.INVALID_DATA)
-            self._failed()
+            self._give_up(CloseCode.INVALID_DATA)
 
     def _closed(self) -> None:
         """The peer has closed, or has answered our close."""
@@ -376,6 +381,14 @@ class FrameProtocol(asyncio.Protocol):
         self._ended(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
         self._flush()
         self.transport.close()
+
+    def _give_up(self, code: CloseCode) -> None:
+        """End it for what the peer has sent."""
+        assert self._frames is not None
+        self._parts = []
+        if not self._is_closing:
+            self._frames.fail(code)
+            self._failed()
 
     def _failed(self) -> None:
         """What the peer sends is no websocket any more."""

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.places import Place, open_place
+from tests.client import Client
+from tests.integration import jobs
+from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis
 from tests.servers import Site
 
@@ -26,6 +28,30 @@ def place(shared_place: Place) -> Iterator[Place]:
     """The module's server. A module that needs another one replaces ``shared_place``."""
     yield shared_place
     shared_place.tidy()
+
+
+@pytest.fixture(scope="module")
+def watching(shared_place: Place) -> Iterator[tuple[Person, Client]]:
+    """Somebody who is connected while all tests of a module run."""
+    person = shared_place.person()
+    client = Client(shared_place.server.socket_url, token=person.token)
+    client.connect()
+    yield person, client
+    client.close()
+    assert client.violations == []
+
+
+@pytest.fixture
+def bystander(place: Place, watching: tuple[Person, Client]) -> Iterator[None]:
+    """Somebody else, who is served as ever after a test has done what it does."""
+    yield
+    person, client = watching
+    titles = [*client.titles, "as ever"]
+    place.other.run(jobs.notify_user, person.id, ["as ever"])
+    client.wait_for_titles(titles)
+    assert client.closed is None
+    assert place.tracebacks() == ""
+    assert "ERROR" not in place.server.log
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from tests.client import Client
 from tests.integration import jobs
 from tests.integration.places import SECRET, Person, Place
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("bystander")]
 
 
 #: What daphne does where uvicorn closes with a code: it cuts the connection.
@@ -29,29 +29,6 @@ def silent(shared_place: Place) -> Iterator[Client]:
     client = Client(shared_place.server.socket_url).open()
     yield client
     client.close()
-
-
-@pytest.fixture(scope="module")
-def watching(shared_place: Place) -> Iterator[tuple[Person, Client]]:
-    person = shared_place.person()
-    client = Client(shared_place.server.socket_url, token=person.token)
-    client.connect()
-    yield person, client
-    client.close()
-    assert client.violations == []
-
-
-@pytest.fixture(autouse=True)
-def bystander(place: Place, watching: tuple[Person, Client]) -> Iterator[None]:
-    """Somebody else, who is served as ever after each test has done what it does."""
-    yield
-    person, client = watching
-    titles = [*client.titles, "as ever"]
-    place.other.run(jobs.notify_user, person.id, ["as ever"])
-    client.wait_for_titles(titles)
-    assert client.closed is None
-    assert place.tracebacks() == ""
-    assert "ERROR" not in place.server.log
 
 
 def codes_by_request(client: Client, requests: Iterable[dict]) -> dict[str, int | None]:
