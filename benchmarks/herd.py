@@ -16,7 +16,7 @@ from typing import cast
 Greeting = Callable[[int], list[bytes]]
 
 #: Sockets opened at once; the kernel's accept queue is finite.
-OPENING = 200
+OPENING = 1000
 
 
 def mask(payload: bytes, opcode: int = 1) -> bytes:

@@ -71,6 +71,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
         offered = self.scope.get("subprotocols", ())
+        user_agent, cookie = _headers(self.scope, b"user-agent", b"cookie")
         await self.accept(JSON_SUBPROTOCOL if JSON_SUBPROTOCOL in offered else None)
         self.hub = await get_hub()
         session = Session(time.monotonic(), _limits(), random.uniform(0.1, 1.0))
@@ -79,8 +80,8 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             session,
             open_socket(self.scope, self.base_send),
             address=(self.scope.get("client") or ("",))[0],
-            user_agent=_header(self.scope, b"user-agent").replace("\x00", ""),
-            session_key=_session_key(_header(self.scope, b"cookie")),
+            user_agent=user_agent.replace("\x00", ""),
+            session_key=_session_key(cookie),
         )
         self.hub.watch(self.connection)
         if PROTOBUF_SUBPROTOCOL in offered and JSON_SUBPROTOCOL not in offered:
@@ -161,11 +162,17 @@ def _limits() -> Limits:
     )
 
 
-def _header(scope: dict[str, Any], name: bytes) -> str:
-    """A header of the handshake; HTTP/2 may have split the cookies into several."""
-    return b"; ".join(value for key, value in scope["headers"] if key == name).decode("latin-1")
+def _headers(scope: dict[str, Any], *names: bytes) -> list[str]:
+    """Headers of the handshake, "" for absent ones; HTTP/2 may have split the cookies."""
+    found: dict[bytes, list[bytes]] = {name: [] for name in names}
+    for name, value in scope["headers"]:
+        if name in found:
+            found[name].append(value)
+    return [b"; ".join(values).decode("latin-1") for values in found.values()]
 
 
 def _session_key(cookie: str) -> str:
     """The session key in a ``Cookie`` header, read as Django reads it for views; "" for none."""
+    if not cookie:
+        return ""
     return parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME, "")

@@ -12,7 +12,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 #: Items per call: enough to make the fixed cost of a call small, few enough to answer soon.
-BATCH = 200
+BATCH = 500
 
 #: In a storm, wait this long for more to serve together; seconds.
 WINDOW = 0.05
