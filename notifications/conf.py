@@ -38,6 +38,8 @@ class Settings:
     PING_INTERVAL: float = 25.0
     #: No answer to a ping within this time disconnects with 3012.
     PONG_TIMEOUT: float = 10.0
+    #: A socket that has taken nothing for so long, although there is something, is closed (3008).
+    SLOW_TIMEOUT: float = 20.0
     #: A socket that has not sent ``connect`` within this time is closed with 3502.
     CONNECT_TIMEOUT: float = 10.0
 

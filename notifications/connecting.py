@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from . import authentication, streams, subscriptions
 from .authentication import Credentials, Identity
 from .conf import app_settings
+from .history import Recent
 from .recovery import Position, Recovered, recover_many
 from .unread import unread_counts
 
@@ -44,8 +45,13 @@ def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
     ]
 
 
-def resume(returning: Sequence[Returning]) -> list[Resumed]:
-    """Where each client resumes in its streams, what it has missed, and its unread count."""
+def resume(returning: Sequence[Returning], recent: Recent | None = None) -> list[Resumed]:
+    """Where each client resumes in its streams, what it has missed, and its unread count.
+
+    Args:
+        returning: users and the positions that their clients have shown.
+        recent: pages of shared streams that need not be read again.
+    """
     users = list({entry.user.pk: entry.user for entry in returning}.values())
     feeds = subscriptions.load_inboxes(users)
     unread = unread_counts(users, feeds)
@@ -54,7 +60,9 @@ def resume(returning: Sequence[Returning]) -> list[Resumed]:
         for user_id, own in feeds.items()
     }
     recovered = recover_many(
-        ((pushed[entry.user.pk], entry.positions) for entry in returning), app_settings.PAGE_SIZE
+        ((pushed[entry.user.pk], entry.positions) for entry in returning),
+        app_settings.PAGE_SIZE,
+        recent,
     )
     return [
         Resumed(pages, unread[entry.user.pk])

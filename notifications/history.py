@@ -1,8 +1,9 @@
 """The read side of streams: pages of publications after a position, and tops."""
 
 import logging
+import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -24,6 +25,12 @@ RANGES = 100
 
 #: What encoding raises on values that JSON does not know.
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
+
+
+#: Seconds for which a range is remembered, how many ranges, and bytes of a range at most.
+REMEMBERED = 1.0
+REMEMBERED_RANGES = 64
+REMEMBERED_SIZE = 256 * 1024
 
 
 class Publication(NamedTuple):
@@ -90,6 +97,44 @@ def read_ranges(
     for start in range(0, len(wanted), RANGES):
         found |= _read_ranges(wanted[start : start + RANGES], now)
     return found
+
+
+class Recent:
+    """Ranges of shared streams, remembered for a moment.
+
+    After a deploy everybody comes back to the same few ranges: this asks the database for each
+    of them once a second, however many clients there are. What is withdrawn meanwhile may still
+    be given for that second, as to those who were connected.
+
+    Args:
+        clock: tells monotonic seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._found: dict[Range, tuple[float, list[Publication]]] = {}
+
+    def read(self, ranges: Iterable[Range]) -> dict[Range, list[Publication]]:
+        """:func:`read_ranges`, unless it was read a moment ago. Safe in any thread."""
+        now = self._clock()
+        wanted = set(ranges)
+        found = {
+            entry: publications
+            for entry, (until, publications) in list(self._found.items())
+            if entry in wanted and until > now
+        }
+        read = read_ranges(wanted - found.keys())
+        self._remember(read, now)
+        return found | read
+
+    def _remember(self, read: Mapping[Range, list[Publication]], now: float) -> None:
+        kept = {entry: value for entry, value in list(self._found.items()) if value[0] > now}
+        kept |= {
+            entry: (now + REMEMBERED, publications)
+            for entry, publications in read.items()
+            if sum(len(publication.data) for publication in publications) <= REMEMBERED_SIZE
+        }
+        self._found = dict(list(kept.items())[-REMEMBERED_RANGES:])
 
 
 def _read_ranges(ranges: list[Range], now: datetime | None) -> dict[Range, list[Publication]]:

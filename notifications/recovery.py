@@ -1,9 +1,11 @@
 """What a connecting client has missed: where each stream resumes, and the first page from there."""
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
-from .history import Page, Publication, Range, read_ranges
+from .history import Page, Publication, Range, Recent, read_ranges
+from .streams import is_private
 from .subscriptions import Feed
 
 #: Content of one stream in one reply, in bytes; the rest follows as pushes.
@@ -51,14 +53,21 @@ def recover(
 
 
 def recover_many(
-    clients: Iterable[tuple[Iterable[Feed], Mapping[str, Position]]], limit: int
+    clients: Iterable[tuple[Iterable[Feed], Mapping[str, Position]]],
+    limit: int,
+    recent: Recent | None = None,
 ) -> list[list[Recovered]]:
-    """:func:`recover` for many clients; a page that several of them need is read once."""
+    """:func:`recover` for many clients; a page that several of them need is read once.
+
+    Args:
+        clients: the feeds of each, and the positions that it has shown.
+        limit: offsets per feed.
+        recent: pages of shared streams that need not be read again, None for none.
+    """
     starts = [
         [_start(feed, positions.get(feed.name)) for feed in feeds] for feeds, positions in clients
     ]
-    ranges = (_range(start, limit) for started in starts for start in started)
-    pages = read_ranges(entry for entry in ranges if entry.after < entry.upto)
+    pages = _read(chain.from_iterable(starts), limit, recent)
     return [
         [
             Recovered(start.feed, _page(start, pages, limit), start.asked, start.recovered)
@@ -66,6 +75,20 @@ def recover_many(
         ]
         for started in starts
     ]
+
+
+def _read(
+    starts: Iterable[_Start], limit: int, recent: Recent | None
+) -> dict[Range, list[Publication]]:
+    private: set[Range] = set()
+    shared: set[Range] = set()
+    for start in starts:
+        entry = _range(start, limit)
+        if entry.after < entry.upto:
+            (private if is_private(start.feed.name) else shared).add(entry)
+    if recent is None:
+        return read_ranges(private | shared)
+    return read_ranges(private) | recent.read(shared)
 
 
 def _start(feed: Feed, position: Position | None) -> _Start:

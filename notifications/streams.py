@@ -96,6 +96,10 @@ def is_topic(name: str) -> bool:
     return name.startswith("topic:")
 
 
+def is_private(name: str) -> bool:
+    return name.startswith("user:")
+
+
 def may_read(user: Any, name: str) -> bool:
     """May ``user`` read the stream ``name`` now? Asks the database for groups.
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from .conf import app_settings
 from .inbox import count_unread, read_mark
 from .models import Notification, Receipt, Subscription
+from .streams import is_private
 from .subscriptions import Feed
 
 #: Feeds, by the primary key of their user, that have something above the user's mark.
@@ -70,7 +71,7 @@ def _above_shared_marks(ahead: Ahead) -> dict[Any, int]:
     found: Counter[Any] = Counter()
     for user_id, feeds in ahead.items():
         for feed in feeds:
-            if _is_private(feed):
+            if is_private(feed.name):
                 continue
             place = (feed.stream_id, read_mark(feed))
             if place not in counts:
@@ -115,12 +116,11 @@ def _marked_unread(user_ids: list[Any]) -> dict[Any, int]:
 
 def _streams(ahead: Ahead, *, private: bool) -> set[int]:
     return {
-        feed.stream_id for feeds in ahead.values() for feed in feeds if _is_private(feed) is private
+        feed.stream_id
+        for feeds in ahead.values()
+        for feed in feeds
+        if is_private(feed.name) is private
     }
-
-
-def _is_private(feed: Feed) -> bool:
-    return feed.name.startswith("user:")
 
 
 def _visible(prefix: str) -> Q:

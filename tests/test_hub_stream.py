@@ -272,6 +272,23 @@ async def test_a_blocked_reader_keeps_a_position_and_catches_up(hub: Hub, user: 
     assert not slow.violations
 
 
+async def test_a_reader_that_takes_nothing_for_too_long_is_slow(
+    hub: Hub, user: Any, settings: Any
+) -> None:
+    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "SLOW_TIMEOUT": 0.05}
+    peer = await peer_of(user)
+    peer.block()
+    titles = [f"number {number}" for number in range(5)]
+    for title in titles:
+        await in_database(broadcast, title)
+    await until(lambda: peer.connection(hub).closing == codes.SLOW)
+    await peer.ended()
+    assert not hub.connections
+    await peer.connect()
+    await peer.wait_for(*titles)
+    assert not peer.violations
+
+
 async def test_a_reader_that_falls_behind_on_two_streams(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     peer.block()

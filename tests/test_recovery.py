@@ -8,9 +8,11 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from notifications import recovery, subscriptions
+from notifications import notify, recovery, subscriptions
+from notifications.history import REMEMBERED, REMEMBERED_RANGES, Range, Recent
 from notifications.models import Notification, Stream, Subscription
 from notifications.recovery import Position, Recovered, recover, recover_many
+from notifications.streams import user_stream
 from notifications.subscriptions import Feed
 from tests.rooms import fill, make_old_users, queries
 
@@ -119,6 +121,43 @@ def test_many_clients_share_their_pages(user: Any) -> None:
     assert len(queries(lambda: found.extend(recover_many(clients, 300)))) == 1
     for number, (one,) in enumerate(found):
         assert offsets(one) == [*range(number % 3 + 1, 11)]
+
+
+def test_storm_after_storm_reads_a_shared_page_once_a_second(user: Any) -> None:
+    entry, now = feed(user), 100.0
+    recent = Recent(lambda: now)
+    clients = [([entry], {"broadcast": Position(entry.epoch, n % 3)}) for n in range(30)]
+
+    def storm() -> int:
+        found: list[list[Recovered]] = []
+        count = len(queries(lambda: found.extend(recover_many(clients, 300, recent))))
+        assert found == recover_many(clients, 300)
+        return count
+
+    assert [storm() for _ in range(5)] == [1, 0, 0, 0, 0]
+    now += REMEMBERED
+    assert [storm(), storm()] == [1, 0]
+
+
+def test_what_is_remembered_has_bounds(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = feed(user)
+    recent = Recent(lambda: 0.0)
+    ranges = [Range(entry.stream_id, 0, number + 1) for number in range(REMEMBERED_RANGES + 5)]
+    for number in ranges:
+        recent.read([number])
+    assert not queries(lambda: recent.read(ranges[5:]))
+    assert len(queries(lambda: recent.read(ranges[:1]))) == 1
+    monkeypatch.setattr("notifications.history.REMEMBERED_SIZE", 10)
+    large = Range(entry.stream_id, 1, 2)
+    assert [len(queries(lambda: recent.read([large]))) for _ in range(2)] == [1, 1]
+
+
+def test_private_pages_are_not_remembered(user: Any) -> None:
+    notify(user, "private")
+    entry = feed(user, user_stream(user.pk))
+    recent = Recent(lambda: 0.0)
+    for _ in range(2):
+        assert len(queries(lambda: recover_many([([entry], {})], 300, recent))) == 1
 
 
 @settings(

@@ -2,11 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import uvicorn
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection, connect
@@ -18,6 +17,7 @@ from websockets.server import ServerProtocol
 from notifications.protocol.frames import Prepared
 from notifications.server import FrameProtocol
 from notifications.server.handshake import accept, read_handshake
+from tests.sockets import raw, serving, until
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 PLAIN = (
@@ -25,8 +25,6 @@ PLAIN = (
     b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: " + KEY + b"\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a, b\r\nCookie: x=1\r\n\r\n"
 )
-
-Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 def test_plain_handshake_is_read() -> None:
@@ -90,28 +88,6 @@ def test_what_is_read_the_library_accepts_too(data: st.DataObject) -> None:
     assert b"Sec-WebSocket-Accept: " + digest + b"\r\n" in accept(found.key, [], None)
 
 
-@contextlib.asynccontextmanager
-async def serving(application: Application) -> AsyncIterator[tuple[uvicorn.Server, int]]:
-    config = uvicorn.Config(
-        application,
-        port=0,
-        ws="notifications.server:FrameProtocol",
-        http="notifications.server:Door",
-        ws_max_size=64 * 1024,
-        lifespan="off",
-        log_config=None,
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]
-    task = asyncio.create_task(server.serve())
-    await until(lambda: server.started)
-    try:
-        yield server, server.servers[0].sockets[0].getsockname()[1]
-    finally:
-        server.should_exit = True
-        await asyncio.wait_for(task, 30)
-
-
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Text and bytes come back; "close" closes, "fail" raises, "http" is answered as HTTP."""
     if scope["type"] == "http":
@@ -150,27 +126,6 @@ async def port() -> AsyncIterator[int]:
 
 def dial(port: int, path: str = "/", **options: Any) -> connect:
     return connect(f"ws://127.0.0.1:{port}{path}", proxy=None, **options)
-
-
-@contextlib.asynccontextmanager
-async def raw(port: int, *pieces: bytes) -> AsyncIterator[asyncio.StreamReader]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-            await asyncio.sleep(0.05)
-        yield reader
-    finally:
-        writer.transport.abort()
-        with contextlib.suppress(OSError):
-            await writer.wait_closed()
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - the server has no event for it
-            await asyncio.sleep(0.01)
 
 
 async def closed_with(client: ClientConnection) -> tuple[int | None, str | None]:

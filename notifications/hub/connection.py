@@ -6,7 +6,9 @@ import asyncio
 import logging
 from typing import Any, Protocol
 
+from ..conf import app_settings
 from ..metrics import DISCONNECTS
+from ..protocol import codes
 from ..protocol.codes import Disconnect
 from ..protocol.frames import Prepared
 from ..session import Session
@@ -135,9 +137,19 @@ class Connection:
     async def send(self, message: Prepared) -> None:
         """Write, waiting until the socket takes it."""
         while self.closing is None and not self.has_ended:
-            await self.socket.drained()
+            await self.drained()
             if self.socket.offer(message):
                 return
+
+    async def drained(self) -> None:
+        """Wait until the socket takes something. One that does not for too long is closed."""
+        if not self.socket.is_blocked:
+            return
+        try:
+            async with asyncio.timeout(app_settings.SLOW_TIMEOUT):
+                await self.socket.drained()
+        except TimeoutError:
+            self.close(codes.SLOW)
 
     def close(self, disconnect: Disconnect) -> None:
         """End the connection: the close frame goes out if the socket takes it in time."""
@@ -164,7 +176,6 @@ class Connection:
     async def _close(self, disconnect: Disconnect) -> None:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
-                await self.socket.drained()
                 await self.socket.close(disconnect)
         except TimeoutError:
             self._give_up()

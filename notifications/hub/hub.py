@@ -11,12 +11,13 @@ import asyncio
 import socket
 import time
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 from .. import connecting
 from ..conf import app_settings
 from ..database import in_database
-from ..history import Page, Publication, read_page, read_tops
+from ..history import Page, Publication, Recent, read_page, read_tops
 from ..layer import announcer
 from ..metrics import CONNECTIONS, REPAIRED
 from ..protocol import codes
@@ -28,6 +29,7 @@ from ..streams import user_stream
 from .acknowledgements import Acknowledgements
 from .addresses import Addresses
 from .batches import Batcher
+from .catching_up import CatchUp
 from .connection import Connection, Reader, Stream
 from .groups import Groups
 from .loops import Loops
@@ -38,9 +40,6 @@ from .wheel import Wheel
 
 #: Sockets written to without a pause: about 10 ms of a core.
 SLICE = 1000
-
-#: Wait so long before history is asked again for what it should have; seconds.
-LAG = 0.1
 
 
 class Hub:
@@ -58,10 +57,11 @@ class Hub:
         self.presence = Presence(socket.gethostname())
         self.rights = Rights(self)
         self.admit_callers = Batcher(connecting.admit)
-        self.resume = Batcher(connecting.resume)
+        self.resume = Batcher(partial(connecting.resume, recent=Recent()))
         self._wheel = Wheel()
         self._loops = Loops()
         self._groups = Groups(self.streams, self._loops)
+        self._catch_up = CatchUp(self._loops)
         self._repairs: set[asyncio.Task[None]] = set()
 
     # Life
@@ -241,11 +241,9 @@ class Hub:
 
     def fall_behind(self, reader: Reader) -> None:
         """Serve a reader from history from now on, at the speed of its socket."""
-        connection = reader.connection
         reader.stream.remove_live(reader)
-        connection.behind.add(reader)
-        if connection.pump is None or connection.pump.done():
-            connection.pump = self.loop.create_task(self._pump(connection))
+        reader.connection.behind.add(reader)
+        self._catch_up.start(reader.connection)
 
     # What the loops do
 
@@ -349,37 +347,6 @@ class Hub:
     def _fall_behind_all(self, readers: list[Reader]) -> None:
         for reader in readers:
             self.fall_behind(reader)
-
-    async def _pump(self, connection: Connection) -> None:
-        """Catch up the readers of one connection that are behind, until none is."""
-        await connection.socket.drained()
-        while connection.behind and connection.closing is None:
-            reader = next(iter(connection.behind))
-            try:
-                await self._catch_up(reader)
-                self.works("catching up")
-            except Exception as error:
-                self.report("catching up", error)
-                await asyncio.sleep(1.0)
-
-    async def _catch_up(self, reader: Reader) -> None:
-        stream, connection = reader.stream, reader.connection
-        while reader in connection.behind and connection.closing is None:
-            page = await in_database(read_page, stream.id, reader.sent, app_settings.PAGE_SIZE)
-            for publication in page.publications:
-                if reader not in connection.behind or connection.closing is not None:
-                    return
-                await connection.send(Prepared(encode_publication(stream.name, *publication)))
-                reader.sent = publication.offset
-            reader.sent = max(reader.sent, page.offset)
-            # No wait between looking and going live: nothing can be fanned out in between.
-            if not page.more and reader.sent >= stream.top:
-                connection.behind.discard(reader)
-                if reader in stream.readers:
-                    stream.add_live(reader)
-                return
-            if not page.publications:  # history is behind what was announced, as on a replica
-                await asyncio.sleep(LAG)
 
     def _reset(self, stream: LocalStream) -> None:
         """The history is gone or another one: positions in it mean nothing any more."""

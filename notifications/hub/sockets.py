@@ -50,7 +50,7 @@ class Socket(Protocol):
         """Wait until it is not blocked, or is released."""
 
     async def close(self, disconnect: Disconnect) -> None:
-        """Write the close frame."""
+        """Write the close frame, on plain ASGI as soon as the socket takes it."""
 
     def release(self) -> None:
         """It is gone: end what still waits for it."""
@@ -129,6 +129,7 @@ class ASGISocket:
             await asyncio.wait({self._pending, self._released}, return_when=asyncio.FIRST_COMPLETED)
 
     async def close(self, disconnect: Disconnect) -> None:
+        await self.drained()
         # Daphne lets an application close with 1000 or 3000 to 4999 only.
         if disconnect == codes.MESSAGE_TOO_BIG:
             disconnect = codes.BAD_FRAME._replace(reason=disconnect.reason)

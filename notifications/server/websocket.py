@@ -249,10 +249,11 @@ class FrameProtocol(asyncio.Protocol):
             ClientDisconnected: the peer is gone.
             RuntimeError: this event cannot come now.
         """
-        await self.drained()
+        kind = message["type"]
+        if kind != "websocket.close":  # a few bytes, which need not wait
+            await self.drained()
         if self._is_lost:
             raise ClientDisconnected
-        kind = message["type"]
         if self._is_closing:
             if self._frames is not None and self._frames.close_rcvd is not None:
                 raise ClientDisconnected
