@@ -129,3 +129,15 @@ def test_chromium_that_does_not_start(machine: Path) -> None:
     assert complaint(machine, "scripts/chromium", CHROMIUM="/nowhere/chromium") == (
         "make: CHROMIUM=/nowhere/chromium does not start."
     )
+
+
+def test_no_nginx(machine: Path) -> None:
+    assert complaint(machine, "scripts/nginx", SBIN="") == (
+        "make: the tests need nginx; install it (apt-get install nginx-light) or set NGINX."
+    )
+
+
+def test_nginx_that_does_not_start(machine: Path) -> None:
+    assert complaint(machine, "scripts/nginx", NGINX="/nowhere/nginx") == (
+        "make: NGINX=/nowhere/nginx does not start."
+    )
