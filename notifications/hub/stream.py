@@ -104,7 +104,7 @@ def write_to(readers: Iterable[Reader], offset: int, message: Prepared) -> list[
     for reader in readers:
         if offset <= reader.sent or not reader.is_live:
             continue
-        if reader.connection.socket.offer(message):
+        if reader.offer(message):
             reader.sent = offset
             count += 1
         else:
