@@ -123,7 +123,7 @@ class Server:
         assert self._process is None, "the server is running already"
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._python, "manage.py", *self._arguments, *self._address()],
+                [self._python, *self._command_line()],
                 cwd=self._cwd,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
@@ -189,10 +189,16 @@ class Server:
         assert "sessionid" in cookies, f"{username} could not log in"
         return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
-    def _address(self) -> list[str]:
-        if self._arguments[0] == "runserver":
-            return ["--noreload", f"127.0.0.1:{self.port}"]
-        return ["--port", str(self.port)]
+    def _command_line(self) -> list[str]:
+        port = str(self.port)
+        match self._arguments[0]:
+            case "runserver":
+                return ["manage.py", *self._arguments, "--noreload", f"127.0.0.1:{port}"]
+            case "uvicorn":  # as anybody may start it, without our extension
+                application = ["-m", "uvicorn", "pushsite.asgi:application"]
+                return [*application, "--ws", "websockets-sansio", "--port", port]
+            case _:
+                return ["manage.py", *self._arguments, "--port", port]
 
     def _answers(self) -> bool:
         try:

@@ -179,7 +179,7 @@ async def test_a_layer_that_hangs_holds_up_one_join_and_no_check(settings: Any) 
         for peer in peers:
             await peer.wait_for("for all")
         await sweep
-        assert time.monotonic() - started < 2.0, "16 groups, each with its 0.3 seconds"
+        assert time.monotonic() - started < 4.0, "16 groups, each with its 0.3 seconds"
         FickleLayer.mood = "good"
 
 

@@ -113,7 +113,7 @@ def open_place(
     """Start a server and a second process on a database of their own.
 
     Args:
-        command: ``serve`` or ``runserver``.
+        command: ``serve``, ``runserver``, or ``uvicorn`` without our protocol classes.
         variables: of the environment of both.
     """
     place = Place(site, directory, command, variables)

@@ -38,7 +38,7 @@ def test_sigterm_ends_in_good_order(site: Site, directory: Path) -> None:
         client.rpc("ack", channel=person.channel, offset=2)
         begun = time.monotonic()
         code = place.server.stop(signal.SIGTERM)
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 10, "what uvicorn gives those who do not close"
         assert code == 0
         for each in (client, lurker):
             # Whoever is faster, uvicorn or the app: both codes ask the client to come back.
