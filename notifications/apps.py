@@ -17,5 +17,6 @@ class NotificationsConfig(AppConfig):
     def ready(self) -> None:
         register(conf.check_settings)
         register(conf.check_topic_permission)
-        # Receivers import models, which the registry has loaded only now.
+        # They import models, which the registry has loaded only now.
+        import_module(".checks", self.name)
         import_module(".receivers", self.name)

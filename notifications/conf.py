@@ -84,6 +84,9 @@ class Settings:
     #: New objects after which the garbage collector of a server process looks at them; Python's
     #: own is 700, which in a process of many connections is a third of its work.
     GC_THRESHOLD: int = 50_000
+    #: Server processes of the site, on all hosts together; None: not said. Starts none: only
+    #: ``check --deploy`` judges by it.
+    WORKERS: int | None = None
     #: Days that ``prune_notifications`` keeps.
     KEEP_DAYS: int = 90
 
@@ -105,6 +108,7 @@ class Settings:
 WORDS = {
     "str": "text",
     "int": "a whole number above 0",
+    "int | None": "a whole number above 0, or None",
     "float": "a number above 0",
     "float | None": "a number above 0, or None",
     "tuple[str, ...]": "a list of texts",
@@ -199,12 +203,12 @@ def _fits(value: Any, expected: str) -> bool:
         return False
     if expected == "str":
         return isinstance(value, str)
-    if expected == "int":
+    if value is None:
+        return expected.endswith("| None")
+    if expected.startswith("int"):
         return isinstance(value, int) and value > 0
     if expected == "tuple[str, ...]":
         return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-    if value is None:
-        return expected == "float | None"
     return isinstance(value, int | float) and math.isfinite(value) and value > 0
 
 

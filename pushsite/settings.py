@@ -10,6 +10,8 @@ from typing import Any
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
 
+from pushsite.layer import channel_layer
+
 BASE_DIR = Path(__file__).resolve().parent.parent
 
 
@@ -84,20 +86,6 @@ def _database() -> dict[str, Any]:
     return database
 
 
-def _channel_layer() -> dict[str, Any]:
-    url = os.environ.get("REDIS_URL", "")
-    if not url:
-        # One channel takes every message of the process, and a full channel drops silently.
-        return {
-            "BACKEND": "channels.layers.InMemoryChannelLayer",
-            "CONFIG": {"capacity": 10_000},
-        }
-    return {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [url]},
-    }
-
-
 def _notifications() -> dict[str, Any]:
     """Read what an operator may tune, each from ``NOTIFICATIONS_<name>``."""
     found: dict[str, Any] = {}
@@ -109,6 +97,7 @@ def _notifications() -> dict[str, Any]:
         "KEEP_DAYS",
         "MAX_CONNECTIONS_PER_ADDRESS",
         "MAX_CONNECTIONS_PER_USER",
+        "WORKERS",
     ):
         found[name] = _number(f"NOTIFICATIONS_{name}", int)
     for name in ("CHECK_INTERVAL", "PING_INTERVAL", "PONG_TIMEOUT", "WORKER_TIMEOUT"):
@@ -167,7 +156,7 @@ TEMPLATES = [
 DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-CHANNEL_LAYERS = {"default": _channel_layer()}
+CHANNEL_LAYERS = {"default": channel_layer(os.environ)}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{validator}"}
@@ -205,8 +194,12 @@ WHITENOISE_AUTOREFRESH = DEBUG
 
 # COOKIE_SECURE=0 is for a site that people reach by plain http, on a network of their own.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("COOKIE_SECURE", default=not DEBUG)
-SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT")
+# Nobody can log in by plain http when the cookies are only sent by https.
+SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", default=SESSION_COOKIE_SECURE)
+# Browsers remember it for that long, and there is no way back: off unless asked for.
 SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", int)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _flag("SECURE_HSTS_INCLUDE_SUBDOMAINS")
+SECURE_HSTS_PRELOAD = _flag("SECURE_HSTS_PRELOAD")
 SECURE_REFERRER_POLICY = "same-origin"
 # Only right behind a proxy that sets the header itself: anybody else could send it.
 SECURE_PROXY_SSL_HEADER = (

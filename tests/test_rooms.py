@@ -14,6 +14,7 @@ LAYERS = [
     {
         "admin",
         "api",
+        "checks",
         "consumers",
         "context_processors",
         "lifespan",

@@ -1,0 +1,138 @@
+"""What ``check --deploy`` says of the app in production, and what it leaves alone."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.checks import run_checks
+from django.core.management import call_command
+from django.test import override_settings
+from django.utils import timezone
+from pytest_django import Settings
+
+from notifications.conf import IN_MEMORY_LAYER
+from notifications.models import Notification
+from notifications.publishing import broadcast
+
+REDIS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
+MEMORY = {"default": {"BACKEND": IN_MEMORY_LAYER}}
+POSTGRES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "push"}}
+SQLITE = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": "push"}}
+SECRET = "k" * 40
+
+
+def complaints(*, deploy: bool = True, databases: list[str] | None = None) -> list[str]:
+    """The ids of the app's checks that complain."""
+    messages = run_checks(include_deployment_checks=deploy, databases=databases)
+    ids = [str(message.id) for message in messages]
+    return [found.removeprefix("notifications.") for found in ids if "notifications." in found]
+
+
+def site(**app: Any) -> override_settings:
+    """A site in production that nothing is wrong with, but for what is said here."""
+    changes = {
+        "CHANNEL_LAYERS": app.pop("layers", REDIS),
+        "DATABASES": app.pop("databases", POSTGRES),
+        "ALLOWED_HOSTS": app.pop("hosts", ["push.example"]),
+        "NOTIFICATIONS": {"TOKEN_SECRET": SECRET, "WORKERS": 4, **app},
+    }
+    return override_settings(**changes)
+
+
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+class TestSettings:
+    def test_a_good_site_has_nothing_to_hear(self) -> None:
+        with site():
+            assert complaints() == []
+
+    @pytest.mark.parametrize("workers", [2, None])
+    def test_the_in_memory_layer_is_for_one_worker(self, workers: int | None) -> None:
+        with site(layers=MEMORY, WORKERS=workers):
+            assert complaints() == ["W002"]
+
+    @pytest.mark.parametrize("workers", [2, None])
+    def test_sqlite_is_for_one_worker(self, workers: int | None) -> None:
+        with site(databases=SQLITE, WORKERS=workers):
+            assert complaints() == ["W003"]
+
+    def test_one_worker_may_have_both(self) -> None:
+        with site(layers=MEMORY, databases=SQLITE, WORKERS=1):
+            assert complaints() == []
+
+    def test_a_missing_secret_is_told(self) -> None:
+        with site(TOKEN_SECRET=""):
+            assert complaints() == ["W004"]
+
+    def test_the_key_of_sessions_is_no_key_of_tokens(self) -> None:
+        with site(), override_settings(SECRET_KEY=SECRET):
+            assert complaints() == ["W005"]
+
+    @pytest.mark.parametrize(
+        "origin",
+        [
+            "http://a.example",
+            "https://localhost:3000",
+            "https://app.localhost",
+            "https://127.0.0.1",
+            "https://[::1]",
+            "https://*.example",
+            "http://*",
+        ],
+    )
+    def test_an_origin_for_development_is_told(self, origin: str) -> None:
+        with site(ALLOWED_ORIGINS=[origin, "https://a.example"]):
+            assert complaints() == ["W006"]
+
+    @pytest.mark.parametrize("origin", ["a.example", "", "https://", "https://[a"])
+    def test_an_origin_that_allows_nothing_is_told(self, origin: str) -> None:
+        with site(ALLOWED_ORIGINS=[origin]):
+            assert complaints() == ["W007"]
+
+    def test_a_host_of_everybody_lets_every_page_in(self) -> None:
+        with site(hosts=["push.example", "*"]):
+            assert complaints() == ["W008"]
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("WORKERS", "4"), ("ALLOWED_ORIGINS", 7), ("TOKEN_SECRET", 7), ("KEEP_DAYS", "90")],
+    )
+    def test_a_value_of_the_wrong_type_is_told_once(self, name: str, value: Any) -> None:
+        with site(**{name: value}):
+            assert complaints() == ["E003"]
+
+    def test_development_is_left_alone(self) -> None:
+        wrong = {"TOKEN_SECRET": "", "ALLOWED_ORIGINS": ["http://localhost"], "WORKERS": None}
+        with site(layers=MEMORY, databases=SQLITE, hosts=["*"], **wrong):
+            assert complaints(deploy=False) == []
+
+
+@pytest.mark.django_db
+def test_demo_accounts_are_told_until_their_passwords_change(settings: Settings) -> None:
+    settings.DEBUG = True
+    call_command("createdemo")
+    settings.DEBUG = False
+    assert "W009" in complaints(databases=["default"])
+    assert "W009" not in complaints()
+    for user in get_user_model().objects.all():
+        user.set_password("a better one")
+        user.save()
+    assert "W009" not in complaints(databases=["default"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_history_that_nobody_prunes_is_told(settings: Settings) -> None:
+    settings.NOTIFICATIONS = {"KEEP_DAYS": 30}
+    broadcast("old")
+    broadcast("waits", publish_at=timezone.now() + timedelta(days=1))
+    Notification.objects.filter(title="waits").update(created_at=_days_ago(99))
+    assert "W010" not in complaints(databases=["default"])
+    Notification.objects.filter(title="old").update(published_at=_days_ago(36))
+    assert "W010" not in complaints(databases=["default"])
+    Notification.objects.filter(title="old").update(published_at=_days_ago(38))
+    assert "W010" in complaints(databases=["default"])
+    assert "W010" not in complaints()
+
+
+def _days_ago(days: int) -> Any:
+    return timezone.now() - timedelta(days=days)
