@@ -1,0 +1,41 @@
+"""Read state of one user: what the inbox shows, and what changes it."""
+
+from .changes import (
+    MAX_IDS,
+    archive,
+    archive_all,
+    mark_read,
+    mark_unread,
+    mute,
+    read_all,
+)
+from .folders import (
+    FOLDERS,
+    MAX_PAGE,
+    Entries,
+    Entry,
+    Folder,
+    count_unread,
+    list_entries,
+    read_mark,
+    unread_count,
+)
+
+__all__ = [
+    "FOLDERS",
+    "MAX_IDS",
+    "MAX_PAGE",
+    "Entries",
+    "Entry",
+    "Folder",
+    "archive",
+    "archive_all",
+    "count_unread",
+    "list_entries",
+    "mark_read",
+    "mark_unread",
+    "mute",
+    "read_all",
+    "read_mark",
+    "unread_count",
+]

@@ -1,0 +1,203 @@
+"""What one user changes in the inbox: read, unread, archive, mute.
+
+Every change is told to the user's other connections by a ``message`` push and leaves a mark
+(the revision of the user's own stream) for workers that a lost hint did not reach.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import msgspec
+from django.db import transaction
+from django.db.models import QuerySet
+from django.db.models.functions import Coalesce, Greatest
+from django.utils import timezone
+
+from .. import rights, signals, streams, subscriptions
+from ..database import after_commit
+from ..layer import send_message
+from ..models import Notification, Receipt, Subscription, receipt_of
+from ..subscriptions import Feed
+from .folders import MAX_ID, Entry, State, alias, is_own, read_mark, states, unread_count, visible
+
+#: Most ids in one change.
+MAX_IDS = 1000
+
+
+class _Changed(NamedTuple):
+    """What a change has met: ids of notifications, and the feeds they are in."""
+
+    ids: list[int]
+    feeds: list[Feed]
+
+
+def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
+    """Mark notifications of the user's inbox as read; ids of others' are passed over.
+
+    Args:
+        user: whose inbox.
+        ids: primary keys, 1000 at most.
+        origin: the client that asks; its other connections are told.
+
+    Returns:
+        The ids that were unread before.
+
+    Raises:
+        ValueError: too many ids.
+    """
+    now = timezone.now()
+    changed = _change(
+        user,
+        ids,
+        keep=lambda entry: not entry.read,
+        made=lambda state: Receipt(read_at=now, archived_at=now if state.entry.archived else None),
+    )
+    if changed.ids:
+        _advance_read_marks(user, changed.feeds)
+        after_commit(alias(), _signal_read, user, changed.ids)
+        _announce(user, "read", changed.ids, origin)
+    return changed.ids
+
+
+def mark_unread(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
+    """Mark as unread, and take out of the archive. Arguments and result as :func:`mark_read`."""
+    changed = _change(
+        user, ids, keep=lambda entry: entry.read or entry.archived, made=lambda state: Receipt()
+    )
+    if changed.ids:
+        _announce(user, "unread", changed.ids, origin)
+    return changed.ids
+
+
+def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
+    """Move to the archive, as read. Arguments and result as :func:`mark_read`."""
+    now = timezone.now()
+    changed = _change(
+        user,
+        ids,
+        keep=lambda entry: not entry.archived,
+        made=lambda state: Receipt(read_at=state.read_at or now, archived_at=now),
+    )
+    if changed.ids:
+        _advance_read_marks(user, changed.feeds)
+        _announce(user, "archive", changed.ids, origin)
+    return changed.ids
+
+
+def read_all(user: Any, origin: str = "") -> None:
+    """Mark all that is in the inbox now as read."""
+    feeds = subscriptions.load_inbox(user)
+    with transaction.atomic(using=alias()):
+        for feed in feeds:
+            if feed.read < feed.top:
+                _subscription(user, feed).update(read=Greatest("read", feed.top))
+        Receipt.objects.filter(user=user.pk, read_at=None).update(read_at=timezone.now())
+    _announce(user, "read_all", [], origin)
+
+
+def archive_all(user: Any, origin: str = "") -> None:
+    """Archive all that is in the inbox now."""
+    now = timezone.now()
+    feeds = subscriptions.load_inbox(user)
+    with transaction.atomic(using=alias()):
+        for feed in feeds:
+            if feed.archived < feed.top:
+                _subscription(user, feed).update(
+                    read=Greatest("read", feed.top), archived=Greatest("archived", feed.top)
+                )
+        Receipt.objects.filter(user=user.pk, archived_at=None).update(
+            read_at=Coalesce("read_at", now), archived_at=now
+        )
+    _announce(user, "archive_all", [], origin)
+
+
+def mute(user: Any, name: str, muted: bool = True) -> bool:
+    """Mute or unmute a stream: no live pushes and no unread count from it, but still listed.
+
+    Returns:
+        False when the user is not subscribed to the stream.
+    """
+    if not subscriptions.mute(user.pk, name, muted):
+        return False
+    rights.changed([user.pk])
+    _announce(user, "mute" if muted else "unmute", [], "")
+    return True
+
+
+def _change(
+    user: Any,
+    ids: Iterable[int],
+    *,
+    keep: Callable[[Entry], bool],
+    made: Callable[[State], Receipt],
+) -> _Changed:
+    """Write the receipts that ``made`` gives for those entries that ``keep`` selects."""
+    wanted = _check_ids(ids)
+    feeds = subscriptions.load_inbox(user)
+    published = Notification.objects.using(alias()).published()
+    # In the order of their keys, so that two devices wait for each other and not both.
+    rows = list(published.filter(is_own(user, feeds), pk__in=wanted).order_by("pk"))
+    kept = [state for state in states(user, rows, feeds) if keep(state.entry)]
+    receipts = []
+    for state in kept:
+        receipt = made(state)
+        receipt.user_id = user.pk
+        receipt.notification = state.entry.notification
+        receipts.append(receipt)
+    Receipt.objects.bulk_create(
+        receipts,
+        update_conflicts=True,
+        unique_fields=["user", "notification"],
+        update_fields=["read_at", "archived_at"],
+    )
+    met = {state.entry.notification.stream_id for state in kept}
+    return _Changed(
+        [state.entry.notification.pk for state in kept],
+        [feed for feed in feeds if feed.stream_id in met],
+    )
+
+
+def _check_ids(ids: Iterable[int]) -> set[int]:
+    """The ids that can exist.
+
+    Raises:
+        ValueError: too many, or something else than integers.
+    """
+    wanted = set(ids)
+    if len(wanted) > MAX_IDS:
+        raise ValueError(f"at most {MAX_IDS} ids")
+    if not all(isinstance(pk, int) for pk in wanted):
+        raise ValueError("ids must be integers")
+    return {pk for pk in wanted if 0 < pk <= MAX_ID}
+
+
+def _advance_read_marks(user: Any, feeds: Iterable[Feed]) -> None:
+    """Move each read mark up to the first unread notification, so that counting stays short."""
+    for feed in feeds:
+        unread = visible().filter(
+            ~receipt_of(user), stream=feed.stream_id, offset__gt=read_mark(feed)
+        )
+        first = unread.order_by("offset").values_list("offset", flat=True).first()
+        # The top was read before this, so what is published meanwhile stays above the mark.
+        mark = feed.top if first is None else first - 1
+        if mark > feed.read:
+            _subscription(user, feed).update(read=Greatest("read", mark))
+
+
+def _subscription(user: Any, feed: Feed) -> QuerySet[Subscription]:
+    return Subscription.objects.filter(user=user.pk, stream=feed.stream_id)
+
+
+def _signal_read(user: Any, ids: list[int]) -> None:
+    signals.read.send_robust(Receipt, user_id=user.pk, ids=ids)
+
+
+def _announce(user: Any, change: str, ids: list[int], origin: str) -> None:
+    after_commit(alias(), _tell, user, change, ids, origin)
+
+
+def _tell(user: Any, change: str, ids: list[int], origin: str) -> None:
+    own = streams.user_stream(user.pk)
+    streams.touch([own])
+    message = {"type": change, "ids": ids, "unread": unread_count(user)}
+    send_message(own, msgspec.json.encode(message), origin)

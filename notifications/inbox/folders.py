@@ -1,0 +1,261 @@
+"""What one user's inbox shows: the unread count, and pages of its folders.
+
+An entry's state follows from the marks of the user's subscription (since, read, archived) and,
+where that says something else, from a receipt.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, get_args
+
+from django.db import router
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
+
+from .. import subscriptions
+from ..conf import app_settings
+from ..models import (
+    Notification,
+    NotificationQuerySet,
+    Receipt,
+    Subscription,
+    receipt_of,
+)
+from ..subscriptions import Feed
+
+Folder = Literal["unread", "all", "archived"]
+FOLDERS: tuple[Folder, ...] = get_args(Folder)
+
+#: Largest page.
+MAX_PAGE = 100
+
+#: Largest primary key that a database column holds.
+MAX_ID = 2**63 - 1
+
+
+class Entry(NamedTuple):
+    notification: Notification
+    read: bool
+    archived: bool
+
+
+class Entries(NamedTuple):
+    """A page of the inbox, newest first. ``next`` asks for the following page, "" for none."""
+
+    entries: list[Entry]
+    next: str
+
+
+class _Position(NamedTuple):
+    """The last entry of a page."""
+
+    published_at: datetime
+    pk: int
+
+
+class State(NamedTuple):
+    entry: Entry
+    read_at: datetime | None
+
+
+def unread_count(user: Any) -> int:
+    """How many visible notifications the user has not read; muted streams do not count.
+
+    Counted up to the setting ``MAX_UNREAD_COUNT``.
+    """
+    return count_unread(user, subscriptions.load_inbox(user))
+
+
+def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
+    """:func:`unread_count` for feeds that have been loaded already."""
+    loud = [feed for feed in feeds if not feed.muted]
+    most = app_settings.MAX_UNREAD_COUNT
+    return _newest(_unread_parts(user, loud, None), most)[:most].count()
+
+
+def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int = 20) -> Entries:
+    """A page of a folder.
+
+    Args:
+        user: whose inbox.
+        folder: ``unread``, ``all`` (all but archived) or ``archived``.
+        before: the ``next`` of the page before, "" for the newest.
+        limit: entries per page, 1 to 100.
+
+    Raises:
+        ValueError: ``folder``, ``before`` or ``limit`` is not one of these.
+    """
+    if folder not in FOLDERS:
+        raise ValueError(f"folder must be one of {', '.join(FOLDERS)}")
+    if not 1 <= limit <= MAX_PAGE:
+        raise ValueError(f"limit must be 1 to {MAX_PAGE}")
+    position = _parse(before)
+    feeds = subscriptions.load_inbox(user)
+    found = _newest(_folder(user, folder, feeds, position), limit + 1)
+    found = found.select_related("actor", "stream").order_by("-published_at", "-id")
+    rows = list(found[: limit + 1])
+    page = [state.entry for state in states(user, rows[:limit], feeds)]
+    return Entries(page, _cursor(rows[limit - 1]) if len(rows) > limit else "")
+
+
+def alias() -> str:
+    return router.db_for_write(Receipt)
+
+
+def visible() -> NotificationQuerySet:
+    # A replica may not know yet what the user has just done.
+    return Notification.objects.using(alias()).visible()
+
+
+def read_mark(feed: Feed) -> int:
+    return max(feed.since, feed.read, feed.archived)
+
+
+def is_own(user: Any, feeds: Iterable[Feed], **having: Any) -> Exists:
+    """Condition on a notification: it lies in one of these feeds.
+
+    By a look at the subscription, and not by the streams' ids: with those SQLite would rather go
+    through the whole history of the streams than through the few rows that are asked for.
+    """
+    return Exists(
+        Subscription.objects.filter(
+            user=user.pk,
+            stream__in=[feed.stream_id for feed in feeds],
+            stream=OuterRef("stream"),
+            since__lt=OuterRef("offset"),
+            **having,
+        )
+    )
+
+
+def _newest(parts: Iterable[NotificationQuerySet], most: int) -> QuerySet[Notification]:
+    """The newest ``most`` of each part, together.
+
+    Each part is cut by itself, along an index, before they are put together: so the cost grows
+    with the page and the number of parts, not with the history. (Conditions joined by OR would
+    make PostgreSQL read the whole table.) The inner query is there because SQLite allows no
+    LIMIT in the parts of a UNION.
+    """
+    rows = Notification.objects.using(alias())
+    cut = [rows.filter(pk__in=part.values("pk")[:most]).values("pk") for part in parts]
+    if not cut:
+        return rows.none()
+    return rows.filter(pk__in=cut[0].union(*cut[1:], all=True) if cut[1:] else cut[0])
+
+
+def _folder(
+    user: Any, folder: Folder, feeds: list[Feed], position: _Position | None
+) -> list[NotificationQuerySet]:
+    """Querysets, newest first, whose union is the folder after ``position``."""
+    if folder == "unread":
+        return _unread_parts(user, feeds, position)
+    if folder == "all":
+        return _current_parts(user, feeds, position)
+    return _archived_parts(user, feeds, position)
+
+
+def _unread_parts(
+    user: Any, feeds: list[Feed], position: _Position | None
+) -> list[NotificationQuerySet]:
+    by_marks = [
+        _part(feed, position).filter(~receipt_of(user), offset__gt=read_mark(feed))
+        for feed in feeds
+        if feed.top > read_mark(feed)
+    ]
+    by_receipts = _marked(user, feeds, position, read_at=None, archived_at=None)
+    return [*by_marks, by_receipts]
+
+
+def _current_parts(
+    user: Any, feeds: list[Feed], position: _Position | None
+) -> list[NotificationQuerySet]:
+    archived = receipt_of(user, archived_at__isnull=False)
+    by_marks = [
+        _part(feed, position).filter(~archived, offset__gt=max(feed.since, feed.archived))
+        for feed in feeds
+        if feed.top > max(feed.since, feed.archived)
+    ]
+    below = [feed for feed in feeds if feed.archived > feed.since]
+    if not below:
+        return by_marks
+    # Taken out of the archive again: at or below the mark, where only a receipt can say so.
+    is_below = is_own(user, below, archived__gte=OuterRef("offset"))
+    return [*by_marks, _marked(user, below, position, archived_at=None).filter(is_below)]
+
+
+def _archived_parts(
+    user: Any, feeds: list[Feed], position: _Position | None
+) -> list[NotificationQuerySet]:
+    by_marks = [
+        _part(feed, position).filter(
+            ~receipt_of(user), offset__gt=feed.since, offset__lte=feed.archived
+        )
+        for feed in feeds
+        if feed.archived > feed.since
+    ]
+    by_receipts = _marked(user, feeds, position, archived_at__isnull=False)
+    return [*by_marks, by_receipts]
+
+
+def _part(feed: Feed, position: _Position | None) -> NotificationQuerySet:
+    """One feed, newest first, after ``position``.
+
+    By offset, because the marks are offsets. ``published_at`` ascends with it (see
+    :mod:`notifications.sequencing`), so a position is an offset too: that of the newest older one.
+    """
+    rows = visible().filter(stream=feed.stream_id).order_by("-offset")
+    if position is None:
+        return rows
+    older = Notification.objects.published().filter(_older_than(position), stream=feed.stream_id)
+    newest = older.order_by("-published_at", "-id").values("offset")[:1]
+    return rows.filter(offset__lte=Subquery(newest))
+
+
+def _marked(
+    user: Any, feeds: list[Feed], position: _Position | None, **having: Any
+) -> NotificationQuerySet:
+    """Notifications of these feeds that the user has such receipts for, newest first."""
+    receipts = Receipt.objects.filter(user=user.pk, **having)
+    rows = visible().filter(is_own(user, feeds), pk__in=receipts.values("notification"))
+    if position is not None:
+        rows = rows.filter(_older_than(position))
+    return rows.order_by("-published_at", "-id")
+
+
+def states(user: Any, rows: list[Notification], feeds: list[Feed]) -> list[State]:
+    by_stream = {feed.stream_id: feed for feed in feeds}
+    own = Receipt.objects.using(alias()).filter(user=user.pk, notification__in=rows)
+    receipts = {receipt.notification_id: receipt for receipt in own}
+    return [_state(row, by_stream[row.stream_id], receipts.get(row.pk)) for row in rows]
+
+
+def _state(row: Notification, feed: Feed, receipt: Receipt | None) -> State:
+    if receipt is not None:
+        is_read, is_archived = receipt.read_at is not None, receipt.archived_at is not None
+        return State(Entry(row, is_read, is_archived), receipt.read_at)
+    offset = row.offset or 0
+    archived = offset <= feed.archived
+    return State(Entry(row, archived or offset <= feed.read, archived), None)
+
+
+def _older_than(position: _Position) -> Q:
+    older = Q(published_at__lt=position.published_at) | Q(pk__lt=position.pk)
+    return Q(published_at__lte=position.published_at) & older
+
+
+def _parse(cursor: str) -> _Position | None:
+    if not cursor:
+        return None
+    moment, _, pk = cursor.partition("_")
+    try:
+        published_at, last = datetime.fromisoformat(moment), int(pk)
+        if timezone.is_aware(published_at) and 0 < last <= MAX_ID:
+            return _Position(published_at.astimezone(UTC), last)
+    except (ValueError, OverflowError):
+        pass
+    raise ValueError("before is not a position in the inbox")
+
+
+def _cursor(row: Notification) -> str:
+    assert row.published_at is not None, "the inbox lists published notifications"
+    return f"{row.published_at.isoformat().replace('+00:00', 'Z')}_{row.pk}"
