@@ -9,4 +9,9 @@ LAYER_ERRORS = Counter("notifications_layer_errors", "Messages the channel layer
 DATABASE_ERRORS = Counter("notifications_database_errors", "Background tasks the database failed")
 ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])
 DISCONNECTS = Counter("notifications_disconnects", "Connections closed by the server", ["code"])
-CONNECTIONS = Gauge("notifications_connections", "Authenticated connections of this process")
+CONNECTIONS = Gauge(
+    "notifications_connections",
+    "Authenticated connections of this process",
+    # Over several processes: the sum of those that live.
+    multiprocess_mode="livesum",
+)

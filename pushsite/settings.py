@@ -4,6 +4,7 @@ Only DEBUG sites get a SECRET_KEY for free; every other default is safe in produ
 """
 
 import os
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,14 @@ def _number(name: str, kind: type[int] | type[float], default: float = 0) -> flo
     except ValueError:
         wanted = "a whole number" if kind is int else "a number"
         raise ImproperlyConfigured(f"{name} must be {wanted}, not {value!r}.") from None
+
+
+def _networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Read addresses and networks such as ``10.0.0.0/8`` from an environment variable."""
+    try:
+        return [ip_network(word) for word in _split(os.environ.get(name, ""))]
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name}: {error}.") from None
 
 
 def _secret_key(debug: bool) -> str:
@@ -196,6 +205,8 @@ WHITENOISE_AUTOREFRESH = DEBUG
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("COOKIE_SECURE", default=not DEBUG)
 # Nobody can log in by plain http when the cookies are only sent by https.
 SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", default=SESSION_COOKIE_SECURE)
+# What asks for these comes from the machine itself or the network behind the proxy.
+SECURE_REDIRECT_EXEMPT = [r"^health/$", r"^metrics$"]
 # Browsers remember it for that long, and there is no way back: off unless asked for.
 SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", int)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _flag("SECURE_HSTS_INCLUDE_SUBDOMAINS")
@@ -210,6 +221,9 @@ SECURE_PROXY_SSL_HEADER = (
 DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = 65_536
 # Holds for what the server sends too: a reply beyond it is dropped, and the client waits for ever.
 DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
+
+# Besides staff, who may read /metrics: addresses and networks.
+METRICS_ALLOW = _networks("METRICS_ALLOW")
 
 NOTIFICATIONS = _notifications()
 

@@ -9,6 +9,7 @@ from django.templatetags.static import static
 from django.urls import include, path
 
 from notifications.views.home import HomeView
+from pushsite.views import health, metrics
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
@@ -28,4 +29,6 @@ urlpatterns = [
     ),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("favicon.ico", favicon),
+    path("health/", health, name="health"),
+    path("metrics", metrics, name="metrics"),
 ]

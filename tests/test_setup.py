@@ -49,6 +49,7 @@ def test_debug_site_has_a_secret_key(tmp_path: Path) -> None:
         ("DEBUG", "maybe", "DEBUG must be 1 or 0, not 'maybe'"),
         ("SECURE_HSTS_SECONDS", "year", "SECURE_HSTS_SECONDS must be a whole number"),
         ("NOTIFICATIONS_PING_INTERVAL", "soon", "NOTIFICATIONS_PING_INTERVAL must be a number"),
+        ("METRICS_ALLOW", "10.0.0.1/8", "METRICS_ALLOW: 10.0.0.1/8 has host bits set"),
         ("SCRIPT_NAME", "push", "SCRIPT_NAME must start with a slash"),
         ("DATABASE_URL", "nosuch://u:secret@h/n", "DATABASE_URL must look like"),
     ],
