@@ -200,7 +200,7 @@ class Session:
     def _command(self, command: messages.Command | messages.Malformed, now: float) -> list[Effect]:
         request = command.request if isinstance(command, messages.Command) else None
         if isinstance(command, messages.Command) and command.id == 0 and request is None:
-            return self._pong()
+            return self._pong(now)
         if not self._afford(now):
             return self._too_many(command.id)
         if command.id:
@@ -235,9 +235,10 @@ class Session:
         reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
         return [Send(encode_reply(reply))]
 
-    def _pong(self) -> list[Effect]:
+    def _pong(self, now: float) -> list[Effect]:
         if not self._awaiting_pong:
-            return []
+            # Late ones happen; any number of them for free would keep the server busy.
+            return [] if self._afford(now) else self._too_many(0)
         self._awaiting_pong = False
         self._set_deadline()
         positions, self._pinged = self._pinged, {}

@@ -102,6 +102,7 @@ def _notifications() -> dict[str, Any]:
         found[name] = os.environ.get(f"NOTIFICATIONS_{name}", "")
     found["ALLOWED_ORIGINS"] = _split(os.environ.get("NOTIFICATIONS_ALLOWED_ORIGINS", ""))
     for name in (
+        "COMMAND_BURST",
         "DATABASE_THREADS",
         "KEEP_DAYS",
         "MAX_CONNECTIONS_PER_ADDRESS",
@@ -109,7 +110,13 @@ def _notifications() -> dict[str, Any]:
         "WORKERS",
     ):
         found[name] = _number(f"NOTIFICATIONS_{name}", int)
-    for name in ("CHECK_INTERVAL", "PING_INTERVAL", "PONG_TIMEOUT", "WORKER_TIMEOUT"):
+    for name in (
+        "CHECK_INTERVAL",
+        "COMMAND_RATE",
+        "PING_INTERVAL",
+        "PONG_TIMEOUT",
+        "WORKER_TIMEOUT",
+    ):
         found[name] = _number(f"NOTIFICATIONS_{name}", float)
     return {name: value for name, value in found.items() if value}
 

@@ -355,9 +355,18 @@ def test_too_many_sends_do_not_send_the_client_away_for_good() -> None:
 
 
 def test_pongs_cost_nothing() -> None:
-    session = connected(command_burst=2)
-    assert list(session.receive("\n".join(["{}"] * 1000), 0.0)) == []
-    assert sent(session.receive('{"id":2,"ping":{}}', 0.0)) == [{"id": 2, "ping": {}}]
+    session = connected(command_burst=2, command_rate=1e-9)
+    for _ in range(10):
+        now = session.deadline
+        assert sent(session.tick(now, {})) == [{}]
+        assert list(session.receive("{}", now)) == [Arrived({})]
+    assert sent(session.receive('{"id":2,"ping":{}}', now)) == [{"id": 2, "ping": {}}]
+
+
+def test_pongs_that_nobody_asked_for_cost_as_much_as_commands() -> None:
+    session = connected(command_burst=3)
+    assert list(session.receive("{}\n{}", 0.0)) == []
+    assert list(session.receive("{}\n" * 20_000, 0.0)) == closes(codes.TOO_MANY_COMMANDS)
 
 
 # Heartbeat
