@@ -20,6 +20,9 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 from django.utils.module_loading import import_string
 
+#: A float that may be 0.
+Delay = float
+
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 
 
@@ -55,6 +58,9 @@ class Settings:
     #: Each worker checks again this often that its users may still see what they see, even when
     #: nothing was announced.
     RIGHTS_INTERVAL: float = 30.0
+
+    #: A worker that is told to stop closes its sockets spread over this time at most; 0: at once.
+    DRAIN_SECONDS: Delay = 5.0
 
     #: Publications per page of history, and at most in one connect or subscribe reply.
     PAGE_SIZE: int = 300
@@ -110,6 +116,7 @@ WORDS = {
     "int": "a whole number above 0",
     "int | None": "a whole number above 0, or None",
     "float": "a number above 0",
+    "Delay": "a number, 0 or above",
     "float | None": "a number above 0, or None",
     "tuple[str, ...]": "a list of texts",
 }
@@ -209,7 +216,9 @@ def _fits(value: Any, expected: str) -> bool:
         return isinstance(value, int) and value > 0
     if expected == "tuple[str, ...]":
         return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
-    return isinstance(value, int | float) and math.isfinite(value) and value > 0
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return value > 0 or (expected == "Delay" and value == 0)
 
 
 def _check_timing() -> list[CheckMessage]:

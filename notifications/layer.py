@@ -87,6 +87,13 @@ class Announcer:
         while (self._queue or self._busy()) and time.monotonic() < deadline:
             time.sleep(0.005)
 
+    async def emptied(self, patience: float) -> None:
+        """What :meth:`flush` does, for the loop that sends."""
+        if self._queue:
+            self._start()
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=patience)
+
     def _busy(self) -> bool:
         return self._task is not None and not self._task.done()
 

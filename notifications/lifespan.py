@@ -9,6 +9,8 @@ from .conf import app_settings
 
 logger = logging.getLogger(__name__)
 
+DRAIN = "notifications.drain"
+
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     """An ASGI application for the ``lifespan`` scope (ASGI lifespan protocol 2.0).
@@ -19,6 +21,8 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     spare_collector(app_settings.GC_THRESHOLD)
     await hub.get_hub()
+    # For servers that ask before they close the sockets: see notifications.server.stopping.
+    scope.get("state", {})[DRAIN] = hub.drain
     await send({"type": "lifespan.startup.complete"})
     await receive()
     try:

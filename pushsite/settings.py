@@ -118,7 +118,9 @@ def _notifications() -> dict[str, Any]:
         "WORKER_TIMEOUT",
     ):
         found[name] = _number(f"NOTIFICATIONS_{name}", float)
-    return {name: value for name, value in found.items() if value}
+    drain = _number("NOTIFICATIONS_DRAIN_SECONDS", float, default=-1)
+    found = {name: value for name, value in found.items() if value}
+    return found if drain == -1 else {**found, "DRAIN_SECONDS": drain}
 
 
 DEBUG = _flag("DEBUG")

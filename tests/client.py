@@ -354,8 +354,11 @@ class Stubborn:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        #: How often it has connected.
+        #: How often it has connected, and how often in vain.
         self.connects = 0
+        self.failures = 0
+        #: How its connections have ended.
+        self.codes: list[int] = []
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -368,9 +371,17 @@ class Stubborn:
 
     def _run(self) -> None:
         while not self._stopped.is_set():
-            with suppress(OSError, InvalidHandshake, ConnectionClosed, AssertionError):
+            try:
                 self.client.connect()
+            except (OSError, InvalidHandshake, ConnectionClosed, AssertionError):
+                self.failures += 1
+            else:
                 self.connects += 1
-                while self.client.closed is None and not self._stopped.is_set():
-                    self._stopped.wait(0.02)
+                self._stay()
             self._stopped.wait(0.1)
+
+    def _stay(self) -> None:
+        while self.client.closed is None and not self._stopped.is_set():
+            self._stopped.wait(0.02)
+        if self.client.closed is not None:
+            self.codes.append(self.client.closed.code)

@@ -70,6 +70,8 @@ def test_an_unknown_name_is_told() -> None:
         ("LAYER_TIMEOUT", None, "a number above 0"),
         ("LAYER_TIMEOUT", float("nan"), "a number above 0"),
         ("PONG_TIMEOUT", float("inf"), "a number above 0"),
+        ("DRAIN_SECONDS", -1, "a number, 0 or above, not -1"),
+        ("DRAIN_SECONDS", "5", "a number, 0 or above"),
         ("CHECK_INTERVAL", "often", "a number above 0, or None"),
         ("ALLOWED_ORIGINS", "https://a.example", "a list of texts"),
         ("ALLOWED_ORIGINS", None, "a list of texts"),
@@ -84,6 +86,11 @@ def test_a_wrong_value_is_told_in_words(name: str, value: Any, words: str) -> No
         assert len(messages) == 1
         assert f"NOTIFICATIONS['{name}'] must be {words}" in messages[0].msg
         assert "notifications.E003" in ids()
+
+
+def test_a_drain_may_take_no_time() -> None:
+    with override_settings(NOTIFICATIONS={"DRAIN_SECONDS": 0}):
+        assert ids() == []
 
 
 def test_a_wrong_secret_is_not_repeated() -> None:

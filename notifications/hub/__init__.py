@@ -8,7 +8,7 @@ from .hub import Hub
 from .sockets import open_socket
 from .stream import LocalStream
 
-__all__ = ["Connection", "Hub", "LocalStream", "get_hub", "open_socket", "shutdown"]
+__all__ = ["Connection", "Hub", "LocalStream", "drain", "get_hub", "open_socket", "shutdown"]
 
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 
@@ -20,6 +20,13 @@ async def get_hub() -> Hub:
         _hubs[loop] = hub = Hub()
         await hub.start()
     return _hubs[loop]
+
+
+async def drain(hurry: asyncio.Event) -> None:
+    """Send the clients of this event loop's hub elsewhere, in waves; see :meth:`Hub.drain`."""
+    hub = _hubs.get(asyncio.get_running_loop())
+    if hub is not None:
+        await hub.drain(hurry)
 
 
 async def shutdown() -> None:

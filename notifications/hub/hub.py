@@ -36,6 +36,7 @@ from .loops import Loops
 from .presence import Presence
 from .rights import Rights
 from .stream import LocalStream, write_to
+from .waves import drain
 from .wheel import Wheel
 
 #: Sockets written to without a pause: about 10 ms of a core.
@@ -53,6 +54,8 @@ class Hub:
         self.users: dict[str, Any] = {}
         self.streams: dict[str, LocalStream] = {}
         self.addresses = Addresses()
+        #: The process is about to end: nobody new is admitted.
+        self.is_draining = False
         self.acknowledgements = Acknowledgements()
         self.presence = Presence(socket.gethostname())
         self.rights = Rights(self)
@@ -79,8 +82,20 @@ class Hub:
         loops.start("presence", app_settings.WORKER_TIMEOUT / 3, self.presence.beat)
         loops.start("rights", app_settings.RIGHTS_INTERVAL, self.rights.check_all)
 
+    async def drain(self, hurry: asyncio.Event) -> None:
+        """Send the clients elsewhere in waves, and write what they have acknowledged.
+
+        Everything else goes on until :meth:`stop`.
+
+        Args:
+            hurry: ends all waiting when it is set.
+        """
+        await drain(self, hurry)
+        await self._loops.guard("flush", self.flush)
+
     async def stop(self) -> None:
         """Close all sockets so that clients come back elsewhere; write what is not written."""
+        self.is_draining = True
         for connection in list(self.connections):
             connection.close(codes.SHUTDOWN)
         await self._loops.stop()
@@ -90,6 +105,7 @@ class Hub:
         await asyncio.gather(*self._repairs, return_exceptions=True)
         await self._loops.guard("flush", self.flush)
         await self._loops.guard("presence", self.presence.retire)
+        await announcer.emptied(app_settings.LAYER_TIMEOUT)
         announcer.use_loop(None)
 
     def report(self, name: str, error: Exception, *, expected: bool = False) -> None:
@@ -113,8 +129,10 @@ class Hub:
         """A connection has been authenticated.
 
         Raises:
-            Disconnected: its user has too many connections here.
+            Disconnected: its user has too many connections here, or the process is about to end.
         """
+        if self.is_draining:
+            raise codes.Disconnected(codes.SHUTDOWN)
         if len(self.by_user.get(connection.user_id, ())) >= app_settings.MAX_CONNECTIONS_PER_USER:
             raise codes.Disconnected(codes.CONNECTION_LIMIT)
         self.by_user[connection.user_id].add(connection)

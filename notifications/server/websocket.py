@@ -149,6 +149,11 @@ class FrameProtocol(asyncio.Protocol):
         """Drop the socket with whatever it holds."""
         self.transport.abort()
 
+    @property
+    def is_closing(self) -> bool:
+        """Has one side closed it? The transport may still be there."""
+        return self._is_closing
+
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -4,6 +4,7 @@ Arguments and results are JSON, because they travel.
 """
 
 import os
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -108,6 +109,13 @@ def notify_user(user_id: int, titles: list[str], delay: float = 0) -> list[int]:
     return [notify(user, title, publish_at=at)[0] for title in titles]
 
 
+def notify_slowly(user_id: int, titles: list[str], pause: float) -> None:
+    """One by one, with so many seconds in between."""
+    for title in titles:
+        notify_user(user_id, [title])
+        time.sleep(pause)
+
+
 def notify_in_one_transaction(user_id: int, titles: list[str]) -> None:
     with transaction.atomic():
         notify_user(user_id, titles)
@@ -191,6 +199,10 @@ def connections_of(user_id: int) -> int:
 
 def workers() -> int:
     return Worker.objects.count()
+
+
+def worker_pids() -> list[int]:
+    return list(Worker.objects.values_list("pid", flat=True))
 
 
 def disconnect(user_id: int) -> None:

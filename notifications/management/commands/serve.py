@@ -17,7 +17,8 @@ from ...conf import app_settings
 
 try:
     import uvicorn
-    from uvicorn.supervisors import Multiprocess
+
+    from ...server.stopping import Server, Supervisor
 except ModuleNotFoundError:
     # An exception here would reach the terminal as a traceback.
     uvicorn = None  # type: ignore[assignment]
@@ -141,12 +142,12 @@ def _url(listener: socket.socket) -> str:
 
 def _run(config: uvicorn.Config, listener: socket.socket) -> None:
     if config.workers > 1:
-        Multiprocess(config, sockets=[listener]).run()
+        Supervisor(config, sockets=[listener]).run()
         return
     # uvicorn stops in good order first, then raises the signal that it had held back: unhandled,
     # SIGTERM would end the process there and then, and a supervisor would see a failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(config).run(sockets=[listener])
     except KeyboardInterrupt:
         return

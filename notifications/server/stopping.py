@@ -1,0 +1,117 @@
+"""uvicorn with an end in good order: the application drains before its sockets are closed.
+
+uvicorn itself closes all sockets at once (1012) and tells the application afterwards. Here an
+application that has left a coroutine function in the lifespan's state (ASGI lifespan protocol 2.0,
+*Lifespan State*) is called first, with the listening socket closed already::
+
+    scope["state"]["notifications.drain"] = drain  # async def drain(hurry: asyncio.Event) -> None
+
+``hurry`` is set when the process is told a second time to stop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import time
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess, multiprocess
+
+from .websocket import FrameProtocol
+
+#: Where the lifespan's state has what to call.
+DRAIN = "notifications.drain"
+
+#: A signal that comes again within this time is the same wish, in seconds: a terminal and systemd
+#: tell the workers and the parent, which tells the workers too.
+SAME = 2.0
+
+#: How long the peers may take to answer their close frames after a drain, in tenths of a second.
+GOODBYE = 10
+
+logger = logging.getLogger("uvicorn.error")
+
+
+class Server(uvicorn.Server):
+    """One process. SIGTERM or SIGINT drains; another one no longer waits."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._hurry = asyncio.Event()
+        self._told_at = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            self._told_at = time.monotonic()
+            super().handle_exit(sig, frame)
+        elif time.monotonic() - self._told_at < SAME:
+            return
+        elif self._hurry.is_set() or self._loop is None:
+            super().handle_exit(sig, frame)
+        else:
+            self._loop.call_soon_threadsafe(self._hurry.set)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        drain = self.lifespan.state.get(DRAIN)
+        if drain is not None:
+            await self._drain(drain)
+        await super().shutdown(sockets)
+
+    async def _drain(self, drain: Any) -> None:
+        try:
+            await drain(self._hurry)
+        except Exception:
+            logger.exception("The application could not drain.")
+        for _ in range(GOODBYE):
+            if not self._is_parting() or self._hurry.is_set():
+                return
+            await asyncio.sleep(0.1)
+
+    def _is_parting(self) -> bool:
+        """Are there sockets that have been closed and whose peers have not answered yet?"""
+        connections = self.server_state.connections
+        return any(isinstance(each, FrameProtocol) and each.is_closing for each in connections)
+
+
+class Worker(multiprocess.Process):
+    """A worker process of :class:`Supervisor`."""
+
+    @property
+    def server(self) -> uvicorn.Server:
+        if self._server is None:
+            self._server = Server(config=self.config)
+        return self._server
+
+
+class Supervisor(Multiprocess):
+    """The parent of several workers. SIGHUP replaces them one by one, each drained."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
+        super().__init__(config, sockets)
+        # uvicorn makes them in four places, by this name.
+        multiprocess.Process = Worker  # type: ignore[misc]
+
+    def join_all(self) -> None:
+        for worker in self.processes:
+            while worker.exitcode is None:
+                worker.process.join(0.1)
+                self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Tell the workers too that there is no time to wait."""
+        if self.signal_queue:
+            self.signal_queue.clear()
+            self.terminate_all()

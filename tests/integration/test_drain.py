@@ -1,0 +1,154 @@
+"""A worker that is told to stop: sockets in waves, and a rolling restart that nobody loses by."""
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.client import Client, Stubborn
+from tests.integration import jobs
+from tests.integration.places import Place, open_place
+from tests.integration.test_shutdown import wait_until
+from tests.servers import START_TIMEOUT, Server, Site
+
+pytestmark = pytest.mark.integration
+
+#: Several waves.
+CLIENTS = 36
+
+#: Seconds between the notifications of the load.
+PAUSE = 0.02
+
+
+class Load:
+    """Clients that come back wherever they are told, and a second process that publishes."""
+
+    def __init__(self, place: Place, urls: list[str]) -> None:
+        self.place = place
+        self.person = place.person()
+        self.published: list[str] = []
+        self._job = 0
+        self.stubborn = [
+            Stubborn(self._client(urls[number % len(urls)])) for number in range(CLIENTS)
+        ]
+
+    def _client(self, url: str) -> Client:
+        client = self.place.client(self.person)
+        client.url = url
+        return client
+
+    @property
+    def clients(self) -> list[Client]:
+        return [each.client for each in self.stubborn]
+
+    def begin(self, count: int) -> None:
+        titles = [f"n{len(self.published) + number}" for number in range(count)]
+        self.published += titles
+        self.place.other.begin(jobs.notify_slowly, self.person.id, titles, PAUSE)
+
+    def finish(self) -> None:
+        self.place.other.finish()
+
+    def stop(self) -> None:
+        for each in self.stubborn:
+            each.stop()
+
+    def verify(self) -> None:
+        """Everybody has everything, once and in order, and every drop was one of the protocol."""
+        for each in self.stubborn:
+            each.client.wait_for_titles(self.published, timeout=30)
+            assert each.client.violations == []
+            assert each.client.unrecovered == []
+
+
+@contextmanager
+def load(place: Place, urls: list[str]) -> Iterator[Load]:
+    load = Load(place, urls)
+    try:
+        yield load
+    finally:
+        load.stop()
+
+
+def starts(server: Server) -> int:
+    """How many workers have ever been ready."""
+    return server.log.count("Application startup complete.")
+
+
+def wait_for_starts(server: Server, count: int) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while starts(server) < count:
+        assert time.monotonic() < deadline, server.log
+        time.sleep(0.1)
+
+
+def send_elsewhere(clients: list[Client], gone: str, left: str) -> None:
+    """What a load balancer does for those who come back."""
+    for client in clients:
+        if client.url == gone:
+            client.url = left
+
+
+def test_rolling_restart_of_two_servers_under_load_loses_nothing(
+    site: Site, directory: Path
+) -> None:
+    with open_place(site, directory) as place:
+        first, second = place.server, place.add_server()
+        with load(place, [first.socket_url, second.socket_url]) as running:
+            wait_until(place, CLIENTS, 2, timeout=20)
+            running.begin(200)
+            for leaving, staying in ((first, second), (second, first)):
+                send_elsewhere(running.clients, leaving.socket_url, staying.socket_url)
+                assert leaving.stop() == 0
+                leaving.start()
+            running.finish()
+            running.verify()
+            codes = Counter(code for each in running.stubborn for code in each.codes)
+            assert codes == {3001: CLIENTS // 2 + CLIENTS}
+            # Nobody waits for longer than its own backoff: whoever comes back is taken at once.
+            assert sum(each.failures for each in running.stubborn) == 0
+
+
+def test_workers_of_one_server_are_replaced_one_by_one_under_load(
+    site: Site, directory: Path
+) -> None:
+    with open_place(site, directory) as place:
+        server = Server(directory, place.env, args=("--workers", "2", "--access-log"))
+        place.servers.append(server)
+        server.start()
+        wait_for_starts(server, 2)
+        with load(place, [server.socket_url]) as running:
+            wait_until(place, CLIENTS, 2, timeout=20)
+            beside = place.add_other()
+            before = set(beside.run(jobs.worker_pids))
+            running.begin(200)
+            os.kill(server.pid, signal.SIGHUP)
+            deadline = time.monotonic() + 60
+            while before & set(beside.run(jobs.worker_pids)):
+                assert time.monotonic() < deadline, "the old workers stay"
+                time.sleep(0.1)
+            assert starts(server) == 4
+            running.finish()
+            running.verify()
+            assert {code for each in running.stubborn for code in each.codes} == {3001}
+            assert sum(each.failures for each in running.stubborn) == 0
+
+
+def test_a_signal_to_all_processes_drains_all_of_them(site: Site, directory: Path) -> None:
+    """systemd tells the parent and its workers, and the parent tells its workers once more."""
+    with open_place(site, directory) as place:
+        server = Server(directory, place.env, args=("--workers", "2", "--access-log"))
+        place.servers.append(server)
+        server.start()
+        wait_for_starts(server, 2)
+        person = place.person()
+        clients = [place.connected(person, server=server) for _ in range(6)]
+        os.killpg(server.pid, signal.SIGTERM)
+        assert [client.wait_closed() for client in clients] == [3001] * 6
+        assert server.stop() == 0
+        wait_until(place, 0, 0, timeout=0)

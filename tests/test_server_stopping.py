@@ -1,0 +1,130 @@
+"""uvicorn with an end in good order: what comes first, and what a second signal does."""
+
+import asyncio
+import logging
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from notifications.server import stopping
+from notifications.server.stopping import DRAIN, Server, Worker
+
+Drain = Callable[[asyncio.Event], Awaitable[None]]
+
+
+def make_application(drain: Drain | None, events: list[str]) -> Any:
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["type"] == "lifespan"
+        await receive()
+        if drain is not None:
+            scope["state"][DRAIN] = drain
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        events.append("shutdown")
+        await send({"type": "lifespan.shutdown.complete"})
+
+    return application
+
+
+@asynccontextmanager
+async def serving(drain: Drain | None, events: list[str]) -> Any:
+    """A server that has been started, its port, and the task that ends with it."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        config = uvicorn.Config(make_application(drain, events), log_config=None, lifespan="on")
+        server = Server(config)
+        # Without its signals, which it would pass on to pytest.
+        task = asyncio.create_task(server._serve([listener]))
+        for _ in range(1000):
+            if server.started:
+                break
+            await asyncio.sleep(0.01)
+        yield server, port, task
+        await asyncio.wait_for(task, 10)
+
+
+async def test_it_drains_after_it_has_stopped_to_listen_and_before_the_shutdown() -> None:
+    events: list[str] = []
+    ports: list[int] = []
+
+    async def drain(hurry: asyncio.Event) -> None:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", ports[0])
+        events.append("drained")
+
+    async with serving(drain, events) as (server, port, _):
+        ports.append(port)
+        server.handle_exit(signal.SIGTERM, None)
+    assert events == ["drained", "shutdown"]
+
+
+async def test_an_application_without_a_drain_is_shut_down() -> None:
+    events: list[str] = []
+    async with serving(None, events) as (server, _, _):
+        server.handle_exit(signal.SIGINT, None)
+    assert events == ["shutdown"]
+
+
+@pytest.mark.parametrize("again", [signal.SIGTERM, signal.SIGINT])
+async def test_a_second_signal_no_longer_waits_and_still_shuts_down(
+    again: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stopping, "SAME", 0)
+    events: list[str] = []
+    waiting = asyncio.Event()
+
+    async def drain(hurry: asyncio.Event) -> None:
+        waiting.set()
+        await hurry.wait()
+        events.append("hurried")
+
+    async with serving(drain, events) as (server, _, _):
+        server.handle_exit(signal.SIGTERM, None)
+        await asyncio.wait_for(waiting.wait(), 10)
+        server.handle_exit(again, None)
+    assert events == ["hurried", "shutdown"]
+
+
+async def test_the_same_wish_told_twice_is_one() -> None:
+    """As when systemd tells every process, and the parent tells its workers."""
+    events: list[str] = []
+    waiting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def drain(hurry: asyncio.Event) -> None:
+        waiting.set()
+        await go_on.wait()
+        events.append(f"hurried: {hurry.is_set()}")
+
+    async with serving(drain, events) as (server, _, _):
+        server.handle_exit(signal.SIGTERM, None)
+        server.handle_exit(signal.SIGTERM, None)
+        await asyncio.wait_for(waiting.wait(), 10)
+        go_on.set()
+    assert events == ["hurried: False", "shutdown"]
+
+
+async def test_a_drain_that_fails_is_told_and_ends_in_a_shutdown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events: list[str] = []
+
+    async def drain(hurry: asyncio.Event) -> None:
+        raise ConnectionError("database is gone")
+
+    async with serving(drain, events) as (server, _, _):
+        server.handle_exit(signal.SIGTERM, None)
+    assert events == ["shutdown"]
+    errors = [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+    assert errors == ["The application could not drain."]
+
+
+def test_workers_run_this_server() -> None:
+    worker = Worker(uvicorn.Config("any:thing"), [])
+    assert type(worker.server) is Server
+    assert worker.server is worker.server
