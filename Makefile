@@ -27,7 +27,7 @@ lint: venv-test node ## check form, types, rooms, migrations and JavaScript, wit
 	DEBUG=1 $(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/node node_modules/typescript/bin/tsc
 
-pytest: venv-test ## run the tests (ARGS='-k word' chooses)
+pytest: venv-test ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
 	@scripts/pytest $(ARGS)
 
 bench: venv-test ## measure beside other push servers (ARGS=--full: up to 10 000 sockets)

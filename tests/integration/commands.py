@@ -1,0 +1,158 @@
+"""What a client might send, generated: right, nearly right and wrong commands of every kind."""
+
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+
+#: Stand for what differs from client to client: its token, and the channel of its own.
+TOKEN, OWN = "<token>", "<own>"
+
+Values = st.SearchStrategy[Any]
+
+WORDS = [
+    "",
+    "a",
+    "0",
+    "-1",
+    "é",
+    "\u2028",
+    "\x00",
+    "\x7f",
+    "<b>",
+    "' OR 1=1 --",
+    "../..",
+    "😀" * 50,
+]
+EDGES = [0, 1, -1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, 10**30]
+
+texts = st.sampled_from([*WORDS, "x" * 500]) | st.text(max_size=12)
+numbers = st.sampled_from(EDGES) | st.floats(allow_nan=False, allow_infinity=False)
+scalars = st.none() | st.booleans() | numbers | texts
+values: Values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
+    max_leaves=5,
+)
+
+
+def arguments(required: dict[str, Values], **optional: Values) -> Values:
+    """An object of these fields: half of them right, others with anything in any place."""
+    right = st.fixed_dictionaries(required, optional=optional)
+    fields = {name: one | values for name, one in {**required, **optional}.items()}
+    bent = st.fixed_dictionaries({}, optional={**fields, "more": values})
+    return st.one_of(right, right, bent)
+
+
+topics = st.sampled_from([f"topic:{letter}" for letter in "abcdef"])
+shared = st.sampled_from(["broadcast", "staff", "group:1"])
+STRANGE = ["group:0", "user:2", "user:", "topic:" + "c" * 101, "topic:a b", "c" * 256, "user:\x00"]
+channels = topics | shared | st.just(OWN) | st.sampled_from([*STRANGE, "group:" + "9" * 30])
+offsets = st.integers(0, 20) | st.sampled_from(EDGES)
+epochs = st.sampled_from(["", "", "ffff", "é"])
+ids = st.lists(st.integers(1, 60) | st.sampled_from(EDGES), max_size=4)
+position = arguments({}, epoch=epochs, offset=offsets)
+subscription = {"recover": st.booleans(), "epoch": epochs, "offset": offsets, "token": texts}
+content = arguments(
+    {"title": st.sampled_from(["hello", "<b>", "é" * 200, "\u2028", "", "x" * 201])},
+    body=texts,
+    url=st.sampled_from(["/a", "https://a.example/", "javascript:alert(1)", "//b", "http://[::"]),
+    kind=st.sampled_from(["message", "order.shipped", "No Slug"]),
+    level=st.sampled_from(["debug", "info", "success", "warning", "error", "fatal"]),
+    data=st.dictionaries(texts, values, max_size=2),
+    key=st.sampled_from(["", "k1", "k2", "k" * 201]),
+)
+
+METHODS: dict[str, Values] = {
+    "ack": arguments({"channel": channels, "offset": offsets}),
+    "read": arguments({"ids": ids}),
+    "unread": arguments({}, ids=ids),
+    "archive": arguments({"ids": ids}),
+    "read_all": arguments({}),
+    "archive_all": arguments({}),
+    "inbox": arguments(
+        {},
+        folder=st.sampled_from(["all", "unread", "archived", "spam"]),
+        before=st.sampled_from(["", "2026-01-01T00:00:00Z_5", "x"]),
+        limit=st.integers(-1, 101),
+    ),
+    "mute": arguments({"channel": topics | channels, "muted": st.booleans()}),
+    "teleport": values,
+}
+
+
+def _call(method: str) -> Values:
+    return st.fixed_dictionaries({"method": st.just(method), "data": METHODS[method]})
+
+
+calls = st.sampled_from(sorted(METHODS)).flatmap(_call)
+
+#: By name, with the arguments that each may have.
+REQUESTS: dict[str, Values] = {
+    "subscribe": arguments({"channel": topics | channels}, **subscription),
+    "unsubscribe": arguments({"channel": topics | channels}),
+    "publish": arguments({"channel": channels, "data": content}),
+    "presence": arguments({"channel": channels}),
+    "presence_stats": arguments({"channel": channels}),
+    "history": arguments(
+        {"channel": channels},
+        limit=st.integers(-2, 400),
+        reverse=st.booleans(),
+        since=position,
+    ),
+    "ping": arguments({}),
+    "rpc": st.one_of(calls, calls, calls, values),
+    "sub_refresh": arguments({"channel": channels, "token": texts}),
+}
+
+#: Names as often as they shall come.
+NAMES = [*REQUESTS, "rpc", "rpc", "rpc", "publish", "history", "subscribe"]
+
+
+def _named(name: str) -> Values:
+    return st.fixed_dictionaries({name: REQUESTS[name]})
+
+
+several = st.dictionaries(st.sampled_from([*REQUESTS, "x"]), values, max_size=2)
+
+#: Whatever is in them, with an id they are answered and the connection lives on.
+answerable = st.sampled_from([*NAMES, ""]).flatmap(lambda name: _named(name) if name else several)
+
+#: What ``connect`` may bring.
+greetings = arguments(
+    {"token": st.just(TOKEN)},
+    data=values,
+    subs=st.dictionaries(
+        channels, arguments({"recover": st.just(True)}, epoch=epochs, offset=offsets), max_size=3
+    ),
+    name=texts,
+    version=texts,
+)
+
+WRONG_IDS = [-1, "1", 1.5, None, [], {}, True, 2**32, 2**64]
+
+
+def _broken(parts: tuple[dict[str, Any], int, str]) -> str:
+    request, place, junk = parts
+    line = json.dumps({"id": 7, **request})
+    place %= len(line)
+    return line[:place] + junk + line[place + 1 :]
+
+
+def _line(**fields: Values) -> Values:
+    return st.fixed_dictionaries(fields).map(json.dumps)
+
+
+#: Lines that may end the connection.
+dangerous = st.one_of(
+    _line(id=st.sampled_from(WRONG_IDS), ping=values),
+    answerable.map(json.dumps),  # no id
+    _line(send=calls),
+    _line(send=values),
+    _line(id=st.just(6), refresh=arguments({"token": texts | st.just(TOKEN)})),
+    _line(id=st.just(6), connect=greetings),
+    st.tuples(answerable, st.integers(0, 10**6), texts).map(_broken),
+    st.text(max_size=30),
+    st.sampled_from(["[" * 20_000, '{"id":5,"rpc":{"data":' + "[" * 9000, "x" * 70_000, "NaN"]),
+    st.just('{"id":5,"history":{"channel":"\\ud800"}}'),
+)
