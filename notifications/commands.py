@@ -232,15 +232,24 @@ def _check_topic(user_id: Any, name: str) -> None:
 def _follow(user_id: Any, name: str, position: Position | None) -> Recovered:
     feed = subscriptions.load_topic(user_id, name)
     if feed is None:
-        if subscriptions.topics(user_id) >= app_settings.MAX_TOPICS:
-            raise ClientError(codes.LIMIT_EXCEEDED)
-        subscriptions.join([user_id], name)
+        _join_topic(user_id, name)
         feed = subscriptions.load_topic(user_id, name)
-    assert feed is not None, "joined just now"
+    if feed is None:  # another connection of the user has left it again: temporary
+        raise ClientError(codes.INTERNAL)
     if feed.muted:
         raise ClientError(codes.PERMISSION_DENIED, "muted")
     positions = {} if position is None else {name: position}
     return recover([feed], positions, app_settings.PAGE_SIZE)[0]
+
+
+def _join_topic(user_id: Any, name: str) -> None:
+    if subscriptions.topics(user_id) >= app_settings.MAX_TOPICS:
+        raise ClientError(codes.LIMIT_EXCEEDED)
+    subscriptions.join([user_id], name)
+    # Other connections of the user may have joined others since then: all of them see too many.
+    if subscriptions.topics(user_id) > app_settings.MAX_TOPICS:
+        subscriptions.leave([user_id], name)
+        raise ClientError(codes.LIMIT_EXCEEDED)
 
 
 def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: Recovered) -> None:

@@ -115,6 +115,44 @@ async def test_no_more_topics_than_allowed(peer: Peer) -> None:
     assert "subscribe" in await peer.call(subscribe={"channel": "topic:more"})
 
 
+async def test_no_more_topics_than_allowed_by_many_connections_at_once(hub: Hub, user: Any) -> None:
+    peers = [await Peer.of(user) for _ in range(8)]
+    for each in peers:
+        await each.connect()
+    asked = [
+        (each, each.ask(subscribe={"channel": f"topic:{number}"}))
+        for number, each in enumerate(peers)
+    ]
+    replies = [await each.reply(command_id) for each, command_id in asked]
+    refused = [reply["error"]["code"] for reply in replies if "error" in reply]
+    assert set(refused) == {106}
+    assert len(refused) >= 5
+    kept = await in_database(
+        Subscription.objects.filter(user=user, stream__name__startswith="topic:").count
+    )
+    assert kept == len(replies) - len(refused)
+    assert (await peers[0].call(ping={}))["ping"] == {}
+
+
+async def test_a_topic_that_other_connections_of_the_user_leave_meanwhile(
+    hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    peers = [await Peer.of(user) for _ in range(4)]
+    for each in peers:
+        await each.connect()
+    asked = [
+        (each, each.ask(**{command: {"channel": "topic:news"}}))
+        for _ in range(20)
+        for each in peers
+        for command in ("subscribe", "unsubscribe")
+    ]
+    for each, command_id in asked:
+        reply = await each.reply(command_id)
+        # 100 is temporary: the client tries again.
+        assert reply.get("error", {}).get("code") in {None, 100, 105}
+    assert not [record for record in caplog.records if record.exc_info]
+
+
 @pytest.mark.parametrize("name", UNKNOWN_NAMES)
 async def test_unknown_channels(peer: Peer, name: str) -> None:
     for command in ("subscribe", "unsubscribe", "history"):
