@@ -1,8 +1,30 @@
-"""nginx, for tests that put it in front of the site."""
+"""nginx with the configuration of deploy/, for tests that put it in front of the site."""
 
+import getpass
+import grp
+import os
+import ssl
 import subprocess
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Self
 
-from tests.servers import ROOT
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.servers import ROOT, START_TIMEOUT, STOP_TIMEOUT, free_port
+
+SHIPPED = ROOT / "deploy" / "nginx"
+
+#: Files of deploy/nginx/, and where docs and this class put them.
+NAMES = {
+    "nginx.conf": "nginx.conf",
+    "pushsite.conf": "conf.d/pushsite.conf",
+    "pushsite-locations.conf": "pushsite-locations.conf",
+}
 
 
 def find_nginx() -> str:
@@ -16,3 +38,128 @@ def find_nginx() -> str:
     )
     assert found.returncode == 0, found.stderr.splitlines()[-1]
     return found.stdout.strip()
+
+
+class Nginx:
+    """The nginx of deploy/nginx/pushsite.conf, on free ports, with a certificate of its own.
+
+    Args:
+        directory: for its files.
+        static_root: what it serves below /static/.
+        ports: of the site's processes, four at most; the others of the configuration are closed.
+        changes: texts of the configuration to replace, each of which must be in it.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        static_root: Path,
+        ports: tuple[int, ...],
+        changes: dict[str, str] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.http_port = free_port()
+        self.https_port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        processes = [*ports, *(free_port() for _ in range(4 - len(ports)))]
+        self._replace = {
+            "user www-data;": f"user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};",
+            "pid /run/nginx.pid;": f"pid {directory}/nginx.pid;",
+            # Nothing of a test goes into directories of the system.
+            "sendfile on;": "sendfile on; " + _temporary(directory),
+            "/etc/nginx/": f"{directory}/",
+            "/dev/stderr": f"{directory}/error.log",
+            "/var/lib/pushsite/static/": f"{static_root}/",
+            "listen 80 ": f"listen 127.0.0.1:{self.http_port} ",
+            "listen 443 ": f"listen 127.0.0.1:{self.https_port} ",
+            "server_name push.example;": "server_name localhost;",
+            **{f":{8001 + place} ": f":{port} " for place, port in enumerate(processes)},
+        }
+        self._changes = changes or {}
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.https_port}"
+
+    @property
+    def socket_url(self) -> str:
+        return f"wss://127.0.0.1:{self.https_port}/connection/websocket"
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "error.log").read_text()
+
+    def start(self) -> Self:
+        command = self._configure()
+        self._process = subprocess.Popen(
+            [*command, "-g", "daemon off;"], stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        deadline = time.monotonic() + START_TIMEOUT
+        while not (self.directory / "nginx.pid").exists():
+            assert self._process.poll() is None, f"nginx ended at once:\n{self.log}"
+            assert time.monotonic() < deadline, f"nginx does not start:\n{self.log}"
+            time.sleep(0.02)
+        return self
+
+    def stop(self) -> None:
+        if self._process is None:
+            return
+        self._process.terminate()
+        self._process.wait(STOP_TIMEOUT)
+        self._process = None
+
+    def _configure(self) -> list[str]:
+        """Write its files and let nginx check them."""
+        (self.directory / "conf.d").mkdir(parents=True)
+        (self.directory / "certificates").mkdir()
+        write_certificate(self.directory / "certificates")
+        (self.directory / "mime.types").write_text("types { text/javascript js; text/css css; }")
+        texts = {name: (SHIPPED / name).read_text() for name in NAMES}
+        for old, new in (self._replace | self._changes).items():
+            assert any(old in text for text in texts.values()), f"{old!r} is not in {SHIPPED}"
+            texts = {name: text.replace(old, new) for name, text in texts.items()}
+        for name, text in texts.items():
+            (self.directory / NAMES[name]).write_text(text)
+        command = [find_nginx(), "-p", str(self.directory), "-e", f"{self.directory}/error.log"]
+        command += ["-c", f"{self.directory}/nginx.conf"]
+        checked = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stderr
+        return command
+
+
+def _temporary(directory: Path) -> str:
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    return " ".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
+
+
+def write_certificate(directory: Path) -> None:
+    """Make a certificate for localhost that nobody has to believe."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    (directory / "fullchain.pem").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    (directory / "privkey.pem").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+
+
+def trusting() -> ssl.SSLContext:
+    """For clients of :class:`Nginx`: take any certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
