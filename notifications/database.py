@@ -68,20 +68,23 @@ def after_commit(
     transaction.on_commit(call, using=using, robust=True)
 
 
-def update_rows(using: str, rows: Sequence[Model], fields: Sequence[str]) -> None:
-    """Write these fields of these rows, by primary key, with one prepared statement for all.
+def update_rows(
+    using: str, model: type[Model], fields: Sequence[str], rows: Sequence[Sequence[Any]]
+) -> None:
+    """Update rows by primary key, with one prepared statement for all.
 
-    What ``bulk_update`` does, whose CASE takes 0.4 ms of CPU a row to build; this takes 10 µs.
+    What ``bulk_update`` does, whose CASE takes 0.4 ms of CPU a row to build; this takes 8 µs.
 
     Args:
         using: alias of the database.
-        rows: instances of one model.
+        model: whose rows.
         fields: names of concrete fields.
+        rows: for each row the values of these fields, and its primary key behind them.
     """
     if not rows:
         return
     connection = connections[using]
-    options = rows[0]._meta
+    options = model._meta
     changed = [cast("Field[Any, Any]", options.get_field(name)) for name in fields]
     key = options.pk
     quote = connection.ops.quote_name
@@ -90,11 +93,9 @@ def update_rows(using: str, rows: Sequence[Model], fields: Sequence[str]) -> Non
         f"UPDATE {quote(options.db_table)} SET {values} "  # noqa: S608 - names of the model only
         f"WHERE {quote(str(key.column))} = %s"
     )
+    prepare = [field.get_db_prep_save for field in [*changed, key]]
     parameters = [
-        [
-            field.get_db_prep_save(getattr(row, field.attname), connection)
-            for field in [*changed, key]
-        ]
+        [prepared(value, connection) for prepared, value in zip(prepare, row, strict=True)]
         for row in rows
     ]
     with connection.cursor() as cursor:

@@ -189,11 +189,19 @@ def publication(notification: Notification) -> Publication:
     """
     if notification.offset is None:
         raise ValueError(f"notification {notification.pk} is waiting")
+    return Publication(notification.offset, encode_content(notification))
+
+
+def encode_content(notification: Notification) -> bytes:
+    """A notification as it travels; one that is not saved yet has no ``id``.
+
+    Raises:
+        ValueError: its content is not JSON.
+    """
     try:
-        data = msgspec.json.encode(content(notification))
+        return msgspec.json.encode(content(notification))
     except UNENCODABLE as error:
         raise ValueError(f"notification {notification.pk}: {error}") from error
-    return Publication(notification.offset, data)
 
 
 def encode_data(data: dict[str, Any]) -> bytes:

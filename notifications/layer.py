@@ -62,6 +62,8 @@ class Announcer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._own_loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[None] | None = None
+        #: The loop has been told that there is something, and has not looked yet.
+        self._is_woken = False
         self.available = True
 
     def use_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
@@ -69,15 +71,20 @@ class Announcer:
         with self._lock:
             self._loop = loop
             self._task = None
+            self._is_woken = False
 
     def send(self, stream: str, message: dict[str, Any]) -> None:
         """Queue ``message`` for the group of ``stream``. Returns at once, never raises."""
         if len(self._queue) == QUEUE_SIZE:  # the oldest gives way
             LAYER_ERRORS.inc()
         self._queue.append((group_name(stream), message))
+        if self._is_woken:  # it looks at the queue after it has forgotten that
+            return
+        self._is_woken = True
         try:
             self._sending_loop().call_soon_threadsafe(self._start)
         except RuntimeError:
+            self._is_woken = False
             # The loop has closed this very moment; the message leaves with the next one.
             logger.debug("A hint to %s has to wait.", stream)
 
@@ -98,6 +105,7 @@ class Announcer:
         return self._task is not None and not self._task.done()
 
     def _start(self) -> None:
+        self._is_woken = False
         if not self._busy():
             self._task = asyncio.get_running_loop().create_task(self._drain())
 
@@ -129,6 +137,7 @@ class Announcer:
         with self._lock:
             if self._loop is not None and self._loop.is_closed():  # and nobody has said so
                 self._loop = self._task = None
+                self._is_woken = False
             return self._loop or self._background_loop()
 
     def _background_loop(self) -> asyncio.AbstractEventLoop:

@@ -86,6 +86,9 @@ class Stream(models.Model):
     floor = models.PositiveBigIntegerField(
         _("floor"), default=0, help_text=_("Offset up to which notifications were pruned.")
     )
+    published_at = models.DateTimeField(
+        _("published"), null=True, editable=False, help_text=_("When the newest one was.")
+    )
     revision = models.PositiveBigIntegerField(
         _("revision"),
         default=0,

@@ -153,7 +153,7 @@ def _hide(old: Iterable[_Old], now: datetime) -> None:
         found = list(streams.locked(rows))
         for stream in found:
             stream.floor = max(stream.floor, floors[stream.pk])
-        update_rows(alias, found, ["floor"])
+        update_rows(alias, Stream, ["floor"], [(stream.floor, stream.pk) for stream in found])
         _rows().filter(pk__in=[row.pk for row in old], withdrawn_at=None).update(withdrawn_at=now)
 
 

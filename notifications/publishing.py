@@ -27,23 +27,9 @@ from .database import after_commit
 from .history import encode_data
 from .models import Notification, NotificationQuerySet, validate_text
 from .sequencing import sequence_after_commit
+from .writing import write, written
 
 EVERYONE = "everyone"
-
-#: What is the same in every recipient's notification.
-COPIED = (
-    "kind",
-    "level",
-    "title",
-    "body",
-    "url",
-    "data",
-    "actor_id",
-    "key",
-    "created_at",
-    "publish_at",
-    "expires_at",
-)
 
 #: A NUL escaped in JSON, behind an even number of backslashes.
 NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
@@ -363,29 +349,12 @@ def _user_id(user: Any) -> Any:
 
 def _write(draft: Notification, names: list[str]) -> list[int]:
     """Insert the draft into each stream; sequence these after the caller's commit."""
-    found = streams.ensure(names)
-    stream_ids = [found[name].pk for name in names]
-    if draft.key is None:
-        rows = _rows().bulk_create(_copies(draft, stream_ids))
-        ids = [row.pk for row in rows]
-    else:
-        ids = _write_once(draft, stream_ids)
-    after_commit(_alias(), sequence_after_commit, stream_ids)
-    return ids
-
-
-def _write_once(draft: Notification, stream_ids: list[int]) -> list[int]:
-    """Insert where the key is new. The unique constraint decides between concurrent callers.
-
-    In the order of the streams: callers with the same key and recipients wait for each other
-    instead of locking each other out.
-    """
-    _rows().bulk_create(_copies(draft, sorted(stream_ids)), ignore_conflicts=True)
-    rows = _rows().filter(stream__in=stream_ids, key=draft.key)
-    by_stream = dict(rows.values_list("stream", "pk"))
-    return [by_stream[stream_id] for stream_id in stream_ids]
-
-
-def _copies(draft: Notification, stream_ids: list[int]) -> list[Notification]:
-    values = {name: getattr(draft, name) for name in COPIED}
-    return [Notification(stream_id=stream_id, **values) for stream_id in stream_ids]
+    by_name = streams.ids(names)
+    stream_ids = [by_name[name] for name in names]
+    ids = write(draft, stream_ids)
+    after_commit(_alias(), sequence_after_commit, stream_ids, written(draft, ids.values()))
+    known = [stream_id for stream_id in stream_ids if stream_id not in ids]
+    if known:  # the key is there already
+        rows = _rows().filter(stream__in=known, key=draft.key)
+        ids |= dict(rows.values_list("stream", "pk"))
+    return [ids[stream_id] for stream_id in stream_ids]

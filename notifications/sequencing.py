@@ -11,21 +11,22 @@ workers say: so both orders are one, and the inbox may use either index.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import Error as DatabaseError
 from django.db import connections, router, transaction
-from django.db.models import F
 from django.utils import timezone
 
 from .database import update_rows
-from .history import publication
+from .history import encode_content
 from .layer import send_publication
 from .metrics import DATABASE_ERRORS, PUBLISHED
 from .models import Notification, Stream
 from .signals import published
 from .streams import chunks, locked
+from .writing import Written
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +35,37 @@ BATCH = 500
 
 TICK = timedelta(microseconds=1)
 
+HEAD = ("pk", "name", "epoch", "top", "published_at")
 
-def sequence(stream_ids: Iterable[int], now: datetime | None = None) -> int:
+
+class Head(NamedTuple):
+    """Where a locked stream ends."""
+
+    id: int
+    name: str
+    epoch: str
+    top: int
+    published_at: datetime | None
+
+
+class Numbered(NamedTuple):
+    """A notification that has just got its offset."""
+
+    id: int
+    stream: Head
+    offset: int
+    published_at: datetime
+
+
+def sequence(
+    stream_ids: Iterable[int], now: datetime | None = None, written: Written | None = None
+) -> int:
     """Give offsets to what is due in these streams, and announce it.
 
     Args:
         stream_ids: primary keys of streams, any number.
         now: the moment that decides what is due; default the present.
+        written: what need not be read again, because it was written just now.
 
     Returns:
         The number of notifications published.
@@ -48,17 +73,17 @@ def sequence(stream_ids: Iterable[int], now: datetime | None = None) -> int:
     count = 0
     for chunk in chunks(sorted(set(stream_ids)), BATCH):
         while batch := _give_offsets(chunk, now, skip_locked=False):
-            announce(batch)
+            announce(batch, written)
             count += len(batch)
             if len(batch) < BATCH:
                 break
     return count
 
 
-def sequence_after_commit(stream_ids: Iterable[int]) -> None:
+def sequence_after_commit(stream_ids: Iterable[int], written: Written) -> None:
     """The caller's ``on_commit``. A database that fails now is met again by the tickers."""
     try:
-        sequence(stream_ids)
+        sequence(stream_ids, written=written)
     except DatabaseError as error:
         DATABASE_ERRORS.inc()
         logger.warning(
@@ -87,24 +112,40 @@ def sequence_waiting(now: datetime | None = None) -> int:
     return count
 
 
-def announce(batch: Iterable[Notification]) -> None:
+def announce(batch: Sequence[Numbered], written: Written | None = None) -> None:
     """Send the hint and the ``published`` signal for sequenced notifications."""
-    for notification in batch:
-        PUBLISHED.inc()
-        _hint(notification)
-        if published.has_listeners(Notification):
-            published.send_robust(Notification, notification=notification)
+    PUBLISHED.inc(len(batch))
+    known: Collection[int] = written.ids if written else ()
+    rows = _load(entry.id for entry in batch if entry.id not in known)
+    for entry in batch:
+        if written is not None and entry.id in known:
+            _hint(entry, written.data(entry.id), written.expires_at)
+        elif entry.id in rows:  # or deleted since
+            _hint_row(entry, rows[entry.id])
+    if published.has_listeners(Notification):
+        for row in _load(entry.id for entry in batch).values():
+            published.send_robust(Notification, notification=row)
 
 
-def _hint(notification: Notification) -> None:
-    if notification.expires_at and notification.expires_at <= timezone.now():
-        return  # too late for everybody: readers move over its offset
+def _load(ids: Iterable[int]) -> dict[int, Notification]:
+    wanted = list(ids)
+    if not wanted:
+        return {}
+    rows = Notification.objects.using(_alias()).select_related("actor", "stream")
+    return {row.pk: row for row in rows.filter(pk__in=wanted).order_by("stream", "offset")}
+
+
+def _hint_row(entry: Numbered, row: Notification) -> None:
     try:
-        offset, data = publication(notification)
+        _hint(entry, encode_content(row), row.expires_at)
     except ValueError as error:  # written past the checks of publishing
         logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
-        return
-    send_publication(notification.stream.name, notification.stream.epoch, offset, data)
+
+
+def _hint(entry: Numbered, data: bytes, expires_at: datetime | None) -> None:
+    if expires_at and expires_at <= timezone.now():
+        return  # too late for everybody: readers move over its offset
+    send_publication(entry.stream.name, entry.stream.epoch, entry.offset, data)
 
 
 def _due_streams(now: datetime) -> list[int]:
@@ -114,57 +155,74 @@ def _due_streams(now: datetime) -> list[int]:
 
 def _give_offsets(
     stream_ids: Iterable[int], now: datetime | None, *, skip_locked: bool
-) -> list[Notification]:
+) -> list[Numbered]:
     """One transaction: lock the streams in id order, number what is due, store the tops."""
     alias = _alias()
     with transaction.atomic(using=alias):
-        rows = Stream.objects.using(alias).filter(pk__in=stream_ids)
-        streams = {stream.pk: stream for stream in locked(rows, skip_locked=skip_locked)}
+        rows = locked(
+            Stream.objects.using(alias).filter(pk__in=stream_ids), skip_locked=skip_locked
+        )
+        heads = {row[0]: Head(*row) for row in rows.values_list(*HEAD)}
         # Not before the locks are held: another worker may have published while this one waited.
         moment = now or timezone.now()
-        due = _due(streams, moment)
-        if not due:
-            return []
-        _number(due, streams, moment)
-        update_rows(alias, due, ["offset", "published_at"])
-        changed = {notification.stream_id for notification in due}
-        update_rows(alias, [streams[pk] for pk in changed], ["top"])
-    return due
+        numbered = _number(_due(heads, moment), heads, moment)
+        _store(alias, numbered)
+    return numbered
 
 
-def _due(stream_ids: Iterable[int], moment: datetime) -> list[Notification]:
+def _due(stream_ids: Iterable[int], moment: datetime) -> list[tuple[int, int]]:
     """What is due in these streams, locked: it cannot be withdrawn while it is published.
 
     A row that somebody is withdrawing or editing right now is left to the next tick.
+
+    Returns:
+        Primary keys of notifications, each with that of its stream, in their order.
     """
-    alias = _alias()
-    features = connections[alias].features
-    waiting = Notification.objects.using(alias).waiting()
-    due = waiting.filter(stream__in=list(stream_ids), publish_at__lte=moment)
-    rows = due.select_related("actor").select_for_update(
-        of=("self",) if features.has_select_for_update_of else (),
-        no_key=features.has_select_for_no_key_update,
-        skip_locked=features.has_select_for_update_skip_locked,
+    ids = list(stream_ids)
+    if not ids:
+        return []
+    connection = connections[_alias()]
+    features, operations = connection.features, connection.ops
+    lock = (
+        operations.for_update_sql(
+            no_key=features.has_select_for_no_key_update,
+            skip_locked=features.has_select_for_update_skip_locked,
+        )
+        if features.has_select_for_update
+        else ""
     )
-    return list(rows.order_by("publish_at", "id")[:BATCH])
+    # Written out: built by the ORM it took a third of a notify(), 1 ms.
+    statement = f"""
+        SELECT id, stream_id FROM {Notification._meta.db_table}
+        WHERE {operations.quote_name("offset")} IS NULL AND withdrawn_at IS NULL
+        AND publish_at <= %s AND stream_id IN ({", ".join(["%s"] * len(ids))})
+        ORDER BY publish_at, id LIMIT {BATCH} {lock}
+    """  # noqa: S608 - names of the model and numbers, no value
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [operations.adapt_datetimefield_value(moment), *ids])
+        return list(cursor.fetchall())
 
 
-def _number(due: Iterable[Notification], streams: Mapping[int, Stream], moment: datetime) -> None:
-    last = _last_published(streams.values())
-    for notification in due:
-        stream = streams[notification.stream_id]
-        stream.top += 1
-        previous = last.get(stream.pk)
-        last[stream.pk] = moment if previous is None else max(moment, previous + TICK)
-        notification.stream = stream
-        notification.offset = stream.top
-        notification.published_at = last[stream.pk]
+def _number(
+    due: Iterable[tuple[int, int]], heads: dict[int, Head], moment: datetime
+) -> list[Numbered]:
+    numbered = []
+    for pk, stream_id in due:
+        head = heads[stream_id]
+        previous = head.published_at
+        published_at = moment if previous is None else max(moment, previous + TICK)
+        head = heads[stream_id] = head._replace(top=head.top + 1, published_at=published_at)
+        numbered.append(Numbered(pk, head, head.top, published_at))
+    return numbered
 
 
-def _last_published(streams: Iterable[Stream]) -> dict[int, datetime | None]:
-    used = [stream.pk for stream in streams if stream.top]
-    rows = Notification.objects.using(_alias()).filter(stream__in=used, offset=F("stream__top"))
-    return dict(rows.values_list("stream", "published_at")) if used else {}
+def _store(alias: str, numbered: Sequence[Numbered]) -> None:
+    rows = [(entry.offset, entry.published_at, entry.id) for entry in numbered]
+    update_rows(alias, Notification, ["offset", "published_at"], rows)
+    tops = {entry.stream.id: (entry.offset, entry.published_at) for entry in numbered}
+    update_rows(
+        alias, Stream, ["top", "published_at"], [(*values, pk) for pk, values in tops.items()]
+    )
 
 
 def _alias() -> str:

@@ -34,6 +34,8 @@ SHARED_KINDS = ("broadcast", "staff", "group", "topic")
 GROUP = re.compile(r"[1-9][0-9]{0,17}\Z")
 TOPIC = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\Z")
 
+SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608 - a table
+
 #: Rows per statement: below SQLite's limit on variables with room to spare.
 CHUNK = 500
 
@@ -183,6 +185,19 @@ def _groups_by_user(user_ids: list[Any]) -> dict[Any, list[int]]:
         for user_id, group_id in rows.order_by(group).values_list(user, group):
             groups[user_id].append(group_id)
     return groups
+
+
+def ids(names: Sequence[str]) -> dict[str, int]:
+    """Primary keys of the streams of these names, made where missing: see :func:`ensure`."""
+    found: dict[str, int] = {}
+    with connections[_alias()].cursor() as cursor:
+        for chunk in chunks(names):
+            places = ", ".join(["%s"] * len(chunk))
+            # Written out, because every notify() begins with it: the ORM takes 0.3 ms.
+            cursor.execute(f"{SELECT_IDS} ({places})", chunk)
+            found |= dict(cursor.fetchall())
+    missing = {name for name in names if name not in found}
+    return found | {name: stream.pk for name, stream in ensure(missing).items()}
 
 
 def ensure(names: Iterable[str]) -> dict[str, Stream]:

@@ -87,12 +87,11 @@ async def test_threads_can_be_closed_and_start_again() -> None:
 
 def test_rows_are_updated_together() -> None:
     rows = [Stream.objects.create(name=f"topic:{number}") for number in range(300)]
-    for number, row in enumerate(rows):
-        row.top, row.epoch, row.revision = number, f"e{number}", 7
-    assert len(queries(lambda: update_rows("default", rows, ["top", "epoch"]))) == 1
+    changes = [(number, f"e{number}", row.pk) for number, row in enumerate(rows)]
+    assert len(queries(lambda: update_rows("default", Stream, ["top", "epoch"], changes))) == 1
     found = Stream.objects.order_by("top").values_list("name", "epoch", "revision")
     assert list(found) == [(f"topic:{number}", f"e{number}", 0) for number in range(300)]
-    update_rows("default", [], ["top"])
+    update_rows("default", Stream, ["top"], [])
 
 
 def test_work_after_a_commit_waits_for_it_and_not_for_a_rollback() -> None:

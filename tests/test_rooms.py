@@ -31,7 +31,7 @@ LAYERS = [
     {"protocol"},
     {"publishing"},
     {"pruning", "sequencing"},
-    {"connecting"},
+    {"connecting", "writing"},
     {"recovery", "unread"},
     {"inbox", "history", "reach"},
     {"subscriptions"},

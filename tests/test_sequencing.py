@@ -1,10 +1,12 @@
 """Offsets: gap-free, in order, after the commit, whoever dies in between (P1, P2, P3)."""
 
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.apps import apps
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from notifications import broadcast, history, notify, sequencing
@@ -149,17 +151,65 @@ def test_content_that_no_client_could_read_holds_up_nobody(
     bad = write("broadcast", title="bad")
     write("broadcast", title="good")
     with hints() as sent, pytest.MonkeyPatch.context() as patch:
-        original = history.publication
+        original = history.encode_content
 
-        def refuse(notification: Notification) -> Any:
+        def refuse(notification: Notification) -> bytes:
             if notification.pk == bad.pk:
                 raise ValueError("no JSON")
             return original(notification)
 
-        patch.setattr(sequencing, "publication", refuse)
+        patch.setattr(sequencing, "encode_content", refuse)
         assert sequence_waiting() == 2
     assert [message["offset"] for _, message in sent] == [2]
     assert "no JSON" in caplog.text
+
+
+def test_what_was_written_just_now_is_announced_without_reading_it_again() -> None:
+    user = make_user()
+    options: dict[str, Any] = {
+        "body": "Über",
+        "url": "/orders/7/",
+        "data": {"at": NOON, "nested": {"a": [1, None]}},
+        "actor": user,
+        "expires_at": timezone.now() + timedelta(days=1),
+    }
+    with hints() as sent:
+        notify(user, "first")
+        statements = queries(lambda: notify(user, "Shipped", **options))
+    # Ids of streams, the row; locked streams, what is due, its offset, the stream's top.
+    assert len([each for each in statements if "BEGIN" not in each and "COMMIT" not in each]) == 6
+    row = Notification.objects.select_related("actor").get(title="Shipped")
+    assert sent[-1][1]["data"] == history.encode_content(row)
+    assert sent[-1][1]["offset"] == row.offset == 2
+
+
+def test_others_that_wait_in_the_same_stream_go_along() -> None:
+    left = write("broadcast", title="left")
+    with hints() as sent:
+        broadcast("now")
+    assert [message["offset"] for _, message in sent] == [1, 2]
+    assert sent[0][1]["data"] == history.encode_content(Notification.objects.get(pk=left.pk))
+
+
+def test_a_stream_knows_when_its_newest_one_was_published() -> None:
+    broadcast("one")
+    broadcast("two")
+    newest = Notification.objects.get(title="two")
+    assert Stream.objects.get(name="broadcast").published_at == newest.published_at
+
+
+def test_streams_of_before_learn_when_their_newest_one_was_published() -> None:
+    """The migration, from the notifications that are there."""
+    migration = import_module("notifications.migrations.0003_stream_published_at")
+    broadcast("one")
+    broadcast("two")
+    ensure(["staff"])
+    published_at = Stream.objects.get(name="broadcast").published_at
+    Stream.objects.update(published_at=None)
+    with connection.schema_editor() as editor:
+        migration.fill(apps, editor)
+    assert Stream.objects.get(name="broadcast").published_at == published_at
+    assert Stream.objects.get(name="staff").published_at is None
 
 
 def test_published_is_announced_and_a_receiver_that_fails_disturbs_nobody() -> None:
