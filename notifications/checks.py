@@ -4,6 +4,7 @@ Whether the settings can be read at all is checked always, by :mod:`notification
 that a site has decided to live with goes into Django's ``SILENCED_SYSTEM_CHECKS``.
 """
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import FieldError
 from django.db import Error as DatabaseError
 from django.db import router
@@ -19,6 +20,9 @@ from django.utils import timezone
 
 from .conf import app_settings, layer_is_in_memory
 from .models import Notification
+
+#: The first version with ``RETURNING``.
+SQLITE = (3, 35)
 
 #: An origin whose page runs on the visitor's own machine.
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - nothing is bound to it
@@ -28,6 +32,21 @@ DEMO_ACCOUNTS = ("admin", "writer", "reader")
 
 #: How far ``prune_notifications`` may be behind before it is missing.
 PRUNE_GRACE = timedelta(days=7)
+
+
+@register(Tags.compatibility)
+def check_sqlite(**kwargs: Any) -> list[CheckMessage]:
+    """``E007``, always: an SQLite that does not know ``INSERT … RETURNING``."""
+    engine = settings.DATABASES.get(router.db_for_write(Notification), {}).get("ENGINE", "")
+    if not engine.endswith("sqlite3") or sqlite3.sqlite_version_info >= SQLITE:
+        return []
+    return [
+        Error(
+            f"SQLite 3.35 or later is needed, and Python has {sqlite3.sqlite_version}.",
+            hint="Another Python build brings a newer one; or use PostgreSQL.",
+            id="notifications.E007",
+        )
+    ]
 
 
 @register(Tags.security, deploy=True)
