@@ -139,7 +139,7 @@ def _days_ago(days: int) -> Any:
 
 
 def test_old_sqlite_is_an_error(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    assert "notifications.E007" not in complaints(deploy=False)
+    assert "E007" not in complaints(deploy=False)
     monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 34, 1))
     is_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
-    assert ("notifications.E007" in complaints(deploy=False)) is is_sqlite
+    assert ("E007" in complaints(deploy=False)) is is_sqlite
