@@ -25,7 +25,7 @@ SECRETS = {
 }
 
 #: Seconds in which a server that is told to stop is done: the drain, then positions.
-STOPPING = 5 + serve.STOP_TIMEOUT
+STOPPING = Settings().DRAIN_SECONDS + serve.STOP_TIMEOUT
 
 
 def example() -> dict[str, str]:
