@@ -49,6 +49,8 @@ class Settings:
     #: Workers compare their streams with the database this often; None: 1 s with the
     #: in-memory layer, 5 s with any other.
     CHECK_INTERVAL: float | None = None
+    #: How often at least while the channel layer brings nothing to the process.
+    CHECK_INTERVAL_DOWN: float = 1.0
     #: Each worker looks this often for waiting notifications that are due.
     TICK_INTERVAL: float = 1.0
     #: Acknowledged positions and connection rows are written this often.

@@ -22,7 +22,7 @@ from django.http import parse_cookie
 from .commands import Outcome, perform
 from .conf import app_settings
 from .hub import Connection, Hub, get_hub, open_socket
-from .metrics import DATABASE_ERRORS, ERRORS
+from .metrics import ERRORS
 from .protocol import codes, messages
 from .protocol.frames import Prepared
 from .session import Arrived, Close, Effect, Limits, Perform, Send, Session
@@ -126,8 +126,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         except codes.Disconnected as error:
             self.connection.close(error.disconnect)
         except DatabaseError as error:
-            DATABASE_ERRORS.inc()
-            logger.warning("A command has failed in the database (%s).", type(error).__name__)
+            self.hub.database_failed(error)
             await self._refuse(effect.command_id, codes.INTERNAL)
         except Exception:
             logger.exception("A command has failed because of a bug.")

@@ -204,6 +204,26 @@ def send_session_ended(session: str) -> None:
     )
 
 
+async def reconnect(layer: Any) -> bool:
+    """Have a pub/sub layer make its connections, and with them its subscriptions, anew.
+
+    ``channels_redis.pubsub`` listens for ever on a connection that has died without a word, takes
+    a group for joined because it has once asked to join it, and can only be told to forget
+    everything, which other users of the same layer would not survive. A connection that is closed
+    under it, it opens again, and subscribes to all it had.
+
+    Returns:
+        False for other layers, which connect anew when a ``receive`` is cancelled.
+    """
+    if not any(kind.__module__ == "channels_redis.pubsub" for kind in type(layer).__mro__):
+        return False
+    for shard in layer._get_layer()._shards:
+        connection = getattr(shard._pubsub, "connection", None)
+        if connection is not None:
+            await connection.disconnect(nowait=True)
+    return True
+
+
 def _layer() -> Any:
     layer = get_channel_layer(app_settings.CHANNEL_LAYER)
     if layer is None:

@@ -39,16 +39,20 @@ LAYER = "channels.layers.InMemoryChannelLayer"
 
 
 @asynccontextmanager
-async def running_hub(site: Any, layer: str = LAYER, **changes: Any) -> AsyncIterator[Hub]:
+async def running_hub(
+    site: Any, layer: str = LAYER, *, hosts: list[str] | None = None, **changes: Any
+) -> AsyncIterator[Hub]:
     """The hub of this loop on a layer of its own, with quiet loops.
 
     Args:
         site: pytest-django's ``settings``.
         layer: dotted path of the layer's class.
+        hosts: addresses of Redis, for a layer that needs one.
         changes: to the app's settings.
     """
     site.NOTIFICATIONS = {**QUIET, **changes}
-    site.CHANNEL_LAYERS = {"default": {"BACKEND": layer, "CONFIG": {"capacity": 10_000}}}
+    config = {"capacity": 10_000} if hosts is None else {"hosts": hosts}
+    site.CHANNEL_LAYERS = {"default": {"BACKEND": layer, "CONFIG": config}}
     hub = await get_hub()
     await rest()
     try:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.contrib.auth.models import Group
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
@@ -154,13 +154,13 @@ async def test_delivery_goes_on_from_the_database(
     await hub.check()
     await peer.wait_for(*titles)
     for _ in range(3):
-        await hub._groups.sweep()
+        await hub.tend_groups()
     about_groups = [record for record in caplog.records if "roups" in record.message]
     assert len(about_groups) == 1
     assert not any(record.exc_info for record in caplog.records)
     assert "secret" not in caplog.text
     FickleLayer.mood = "good"
-    await hub._groups.sweep()
+    await hub.tend_groups()
     assert members("broadcast") == 1
     await in_database(broadcast, "back")
     await peer.wait_for(*titles, "back")
@@ -186,14 +186,17 @@ async def test_a_layer_that_hangs_holds_up_one_join_and_no_check(settings: Any) 
 async def test_a_failure_is_news_again_after_it_worked(
     hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     await peer_of(user)
     for _ in range(2):
-        for stream in hub.streams.values():
-            stream.is_joined = False
         for mood in ("raises", "raises", "good"):
             FickleLayer.mood = mood
-            await hub._groups.sweep()
-    assert sum("fails (ConnectionError)" in record.message for record in caplog.records) == 2
+            await hub.tend_groups()
+    about = [record.message for record in caplog.records if "channel layer" in record.message]
+    assert [" ".join(text.split()[3:6]) for text in about] == 2 * [
+        "is down (ConnectionError):",
+        "is up again,",
+    ]
 
 
 async def test_a_message_of_another_version_is_passed_over(
@@ -246,6 +249,73 @@ async def test_a_loop_goes_on_whatever_one_round_meets(caplog: pytest.LogCapture
     ]
     assert [bool(record.exc_info) for record in caplog.records] == [False, False, True]
     assert "secret" not in caplog.text
+
+
+async def test_a_database_that_is_away_is_one_line_and_one_when_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    loops = Loops(probe="ticker")
+    away: list[Exception] = [OperationalError("secret")]
+
+    async def work() -> None:
+        if away:
+            raise away[0]
+
+    for _ in range(2):
+        for name in ("check", "ticker", "flush"):
+            await loops.guard(name, work)
+        loops.database_failed(OperationalError("secret"))
+    away[0] = InterfaceError("secret")
+    await loops.guard("presence", work)
+    away.clear()
+    for name in ("check", "ticker", "flush", "presence", "ticker"):
+        await loops.guard(name, work)
+    assert [record.message for record in caplog.records] == [
+        "The database fails (OperationalError): sockets stay open, and what needs it is tried "
+        "again.",
+        "The database answers again.",
+    ]
+    loops.database_failed(OperationalError("secret"))
+    await loops.guard("ticker", work)
+    assert len(caplog.records) == 4
+    assert "secret" not in caplog.text
+
+
+async def test_work_that_alone_fails_in_the_database_is_not_told_in_every_round(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As with a lock that only it waits for, while the probe finds the database well."""
+    loops = Loops(probe="ticker")
+
+    async def locked() -> None:
+        raise OperationalError
+
+    async def well() -> None:
+        return
+
+    for _ in range(5):
+        await loops.guard("flush", locked)
+        await loops.guard("ticker", well)
+    assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
+
+
+async def test_a_loop_that_failed_is_tried_again_soon_and_one_that_is_hurried_now() -> None:
+    loops = Loops()
+    rounds: list[str] = []
+
+    async def fail() -> None:
+        rounds.append("fail")
+        if len(rounds) == 1:
+            raise OSError
+
+    loops.start("work", lambda: 3600.0, fail)
+    await rest()
+    assert rounds == []
+    loops.hurry("work")
+    await until(lambda: len(rounds) == 2)
+    await loops.stop()
+    loops.hurry("nobody")
 
 
 async def test_a_loop_repeats_and_stops() -> None:

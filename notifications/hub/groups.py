@@ -1,61 +1,145 @@
 """The process's membership in layer groups: one channel, a group for each stream read here."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels.layers import get_channel_layer
 
 from ..conf import app_settings
-from ..layer import group_name
-from .loops import Loops
+from ..layer import group_name, reconnect
+from ..metrics import LAYER_UP
 from .stream import LocalStream
+
+logger = logging.getLogger(__name__)
 
 #: Layers end a group membership after a day unless it is renewed; seconds.
 MEMBERSHIP_TIME = 6 * 3600.0
 
-RECEIVING = "receiving from the channel layer"
-CHANGING = "changing groups of the channel layer"
+#: While the layer is down, connections that may be dead are given up every so many rounds.
+ROUNDS = 5
 
 
 class Groups:
-    """Joins and leaves. What the layer refuses is reported and tried again (P4).
+    """Joins and leaves. What the layer refuses takes it down, and is tried again (P4).
+
+    The layer is *up* until something fails, or until a message to ourselves does not come back
+    (:class:`~notifications.hub.pulse.Pulse`). Down, it counts as if nobody were in any group.
 
     Args:
         streams: the streams of this process, by name; idle ones are taken out when they are left.
+        changed: called when the layer has gone down or come back.
     """
 
-    def __init__(self, streams: dict[str, LocalStream], loops: Loops) -> None:
+    def __init__(self, streams: dict[str, LocalStream], changed: Callable[[], None]) -> None:
+        self.is_up = True
         self._streams = streams
-        self._loops = loops
+        self._changed = changed
         self._loop = asyncio.get_running_loop()
         self._layer: Any = get_channel_layer(app_settings.CHANNEL_LAYER)
         self._channel = ""
-        self._works = True
+        self._receiving: asyncio.Task[None] | None = None
+        self._rounds = 0
         # Membership changes one after the other: a group that is joined again while it is being
         # left must stay joined.
         self._lock = asyncio.Lock()
+        LAYER_UP.set(1)
+
+    # Hearing
 
     async def receive(self, take: Callable[[dict[str, Any]], None]) -> None:
         """Hand over the layer's messages, one after the other, until the layer fails."""
         try:
             if not self._channel:
-                self._channel = await self._layer.new_channel("notifications")
+                async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
+                    self._channel = await self._layer.new_channel("notifications")
                 await self._join_missing()
-            while True:
-                message = await self._layer.receive(self._channel)
-                self._loops.works(RECEIVING)
-                take(message)
+            self._receiving = self._loop.create_task(self._hand_over(take))
+            await asyncio.wait({self._receiving})
+            if not self._receiving.cancelled():
+                self._receiving.result()
         except Exception as error:  # whatever the layer's client library raises
-            self._loops.report(RECEIVING, error, expected=True)
+            self.went_down(error)
             await asyncio.sleep(1.0)
+        finally:
+            if self._receiving is not None:
+                self._receiving.cancel()
+                await asyncio.wait({self._receiving}, timeout=app_settings.LAYER_TIMEOUT)
+
+    async def send(self, group: str, message: dict[str, Any]) -> None:
+        """Send to a group, waiting for it; the announcer's way does not wait.
+
+        Raises:
+            Exception: whatever the layer's client library raises.
+        """
+        await self._layer.group_send(group, message)
+
+    async def enter(self, group: str) -> None:
+        """Join a group that is no stream's.
+
+        Raises:
+            Exception: whatever the layer's client library raises.
+        """
+        await self._layer.group_add(group, self._channel)
+
+    @property
+    def is_hearing(self) -> bool:
+        return bool(self._channel)
+
+    @property
+    def has_joined_all(self) -> bool:
+        """Is the process in every group in which it has to be?"""
+        return all(stream.is_joined or stream.is_idle for stream in self._streams.values())
+
+    # Up and down
+
+    def went_down(self, error: Exception) -> None:
+        """Believe in no membership any more; :meth:`sweep` joins again."""
+        for stream in self._streams.values():
+            stream.is_joined = False
+        if not self.is_up:
+            return
+        self.is_up = False
+        self._rounds = 0
+        LAYER_UP.set(0)
+        logger.warning(
+            "The channel layer is down (%s): delivery goes on from the database, and groups are "
+            "joined again later.",
+            type(error).__name__,
+        )
+        self._changed()
+
+    def came_back(self) -> None:
+        """Messages come through again, with all groups joined."""
+        if self.is_up:
+            return
+        self.is_up = True
+        LAYER_UP.set(1)
+        logger.info("The channel layer is up again, and all groups are joined.")
+        self._changed()
+
+    async def reconnect(self) -> None:
+        """While the layer is down, now and then give up connections that may be dead.
+
+        A partition leaves connections on which nothing fails and nothing arrives.
+        """
+        if self.is_up:
+            return
+        self._rounds += 1
+        if self._rounds % ROUNDS != 1 or await reconnect(self._layer):
+            return
+        if self._receiving is not None:
+            self._receiving.cancel()
+
+    # Membership
 
     async def join(self, stream: LocalStream) -> None:
         """Join the stream's group, unless the process is in it.
 
-        While the layer fails this is left to :meth:`sweep`: nobody who connects waits for it.
+        While the layer is down this is left to :meth:`sweep`: nobody who connects waits for it.
         """
-        if self._works and not stream.is_joined:
+        if self.is_up and not stream.is_joined:
             await self._join(stream)
 
     async def sweep(self) -> None:
@@ -63,47 +147,48 @@ class Groups:
 
         It ends with the first failure. The others would fail too, each after its time.
         """
-        await self._join_missing()
+        if not await self._join_missing():
+            return
         for stream in list(self._streams.values()):
             if stream.is_idle and not stream.busy:
-                await self._leave(stream)
+                if not await self._leave(stream):
+                    return
             elif self._loop.time() - stream.joined_at > MEMBERSHIP_TIME:
                 stream.is_joined = False
-            if not self._works:
-                return
 
-    async def _join_missing(self) -> None:
+    async def _hand_over(self, take: Callable[[dict[str, Any]], None]) -> None:
+        while True:
+            take(await self._layer.receive(self._channel))
+
+    async def _join_missing(self) -> bool:
         for stream in list(self._streams.values()):
             if stream.is_joined or stream.is_idle:
                 continue
-            await self._join(stream)
-            if not self._works:
-                return
+            if not await self._join(stream):
+                return False
+        return True
 
-    async def _join(self, stream: LocalStream) -> None:
+    async def _join(self, stream: LocalStream) -> bool:
         async with self._lock:
             if stream.is_joined or not self._channel:
-                return
+                return stream.is_joined
             stream.joined_at = self._loop.time()
             # Meanwhile the position check stands in.
             stream.is_joined = await self._change(self._layer.group_add, stream)
+            return stream.is_joined
 
-    async def _leave(self, stream: LocalStream) -> None:
+    async def _leave(self, stream: LocalStream) -> bool:
         async with self._lock:
             if not stream.is_idle or self._streams.get(stream.name) is not stream:
-                return
+                return True
             del self._streams[stream.name]
-            if stream.is_joined:
-                await self._change(self._layer.group_discard, stream)
+            return not stream.is_joined or await self._change(self._layer.group_discard, stream)
 
     async def _change(self, change: Callable[..., Awaitable[None]], stream: LocalStream) -> bool:
         try:
             async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
                 await change(group_name(stream.name), self._channel)
         except Exception as error:  # whatever the layer's client library raises
-            self._works = False
-            self._loops.report(CHANGING, error, expected=True)
-        else:
-            self._works = True
-            self._loops.works(CHANGING)
-        return self._works
+            self.went_down(error)
+            return False
+        return True

@@ -14,6 +14,8 @@ from collections import defaultdict
 from functools import partial
 from typing import Any
 
+from django.db import Error as DatabaseError
+
 from .. import connecting
 from ..conf import app_settings
 from ..database import in_database
@@ -34,6 +36,7 @@ from .connection import Connection, Reader, Stream
 from .groups import Groups
 from .loops import Loops
 from .presence import Presence
+from .pulse import Pulse
 from .rights import Rights
 from .stream import LocalStream, write_to
 from .waves import drain
@@ -62,8 +65,9 @@ class Hub:
         self.admit_callers = Batcher(connecting.admit)
         self.resume = Batcher(partial(connecting.resume, recent=Recent()))
         self._wheel = Wheel()
-        self._loops = Loops()
-        self._groups = Groups(self.streams, self._loops)
+        self._loops = Loops(probe="ticker")
+        self._groups = Groups(self.streams, self._layer_changed)
+        self._pulse = Pulse(self._groups)
         self._catch_up = CatchUp(self._loops)
         self._repairs: set[asyncio.Task[None]] = set()
 
@@ -74,9 +78,9 @@ class Hub:
         loops = self._loops
         loops.start("layer", 0, self._receive)
         loops.start("wheel", 1.0, self._turn)
-        loops.start("check", app_settings.check_interval, self.check)
+        loops.start("check", self._check_interval, self.check)
         # Apart from the check, which has to go on while the layer takes its time.
-        loops.start("groups", app_settings.check_interval, self._groups.sweep)
+        loops.start("groups", self._check_interval, self.tend_groups)
         loops.start("ticker", app_settings.TICK_INTERVAL, self._tick)
         loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
         loops.start("presence", app_settings.WORKER_TIMEOUT / 3, self.presence.beat)
@@ -108,13 +112,17 @@ class Hub:
         await announcer.emptied(app_settings.LAYER_TIMEOUT)
         announcer.use_loop(None)
 
-    def report(self, name: str, error: Exception, *, expected: bool = False) -> None:
+    def report(self, name: str, error: Exception) -> None:
         """See :meth:`Loops.report`."""
-        self._loops.report(name, error, expected=expected)
+        self._loops.report(name, error)
 
     def works(self, name: str) -> None:
         """See :meth:`Loops.works`."""
         self._loops.works(name)
+
+    def database_failed(self, error: DatabaseError) -> None:
+        """See :meth:`Loops.database_failed`."""
+        self._loops.database_failed(error)
 
     # Connections
 
@@ -288,6 +296,12 @@ class Hub:
                 stream.revision = top.revision
                 self.rights.suspect(stream.name)
 
+    async def tend_groups(self) -> None:
+        """Be in the groups of the streams read here, and see whether the layer works."""
+        await self._groups.reconnect()
+        await self._groups.sweep()
+        await self._pulse.beat()
+
     async def flush(self) -> None:
         """Write acknowledged positions and connection rows, each in one batch."""
         await self.acknowledgements.flush()
@@ -306,6 +320,15 @@ class Hub:
                 connection.write(effect.text)
             elif isinstance(effect, Close):
                 connection.close(effect.disconnect)
+
+    def _check_interval(self) -> float:
+        """Shorter while nothing but the check finds what is new (P4)."""
+        usual = app_settings.check_interval
+        return usual if self._groups.is_up else min(usual, app_settings.CHECK_INTERVAL_DOWN)
+
+    def _layer_changed(self) -> None:
+        """Down: find by the check what was not heard. Up again: what came before that."""
+        self._loops.hurry("check")
 
     async def _receive(self) -> None:
         await self._groups.receive(self._dispatch)
@@ -326,6 +349,8 @@ class Hub:
             self.rights.suspect(stream, message.get("session", ""))
         elif kind == "notifications.session_ended":
             self.rights.end_session(message["session"])
+        elif kind == "notifications.beat":
+            self._pulse.hear(message)
 
     async def _repair(self, stream: LocalStream, first: Publication | None) -> None:
         try:

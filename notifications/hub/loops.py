@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 
 from ..metrics import DATABASE_ERRORS
 
@@ -12,17 +14,39 @@ logger = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[None]]
 
+#: What has failed is tried again so soon, if it is not due even sooner; seconds.
+RETRY = 1.0
+
 
 class Loops:
-    """Named tasks that repeat a piece of work. What fails is logged once, counted, retried."""
+    """Named tasks that repeat a piece of work. What fails is logged once, counted, retried.
 
-    def __init__(self) -> None:
+    A database that is away fails nearly all of them, and commands of clients too: that is one
+    line for all, and one when it is back.
+
+    Args:
+        probe: the loop that asks the database in every round, and so tells when it is back.
+    """
+
+    def __init__(self, probe: str = "") -> None:
+        self._probe = probe
         self._tasks: list[asyncio.Task[None]] = []
+        self._naps: dict[str, asyncio.Event] = {}
         self._failing: set[str] = set()
+        #: Those of whose failure the log tells.
+        self._told: set[str] = set()
+        self._is_database_away = False
 
-    def start(self, name: str, interval: float, work: Work) -> None:
-        """Do ``work`` every ``interval`` seconds."""
-        self._tasks.append(asyncio.create_task(self._repeat(name, interval, work), name=name))
+    def start(self, name: str, interval: float | Callable[[], float], work: Work) -> None:
+        """Do ``work`` every ``interval`` seconds; a function is asked before each round."""
+        self._naps[name] = asyncio.Event()
+        between = interval if callable(interval) else lambda: interval
+        self._tasks.append(asyncio.create_task(self._repeat(name, between, work), name=name))
+
+    def hurry(self, name: str) -> None:
+        """Begin the next round of this loop now."""
+        if name in self._naps:
+            self._naps[name].set()
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -39,18 +63,18 @@ class Loops:
         else:
             self.works(name)
 
-    def report(self, name: str, error: Exception, *, expected: bool = False) -> None:
-        """Log a failure once until the same work succeeds again. A bug keeps its traceback.
-
-        Args:
-            expected: a helper that may fail (the channel layer), whatever class it raises.
-        """
+    def report(self, name: str, error: Exception) -> None:
+        """Log a failure once until the same work succeeds again. A bug keeps its traceback."""
         if isinstance(error, DatabaseError):
             DATABASE_ERRORS.inc()
         if name in self._failing:
             return
         self._failing.add(name)
-        expected = expected or isinstance(error, DatabaseError | OSError | TimeoutError)
+        if isinstance(error, OperationalError | InterfaceError):
+            self._database_is_away(error)
+            return
+        self._told.add(name)
+        expected = isinstance(error, DatabaseError | OSError | TimeoutError)
         logger.warning(
             "%s fails (%s) and is tried again.",
             name.capitalize(),
@@ -60,13 +84,39 @@ class Loops:
 
     def works(self, name: str) -> None:
         """The work of :meth:`report` has succeeded: its next failure is news again."""
-        if name in self._failing:
-            self._failing.discard(name)
+        if name == self._probe and self._is_database_away:
+            self._is_database_away = False
+            logger.info("The database answers again.")
+        self._failing.discard(name)
+        if name in self._told:
+            self._told.discard(name)
             logger.info("%s works again.", name.capitalize())
 
-    async def _repeat(self, name: str, interval: float, work: Work) -> None:
+    def database_failed(self, error: DatabaseError) -> None:
+        """A command has failed in the database; its client is told to try again."""
+        DATABASE_ERRORS.inc()
+        if isinstance(error, OperationalError | InterfaceError):
+            self._database_is_away(error)
+        else:
+            logger.warning("A command has failed in the database (%s).", type(error).__name__)
+
+    def _database_is_away(self, error: Exception) -> None:
+        if self._is_database_away:
+            return
+        self._is_database_away = True
+        logger.warning(
+            "The database fails (%s): sockets stay open, and what needs it is tried again.",
+            type(error).__name__,
+        )
+
+    async def _repeat(self, name: str, interval: Callable[[], float], work: Work) -> None:
         while True:
-            await asyncio.sleep(interval)
+            await self._rest(name, RETRY if name in self._failing else interval())
             await self.guard(name, work)
-            if name in self._failing:
-                await asyncio.sleep(1.0)
+
+    async def _rest(self, name: str, seconds: float) -> None:
+        nap = self._naps[name]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await nap.wait()
+        nap.clear()

@@ -1,0 +1,181 @@
+"""Redis killed, hanging, partitioned, slow, full, emptied: delivery goes on, and hints come back.
+
+The hub runs in the test's own process, on both layers of channels-redis and a real Redis.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from channels.layers import channel_layers
+from prometheus_client import REGISTRY
+from redis import Redis as Commands
+
+from notifications import broadcast
+from notifications.database import in_database
+from notifications.hub import Hub
+from tests.integration.partition import Relay
+from tests.integration.processes import Redis
+from tests.peers import Peer, running_hub, until
+from tests.rooms import make_user
+
+pytestmark = [pytest.mark.integration, pytest.mark.django_db(transaction=True)]
+
+LAYERS = {
+    "pubsub": "channels_redis.pubsub.RedisPubSubChannelLayer",
+    "core": "channels_redis.core.RedisChannelLayer",
+}
+
+LAYER_TIMEOUT = 0.5
+
+#: Long, on a busy machine: several rounds of joining and beating.
+PATIENCE = 40.0
+
+
+class Fault(NamedTuple):
+    begin: Callable[[Redis, Relay], object]
+    end: Callable[[Redis, Relay], object]
+
+
+def full(redis: Redis, relay: Relay) -> None:
+    with Commands(port=redis.port) as commands:
+        commands.config_set("maxmemory", 1)
+
+
+def roomy(redis: Redis, relay: Relay) -> None:
+    with Commands(port=redis.port) as commands:
+        commands.config_set("maxmemory", 0)
+
+
+def slow(redis: Redis, relay: Relay) -> None:
+    relay.delay = 3 * LAYER_TIMEOUT
+
+
+def quick(redis: Redis, relay: Relay) -> None:
+    relay.delay = 0
+
+
+FAULTS = {
+    "killed": Fault(lambda redis, relay: redis.kill(), lambda redis, relay: redis.start()),
+    "hanging": Fault(lambda redis, relay: redis.freeze(), lambda redis, relay: redis.thaw()),
+    "partitioned": Fault(lambda redis, relay: relay.silence(), lambda redis, relay: relay.heal()),
+    "slow": Fault(slow, quick),
+    "full": Fault(full, roomy),
+}
+
+#: PUBLISH takes no memory: the pub/sub layer does not notice a full Redis.
+CASES = [
+    (layer, fault) for layer in LAYERS for fault in FAULTS if (layer, fault) != ("pubsub", "full")
+]
+
+
+@pytest.fixture
+def relay(redis: Redis) -> Iterator[Relay]:
+    relay = Relay(redis.port)
+    yield relay
+    relay.close()
+
+
+@pytest.fixture
+def kind() -> str:
+    return "pubsub"
+
+
+@pytest.fixture
+async def hub(settings: Any, relay: Relay, kind: str) -> AsyncIterator[Hub]:
+    async with running_hub(
+        settings,
+        LAYERS[kind],
+        hosts=[f"redis://127.0.0.1:{relay.port}/0"],
+        CHECK_INTERVAL=0.5,
+        CHECK_INTERVAL_DOWN=0.2,
+        LAYER_TIMEOUT=LAYER_TIMEOUT,
+    ) as hub:
+        yield hub
+        layer: Any = channel_layers["default"]
+        if kind == "core":
+            await layer.close_pools()
+
+
+def is_up() -> bool:
+    return REGISTRY.get_sample_value("notifications_layer_up") == 1
+
+
+async def wait_until_hints_arrive(hub: Hub, monkeypatch: pytest.MonkeyPatch, peer: Peer) -> None:
+    """A publication has to be heard of, not only found."""
+    heard: list[int] = []
+    hear = hub.hear
+
+    def listen(name: str, epoch: str, offset: int, data: bytes) -> None:
+        heard.append(offset)
+        hear(name, epoch, offset, data)
+
+    monkeypatch.setattr(hub, "hear", listen)
+    published = await in_database(broadcast, "heard")
+    await until(lambda: published.offset in heard, "a hint", PATIENCE)
+    await until(lambda: peer.titles[-1] == "heard", "its delivery", PATIENCE)
+
+
+@pytest.mark.parametrize(("kind", "fault"), CASES)
+async def test_delivery_goes_on_and_hints_come_back(
+    hub: Hub,
+    redis: Redis,
+    relay: Relay,
+    fault: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    user = await in_database(make_user)
+    peer = await Peer.of(user)
+    await peer.connect()
+    await until(lambda: hub._pulse._is_joined, "the first beat")
+    await in_database(broadcast, "before")
+    await peer.wait_for("before")
+
+    await asyncio.to_thread(FAULTS[fault].begin, redis, relay)
+    try:
+        began = time.monotonic()
+        for number in range(20):
+            await in_database(broadcast, f"without {number}")
+        # Twenty that waited for the layer would take 20 times its limit.
+        assert time.monotonic() - began < 20 * LAYER_TIMEOUT
+        expected = ["before", *(f"without {number}" for number in range(20))]
+        await until(lambda: len(peer.titles) >= len(expected), "delivery", PATIENCE)
+        assert peer.titles == expected
+        await until(lambda: not is_up(), "noticing", PATIENCE)
+        newcomer = await Peer.of(user)
+        await newcomer.connect()
+        assert newcomer.titles[-1] == expected[-1]
+    finally:
+        await asyncio.to_thread(FAULTS[fault].end, redis, relay)
+
+    await until(is_up, "noticing that it is back", PATIENCE)
+    assert hub._groups.has_joined_all
+    await wait_until_hints_arrive(hub, monkeypatch, peer)
+    assert peer.titles == [*expected, "heard"]
+    assert peer.violations == []
+    ours = [record for record in caplog.records if record.name.startswith("notifications")]
+    assert not any(record.exc_info for record in ours)
+    texts = [record.getMessage() for record in ours]
+    assert sum("The channel layer is down" in text for text in texts) == 1
+    assert sum("The channel layer is up again" in text for text in texts) == 1
+    assert sum("takes no messages" in text for text in texts) <= 1
+
+
+@pytest.mark.parametrize("kind", ["core"])
+async def test_a_redis_that_was_emptied_is_joined_again(
+    hub: Hub, redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The groups of the core layer are gone, and nothing fails."""
+    caplog.set_level(logging.INFO)
+    peer = await Peer.of(await in_database(make_user))
+    await peer.connect()
+    await until(lambda: hub._pulse._is_joined, "the first beat")
+    with Commands(port=redis.port) as commands:
+        commands.flushall()
+    await until(lambda: "is up again" in caplog.text, "noticing", PATIENCE)
+    await wait_until_hints_arrive(hub, monkeypatch, peer)
