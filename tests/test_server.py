@@ -293,6 +293,55 @@ async def send_many(client: ClientConnection, count: int) -> None:
         await client.send("x" * 60_000)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: site.example\r\n",
+        PLAIN[:-2],
+        b"GET / HTTP/1.1\r\nHost: site.example\r\n\r\nGET / HTTP/1.1\r\n",
+    ],
+    ids=["nothing", "half a request", "half a handshake", "half a second request"],
+)
+async def test_who_does_not_finish_his_request_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch, head: bytes
+) -> None:
+    for module in ("door", "http"):
+        monkeypatch.setattr(f"notifications.server.{module}.HEAD_TIMEOUT", 0.3)
+    async with serving(echo) as (server, port), raw(port, head) as reader:
+        await asyncio.wait_for(reader.read(), 30)
+        await until(lambda: not server.server_state.connections)
+
+
+async def test_who_has_finished_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("door", "http"):
+        monkeypatch.setattr(f"notifications.server.{module}.HEAD_TIMEOUT", 0.3)
+    halves = PLAIN[:40], PLAIN[40:]
+    async with serving(echo) as (server, port), dial(port) as client:
+        async with raw(port, *halves) as reader:  # through the HTTP parser
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(0.6)
+            assert len(server.server_state.connections) == 2
+        await client.send("still here")
+        assert await client.recv() == "still here"
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"])
+async def test_head_without_end_is_refused(port: int, start: bytes) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(start + b"GET / HTTP/1.1\r\nHost: a\r\n")
+    sent = 0
+    with contextlib.suppress(ConnectionError):
+        while not writer.is_closing() and sent < 50_000_000:
+            writer.write(b"X-More: " + b"x" * 10_000 + b"\r\n")
+            await writer.drain()
+            sent += 10_000
+            await asyncio.sleep(0)
+    writer.transport.abort()
+    # What is on its way fills the kernel's buffers, and no more.
+    assert sent < 20_000_000
+
+
 async def test_fragments_without_end_end_with_1009(port: int) -> None:
     """Empty ones count as well: each holds memory until its message is whole."""
     continuation = b"\x00\x80" + bytes(4)

@@ -3,9 +3,8 @@
 import asyncio
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from .handshake import read_handshake
+from .http import HEAD_TIMEOUT, Http
 from .websocket import FrameProtocol
 
 
@@ -21,7 +20,7 @@ class Door(asyncio.Protocol):
         app_state: the lifespan's.
     """
 
-    __slots__ = ("_config", "_loop", "_server_state", "_state", "_transport")
+    __slots__ = ("_config", "_loop", "_server_state", "_state", "_timer", "_transport")
 
     def __init__(
         self,
@@ -33,30 +32,34 @@ class Door(asyncio.Protocol):
         self._config = config
         self._server_state = server_state
         self._state = app_state
-        self._loop = _loop
+        self._loop = _loop or asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._server_state.connections.add(self)
+        self._timer = self._loop.call_later(HEAD_TIMEOUT, self.shutdown)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
         self._server_state.connections.discard(self)
 
     def data_received(self, data: bytes) -> None:
         handshake = read_handshake(data)
         if handshake is None:
-            self._hand_over(HttpToolsProtocol).data_received(data)
+            self._hand_over(Http).data_received(data)
         else:
             self._hand_over(FrameProtocol).open(handshake)
 
     def shutdown(self) -> None:
-        """Called by uvicorn when it stops."""
+        """Called by uvicorn when it stops, and when nothing has come in time."""
         if self._transport is not None:
             self._transport.close()
 
     def _hand_over(self, kind: Any) -> Any:
         assert self._transport is not None
+        self._stop_timer()
         self._server_state.connections.discard(self)
         protocol = kind(
             config=self._config,
@@ -67,3 +70,8 @@ class Door(asyncio.Protocol):
         protocol.connection_made(self._transport)
         self._transport.set_protocol(protocol)
         return protocol
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
