@@ -169,8 +169,14 @@ def memory(pid: int) -> int:
 def place(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     """A server that takes commands as fast as they come."""
     directory = tmp_path_factory.mktemp("fuzz")
-    fast = {"NOTIFICATIONS_COMMAND_RATE": "1e6", "NOTIFICATIONS_COMMAND_BURST": "1000000"}
-    with open_place(site, directory, NOTIFICATIONS_CHECK_INTERVAL="0.2", **fast) as place:
+    variables = {
+        "NOTIFICATIONS_COMMAND_RATE": "1e6",
+        "NOTIFICATIONS_COMMAND_BURST": "1000000",
+        "NOTIFICATIONS_CHECK_INTERVAL": "0.2",
+        # A client whose turn does not come for a minute reads no pings.
+        "NOTIFICATIONS_PING_INTERVAL": "3600",
+    }
+    with open_place(site, directory, **variables) as place:
         yield place
 
 
