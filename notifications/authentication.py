@@ -77,6 +77,9 @@ class Claims(NamedTuple):
 def identify(callers: Sequence[Credentials]) -> list[Identity | Exception]:
     """Who these callers are, in order, at a number of queries that does not grow with theirs.
 
+    A token is a JWT (RFC 7519) signed with HS256 and ``TOKEN_SECRET``; ``sub`` is the user's
+    primary key as a string, ``exp`` ends the connection.
+
     Returns:
         For each an :class:`Identity`, or :class:`ExpiredToken`, :class:`InvalidToken` or
         :class:`Anonymous`.
@@ -100,30 +103,6 @@ def identify(callers: Sequence[Credentials]) -> list[Identity | Exception]:
         else _by_claims(claim, users)
         for caller, claim in zip(callers, claims, strict=True)
     ]
-
-
-def by_session(key: str) -> Identity | None:
-    """The user logged in under this session key, None if nobody is (any more)."""
-    (found,) = identify([Credentials(key, "")])
-    return found if isinstance(found, Identity) else None
-
-
-def by_token(token: str) -> Identity:
-    """The user of a connection token.
-
-    The token is a JWT (RFC 7519) signed with HS256 and ``TOKEN_SECRET``; ``sub`` is the user's
-    primary key as a string, ``exp`` ends the connection.
-
-    Raises:
-        ExpiredToken: ``exp`` has passed.
-        InvalidToken: anything else is wrong with it, or no secret is configured.
-    """
-    if not token:
-        raise InvalidToken
-    (found,) = identify([Credentials("", token)])
-    if isinstance(found, Exception):
-        raise found
-    return found
 
 
 def _claims(token: str) -> Claims | InvalidToken | ExpiredToken:
