@@ -71,6 +71,17 @@ def _prefix() -> str:
     return prefix
 
 
+#: What libpq may wait for a server that has vanished without a word: seconds, the last one
+#: milliseconds. Its own defaults are for ever and two hours.
+_POSTGRES = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
+
+
 def _database() -> dict[str, Any]:
     data_dir = Path(os.environ.get("DATA_DIR") or BASE_DIR)
     url = os.environ.get("DATABASE_URL") or f"sqlite:///{data_dir / 'db.sqlite3'}"
@@ -82,6 +93,8 @@ def _database() -> dict[str, Any]:
             "DATABASE_URL must look like postgres://user:password@host/name or sqlite:////path."
         ) from None
     database: dict[str, Any] = {**parsed}
+    if database["ENGINE"] == "django.db.backends.postgresql":
+        database["OPTIONS"] = {**_POSTGRES, **database.get("OPTIONS", {})}
     if database["ENGINE"] != "django.db.backends.sqlite3":
         return database
     # Without IMMEDIATE a reader that turns into a writer fails at once with "database is locked",

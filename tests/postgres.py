@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Self
 from urllib.parse import quote
 
 #: Its data are thrown away: no need to wait for the disk.
 CLUSTER = "--username=tester --auth=trust --encoding=UTF8 --locale=C --no-sync"
 OPTIONS = (
-    "-c listen_addresses='' -c fsync=off -c synchronous_commit=off -c full_page_writes=off "
+    "-c listen_addresses='' -c fsync=off -c full_page_writes=off "
     "-c max_connections=100 -c shared_buffers=32MB -c log_min_messages=fatal"
 )
 
@@ -28,41 +29,81 @@ class PostgresMissing(Exception):
     """No PostgreSQL could be found or started; the message says what to do."""
 
 
-@contextmanager
-def running_postgres() -> Iterator[str]:
-    """Run a server; gives the DATABASE_URL of an empty database.
+class Postgres:
+    """A server of its own on a Unix socket, which may be stopped and started again.
 
     The programs are those on PATH (or where Debian keeps them), else those of the pgserver
     package.
 
+    Args:
+        keeps_commits: what was committed outlives :meth:`stop`; slower.
+
     Raises:
         PostgresMissing: there are none, or the server does not start.
     """
-    programs = find_programs()
-    # Short, because the path of a Unix socket may have 107 characters; not pytest's own
-    # directory, because that is closed to other users.
-    directory = Path(tempfile.mkdtemp(prefix="pg-"))
-    user = _system_user()
-    if user is not None:
-        os.chown(directory, pwd.getpwnam(user).pw_uid, -1)
-        programs = _within_reach(programs, directory)
-    data = directory / "data"
-    control = [f"{programs}/pg_ctl", f"--pgdata={data}", "--wait", "--timeout=60"]
-    try:
-        _run(
-            [f"{programs}/initdb", f"--pgdata={data}", *CLUSTER.split()],
-            user,
-        )
-        _run(
-            [*control, "-l", str(directory / "log"), "-o", f"{OPTIONS} -k {directory}", "start"],
-            user,
-        )
+
+    def __init__(self, *, keeps_commits: bool = False) -> None:
+        commit = "on" if keeps_commits else "off"
+        self._options = f"{OPTIONS} -c synchronous_commit={commit}"
+        programs = find_programs()
+        # Short, because the path of a Unix socket may have 107 characters; not pytest's own
+        # directory, because that is closed to other users.
+        self._directory = Path(tempfile.mkdtemp(prefix="pg-"))
+        self._user = _system_user()
         try:
-            yield f"postgres://tester@{quote(str(directory), safe='')}/postgres"
+            if self._user is not None:
+                os.chown(self._directory, pwd.getpwnam(self._user).pw_uid, -1)
+                programs = _within_reach(programs, self._directory)
+            self._data = self._directory / "data"
+            self._control = [
+                f"{programs}/pg_ctl",
+                f"--pgdata={self._data}",
+                "--wait",
+                "--timeout=60",
+            ]
+            _run([f"{programs}/initdb", f"--pgdata={self._data}", *CLUSTER.split()], self._user)
+        except BaseException:
+            self._remove()
+            raise
+
+    @property
+    def url(self) -> str:
+        """The DATABASE_URL of its empty database."""
+        return f"postgres://tester@{quote(str(self._directory), safe='')}/postgres"
+
+    def start(self) -> Self:
+        options = f"{self._options} -k {self._directory}"
+        log = str(self._directory / "log")
+        _run([*self._control, "-l", log, "-o", options, "start"], self._user)
+        return self
+
+    def stop(self) -> None:
+        """End it at once, with all connections."""
+        _run([*self._control, "-m", "immediate", "stop"], self._user)
+
+    def close(self) -> None:
+        try:
+            if (self._data / "postmaster.pid").exists():
+                self.stop()
         finally:
-            _run([*control, "-m", "immediate", "stop"], user)
+            self._remove()
+
+    def _remove(self) -> None:
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+
+@contextmanager
+def running_postgres() -> Iterator[str]:
+    """Run a server; gives the DATABASE_URL of an empty database.
+
+    Raises:
+        PostgresMissing: see :class:`Postgres`.
+    """
+    postgres = Postgres()
+    try:
+        yield postgres.start().url
     finally:
-        shutil.rmtree(directory, ignore_errors=True)
+        postgres.close()
 
 
 def find_programs() -> Path:

@@ -84,6 +84,22 @@ def test_environment_names_database_layer_and_hosts(tmp_path: Path) -> None:
     )
 
 
+def test_a_postgresql_that_vanishes_is_given_up_unless_the_url_says_otherwise(
+    tmp_path: Path,
+) -> None:
+    expression = "[settings.DATABASES['default']['OPTIONS'].get(name) for name in NAMES]"
+    expression = expression.replace("NAMES", "('connect_timeout', 'tcp_user_timeout')")
+    url = "postgres://user:password@db.example/name"
+    assert read_setting(tmp_path, expression, DATABASE_URL=url) == "[5, 10000]"
+    shown = read_setting(tmp_path, expression, DATABASE_URL=f"{url}?connect_timeout=60")
+    assert shown in {"[60, 10000]", "['60', 10000]"}
+
+
+def test_a_drain_may_be_told_to_take_no_time(tmp_path: Path) -> None:
+    shown = read_setting(tmp_path, "settings.NOTIFICATIONS", NOTIFICATIONS_DRAIN_SECONDS="0")
+    assert shown == str({"DRAIN_SECONDS": 0.0})
+
+
 def test_environment_reaches_the_app(tmp_path: Path) -> None:
     shown = read_setting(
         tmp_path,

@@ -136,6 +136,13 @@ def broadcast_to(to: str, titles: list[str]) -> None:
         broadcast(title, to=to)
 
 
+def notify_in_a_long_transaction(user_id: int, title: str, seconds: float) -> None:
+    """The commit comes so much later."""
+    with transaction.atomic():
+        notify_user(user_id, [title])
+        time.sleep(seconds)
+
+
 def notify_and_roll_back(user_id: int, title: str) -> None:
     with transaction.atomic():
         notify_user(user_id, [title])
@@ -171,6 +178,11 @@ def reset_epoch(name: str) -> None:
 def offsets(name: str) -> list[int | None]:
     rows = Notification.objects.filter(stream__name=name).order_by("pk")
     return list(rows.values_list("offset", flat=True))
+
+
+def titles(name: str) -> list[str]:
+    rows = Notification.objects.filter(stream__name=name).order_by("pk")
+    return list(rows.values_list("title", flat=True))
 
 
 def delivered(user_id: int, name: str) -> int:

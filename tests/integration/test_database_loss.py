@@ -1,0 +1,127 @@
+"""PostgreSQL is stopped for some seconds: what clients, callers and the log get to see of it."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.client import Client
+from tests.integration import jobs
+from tests.integration.places import Person, Place, open_place
+from tests.postgres import Postgres
+from tests.servers import Site
+
+pytestmark = pytest.mark.integration
+
+#: On a busy machine.
+PATIENCE = 30.0
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    postgres = Postgres(keeps_commits=True).start()
+    yield postgres
+    postgres.close()
+
+
+@pytest.fixture
+def place(site: Site, directory: Path, postgres: Postgres) -> Iterator[Place]:
+    with open_place(site, directory, DATABASE_URL=postgres.url) as place:
+        yield place
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} does not happen"
+        time.sleep(0.1)
+
+
+def history(client: Client, person: Person) -> dict[str, object]:
+    return client.ask(history={"channel": person.channel, "limit": 10})
+
+
+def code(reply: dict[str, object]) -> int:
+    error = reply.get("error", {})
+    assert isinstance(error, dict)
+    assert not error or error["temporary"] is True
+    return int(error.get("code", 0))
+
+
+def test_sockets_outlive_an_outage_and_everything_goes_on_after_it(
+    place: Place, postgres: Postgres
+) -> None:
+    people = [place.person() for _ in range(5)]
+    clients = [place.connected(person) for person in people]
+    person, client = people[0], clients[0]
+    late = place.person()
+    place.other.run(jobs.notify_user, person.id, ["before"])
+    client.wait_for_titles(["before"])
+
+    postgres.stop()
+    try:
+        client.rpc("ack", channel=person.channel, offset=1)
+        wait_until(lambda: "The database fails" in place.log, "noticing")
+        for each, reader in zip(people, clients, strict=True):
+            assert code(history(reader, each)) == 100
+        newcomer = place.client(late).open()
+        assert code(newcomer.try_connect()) == 100
+        with pytest.raises(AssertionError, match="OperationalError"):
+            place.other.run(jobs.notify_user, person.id, ["never written"])
+        time.sleep(3)  # every loop has met it by now
+        assert code(history(client, person)) == 100
+    finally:
+        postgres.start()
+
+    wait_until(lambda: code(history(client, person)) == 0, "an answer")
+    assert "connect" in newcomer.try_connect(), "over the same socket"
+    wait_until(
+        lambda: place.other.run(jobs.delivered, person.id, person.channel) == 1,
+        "the acknowledgement",
+    )
+    place.other.run(jobs.notify_user, person.id, ["after"])
+    place.other.run(jobs.notify_user, late.id, ["welcome"])
+    client.wait_for_titles(["before", "after"])
+    newcomer.wait_for_titles(["welcome"])
+    assert place.other.run(jobs.titles, person.channel) == ["before", "after"]
+    assert [each.closed for each in [*clients, newcomer]] == [None] * 6
+    wait_until(lambda: place.other.run(jobs.connections) == 6, "the list of connections")
+    wait_until(lambda: "The database answers again." in place.log, "its end in the log")
+    about = [line for line in place.log.splitlines() if "database" in line.lower()]
+    assert len(about) == 2, about
+    assert len([line for line in place.log.splitlines() if " WARNING " in line]) == 1, place.log
+
+
+def test_a_restart_in_the_middle_of_a_transaction_fails_the_caller_and_leaves_nothing(
+    place: Place, postgres: Postgres
+) -> None:
+    person = place.person()
+    client = place.connected(person)
+    place.other.begin(jobs.notify_in_a_long_transaction, person.id, "half done", 3)
+    beside = place.add_other()
+    assert beside.run(jobs.titles, person.channel) == []
+    postgres.stop()
+    postgres.start()
+    with pytest.raises(AssertionError, match=r"OperationalError|InterfaceError"):
+        place.other.finish()
+    place.other.run(jobs.notify_user, person.id, ["again"])
+    client.wait_for_titles(["again"])
+    assert client.offsets == [1]
+    assert place.other.run(jobs.titles, person.channel) == ["again"]
+
+
+def test_connections_that_the_server_has_ended_are_renewed_unseen(
+    place: Place, postgres: Postgres
+) -> None:
+    """A restart between two commands costs nobody an error: each is tried before it is used."""
+    person = place.person()
+    client = place.connected(person)
+    for number in range(3):
+        assert code(history(client, person)) == 0
+        postgres.stop()
+        postgres.start()
+        place.other.run(jobs.notify_user, person.id, [f"n{number}"])
+        client.wait_for_titles([f"n{each}" for each in range(number + 1)])
+        assert code(history(client, person)) == 0
+    assert client.closed is None
