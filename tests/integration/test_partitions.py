@@ -1,0 +1,77 @@
+"""deploy/postgresql/partition-notifications.sql on a real PostgreSQL, around a running site."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.integration import jobs
+from tests.integration.places import Place, open_place
+from tests.postgres import running_postgres
+from tests.servers import ROOT, Site
+
+pytestmark = pytest.mark.integration
+
+SCRIPT = ROOT / "deploy" / "postgresql" / "partition-notifications.sql"
+
+
+@pytest.fixture
+def postgres_place(site: Site, tmp_path: Path) -> Iterator[tuple[Place, str]]:
+    with (
+        running_postgres() as url,
+        open_place(site, tmp_path, DATABASE_URL=url, NOTIFICATIONS_CHECK_INTERVAL="0.5") as place,
+    ):
+        yield place, url
+
+
+def test_history_goes_on_in_partitions(postgres_place: tuple[Place, str]) -> None:
+    place, url = postgres_place
+    people = [place.person() for _ in range(8)]
+    clients = [place.connected(person) for person in people]
+    for person, client in zip(people, clients, strict=True):
+        place.other.run(jobs.notify_user, person.id, ["before"])
+        client.wait_for_titles(["before"])
+        client.drop()
+        place.other.run(jobs.notify_user, person.id, ["missed"])
+    place.server.stop()
+
+    with psycopg.connect(url) as connection:
+        # psycopg's parameters would take the percent signs of format() for their own.
+        connection.execute(SCRIPT.read_bytes())
+    place.server.start()
+
+    for person, client in zip(people, clients, strict=True):
+        place.other.run(jobs.notify_user, person.id, ["while away"])
+        client.connect()
+        place.other.run(jobs.notify_user, person.id, ["after"])
+        client.wait_for_titles(["before", "missed", "while away", "after"])
+        assert client.offsets == [1, 2, 3, 4]
+        assert place.other.run(jobs.unread, person.id) == 4
+    assert len(_used_partitions(url)) > 1
+    assert place.server.manage("makemigrations", "--check", "--dry-run").returncode == 0
+
+
+def _used_partitions(url: str) -> set[str]:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT tableoid::regclass::text FROM notifications_notification"
+        )
+        return {name for (name,) in rows}
+
+
+def test_what_is_unique_stays_unique(postgres_place: tuple[Place, str]) -> None:
+    place, url = postgres_place
+    person = place.person()
+    place.other.run(jobs.notify_user, person.id, ["one", "two"])
+    with psycopg.connect(url) as connection:
+        connection.execute(SCRIPT.read_bytes())
+    copy = (
+        "INSERT INTO notifications_notification SELECT (json_populate_record(found, '{}')).* "
+        "FROM notifications_notification AS found"
+    )
+    with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.UniqueViolation):
+        connection.execute(copy.replace("'{}'", """'{"id": 99}'"""))
+    for _ in range(2):
+        place.server.manage("notify", person.name, "three", "--key", "same")
+    assert place.other.run(jobs.offsets, person.channel) == [1, 2, 3]
