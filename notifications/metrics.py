@@ -6,7 +6,12 @@ PUBLISHED = Counter("notifications_published", "Notifications that got an offset
 WRITTEN = Counter("notifications_written", "Publications written to sockets")
 REPAIRED = Counter("notifications_repaired", "Streams whose tail the position check repaired")
 LAYER_ERRORS = Counter("notifications_layer_errors", "Messages the channel layer did not take")
-LAYER_UP = Gauge("notifications_layer_up", "Does the channel layer bring messages to this process?")
+LAYER_UP = Gauge(
+    "notifications_layer_up",
+    "Does the channel layer bring messages to this process?",
+    # Over several processes: does it to all?
+    multiprocess_mode="livemin",
+)
 DATABASE_ERRORS = Counter("notifications_database_errors", "Background tasks the database failed")
 ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])
 DISCONNECTS = Counter("notifications_disconnects", "Connections closed by the server", ["code"])

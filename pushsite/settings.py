@@ -126,8 +126,10 @@ def _notifications() -> dict[str, Any]:
     for name in (
         "CHECK_INTERVAL",
         "COMMAND_RATE",
+        "FLUSH_INTERVAL",
         "PING_INTERVAL",
         "PONG_TIMEOUT",
+        "RIGHTS_INTERVAL",
         "WORKER_TIMEOUT",
     ):
         found[name] = _number(f"NOTIFICATIONS_{name}", float)
