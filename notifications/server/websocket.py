@@ -14,7 +14,6 @@ pings of its own: the wire has a heartbeat that also acknowledges.
 
 import asyncio
 import logging
-from collections import deque
 from typing import Any, Protocol, cast
 
 from uvicorn.protocols.utils import (
@@ -29,6 +28,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as Frames
 
+from .events import Event, Events
 from .handshake import Handshake, accept, read_handshake, refuse
 
 EXTENSION = "notifications.frames"
@@ -38,9 +38,6 @@ EXTENSION = "notifications.frames"
 HIGH_WATER = 32 * 1024
 LOW_WATER = 8 * 1024
 
-#: Messages that may wait for the application before nothing more is read from the socket.
-MOST_WAITING = 8
-
 #: Fragments of one message. Its size is limited too, but empty ones add nothing to that.
 MOST_FRAGMENTS = 1024
 
@@ -49,8 +46,6 @@ CLOSE_TIMEOUT = 10.0
 
 logger = logging.getLogger("uvicorn.error")
 frames_logger = logging.getLogger("websockets.server")
-
-Event = dict[str, Any]
 
 
 class Framed(Protocol):
@@ -81,20 +76,19 @@ class FrameProtocol(asyncio.Protocol):
         "_is_accepted",
         "_is_closing",
         "_is_lost",
-        "_is_reading",
         "_key",
         "_loop",
         "_parts",
         "_scope",
         "_server_state",
         "_state",
-        "_waiter",
         "_writable",
         "is_blocked",
         "transport",
     )
 
     transport: asyncio.Transport
+    _events: Events
 
     def __init__(
         self,
@@ -117,9 +111,6 @@ class FrameProtocol(asyncio.Protocol):
         self._is_lost = False
         #: The application has been told, or is about to be.
         self._has_ended = False
-        self._is_reading = True
-        self._events: deque[Event] | None = None
-        self._waiter: asyncio.Future[None] | None = None
         self._writable: asyncio.Event | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         #: The fragments of a message so far, the first with its opcode.
@@ -159,6 +150,7 @@ class FrameProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self.transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+        self._events = Events(self._loop, self.transport)
         self._server_state.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -225,7 +217,7 @@ class FrameProtocol(asyncio.Protocol):
             "state": self._state.copy(),
             "extensions": {EXTENSION: self},
         }
-        self._put({"type": "websocket.connect"})
+        self._events.put({"type": "websocket.connect"})
         tasks = self._server_state.tasks
         task = self._loop.create_task(self._run())
         tasks.add(task)
@@ -235,17 +227,7 @@ class FrameProtocol(asyncio.Protocol):
 
     async def receive(self) -> Event:
         """The next event; after ``websocket.disconnect`` there is none."""
-        while self._events is None:
-            self._waiter = self._loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        event = self._events.popleft()
-        if not self._events:
-            self._events = None
-            self._read_on()
-        return event
+        return await self._events.get()
 
     async def send(self, message: Event) -> None:
         """Take an event of the application; waits while the socket is blocked.
@@ -310,7 +292,7 @@ class FrameProtocol(asyncio.Protocol):
         self._send_close(code, reason)
         self._ended(code, reason)
         # Its answer has to be read, whatever the application has left unread.
-        self._read_on()
+        self._events.read_on()
         self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def _send_close(self, code: int, reason: str) -> None:
@@ -372,10 +354,10 @@ class FrameProtocol(asyncio.Protocol):
             return
         data = b"".join(bytes(part.data) for part in parts)
         if parts[0].opcode is Opcode.BINARY:
-            self._put({"type": "websocket.receive", "bytes": data})
+            self._events.put({"type": "websocket.receive", "bytes": data})
             return
         try:
-            self._put({"type": "websocket.receive", "text": data.decode()})
+            self._events.put({"type": "websocket.receive", "text": data.decode()})
         except UnicodeDecodeError:
             self._give_up(CloseCode.INVALID_DATA)
 
@@ -410,22 +392,7 @@ class FrameProtocol(asyncio.Protocol):
         if self._scope is None or self._has_ended:
             return
         self._has_ended = True
-        self._put({"type": "websocket.disconnect", "code": int(code), "reason": reason})
-
-    def _put(self, event: Event) -> None:
-        if self._events is None:
-            self._events = deque()
-        self._events.append(event)
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-        if len(self._events) >= MOST_WAITING and self._is_reading and not self._is_lost:
-            self._is_reading = False
-            self.transport.pause_reading()
-
-    def _read_on(self) -> None:
-        if not self._is_reading and not self._is_lost:
-            self._is_reading = True
-            self.transport.resume_reading()
+        self._events.put({"type": "websocket.disconnect", "code": int(code), "reason": reason})
 
     def _log(self, outcome: str) -> None:
         if logger.isEnabledFor(logging.INFO):
