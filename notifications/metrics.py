@@ -9,8 +9,9 @@ LAYER_ERRORS = Counter("notifications_layer_errors", "Messages the channel layer
 LAYER_UP = Gauge(
     "notifications_layer_up",
     "Does the channel layer bring messages to this process?",
-    # Over several processes: does it to all?
-    multiprocess_mode="livemin",
+    # Over several processes: to how many? Not the least, because that which starts the others
+    # hears nothing.
+    multiprocess_mode="livesum",
 )
 DATABASE_ERRORS = Counter("notifications_database_errors", "Background tasks the database failed")
 ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])

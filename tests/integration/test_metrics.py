@@ -14,18 +14,18 @@ from tests.servers import Server
 pytestmark = pytest.mark.integration
 
 
-def connections(server: Server) -> int:
+def read(server: Server, name: str) -> int:
     with urllib.request.urlopen(f"{server.url}/metrics", timeout=10) as answer:
         text = answer.read().decode()
-    found = re.search(r"^notifications_connections (\S+)$", text, re.MULTILINE)
+    found = re.search(rf"^notifications_{name} (\S+)$", text, re.MULTILINE)
     assert found, text
     return int(float(found[1]))
 
 
-def wait_for_connections(server: Server, count: int) -> None:
+def wait_for(server: Server, count: int, name: str = "connections") -> None:
     deadline = time.monotonic() + PATIENCE
-    while (seen := connections(server)) != count:
-        assert time.monotonic() < deadline, f"{seen} connections, not {count}"
+    while (seen := read(server, name)) != count:
+        assert time.monotonic() < deadline, f"{name}: {seen}, not {count}"
         time.sleep(0.1)
 
 
@@ -41,14 +41,15 @@ def test_any_worker_tells_of_the_connections_of_all(
         PROMETHEUS_MULTIPROC_DIR=str(directory),
         METRICS_ALLOW="127.0.0.1",
     )
+    wait_for(running, 2, "layer_up")
     cookie = running.login("reader")
     clients = [Client(running.socket_url, cookie=cookie) for _ in range(8)]
     for client in clients:
         client.connect()
-    wait_for_connections(running, 8)
+    wait_for(running, 8)
     for client in clients[:3]:
         client.close()
-    wait_for_connections(running, 5)
+    wait_for(running, 5)
     for client in clients[3:]:
         client.close()
     assert "Traceback" not in running.log
