@@ -55,7 +55,7 @@ class Settings:
     TICK_INTERVAL: float = 1.0
     #: Acknowledged positions and connection rows are written this often.
     FLUSH_INTERVAL: float = 1.0
-    #: A worker that has not been heard of for this long is dead: its connection rows go.
+    #: The connection rows of a worker that has died are gone after this time at most.
     WORKER_TIMEOUT: float = 30.0
     #: Each worker checks again this often that its users may still see what they see, even when
     #: nothing was announced.

@@ -5,7 +5,7 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -16,6 +16,7 @@ from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from notifications import broadcast, notify
+from notifications.conf import app_settings
 from notifications.database import in_database
 from notifications.hub import Hub, get_hub, shutdown
 from notifications.hub.acknowledgements import Acknowledgements
@@ -464,10 +465,40 @@ async def test_a_worker_taken_for_dead_writes_its_rows_again(hub: Hub, user: Any
     await in_database(lambda: Worker.objects.all().delete())
     await hub.presence.beat()
     assert await in_database(Connection.objects.count) == 1
+
+
+async def test_a_new_connection_brings_back_the_rows_of_the_others(hub: Hub, user: Any) -> None:
+    """The worker was taken for dead, and somebody connects before its next beat."""
     await peer_of(user)
-    await in_database(lambda: Worker.objects.all().delete())
     await hub.flush()
-    assert await in_database(Connection.objects.count) == 1
+    await in_database(lambda: Worker.objects.all().delete())
+    await peer_of(user)
+    await hub.flush()
+    assert await in_database(Connection.objects.count) == 2
+
+
+async def test_a_worker_that_was_away_itself_takes_nobody_for_dead_at_once(
+    hub: Hub, user: Any
+) -> None:
+    """After an outage of the database all are silent, and the first one back must not judge."""
+    long_ago = timezone.now() - timedelta(days=1)
+    await in_database(lambda: Worker.objects.create(host="late", pid=1, seen_at=long_ago))
+    hub.presence._beaten_at -= app_settings.WORKER_TIMEOUT
+    await hub.presence.beat()
+    assert await in_database(Worker.objects.count) == 1
+    await hub.presence.beat()
+    assert await in_database(Worker.objects.count) == 0
+
+
+async def test_a_worker_beats_by_the_clock_of_the_database(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await peer_of(user)
+    await hub.flush()
+    monkeypatch.setattr(timezone, "now", lambda: datetime(2001, 1, 1, tzinfo=UTC))
+    await hub.presence.beat()
+    seen = await in_database(lambda: Worker.objects.values_list("seen_at", flat=True).get())
+    assert seen.year > 2001
 
 
 # The end

@@ -8,10 +8,10 @@ from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
 from django.db import router, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.forms import Media
 from django.forms.widgets import Script
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
@@ -68,7 +68,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """Without what a killed worker has left."""
-        seen = timezone.now() - timedelta(seconds=app_settings.WORKER_TIMEOUT)
+        seen = Now() - timedelta(seconds=app_settings.WORKER_TIMEOUT)
         return super().get_queryset(request).filter(worker__seen_at__gte=seen)
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ from .catching_up import CatchUp
 from .connection import Connection, Reader, Stream
 from .groups import Groups
 from .loops import Loops
-from .presence import Presence
+from .presence import BEAT, Presence
 from .pulse import Pulse
 from .rights import Rights
 from .stream import LocalStream, write_to
@@ -83,7 +83,7 @@ class Hub:
         loops.start("groups", self._check_interval, self.tend_groups)
         loops.start("ticker", app_settings.TICK_INTERVAL, self._tick)
         loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
-        loops.start("presence", app_settings.WORKER_TIMEOUT / 3, self.presence.beat)
+        loops.start("presence", app_settings.WORKER_TIMEOUT * BEAT, self.presence.beat)
         loops.start("rights", app_settings.RIGHTS_INTERVAL, self.rights.check_all)
 
     async def drain(self, hurry: asyncio.Event) -> None:

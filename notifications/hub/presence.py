@@ -1,13 +1,15 @@
 """Who is connected: rows of this worker and its connections, written in batches."""
 
 import os
+import time
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, connections, router, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..conf import app_settings
@@ -23,6 +25,12 @@ INSERT = f"""
     (id, user_id, worker_id, address, user_agent, connected_at, closing)
     VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
 """  # noqa: S608 - the table's name, no value
+
+
+#: Of WORKER_TIMEOUT: how often a worker says that it lives, and after which silence it is dead.
+#: Together less than 1, so that its rows are gone by then.
+BEAT = 1 / 6
+SILENCE = 3 / 4
 
 
 class Present(NamedTuple):
@@ -50,6 +58,7 @@ class Presence:
         self._present: dict[str, Present] = {}
         self._new: dict[str, Present] = {}
         self._gone: list[Gone] = []
+        self._beaten_at = time.monotonic()
 
     def add(self, connection: Connection) -> None:
         connection.connected_at = timezone.now()
@@ -105,12 +114,14 @@ class Presence:
     def _insert(self, rows: list[Present]) -> None:
         try:
             with transaction.atomic():
-                self._ensure_worker()
+                if not self._refresh_worker():
+                    # It was cleared away, and its connections with it.
+                    rows = list(self._present.values())
+                    self._create_worker()
                 self._insert_rows(rows)
         except IntegrityError:
-            # The worker row was cleared away meanwhile, or a user was deleted: one by one, so
-            # that only the row that cannot be is left out.
-            self._ensure_worker()
+            # A user was deleted: one by one, so that only the row that cannot be is left out.
+            self._create_worker()
             for row in rows:
                 self._insert_one(row)
 
@@ -140,14 +151,23 @@ class Presence:
         with connection.cursor() as cursor:
             cursor.executemany(INSERT, parameters)
 
-    def _ensure_worker(self) -> None:
-        self.worker.seen_at = timezone.now()
+    def _refresh_worker(self) -> bool:
+        """By the clock of the database, because those of the hosts may differ."""
+        return bool(Worker.objects.filter(pk=self.worker.pk).update(seen_at=Now()))
+
+    def _create_worker(self) -> None:
+        self.worker.seen_at = cast(datetime, Now())
         Worker.objects.bulk_create([self.worker], ignore_conflicts=True)
         self._is_written = True
 
     def _beat(self) -> None:
-        now = timezone.now()
-        if self._is_written and not Worker.objects.filter(pk=self.worker.pk).update(seen_at=now):
+        if self._is_written and not self._refresh_worker():
             self._insert(list(self._present.values()))
-        dead = now - timedelta(seconds=app_settings.WORKER_TIMEOUT)
+        now, last = time.monotonic(), self._beaten_at
+        self._beaten_at = now
+        if now - last > app_settings.WORKER_TIMEOUT / 2:
+            # What kept this worker from its beats (the database, a laptop that slept) may have
+            # kept the others too: they get a round to tell.
+            return
+        dead = Now() - timedelta(seconds=app_settings.WORKER_TIMEOUT * SILENCE)
         Worker.objects.filter(seen_at__lt=dead).exclude(pk=self.worker.pk).delete()

@@ -213,6 +213,20 @@ def workers() -> int:
     return Worker.objects.count()
 
 
+def connections_by_worker() -> dict[str, list[str]]:
+    """Names of the users whose connections each worker holds, by its process id."""
+    found: dict[str, list[str]] = {}
+    rows = Connection.objects.order_by("user__username", "pk")
+    for pid, name in rows.values_list("worker__pid", "user__username"):
+        found.setdefault(str(pid), []).append(name)
+    return found
+
+
+def client_of(user_id: int) -> str:
+    """The one connection of this user."""
+    return str(Connection.objects.get(user=user_id).pk)
+
+
 def worker_pids() -> list[int]:
     return list(Worker.objects.values_list("pid", flat=True))
 
