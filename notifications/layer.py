@@ -16,6 +16,7 @@ import re
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from hashlib import blake2b
 from typing import Any
 
@@ -64,12 +65,22 @@ class Announcer:
         self._task: asyncio.Task[None] | None = None
         #: The loop has been told that there is something, and has not looked yet.
         self._is_woken = False
+        self._on_failure: Callable[[Exception], None] | None = None
         self.available = True
 
-    def use_loop(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        """Send from ``loop`` (the hub's); None goes back to the background thread."""
+    def use_loop(
+        self,
+        loop: asyncio.AbstractEventLoop | None,
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
+        """Send from ``loop`` (the hub's); None goes back to the background thread.
+
+        Args:
+            failed: told, in that loop, of each message that the layer did not take.
+        """
         with self._lock:
             self._loop = loop
+            self._on_failure = failed
             self._task = None
             self._is_woken = False
 
@@ -132,6 +143,8 @@ class Announcer:
                 "The channel layer takes no messages (%s); delivery goes on from the database.",
                 type(error).__name__,
             )
+        if self._on_failure is not None:
+            self._on_failure(error)
 
     def _sending_loop(self) -> asyncio.AbstractEventLoop:
         with self._lock:

@@ -156,6 +156,16 @@ async def test_going_down_and_coming_back_look_into_the_database_at_once(
     await peer.wait_for("swallowed", "swallowed too")
 
 
+async def test_a_hint_that_the_layer_does_not_take_is_noticed_before_the_next_beat(
+    hub: Hub, peer: Peer
+) -> None:
+    await hub.tend_groups()
+    FickleLayer.mood = "raises"
+    await in_database(broadcast, "swallowed")
+    await peer.wait_for("swallowed")
+    assert not is_up()
+
+
 async def test_a_receive_that_is_given_up_goes_on_anew(hub: Hub, peer: Peer) -> None:
     hub._groups.went_down(ConnectionError())
     given_up = hub._groups._receiving

@@ -6,13 +6,13 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import uvicorn
 
 from notifications.server import stopping
-from notifications.server.stopping import DRAIN, Server, Worker
+from notifications.server.stopping import DRAIN, Server, Supervisor, Worker
 
 Drain = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -128,3 +128,32 @@ def test_workers_run_this_server() -> None:
     worker = Worker(uvicorn.Config("any:thing"), [])
     assert type(worker.server) is Server
     assert worker.server is worker.server
+
+
+class FakeWorker:
+    """A worker that ends when it is told for the second time."""
+
+    def __init__(self) -> None:
+        self.told = 0
+        self.process = self
+
+    @property
+    def exitcode(self) -> int | None:
+        return 0 if self.told > 1 else None
+
+    def join(self, timeout: float) -> None:
+        return
+
+    def terminate(self) -> None:
+        self.told += 1
+
+
+def test_the_parent_passes_on_that_there_is_no_time_to_wait() -> None:
+    supervisor = object.__new__(Supervisor)  # without taking pytest's signals
+    workers = [FakeWorker(), FakeWorker()]
+    supervisor.processes = cast(Any, workers)
+    supervisor.signal_queue = [signal.SIGTERM]
+    supervisor.terminate_all()
+    supervisor.join_all()
+    assert [worker.told for worker in workers] == [2, 2]
+    assert supervisor.signal_queue == []

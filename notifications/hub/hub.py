@@ -74,7 +74,7 @@ class Hub:
     # Life
 
     async def start(self) -> None:
-        announcer.use_loop(self.loop)
+        announcer.use_loop(self.loop, self._groups.went_down)
         loops = self._loops
         loops.start("layer", 0, self._receive)
         loops.start("wheel", 1.0, self._turn)

@@ -95,6 +95,11 @@ class Worker(multiprocess.Process):
             self._server = Server(config=self.config)
         return self._server
 
+    def target(self, sockets: list[socket.socket] | None = None) -> None:
+        # Made now, or the thread that answers the parent might make a second one.
+        assert not self.server.started
+        super().target(sockets)
+
 
 class Supervisor(Multiprocess):
     """The parent of several workers. SIGHUP replaces them one by one, each drained."""
