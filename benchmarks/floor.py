@@ -49,7 +49,6 @@ async def main(port: int) -> None:
     await loop.create_server(Floor, "127.0.0.1", port, backlog=4096)
     reader = asyncio.StreamReader(limit=2**20)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    print("ready", flush=True)
     while line := await reader.readline():
         message = frame(line.rstrip(b"\n"))
         for transport in clients:

@@ -7,16 +7,22 @@ frames by their headers. It knows no wire but WebSocket (RFC 6455).
 import asyncio
 import os
 import resource
+import select
 import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Self, cast
 
 Greeting = Callable[[int], list[bytes]]
 
 #: Sockets opened at once; the kernel's accept queue is finite.
 OPENING = 1000
+OPEN_TIMEOUT = 120.0
+#: How a collector reads: sockets at a time, bytes at a time, and seconds in between.
+EVENTS, READ, PAUSE = 4096, 4096, 0.0005
+#: By so many of its first bytes a frame is known again as one that counts.
+KNOWN = 24
 
 
 def mask(payload: bytes, opcode: int = 1) -> bytes:
@@ -36,84 +42,71 @@ class Herd:
     host: str
     port: int
     path: str
-    headers: tuple[str, ...] = ()
+    #: What a client sends once it is connected, by its number, and how many frames make it ready.
+    greeting: Greeting | None = None
+    ready_after: int = 1
     #: Frames that do not count: answers, pings of a wire.
-    ignore: Callable[[bytes], bool] | None = None
+    ignore: Callable[[bytes], bool] = field(default=lambda payload: False)
     #: What to answer to a frame, None for nothing.
-    answer: Callable[[bytes], bytes | None] | None = None
+    answer: Callable[[bytes], bytes | None] = field(default=lambda payload: None)
+    #: Is told of every payload that counts, where it is wanted; costs the client time.
+    hear: Callable[[bytes], None] | None = None
     clients: list["Client"] = field(default_factory=list)
+    #: Frames that counted so far, and the bytes of all.
     frames: int = 0
-    bytes: int = 0
-    ready: int = 0
+    size: int = 0
+    #: Sockets that were lost without having been closed here.
     lost: int = 0
-    _wanted: int = 0
-    _reached: asyncio.Event = field(default_factory=asyncio.Event)
-    keep_last: bool = False
+    #: The start and the size of the last frame that came alone and counted: the next that looks
+    #: the same needs no second look.
+    known: bytes = b"\0"
+    known_size: int = 0
 
-    async def open(
-        self, count: int, greeting: Greeting | None = None, ready_after: int = 1
-    ) -> None:
-        """Open ``count`` sockets; each is ready after so many frames (its greeting's answers)."""
-        raise_open_files(count + 200)
-        loop = asyncio.get_running_loop()
+    async def open(self, count: int) -> None:
+        """Open so many more sockets and wait until all are ready.
+
+        Raises:
+            ConnectionError: a socket was refused.
+            TimeoutError: not all were ready after :data:`OPEN_TIMEOUT` seconds.
+        """
         room = asyncio.Semaphore(OPENING)
+        first = len(self.clients)
+        async with asyncio.timeout(OPEN_TIMEOUT), asyncio.TaskGroup() as group:
+            for number in range(first, first + count):
+                group.create_task(self._open_one(number, room))
 
-        async def open_one(number: int) -> None:
-            async with room:
-                greetings = greeting(number) if greeting else []
-                client = Client(self, greetings, ready_after if greeting else 0)
-                await loop.create_connection(lambda: client, self.host, self.port)
-                await client.is_ready
-                self.clients.append(client)
+    async def _open_one(self, number: int, room: asyncio.Semaphore) -> None:
+        async with room:
+            client = Client(self, self.greeting(number) if self.greeting else [])
+            loop = asyncio.get_running_loop()
+            await loop.create_connection(lambda: client, self.host, self.port)
+            await client.is_ready
+            self.clients.append(client)
 
-        await asyncio.gather(*(open_one(number) for number in range(count)))
-
-    def expect(self, frames: int) -> None:
-        """Start to wait for so many more frames."""
-        self._wanted = self.frames + frames
-        self._reached.clear()
-
-    async def arrived(self, seconds: float) -> None:
-        """Wait, so long at most, for what :meth:`expect` announced."""
-        async with asyncio.timeout(seconds):
-            await self._reached.wait()
-
-    def took(self, count: int) -> None:
-        self.frames += count
-        if self._wanted and self.frames >= self._wanted:
-            self._wanted = 0
-            self._reached.set()
+    def shrink(self, count: int) -> None:
+        """Close all sockets but so many."""
+        for client in self.clients[count:]:
+            client.leave()
+        del self.clients[count:]
 
     def close(self) -> None:
-        for client in self.clients:
-            if client.transport is not None:
-                client.transport.abort()
-        self.clients.clear()
+        self.shrink(0)
 
 
 class Client(asyncio.Protocol):
     """One socket of a herd."""
 
-    __slots__ = (
-        "_buffer",
-        "_greeting",
-        "_herd",
-        "_left",
-        "_upgraded",
-        "is_ready",
-        "last",
-        "transport",
-    )
+    transport: asyncio.Transport
 
-    def __init__(self, herd: Herd, greeting: list[bytes], ready_after: int) -> None:
+    def __init__(self, herd: Herd, greeting: list[bytes]) -> None:
         self._herd = herd
         self._greeting = greeting
-        self._left = ready_after
+        #: Frames until it is ready.
+        self._left = herd.ready_after if greeting else 0
         self._buffer = b""
         self._upgraded = False
-        self.transport: asyncio.Transport | None = None
-        self.is_ready = asyncio.get_running_loop().create_future()
-        self.last = b""
+        self._has_left = False
+        self.is_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
@@ -125,47 +118,43 @@ class Client(asyncio.Protocol):
             "Connection: Upgrade",
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
             "Sec-WebSocket-Version: 13",
-            *herd.headers,
         ]
         self.transport.write(("\r\n".join(lines) + "\r\n\r\n").encode())
 
     def data_received(self, data: bytes) -> None:
+        data = self._buffer + data
         if not self._upgraded:
-            data = self._upgrade(self._buffer + data)
-            if not self._upgraded:
-                self._buffer = data
-                return
-            self._buffer = b""
-        data = self._buffer + data if self._buffer else data
-        self._buffer = self._frames(data)
+            data = self._upgrade(data)
+        self._buffer = self._frames(data) if self._upgraded else data
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._herd.lost += 1
+        if not self._has_left:
+            self._herd.lost += 1
         if not self.is_ready.done():
             self.is_ready.set_exception(ConnectionError("refused or dropped"))
 
     def send(self, payload: bytes) -> None:
-        assert self.transport is not None
         self.transport.write(mask(payload))
+
+    def leave(self) -> None:
+        self._has_left = True
+        self.transport.abort()
 
     def _upgrade(self, data: bytes) -> bytes:
         head, end, rest = data.partition(b"\r\n\r\n")
         if not end:
             return data
-        if b" 101 " not in head.split(b"\r\n", 1)[0]:
-            self.is_ready.set_exception(ConnectionError(head.split(b"\r\n", 1)[0].decode()))
+        status = head.split(b"\r\n", 1)[0]
+        if b" 101 " not in status:
+            if not self.is_ready.done():
+                self.is_ready.set_exception(ConnectionError(status.decode()))
             return b""
         self._upgraded = True
         for payload in self._greeting:
             self.send(payload)
         if not self._left:
-            self._become_ready()
-        return rest
-
-    def _become_ready(self) -> None:
-        if not self.is_ready.done():
-            self._herd.ready += 1
             self.is_ready.set_result(None)
+        return rest
 
     def _frames(self, data: bytes) -> bytes:
         """Take the whole frames; give back the rest."""
@@ -173,60 +162,105 @@ class Client(asyncio.Protocol):
         position, count, total = 0, 0, len(data)
         while total - position >= 2:
             size, start = data[position + 1], position + 2
-            if size == 126:
-                if total - start < 2:
-                    break
-                size, start = int.from_bytes(data[start : start + 2], "big"), start + 2
-            elif size == 127:
-                if total - start < 8:
-                    break
-                size, start = int.from_bytes(data[start : start + 8], "big"), start + 8
+            if size >= 126:
+                width = 2 if size == 126 else 8
+                size, start = int.from_bytes(data[start : start + width], "big"), start + width
             if total - start < size:
                 break
+            count += self._look_at(data[start : start + size])
             position = start + size
-            if self._left or herd.ignore or herd.answer or herd.keep_last:
-                count += self._look_at(data[start:position])
-            else:
-                count += 1
-        herd.bytes += position
-        if count:
-            herd.took(count)
+        if count == 1 and position == total and herd.hear is None:
+            herd.known, herd.known_size = data[:KNOWN], total
+        herd.size += position
+        herd.frames += count
         return data[position:]
 
     def _look_at(self, payload: bytes) -> int:
+        """Answer a frame where the wire wants it; 1 if it counts, else 0."""
         herd = self._herd
-        if herd.keep_last:
-            self.last = payload
-        reply = herd.answer(payload) if herd.answer else None
+        reply = herd.answer(payload)
         if reply is not None:
             self.send(reply)
-        if herd.ignore is not None and herd.ignore(payload):
-            return 0
         if self._left:
             self._left -= 1
-            if not self._left:
-                self._become_ready()
+            if not self._left and not self.is_ready.done():
+                self.is_ready.set_result(None)
             return 0
+        if herd.ignore(payload):
+            return 0
+        if herd.hear is not None:
+            herd.hear(payload)
         return 1
 
 
-def raise_open_files(count: int) -> None:
+class Collector:
+    """Reads the sockets of a herd itself, many at a time, without the event loop.
+
+    A broadcast is thousands of small reads: an event loop spends more on each than the fastest
+    servers do on writing it. In between it sleeps, so that no write pays for waking it up.
+    """
+
+    def __init__(self, herd: Herd) -> None:
+        self._herd = herd
+        self._epoll = select.epoll()
+        self._clients: dict[int, Client] = {}
+
+    def __enter__(self) -> Self:
+        for client in self._herd.clients:
+            client.transport.pause_reading()
+            descriptor = client.transport.get_extra_info("socket").fileno()
+            self._clients[descriptor] = client
+            self._epoll.register(descriptor, select.EPOLLIN)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        self._epoll.close()
+        for client in self._clients.values():
+            client.transport.resume_reading()
+
+    def collect(self, frames: int, seconds: float) -> None:
+        """Read until the herd has counted so many frames in all.
+
+        Raises:
+            TimeoutError: they have not come within so many seconds.
+            ConnectionError: the server has closed a socket.
+        """
+        herd, deadline = self._herd, now() + seconds
+        while True:
+            for descriptor, _ in self._epoll.poll(0, EVENTS):
+                data = os.read(descriptor, READ)
+                if len(data) == herd.known_size and data.startswith(herd.known):
+                    herd.frames += 1
+                    herd.size += len(data)
+                elif data:
+                    self._clients[descriptor].data_received(data)
+                else:
+                    raise ConnectionError("the server has closed a socket")
+            if herd.frames >= frames:
+                return
+            if now() > deadline:
+                raise TimeoutError(f"{frames - herd.frames} frames are missing")
+            time.sleep(PAUSE)
+
+
+def raise_open_files(count: int) -> int:
+    """Ask for so many open files, here and in what is started from here.
+
+    Returns:
+        How many there may be.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(count, soft), hard), hard))
+        soft = min(count, hard) if hard != resource.RLIM_INFINITY else count
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft
 
 
 def cpu_seconds() -> float:
     """CPU time of this process, user and system."""
-    times = os.times()
-    return times.user + times.system
-
-
-def pin(cpu: int) -> None:
-    """Stay on one processor, where the machine has more than one."""
-    if cpu in os.sched_getaffinity(0):
-        os.sched_setaffinity(0, {cpu})
+    return time.process_time()
 
 
 def now() -> float:
-    return time.perf_counter()
+    """Seconds on a clock that all processes of the machine share."""
+    return time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -13,15 +14,20 @@ import django
 django.setup()
 
 from django.contrib.auth import get_user_model  # noqa: E402
+from django.db import connection  # noqa: E402
 
+from benchmarks.herd import now  # noqa: E402
 from notifications import broadcast, notify  # noqa: E402
 
 User = get_user_model()
 
+#: As many as a small web server has for requests.
+THREADS = 4
+
 
 def users(count: str) -> None:
     names = (f"user{number}" for number in range(int(count)))
-    User.objects.bulk_create([User(username=name, password="!") for name in names])
+    User.objects.bulk_create([User(username=name, password="!") for name in names], batch_size=1000)
     User.objects.create_superuser("sender", "", None)
 
 
@@ -37,4 +43,36 @@ def bulk() -> None:
     print(len(ids), time.perf_counter() - began)
 
 
-{"users": users, "broadcast": broadcasts, "bulk": bulk}[sys.argv[1]](*sys.argv[2:])
+def steady(users: str, rate: str, seconds: str) -> None:
+    """Each call is a transaction of its own; a slow one makes nobody wait but itself."""
+    readers = list(User.objects.order_by("pk")[: int(users)])
+    count = int(int(rate) * float(seconds))
+
+    def send(number: int, due: float) -> None:
+        notify(readers[number % len(readers)], "Your order has shipped", body=f"{due} {now()}")
+
+    def connect() -> None:
+        connection.ensure_connection()
+
+    with ThreadPoolExecutor(THREADS, initializer=connect) as pool:
+        list(pool.map(lambda number: notify(readers[number], "Warm", body="0 0"), range(THREADS)))
+        began = now() + 0.5
+        sending = []
+        for number in range(count):
+            due = began + number / int(rate)
+            time.sleep(max(0.0, due - now()))
+            sending.append(pool.submit(send, number, due))
+        for future in sending:
+            future.result()
+    print(count / (now() - began))
+
+
+match sys.argv[1:]:
+    case ["users", count]:
+        users(count)
+    case ["broadcast", count]:
+        broadcasts(count)
+    case ["bulk"]:
+        bulk()
+    case ["steady", readers, rate, seconds]:
+        steady(readers, rate, seconds)

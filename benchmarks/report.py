@@ -1,82 +1,97 @@
-"""The figures as a table, as JSON and as a plot."""
+"""The figures as tables, as JSON and as a plot."""
 
 import json
-import platform
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from .measures import Row
+from . import plot
+from .results import BARE, CONNECTION, DELIVERY, FLOOR, Results, Row, look_up
+from .targets import Verdict, verdicts
 
-#: What each benchmark is ranked by, and beside whom.
-RANKED = {
-    "fan-out": ("µs per delivery", "floor"),
-    "connect": ("µs per connection", "bare uvicorn"),
-    "latency": ("p99 ms", ""),
-    "bulk": ("seconds", ""),
+#: Benchmarks that have a reference: the value that is compared, where the reference stands, and
+#: whose it is.
+COMPARED = {
+    "fan-out": (DELIVERY, "fan-out", FLOOR),
+    "connect": (CONNECTION, "connect", BARE),
+    "connect, 10 missed": (CONNECTION, "connect", BARE),
 }
-BAR, LINE, LEFT = 320, 24, 260
+PLOT = "benchmarks.svg"
+TABLES = "benchmarks.md"
+JSON = "benchmarks.json"
 
 
-def table(rows: list[Row]) -> str:
-    """A Markdown table for each benchmark, with the ratio to the reference of the same run."""
-    parts = []
-    for benchmark, (value, reference) in RANKED.items():
-        own = [row for row in rows if row.benchmark == benchmark]
-        if not own:
-            continue
-        names = list(own[0].values)
-        head = ["server", "sockets", *names, *([f"× {reference}"] if reference else [])]
-        lines = [f"\n### {benchmark}\n", _line(head), _line(["---"] * len(head))]
-        for row in own:
-            cells = [row.server, str(row.sockets), *(f"{row.values[n]:.4g}" for n in names)]
-            if reference:
-                cells.append(_ratio(row, own, value, reference))
-            lines.append(_line(cells))
-        parts.append("\n".join(lines))
-    return "\n".join(parts)
+def tables(results: Results) -> str:
+    """Markdown: the targets first, then a table for each benchmark with ratios to the reference."""
+    parts = [_targets(verdicts(results.rows))]
+    for benchmark in dict.fromkeys(row.benchmark for row in results.rows):
+        parts.append(
+            _benchmark([row for row in results.rows if row.benchmark == benchmark], results)
+        )
+    if results.missing:
+        parts.append("\n".join(f"Missing: {reason}" for reason in results.missing))
+    if results.remarks:
+        parts.append("\n".join(f"Read me: {remark}" for remark in results.remarks))
+    return "\n\n".join(parts) + "\n"
 
 
-def save(rows: list[Row], missing: list[str], folder: Path) -> None:
-    """Write ``results.json`` and a plot of the fan-out."""
+def picture(results: Results) -> str:
+    """The plot of a run."""
+    return plot.draw(
+        plot.panels(results.rows),
+        "pushsite beside other push servers",
+        f"{plot.SHOWN} sockets unless noted; one run, one machine, one client",
+    )
+
+
+def save(results: Results, folder: Path) -> None:
+    """Write the JSON, the tables and the plot."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = {
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "missing": missing,
-        "rows": [vars(row) for row in rows],
-    }
-    (folder / "results.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n")
-    (folder / "fan-out.svg").write_text(plot([row for row in rows if row.benchmark == "fan-out"]))
+    found = json.dumps(asdict(results), indent=1, ensure_ascii=False)
+    (folder / JSON).write_text(found + "\n")
+    (folder / TABLES).write_text(tables(results))
+    (folder / PLOT).write_text(picture(results))
 
 
-def plot(rows: list[Row]) -> str:
-    """A bar for each server: CPU per delivery."""
-    values = [row.values["µs per delivery"] for row in rows]
-    # One server may be far beyond the others; its bar is cut and its figure tells.
-    most = sorted(values)[max(0, len(values) * 2 // 3 - 1)] * 1.6 if values else 1.0
-    height = LINE * (len(rows) + 2)
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + BAR + 90}" height="{height}" '
-        'font-family="sans-serif" font-size="13">',
-        f'<rect width="100%" height="{height}" fill="#fff"/>',
-        '<text x="12" y="18" font-weight="bold">CPU per delivery, one broadcast (µs)</text>',
-    ]
-    for number, row in enumerate(rows):
-        value = row.values["µs per delivery"]
-        y = LINE * (number + 1) + 10
-        width = min(value / most, 1.0) * BAR
-        colour = "#0a7" if row.server.startswith("pushsite") else "#99a"
-        parts += [
-            f'<text x="12" y="{y + 14}">{row.server}, {row.sockets} sockets</text>',
-            f'<rect x="{LEFT}" y="{y + 2}" width="{width:.0f}" height="16" fill="{colour}"/>',
-            f'<text x="{LEFT + width + 6:.0f}" y="{y + 15}">{value:.1f}</text>',
-        ]
-    return "\n".join([*parts, "</svg>\n"])
+def load(path: Path) -> Results:
+    """Read what :func:`save` wrote as JSON."""
+    found = json.loads(path.read_text())
+    return Results([Row(**row) for row in found["rows"]], found["missing"], found["remarks"])
 
 
-def _line(cells: list[str]) -> str:
+def _targets(found: Sequence[Verdict]) -> str:
+    lines = [_line(["target", "server", "sockets", "reached", "verdict"]), _line(["---"] * 5)]
+    for verdict in found:
+        word = f"{verdict.word} ({verdict.remark})" if verdict.remark else verdict.word
+        lines.append(_line([verdict.target, verdict.server, verdict.at, verdict.reached, word]))
+    return "\n".join(["### Targets", "", *lines])
+
+
+def _benchmark(own: Sequence[Row], results: Results) -> str:
+    benchmark = own[0].benchmark
+    names = list(dict.fromkeys(name for row in own for name in row.values))
+    head = ["server", "sockets", *names]
+    if benchmark in COMPARED:
+        head.append(f"× {COMPARED[benchmark][2]}")
+    lines = [f"### {benchmark}", "", _line(head), _line(["---"] * len(head))]
+    for row in own:
+        cells = [row.server, str(row.sockets)]
+        cells += [_figure(row.values[name]) if name in row.values else "–" for name in names]
+        if benchmark in COMPARED:
+            cells.append(_ratio(row, results.rows))
+        lines.append(_line(cells))
+    return "\n".join(lines)
+
+
+def _ratio(row: Row, rows: Sequence[Row]) -> str:
+    value, benchmark, reference = COMPARED[row.benchmark]
+    beside = look_up(rows, benchmark, reference, row.sockets, value)
+    return f"{row.values[value] / beside:.2f}" if beside else "–"
+
+
+def _figure(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _ratio(row: Row, rows: list[Row], value: str, reference: str) -> str:
-    beside = [r for r in rows if r.server == reference and r.sockets == row.sockets]
-    return f"{row.values[value] / beside[0].values[value]:.2f}" if beside else "–"

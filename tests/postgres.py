@@ -37,14 +37,15 @@ class Postgres:
 
     Args:
         keeps_commits: what was committed outlives :meth:`stop`; slower.
+        options: further arguments of ``postgres``, which outweigh those that tests have.
 
     Raises:
         PostgresMissing: there are none, or the server does not start.
     """
 
-    def __init__(self, *, keeps_commits: bool = False) -> None:
+    def __init__(self, *, keeps_commits: bool = False, options: str = "") -> None:
         commit = "on" if keeps_commits else "off"
-        self._options = f"{OPTIONS} -c synchronous_commit={commit}"
+        self._options = f"{OPTIONS} -c synchronous_commit={commit} {options}"
         programs = find_programs()
         # Short, because the path of a Unix socket may have 107 characters; not pytest's own
         # directory, because that is closed to other users.

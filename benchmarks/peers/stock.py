@@ -72,7 +72,6 @@ async def main(port: int, bare: bool) -> None:
     task = asyncio.create_task(server.serve())
     while not server.started:  # noqa: ASYNC110 - uvicorn offers nothing to wait for
         await asyncio.sleep(0.05)
-    print("ready", flush=True)
     await broadcast_lines()
     server.should_exit = True
     await task
@@ -81,4 +80,4 @@ async def main(port: int, bare: bool) -> None:
 if __name__ == "__main__":
     import uvloop
 
-    uvloop.run(main(int(sys.argv[1]), "bare" in sys.argv))
+    uvloop.run(main(int(sys.argv[2]), sys.argv[1] == "bare"))

@@ -9,4 +9,3 @@ server.on("connection", (socket) => socket.on("error", () => {}));
 readline.createInterface({ input: process.stdin }).on("line", (line) => {
   for (const socket of server.clients) socket.send(line);
 });
-server.on("listening", () => console.log("ready"));

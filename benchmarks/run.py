@@ -1,0 +1,203 @@
+"""The order of a run: every server once, the references before and after ours."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from . import measures, results, senders, servers, site, stores
+from .herd import Herd
+from .processes import Missing
+from .results import Results, Row
+from .servers import Opener, Server
+
+#: Publications a second, and to how many users, where latency is measured.
+RATE, USERS = 200, 100
+MISSED = 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of everything."""
+
+    #: Sockets of the storms, and of the fan-out that all servers take part in.
+    main: int
+    #: Sockets of the fan-out of ours and of the floor, the most first.
+    flat: tuple[int, ...]
+    #: Sockets of a consumer in memory, whose broadcasts cost the square of it.
+    stock: int
+    #: Seconds of the latency measures.
+    seconds: float
+    #: Recipients of the bulk measure.
+    bulk: int
+    #: Blocks of a fan-out whose median counts.
+    blocks: int
+
+    @property
+    def most(self) -> int:
+        return max(self.main, *self.flat)
+
+    @property
+    def users(self) -> int:
+        return max(self.most, self.bulk)
+
+
+QUICK = Plan(main=2000, flat=(2000, 500), stock=500, seconds=4, bulk=5000, blocks=3)
+FULL = Plan(
+    main=5000, flat=(10_000, 5000, 2000, 1000, 500), stock=1000, seconds=20, bulk=100_000, blocks=9
+)
+
+
+class Run:
+    """The rows so far, and the peers that could not be had."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._rows: list[Row] = []
+        self._missing: list[str] = []
+        self._began = time.monotonic()
+
+    async def everything(self) -> Results:
+        """Measure all servers, one at a time."""
+        plan = self.plan
+        await self._references()
+        await self._ours(results.OURS, with_stores=False)
+        await self._references()
+        await self._ours(results.OURS_PG, with_stores=True)
+        await self._references()
+        await self._ours(results.OURS_PG_2, with_stores=True, workers=2)
+        await self._peer(lambda: servers.node("ws.js", results.WS), (plan.main,))
+        await self._peer(servers.nchan, (plan.main,))
+        await self._peer(
+            lambda: servers.node("socketio.js", results.SOCKET_IO, servers.SOCKET_IO_PATH),
+            (plan.main,),
+        )
+        await self._peer(servers.stock, (plan.stock,), plan.stock)
+        await self._stock_on_redis()
+        rows = results.merged(self._rows)
+        remarks = [remark for row in rows for remark in measures.remarks(row)]
+        return Results(rows, self._missing, remarks)
+
+    async def _references(self) -> None:
+        """What ours is compared with, again and again, because a machine changes with the hour."""
+        await self._peer(servers.floor, self.plan.flat)
+        await self._peer(servers.bare, ())
+
+    async def _stock_on_redis(self) -> None:
+        with ExitStack() as stack:
+            try:
+                redis = stack.enter_context(stores.redis_server())
+            except Missing:
+                return  # ours on Redis has said so
+            await self._peer(lambda: servers.stock(redis), (self.plan.main,))
+
+    async def _peer(self, opener: Opener, fan_outs: tuple[int, ...], storm: int = 0) -> None:
+        """A server that broadcasts what it is told: connect, memory, then fan-out."""
+        with self._opened(opener) as server:
+            if server is None:
+                return
+            herd = _herd(server)
+            if server.name != results.FLOOR:
+                self._add(await measures.connect(server, herd, storm or self.plan.main))
+            if fan_outs:
+                send = await _sender(server)
+                await self._fan_out(server, herd, fan_outs, send)
+            herd.close()
+
+    async def _ours(self, name: str, *, with_stores: bool, workers: int = 1) -> None:
+        """The site: a first connect, a storm that comes back to missed broadcasts, fan-out."""
+        plan = self.plan
+        with ExitStack() as stack:
+            try:
+                own = stack.enter_context(stores.both()) if with_stores else None
+            except Missing as reason:
+                self._miss(f"{name}: {reason}")
+                return
+            server = stack.enter_context(self._opened(lambda: servers.ours(name, own, workers)))
+            if server is None:
+                return
+            site.make_users(server, plan.users)
+            await measures.rest(server)
+            herd = await self._storms(server)
+            send = senders.ByPublish(server, plan.users + 1)
+            await send.open()
+            flat = plan.flat if workers == 1 else (plan.main,)
+            await self._fan_out(server, herd, flat, send)
+            herd.close()
+            send.herd.close()
+            await measures.rest(server)
+            if workers == 1:
+                await self._publishing(server)
+
+    async def _storms(self, server: Server) -> Herd:
+        main = self.plan.main
+        herd = site.herd(server, site.greet(range(1, self.plan.most + 1)))
+        self._add(await measures.connect(server, herd, main))
+        if server.name == results.OURS_PG_2:
+            return herd
+        herd.close()
+        await measures.rest(server)
+        site.broadcast(server, MISSED)
+        await measures.rest(server)
+        self._add(await measures.connect(server, herd, main, "connect, 10 missed"))
+        return herd
+
+    async def _fan_out(
+        self, server: Server, herd: Herd, fan_outs: tuple[int, ...], send: senders.Send
+    ) -> None:
+        await herd.open(max(0, max(fan_outs) - len(herd.clients)))
+        for size in fan_outs:
+            herd.shrink(size)
+            await measures.rest(server)
+            self._add(await measures.fan_out(server, herd, send, self.plan.blocks))
+
+    async def _publishing(self, server: Server) -> None:
+        seconds = self.plan.seconds
+        if server.stores.redis_url:
+            self._add(await measures.notified(server, USERS, RATE, seconds))
+        else:  # another process would be heard of by the position check only
+            self._add(await measures.published(server, self.plan.users + 1, USERS, RATE, seconds))
+        await measures.rest(server)
+        self._add(measures.bulk(server))
+
+    @contextmanager
+    def _opened(self, opener: Opener) -> Iterator[Server | None]:
+        with ExitStack() as stack:
+            try:
+                server = stack.enter_context(opener())
+            except Missing as reason:
+                self._miss(str(reason))
+                yield None
+                return
+            yield server
+
+    def _miss(self, reason: str) -> None:
+        if reason not in self._missing:
+            self._missing.append(reason)
+            print(f"missing: {reason}", flush=True)
+
+    def _add(self, row: Row) -> None:
+        self._rows.append(row)
+        values = ", ".join(f"{name} {value:.4g}" for name, value in row.values.items())
+        seconds = time.monotonic() - self._began
+        print(
+            f"{seconds:4.0f} s {row.benchmark}: {row.server}, {row.sockets} sockets: {values}",
+            flush=True,
+        )
+
+
+def _herd(server: Server) -> Herd:
+    herd = Herd("127.0.0.1", server.port, server.path)
+    if server.name == results.SOCKET_IO:
+        # Engine.IO 4: "0…" opens, "40" joins and is answered, "2" is a ping and "3" its pong.
+        herd.greeting = lambda number: [b"40"]
+        herd.ready_after = 2
+        herd.answer = lambda payload: b"3" if payload == b"2" else None
+        herd.ignore = lambda payload: payload == b"2"
+    return herd
+
+
+async def _sender(server: Server) -> senders.Send:
+    if server.name == results.NCHAN:
+        return await senders.by_http(server)
+    return senders.by_line(server)

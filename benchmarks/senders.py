@@ -1,0 +1,52 @@
+"""How a broadcast is set off, for each kind of server."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from . import site
+from .herd import Herd
+from .servers import Server
+
+#: As long as the site's frames are.
+LINE = "x" * 258
+
+Send = Callable[[int], None]
+
+
+def by_line(server: Server) -> Send:
+    """A peer is told by a line on its stdin."""
+    return lambda number: server.broadcast(LINE)
+
+
+async def by_http(server: Server) -> Send:
+    """nchan is told by a POST, over one connection that stays."""
+    request = (
+        f"POST /publish HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: text/plain\r\n"
+        f"Content-Length: {len(LINE)}\r\n\r\n{LINE}"
+    ).encode()
+    loop = asyncio.get_running_loop()
+    # The answers are of no interest: what counts is what arrives at the sockets.
+    transport, _ = await loop.create_connection(asyncio.Protocol, "127.0.0.1", server.port)
+    writer = cast(asyncio.WriteTransport, transport)
+    return lambda number: writer.write(request)
+
+
+class ByPublish:
+    """The site's is a permitted client's ``publish``: stored, sequenced, announced, delivered."""
+
+    #: One connection may send 50 commands a second.
+    CONNECTIONS = 8
+
+    def __init__(self, server: Server, user: int) -> None:
+        command = [site.connect_as(user)]
+        self.herd: Herd = site.herd(server, lambda number: command)
+        self._sent = 1
+
+    async def open(self) -> None:
+        await self.herd.open(self.CONNECTIONS)
+
+    def __call__(self, number: int) -> None:
+        self._sent += 1
+        client = self.herd.clients[self._sent % self.CONNECTIONS]
+        client.send(site.publish("broadcast", self._sent))
