@@ -16,6 +16,7 @@ from . import herd, processes, report
 from .run import FULL, QUICK, Run
 
 RESULTS = Path(__file__).parent / "results"
+DOCS = Path(__file__).parent.parent / "docs"
 
 
 def main(full: bool) -> int:
@@ -38,5 +39,15 @@ def main(full: bool) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--full", action="store_true", help="up to 10 000 sockets")
-    sys.exit(main(parser.parse_args().full))
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--full", action="store_true", help="up to 10 000 sockets, ten minutes")
+    what.add_argument(
+        "--publish",
+        action="store_true",
+        help="show the last run in README and docs, measure nothing",
+    )
+    options = parser.parse_args()
+    if options.publish:
+        report.publish(report.load(RESULTS / report.JSON), DOCS)
+        sys.exit()
+    sys.exit(main(options.full))

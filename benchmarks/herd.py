@@ -21,6 +21,8 @@ OPENING = 1000
 OPEN_TIMEOUT = 120.0
 #: How a collector reads: sockets at a time, bytes at a time, and seconds in between.
 EVENTS, READ, PAUSE = 4096, 4096, 0.0005
+#: The first byte of a close frame.
+CLOSE = 0x88
 #: By so many of its first bytes a frame is known again as one that counts.
 KNOWN = 24
 
@@ -57,6 +59,8 @@ class Herd:
     size: int = 0
     #: Sockets that were lost without having been closed here.
     lost: int = 0
+    #: The code and the reason of the last close frame.
+    told: str = ""
     #: The start and the size of the last frame that came alone and counted: the next that looks
     #: the same needs no second look.
     known: bytes = b"\0"
@@ -159,7 +163,7 @@ class Client(asyncio.Protocol):
     def _frames(self, data: bytes) -> bytes:
         """Take the whole frames; give back the rest."""
         herd = self._herd
-        position, count, total = 0, 0, len(data)
+        position, whole, count, total = 0, 0, 0, len(data)
         while total - position >= 2:
             size, start = data[position + 1], position + 2
             if size >= 126:
@@ -167,9 +171,14 @@ class Client(asyncio.Protocol):
                 size, start = int.from_bytes(data[start : start + width], "big"), start + width
             if total - start < size:
                 break
-            count += self._look_at(data[start : start + size])
+            if data[position] == CLOSE:
+                code = int.from_bytes(data[start : start + 2], "big")
+                herd.told = f"{code} {data[start + 2 :]!r}"
+            else:
+                count += self._look_at(data[start : start + size])
             position = start + size
-        if count == 1 and position == total and herd.hear is None:
+            whole += 1
+        if count == whole == 1 and position == total and herd.hear is None:
             herd.known, herd.known_size = data[:KNOWN], total
         herd.size += position
         herd.frames += count
@@ -235,7 +244,7 @@ class Collector:
                 elif data:
                     self._clients[descriptor].data_received(data)
                 else:
-                    raise ConnectionError("the server has closed a socket")
+                    raise ConnectionError(f"the server has closed a socket: {herd.told}")
             if herd.frames >= frames:
                 return
             if now() > deadline:

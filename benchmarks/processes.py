@@ -1,6 +1,8 @@
 """Processes of a run: started on a processor, asked what they use, stopped. Linux only (/proc)."""
 
 import os
+import platform
+import re
 import signal
 import socket
 import subprocess
@@ -88,6 +90,14 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def machine() -> str:
+    """What this runs on, in a few words."""
+    models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    model = models[0] if models else platform.machine()
+    system, python = platform.release().split("-")[0], platform.python_version()
+    return f"{len(CPUS)} × {model}, Linux {system}, Python {python}"
 
 
 def tree(pid: int) -> list[int]:

@@ -17,8 +17,11 @@ COMPARED = {
     "connect, 10 missed": (CONNECTION, "connect", BARE),
 }
 PLOT = "benchmarks.svg"
-TABLES = "benchmarks.md"
+TABLES = "tables.md"
 JSON = "benchmarks.json"
+#: The page of docs/ that shows a run, and the line that its tables stand below.
+PAGE = "benchmarks.md"
+MARK = "<!-- The rest is written by python -m benchmarks --publish -->"
 
 
 def tables(results: Results) -> str:
@@ -28,10 +31,12 @@ def tables(results: Results) -> str:
         parts.append(
             _benchmark([row for row in results.rows if row.benchmark == benchmark], results)
         )
+    if results.machine:
+        parts.append(f"Measured on: {results.machine}.")
     if results.missing:
-        parts.append("\n".join(f"Missing: {reason}" for reason in results.missing))
+        parts.append("\n".join(f"- Missing: {reason}" for reason in results.missing))
     if results.remarks:
-        parts.append("\n".join(f"Read me: {remark}" for remark in results.remarks))
+        parts.append("\n".join(f"- Read me: {remark}" for remark in results.remarks))
     return "\n\n".join(parts) + "\n"
 
 
@@ -47,16 +52,35 @@ def picture(results: Results) -> str:
 def save(results: Results, folder: Path) -> None:
     """Write the JSON, the tables and the plot."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = json.dumps(asdict(results), indent=1, ensure_ascii=False)
-    (folder / JSON).write_text(found + "\n")
+    (folder / JSON).write_text(_json(results))
     (folder / TABLES).write_text(tables(results))
     (folder / PLOT).write_text(picture(results))
+
+
+def publish(results: Results, docs: Path) -> None:
+    """Show a run in docs/, and with that in README: page, plot and JSON.
+
+    Raises:
+        ValueError: the page has no line for the tables to stand below.
+    """
+    page = docs / PAGE
+    words, mark, _ = page.read_text().partition(MARK)
+    if not mark:
+        raise ValueError(f"{page} has no line {MARK!r}")
+    page.write_text(f"{words}{MARK}\n\n{tables(results)}")
+    (docs / JSON).write_text(_json(results))
+    (docs / "images" / PLOT).write_text(picture(results))
 
 
 def load(path: Path) -> Results:
     """Read what :func:`save` wrote as JSON."""
     found = json.loads(path.read_text())
-    return Results([Row(**row) for row in found["rows"]], found["missing"], found["remarks"])
+    rows = [Row(**row) for row in found["rows"]]
+    return Results(rows, found["missing"], found["remarks"], found["machine"])
+
+
+def _json(results: Results) -> str:
+    return json.dumps(asdict(results), indent=1, ensure_ascii=False) + "\n"
 
 
 def _targets(found: Sequence[Verdict]) -> str:

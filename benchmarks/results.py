@@ -43,6 +43,8 @@ class Results:
     missing: list[str] = field(default_factory=list)
     #: What to know before reading the figures.
     remarks: list[str] = field(default_factory=list)
+    #: What it ran on, in a few words.
+    machine: str = ""
 
 
 def merged(rows: Sequence[Row]) -> list[Row]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from . import measures, results, senders, servers, site, stores
+from . import measures, processes, results, senders, servers, site, stores
 from .herd import Herd
 from .processes import Missing
 from .results import Results, Row
@@ -76,7 +76,7 @@ class Run:
         await self._stock_on_redis()
         rows = results.merged(self._rows)
         remarks = [remark for row in rows for remark in measures.remarks(row)]
-        return Results(rows, self._missing, remarks)
+        return Results(rows, self._missing, remarks, processes.machine())
 
     async def _references(self) -> None:
         """What ours is compared with, again and again, because a machine changes with the hour."""
