@@ -44,7 +44,7 @@ class Plan:
 
 QUICK = Plan(main=2000, flat=(2000, 500), stock=500, seconds=4, bulk=5000, blocks=3)
 FULL = Plan(
-    main=5000, flat=(10_000, 5000, 2000, 1000, 500), stock=1000, seconds=20, bulk=100_000, blocks=9
+    main=5000, flat=(10_000, 5000, 2000, 1000, 500), stock=1000, seconds=20, bulk=100_000, blocks=5
 )
 
 
