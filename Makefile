@@ -31,8 +31,8 @@ pytest: venv-test ## run the tests (ARGS='-k word' chooses; SOAK=1: all generate
 	@scripts/pytest $(ARGS)
 
 bench: venv-test ## measure beside other push servers (ARGS=--full: up to 10 000 sockets)
-	@command -v npm >/dev/null && npm install --prefix benchmarks/peers --no-audit --no-fund --silent || true
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm install --prefix benchmarks/peers --no-audit --no-fund --silent || true
+	@PATH="$$PATH:$(CURDIR)/$(BIN)" $(BIN)/python -m benchmarks $(ARGS)
 
 format: venv-test ## put the Python files into form
 	$(BIN)/ruff format .

@@ -21,7 +21,7 @@ ROOT = HERE.parent
 SECRET = secrets.token_hex(32)
 
 NCHAN_INSTALL = "apt-get install nginx-light libnginx-mod-nchan"
-NODE_INSTALL = "apt-get install nodejs npm; npm install --prefix benchmarks/peers"
+NODE_INSTALL = "apt-get install nodejs npm && npm install --prefix benchmarks/peers"
 SOCKET_IO_PATH = "/socket.io/?EIO=4&transport=websocket"
 SITE_PATH = "/connection/websocket"
 

@@ -1,12 +1,13 @@
 """The benchmark's own arithmetic, and that what it counts has really been delivered."""
 
+import asyncio
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
 
 from benchmarks import measures, plot, report, results, senders, servers, targets
-from benchmarks.herd import Herd
+from benchmarks.herd import Collector, Herd, mask
 from benchmarks.results import Results, Row
 from tests.servers import ROOT
 
@@ -210,6 +211,31 @@ class TestPublished:
         report.publish(new, tmp_path)
         assert page.read_text() == f"# Words\n\n{report.MARK}\n\n{report.tables(new)}"
         assert report.load(tmp_path / report.JSON) == new
+
+
+async def test_a_ping_in_front_of_a_publication_is_answered_each_time():
+    accepted: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+        accepted.put_nowait((reader, writer))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    herd = Herd("127.0.0.1", server.sockets[0].getsockname()[1], "/")
+    herd.answer = lambda payload: b"{}" if payload == b"{}" else None
+    herd.ignore = lambda payload: payload == b"{}"
+    await herd.open(1)
+    reader, writer = await accepted.get()
+    with Collector(herd) as collector:
+        for number in range(1, 4):
+            writer.write(b"\x81\x02{}\x81\x05hello")
+            await writer.drain()
+            collector.collect(number, 5)
+            assert await asyncio.wait_for(reader.readexactly(8), 5) == mask(b"{}")
+    herd.close()
+    writer.close()
+    server.close()
 
 
 async def test_every_delivery_of_a_real_server_is_counted():
