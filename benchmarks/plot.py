@@ -3,20 +3,20 @@
 It has its own background, so that it reads the same on a light and on a dark page.
 """
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
 
 from .results import CONNECTION, DELIVERY, KILOBYTES, OURS, Row, nearest
 
-WIDTH, LEFT, BAR, LINE = 760, 270, 400, 26
+WIDTH, LEFT, BAR, LINE = 850, 352, 400, 26
 MARGIN, HEAD, GAP = 24, 64, 34
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 PAPER, INK, FAINT, GRID = "#10182b", "#e8edf7", "#93a1bd", "#26324d"
 PEER, HIGHLIGHT = "#5a6a8c", "#2fd6a3"
 
-#: A bar is cut where it is longer than so many times the longest that is not cut.
+#: A bar is cut where it is longer than so many times the one in the middle.
 OUTLIER = 4.0
 #: Sockets that the panels show, where they were measured.
 SHOWN = 5000
@@ -53,15 +53,13 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
 
 
 def scale(values: Sequence[float]) -> float:
-    """The value a bar of full length stands for; whatever is above is cut.
+    """The value a bar of full length stands for; what is above it is cut.
 
-    The largest value after which there is no jump by more than :data:`OUTLIER`.
+    That is what is more than :data:`OUTLIER` times the median.
     """
-    ordered = sorted(values)
-    for value, following in pairwise(ordered):
-        if value > 0 and following > OUTLIER * value:
-            return value * 1.25
-    return ordered[-1] if ordered else 1.0
+    limit = statistics.median(values) * OUTLIER
+    longest = max(value for value in values if value <= limit)
+    return longest if longest == max(values) else longest * 1.25
 
 
 def draw(found: Sequence[Panel], title: str, subtitle: str) -> str:
@@ -111,6 +109,7 @@ def _bar(bar: Bar, full: float, top: int) -> list[str]:
     is_cut = bar.value > full
     width = BAR if is_cut else max(2, round(BAR * bar.value / full))
     colour = HIGHLIGHT if bar.is_ours else PEER
+    ink = PAPER if bar.is_ours else INK
     weight = 'font-weight="600"' if bar.is_ours else ""
     figure = f"{bar.value:,.0f}" if bar.value >= 100 else f"{bar.value:.1f}"
     words = [figure.replace(",", " "), *(["(bar cut)"] if is_cut else [])]
@@ -122,7 +121,7 @@ def _bar(bar: Bar, full: float, top: int) -> list[str]:
     ]
     if is_cut:
         parts.append(_tear(LEFT + width - 48, top))
-        parts.append(_text(LEFT + width - 58, top + 17, " ".join(words), INK, 'text-anchor="end"'))
+        parts.append(_text(LEFT + width - 58, top + 17, " ".join(words), ink, 'text-anchor="end"'))
     else:
         parts.append(_text(LEFT + width + 8, top + 17, words[0], INK, weight))
     return parts
