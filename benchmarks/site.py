@@ -16,7 +16,7 @@ PREPARE = str(Path(__file__).parent / "prepare.py")
 
 TITLE = "Your order has shipped"
 #: Makes a frame of about 260 bytes.
-BODY = "x" * 70
+BODY = "x" * 38
 
 
 def make_users(server: Server, count: int) -> None:
