@@ -80,9 +80,11 @@ class Session:
         "_awaiting_pong",
         "_excess",
         "_ids",
+        "_is_performing",
         "_limits",
         "_ping_at",
         "_pinged",
+        "_pong_due",
         "_spread",
         "_tokens",
         "_tokens_at",
@@ -105,6 +107,9 @@ class Session:
         self._excess = 0
         self._ping_at = 0.0
         self._awaiting_pong = False
+        self._pong_due = 0.0
+        #: A request has been handed out, and what the client sends meanwhile is not read.
+        self._is_performing = False
         self._pinged: dict[str, int] = {}
 
     def receive(self, frame: str, now: float) -> Iterator[Effect]:
@@ -134,6 +139,7 @@ class Session:
 
     def answer(self, command_id: int, result: messages.Result, now: float) -> list[Effect]:
         """The result of a performed request."""
+        self._is_performing = False
         if self.state is State.CLOSED:
             return []
         if isinstance(result, messages.ConnectResult):
@@ -144,6 +150,7 @@ class Session:
 
     def refuse(self, command_id: int, error: codes.Error) -> list[Effect]:
         """The error of a performed request."""
+        self._is_performing = False
         if self.state is State.CLOSED:
             return []
         if self.state is State.CONNECTING:
@@ -178,8 +185,12 @@ class Session:
         if self.expires_at is not None and now >= self.expires_at:
             return self.close(codes.EXPIRED)
         if self._awaiting_pong:
-            if now >= self._ping_at + self._limits.pong_timeout:
+            if now >= self._pong_due and not self._is_performing:
                 return self.close(codes.NO_PONG)
+            if now >= self._pong_due:
+                # It may wait behind the request, for a database that is slow: that is not the
+                # client's fault.
+                self._pong_due = now + self._limits.pong_timeout
             self._set_deadline()
             return []
         if now >= self._ping_at + self._limits.ping_interval:
@@ -220,13 +231,18 @@ class Session:
             if self.state is not State.NEW:
                 return self.close(codes.BAD_FRAME)
             self.state = State.CONNECTING
-            return [Perform(command_id, request)]
+            return self._hand_out(command_id, request)
         if self.state is not State.CONNECTED:
             return self.close(codes.BAD_FRAME)
         if isinstance(request, messages.PingRequest):
             reply = messages.reply(command_id, messages.PingResult())
             return [Send(encode_reply(reply))]
-        return [Perform(0 if isinstance(request, messages.SendRequest) else command_id, request)]
+        is_send = isinstance(request, messages.SendRequest)
+        return self._hand_out(0 if is_send else command_id, request)
+
+    def _hand_out(self, command_id: int, request: messages.Request) -> list[Effect]:
+        self._is_performing = True
+        return [Perform(command_id, request)]
 
     def _refuse_unasked(self, command_id: int, error: codes.Error) -> list[Effect]:
         """Refuse what was never handed out to be performed; the state stays as it is."""
@@ -247,6 +263,7 @@ class Session:
     def _ping(self, now: float, positions: dict[str, int] | None) -> list[Effect]:
         self._ping_at = now
         self._awaiting_pong = True
+        self._pong_due = now + self._limits.pong_timeout
         self._set_deadline()
         if positions is None:
             self._pinged = {}
@@ -261,8 +278,8 @@ class Session:
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        wait = self._limits.pong_timeout if self._awaiting_pong else self._limits.ping_interval
-        self.deadline = self._ping_at + wait
+        next_ping = self._ping_at + self._limits.ping_interval
+        self.deadline = self._pong_due if self._awaiting_pong else next_ping
         if self.expires_at is not None:
             self.deadline = min(self.deadline, self.expires_at)
 

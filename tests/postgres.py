@@ -4,6 +4,7 @@ import getpass
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -81,6 +82,19 @@ class Postgres:
     def stop(self) -> None:
         """End it at once, with all connections."""
         _run([*self._control, "-m", "immediate", "stop"], self._user)
+
+    def freeze(self) -> None:
+        """Let all its processes take what they get and answer nothing, until :meth:`thaw`."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        parent = int((self._data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for pid in [parent, *map(int, children)]:
+            os.kill(pid, number)
 
     def close(self) -> None:
         try:

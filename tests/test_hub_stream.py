@@ -340,7 +340,7 @@ async def test_what_blocks_for_good_is_dropped_without_reading(hub: Hub, user: A
     session.deadline = session._ping_at = 0.0
     hub._visit(connection)
     assert connection.closing is None
-    session.deadline, session._ping_at = 0.0, -1000.0
+    session.deadline, session._pong_due = 0.0, -1000.0
     hub._visit(connection)
     assert connection.closing is not None
     assert connection.closing.code == 3012

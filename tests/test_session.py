@@ -402,7 +402,31 @@ def test_commands_are_no_pong() -> None:
     session = connected()
     session.tick(25.0, {})
     list(session.receive(RPC, 30.0))
+    session.refuse(2, codes.INTERNAL)
     assert session.tick(35.0, {}) == closes(codes.NO_PONG)
+
+
+def test_a_pong_behind_a_request_that_takes_long_is_waited_for() -> None:
+    """What a client sends is read in order: its pong is there, but not read yet."""
+    session = connected()
+    frame = session.receive(RPC, 24.0)
+    next(frame)
+    assert session.tick(25.0, {"user:7": 5}) == [Send("{}")]
+    assert session.tick(35.0, {}) == []
+    assert session.deadline == 45.0
+    assert session.tick(45.0, {}) == []
+    session.refuse(2, codes.INTERNAL)
+    assert list(session.receive("{}", 46.0)) == [Arrived({"user:7": 5})]
+
+
+def test_a_pong_that_is_missing_after_the_request_too_ends_the_connection() -> None:
+    session = connected()
+    next(session.receive(RPC, 24.0))
+    session.tick(25.0, {})
+    session.tick(35.0, {})
+    session.refuse(2, codes.INTERNAL)
+    assert session.tick(44.9, {}) == []
+    assert session.tick(45.0, {}) == closes(codes.NO_PONG)
 
 
 def test_a_pong_covers_what_was_written_before_its_ping() -> None:

@@ -1,5 +1,6 @@
 """PostgreSQL is stopped for some seconds: what clients, callers and the log get to see of it."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,9 @@ pytestmark = pytest.mark.integration
 #: On a busy machine.
 PATIENCE = 30.0
 
+#: Id of a command whose reply comes late.
+LATE = 9000
+
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
@@ -27,7 +31,8 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def place(site: Site, directory: Path, postgres: Postgres) -> Iterator[Place]:
-    with open_place(site, directory, DATABASE_URL=postgres.url) as place:
+    variables = {"NOTIFICATIONS_PING_INTERVAL": "2", "NOTIFICATIONS_PONG_TIMEOUT": "1.5"}
+    with open_place(site, directory, DATABASE_URL=postgres.url, **variables) as place:
         yield place
 
 
@@ -40,6 +45,12 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
 
 def history(client: Client, person: Person) -> dict[str, object]:
     return client.ask(history={"channel": person.channel, "limit": 10})
+
+
+def history_command(person: Person) -> str:
+    """For who does not wait for the reply."""
+    command = {"id": LATE, "history": {"channel": person.channel, "limit": 10}}
+    return json.dumps(command)
 
 
 def code(reply: dict[str, object]) -> int:
@@ -125,3 +136,34 @@ def test_connections_that_the_server_has_ended_are_renewed_unseen(
         client.wait_for_titles([f"n{each}" for each in range(number + 1)])
         assert code(history(client, person)) == 0
     assert client.closed is None
+
+
+def test_a_database_that_hangs_costs_time_and_no_socket(place: Place, postgres: Postgres) -> None:
+    """Who asks it waits for it; pings and acknowledgements do not, and nothing is done twice."""
+    people = [place.person() for _ in range(6)]
+    clients = [place.connected(person) for person in people]
+    person, client = people[0], clients[0]
+    place.other.run(jobs.notify_user, person.id, ["before"])
+    client.wait_for_titles(["before"])
+    postgres.freeze()
+    try:
+        pings = client.pings
+        for each, reader in zip(people[1:], clients[1:], strict=True):
+            reader.send_text(history_command(each))
+        client.rpc("ack", channel=person.channel, offset=1)
+        place.other.begin(jobs.notify_user, person.id, ["meanwhile"])
+        # Longer than a pong may take; who asks nothing of the database has answered two of them.
+        wait_until(lambda: client.pings > pings + 2, "three pings")
+        assert client.titles == ["before"]
+    finally:
+        postgres.thaw()
+    place.other.finish()
+    client.wait_for_titles(["before", "meanwhile"])
+    for reader in clients[1:]:
+        # Who needed a new connection was not kept waiting for ever.
+        assert code(reader.reply(LATE)) in {0, 100}
+    wait_until(
+        lambda: place.other.run(jobs.delivered, person.id, person.channel) >= 1,
+        "the acknowledgement",
+    )
+    assert [each.closed for each in clients] == [None] * 6
