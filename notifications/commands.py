@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import msgspec
 from django.core.exceptions import ValidationError
@@ -17,11 +17,9 @@ from .hub import Connection, Hub, LocalStream
 from .protocol import codes, messages
 from .protocol.codes import ClientError, Disconnected
 from .recovery import Position, Recovered, cut, recover
-from .rpc import call
+from .rpc import call, decode
 
 VERSION = "pushsite 1"
-
-T = TypeVar("T")
 
 
 def _nothing() -> None:
@@ -102,7 +100,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
         version=VERSION,
         expires=identity.expires is not None,
         ttl=_ttl(identity),
-        data=_raw({"unread": unread, "user": _describe(identity.user)}),
+        data=_raw({"unread": unread, "user": history.describe_user(identity.user)}),
         subs={item.feed.name: _subscribe_result(item) for item in resumed},
         ping=max(1, round(app_settings.PING_INTERVAL)),
         pong=True,
@@ -187,11 +185,6 @@ def _deadline(identity: Identity) -> float | None:
     if identity.expires is None:
         return None
     return time.monotonic() + identity.expires - time.time()
-
-
-def _describe(user: Any) -> dict[str, str]:
-    full_name = getattr(user, "get_full_name", str)()
-    return {"id": str(user.pk), "name": full_name or user.get_username()}
 
 
 # Topics
@@ -281,7 +274,7 @@ async def unsubscribe(
 
 async def publish(hub: Hub, connection: Connection, request: messages.PublishRequest) -> Outcome:
     """Send a private message or a broadcast, by permission, on the same durable way as all."""
-    data = _decode(request.data, PublishData)
+    data = decode(bytes(request.data), PublishData)
     await in_database(_publish, connection.user_id, request.channel, data)
     return Outcome(messages.PublishResult())
 
@@ -363,7 +356,7 @@ async def rpc(hub: Hub, connection: Connection, request: messages.RPCRequest) ->
 
 async def send(hub: Hub, connection: Connection, request: messages.SendRequest) -> Outcome:
     """Call a procedure without an answer; one that fails ends the connection (no id to answer)."""
-    message = _decode(request.data, SendData)
+    message = decode(bytes(request.data), SendData)
     await call(hub, connection, message.method, bytes(message.data))
     return Outcome(messages.PingResult())
 
@@ -397,13 +390,6 @@ def _publications(publications: list[history.Publication]) -> list[messages.Publ
         messages.Publication(data=msgspec.Raw(publication.data), offset=publication.offset)
         for publication in publications
     ]
-
-
-def _decode(data: msgspec.Raw, kind: type[T]) -> T:
-    try:
-        return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ClientError(codes.BAD_REQUEST, str(error)) from None
 
 
 def _raw(value: Any) -> msgspec.Raw:

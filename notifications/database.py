@@ -21,6 +21,9 @@ from .conf import app_settings
 P = ParamSpec("P")
 T = TypeVar("T")
 
+#: Values in one statement where the database sets no limit of its own.
+MOST_VALUES = 3000
+
 _executor: ThreadPoolExecutor | None = None
 _opened: set[BaseDatabaseWrapper] = set()
 
@@ -71,35 +74,45 @@ def after_commit(
 def update_rows(
     using: str, model: type[Model], fields: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
-    """Update rows by primary key, with one prepared statement for all.
+    """Update rows by primary key, hundreds with one statement that joins a list of values.
 
-    What ``bulk_update`` does, whose CASE takes 0.4 ms of CPU a row to build; this takes 8 µs.
+    What ``bulk_update`` does, whose CASE takes 0.4 ms of CPU a row to build; this takes 8 µs. A
+    statement for each row costs PostgreSQL 150 µs more, for parsing and planning it.
 
     Args:
         using: alias of the database.
         model: whose rows.
         fields: names of concrete fields.
-        rows: for each row the values of these fields, and its primary key behind them.
+        rows: for each row the values of these fields, none of them None, and its primary key
+            behind them.
     """
-    if not rows:
-        return
     connection = connections[using]
     options = model._meta
     changed = [cast("Field[Any, Any]", options.get_field(name)) for name in fields]
-    key = options.pk
-    quote = connection.ops.quote_name
-    values = ", ".join(f"{quote(str(field.column))} = %s" for field in changed)
-    statement = (
-        f"UPDATE {quote(options.db_table)} SET {values} "  # noqa: S608 - names of the model only
-        f"WHERE {quote(str(key.column))} = %s"
+    columns = [*changed, options.pk]
+    prepare = [field.get_db_prep_save for field in columns]
+    most = (connection.features.max_query_params or MOST_VALUES) // len(columns)
+    for start in range(0, len(rows), most):
+        chunk = rows[start : start + most]
+        values = [
+            prepared(value, connection)
+            for row in chunk
+            for prepared, value in zip(prepare, row, strict=True)
+        ]
+        statement = _update_statement(options.db_table, [str(f.column) for f in columns])
+        places = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * len(chunk))
+        with connection.cursor() as cursor:
+            cursor.execute(statement.format(places), values)
+
+
+def _update_statement(table: str, columns: Sequence[str]) -> str:
+    """An UPDATE with one hole for the values; both databases name these column1, column2 …"""
+    *changed, key = [f'"{column}"' for column in columns]
+    pairs = ", ".join(f"{name} = entry.column{n}" for n, name in enumerate(changed, start=1))
+    return (
+        f'UPDATE "{table}" SET {pairs} FROM (VALUES {{}}) AS entry '  # noqa: S608 - names only
+        f'WHERE "{table}".{key} = entry.column{len(columns)}'
     )
-    prepare = [field.get_db_prep_save for field in [*changed, key]]
-    parameters = [
-        [prepared(value, connection) for prepared, value in zip(prepare, row, strict=True)]
-        for row in rows
-    ]
-    with connection.cursor() as cursor:
-        cursor.executemany(statement, parameters)
 
 
 def _threads() -> ThreadPoolExecutor:

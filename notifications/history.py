@@ -226,11 +226,17 @@ def content(notification: Notification) -> dict[str, Any]:
         "body": notification.body,
         "url": notification.url,
         "data": _plain(notification.data),
-        "actor": _actor(notification),
+        "actor": None if notification.actor is None else describe_user(notification.actor),
         "created": _iso(notification.created_at),
         "expires": _iso(notification.expires_at),
     }
     return {name: value for name, value in fields.items() if value not in (None, "", {})}
+
+
+def describe_user(user: Any) -> dict[str, str]:
+    """How a user is named to clients: primary key as text, and full name or user name."""
+    full_name = getattr(user, "get_full_name", str)()
+    return {"id": str(user.pk), "name": full_name or user.get_username()}
 
 
 def _rows(stream_id: int, now: datetime | None) -> NotificationQuerySet:
@@ -247,14 +253,6 @@ def _encoded(rows: Iterable[Notification]) -> list[Publication]:
         except ValueError as error:  # written past the checks of publishing
             logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
     return publications
-
-
-def _actor(notification: Notification) -> dict[str, Any] | None:
-    actor = notification.actor
-    if actor is None:
-        return None
-    full_name = getattr(actor, "get_full_name", str)()
-    return {"id": str(actor.pk), "name": full_name or actor.get_username()}
 
 
 def _plain(data: Any) -> Any:

@@ -1,7 +1,7 @@
 """The remote procedures of the wire: acknowledge, and everything the inbox does."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -10,6 +10,8 @@ from .database import in_database
 from .hub import Connection, Hub
 from .protocol import codes
 from .protocol.codes import ClientError, Disconnected
+
+T = TypeVar("T")
 
 Ids = Annotated[list[int], msgspec.Meta(max_length=inbox.MAX_IDS)]
 
@@ -64,11 +66,11 @@ async def call(hub: Hub, connection: Connection, method: str, data: bytes) -> by
         Disconnected: the user is gone.
     """
     if method == "ack":
-        return _acknowledge(hub, connection, _decode(data, Ack))
+        return _acknowledge(hub, connection, decode(data, Ack))
     procedure = PROCEDURES.get(method)
     if procedure is None:
         raise ClientError(codes.METHOD_NOT_FOUND)
-    arguments = _decode(data, procedure.arguments)
+    arguments = decode(data, procedure.arguments)
     result = await in_database(_run, procedure, connection.user_id, arguments, connection.client)
     connection.unread = result.get("unread", connection.unread)
     return msgspec.json.encode(result)
@@ -165,7 +167,12 @@ PROCEDURES = {
 }
 
 
-def _decode(data: bytes, kind: type[Any]) -> Any:
+def decode(data: bytes, kind: type[T]) -> T:
+    """What a client has sent as JSON; nothing at all stands for an empty object.
+
+    Raises:
+        ClientError: it is no JSON, or has another shape than ``kind``.
+    """
     try:
         return msgspec.json.decode(data or b"{}", type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -30,8 +30,12 @@ from .writing import Written
 
 logger = logging.getLogger(__name__)
 
-#: Notifications and streams per transaction: locks stay short.
+#: Streams per transaction: locks stay short.
 BATCH = 500
+
+#: Notifications per transaction. More than streams, so that a chunk of a bulk call, which has one
+#: for each stream, is known to be done without a second look.
+MOST = 1000
 
 TICK = timedelta(microseconds=1)
 
@@ -75,7 +79,7 @@ def sequence(
         while batch := _give_offsets(chunk, now, skip_locked=False):
             announce(batch, written)
             count += len(batch)
-            if len(batch) < BATCH:
+            if len(batch) < MOST:
                 break
     return count
 
@@ -196,7 +200,7 @@ def _due(stream_ids: Iterable[int], moment: datetime) -> list[tuple[int, int]]:
         SELECT id, stream_id FROM {Notification._meta.db_table}
         WHERE {operations.quote_name("offset")} IS NULL AND withdrawn_at IS NULL
         AND publish_at <= %s AND stream_id IN ({", ".join(["%s"] * len(ids))})
-        ORDER BY publish_at, id LIMIT {BATCH} {lock}
+        ORDER BY publish_at, id LIMIT {MOST} {lock}
     """  # noqa: S608 - names of the model and numbers, no value
     with connection.cursor() as cursor:
         cursor.execute(statement, [operations.adapt_datetimefield_value(moment), *ids])

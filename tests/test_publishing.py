@@ -16,7 +16,17 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
 import notifications
-from notifications import abroadcast, anotify, broadcast, notify, publishing, streams
+from notifications import (
+    abroadcast,
+    anotify,
+    broadcast,
+    history,
+    notify,
+    publishing,
+    sequencing,
+    streams,
+    writing,
+)
 from notifications.models import Notification, Stream
 from tests.rooms import hints, in_threads, make_old_users, make_user, offsets, queries, rolled_back
 
@@ -145,10 +155,36 @@ def test_ten_thousand_recipients_take_a_bounded_number_of_statements() -> None:
     statements = queries(lambda: ids.extend(notify(users, "hello", progress=progress.append)))
     chunks = 10_000 // streams.CHUNK
     assert progress == [streams.CHUNK * (n + 1) for n in range(chunks)]
-    # As in test_sequencing, with BEGIN and COMMIT; the first time streams are made as well.
+    # As in test_sequencing, and on SQLite two for each UPDATE; the first time streams are made.
     assert len(statements) <= 20 * chunks
     assert len(ids) == len(set(ids)) == 10_000
     assert set(Notification.objects.values_list("offset", flat=True)) == {1}
+
+
+def test_a_broadcast_costs_the_same_however_many_users_there_are() -> None:
+    broadcast("the first one makes the stream")
+    few = queries(lambda: broadcast("hello"))
+    make_old_users(1000)
+    assert len(queries(lambda: broadcast("hello"))) == len(few) <= 7
+
+
+def test_content_is_encoded_once_for_a_chunk_of_recipients(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    encoded: list[Notification] = []
+    original = history.encode_content
+
+    def count(notification: Notification) -> bytes:
+        encoded.append(notification)
+        return original(notification)
+
+    monkeypatch.setattr(writing, "encode_content", count)
+    monkeypatch.setattr(sequencing, "encode_content", count)
+    users = make_old_users(2 * streams.CHUNK)
+    with hints() as sent:
+        notify(users, "hello")
+    assert len(sent) == len(users)
+    assert len(encoded) == 2
 
 
 # Audiences

@@ -135,6 +135,7 @@ def test_a_withdrawn_notification_is_never_published() -> None:
 
 def test_more_than_a_batch_is_published_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sequencing, "BATCH", 4)
+    monkeypatch.setattr(sequencing, "MOST", 5)
     for _ in range(11):
         write("broadcast")
     assert sequence_waiting() == 11
@@ -239,6 +240,19 @@ def test_publishing_to_many_streams_takes_few_statements() -> None:
     for stream in streams.values():
         Notification.objects.create(stream=stream, title="x")
     assert len(queries(lambda: sequence(s.pk for s in streams.values()))) <= 8
+
+
+def test_a_full_batch_of_a_bulk_call_is_not_looked_at_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sequencing, "BATCH", 100)
+    streams = ensure(f"topic:{n}" for n in range(100))
+    for stream in streams.values():
+        Notification.objects.create(stream=stream, title="x")
+    with hints():
+        statements = queries(lambda: sequence(s.pk for s in streams.values()))
+    assert len([each for each in statements if each.lstrip().startswith("UPDATE")]) == 2
+    assert len([each for each in statements if 'offset" IS NULL' in each]) == 1
 
 
 def test_nothing_to_do_is_one_query_on_a_small_index() -> None:
