@@ -92,6 +92,36 @@ def test_notify_all_means_the_active_ones() -> None:
     assert only().title == "Hello"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("reader", "--url", "/x/", "Hello"),
+        ("--url", "/x/", "reader", "Hello"),
+        ("reader", "Hello", "--url", "/x/"),
+        ("--all", "Hello", "--url", "/x/"),
+        ("--all", "--url", "/x/", "Hello"),
+    ],
+)
+def test_options_may_stand_anywhere(words: tuple[str, ...]) -> None:
+    make_user("reader")
+    run("notify", *words)
+    assert (only().title, only().url) == ("Hello", "/x/")
+
+
+def test_notify_a_group_means_its_active_members() -> None:
+    group = Group.objects.create(name="Night shift")
+    group.user_set.add(make_user("reader"), make_user("gone", is_active=False))
+    make_user("other")
+    assert "to reader" in run("notify", "--group", "Night shift", "Hello")
+    assert "to reader" in run("notify", "--group", str(group.pk), "Hello")
+    assert Notification.objects.count() == 2
+
+
+def test_notify_no_such_group_sends_nothing() -> None:
+    assert fails("notify", "--group", "Nobody", "Hello") == "--group: There is no group “Nobody”."
+    assert fails("notify", "--group", "", "Hello").startswith("--group: ")
+
+
 def test_notify_all_without_users_sends_nothing() -> None:
     assert run("notify", "--all", "Hello") == "Nobody to send it to."
 
@@ -113,6 +143,7 @@ def test_recipients_are_needed_and_not_both_ways() -> None:
     make_user("reader")
     assert fails("notify", "Hello").startswith("users: ")
     assert fails("notify", "--all", "reader", "Hello").startswith("users: ")
+    assert fails("notify", "--all", "--group", "a", "Hello").startswith("users: ")
 
 
 def test_at_makes_it_wait() -> None:
@@ -200,6 +231,9 @@ def test_progress_is_shown_on_a_terminal_only_for_many() -> None:
     assert "1200 of 1200\n" in terminal.getvalue()
     run("notify", "--all", "Hello", stderr=file)
     assert file.getvalue() == ""
+    quiet = Terminal()
+    run("notify", "--all", "--no-progress", "Hello", stderr=quiet)
+    assert quiet.getvalue() == ""
     few = Terminal()
     run("notify", "user1", "Hello", stderr=few)
     assert few.getvalue() == ""

@@ -161,6 +161,22 @@ def test_ten_thousand_recipients_take_a_bounded_number_of_statements() -> None:
     assert set(Notification.objects.values_list("offset", flat=True)) == {1}
 
 
+def test_progress_counts_the_recipients_it_was_sent_to() -> None:
+    users = make_old_users(streams.CHUNK + 1)
+    done: list[tuple[int, int]] = []
+
+    def progress(count: int) -> None:
+        done.append((count, Notification.objects.published().count()))
+
+    with hints(), transaction.atomic():
+        notify(users, "hello", progress=progress)
+        assert done == []
+    assert done == [(streams.CHUNK, streams.CHUNK), (streams.CHUNK + 1, streams.CHUNK + 1)]
+    with rolled_back():
+        notify(users, "never", progress=progress)
+    assert len(done) == 2
+
+
 def test_a_broadcast_costs_the_same_however_many_users_there_are() -> None:
     broadcast("the first one makes the stream")
     few = queries(lambda: broadcast("hello"))

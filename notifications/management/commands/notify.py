@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.core.management.base import BaseCommand, CommandError
+from django.contrib.auth.models import Group
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from ... import streams
 from ...models import Notification
 from ...publishing import notify
 from ._arguments import add_arguments, describe, named_errors, read_arguments
@@ -18,28 +20,40 @@ BAR = 40
 
 class Command(BaseCommand):
     help = (
-        "Sends a private notification to users, or to all active ones with --all. "
+        "Sends a private notification to users, to all active ones with --all, or to the active "
+        "members of a group with --group. "
         'Example: notify reader "Your order has shipped" --url /orders/7/'
     )
     requires_migrations_checks = True
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        # Else options between the users and the title are refused: argparse gives the optional
+        # word nothing when it meets the first of the two alone.
+        parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
+        return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("users", nargs="?", help="user name, or several separated by commas")
         parser.add_argument("title")
         parser.add_argument("--all", action="store_true", help="to all active users, not to some")
+        parser.add_argument(
+            "--group", metavar="NAME", help="to the active members of a group, by its name or id"
+        )
+        parser.add_argument(
+            "--no-progress", action="store_true", help="show no progress, even on a terminal"
+        )
         add_arguments(parser, "message")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if bool(options["users"]) == options["all"]:
-            raise CommandError("users: Name the recipients, or all of them by --all.")
-        recipients = _active() if options["all"] else _named(options["users"])
+        recipients = _recipients(options)
         arguments = read_arguments(options)
         with named_errors():
             ids = notify(
                 recipients,
                 options["title"],
                 **arguments,
-                progress=self._bar(len(recipients)),
+                progress=None if options["no_progress"] else self._bar(len(recipients)),
             )
         self.stdout.write(_report(ids, recipients))
 
@@ -58,9 +72,25 @@ class Command(BaseCommand):
         return show
 
 
-def _active() -> list[Any]:
-    users = get_user_model()._default_manager.all().order_by("pk").iterator()
-    return [user for user in users if user.is_active]
+def _recipients(options: dict[str, Any]) -> list[Any]:
+    ways = [bool(options["users"]), options["all"], options["group"] is not None]
+    if sum(ways) != 1:
+        raise CommandError("users: Name the recipients, or take all by --all or --group.")
+    users = get_user_model()._default_manager.order_by("pk")
+    if options["users"]:
+        return _named(options["users"])
+    if options["group"] is not None:
+        users = users.filter(groups=_group(options["group"]))
+    return [user for user in users.iterator() if user.is_active]
+
+
+def _group(name: str) -> Group:
+    """The group that ``name`` means. A group of this id comes before one of this name."""
+    by_id = Group.objects.filter(pk=int(name)).first() if streams.GROUP.match(name) else None
+    group = by_id or Group.objects.filter(name=name).first()
+    if group is None:
+        raise CommandError(f"--group: There is no group “{name}”.")
+    return group
 
 
 def _named(names: str) -> list[Any]:
