@@ -84,7 +84,7 @@ def _json(results: Results) -> str:
 
 
 def _targets(found: Sequence[Verdict]) -> str:
-    lines = [_line(["target", "server", "sockets", "reached", "verdict"]), _line(["---"] * 5)]
+    lines = [_line(["target", "server", "at", "reached", "verdict"]), _line(["---"] * 5)]
     for verdict in found:
         word = f"{verdict.word} ({verdict.remark})" if verdict.remark else verdict.word
         lines.append(_line([verdict.target, verdict.server, verdict.at, verdict.reached, word]))
@@ -94,7 +94,7 @@ def _targets(found: Sequence[Verdict]) -> str:
 def _benchmark(own: Sequence[Row], results: Results) -> str:
     benchmark = own[0].benchmark
     names = list(dict.fromkeys(name for row in own for name in row.values))
-    head = ["server", "sockets", *names]
+    head = ["server", "recipients" if benchmark == "bulk" else "sockets", *names]
     if benchmark in COMPARED:
         head.append(f"× {COMPARED[benchmark][2]}")
     lines = [f"### {benchmark}", "", _line(head), _line(["---"] * len(head))]

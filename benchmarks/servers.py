@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 SECRET = secrets.token_hex(32)
 
+#: Where nginx is, which PATH seldom names.
+SYSTEM_PROGRAMS = "/usr/sbin"
 NCHAN_INSTALL = "apt-get install nginx-light libnginx-mod-nchan"
 NODE_INSTALL = "apt-get install nodejs npm && npm install --prefix benchmarks/peers"
 SOCKET_IO_PATH = "/socket.io/?EIO=4&transport=websocket"
@@ -108,7 +110,7 @@ def nchan() -> Iterator[Server]:
     Raises:
         Missing: nginx or its module is not installed.
     """
-    binary = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    binary = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:{SYSTEM_PROGRAMS}")
     if binary is None:
         raise Missing(f"{results.NCHAN}: {NCHAN_INSTALL}")
     port = processes.free_port()

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import measures, plot, report, results, senders, servers, targets
 from benchmarks.herd import Collector, Herd, mask
+from benchmarks.processes import Missing
 from benchmarks.results import Results, Row
 from tests.servers import ROOT
 
@@ -135,6 +136,10 @@ class TestReport:
         assert "| pushsite | 5000 | 11 | 1.10 |" in lines
         assert "| pushsite | 500 | 11 | – |" in lines
 
+    def test_a_bulk_row_counts_recipients(self):
+        row = Row("bulk", "pushsite", 10_000, {results.RECIPIENT: 99})
+        assert f"| server | recipients | {results.RECIPIENT} |" in report.tables(Results([row]))
+
     def test_missing_peers_and_remarks_are_told(self):
         text = report.tables(Results([], ["nchan: apt-get install it"], ["the client was slow"]))
         assert "Missing: nchan: apt-get install it" in text
@@ -212,6 +217,20 @@ class TestPublished:
         report.publish(new, tmp_path)
         assert page.read_text() == f"# Words\n\n{report.MARK}\n\n{report.tables(new)}"
         assert report.load(tmp_path / report.JSON) == new
+
+
+@pytest.mark.parametrize(
+    ("opener", "command"),
+    [
+        (servers.nchan, "apt-get install nginx-light libnginx-mod-nchan"),
+        (lambda: servers.node("ws.js", results.WS), "npm install --prefix benchmarks/peers"),
+    ],
+)
+def test_a_peer_that_is_not_installed_is_named_with_the_command(monkeypatch, opener, command):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(servers, "SYSTEM_PROGRAMS", "/nowhere")
+    with pytest.raises(Missing, match=command), opener():
+        pass
 
 
 async def test_a_ping_in_front_of_a_publication_is_answered_each_time():
