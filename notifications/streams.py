@@ -189,6 +189,13 @@ def _groups_by_user(user_ids: list[Any]) -> dict[Any, list[int]]:
 
 def ids(names: Sequence[str]) -> dict[str, int]:
     """Primary keys of the streams of these names, made where missing: see :func:`ensure`."""
+    found = _ids_by_name(names)
+    missing = sorted({name for name in names if name not in found})
+    _make(missing)
+    return found | _ids_by_name(missing)
+
+
+def _ids_by_name(names: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     with connections[_alias()].cursor() as cursor:
         for chunk in chunks(names):
@@ -196,8 +203,7 @@ def ids(names: Sequence[str]) -> dict[str, int]:
             # Written out, because every notify() begins with it: the ORM takes 0.3 ms.
             cursor.execute(f"{SELECT_IDS} ({places})", chunk)
             found |= dict(cursor.fetchall())
-    missing = {name for name in names if name not in found}
-    return found | {name: stream.pk for name, stream in ensure(missing).items()}
+    return found
 
 
 def ensure(names: Iterable[str]) -> dict[str, Stream]:
@@ -211,9 +217,15 @@ def ensure(names: Iterable[str]) -> dict[str, Stream]:
         found |= _by_name(chunk)
         missing = [name for name in chunk if name not in found]
         if missing:
-            Stream.objects.bulk_create([Stream(name=n) for n in missing], ignore_conflicts=True)
+            _make(missing)
             found |= _by_name(missing)
     return found
+
+
+def _make(names: Sequence[str]) -> None:
+    """Make the streams of these names, given in their order, except those that others made."""
+    for chunk in chunks(names):
+        Stream.objects.bulk_create([Stream(name=name) for name in chunk], ignore_conflicts=True)
 
 
 def remove(name: str) -> None:
