@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import router
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 from django.utils import timezone
@@ -75,7 +76,7 @@ def read_page(stream_id: int, after: int, limit: int, now: datetime | None = Non
     The top is read before the rows: a publication sequenced in between is in the page or lies
     behind it, never under its position. A stream that is gone has nothing more.
     """
-    top = Stream.objects.filter(pk=stream_id).values_list("top", flat=True).first()
+    top = Stream.objects.using(_alias()).filter(pk=stream_id).values_list("top", flat=True).first()
     if top is None:
         return Page([], after, more=False)
     rows = list(_rows(stream_id, now).filter(offset__gt=after).order_by("offset")[: limit + 1])
@@ -147,7 +148,7 @@ def _read_ranges(ranges: list[Range], now: datetime | None) -> dict[Range, list[
         [value for entry in ranges for value in entry],
         output_field=BooleanField(),
     )
-    rows = Notification.objects.visible(now or timezone.now()).filter(condition)
+    rows = _visible(now).filter(condition)
     by_stream: dict[int, list[Notification]] = defaultdict(list)
     for row in rows.select_related("actor").order_by("stream", "offset"):
         by_stream[row.stream_id].append(row)
@@ -240,8 +241,16 @@ def describe_user(user: Any) -> dict[str, str]:
 
 
 def _rows(stream_id: int, now: datetime | None) -> NotificationQuerySet:
-    visible = Notification.objects.visible(now or timezone.now())
-    return visible.filter(stream=stream_id).select_related("actor")
+    return _visible(now).filter(stream=stream_id).select_related("actor")
+
+
+def _visible(now: datetime | None) -> NotificationQuerySet:
+    return Notification.objects.using(_alias()).visible(now or timezone.now())
+
+
+def _alias() -> str:
+    # A replica that lags would show a hole where something is, and positions would move over it.
+    return router.db_for_write(Notification)
 
 
 def _encoded(rows: Iterable[Notification]) -> list[Publication]:

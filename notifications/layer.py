@@ -183,6 +183,12 @@ def send_publication(stream: str, epoch: str, offset: int, data: bytes) -> None:
     )
 
 
+def send_check() -> None:
+    """Ask all hubs to compare their streams with the database: much has been published."""
+    # The stream that every hub with a connection reads.
+    announcer.send("broadcast", {"type": type_prefix + "check", "stream": "broadcast"})
+
+
 def send_message(stream: str, data: bytes, origin: str = "") -> None:
     """Send ``data`` (JSON) as a ``message`` push to the connections on a user's own stream.
 

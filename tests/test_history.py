@@ -193,3 +193,23 @@ def test_reading_after_a_position_uses_the_index() -> None:
     plan = plans(lambda: history.read_page(stream.pk, 1990, 10))
     assert "notification_offset" in plan or "stream_id=? AND offset>?" in plan
     assert not reads_whole_table(plan)
+
+
+class Lagging:
+    """A router that reads where nothing of the last moments is yet."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+def test_history_is_not_read_from_a_replica(settings: Any) -> None:
+    """Where one lags, positions would move over what it does not show yet (P1)."""
+    stream = fill("broadcast", 3)
+    settings.DATABASE_ROUTERS = [f"{__name__}.Lagging"]
+    assert given(history.read_page(stream.pk, 0, 10)) == [1, 2, 3]
+    entry = history.Range(stream.pk, 1, 3)
+    assert [each.offset for each in history.read_ranges([entry])[entry]] == [2, 3]
+    assert len(history.read_back(stream.pk, 4, 0, 10)) == 3

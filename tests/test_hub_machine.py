@@ -136,7 +136,7 @@ class Machine(RuleBasedStateMachine):
             return True
         queue = self.layer.channels.get(hub._groups._channel)
         looking = hub.rights._task is not None and not hub.rights._task.done()
-        if hub._repairs or looking or (queue is not None and not queue.empty()):
+        if hub.repairs.tasks or looking or (queue is not None and not queue.empty()):
             return False
         if not all(device._incoming.empty() for device in self.devices if not device.is_gone):
             return False
@@ -320,7 +320,7 @@ class Machine(RuleBasedStateMachine):
         await self.hub._loops.stop()
         for device in self.devices:
             await device.break_off()
-        await asyncio.gather(*self.hub._repairs, return_exceptions=True)
+        await asyncio.gather(*self.hub.repairs.tasks, return_exceptions=True)
         del hub_package._hubs[self.loop]
         announcer.use_loop(self.loop)
 

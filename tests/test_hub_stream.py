@@ -137,6 +137,7 @@ async def test_a_big_fan_out_goes_in_slices_and_in_order(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.hub.hub.SLICE", 2)
+    monkeypatch.setattr("notifications.hub.repairs.SLICE", 2)
     peers = [await peer_of(user) for _ in range(7)]
     peers[3].block()
     titles = [f"number {number}" for number in range(5)]
@@ -150,6 +151,24 @@ async def test_a_big_fan_out_goes_in_slices_and_in_order(
 
 
 # The position check
+
+
+async def test_who_is_one_of_very_many_gets_it_by_one_query_for_all(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.sequencing.MANY", 3)
+    users = [user, *[await in_database(make_user, f"user {number}") for number in range(5)]]
+    peers = [await peer_of(one) for one in users]
+    with counted_statements('"notifications_notification"') as statements:
+        await in_database(notify, users, "for all of you")
+        for peer in peers:
+            await peer.wait_for("for all of you")
+        assert len([each for each in statements if "SELECT" in each and "title" in each]) == 1
+    # The layer has lost nothing, so nobody has to join again.
+    assert all(stream.is_joined for stream in hub.streams.values())
+    await in_database(notify, user, "for you")
+    await peers[0].wait_for("for all of you", "for you")
+    assert not any(peer.violations for peer in peers)
 
 
 async def test_a_lost_tail_is_found_by_one_query_for_the_process(hub: Hub, user: Any) -> None:

@@ -19,6 +19,7 @@ from tests.rooms import (
     fill,
     hints,
     in_threads,
+    make_old_users,
     make_user,
     offsets,
     plans,
@@ -182,6 +183,18 @@ def test_what_was_written_just_now_is_announced_without_reading_it_again() -> No
     row = Notification.objects.select_related("actor").get(title="Shipped")
     assert sent[-1][1]["data"] == history.encode_content(row)
     assert sent[-1][1]["offset"] == row.offset == 2
+
+
+def test_very_many_streams_get_one_hint_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencing, "MANY", 3)
+    users = make_old_users(4)
+    with hints() as sent:
+        notify(users[:3], "each")
+        assert [message["type"] for _, message in sent] == ["notifications.publication"] * 3
+        sent.clear()
+        notify(users, "all")
+    assert sent == [("broadcast", {"type": "notifications.check", "stream": "broadcast"})]
+    assert offsets(f"user:{users[3].pk}") == [1]
 
 
 def test_others_that_wait_in_the_same_stream_go_along() -> None:

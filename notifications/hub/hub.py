@@ -19,12 +19,10 @@ from django.db import Error as DatabaseError
 from .. import connecting
 from ..conf import app_settings
 from ..database import in_database
-from ..history import Page, Publication, Recent, read_page, read_tops
+from ..history import Page, Publication, Recent, read_tops
 from ..layer import announcer
 from ..metrics import CONNECTIONS, REPAIRED
 from ..protocol import codes
-from ..protocol.frames import Prepared
-from ..protocol.json import encode_publication
 from ..sequencing import sequence_waiting
 from ..session import Close, Send
 from ..streams import user_stream
@@ -37,13 +35,17 @@ from .groups import Groups
 from .loops import Loops
 from .presence import BEAT, Presence
 from .pulse import Pulse
+from .repairs import SLICE, Repairs
 from .rights import Rights
-from .stream import LocalStream, write_to
+from .stream import LocalStream
 from .waves import drain
 from .wheel import Wheel
 
-#: Sockets written to without a pause: about 10 ms of a core.
-SLICE = 1000
+#: From being asked for a position check to making it, in seconds.
+CHECK_DELAY = 0.1
+
+#: So long after that what a check finds is no loss of the layer, in seconds.
+ASKED = 10.0
 
 
 class Hub:
@@ -69,7 +71,10 @@ class Hub:
         self._groups = Groups(self.streams, self._layer_changed)
         self._pulse = Pulse(self._groups)
         self._catch_up = CatchUp(self._loops)
-        self._repairs: set[asyncio.Task[None]] = set()
+        self.repairs = Repairs(self.streams, self._loops, self.fall_behind)
+        #: When a publisher last asked for a position check, on the loop's clock.
+        self._asked_at = -ASKED
+        self._is_check_due = False
 
     # Life
 
@@ -106,7 +111,7 @@ class Hub:
         for connection in list(self.connections):
             self.leave(connection, codes.SHUTDOWN.code)
         await self.rights.stop()
-        await asyncio.gather(*self._repairs, return_exceptions=True)
+        await self.repairs.stop()
         await self._loops.guard("flush", self.flush)
         await self._loops.guard("presence", self.presence.retire)
         await announcer.emptied(app_settings.LAYER_TIMEOUT)
@@ -234,7 +239,7 @@ class Hub:
         else:
             stream.add_live(reader)
         if stream.heard > stream.top:
-            self.repair(stream)
+            self.repairs.start(stream)
 
     def detach(self, reader: Reader) -> None:
         reader.connection.readers.pop(reader.stream.name, None)
@@ -250,20 +255,11 @@ class Hub:
         stream.heard = max(stream.heard, offset)
         if not stream.is_next(offset):
             if offset > stream.top:
-                self.repair(stream)
+                self.repairs.start(stream)
         elif len(stream.live) <= SLICE:
-            self._fall_behind_all(stream.fan_out(offset, data))
+            self.repairs.fan_out(stream, Publication(offset, data))
         else:
-            self.repair(stream, Publication(offset, data))
-
-    def repair(self, stream: LocalStream, first: Publication | None = None) -> None:
-        """Bring all live readers up to date, in order: with ``first``, then from history."""
-        if stream.busy or not stream.is_known:
-            return
-        stream.busy = True
-        task = self.loop.create_task(self._repair(stream, first))
-        self._repairs.add(task)
-        task.add_done_callback(self._repairs.discard)
+            self.repairs.start(stream, Publication(offset, data))
 
     def fall_behind(self, reader: Reader) -> None:
         """Serve a reader from history from now on, at the speed of its socket."""
@@ -279,6 +275,7 @@ class Hub:
         if not known:
             return
         tops = await in_database(read_tops, list(known))
+        behind: dict[LocalStream, int] = {}
         for stream_id, stream in known.items():
             if self.streams.get(stream.name) is not stream:  # left while this was read
                 continue
@@ -287,14 +284,24 @@ class Hub:
                 self._reset(stream)
                 continue
             if top.offset > stream.top and not stream.busy:
-                REPAIRED.inc()
-                # Lost, or no longer a member: the layer does not tell which.
-                stream.is_joined = False
-                stream.heard = max(stream.heard, top.offset)
-                self.repair(stream)
+                behind[stream] = top.offset
             if top.revision != stream.revision:
                 stream.revision = top.revision
                 self.rights.suspect(stream.name)
+        self._bring_up(behind)
+
+    def _bring_up(self, behind: dict[LocalStream, int]) -> None:
+        """Repair streams whose tops lie ahead of what has been sent."""
+        if not behind:
+            return
+        was_asked = self.loop.time() - self._asked_at < ASKED
+        for stream, top in behind.items():
+            stream.heard = max(stream.heard, top)
+            if not was_asked:
+                REPAIRED.inc()
+                # Lost, or no longer a member: the layer does not tell which.
+                stream.is_joined = False
+        self.repairs.start_many(behind)
 
     async def tend_groups(self) -> None:
         """Be in the groups of the streams read here, and see whether the layer works."""
@@ -326,6 +333,17 @@ class Hub:
         usual = app_settings.check_interval
         return usual if self._groups.is_up else min(usual, app_settings.CHECK_INTERVAL_DOWN)
 
+    def _check_soon(self) -> None:
+        """A publisher to very many has asked, and may go on asking with each part of them."""
+        self._asked_at = self.loop.time()
+        if not self._is_check_due:
+            self._is_check_due = True
+            self.loop.call_later(CHECK_DELAY, self._check_now)
+
+    def _check_now(self) -> None:
+        self._is_check_due = False
+        self._loops.hurry("check")
+
     def _layer_changed(self) -> None:
         """Down: find by the check what was not heard. Up again: what came before that."""
         self._loops.hurry("check")
@@ -349,47 +367,10 @@ class Hub:
             self.rights.suspect(stream, message.get("session", ""))
         elif kind == "notifications.session_ended":
             self.rights.end_session(message["session"])
+        elif kind == "notifications.check":
+            self._check_soon()
         elif kind == "notifications.beat":
             self._pulse.hear(message)
-
-    async def _repair(self, stream: LocalStream, first: Publication | None) -> None:
-        try:
-            if first is not None:
-                await self._spread(stream, first)
-                if stream.heard <= stream.top:
-                    return
-            while self.streams.get(stream.name) is stream:
-                heard = stream.heard
-                page = await in_database(read_page, stream.id, stream.top, app_settings.PAGE_SIZE)
-                for publication in page.publications:
-                    if publication.offset > stream.top:
-                        await self._spread(stream, publication)
-                stream.move_over(page.offset)
-                self.works("repair")
-                if (
-                    not page.more and stream.heard == heard
-                ):  # nothing was announced while this was read
-                    return
-        except Exception as error:
-            self.report("repair", error)
-        finally:
-            stream.busy = False
-
-    async def _spread(self, stream: LocalStream, publication: Publication) -> None:
-        """Fan out in slices, so that pings are answered and sockets accepted in between."""
-        if len(stream.live) <= SLICE:
-            self._fall_behind_all(stream.fan_out(*publication))
-            return
-        offset = stream.top = publication.offset
-        message = Prepared(encode_publication(stream.name, offset, publication.data))
-        readers = list(stream.live)
-        for start in range(0, len(readers), SLICE):
-            self._fall_behind_all(write_to(readers[start : start + SLICE], offset, message))
-            await asyncio.sleep(0)
-
-    def _fall_behind_all(self, readers: list[Reader]) -> None:
-        for reader in readers:
-            self.fall_behind(reader)
 
     def _reset(self, stream: LocalStream) -> None:
         """The history is gone or another one: positions in it mean nothing any more."""

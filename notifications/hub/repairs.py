@@ -1,0 +1,138 @@
+"""Live readers brought up to date from history, in order: one stream, or many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from ..conf import app_settings
+from ..database import in_database
+from ..history import Publication, Range, read_page, read_ranges
+from ..protocol.frames import Prepared
+from ..protocol.json import encode_publication
+from .connection import Reader
+from .loops import Loops
+from .stream import LocalStream, write_to
+
+#: Sockets written to without a pause: about 10 ms of a core.
+SLICE = 1000
+
+#: Streams whose tails are read together.
+TOGETHER = 200
+
+NAME = "repair"
+
+
+class Repairs:
+    """One repair of a stream at a time; meanwhile it is ``busy`` and only listens.
+
+    Args:
+        streams: of this process, by name.
+        fall_behind: takes readers whose sockets are blocked.
+    """
+
+    def __init__(
+        self,
+        streams: Mapping[str, LocalStream],
+        loops: Loops,
+        fall_behind: Callable[[Reader], None],
+    ) -> None:
+        self._streams = streams
+        self._loops = loops
+        self._fall_behind = fall_behind
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, stream: LocalStream, first: Publication | None = None) -> None:
+        """Bring all live readers up to date: with ``first``, then from history."""
+        if stream.busy or not stream.is_known:
+            return
+        stream.busy = True
+        self._spawn(self._repair(stream, first))
+
+    def start_many(self, tops: Mapping[LocalStream, int]) -> None:
+        """The same for many streams, each up to this offset, at a query per hundred.
+
+        Args:
+            tops: offsets that the database has shown, by stream; none of these is ``busy``.
+        """
+        for stream in tops:
+            stream.busy = True
+        self._spawn(self._repair_many(dict(tops)))
+
+    async def stop(self) -> None:
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def fan_out(self, stream: LocalStream, publication: Publication) -> None:
+        """Write the next publication to all live readers without a pause."""
+        for reader in stream.fan_out(*publication):
+            self._fall_behind(reader)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _repair(self, stream: LocalStream, first: Publication | None) -> None:
+        try:
+            if first is not None:
+                await self._spread(stream, first)
+                if stream.heard <= stream.top:
+                    return
+            while self._streams.get(stream.name) is stream:
+                heard = stream.heard
+                page = await in_database(read_page, stream.id, stream.top, app_settings.PAGE_SIZE)
+                for publication in page.publications:
+                    if publication.offset > stream.top:
+                        await self._spread(stream, publication)
+                stream.move_over(page.offset)
+                self._loops.works(NAME)
+                # Nothing was announced while this was read.
+                if not page.more and stream.heard == heard:
+                    return
+        except Exception as error:
+            self._loops.report(NAME, error)
+        finally:
+            stream.busy = False
+
+    async def _repair_many(self, tops: dict[LocalStream, int]) -> None:
+        streams = list(tops)
+        try:
+            for start in range(0, len(streams), TOGETHER):
+                await self._repair_some(
+                    {stream: tops[stream] for stream in streams[start : start + TOGETHER]}
+                )
+            self._loops.works(NAME)
+        except Exception as error:
+            self._loops.report(NAME, error)
+            return
+        finally:
+            for stream in streams:
+                stream.busy = False
+        for stream in streams:
+            if stream.heard > stream.top:
+                self.start(stream)
+
+    async def _repair_some(self, tops: dict[LocalStream, int]) -> None:
+        ranges = {
+            stream: Range(stream.id, stream.top, min(top, stream.top + app_settings.PAGE_SIZE))
+            for stream, top in tops.items()
+        }
+        found = await in_database(read_ranges, list(ranges.values()))
+        for stream, entry in ranges.items():
+            for publication in found[entry]:
+                await self._spread(stream, publication)
+            stream.move_over(entry.upto)
+
+    async def _spread(self, stream: LocalStream, publication: Publication) -> None:
+        """Fan out in slices, so that pings are answered and sockets accepted in between."""
+        if len(stream.live) <= SLICE:
+            self.fan_out(stream, publication)
+            return
+        offset = stream.top = publication.offset
+        message = Prepared(encode_publication(stream.name, offset, publication.data))
+        readers = list(stream.live)
+        for start in range(0, len(readers), SLICE):
+            for reader in write_to(readers[start : start + SLICE], offset, message):
+                self._fall_behind(reader)
+            await asyncio.sleep(0)
