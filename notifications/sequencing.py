@@ -36,6 +36,7 @@ BATCH = 500
 #: Notifications per transaction. More than streams, so that a chunk of a bulk call, which has one
 #: for each stream, is known to be done without a second look.
 MOST = 1000
+
 #: In more streams than this at once one hint for all goes out: each costs 0.1 ms of CPU here and
 #: in every hub, whether or not anybody who reads the stream is there.
 MANY = 100
