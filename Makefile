@@ -1,7 +1,7 @@
 # Everything a person or a CI job does with this repository; `make` alone lists it.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest bench clean venv venv-test node
+.PHONY: help run test lint format pytest soak bench clean venv venv-test node
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -29,6 +29,9 @@ lint: venv-test node ## check form, types, rooms, migrations and JavaScript, wit
 
 pytest: venv-test ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
 	@scripts/pytest $(ARGS)
+
+soak: venv-test ## the tests of faults and of generated commands, for much longer
+	@SOAK=1 scripts/pytest tests/faults tests/integration/test_fuzz.py $(ARGS)
 
 bench: venv-test ## measure beside other push servers (ARGS=--full: up to 10 000 sockets)
 	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm install --prefix benchmarks/peers --no-audit --no-fund --silent || true

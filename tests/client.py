@@ -168,6 +168,10 @@ class Client:
         self._reading.set()
 
     @property
+    def is_paused(self) -> bool:
+        return not self._reading.is_set()
+
+    @property
     def socket(self) -> ClientConnection:
         """The websocket, for tests that do what no client does."""
         assert self._socket is not None, "open() comes first"

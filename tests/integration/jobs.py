@@ -5,11 +5,16 @@ Arguments and results are JSON, because they travel.
 
 import os
 import time
+from collections import defaultdict
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
+from django.db import Error as DatabaseError
+from django.db import connections as databases
 from django.db import transaction
 from django.test import Client as Browser
 from django.utils import timezone
@@ -116,6 +121,48 @@ def notify_slowly(user_id: int, titles: list[str], pause: float) -> None:
         time.sleep(pause)
 
 
+def publish_whatever_happens(
+    user_ids: list[int], mark: str, count: int, pause: float
+) -> dict[str, list[str]]:
+    """Private ones and broadcasts in turn, each until it has committed.
+
+    After an error nobody knows whether it has; the key makes trying again safe.
+
+    Args:
+        mark: what their titles begin with; channel and number follow.
+        count: how many to each user, and how many broadcasts.
+        pause: seconds between two rounds.
+
+    Returns:
+        Titles by channel, in the order of their commits.
+    """
+    users = [get_user_model()(pk=user_id) for user_id in user_ids]
+    publishers: dict[str, Callable[..., Any]] = {
+        user_stream(user.pk): partial(notify, user) for user in users
+    }
+    publishers["broadcast"] = broadcast
+    committed: dict[str, list[str]] = defaultdict(list)
+    for number in range(count):
+        for channel, publish in publishers.items():
+            title = f"{mark} {channel} {number}"
+            _until_committed(publish, title)
+            committed[channel].append(title)
+        time.sleep(pause)
+    return committed
+
+
+def _until_committed(publish: Callable[..., Any], title: str) -> None:
+    data = {"at": time.monotonic()}
+    while True:
+        try:
+            publish(title, key=title, data=data)
+        except DatabaseError:
+            databases.close_all()
+            time.sleep(0.2)
+        else:
+            return
+
+
 def notify_in_one_transaction(user_id: int, titles: list[str]) -> None:
     with transaction.atomic():
         notify_user(user_id, titles)
@@ -154,6 +201,11 @@ def notify_and_die(user_id: int, title: str) -> None:
     with transaction.atomic():
         transaction.on_commit(lambda: os._exit(9))
         notify_user(user_id, [title])
+
+
+def sequence_stream(user_id: int) -> None:
+    name = user_stream(user_id)
+    sequence([ensure([name])[name].pk])
 
 
 def leave_waiting(user_id: int, titles: list[str]) -> None:

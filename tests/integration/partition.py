@@ -30,6 +30,12 @@ class Relay:
             pair.is_dead = True
         return self
 
+    def drop(self) -> None:
+        """Cut all connections; new ones are taken as before."""
+        pairs, self._pairs = self._pairs, []
+        for pair in pairs:
+            pair.close()
+
     def heal(self) -> None:
         self._is_silent = False
 

@@ -51,9 +51,9 @@ class Place:
         self.server = self.add_server()
         self.other = self.add_other()
 
-    def add_server(self) -> Server:
-        """One more server process on the same database."""
-        server = Server(self.directory, self.env, command=self.command)
+    def add_server(self, env: dict[str, str] | None = None) -> Server:
+        """One more server process on the same database, with another environment if need be."""
+        server = Server(self.directory, env or self.env, command=self.command)
         self.servers.append(server)
         return server.start()
 

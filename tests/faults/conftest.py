@@ -1,0 +1,58 @@
+"""The stage that all share, and the table at the end."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.ledger import Verdict
+from tests.faults.stage import Run, Stage
+from tests.servers import Site
+
+#: How many rounds a publisher makes, by ``make soak`` many more.
+ROUNDS = 1000 if os.environ.get("SOAK") else 40
+
+_verdicts: list[tuple[str, Verdict]] = []
+
+Survived = Callable[[Run], None]
+
+
+@pytest.fixture(scope="session")
+def stage(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    stage = Stage(site, tmp_path_factory.mktemp("stage"))
+    yield stage
+    stage.close()
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def survived(request: pytest.FixtureRequest) -> Survived:
+    """Judge a run, note it for the table, and insist that nothing went wrong."""
+
+    def check(run: Run) -> None:
+        verdict = run.verdict()
+        _verdicts.append((request.node.name.removeprefix("test_").replace("_", " "), verdict))
+        assert verdict.is_clean, f"{verdict}\n{run.what_is_missing()}"
+        assert [client.violations for client in run.clients if client.violations] == []
+        assert [client.unrecovered for client in run.clients if client.unrecovered] == []
+        assert run.stage.place.tracebacks() == ""
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _verdicts:
+        return
+    terminalreporter.section("faults")
+    line = "{:<62} {:>5} {:>5} {:>8} {:>11} {:>8} {:>8}"
+    terminalreporter.line(
+        line.format("fault", "sent", "lost", "doubled", "misordered", "strange", "delay")
+    )
+    for name, verdict in _verdicts:
+        *counts, delay = verdict
+        terminalreporter.line(line.format(name[:62], *counts, f"{delay:.1f} s"))

@@ -1,0 +1,93 @@
+"""What was committed, held against what applications have seen."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+from tests.client import Received
+
+
+class Seen(NamedTuple):
+    """One device: the channel of its user, and its publications in the order they came."""
+
+    channel: str
+    publications: Sequence[Received]
+
+
+class Verdict(NamedTuple):
+    """``sent`` counts notifications, the others publications to one device; delay in seconds."""
+
+    sent: int
+    lost: int
+    doubled: int
+    misordered: int
+    strange: int
+    delay: float
+
+    @property
+    def is_clean(self) -> bool:
+        return not (self.lost or self.doubled or self.misordered or self.strange)
+
+
+def judge(committed: Mapping[str, Sequence[str]], devices: Iterable[Seen]) -> Verdict:
+    """Compare.
+
+    Args:
+        committed: titles by channel, in order.
+        devices: each expects the channel of its user, and ``broadcast``.
+    """
+    verdicts = [_judge(committed, device) for device in devices]
+    return Verdict(
+        sum(len(titles) for titles in committed.values()),
+        sum(verdict.lost for verdict in verdicts),
+        sum(verdict.doubled for verdict in verdicts),
+        sum(verdict.misordered for verdict in verdicts),
+        sum(verdict.strange for verdict in verdicts),
+        max((verdict.delay for verdict in verdicts), default=0.0),
+    )
+
+
+def missing(committed: Mapping[str, Sequence[str]], device: Seen) -> set[tuple[str, str]]:
+    """What a device has not got yet: channels and titles."""
+    found = {(each.channel, each.data["title"]) for each in device.publications}
+    return _expected(committed, device) - found
+
+
+def _expected(committed: Mapping[str, Sequence[str]], device: Seen) -> set[tuple[str, str]]:
+    return {
+        (channel, title)
+        for channel in ("broadcast", device.channel)
+        for title in committed.get(channel, ())
+    }
+
+
+def _judge(committed: Mapping[str, Sequence[str]], device: Seen) -> Verdict:
+    expected = _expected(committed, device)
+    found = Counter((each.channel, each.data["title"]) for each in device.publications)
+    delays = [each.at - each.data["data"]["at"] for each in device.publications if _is_timed(each)]
+    return Verdict(
+        sent=len(expected),
+        lost=len(expected - found.keys()),
+        doubled=sum(count - 1 for count in found.values()),
+        misordered=sum(
+            _misordered(device, channel, committed.get(channel, ())) for channel in committed
+        ),
+        strange=len(found.keys() - expected),
+        delay=max(delays, default=0.0),
+    )
+
+
+def _misordered(device: Seen, channel: str, titles: Sequence[str]) -> int:
+    """How many came after one that was committed later, or with a lower offset."""
+    places = {title: place for place, title in enumerate(titles)}
+    own = [each for each in device.publications if each.channel == channel]
+    return sum(
+        later.offset <= earlier.offset
+        or places.get(later.data["title"], 0) < places.get(earlier.data["title"], 0)
+        for earlier, later in pairwise(own)
+    )
+
+
+def _is_timed(publication: Received) -> bool:
+    return "at" in publication.data.get("data", {})

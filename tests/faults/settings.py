@@ -1,0 +1,23 @@
+"""The site's settings for workers that something is wrong with."""
+
+import os
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from pushsite.settings import *  # noqa: F403
+from pushsite.settings import CHANNEL_LAYERS
+
+if os.environ.get("FAULTY_LAYER"):
+    CHANNEL_LAYERS["default"]["BACKEND"] = "tests.faults.layer.FaultyLayer"
+
+_ahead = timedelta(seconds=float(os.environ.get("CLOCK_AHEAD", "0")))
+_now = timezone.now
+
+
+def _wrong_now() -> datetime:
+    return _now() + _ahead
+
+
+if _ahead:
+    timezone.now = _wrong_now

@@ -1,0 +1,175 @@
+"""The shape of production: PostgreSQL, Redis, two workers, nginx in front, people with devices."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.client import Client, Stubborn
+from tests.faults.balancer import Balancer
+from tests.faults.ledger import Seen, Verdict, judge, missing
+from tests.integration import jobs
+from tests.integration.partition import Relay
+from tests.integration.places import Person, Place
+from tests.integration.processes import Other, Redis
+from tests.postgres import Postgres
+from tests.servers import Server, Site
+
+#: Short, so that a test sees a few of them; seconds.
+PING_INTERVAL = 2.0
+PONG_TIMEOUT = 1.0
+
+#: What a client allows a ping to be late by.
+GRACE = 4.0
+
+#: So long everything may take that has to happen in the end.
+PATIENCE = 60.0
+
+#: What may not come has so long to come; seconds.
+QUIET = 1.0
+
+
+class Device(Stubborn):
+    """As an SDK: it comes back, also when the pings have stopped."""
+
+    def __init__(self, client: Client) -> None:
+        self._heard = (0, 0.0)
+        super().__init__(client)
+
+    def _stay(self) -> None:
+        self._heard = (self.client.pings, time.monotonic())
+        watching = threading.Thread(target=self._watch, daemon=True)
+        watching.start()
+        super()._stay()
+        watching.join()
+
+    def _watch(self) -> None:
+        while self.client.closed is None and not self._stopped.wait(0.2):
+            pings, since = self._heard
+            if self.client.pings != pings or self.client.is_paused:
+                self._heard = (self.client.pings, time.monotonic())
+            elif time.monotonic() - since > PING_INTERVAL + GRACE:
+                self.client.drop()
+                return
+
+
+class Stage:
+    """What runs, and how to reach it. People and clients are made for each run."""
+
+    def __init__(self, site: Site, directory: Path, **variables: str) -> None:
+        self.postgres = Postgres(keeps_commits=True).start()
+        self.redis = Redis().start()
+        variables = {
+            "DATABASE_URL": self.postgres.url,
+            "REDIS_URL": self.redis.url,
+            "NOTIFICATIONS_PING_INTERVAL": str(PING_INTERVAL),
+            "NOTIFICATIONS_PONG_TIMEOUT": str(PONG_TIMEOUT),
+            **variables,
+        }
+        self.place = Place(site, directory, "serve", variables)
+        self.workers = [self.place.server, self.place.add_server()]
+        ports = [worker.port for worker in self.workers]
+        self.nginx = Balancer(directory / "nginx", ports).start()
+        #: The network between the clients and nginx.
+        self.network = Relay(self.nginx.port)
+        self.url = f"ws://127.0.0.1:{self.network.port}/connection/websocket"
+        self.publishers = [self.place.add_other(), self.place.add_other()]
+
+    def close(self) -> None:
+        self.place.close()
+        self.network.close()
+        self.nginx.stop()
+        self.redis.close()
+        self.postgres.close()
+
+    def client(self, person: Person) -> Client:
+        return Client(self.url, token=person.token)
+
+    def restart(self, worker: Server, end: Callable[[], object]) -> None:
+        """End a worker in some way, and start it again."""
+        end()
+        time.sleep(1.0)
+        worker.start()
+
+
+class Run:
+    """People with devices on a stage, and what has been committed for them."""
+
+    def __init__(self, stage: Stage, people: int, devices: int) -> None:
+        self.stage = stage
+        self.people = [stage.place.person() for _ in range(people)]
+        self.devices = [
+            (person, Device(stage.client(person))) for person in self.people for _ in range(devices)
+        ]
+        self.committed: dict[str, list[str]] = {}
+        self._publishing: list[Other] = []
+        self.wait(lambda: all(device.connects for _, device in self.devices), "all to connect")
+
+    @property
+    def clients(self) -> list[Client]:
+        return [device.client for _, device in self.devices]
+
+    def begin(self, count: int, pause: float = 0.05, publisher: int = 0) -> Other:
+        """Let a publisher work: ``count`` to each person, and as many broadcasts."""
+        other = self.stage.publishers[publisher]
+        ids = [person.id for person in self.people]
+        other.begin(jobs.publish_whatever_happens, ids, self.people[0].name, count, pause)
+        # A fault from now on meets it in the middle.
+        self._publishing.append(other)
+        self.wait(lambda: any(client.titles for client in self.clients), "a beginning")
+        return other
+
+    def finish(self, other: Other) -> None:
+        self._publishing.remove(other)
+        for channel, titles in other.finish().items():
+            self.committed.setdefault(channel, []).extend(titles)
+
+    def verdict(self) -> Verdict:
+        """Wait until everything has arrived, or PATIENCE is over, and judge."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and any(
+            missing(self.committed, seen) for seen in self._seen()
+        ):
+            time.sleep(0.1)
+        time.sleep(QUIET)  # for what should not come
+        return judge(self.committed, self._seen())
+
+    def what_is_missing(self) -> str:
+        """For the message of a failure."""
+        return "\n".join(
+            f"{device.client!r} {device.codes} lacks {sorted(lacks)}"
+            for (_, device), seen in zip(self.devices, self._seen(), strict=False)
+            if (lacks := missing(self.committed, seen))
+        )
+
+    def wait(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not happen"
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        self.stage.network.heal()
+        for other in self._publishing:  # a test has failed, and others will ask it again
+            other.finish()
+        for client in self.clients:
+            client.resume()
+        for _, device in self.devices:
+            device.stop()
+
+    def _seen(self) -> list[Seen]:
+        return [
+            Seen(person.channel, list(device.client.publications))
+            for person, device in self.devices
+        ]
+
+
+@contextmanager
+def running(stage: Stage, people: int = 3, devices: int = 3) -> Iterator[Run]:
+    """People who are connected, and go when the test ends."""
+    run = Run(stage, people, devices)
+    try:
+        yield run
+    finally:
+        run.stop()

@@ -1,0 +1,47 @@
+"""The ledger finds each thing that may not happen."""
+
+import pytest
+
+from tests.client import Received
+from tests.faults.ledger import Seen, Verdict, judge, missing
+
+COMMITTED = {"user:1": ["a 0", "a 1"], "user:2": ["b 0"], "broadcast": ["all 0", "all 1"]}
+
+
+def received(channel: str, offset: int, title: str, at: float = 0.0) -> Received:
+    return Received(channel, offset, {"title": title, "data": {"at": 0.0}}, at)
+
+
+RIGHT = [
+    received("user:1", 1, "a 0"),
+    received("broadcast", 4, "all 0"),
+    received("user:1", 2, "a 1", at=1.5),
+    received("broadcast", 5, "all 1"),
+]
+
+
+def test_what_is_right_is_clean() -> None:
+    verdict = judge(COMMITTED, [Seen("user:1", RIGHT)])
+    assert verdict == Verdict(5, 0, 0, 0, 0, 1.5)
+    assert verdict.is_clean
+    assert missing(COMMITTED, Seen("user:1", RIGHT)) == set()
+
+
+@pytest.mark.parametrize(
+    ("publications", "lost", "doubled", "misordered", "strange"),
+    [
+        (RIGHT[:3], 1, 0, 0, 0),
+        ([*RIGHT, RIGHT[3]], 0, 1, 1, 0),
+        ([RIGHT[2], RIGHT[0], RIGHT[1], RIGHT[3]], 0, 0, 1, 0),
+        ([received("user:1", 9, "a 0"), *RIGHT[1:]], 0, 0, 1, 0),
+        ([*RIGHT, received("user:2", 1, "b 0")], 0, 0, 0, 1),
+        ([*RIGHT, received("broadcast", 6, "rolled back")], 0, 0, 1, 1),
+    ],
+)
+def test_what_is_wrong_is_counted(
+    publications: list[Received], lost: int, doubled: int, misordered: int, strange: int
+) -> None:
+    verdict = judge(COMMITTED, [Seen("user:1", publications), Seen("user:1", RIGHT)])
+    assert verdict[1:5] == (lost, doubled, misordered, strange)
+    assert not verdict.is_clean
+    assert len(missing(COMMITTED, Seen("user:1", publications))) == lost
