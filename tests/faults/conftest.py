@@ -13,7 +13,7 @@ from tests.servers import Site
 #: How many rounds a publisher makes, by ``make soak`` many more.
 ROUNDS = 1000 if os.environ.get("SOAK") else 40
 
-_verdicts: list[tuple[str, Verdict]] = []
+_verdicts: list[tuple[str, int, Verdict]] = []
 
 Survived = Callable[[Run], None]
 
@@ -36,7 +36,8 @@ def survived(request: pytest.FixtureRequest) -> Survived:
 
     def check(run: Run) -> None:
         verdict = run.verdict()
-        _verdicts.append((request.node.name.removeprefix("test_").replace("_", " "), verdict))
+        name = request.node.name.removeprefix("test_").replace("_", " ")
+        _verdicts.append((name, run.faults, verdict))
         assert verdict.is_clean, f"{verdict}\n{run.what_is_missing()}"
         assert [client.violations for client in run.clients if client.violations] == []
         assert [client.unrecovered for client in run.clients if client.unrecovered] == []
@@ -49,10 +50,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _verdicts:
         return
     terminalreporter.section("faults")
-    line = "{:<62} {:>5} {:>5} {:>8} {:>11} {:>8} {:>8}"
-    terminalreporter.line(
-        line.format("fault", "sent", "lost", "doubled", "misordered", "strange", "delay")
-    )
-    for name, verdict in _verdicts:
-        *counts, delay = verdict
-        terminalreporter.line(line.format(name[:62], *counts, f"{delay:.1f} s"))
+    line = "{:<58} {:>8} {:>5} {:>5} {:>8} {:>11} {:>8} {:>8}"
+    heads = ("injected", "sent", "lost", "doubled", "misordered", "strange", "delay")
+    terminalreporter.line(line.format("fault", *heads))
+    for name, faults, (*counts, delay) in _verdicts:
+        injected = faults or "all"  # a layer, or a load, that is wrong all the time
+        terminalreporter.line(line.format(name[:58], injected, *counts, f"{delay:.1f} s"))

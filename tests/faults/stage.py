@@ -103,6 +103,8 @@ class Run:
             (person, Device(stage.client(person))) for person in self.people for _ in range(devices)
         ]
         self.committed: dict[str, list[str]] = {}
+        #: How many faults have been injected.
+        self.faults = 0
         self._publishing: list[Other] = []
         self.wait(lambda: all(device.connects for _, device in self.devices), "all to connect")
 
@@ -119,6 +121,12 @@ class Run:
         self._publishing.append(other)
         self.wait(lambda: any(client.titles for client in self.clients), "a beginning")
         return other
+
+    @contextmanager
+    def fault(self) -> Iterator[None]:
+        """What happens within is one fault, for the table."""
+        self.faults += 1
+        yield
 
     def finish(self, other: Other) -> None:
         self._publishing.remove(other)

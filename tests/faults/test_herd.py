@@ -65,7 +65,8 @@ async def come_and_go(stage: Stage, tokens: list[str]) -> list[Member]:
     """All connect, all are cut off, ten broadcasts are missed, all come back at once."""
     urls = [worker.socket_url for worker in stage.workers]
     herd = [
-        Member(urls[number % len(urls)], tokens[number % len(tokens)]) for number in range(HERD)
+        Member(urls[number // len(tokens) % len(urls)], tokens[number % len(tokens)])
+        for number in range(HERD)
     ]
     for start in range(0, HERD, 100):
         await asyncio.gather(*(member.connect() for member in herd[start : start + 100]))
@@ -82,7 +83,8 @@ async def come_and_go(stage: Stage, tokens: list[str]) -> list[Member]:
 def test_p1_a_herd_that_comes_back_at_once_gets_what_it_missed(
     stage: Stage, survived: Survived, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with running(stage, people=4, devices=1) as run:
+    # A worker takes a hundred connections of one user.
+    with running(stage, people=max(4, HERD // 100), devices=1) as run:
         herd = asyncio.run(come_and_go(stage, [person.token for person in run.people]))
         run.committed["broadcast"] = [f"missed {number}" for number in range(10)]
         members = [Seen("broadcast", member.publications) for member in herd]

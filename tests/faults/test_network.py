@@ -12,11 +12,15 @@ pytestmark = pytest.mark.integration
 
 
 def test_p1_all_connections_are_cut_over_and_over(stage: Stage, survived: Survived) -> None:
+    """For two seconds each time."""
     with running(stage) as run:
-        publisher = run.begin(ROUNDS, pause=0.1)
-        for _ in range(4):
+        publisher = run.begin(2 * ROUNDS, pause=0.1)
+        for _ in range(3):
+            with run.fault():
+                stage.network.cut()
+                time.sleep(2.0)
+                stage.network.heal()
             time.sleep(1.0)
-            stage.network.drop()
         run.finish(publisher)
         survived(run)
 
@@ -26,9 +30,10 @@ def test_p1_half_open_connections_are_found_by_both_ends(stage: Stage, survived:
     with running(stage) as run:
         publisher = run.begin(ROUNDS)
         before = [device.connects for _, device in run.devices]
-        stage.network.silence()
-        time.sleep(1.0)
-        stage.network.heal()
+        with run.fault():
+            stage.network.silence()
+            time.sleep(1.0)
+            stage.network.heal()
         run.wait(
             lambda: all(
                 device.connects > count
@@ -47,7 +52,8 @@ def test_p1_half_open_connections_are_found_by_both_ends(stage: Stage, survived:
 def test_p5_who_does_not_read_holds_up_nobody(stage: Stage, survived: Survived) -> None:
     with running(stage) as run:
         for client in run.clients[::3]:
-            client.pause()
+            with run.fault():
+                client.pause()
         publisher = run.begin(ROUNDS)
         run.finish(publisher)
         for client in run.clients[::3]:

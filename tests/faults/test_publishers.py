@@ -17,7 +17,8 @@ def test_p2_what_is_rolled_back_is_never_sent(stage: Stage, survived: Survived) 
         other = stage.publishers[1]
         publisher = run.begin(10)
         for number in range(20):
-            other.run(jobs.notify_and_roll_back, run.people[0].id, f"never {number}")
+            with run.fault():
+                other.run(jobs.notify_and_roll_back, run.people[0].id, f"never {number}")
         run.finish(publisher)
         survived(run)
 
@@ -27,7 +28,7 @@ def test_p1_a_publisher_that_dies_after_its_commit(stage: Stage, survived: Survi
         person = run.people[0]
         for number in range(2):
             title = f"left {number}"
-            with pytest.raises(EOFError):
+            with run.fault(), pytest.raises(EOFError):
                 stage.place.add_other().run(jobs.notify_and_die, person.id, title)
             run.committed.setdefault(person.channel, []).append(title)
         survived(run)

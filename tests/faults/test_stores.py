@@ -14,9 +14,10 @@ pytestmark = pytest.mark.integration
 def test_p4_redis_is_killed_and_starts_empty(stage: Stage, survived: Survived) -> None:
     with running(stage) as run:
         publisher = run.begin(ROUNDS)
-        stage.redis.kill()
-        time.sleep(2.0)
-        stage.redis.start()
+        with run.fault():
+            stage.redis.kill()
+            time.sleep(2.0)
+            stage.redis.start()
         run.finish(publisher)
         survived(run)
 
@@ -24,11 +25,12 @@ def test_p4_redis_is_killed_and_starts_empty(stage: Stage, survived: Survived) -
 def test_p4_redis_takes_everything_and_answers_nothing(stage: Stage, survived: Survived) -> None:
     with running(stage) as run:
         publisher = run.begin(ROUNDS)
-        stage.redis.freeze()
-        try:
-            time.sleep(3.0)
-        finally:
-            stage.redis.thaw()
+        with run.fault():
+            stage.redis.freeze()
+            try:
+                time.sleep(3.0)
+            finally:
+                stage.redis.thaw()
         run.finish(publisher)
         survived(run)
 
@@ -54,8 +56,9 @@ def test_p4_a_layer_that_loses_doubles_delays_and_reorders(
 def test_p1_postgresql_is_restarted(stage: Stage, survived: Survived) -> None:
     with running(stage) as run:
         publisher = run.begin(ROUNDS)
-        stage.postgres.stop()
-        time.sleep(2.0)
-        stage.postgres.start()
+        with run.fault():
+            stage.postgres.stop()
+            time.sleep(2.0)
+            stage.postgres.start()
         run.finish(publisher)
         survived(run)

@@ -15,7 +15,8 @@ def test_p1_a_killed_worker_loses_nothing(stage: Stage, survived: Survived) -> N
     with running(stage) as run:
         publisher = run.begin(2 * ROUNDS, pause=0.1)
         for worker in stage.workers:
-            stage.restart(worker, worker.kill)
+            with run.fault():
+                stage.restart(worker, worker.kill)
         run.finish(publisher)
         survived(run)
 
@@ -24,7 +25,8 @@ def test_p1_a_worker_that_is_told_to_stop_loses_nothing(stage: Stage, survived: 
     with running(stage) as run:
         publisher = run.begin(2 * ROUNDS, pause=0.1)
         for worker in stage.workers:
-            stage.restart(worker, worker.stop)
+            with run.fault():
+                stage.restart(worker, worker.stop)
         run.finish(publisher)
         survived(run)
 
@@ -34,10 +36,11 @@ def test_p3_both_workers_killed_at_once_and_again(stage: Stage, survived: Surviv
         publisher = run.begin(ROUNDS)
         for _ in range(2):
             time.sleep(0.5)
-            for worker in stage.workers:
-                worker.kill()
-            for worker in stage.workers:
-                worker.start()
+            with run.fault():
+                for worker in stage.workers:
+                    worker.kill()
+                for worker in stage.workers:
+                    worker.start()
         run.finish(publisher)
         survived(run)
 
@@ -58,9 +61,10 @@ def test_p1_a_worker_whose_clock_is_an_hour_ahead(stage: Stage, survived: Surviv
 
 def _beside(wrong: Server, stage: Stage, survived: Survived) -> None:
     with running(stage) as run:
-        for client in run.clients[::2]:
-            client.url = wrong.socket_url
-            client.drop()
+        with run.fault():
+            for client in run.clients[::2]:
+                client.url = wrong.socket_url
+                client.drop()
         publisher = run.begin(ROUNDS)
         run.finish(publisher)
         survived(run)

@@ -21,6 +21,7 @@ class Relay:
         #: Seconds by which every piece is delayed.
         self.delay = 0.0
         self._is_silent = False
+        self._is_cut = False
         self._pairs: list[_Pair] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -30,14 +31,15 @@ class Relay:
             pair.is_dead = True
         return self
 
-    def drop(self) -> None:
-        """Cut all connections; new ones are taken as before."""
+    def cut(self) -> None:
+        """End all connections, and take no new ones until :meth:`heal`."""
+        self._is_cut = True
         pairs, self._pairs = self._pairs, []
         for pair in pairs:
             pair.close()
 
     def heal(self) -> None:
-        self._is_silent = False
+        self._is_silent = self._is_cut = False
 
     def close(self) -> None:
         self._listener.close()
@@ -48,6 +50,9 @@ class Relay:
         with suppress(OSError):  # it is closed
             while True:
                 near, _ = self._listener.accept()
+                if self._is_cut:
+                    near.close()
+                    continue
                 try:
                     far = socket.create_connection(self._target)
                 except OSError:

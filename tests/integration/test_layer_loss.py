@@ -154,7 +154,7 @@ async def test_delivery_goes_on_and_hints_come_back(
         await asyncio.to_thread(FAULTS[fault].end, redis, relay)
 
     await until(is_up, "noticing that it is back", PATIENCE)
-    assert hub._groups.has_joined_all
+    await until(lambda: hub._groups.has_joined_all, "joining again", PATIENCE)
     await wait_until_hints_arrive(hub, monkeypatch, peer)
     assert peer.titles == [*expected, "heard"]
     assert peer.violations == []
