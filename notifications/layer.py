@@ -16,7 +16,7 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import blake2b
 from typing import Any
 
@@ -32,6 +32,9 @@ QUEUE_SIZE = 10_000
 
 #: Channels takes names of less than 100 characters; the longest prefix has 20.
 PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
+
+#: A layer's pool may hold connections that died with the last Redis, which only using them shows.
+ATTEMPTS = 3
 
 type_prefix = "notifications."
 
@@ -124,8 +127,7 @@ class Announcer:
         while self._queue:
             group, message = self._queue.popleft()
             try:
-                async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
-                    await _layer().group_send(group, message)
+                await group_send(group, message)
             except Exception as error:  # whatever the layer's client library raises
                 self._failed(error)
                 return
@@ -223,24 +225,80 @@ def send_session_ended(session: str) -> None:
     )
 
 
-async def reconnect(layer: Any) -> bool:
-    """Have a pub/sub layer make its connections, and with them its subscriptions, anew.
+async def group_send(group: str, message: dict[str, Any]) -> None:
+    """Send to a group and wait until the layer has taken it; :meth:`Announcer.send` does not wait.
+
+    Raises:
+        Exception: whatever the layer's client library raises, or TimeoutError.
+    """
+    await ask(_layer().group_send, group, message)
+
+
+async def ask(call: Callable[..., Awaitable[None]], *args: Any) -> None:
+    """Have the layer do something, within ``LAYER_TIMEOUT`` seconds.
+
+    What fails is asked again at once, because the reason may be a connection that died long ago.
+
+    Args:
+        call: a method of the layer that may be called twice.
+
+    Raises:
+        Exception: whatever the layer's client library raises, or TimeoutError.
+    """
+    async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
+        for left in reversed(range(ATTEMPTS)):
+            try:
+                await call(*args)
+            except Exception:  # whatever the layer's client library raises
+                if not left:
+                    raise
+            else:
+                return
+
+
+async def reconnect(layer: Any, *, anew: bool) -> bool:
+    """Have a pub/sub layer make its connections, and with them its subscriptions.
 
     ``channels_redis.pubsub`` listens for ever on a connection that has died without a word, takes
     a group for joined because it has once asked to join it, and can only be told to forget
-    everything, which other users of the same layer would not survive. A connection that is closed
-    under it, it opens again, and subscribes to all it had.
+    everything, which other users of the same layer would not survive. It also connects while it
+    listens and while it joins, both at once, and may then wait for ever for an answer on the
+    connection that the other has replaced. So it is connected here, while it does neither;
+    redis-py subscribes again to all it had.
+
+    Args:
+        anew: give up connections too that seem to live.
 
     Returns:
         False for other layers, which connect anew when a ``receive`` is cancelled.
+
+    Raises:
+        Exception: whatever the layer's client library raises, or TimeoutError.
     """
     if not any(kind.__module__ == "channels_redis.pubsub" for kind in type(layer).__mro__):
         return False
-    for shard in layer._get_layer()._shards:
-        connection = getattr(shard._pubsub, "connection", None)
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+    async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
+        for shard in layer._get_layer()._shards:
+            async with shard._lock:
+                await _reconnect_shard(shard, anew)
     return True
+
+
+async def _reconnect_shard(shard: Any, anew: bool) -> None:
+    connection = getattr(shard._pubsub, "connection", None)
+    if connection is None or (connection.is_connected and not anew):
+        return
+    if shard._receive_task is not None:
+        shard._receive_task.cancel()
+        await asyncio.wait({shard._receive_task})
+        shard._receive_task = None
+    await connection.disconnect(nowait=True)
+    try:
+        await shard._pubsub.connect()
+    except BaseException:  # half connected is not connected
+        await connection.disconnect(nowait=True)
+        raise
+    shard._ensure_receiver()
 
 
 def _layer() -> Any:

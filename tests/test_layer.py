@@ -42,8 +42,13 @@ class FickleLayer(InMemoryChannelLayer):
 
     mood: ClassVar[str] = "good"
     taken: ClassVar[list[dict[str, Any]]] = []
+    #: As many connections have died unnoticed.
+    stale: ClassVar[int] = 0
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if self.stale:
+            FickleLayer.stale -= 1
+            raise ConnectionError("closed by the server")
         if self.mood == "raises":
             raise ConnectionError("redis://user:secret@host is away")
         if self.mood == "hangs":
@@ -57,6 +62,7 @@ def fickle(settings: Any) -> Iterator[type[FickleLayer]]:
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": "tests.test_layer.FickleLayer"}}
     settings.NOTIFICATIONS = {"LAYER_TIMEOUT": 0.1}
     FickleLayer.mood = "good"
+    FickleLayer.stale = 0
     FickleLayer.taken.clear()
     yield FickleLayer
     FickleLayer.mood = "good"
@@ -185,6 +191,15 @@ def test_a_layer_that_raises_is_logged_once_counted_and_taken_up_again(
     assert fickle.taken == [{"n": 5}]
     assert announcer.available
     assert caplog.records[-1].getMessage() == "The channel layer takes messages again."
+
+
+def test_connections_that_died_unnoticed_cost_no_hint(fickle: type[FickleLayer]) -> None:
+    announcer, before = Announcer(), errors()
+    fickle.stale = 2
+    announcer.send("user:7", {"n": 1})
+    announcer.flush(5)
+    assert fickle.taken == [{"n": 1}]
+    assert errors() == before
 
 
 def test_a_layer_that_hangs_holds_nobody_up_and_is_given_up(fickle: type[FickleLayer]) -> None:

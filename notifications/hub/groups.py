@@ -8,7 +8,7 @@ from typing import Any
 from channels.layers import get_channel_layer
 
 from ..conf import app_settings
-from ..layer import group_name, reconnect
+from ..layer import ask, group_name, reconnect
 from ..metrics import LAYER_UP
 from .stream import LocalStream
 
@@ -67,21 +67,13 @@ class Groups:
                 self._receiving.cancel()
                 await asyncio.wait({self._receiving}, timeout=app_settings.LAYER_TIMEOUT)
 
-    async def send(self, group: str, message: dict[str, Any]) -> None:
-        """Send to a group, waiting for it; the announcer's way does not wait.
-
-        Raises:
-            Exception: whatever the layer's client library raises.
-        """
-        await self._layer.group_send(group, message)
-
     async def enter(self, group: str) -> None:
         """Join a group that is no stream's.
 
         Raises:
             Exception: whatever the layer's client library raises.
         """
-        await self._layer.group_add(group, self._channel)
+        await ask(self._layer.group_add, group, self._channel)
 
     @property
     def is_hearing(self) -> bool:
@@ -119,18 +111,25 @@ class Groups:
         logger.info("The channel layer is up again, and all groups are joined.")
         self._changed()
 
-    async def reconnect(self) -> None:
-        """While the layer is down, now and then give up connections that may be dead.
+    async def reconnect(self) -> bool:
+        """While the layer is down, connect; now and then give up connections that may be dead.
 
         A partition leaves connections on which nothing fails and nothing arrives.
+
+        Returns:
+            Is there a point in asking the layer for anything?
         """
         if self.is_up:
-            return
+            return True
         self._rounds += 1
-        if self._rounds % ROUNDS != 1 or await reconnect(self._layer):
-            return
-        if self._receiving is not None:
+        anew = self._rounds % ROUNDS == 1
+        try:
+            is_done = await reconnect(self._layer, anew=anew)
+        except Exception:  # whatever the layer's client library raises; went_down() has told
+            return False
+        if anew and not is_done and self._receiving is not None:
             self._receiving.cancel()
+        return True
 
     # Membership
 
@@ -186,8 +185,7 @@ class Groups:
 
     async def _change(self, change: Callable[..., Awaitable[None]], stream: LocalStream) -> bool:
         try:
-            async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
-                await change(group_name(stream.name), self._channel)
+            await ask(change, group_name(stream.name), self._channel)
         except Exception as error:  # whatever the layer's client library raises
             self.went_down(error)
             return False

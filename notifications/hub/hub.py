@@ -305,9 +305,9 @@ class Hub:
 
     async def tend_groups(self) -> None:
         """Be in the groups of the streams read here, and see whether the layer works."""
-        await self._groups.reconnect()
-        await self._groups.sweep()
-        await self._pulse.beat()
+        if await self._groups.reconnect():
+            await self._groups.sweep()
+            await self._pulse.beat()
 
     async def flush(self) -> None:
         """Write acknowledged positions and connection rows, each in one batch."""

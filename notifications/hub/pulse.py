@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 
 from ..conf import app_settings
+from ..layer import group_send
 from .groups import MEMBERSHIP_TIME, Groups
 
 #: Groups for each shard, so that, whatever the layer's hash does, each shard gets one of them.
@@ -88,7 +89,7 @@ class Pulse:
             async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
                 for name in self._names:
                     message = {"type": "notifications.beat", "stream": "", "group": name}
-                    await self._groups.send(name, {**message, "number": self._number})
+                    await group_send(name, {**message, "number": self._number})
                 await self._all_back.wait()
         except TimeoutError:
             return False

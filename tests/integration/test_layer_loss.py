@@ -104,19 +104,28 @@ def is_up() -> bool:
     return REGISTRY.get_sample_value("notifications_layer_up") == 1
 
 
-async def wait_until_hints_arrive(hub: Hub, monkeypatch: pytest.MonkeyPatch, peer: Peer) -> None:
-    """A publication has to be heard of, not only found."""
-    heard: list[int] = []
+async def wait_until_hints_arrive(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, peer: Peer
+) -> list[str]:
+    """A publication has to be heard of, not only found. Returns the titles of all it took."""
+    offsets: set[int] = set()
     hear = hub.hear
 
     def listen(name: str, epoch: str, offset: int, data: bytes) -> None:
-        heard.append(offset)
+        offsets.add(offset)
         hear(name, epoch, offset, data)
 
     monkeypatch.setattr(hub, "hear", listen)
-    published = await in_database(broadcast, "heard")
-    await until(lambda: published.offset in heard, "a hint", PATIENCE)
-    await until(lambda: peer.titles[-1] == "heard", "its delivery", PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    titles: list[str] = []
+    while True:
+        titles.append(f"heard {len(titles)}")
+        published = await in_database(broadcast, titles[-1])
+        # With its hint or without it: a single hint may always be lost (P4).
+        await until(lambda: titles[-1] in peer.titles, "its delivery", PATIENCE)
+        if published.offset in offsets:
+            return titles
+        assert time.monotonic() < deadline, "hints do not come again"
 
 
 @pytest.mark.parametrize(("kind", "fault"), CASES)
@@ -155,15 +164,17 @@ async def test_delivery_goes_on_and_hints_come_back(
 
     await until(is_up, "noticing that it is back", PATIENCE)
     await until(lambda: hub._groups.has_joined_all, "joining again", PATIENCE)
-    await wait_until_hints_arrive(hub, monkeypatch, peer)
-    assert peer.titles == [*expected, "heard"]
+    heard = await wait_until_hints_arrive(hub, monkeypatch, peer)
+    assert peer.titles == [*expected, *heard]
     assert peer.violations == []
     ours = [record for record in caplog.records if record.name.startswith("notifications")]
     assert not any(record.exc_info for record in ours)
     texts = [record.getMessage() for record in ours]
-    assert sum("The channel layer is down" in text for text in texts) == 1
-    assert sum("The channel layer is up again" in text for text in texts) == 1
-    assert sum("takes no messages" in text for text in texts) <= 1
+    # Once, unless this process stood still for longer than the layer's limit.
+    downs = sum("The channel layer is down" in text for text in texts)
+    assert 1 <= downs <= 1 + len(heard)
+    assert sum("The channel layer is up again" in text for text in texts) == downs
+    assert sum("takes no messages" in text for text in texts) <= downs
 
 
 @pytest.mark.parametrize("kind", ["core"])
@@ -178,4 +189,20 @@ async def test_a_redis_that_was_emptied_is_joined_again(
     with Commands(port=redis.port) as commands:
         commands.flushall()
     await until(lambda: "is up again" in caplog.text, "noticing", PATIENCE)
+    await wait_until_hints_arrive(hub, monkeypatch, peer)
+
+
+async def test_a_listener_that_waits_on_a_replaced_connection_is_replaced(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two tasks of the pub/sub layer that connect at once leave one waiting for ever."""
+    peer = await Peer.of(await in_database(make_user))
+    await peer.connect()
+    await until(lambda: hub._pulse._is_joined, "the first beat")
+    layer: Any = channel_layers["default"]
+    (shard,) = layer._get_layer()._shards
+    shard._receive_task.cancel()
+    shard._receive_task = asyncio.create_task(asyncio.Event().wait())
+    await until(lambda: not is_up(), "noticing", PATIENCE)
+    await until(is_up, "noticing that it is back", PATIENCE)
     await wait_until_hints_arrive(hub, monkeypatch, peer)

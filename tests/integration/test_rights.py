@@ -15,46 +15,37 @@ from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
-#: Seconds within which a change has to be in force: told by the layer, or found by the check.
-SOON = 1.0
-CHECK_INTERVAL = 1.0
-SLACK = 0.5
+#: Seconds within which a change is in force on a busy machine, and after which a check comes late.
+SOON = 10.0
+LATE = 60.0
 
 
 @pytest.fixture(scope="module", params=["told by the layer", "found by the check"])
 def shared_changing(
     request: pytest.FixtureRequest, site: Site, redis: Redis, tmp_path_factory
-) -> Iterator[tuple[Place, float]]:
+) -> Iterator[Place]:
     """On Redis the check comes too late to be the reason; without, nothing else can be."""
     directory = tmp_path_factory.mktemp("rights")
     if request.param == "told by the layer":
-        variables = {"REDIS_URL": redis.url, "NOTIFICATIONS_CHECK_INTERVAL": "60"}
-        within = SOON
+        variables = {"REDIS_URL": redis.url, "NOTIFICATIONS_CHECK_INTERVAL": str(LATE)}
     else:
         variables = {}
-        within = CHECK_INTERVAL + SLACK
     with open_place(site, directory, **variables) as place:
-        yield place, within
+        yield place
 
 
 @pytest.fixture
-def changing(shared_changing: tuple[Place, float]) -> Iterator[Place]:
-    place, _ = shared_changing
-    yield place
-    place.tidy()
-
-
-@pytest.fixture
-def within(shared_changing: tuple[Place, float]) -> float:
-    return shared_changing[1]
+def changing(shared_changing: Place) -> Iterator[Place]:
+    yield shared_changing
+    shared_changing.tidy()
 
 
 def by_cookie(place: Place, person: Person) -> Client:
     return place.connected(person, cookie=place.other.run(jobs.log_in, person.id))
 
 
-def assert_closed(client: Client, code: int, within: float) -> None:
-    assert client.wait_closed(within) == code
+def assert_closed(client: Client, code: int) -> None:
+    assert client.wait_closed(SOON) == code
 
 
 def assert_open(client: Client) -> None:
@@ -79,7 +70,7 @@ def test_logout_closes_the_sockets_of_that_session(place: Place) -> None:
     elsewhere, native = by_cookie(place, person), place.connected(person)
     post(f"{place.server.url}/accounts/logout/", cookie, {})
     for client in (first, second):
-        assert_closed(client, 3011, SOON)
+        assert_closed(client, 3011)
         client.open()
         assert client.try_connect()["error"]["code"] == 101
     for client in (elsewhere, native):
@@ -97,19 +88,19 @@ def test_logging_in_as_somebody_else_closes_the_sockets_of_the_session_before(
         cookie,
         {"username": other.name, "password": "their own"},
     )
-    assert_closed(client, 3011, SOON)
+    assert_closed(client, 3011)
     assert_open(native)
 
 
 def test_expired_token_disconnects(place: Place) -> None:
     person = place.person()
-    token = place.other.run(jobs.token_of, person.id, 2.0)
+    token = place.other.run(jobs.token_of, person.id, 5.0)
     client = place.client(person)
     client.token = token
     result = client.connect()
     assert result["expires"] is True
-    assert 0 < result["ttl"] <= 2
-    assert_closed(client, 3005, 4.0)
+    assert 0 < result["ttl"] <= 5
+    assert_closed(client, 3005)
     client.open()
     assert client.try_connect()["error"]["code"] == 109
 
@@ -117,7 +108,7 @@ def test_expired_token_disconnects(place: Place) -> None:
 def test_refreshed_token_goes_on(place: Place) -> None:
     person = place.person()
     client = place.client(person)
-    client.token = place.other.run(jobs.token_of, person.id, 2.0)
+    client.token = place.other.run(jobs.token_of, person.id, 5.0)
     client.connect()
     fresh = place.other.run(jobs.token_of, person.id, 100.0)
     assert client.ask(refresh={"token": fresh})["refresh"]["ttl"] > 50
@@ -130,45 +121,45 @@ def test_token_of_somebody_else_does_not_refresh(place: Place) -> None:
     person, stranger = place.person(), place.person()
     client = place.connected(person)
     client.send_text(f'{{"id":7,"refresh":{{"token":"{stranger.token}"}}}}')
-    assert_closed(client, 3500, SOON)
+    assert_closed(client, 3500)
 
 
-def test_deactivation_closes(changing: Place, within: float) -> None:
+def test_deactivation_closes(changing: Place) -> None:
     person = changing.person()
     clients = [changing.connected(person), by_cookie(changing, person)]
     changing.other.run(jobs.change_user, person.id, is_active=False)
     for client in clients:
-        assert_closed(client, 3503, within)
+        assert_closed(client, 3503)
     clients[0].open()
     clients[0].send_text(f'{{"id":1,"connect":{{"token":"{person.token}"}}}}')
-    assert_closed(clients[0], 3500, SOON)
+    assert_closed(clients[0], 3500)
     clients[1].open()
     assert clients[1].try_connect()["error"]["code"] == 101
 
 
-def test_changed_password_closes(changing: Place, within: float) -> None:
+def test_changed_password_closes(changing: Place) -> None:
     person = changing.person(password="the first one")
     bystander = changing.connected(changing.person())
     native, page = changing.connected(person), by_cookie(changing, person)
     changing.other.run(jobs.set_password, person.id, "another one")
-    assert_closed(native, 3500, within)
-    assert_closed(page, 3011, within)
+    assert_closed(native, 3500)
+    assert_closed(page, 3011)
     page.open()
     assert page.try_connect()["error"]["code"] == 101
     assert_open(bystander)
 
 
-def test_deleted_user_is_closed(changing: Place, within: float) -> None:
+def test_deleted_user_is_closed(changing: Place) -> None:
     person = changing.person()
     client = changing.connected(person)
     changing.other.run(jobs.delete_user, person.id)
-    client.wait_closed(within)
+    client.wait_closed(SOON)
     client.open()
     client.send_text(f'{{"id":1,"connect":{{"token":"{person.token}"}}}}')
-    assert_closed(client, 3500, SOON)
+    assert_closed(client, 3500)
 
 
-def test_leaving_a_group_ends_its_subscription(changing: Place, within: float) -> None:
+def test_leaving_a_group_ends_its_subscription(changing: Place) -> None:
     person, member = changing.person(), changing.person()
     group = changing.other.run(jobs.make_group, f"of {person.name}", [person.id, member.id])
     channel = f"group:{group}"
@@ -177,7 +168,7 @@ def test_leaving_a_group_ends_its_subscription(changing: Place, within: float) -
     for each in (client, other):
         each.wait_for_titles(["one"])
     changing.other.run(jobs.leave_group, group, person.id)
-    client.wait(lambda: client.unsubscribed == [(channel, 2000)], "an unsubscribe", within)
+    client.wait(lambda: client.unsubscribed == [(channel, 2000)], "an unsubscribe", SOON)
     changing.other.run(jobs.broadcast_to, channel, ["secret"])
     other.wait_for_titles(["one", "secret"])
     changing.other.run(jobs.notify_user, person.id, ["still here"])
@@ -187,42 +178,42 @@ def test_leaving_a_group_ends_its_subscription(changing: Place, within: float) -
     assert channel not in client.connect()["subs"]
 
 
-def test_joining_a_group_begins_a_subscription(changing: Place, within: float) -> None:
+def test_joining_a_group_begins_a_subscription(changing: Place) -> None:
     person = changing.person()
     group = changing.other.run(jobs.make_group, f"of {person.name}", [])
     channel = f"group:{group}"
     changing.other.run(jobs.broadcast_to, channel, ["before his time"])
     client = changing.connected(person)
     changing.other.run(jobs.join_group, group, person.id)
-    client.wait(lambda: [name for name, _ in client.subscribed] == [channel], "a push", within)
+    client.wait(lambda: [name for name, _ in client.subscribed] == [channel], "a push", SOON)
     changing.other.run(jobs.broadcast_to, channel, ["welcome"])
     client.wait_for_titles(["welcome"])
 
 
-def test_deleted_group_ends_its_subscriptions(changing: Place, within: float) -> None:
+def test_deleted_group_ends_its_subscriptions(changing: Place) -> None:
     person = changing.person()
     group = changing.other.run(jobs.make_group, f"of {person.name}", [person.id])
     client = changing.connected(person)
     changing.other.run(jobs.delete_group, group)
-    client.wait(lambda: client.unsubscribed or client.closed, "an end", within)
+    client.wait(lambda: client.unsubscribed or client.closed, "an end", SOON)
     # The check sees a history that is gone, which may as well be one that was reset.
     assert client.closed is None or client.closed.code == 3010
     client.close()
     assert f"group:{group}" not in client.connect()["subs"]
 
 
-def test_staff_no_longer(changing: Place, within: float) -> None:
+def test_staff_no_longer(changing: Place) -> None:
     person = changing.person(staff=True)
     client = changing.connected(person)
     assert "staff" in client.positions
     changing.other.run(jobs.change_user, person.id, is_staff=False)
-    client.wait(lambda: client.unsubscribed == [("staff", 2000)], "an unsubscribe", within)
+    client.wait(lambda: client.unsubscribed == [("staff", 2000)], "an unsubscribe", SOON)
     changing.other.run(jobs.broadcast_to, "staff", ["secret"])
     changing.other.run(jobs.notify_user, person.id, ["public"])
     client.wait_for_titles(["public"])
 
 
-def test_administrator_disconnects(changing: Place, within: float) -> None:
+def test_administrator_disconnects(changing: Place) -> None:
     person = changing.person()
     client = changing.connected(person)
     deadline = time.monotonic() + 10
@@ -230,7 +221,7 @@ def test_administrator_disconnects(changing: Place, within: float) -> None:
         assert time.monotonic() < deadline, "the connection is not listed"
         time.sleep(0.05)
     changing.other.run(jobs.disconnect, person.id)
-    assert_closed(client, 3503, within)
+    assert_closed(client, 3503)
 
 
 # Who may do what, at first: the tables are in tests/security/test_matrix.py
