@@ -65,6 +65,8 @@ export class Client extends Emitter {
   #state = "disconnected";
   /** @type {WebSocket | null} */
   #socket = null;
+  /** @type {WebSocket | null} */
+  #leaving = null;
   #requests;
   #streams;
   /** @type {Set<string>} */
@@ -154,6 +156,8 @@ export class Client extends Emitter {
     this.#retryTimer = 0;
     const url = new URL(this.endpoint, location.href);
     url.protocol = url.protocol.replace("http", "ws");
+    // The browser holds a handshake back while another one with the same host waits for its answer.
+    this.#leaving?.close();
     const socket = new WebSocket(url);
     this.#socket = socket;
     socket.onopen = () => this.#greet();
@@ -244,9 +248,20 @@ export class Client extends Emitter {
     document.removeEventListener("visibilitychange", this.#wake);
     clearTimeout(this.#retryTimer);
     this.#retryTimer = 0;
+    this.#leave();
     this.#drop();
     this.#state = "disconnected";
     this.emit("disconnected", reason);
+  }
+
+  /** The browser would complain, in the console, about a socket closed before it has opened. */
+  #leave() {
+    const socket = this.#socket;
+    if (socket?.readyState !== WebSocket.CONNECTING) return;
+    this.#socket = null;
+    this.#leaving = socket;
+    socket.onmessage = socket.onclose = null;
+    socket.onopen = () => socket.close();
   }
 
   /** Lets go of the socket and of everything that waits for it. */

@@ -341,3 +341,20 @@ async def test_new_ones_on_an_older_page_are_offered(server: StartServer, people
     send(site, 'notify(reader, "Fresh")')
     await page.get_by_role("link", name="1 new notification").click()
     await expect(page.locator("main [data-part=title]").first).to_have_text("Fresh")
+
+
+async def test_a_page_left_while_it_connects_leaves_no_complaint_in_the_console(
+    server: StartServer, people: People
+) -> None:
+    page = await people.log_in(server().url, "reader")
+    await connected(page)
+    await page.evaluate(
+        """async () => {
+          const { client } = await import(document.querySelector("script[type=module]").src);
+          client.disconnect();
+          client.connect();
+          client.disconnect();
+        }"""
+    )
+    await page.reload()
+    await connected(page)

@@ -21,6 +21,7 @@ export const browser = {
 export const errors = [];
 
 class FakeSocket {
+  static CONNECTING = 0;
   static OPEN = 1;
   readyState = 0;
   sent = [];

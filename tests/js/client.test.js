@@ -168,6 +168,26 @@ test("it comes back at once when the network does", () => {
   assert.equal(browser.sockets.length, 2);
 });
 
+test("a socket that is let go of while it connects is closed once it has opened", () => {
+  const { client } = start();
+  const first = browser.socket;
+  client.disconnect();
+  assert.equal(first.closed, false);
+  first.open();
+  assert.equal(first.closed, true);
+  assert.deepEqual(first.sent, []);
+});
+
+test("a handshake that was let go of does not hold up the next one", () => {
+  const { client } = start();
+  const first = browser.socket;
+  client.disconnect();
+  client.connect();
+  assert.equal(first.closed, true);
+  assert.equal(greet().closed, false);
+  assert.equal(client.state, "connected");
+});
+
 test("terminal codes and refusals end it; temporary ones do not", () => {
   const ended = (act) => {
     browser.reset();
