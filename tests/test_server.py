@@ -206,6 +206,38 @@ async def test_message_that_is_too_big_ends_with_1009(port: int) -> None:
     assert (await ended_with())[0] == 1009
 
 
+async def test_who_is_still_sending_is_told_why_it_ends(port: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(PLAIN)
+    await reader.readuntil(b"\r\n\r\n")
+    size = 20_000_000
+    writer.write(b"\x81\xff" + size.to_bytes(8) + bytes(4))
+    for _ in range(size // 100_000):
+        writer.write(bytes(100_000))
+        await writer.drain()
+    frame = await asyncio.wait_for(reader.read(), 30)
+    assert (frame[0], int.from_bytes(frame[2:4])) == (0x88, 1009)
+    writer.close()
+    assert (await ended_with())[0] == 1009
+
+
+async def test_who_goes_on_after_the_end_is_dropped_in_time(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.server.websocket.CLOSE_TIMEOUT", 0.2)
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(PLAIN + b"\x81\xff" + (20_000_000).to_bytes(8) + bytes(4))
+
+    async def go_on() -> None:
+        while True:
+            writer.write(bytes(1000))
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(go_on(), 30)
+
+
 async def test_text_that_is_no_utf8_ends_with_1007(port: int) -> None:
     async with dial(port) as client:
         await client.send(b"\xff\xfe", text=True)

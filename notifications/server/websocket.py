@@ -291,9 +291,7 @@ class FrameProtocol(asyncio.Protocol):
         code, reason = message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or ""
         self._send_close(code, reason)
         self._ended(code, reason)
-        # Its answer has to be read, whatever the application has left unread.
-        self._events.read_on()
-        self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
+        self._expect_end()
 
     def _send_close(self, code: int, reason: str) -> None:
         assert self._frames is not None
@@ -379,13 +377,26 @@ class FrameProtocol(asyncio.Protocol):
             self._failed()
 
     def _failed(self) -> None:
-        """What the peer sends is no websocket any more."""
+        """What the peer sends is no websocket any more.
+
+        It is read on and dropped: closing with something unread resets the connection, which may
+        overtake the close frame (RFC 6455 section 7.1.1).
+        """
         assert self._frames is not None
+        if self._close_timer is not None:
+            return
         self._is_closing = True
         sent = self._frames.close_sent
         self._ended(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
         self._flush()
-        self.transport.close()
+        if self.transport.can_write_eof() and not self.transport.is_closing():
+            self.transport.write_eof()
+        self._expect_end()
+
+    def _expect_end(self) -> None:
+        """The peer's end has to be read, whatever the application has left unread."""
+        self._events.read_on()
+        self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def _ended(self, code: int, reason: str = "") -> None:
         """Tell the application, once."""
