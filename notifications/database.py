@@ -6,6 +6,8 @@ connection would delay all others; and each call there closes and opens connecti
 request cycle, which sockets do not have.
 """
 
+from __future__ import annotations
+
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -83,35 +85,61 @@ def update_rows(
         using: alias of the database.
         model: whose rows.
         fields: names of concrete fields.
-        rows: for each row the values of these fields, none of them None, and its primary key
-            behind them.
+        rows: for each row the values of these fields, of the types that Python has for them and
+            none of them None, and its primary key behind them.
     """
     connection = connections[using]
     options = model._meta
     changed = [cast("Field[Any, Any]", options.get_field(name)) for name in fields]
     columns = [*changed, options.pk]
-    prepare = [field.get_db_prep_save for field in columns]
-    most = (connection.features.max_query_params or MOST_VALUES) // len(columns)
+    prepare = [partial(field.get_db_prep_value, connection=connection) for field in columns]
+    source = _arrays if connection.vendor == "postgresql" else _values
+    most = (connection.features.max_query_params or MOST_VALUES) // len(columns) - 1
     for start in range(0, len(rows), most):
-        chunk = rows[start : start + most]
-        values = [
-            prepared(value, connection)
-            for row in chunk
-            for prepared, value in zip(prepare, row, strict=True)
+        entries = [
+            [prepared(value, prepared=True) for prepared, value in zip(prepare, row, strict=True)]
+            for row in rows[start : start + most]
         ]
-        statement = _update_statement(options.db_table, [str(f.column) for f in columns])
-        places = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * len(chunk))
+        table, parameters = source(connection, columns, entries)
+        statement = _update_statement(options.db_table, [str(f.column) for f in columns], table)
+        keys = [entry[-1] for entry in entries]
         with connection.cursor() as cursor:
-            cursor.execute(statement.format(places), values)
+            cursor.execute(statement, [*parameters, min(keys), max(keys)])
 
 
-def _update_statement(table: str, columns: Sequence[str]) -> str:
-    """An UPDATE with one hole for the values; both databases name these column1, column2 …"""
+Entries = Sequence[Sequence[Any]]
+
+
+def _arrays(
+    connection: BaseDatabaseWrapper, columns: Sequence[Field[Any, Any]], entries: Entries
+) -> tuple[str, list[Any]]:
+    """One parameter a column: psycopg takes 30 µs a row to fill in as many as there are values."""
+    places = ", ".join(f"%s::{field.cast_db_type(connection)}[]" for field in columns)
+    names = ", ".join(f"column{number}" for number in range(1, len(columns) + 1))
+    return f"unnest({places}) AS entry ({names})", [
+        list(values) for values in zip(*entries, strict=True)
+    ]
+
+
+def _values(
+    connection: BaseDatabaseWrapper, columns: Sequence[Field[Any, Any]], entries: Entries
+) -> tuple[str, list[Any]]:
+    """SQLite has no arrays. It names the columns column1, column2 … itself."""
+    places = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * len(entries))
+    return f"(VALUES {places}) AS entry", [value for entry in entries for value in entry]
+
+
+def _update_statement(table: str, columns: Sequence[str], source: str) -> str:
+    """An UPDATE from these values; the range of keys has PostgreSQL look at no other row.
+
+    Without it, and before the table is analyzed for the first time, it reads all of them for each
+    statement: 20 ms with 60 000 rows.
+    """
     *changed, key = [f'"{column}"' for column in columns]
     pairs = ", ".join(f"{name} = entry.column{n}" for n, name in enumerate(changed, start=1))
     return (
-        f'UPDATE "{table}" SET {pairs} FROM (VALUES {{}}) AS entry '  # noqa: S608 - names only
-        f'WHERE "{table}".{key} = entry.column{len(columns)}'
+        f'UPDATE "{table}" SET {pairs} FROM {source} '  # noqa: S608 - names only
+        f'WHERE "{table}".{key} = entry.column{len(columns)} AND "{table}".{key} BETWEEN %s AND %s'
     )
 
 

@@ -172,7 +172,11 @@ class Notification(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     stream = models.ForeignKey(
-        Stream, on_delete=models.CASCADE, related_name="notifications", verbose_name=_("stream")
+        Stream,
+        on_delete=models.CASCADE,
+        related_name="notifications",
+        db_index=False,
+        verbose_name=_("stream"),
     )
     offset = models.PositiveBigIntegerField(_("offset"), null=True, editable=False)
     kind = models.CharField(
@@ -189,6 +193,7 @@ class Notification(models.Model):
         null=True,
         blank=True,
         related_name="+",
+        db_index=False,
         verbose_name=_("actor"),
     )
     key = models.CharField(_("key"), max_length=200, null=True, blank=True)
@@ -207,9 +212,15 @@ class Notification(models.Model):
             ("send_private", _("Can send private messages")),
             ("send_broadcast", _("Can send broadcasts")),
         ]
+        # A row is written twice, when it waits and when it gets its offset: an index holds no more
+        # than its queries ask for.
         constraints = [
             models.UniqueConstraint(fields=["stream", "offset"], name="notification_offset"),
-            models.UniqueConstraint(fields=["stream", "key"], name="notification_key"),
+            models.UniqueConstraint(
+                fields=["stream", "key"],
+                condition=Q(key__isnull=False),
+                name="notification_key",
+            ),
         ]
         indexes = [
             # What the ticker looks for: nothing to do is the common answer and must cost nothing.
@@ -225,7 +236,15 @@ class Notification(models.Model):
                 name="notification_stream_waiting",
             ),
             # The inbox: newest first over a few streams.
-            models.Index(fields=["stream", "-published_at", "-id"], name="notification_inbox"),
+            models.Index(
+                fields=["stream", "-published_at", "-id"],
+                condition=Q(offset__isnull=False),
+                name="notification_inbox",
+            ),
+            # What a user who is deleted has sent.
+            models.Index(
+                fields=["actor"], condition=Q(actor__isnull=False), name="notification_actor"
+            ),
         ]
 
     def __str__(self) -> str:
@@ -250,8 +269,11 @@ class Subscription(models.Model):
         settings.AUTH_USER_MODEL,
         on_delete=models.CASCADE,
         related_name="notification_subscriptions",
+        db_index=False,
     )
-    stream = models.ForeignKey(Stream, on_delete=models.CASCADE, related_name="subscriptions")
+    stream = models.ForeignKey(
+        Stream, on_delete=models.CASCADE, related_name="subscriptions", db_index=False
+    )
     since = models.PositiveBigIntegerField(
         default=0, help_text=_("The user joined after this offset and sees nothing up to it.")
     )
@@ -291,7 +313,10 @@ class Receipt(models.Model):
     """
 
     user = models.ForeignKey(
-        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="notification_receipts"
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="notification_receipts",
+        db_index=False,
     )
     notification = models.ForeignKey(
         Notification, on_delete=models.CASCADE, related_name="receipts"

@@ -69,14 +69,17 @@ SET CONSTRAINTS ALL IMMEDIATE;
 DROP TABLE notifications_notification_whole;
 
 ALTER TABLE notifications_notification
-    ADD CONSTRAINT notification_offset UNIQUE (stream_id, "offset"),
-    ADD CONSTRAINT notification_key UNIQUE (stream_id, key);
+    ADD CONSTRAINT notification_offset UNIQUE (stream_id, "offset");
+CREATE UNIQUE INDEX notification_key ON notifications_notification (stream_id, key)
+    WHERE key IS NOT NULL;
 CREATE INDEX notification_waiting ON notifications_notification (publish_at, id)
     WHERE "offset" IS NULL AND withdrawn_at IS NULL;
 CREATE INDEX notification_stream_waiting ON notifications_notification (stream_id)
     WHERE "offset" IS NULL AND withdrawn_at IS NULL;
 CREATE INDEX notification_inbox
-    ON notifications_notification (stream_id, published_at DESC, id DESC);
-CREATE INDEX notifications_notification_actor ON notifications_notification (actor_id);
+    ON notifications_notification (stream_id, published_at DESC, id DESC)
+    WHERE "offset" IS NOT NULL;
+CREATE INDEX notification_actor ON notifications_notification (actor_id)
+    WHERE actor_id IS NOT NULL;
 CREATE INDEX notifications_notification_id ON notifications_notification (id);
 ANALYZE notifications_notification;
