@@ -1,7 +1,7 @@
 """What each command of a client does: rights first, then the database, then the hub."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -11,8 +11,7 @@ from django.core.exceptions import ValidationError
 from . import authentication, history, publishing, streams, subscriptions
 from .authentication import Credentials, Identity
 from .conf import app_settings
-from .connecting import Admitted, Returning
-from .database import in_database
+from .connecting import Admitted, Resumed, Returning
 from .hub import Connection, Hub, LocalStream
 from .protocol import codes, messages
 from .protocol.codes import ClientError, Disconnected
@@ -20,6 +19,12 @@ from .recovery import Position, Recovered, cut, recover
 from .rpc import call, decode
 
 VERSION = "pushsite 1"
+
+#: What a connect takes of its user's budget, in seconds of work.
+CONNECT_WORK = 0.01
+
+#: How often a connect reads, if it finds streams that it has not joined.
+ATTEMPTS = 3
 
 
 def _nothing() -> None:
@@ -73,6 +78,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     identity, names = await _admit(hub, connection, request.token)
     if connection.closing is not None:
         raise Disconnected(connection.closing)
+    hub.turns.charge(identity.user.pk, CONNECT_WORK)
     connection.user_id = identity.user.pk
     connection.credentials = identity.credentials
     connection.session_digest = identity.session
@@ -80,28 +86,21 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     hub.admit(connection)
     joined: dict[str, LocalStream] = {}
     try:
-        for name in names:
-            joined[name] = await hub.join(name)
-        positions = {
-            name: Position(sub.epoch, sub.offset)
-            for name, sub in request.subs.items()
-            if sub.recover and name in joined
-        }
-        resumed, unread = await hub.resume(Returning(identity.user, positions))
+        resumed = await _resume(hub, connection, identity, request, names, joined)
     except BaseException:
         for stream in joined.values():
             hub.unpin(stream)
         hub.dismiss(connection, codes.SERVER_ERROR.code)
         raise
-    connection.unread = unread
+    connection.unread = resumed.unread
     connection.session.renew(_deadline(identity))
     result = messages.ConnectResult(
         client=connection.client,
         version=VERSION,
         expires=identity.expires is not None,
         ttl=_ttl(identity),
-        data=_raw({"unread": unread, "user": history.describe_user(identity.user)}),
-        subs={item.feed.name: _subscribe_result(item) for item in resumed},
+        data=_raw({"unread": resumed.unread, "user": history.describe_user(identity.user)}),
+        subs={item.feed.name: _subscribe_result(item) for item in resumed.recovered},
         ping=max(1, round(app_settings.PING_INTERVAL)),
         pong=True,
     )
@@ -119,16 +118,63 @@ async def _admit(hub: Hub, connection: Connection, token: str) -> Admitted:
         raise Disconnected(codes.INVALID_TOKEN) from None
 
 
+async def _resume(
+    hub: Hub,
+    connection: Connection,
+    identity: Identity,
+    request: messages.ConnectRequest,
+    names: Iterable[str],
+    joined: dict[str, LocalStream],
+) -> Resumed:
+    """Join, then read; once more if that has found streams which were not joined.
+
+    Args:
+        names: of the streams to join.
+        joined: gets them; whoever calls unpins them.
+    """
+    is_begun = False
+    for _ in range(ATTEMPTS):
+        for name in names:
+            if name not in joined:
+                joined[name] = await hub.join(name)
+        positions = {
+            name: Position(sub.epoch, sub.offset)
+            for name, sub in request.subs.items()
+            if sub.recover and name in joined
+        }
+        try:
+            resumed = await hub.resume(
+                Returning(identity, connection.session_key if identity.session else "", positions)
+            )
+        except authentication.Revoked:
+            # Whoever comes back learns what it is.
+            raise Disconnected(codes.FORCE_RECONNECT) from None
+        if resumed.missing and not is_begun:
+            is_begun = True
+            if await hub.beginnings.make(resumed.missing):
+                continue
+        names = [item.feed.name for item in resumed.recovered]
+        if joined.keys() >= set(names):
+            return resumed
+    recovered = [item for item in resumed.recovered if item.feed.name in joined]
+    return resumed._replace(recovered=recovered)
+
+
 def _attach_all(
-    hub: Hub, connection: Connection, joined: dict[str, LocalStream], resumed: list[Recovered]
+    hub: Hub, connection: Connection, joined: dict[str, LocalStream], resumed: Resumed
 ) -> None:
-    for item in resumed:
-        # A group joined in this very moment is found by the next look at the user's rights.
-        if item.feed.name in joined and connection in hub.connections:
-            _attach(hub, connection, joined[item.feed.name], item, topic=False)
+    own = streams.user_stream(connection.user_id)
     if connection in hub.connections:
-        connection.own = joined.pop(streams.user_stream(connection.user_id))
+        for item in resumed.recovered:
+            _attach(hub, connection, joined[item.feed.name], item, topic=False)
+        mine = connection.own = joined.pop(own)
         connection.is_ready = True
+        if resumed.own is not None:
+            # Also while it is muted: its revision tells of changes.
+            feed = resumed.own
+            mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
+            if mine.revision != feed.revision:  # rights have changed since they were read
+                hub.rights.suspect(own)
     for stream in joined.values():
         hub.unpin(stream)
 
@@ -197,11 +243,11 @@ async def subscribe(
     name = request.channel
     if name in connection.readers:
         raise ClientError(codes.ALREADY_SUBSCRIBED)
-    await in_database(_check_topic, connection.user_id, name)
+    await hub.turns.run(connection.user_id, _check_topic, connection.user_id, name)
     stream = await hub.join(name)
     try:
         position = Position(request.epoch, request.offset) if request.recover else None
-        item = await in_database(_follow, connection.user_id, name, position)
+        item = await hub.turns.run(connection.user_id, _follow, connection.user_id, name, position)
     except BaseException:
         hub.unpin(stream)
         raise
@@ -265,7 +311,9 @@ async def unsubscribe(
     if reader is not None:
         hub.detach(reader)
     if kind == "topic":
-        await in_database(subscriptions.leave, [connection.user_id], request.channel)
+        await hub.turns.run(
+            connection.user_id, subscriptions.leave, [connection.user_id], request.channel
+        )
     return Outcome(messages.UnsubscribeResult())
 
 
@@ -275,7 +323,7 @@ async def unsubscribe(
 async def publish(hub: Hub, connection: Connection, request: messages.PublishRequest) -> Outcome:
     """Send a private message or a broadcast, by permission, on the same durable way as all."""
     data = decode(bytes(request.data), PublishData)
-    await in_database(_publish, connection.user_id, request.channel, data)
+    await hub.turns.run(connection.user_id, _publish, connection.user_id, request.channel, data)
     return Outcome(messages.PublishResult())
 
 
@@ -299,7 +347,9 @@ async def read_history(
     hub: Hub, connection: Connection, request: messages.HistoryRequest
 ) -> Outcome:
     """A page of a stream's history, forward or backward; ``limit`` 0 gives the position only."""
-    return Outcome(await in_database(_read_history, connection.user_id, request))
+    return Outcome(
+        await hub.turns.run(connection.user_id, _read_history, connection.user_id, request)
+    )
 
 
 def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.HistoryResult:

@@ -87,8 +87,17 @@ class Settings:
     TOPIC_PERMISSION: str = ""
     #: Origins, besides ``ALLOWED_HOSTS``, whose pages may open a socket ("https://a.example").
     ALLOWED_ORIGINS: tuple[str, ...] = ()
-    #: Threads (and so database connections) a worker uses for its background work.
+    #: Threads (and so database connections) a worker uses for the commands of its clients; its
+    #: own work has eleven more at most.
     DATABASE_THREADS: int = 4
+    #: How long a statement of a worker waits for a lock that somebody else holds.
+    LOCK_TIMEOUT: float = 5.0
+    #: How long a statement of a worker may take.
+    STATEMENT_TIMEOUT: float = 20.0
+    #: Seconds of database work that one user's commands may take for each second, on average and
+    #: at once, in one process; more has to wait.
+    USER_WORK: float = 0.25
+    USER_WORK_BURST: float = 2.0
     #: New objects after which the garbage collector of a server process looks at them; Python's
     #: own is 700, which in a process of many connections is a third of its work.
     GC_THRESHOLD: int = 50_000

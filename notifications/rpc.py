@@ -6,7 +6,6 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 
 from . import authentication, history, inbox, streams
-from .database import in_database
 from .hub import Connection, Hub
 from .protocol import codes
 from .protocol.codes import ClientError, Disconnected
@@ -71,7 +70,9 @@ async def call(hub: Hub, connection: Connection, method: str, data: bytes) -> by
     if procedure is None:
         raise ClientError(codes.METHOD_NOT_FOUND)
     arguments = decode(data, procedure.arguments)
-    result = await in_database(_run, procedure, connection.user_id, arguments, connection.client)
+    result = await hub.turns.run(
+        connection.user_id, _run, procedure, connection.user_id, arguments, connection.client
+    )
     connection.unread = result.get("unread", connection.unread)
     return msgspec.json.encode(result)
 

@@ -236,6 +236,16 @@ def remove(name: str) -> None:
     _rows().filter(name=name).delete()
 
 
+def revisions(user_ids: Sequence[Any]) -> dict[Any, int]:
+    """The revision of each user's own stream, by primary key; without a stream it is left out."""
+    names = {user_stream(user_id): user_id for user_id in user_ids}
+    found: dict[Any, int] = {}
+    for chunk in chunks(list(names)):
+        rows = _rows().filter(name__in=chunk).values_list("name", "revision")
+        found |= {names[name]: revision for name, revision in rows}
+    return found
+
+
 def touch(names: Iterable[str]) -> None:
     """Raise the revision of these streams, so that every worker's position check looks again."""
     for chunk in chunks(sorted(set(names))):

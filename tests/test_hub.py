@@ -17,11 +17,11 @@ from prometheus_client import REGISTRY
 
 from notifications import broadcast, notify
 from notifications.conf import app_settings
-from notifications.database import in_database
 from notifications.hub import Hub, get_hub, shutdown
 from notifications.hub.acknowledgements import Acknowledgements
 from notifications.hub.groups import MEMBERSHIP_TIME
 from notifications.hub.loops import Loops
+from notifications.lanes import FLUSH, in_database
 from notifications.layer import group_name
 from notifications.models import Connection, Subscription, Worker
 from notifications.signals import connected, delivered, disconnected
@@ -372,7 +372,7 @@ async def test_a_flush_that_is_cancelled_keeps_its_marks(
         await asyncio.sleep(3600)
 
     with monkeypatch.context() as patched:
-        patched.setattr("notifications.hub.acknowledgements.in_database", endless)
+        patched.setattr(FLUSH, "run", endless)
         flush = asyncio.create_task(marks.flush())
         await rest()
         flush.cancel()

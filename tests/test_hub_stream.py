@@ -10,10 +10,10 @@ import pytest
 from django.db.backends.utils import CursorWrapper
 
 from notifications import broadcast, history, notify, recovery
-from notifications.database import in_database
 from notifications.history import read_page
 from notifications.hub import Hub
 from notifications.hub.stream import LocalStream
+from notifications.lanes import in_database
 from notifications.models import Notification, Stream, Subscription
 from notifications.protocol import codes
 from notifications.protocol.json import encode_publication

@@ -8,8 +8,8 @@ from django.contrib.auth.models import Group, Permission
 
 from notifications import broadcast, notify
 from notifications.authentication import make_token
-from notifications.database import in_database
 from notifications.hub import Hub
+from notifications.lanes import in_database
 from notifications.models import Notification, Stream, Subscription
 from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import fill, make_user

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from ..database import in_database
 from ..history import read_page
+from ..lanes import DELIVERY
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
 from .connection import Connection, Reader
@@ -44,7 +44,7 @@ class CatchUp:
     async def _advance(self, reader: Reader) -> None:
         """Write a page, as far as the socket takes it."""
         stream, connection = reader.stream, reader.connection
-        page = await in_database(read_page, stream.id, reader.sent, PAGE)
+        page = await DELIVERY.run(read_page, stream.id, reader.sent, PAGE)
         for publication in page.publications:
             if reader not in connection.behind or connection.closing is not None:
                 return

@@ -18,8 +18,8 @@ from django.db import Error as DatabaseError
 
 from .. import connecting
 from ..conf import app_settings
-from ..database import in_database
 from ..history import Page, Publication, Recent, read_tops
+from ..lanes import CHECK, CONNECTS, TICKER
 from ..layer import announcer
 from ..metrics import CONNECTIONS, REPAIRED
 from ..protocol import codes
@@ -29,6 +29,7 @@ from ..streams import user_stream
 from .acknowledgements import Acknowledgements
 from .addresses import Addresses
 from .batches import Batcher
+from .beginnings import Beginnings
 from .catching_up import CatchUp
 from .connection import Connection, Reader, Stream
 from .groups import Groups
@@ -38,6 +39,7 @@ from .pulse import Pulse
 from .repairs import SLICE, Repairs
 from .rights import Rights
 from .stream import LocalStream
+from .turns import Turns
 from .waves import drain
 from .wheel import Wheel
 
@@ -64,8 +66,10 @@ class Hub:
         self.acknowledgements = Acknowledgements()
         self.presence = Presence(socket.gethostname())
         self.rights = Rights(self)
-        self.admit_callers = Batcher(connecting.admit)
-        self.resume = Batcher(partial(connecting.resume, recent=Recent()))
+        self.turns = Turns()
+        self.beginnings = Beginnings(self._look_at, self.report)
+        self.admit_callers = Batcher(connecting.admit, CONNECTS)
+        self.resume = Batcher(partial(connecting.resume, recent=Recent()), CONNECTS)
         self._wheel = Wheel()
         self._loops = Loops(probe="ticker")
         self._groups = Groups(self.streams, self._layer_changed)
@@ -88,6 +92,7 @@ class Hub:
         loops.start("groups", self._check_interval, self.tend_groups)
         loops.start("ticker", app_settings.TICK_INTERVAL, self._tick)
         loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
+        loops.start("beginnings", app_settings.FLUSH_INTERVAL, self.beginnings.retry)
         loops.start("presence", app_settings.WORKER_TIMEOUT * BEAT, self.presence.beat)
         loops.start("rights", app_settings.RIGHTS_INTERVAL, self.rights.check_all)
 
@@ -111,6 +116,7 @@ class Hub:
         for connection in list(self.connections):
             self.leave(connection, codes.SHUTDOWN.code)
         await self.rights.stop()
+        await self.beginnings.stop()
         await self.repairs.stop()
         await self._loops.guard("flush", self.flush)
         await self._loops.guard("presence", self.presence.retire)
@@ -274,7 +280,7 @@ class Hub:
         known = {stream.id: stream for stream in self.streams.values() if stream.is_known}
         if not known:
             return
-        tops = await in_database(read_tops, list(known))
+        tops = await CHECK.run(read_tops, list(known))
         behind: dict[LocalStream, int] = {}
         for stream_id, stream in known.items():
             if self.streams.get(stream.name) is not stream:  # left while this was read
@@ -315,9 +321,13 @@ class Hub:
         await self.presence.flush()
 
     async def _tick(self) -> None:
-        await in_database(sequence_waiting)
+        await TICKER.run(sequence_waiting)
+
+    def _look_at(self, user_id: Any) -> None:
+        self.rights.suspect(user_stream(user_id))
 
     async def _turn(self) -> None:
+        self.turns.tend()
         self._wheel.turn(time.monotonic(), self._visit)
 
     def _visit(self, connection: Connection) -> None:

@@ -14,15 +14,16 @@ import msgspec
 
 from ..authentication import active_users, credentials_of, valid_sessions
 from ..conf import app_settings
-from ..database import in_database
 from ..history import Page
+from ..lanes import RIGHTS
 from ..models import Connection as Row
 from ..protocol import codes, messages
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_reply
 from ..streams import is_topic
-from ..subscriptions import Feed, load_inboxes
+from ..subscriptions import Feed, read_inboxes
 from ..unread import unread_counts
+from .beginnings import Beginnings
 from .connection import Connection, Reader
 from .stream import LocalStream
 
@@ -34,6 +35,7 @@ class Process(Protocol):
     connections: set[Connection]
     by_user: dict[Any, set[Connection]]
     users: dict[str, Any]
+    beginnings: Beginnings
 
     async def join(self, name: str) -> LocalStream: ...
     def unpin(self, stream: LocalStream) -> None: ...
@@ -58,6 +60,8 @@ class Findings(NamedTuple):
     verdicts: dict[Any, Verdict]
     sessions: set[str]
     closing: set[str]
+    #: Pairs of user and stream name that have no row yet.
+    missing: list[tuple[Any, str]]
 
 
 class Rights:
@@ -154,7 +158,8 @@ class Rights:
         }
         keys = {connection.session_key for connection in readers if connection.session_digest}
         clients = [connection.client for connection in readers]
-        findings = await in_database(_find, user_ids, keys, clients, count)
+        findings = await RIGHTS.run(_find, user_ids, keys, clients, count)
+        self._hub.beginnings.follow(findings.missing)
         for connection, known in readers.items():
             if connection.closing is None and connection in self._hub.connections:
                 await self._judge(connection, known, findings)
@@ -239,14 +244,14 @@ def _find(
     user_ids: Iterable[Any], keys: Iterable[str], clients: Iterable[str], count: bool
 ) -> Findings:
     users = active_users(user_ids)
-    feeds = load_inboxes(users.values())
+    feeds, missing = read_inboxes(users.values())
     unread = unread_counts(users.values(), feeds) if count else {}
     verdicts = {
         user_id: _verdict(user, feeds[user_id], unread.get(user_id))
         for user_id, user in users.items()
     }
     closing = Row.objects.filter(pk__in=list(clients), closing=True).values_list("pk", flat=True)
-    return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing})
+    return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing}, missing)
 
 
 def _verdict(user: Any, feeds: Iterable[Feed], unread: int | None) -> Verdict:
