@@ -70,7 +70,7 @@ class Hub:
         self._loops = Loops(probe="ticker")
         self._groups = Groups(self.streams, self._layer_changed)
         self._pulse = Pulse(self._groups)
-        self._catch_up = CatchUp(self._loops)
+        self._catch_up = CatchUp(self._loops, self._visit)
         self.repairs = Repairs(self.streams, self._loops, self.fall_behind)
         #: When a publisher last asked for a position check, on the loop's clock.
         self._asked_at = -ASKED
@@ -321,12 +321,18 @@ class Hub:
         self._wheel.turn(time.monotonic(), self._visit)
 
     def _visit(self, connection: Connection) -> None:
-        written = None if connection.is_blocked else connection.positions()
-        for effect in connection.session.tick(time.monotonic(), written):
-            if isinstance(effect, Send):
-                connection.write(effect.text)
-            elif isinstance(effect, Close):
+        """Look at a connection whose deadline has passed, or whose socket has drained."""
+        session, now = connection.session, time.monotonic()
+        effects = session.tick(now, None if connection.is_blocked else connection.positions())
+        pings = [effect.text for effect in effects if isinstance(effect, Send)]
+        if not all(connection.write(ping) for ping in pings):
+            effects = session.take_back_ping(now)
+        for effect in effects:
+            if isinstance(effect, Close):
                 connection.close(effect.disconnect)
+        if session.owes_ping:
+            # It waits for the socket, and the ping goes first when that drains.
+            self._catch_up.start(connection)
 
     def _check_interval(self) -> float:
         """Shorter while nothing but the check finds what is new (P4)."""
