@@ -79,9 +79,11 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     # Before anything is read, so that a change of rights from now on finds the connection.
     hub.admit(connection)
     joined: dict[str, LocalStream] = {}
+    # For all of them together: a layer that is slow must not keep anybody out.
+    until = hub.loop.time() + app_settings.LAYER_TIMEOUT
     try:
         for name in names:
-            joined[name] = await hub.join(name)
+            joined[name] = await hub.join(name, until)
         positions = {
             name: Position(sub.epoch, sub.offset)
             for name, sub in request.subs.items()

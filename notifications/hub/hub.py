@@ -112,6 +112,7 @@ class Hub:
             self.leave(connection, codes.SHUTDOWN.code)
         await self.rights.stop()
         await self.repairs.stop()
+        await self._groups.stop()
         await self._loops.guard("flush", self.flush)
         await self._loops.guard("presence", self.presence.retire)
         await announcer.emptied(app_settings.LAYER_TIMEOUT)
@@ -197,18 +198,25 @@ class Hub:
 
     # Streams
 
-    async def join(self, name: str) -> LocalStream:
+    async def join(self, name: str, until: float | None = None) -> LocalStream:
         """Make the process a member of the stream's layer group, and pin the stream here.
 
         Joining comes before reading: what is published from now on is heard. Whoever calls must
         :meth:`unpin`.
+
+        Args:
+            name: of the stream.
+            until: when to go on although the group is not joined yet, on the loop's clock;
+                None for ``LAYER_TIMEOUT`` from now.
         """
+        if until is None:
+            until = self.loop.time() + app_settings.LAYER_TIMEOUT
         stream = self.streams.get(name)
         if stream is None:
             stream = self.streams[name] = LocalStream(name)
         stream.pins += 1
         try:
-            await self._groups.join(stream)
+            await self._groups.join(stream, until)
         except BaseException:
             self.unpin(stream)
             raise
