@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db.backends.utils import CursorWrapper
 
 from notifications import broadcast, history, notify, recovery
@@ -537,6 +538,34 @@ async def test_big_content_is_cut_to_a_reply_of_bearable_size(hub: Hub, user: An
     assert sub["offset"] == sub["publications"][-1]["offset"] < 60
     await until(lambda: len(peer.publications) == 60)
     assert not peer.violations
+
+
+async def test_a_connect_reply_is_bounded_over_all_streams_and_the_rest_follows(
+    hub: Hub, user: Any
+) -> None:
+    """Five groups made 1.28 MB, which some SDKs do not take, whenever they come back."""
+
+    def make() -> list[str]:
+        groups = [Group.objects.create(name=f"group {number}") for number in range(5)]
+        user.groups.set(groups)
+        names = [f"group:{group.pk}" for group in groups]
+        for name in names:
+            fill(name, 40)
+        Notification.objects.update(body="x" * 9_000)
+        Subscription.objects.update(since=0, delivered=0, read=0)
+        return names
+
+    names = await in_database(make)
+    peer = await Peer.of(user)
+    result = await peer.connect()
+    assert len(peer.frames[0]) <= 512 * 1024
+    assert all(result["subs"][name].get("recovered") for name in names)
+    await until(lambda: len(peer.publications) == 200)
+    for name in names:
+        offsets = [found.offset for found in peer.publications if found.channel == name]
+        assert offsets == [*range(1, 41)]
+    assert not peer.violations
+    assert max(map(len, peer.frames)) <= 512 * 1024
 
 
 async def test_a_drop_in_mid_backlog_loses_nothing(settings: Any, user: Any) -> None:
