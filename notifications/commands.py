@@ -133,10 +133,12 @@ async def _resume(
         joined: gets them; whoever calls unpins them.
     """
     is_begun = False
+    # For all of them together: a layer that is slow must not keep anybody out.
+    until = hub.loop.time() + app_settings.LAYER_TIMEOUT
     for _ in range(ATTEMPTS):
         for name in names:
             if name not in joined:
-                joined[name] = await hub.join(name)
+                joined[name] = await hub.join(name, until)
         positions = {
             name: Position(sub.epoch, sub.offset)
             for name, sub in request.subs.items()

@@ -9,6 +9,7 @@ from . import authentication, history, inbox, streams
 from .hub import Connection, Hub
 from .protocol import codes
 from .protocol.codes import ClientError, Disconnected
+from .recovery import Room
 
 T = TypeVar("T")
 
@@ -123,11 +124,11 @@ def _archive_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
 
 def _inbox(user: Any, listing: Listing, origin: str) -> dict[str, Any]:
     page = inbox.list_entries(user, listing.folder, listing.before, listing.limit)
-    result = {
-        "entries": [_entry(entry) for entry in page.entries],
-        "unread": inbox.unread_count(user),
-    }
-    return {**result, "next": page.next} if page.next else result
+    found = [msgspec.Raw(msgspec.json.encode(_entry(entry))) for entry in page.entries]
+    count = Room().take(map(len, found))
+    following = page.next if count == len(found) else inbox.cursor(page.entries[count - 1])
+    result = {"entries": found[:count], "unread": inbox.unread_count(user)}
+    return {**result, "next": following} if following else result
 
 
 def _mute(user: Any, mute: Mute, origin: str) -> dict[str, Any]:

@@ -105,9 +105,9 @@ async def test_what_was_published_while_one_is_being_subscribed_arrives(
     group = await make_group()
     join = hub.join
 
-    async def late(name: str) -> Any:
+    async def late(*args: Any) -> Any:
         await in_database(broadcast, "in between", to=group)
-        return await join(name)
+        return await join(*args)
 
     monkeypatch.setattr(hub, "join", late)
     await in_database(user.groups.add, group)

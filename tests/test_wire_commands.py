@@ -52,6 +52,12 @@ def own(user: Any) -> str:
 UNKNOWN_NAMES = ["", "nobody", "user:", "topic:", "topic:.x", "topic:a b", "group:0", "topic:\x00"]
 
 
+def fill_with_much(user: Any) -> None:
+    """A private stream of 60 publications of 36 KB."""
+    fill(own(user), 60)
+    Notification.objects.update(body="☃" * 9_000, data={"text": "x" * 9_000})
+
+
 # Commands that are not there
 
 
@@ -287,6 +293,19 @@ async def test_history_goes_forward_and_back(peer: Peer, user: Any) -> None:
     assert await ask(limit=9, reverse=True, since={"offset": 3, "epoch": epoch}) == [2, 1]
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+async def test_a_page_of_history_is_bounded_in_bytes(peer: Peer, user: Any, reverse: bool) -> None:
+    await in_database(fill_with_much, user)
+    offsets: list[int] = []
+    request: dict[str, Any] = {"channel": own(user), "limit": -1, "reverse": reverse}
+    while len(offsets) < 60:
+        page = (await peer.call(history=request))["history"]
+        assert len(peer.frames[-1].encode()) <= 512 * 1024
+        offsets += [found["offset"] for found in page["publications"]]
+        request["since"] = {"epoch": page["epoch"], "offset": offsets[-1]}
+    assert offsets == sorted(range(1, 61), reverse=reverse)
+
+
 @pytest.mark.parametrize("since", [{"offset": 12}, {"offset": 2**63 - 1}, {"epoch": "other"}])
 async def test_history_of_another_position(peer: Peer, user: Any, since: Any) -> None:
     await in_database(fill, own(user), 10)
@@ -350,6 +369,33 @@ async def test_the_inbox_and_its_changes(peer: Peer, user: Any) -> None:
 )
 async def test_bad_arguments_are_refused(peer: Peer, method: str, data: Any) -> None:
     assert await peer.error(rpc={"method": method, "data": data}) == 107
+
+
+async def test_a_page_of_the_inbox_is_bounded_in_bytes(peer: Peer, user: Any) -> None:
+    await in_database(fill_with_much, user)
+    titles: list[str] = []
+    following: dict[str, Any] = {}
+    while True:
+        page = await peer.rpc("inbox", folder="all", limit=100, **following)
+        assert len(peer.frames[-1].encode()) <= 512 * 1024
+        titles += [entry["title"] for entry in page["entries"]]
+        if "next" not in page:
+            break
+        following = {"before": page["next"]}
+    assert titles == [f"number {offset}" for offset in range(60, 0, -1)]
+
+
+async def test_an_entry_that_is_larger_than_a_reply_passes(
+    peer: Peer, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await in_database(fill, own(user), 3)
+    monkeypatch.setattr("notifications.recovery.MAX_REPLY_SIZE", 1)
+    page = await peer.rpc("inbox", folder="all")
+    assert [entry["title"] for entry in page["entries"]] == ["number 3"]
+    page = await peer.rpc("inbox", folder="all", before=page["next"], limit=1)
+    assert [entry["title"] for entry in page["entries"]] == ["number 2"]
+    page = await peer.rpc("inbox", folder="all", before=page["next"])
+    assert "next" not in page
 
 
 async def test_ids_of_others_and_of_nobody_change_nothing(peer: Peer) -> None:

@@ -1,6 +1,7 @@
 """Readers that are behind: served from history, at the speed of their sockets (P5)."""
 
 import asyncio
+from collections.abc import Callable
 
 from ..history import read_page
 from ..lanes import DELIVERY
@@ -19,19 +20,27 @@ NAME = "catching up"
 
 
 class CatchUp:
-    """One task for each connection that is behind; while its socket is blocked it holds nothing."""
+    """One task for each connection that is behind; while its socket is blocked it holds nothing.
 
-    def __init__(self, loops: Loops) -> None:
+    Args:
+        visit: called with a connection that owes a ping, as soon as its socket has drained.
+    """
+
+    def __init__(self, loops: Loops, visit: Callable[[Connection], None]) -> None:
         self._loops = loops
+        self._visit = visit
 
     def start(self, connection: Connection) -> None:
-        """Go on until none of the connection's readers is behind."""
+        """Go on until none of the connection's readers is behind, and no ping is owed."""
         if connection.pump is None or connection.pump.done():
             connection.pump = asyncio.create_task(self._run(connection))
 
     async def _run(self, connection: Connection) -> None:
         while True:
             await connection.drained()
+            if connection.session.owes_ping:
+                # Before the next page, which may fill the socket again.
+                self._visit(connection)
             if not connection.behind or connection.closing is not None or connection.has_ended:
                 return
             try:

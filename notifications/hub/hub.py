@@ -74,7 +74,7 @@ class Hub:
         self._loops = Loops(probe="ticker")
         self._groups = Groups(self.streams, self._layer_changed)
         self._pulse = Pulse(self._groups)
-        self._catch_up = CatchUp(self._loops)
+        self._catch_up = CatchUp(self._loops, self._visit)
         self.repairs = Repairs(self.streams, self._loops, self.fall_behind)
         #: When a publisher last asked for a position check, on the loop's clock.
         self._asked_at = -ASKED
@@ -118,6 +118,7 @@ class Hub:
         await self.rights.stop()
         await self.beginnings.stop()
         await self.repairs.stop()
+        await self._groups.stop()
         await self._loops.guard("flush", self.flush)
         await self._loops.guard("presence", self.presence.retire)
         await announcer.emptied(app_settings.LAYER_TIMEOUT)
@@ -203,18 +204,25 @@ class Hub:
 
     # Streams
 
-    async def join(self, name: str) -> LocalStream:
+    async def join(self, name: str, until: float | None = None) -> LocalStream:
         """Make the process a member of the stream's layer group, and pin the stream here.
 
         Joining comes before reading: what is published from now on is heard. Whoever calls must
         :meth:`unpin`.
+
+        Args:
+            name: of the stream.
+            until: when to go on although the group is not joined yet, on the loop's clock;
+                None for ``LAYER_TIMEOUT`` from now.
         """
+        if until is None:
+            until = self.loop.time() + app_settings.LAYER_TIMEOUT
         stream = self.streams.get(name)
         if stream is None:
             stream = self.streams[name] = LocalStream(name)
         stream.pins += 1
         try:
-            await self._groups.join(stream)
+            await self._groups.join(stream, until)
         except BaseException:
             self.unpin(stream)
             raise
@@ -331,12 +339,18 @@ class Hub:
         self._wheel.turn(time.monotonic(), self._visit)
 
     def _visit(self, connection: Connection) -> None:
-        written = None if connection.is_blocked else connection.positions()
-        for effect in connection.session.tick(time.monotonic(), written):
-            if isinstance(effect, Send):
-                connection.write(effect.text)
-            elif isinstance(effect, Close):
+        """Look at a connection whose deadline has passed, or whose socket has drained."""
+        session, now = connection.session, time.monotonic()
+        effects = session.tick(now, None if connection.is_blocked else connection.positions())
+        pings = [effect.text for effect in effects if isinstance(effect, Send)]
+        if not all(connection.write(ping) for ping in pings):
+            effects = session.take_back_ping(now)
+        for effect in effects:
+            if isinstance(effect, Close):
                 connection.close(effect.disconnect)
+        if session.owes_ping:
+            # It waits for the socket, and the ping goes first when that drains.
+            self._catch_up.start(connection)
 
     def _check_interval(self) -> float:
         """Shorter while nothing but the check finds what is new (P4)."""

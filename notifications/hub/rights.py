@@ -37,7 +37,7 @@ class Process(Protocol):
     users: dict[str, Any]
     beginnings: Beginnings
 
-    async def join(self, name: str) -> LocalStream: ...
+    async def join(self, name: str, until: float | None = None) -> LocalStream: ...
     def unpin(self, stream: LocalStream) -> None: ...
     def attach(
         self, connection: Connection, stream: LocalStream, page: Page, acked: int, *, topic: bool
@@ -160,12 +160,14 @@ class Rights:
         clients = [connection.client for connection in readers]
         findings = await RIGHTS.run(_find, user_ids, keys, clients, count)
         self._hub.beginnings.follow(findings.missing)
+        # For all that is joined by this look: what others lose does not wait for a slow layer.
+        until = self._hub.loop.time() + app_settings.LAYER_TIMEOUT
         for connection, known in readers.items():
             if connection.closing is None and connection in self._hub.connections:
-                await self._judge(connection, known, findings)
+                await self._judge(connection, known, findings, until)
 
     async def _judge(
-        self, connection: Connection, known: Iterable[Reader], findings: Findings
+        self, connection: Connection, known: Iterable[Reader], findings: Findings, until: float
     ) -> None:
         verdict = findings.verdicts.get(connection.user_id)
         if verdict is None or connection.client in findings.closing:
@@ -187,7 +189,7 @@ class Rights:
         self._follow(connection, known, verdict)
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
-                await self._subscribe(connection, feed)
+                await self._subscribe(connection, feed, until)
         self._synchronize(connection, verdict.unread)
 
     def _follow(self, connection: Connection, known: Iterable[Reader], verdict: Verdict) -> None:
@@ -206,8 +208,8 @@ class Rights:
         self._hub.detach(reader)
         self._write(reader.connection, push)
 
-    async def _subscribe(self, connection: Connection, feed: Feed) -> None:
-        stream = await self._hub.join(feed.name)
+    async def _subscribe(self, connection: Connection, feed: Feed, until: float) -> None:
+        stream = await self._hub.join(feed.name, until)
         try:
             stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
             is_here = connection.closing is None and connection in self._hub.connections
