@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 
-from . import authentication, history, publishing, streams, subscriptions
+from . import authentication, history, inbox, publishing, streams, subscriptions, topics
 from .authentication import Credentials, Identity
 from .conf import app_settings
 from .connecting import Admitted, Returning
@@ -159,7 +159,13 @@ async def refresh(hub: Hub, connection: Connection, request: messages.RefreshReq
     """Prolong a connection with a new token of the same user."""
     if not request.token:
         raise ClientError(codes.BAD_REQUEST, "token")
-    identity, _ = await _admit(hub, connection, request.token)
+    try:
+        identity, _ = await _admit(hub, connection, request.token)
+    except ClientError as error:
+        if error.error != codes.TOKEN_EXPIRED:
+            raise
+        # SDKs give up for good on an error. After a close they come back with a newer token.
+        raise Disconnected(codes.EXPIRED) from None
     if identity.user.pk != connection.user_id:
         raise Disconnected(codes.INVALID_TOKEN)
     connection.session.renew(_deadline(identity))
@@ -201,7 +207,7 @@ async def subscribe(
     stream = await hub.join(name)
     try:
         position = Position(request.epoch, request.offset) if request.recover else None
-        item = await in_database(_follow, connection.user_id, name, position)
+        item = await in_database(_follow, connection.user_id, name, position, connection.client)
     except BaseException:
         hub.unpin(stream)
         raise
@@ -222,10 +228,11 @@ def _check_topic(user_id: Any, name: str) -> None:
         raise ClientError(codes.BAD_REQUEST, "only topics are subscribed to by clients")
 
 
-def _follow(user_id: Any, name: str, position: Position | None) -> Recovered:
+def _follow(user_id: Any, name: str, position: Position | None, origin: str) -> Recovered:
+    """The feed of a topic from this position on; the user joins it for good if need be."""
     feed = subscriptions.load_topic(user_id, name)
     if feed is None:
-        _join_topic(user_id, name)
+        _join_topic(user_id, name, origin)
         feed = subscriptions.load_topic(user_id, name)
     if feed is None:  # another connection of the user has left it again: temporary
         raise ClientError(codes.INTERNAL)
@@ -235,14 +242,13 @@ def _follow(user_id: Any, name: str, position: Position | None) -> Recovered:
     return recover([feed], positions, app_settings.PAGE_SIZE)[0]
 
 
-def _join_topic(user_id: Any, name: str) -> None:
-    if subscriptions.topics(user_id) >= app_settings.MAX_TOPICS:
-        raise ClientError(codes.LIMIT_EXCEEDED)
-    subscriptions.join([user_id], name)
-    # Other connections of the user may have joined others since then: all of them see too many.
-    if subscriptions.topics(user_id) > app_settings.MAX_TOPICS:
-        subscriptions.leave([user_id], name)
-        raise ClientError(codes.LIMIT_EXCEEDED)
+def _join_topic(user_id: Any, name: str, origin: str) -> None:
+    try:
+        inbox.join(_user(user_id), name, origin)
+    except PermissionDenied:  # since it was looked at
+        raise ClientError(codes.PERMISSION_DENIED) from None
+    except inbox.TooManyTopics:
+        raise ClientError(codes.LIMIT_EXCEEDED) from None
 
 
 def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: Recovered) -> None:
@@ -254,9 +260,12 @@ def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: R
 async def unsubscribe(
     hub: Hub, connection: Connection, request: messages.UnsubscribeRequest
 ) -> Outcome:
-    """End the user's subscription to a topic. Server-side subscriptions stay."""
+    """Stop reading a topic on this connection. The user goes on following it: see ``leave``.
+
+    Server-side subscriptions stay.
+    """
     try:
-        kind = streams.parse(request.channel).kind
+        streams.parse(request.channel)
     except streams.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
     reader = connection.readers.get(request.channel)
@@ -264,8 +273,6 @@ async def unsubscribe(
         raise ClientError(codes.PERMISSION_DENIED)
     if reader is not None:
         hub.detach(reader)
-    if kind == "topic":
-        await in_database(subscriptions.leave, [connection.user_id], request.channel)
     return Outcome(messages.UnsubscribeResult())
 
 
@@ -282,7 +289,7 @@ async def publish(hub: Hub, connection: Connection, request: messages.PublishReq
 def _publish(user_id: Any, name: str, data: PublishData) -> None:
     user = _user(user_id)
     try:
-        allowed = streams.may_publish(user, name)
+        allowed = streams.may_publish(user, name) and _can_be_read(name)
     except streams.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
     if not allowed:
@@ -293,6 +300,12 @@ def _publish(user_id: Any, name: str, data: PublishData) -> None:
         publishing.publish(name, actor=user, **msgspec.structs.asdict(data))
     except ValidationError as error:
         raise ClientError(codes.BAD_REQUEST, ", ".join(error.message_dict)) from None
+
+
+def _can_be_read(name: str) -> bool:
+    """Only the server's own code may write to a topic that nobody may read."""
+    kind, key = streams.parse(name)
+    return kind != "topic" or topics.has_readers(key)
 
 
 async def read_history(

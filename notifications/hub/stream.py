@@ -59,8 +59,10 @@ class LocalStream:
 
     def learn(self, stream_id: int, epoch: str, top: int, revision: int) -> None:
         """Start from what the database says; what was heard meanwhile lies behind it."""
-        if self.is_known:
+        if self.is_known and (self.id == stream_id or self.readers):
             return
+        if self.is_known:  # read by nobody here while its row was deleted and made again
+            self.heard = 0
         self.id = stream_id
         self.epoch = epoch
         self.top = top
