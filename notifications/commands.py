@@ -87,7 +87,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
             for name, sub in request.subs.items()
             if sub.recover and name in joined
         }
-        resumed, unread = await hub.resume(Returning(identity.user, positions))
+        resumed, unread, followed = await hub.resume(Returning(identity.user, positions))
     except BaseException:
         for stream in joined.values():
             hub.unpin(stream)
@@ -100,7 +100,13 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
         version=VERSION,
         expires=identity.expires is not None,
         ttl=_ttl(identity),
-        data=_raw({"unread": unread, "user": history.describe_user(identity.user)}),
+        data=_raw(
+            {
+                "unread": unread,
+                "user": history.describe_user(identity.user),
+                "topics": followed,
+            }
+        ),
         subs={item.feed.name: _subscribe_result(item) for item in resumed},
         ping=max(1, round(app_settings.PING_INTERVAL)),
         pong=True,

@@ -121,10 +121,12 @@ class Settings:
             return None
         return cast(Callable[[Any, str], bool], import_string(self.TOPIC_PERMISSION))
 
-    def declares_topic(self, slug: str) -> bool:
-        """Does ``TOPICS`` list this slug?"""
-        # In a text, which E003 complains of, every part of it would be found.
-        return isinstance(self.TOPICS, tuple) and slug in self.TOPICS
+    @property
+    def declared_topics(self) -> tuple[str, ...]:
+        """The slugs in ``TOPICS``, without what E003 and E008 complain of."""
+        if not isinstance(self.TOPICS, tuple):
+            return ()
+        return tuple(slug for slug in self.TOPICS if _is_slug(slug))
 
 
 #: What a check says of the types above.
@@ -278,8 +280,12 @@ def _check_topics() -> list[CheckMessage]:
             id="notifications.E008",
         )
         for slug in app_settings.TOPICS
-        if isinstance(slug, str) and not TOPIC_SLUG.match(slug)
+        if not _is_slug(slug)
     ]
+
+
+def _is_slug(value: Any) -> bool:
+    return isinstance(value, str) and TOPIC_SLUG.match(value) is not None
 
 
 def check_topic_permission(**kwargs: Any) -> list[CheckMessage]:

@@ -30,8 +30,14 @@ class Returning(NamedTuple):
 
 
 class Resumed(NamedTuple):
+    """Where a client resumes, how much is unread, and the topics that the user follows.
+
+    Topics are the client's to subscribe to; those that are muted or not readable are left out.
+    """
+
     recovered: list[Recovered]
     unread: int
+    topics: list[str]
 
 
 def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
@@ -64,7 +70,11 @@ def resume(returning: Sequence[Returning], recent: Recent | None = None) -> list
         app_settings.PAGE_SIZE,
         recent,
     )
+    topics = {
+        user_id: [feed.name for feed in own if not feed.muted and streams.is_topic(feed.name)]
+        for user_id, own in feeds.items()
+    }
     return [
-        Resumed(pages, unread[entry.user.pk])
+        Resumed(pages, unread[entry.user.pk], topics[entry.user.pk])
         for entry, pages in zip(returning, recovered, strict=True)
     ]

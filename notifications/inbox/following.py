@@ -39,7 +39,7 @@ class TooManyTopics(ValueError):
 def topics(user: Any) -> list[Topic]:
     """What the user follows, and what of ``TOPICS`` could be followed, by name."""
     muted = dict(subscriptions.topics_of(user.pk))
-    offered = {streams.topic_stream(slug) for slug in app_settings.TOPICS}
+    offered = {streams.topic_stream(slug) for slug in app_settings.declared_topics}
     found = [
         Topic(name, name in muted, muted.get(name, False), streams.may_read(user, name))
         for name in sorted(muted.keys() | offered)
