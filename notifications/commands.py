@@ -100,18 +100,17 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
         version=VERSION,
         expires=identity.expires is not None,
         ttl=_ttl(identity),
-        data=_raw(
-            {
-                "unread": unread,
-                "user": history.describe_user(identity.user),
-                "topics": followed,
-            }
-        ),
+        data=_raw(_greeting(identity.user, unread, followed)),
         subs={item.feed.name: _subscribe_result(item) for item in resumed},
         ping=max(1, round(app_settings.PING_INTERVAL)),
         pong=True,
     )
     return Outcome(result, partial(_attach_all, hub, connection, joined, resumed))
+
+
+def _greeting(user: Any, unread: int, followed: list[str]) -> dict[str, Any]:
+    greeting = {"unread": unread, "user": history.describe_user(user)}
+    return {**greeting, "topics": followed} if followed else greeting
 
 
 async def _admit(hub: Hub, connection: Connection, token: str) -> Admitted:
@@ -259,6 +258,8 @@ def _join_topic(user_id: Any, name: str, origin: str) -> None:
 
 def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: Recovered) -> None:
     if connection in hub.connections and stream.name not in connection.readers:
+        if stream.is_known and stream.id != item.feed.stream_id and not stream.readers:
+            stream.forget()
         _attach(hub, connection, stream, item, topic=True)
     hub.unpin(stream)
 

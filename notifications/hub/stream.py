@@ -59,14 +59,17 @@ class LocalStream:
 
     def learn(self, stream_id: int, epoch: str, top: int, revision: int) -> None:
         """Start from what the database says; what was heard meanwhile lies behind it."""
-        if self.is_known and (self.id == stream_id or self.readers):
+        if self.is_known:
             return
-        if self.is_known:  # read by nobody here while its row was deleted and made again
-            self.heard = 0
         self.id = stream_id
         self.epoch = epoch
         self.top = top
         self.revision = revision
+
+    def forget(self) -> None:
+        """Its row was deleted, while nobody here read it: :meth:`learn` starts from another one."""
+        self.id = self.top = self.heard = 0
+        self.epoch = ""
 
     def is_next(self, offset: int) -> bool:
         """Can ``offset`` be fanned out as it comes? Else the gap is read from history."""

@@ -235,10 +235,9 @@ export class Client extends Emitter {
    * Topics may have been joined and left while this client was away. To subscribe to one that was
    * left would join it again.
    *
-   * @param {string[] | undefined} followed by the user
+   * @param {string[]} [followed] by the user; left out where there are none
    */
-  #adoptTopics(followed) {
-    if (!followed) return;
+  #adoptTopics(followed = this.#mirrors ? [] : [...this.#followed]) {
     for (const channel of [...this.#followed]) {
       if (!followed.includes(channel)) this.#unsubscribed(channel, { code: LEFT, reason: "left" });
     }
