@@ -6,9 +6,9 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 
-from . import authentication, history, publishing, streams, subscriptions
+from . import authentication, history, inbox, publishing, streams, subscriptions, topics
 from .authentication import Credentials, Identity
 from .conf import app_settings
 from .connecting import Admitted, Resumed, Returning
@@ -99,12 +99,17 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
         version=VERSION,
         expires=identity.expires is not None,
         ttl=_ttl(identity),
-        data=_raw({"unread": resumed.unread, "user": history.describe_user(identity.user)}),
+        data=_raw(_greeting(identity.user, resumed.unread, resumed.topics)),
         subs={item.feed.name: _subscribe_result(item) for item in resumed.recovered},
         ping=max(1, round(app_settings.PING_INTERVAL)),
         pong=True,
     )
     return Outcome(result, partial(_attach_all, hub, connection, joined, resumed))
+
+
+def _greeting(user: Any, unread: int, followed: list[str]) -> dict[str, Any]:
+    greeting = {"unread": unread, "user": history.describe_user(user)}
+    return {**greeting, "topics": followed} if followed else greeting
 
 
 async def _admit(hub: Hub, connection: Connection, token: str) -> Admitted:
@@ -207,7 +212,13 @@ async def refresh(hub: Hub, connection: Connection, request: messages.RefreshReq
     """Prolong a connection with a new token of the same user."""
     if not request.token:
         raise ClientError(codes.BAD_REQUEST, "token")
-    identity, _ = await _admit(hub, connection, request.token)
+    try:
+        identity, _ = await _admit(hub, connection, request.token)
+    except ClientError as error:
+        if error.error != codes.TOKEN_EXPIRED:
+            raise
+        # SDKs give up for good on an error. After a close they come back with a newer token.
+        raise Disconnected(codes.EXPIRED) from None
     if identity.user.pk != connection.user_id:
         raise Disconnected(codes.INVALID_TOKEN)
     connection.session.renew(_deadline(identity))
@@ -249,7 +260,9 @@ async def subscribe(
     stream = await hub.join(name)
     try:
         position = Position(request.epoch, request.offset) if request.recover else None
-        item = await hub.turns.run(connection.user_id, _follow, connection.user_id, name, position)
+        item = await hub.turns.run(
+            connection.user_id, _follow, connection.user_id, name, position, connection.client
+        )
     except BaseException:
         hub.unpin(stream)
         raise
@@ -270,10 +283,11 @@ def _check_topic(user_id: Any, name: str) -> None:
         raise ClientError(codes.BAD_REQUEST, "only topics are subscribed to by clients")
 
 
-def _follow(user_id: Any, name: str, position: Position | None) -> Recovered:
+def _follow(user_id: Any, name: str, position: Position | None, origin: str) -> Recovered:
+    """The feed of a topic from this position on; the user joins it for good if need be."""
     feed = subscriptions.load_topic(user_id, name)
     if feed is None:
-        _join_topic(user_id, name)
+        _join_topic(user_id, name, origin)
         feed = subscriptions.load_topic(user_id, name)
     if feed is None:  # another connection of the user has left it again: temporary
         raise ClientError(codes.INTERNAL)
@@ -283,18 +297,19 @@ def _follow(user_id: Any, name: str, position: Position | None) -> Recovered:
     return recover([feed], positions, app_settings.PAGE_SIZE)[0]
 
 
-def _join_topic(user_id: Any, name: str) -> None:
-    if subscriptions.topics(user_id) >= app_settings.MAX_TOPICS:
-        raise ClientError(codes.LIMIT_EXCEEDED)
-    subscriptions.join([user_id], name)
-    # Other connections of the user may have joined others since then: all of them see too many.
-    if subscriptions.topics(user_id) > app_settings.MAX_TOPICS:
-        subscriptions.leave([user_id], name)
-        raise ClientError(codes.LIMIT_EXCEEDED)
+def _join_topic(user_id: Any, name: str, origin: str) -> None:
+    try:
+        inbox.join(_user(user_id), name, origin)
+    except PermissionDenied:  # since it was looked at
+        raise ClientError(codes.PERMISSION_DENIED) from None
+    except inbox.TooManyTopics:
+        raise ClientError(codes.LIMIT_EXCEEDED) from None
 
 
 def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: Recovered) -> None:
     if connection in hub.connections and stream.name not in connection.readers:
+        if stream.is_known and stream.id != item.feed.stream_id and not stream.readers:
+            stream.forget()
         _attach(hub, connection, stream, item, topic=True)
     hub.unpin(stream)
 
@@ -302,9 +317,12 @@ def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: R
 async def unsubscribe(
     hub: Hub, connection: Connection, request: messages.UnsubscribeRequest
 ) -> Outcome:
-    """End the user's subscription to a topic. Server-side subscriptions stay."""
+    """Stop reading a topic on this connection. The user goes on following it: see ``leave``.
+
+    Server-side subscriptions stay.
+    """
     try:
-        kind = streams.parse(request.channel).kind
+        streams.parse(request.channel)
     except streams.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
     reader = connection.readers.get(request.channel)
@@ -312,10 +330,6 @@ async def unsubscribe(
         raise ClientError(codes.PERMISSION_DENIED)
     if reader is not None:
         hub.detach(reader)
-    if kind == "topic":
-        await hub.turns.run(
-            connection.user_id, subscriptions.leave, [connection.user_id], request.channel
-        )
     return Outcome(messages.UnsubscribeResult())
 
 
@@ -332,7 +346,7 @@ async def publish(hub: Hub, connection: Connection, request: messages.PublishReq
 def _publish(user_id: Any, name: str, data: PublishData) -> None:
     user = _user(user_id)
     try:
-        allowed = streams.may_publish(user, name)
+        allowed = streams.may_publish(user, name) and _can_be_read(name)
     except streams.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
     if not allowed:
@@ -343,6 +357,12 @@ def _publish(user_id: Any, name: str, data: PublishData) -> None:
         publishing.publish(name, actor=user, **msgspec.structs.asdict(data))
     except ValidationError as error:
         raise ClientError(codes.BAD_REQUEST, ", ".join(error.message_dict)) from None
+
+
+def _can_be_read(name: str) -> bool:
+    """Only the server's own code may write to a topic that nobody may read."""
+    kind, key = streams.parse(name)
+    return kind != "topic" or topics.has_readers(key)
 
 
 async def read_history(

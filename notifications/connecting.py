@@ -44,6 +44,8 @@ class Resumed(NamedTuple):
     Args:
         recovered: where each stream resumes.
         unread: the user's unread count.
+        topics: what the user follows; those that are muted or not readable are left out. The client
+            subscribes to them.
         own: the feed of the user's own stream, muted or not, None if there is none yet. Its
             revision was read before anything else: whoever sees another one later knows that
             rights may have changed since then.
@@ -52,6 +54,7 @@ class Resumed(NamedTuple):
 
     recovered: list[Recovered]
     unread: int
+    topics: list[str]
     own: Feed | None
     missing: list[tuple[Any, str]]
 
@@ -105,9 +108,13 @@ def resume(
         app_settings.PAGE_SIZE,
         recent,
     )
+    topics = {
+        user_id: [feed.name for feed in feeds if not feed.muted and streams.is_topic(feed.name)]
+        for user_id, feeds in inboxes.feeds.items()
+    }
     return [
         authentication.Revoked()
         if user is None
-        else Resumed(pages, unread[user.pk], own.get(user.pk), missing[user.pk])
+        else Resumed(pages, unread[user.pk], topics[user.pk], own.get(user.pk), missing[user.pk])
         for user, pages in zip(confirmed, recovered, strict=True)
     ]

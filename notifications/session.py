@@ -41,6 +41,8 @@ class Limits(NamedTuple):
     max_frame_size: int
     command_rate: float
     command_burst: int
+    #: How long after their expiry credentials may still be renewed.
+    expired_close_delay: float = 0.0
 
 
 class Send(NamedTuple):
@@ -103,7 +105,7 @@ class Session:
         self.state = State.NEW
         #: When :meth:`tick` has to be called next.
         self.deadline = now + limits.connect_timeout
-        #: When the credentials run out, None for never.
+        #: When the credentials run out, None for never. The connection goes on a little longer.
         self.expires_at: float | None = None
         self._limits = limits
         self._spread = spread
@@ -194,7 +196,7 @@ class Session:
         if self.state is State.CONNECTING:
             # The server is slow. A client that did its part may come back.
             return self.close(codes.SERVER_ERROR)
-        if self.expires_at is not None and now >= self.expires_at:
+        if self._ends_at is not None and now >= self._ends_at:
             return self.close(codes.EXPIRED)
         if self._awaiting_pong:
             if now >= self._pong_due and not self._is_performing:
@@ -219,10 +221,21 @@ class Session:
         return self._put_off_ping(now)
 
     def renew(self, expires_at: float | None) -> None:
-        """The client has shown credentials that last until ``expires_at``."""
+        """The client has shown credentials that last until ``expires_at``.
+
+        It may show new ones until ``expired_close_delay`` after that: SDKs do so at the expiry,
+        and the command and the new token take their time.
+        """
         self.expires_at = expires_at
         if self.state is State.CONNECTED:
             self._set_deadline()
+
+    @property
+    def _ends_at(self) -> float | None:
+        """When the connection is closed unless the client shows new credentials."""
+        if self.expires_at is None:
+            return None
+        return self.expires_at + self._limits.expired_close_delay
 
     @property
     def is_closed(self) -> bool:
@@ -317,8 +330,8 @@ class Session:
             self.deadline = self._retry_at
         else:
             self.deadline = self._ping_at + self._limits.ping_interval
-        if self.expires_at is not None:
-            self.deadline = min(self.deadline, self.expires_at)
+        if self._ends_at is not None:
+            self.deadline = min(self.deadline, self._ends_at)
 
     def _afford(self, now: float) -> bool:
         """A token bucket: ``command_rate`` per second, ``command_burst`` at once."""

@@ -59,20 +59,37 @@ def join(user_ids: Iterable[Any], name: str) -> None:
 
     Users who are subscribed already keep their place.
     """
-    stream = streams.ensure([name])[name]
-    rows = [_from(user_id, stream, stream.top) for user_id in user_ids]
-    Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
+    with transaction.atomic(using=router.db_for_write(Subscription)):
+        stream = streams.hold(name)
+        rows = [_from(user_id, stream, stream.top) for user_id in user_ids]
+        Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
 
 
-def leave(user_ids: Iterable[Any], name: str) -> None:
-    """End the subscriptions of these users to the stream."""
+def leave(user_ids: Iterable[Any], name: str) -> int:
+    """End the subscriptions of these users to the stream.
+
+    A topic that nobody has left a trace in goes with the last of them.
+
+    Returns:
+        How many there were.
+    """
+    count = 0
     for chunk in streams.chunks(list(user_ids)):
-        Subscription.objects.filter(stream__name=name, user__in=chunk).delete()
+        count += Subscription.objects.filter(stream__name=name, user__in=chunk).delete()[0]
+    if streams.is_topic(name):
+        streams.remove_unused(name)
+    return count
 
 
 def topics(user_id: Any) -> int:
     """How many topics the user is subscribed to."""
     return _rows().filter(user=user_id, stream__name__startswith="topic:").count()
+
+
+def topics_of(user_id: Any) -> list[tuple[str, bool]]:
+    """The topics the user is subscribed to, by name, and whether each is muted."""
+    rows = _rows().filter(user=user_id, stream__name__startswith="topic:")
+    return list(rows.order_by("stream__name").values_list("stream__name", "muted"))
 
 
 def load_inbox(user: Any) -> list[Feed]:

@@ -32,6 +32,7 @@ QUIET = {
     "FLUSH_INTERVAL": 3600.0,
     "RIGHTS_INTERVAL": 3600.0,
     "WORKER_TIMEOUT": 3 * 3600.0,
+    "TOPICS": ["news"],
 }
 
 

@@ -25,7 +25,7 @@ from ..metrics import CONNECTIONS, REPAIRED
 from ..protocol import codes
 from ..sequencing import sequence_waiting
 from ..session import Close, Send
-from ..streams import user_stream
+from ..streams import is_topic, user_stream
 from .acknowledgements import Acknowledgements
 from .addresses import Addresses
 from .batches import Batcher
@@ -294,6 +294,9 @@ class Hub:
             if self.streams.get(stream.name) is not stream:  # left while this was read
                 continue
             top = tops.get(stream_id)
+            if top is None and is_topic(stream.name):
+                self._dissolve(stream)
+                continue
             if top is None or top.epoch != stream.epoch:
                 self._reset(stream)
                 continue
@@ -395,6 +398,15 @@ class Hub:
             self._check_soon()
         elif kind == "notifications.beat":
             self._pulse.hear(message)
+
+    def _dissolve(self, stream: LocalStream) -> None:
+        """A topic is gone with its last follower: whoever reads it here has left it elsewhere.
+
+        Perhaps somebody has made it again since: the look at rights tells who reads what.
+        """
+        del self.streams[stream.name]
+        for reader in list(stream.readers):
+            self.rights.suspect(user_stream(reader.connection.user_id))
 
     def _reset(self, stream: LocalStream) -> None:
         """The history is gone or another one: positions in it mean nothing any more."""

@@ -19,7 +19,7 @@ RUNS = [
     ("tests/test_publishing.py", "tests/test_sequencing.py", "tests/integration/postgres_only.py"),
     ("tests/integration/postgres_held.py", "tests/test_hub_beginnings.py"),
     ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
-    ("tests/test_inbox.py", "tests/test_models.py"),
+    ("tests/test_inbox.py", "tests/test_models.py", "tests/test_following.py"),
     ("tests/test_receivers.py", "tests/test_signals.py", "tests/test_database.py"),
     ("tests/test_pruning.py", "tests/test_unread.py", "tests/test_connecting.py"),
 ]
