@@ -84,6 +84,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     connection.session_digest = identity.session
     # Before anything is read, so that a change of rights from now on finds the connection.
     hub.admit(connection)
+    connection.session.share(hub.turns.commands_of(connection.user_id))
     joined: dict[str, LocalStream] = {}
     try:
         resumed = await _resume(hub, connection, identity, request, names, joined)

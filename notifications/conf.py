@@ -76,7 +76,8 @@ class Settings:
     PAGE_SIZE: int = 300
     #: Largest frame taken from a client.
     MAX_FRAME_SIZE: int = 64 * 1024
-    #: Commands a client may send per second on average, and at once.
+    #: Commands that all connections of a user in one process may send per second on average, and
+    #: at once.
     COMMAND_RATE: float = 50.0
     COMMAND_BURST: int = 200
     #: Connections of one user in one process; one more is closed with 3504.

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
+from .bucket import Bucket
 from .protocol import codes, messages
 from .protocol.json import PING, BadFrame, decode_frame, encode_reply
 
@@ -85,6 +86,7 @@ class Session:
     __slots__ = (
         "_awaiting_pong",
         "_blocked_since",
+        "_bucket",
         "_excess",
         "_ids",
         "_is_performing",
@@ -94,8 +96,6 @@ class Session:
         "_pong_due",
         "_retry_at",
         "_spread",
-        "_tokens",
-        "_tokens_at",
         "deadline",
         "expires_at",
         "state",
@@ -110,8 +110,7 @@ class Session:
         self._limits = limits
         self._spread = spread
         self._ids: deque[int] = deque(maxlen=REMEMBERED_IDS)
-        self._tokens = float(limits.command_burst)
-        self._tokens_at = now
+        self._bucket = Bucket(limits.command_rate, limits.command_burst, now)
         self._excess = 0
         self._ping_at = 0.0
         self._awaiting_pong = False
@@ -220,6 +219,10 @@ class Session:
         self._pinged = {}
         return self._put_off_ping(now)
 
+    def share(self, bucket: Bucket) -> None:
+        """Count commands together with those of other connections from now on."""
+        self._bucket = bucket
+
     def renew(self, expires_at: float | None) -> None:
         """The client has shown credentials that last until ``expires_at``.
 
@@ -250,7 +253,7 @@ class Session:
         request = command.request if isinstance(command, messages.Command) else None
         if isinstance(command, messages.Command) and command.id == 0 and request is None:
             return self._pong(now)
-        if not self._afford(now):
+        if not self._bucket.afford(1, now):
             return self._too_many(command.id)
         if command.id:
             if command.id in self._ids:
@@ -292,7 +295,7 @@ class Session:
     def _pong(self, now: float) -> list[Effect]:
         if not self._awaiting_pong:
             # Late ones happen; any number of them for free would keep the server busy.
-            return [] if self._afford(now) else self._too_many(0)
+            return [] if self._bucket.afford(1, now) else self._too_many(0)
         self._awaiting_pong = False
         self._blocked_since = None
         self._set_deadline()
@@ -332,16 +335,6 @@ class Session:
             self.deadline = self._ping_at + self._limits.ping_interval
         if self._ends_at is not None:
             self.deadline = min(self.deadline, self._ends_at)
-
-    def _afford(self, now: float) -> bool:
-        """A token bucket: ``command_rate`` per second, ``command_burst`` at once."""
-        earned = (now - self._tokens_at) * self._limits.command_rate
-        self._tokens = min(float(self._limits.command_burst), self._tokens + earned)
-        self._tokens_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
 
     def _too_many(self, command_id: int) -> list[Effect]:
         self._excess += 1

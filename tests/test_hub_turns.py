@@ -205,3 +205,20 @@ async def test_connects_of_one_user_are_counted_to_his_budget(settings: Any) -> 
         peer = await Peer.of(other)
         await peer.connect()
         await peer.end()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_commands_are_counted_over_all_connections_of_a_user(settings: Any) -> None:
+    async with running_hub(settings, COMMAND_RATE=1e-9, COMMAND_BURST=6):
+        user = await in_database(make_user)
+        peers = [await Peer.of(user) for _ in range(2)]
+        for peer in peers:
+            await peer.connect()
+        replies = [await peer.call(ping={}) for _ in range(4) for peer in peers]
+        refused = [reply.get("error", {}).get("code") for reply in replies]
+        assert refused == [None] * 6 + [111] * 2
+        other = await Peer.of(await in_database(make_user, "other"))
+        await other.connect()
+        assert "error" not in await other.call(ping={})
+        for peer in [*peers, other]:
+            await peer.end()

@@ -13,7 +13,9 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
+from ..bucket import Bucket
 from ..conf import app_settings
 from ..lanes import COMMANDS, Lane
 from ..protocol import codes
@@ -33,33 +35,21 @@ PATIENCE = 8.0
 
 
 class Budget:
-    """What one user may still use, and what waits for it.
+    """What one user may still use, in seconds of work, and what waits for it.
 
     Args:
         now: seconds of the loop's clock.
     """
 
-    __slots__ = ("_at", "_left", "running", "waiting")
+    __slots__ = ("running", "waiting", "work")
 
     def __init__(self, now: float) -> None:
-        self._left = app_settings.USER_WORK_BURST
-        self._at = now
+        self.work = Bucket(app_settings.USER_WORK, app_settings.USER_WORK_BURST, now)
         self.running = 0
         self.waiting: deque[asyncio.Future[None]] = deque()
 
-    def left(self, now: float) -> float:
-        """Seconds of work; below 0 after a command that took more than was left."""
-        earned = max(0.0, now - self._at) * app_settings.USER_WORK
-        self._left = min(app_settings.USER_WORK_BURST, self._left + earned)
-        self._at = now
-        return self._left
-
-    def charge(self, seconds: float, now: float) -> None:
-        self._left = self.left(now) - seconds
-
     def is_idle(self, now: float) -> bool:
-        is_full = self.left(now) >= app_settings.USER_WORK_BURST
-        return is_full and not self.running and not self.waiting
+        return not self.running and not self.waiting and self.work.is_full(now)
 
 
 class Turns:
@@ -79,6 +69,16 @@ class Turns:
         self._running = 0
         self._waiting = 0
         self._wake: asyncio.TimerHandle | None = None
+        #: How many commands each user may send, kept by the sessions of his connections.
+        self._commands: WeakValueDictionary[Any, Bucket] = WeakValueDictionary()
+
+    def commands_of(self, user_id: Any) -> Bucket:
+        """The bucket of commands that all connections of a user share, by the monotonic clock."""
+        bucket = self._commands.get(user_id)
+        if bucket is None:
+            rate, burst = app_settings.COMMAND_RATE, app_settings.COMMAND_BURST
+            bucket = self._commands[user_id] = Bucket(rate, burst, time.monotonic())
+        return bucket
 
     async def run(
         self, user_id: Any, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -104,7 +104,7 @@ class Turns:
             ClientError: TOO_MANY_REQUESTS, and nothing is counted, if his budget is used up.
         """
         budget = self._budget(user_id)
-        if budget.left(self._loop.time()) <= 0:
+        if budget.work.left(self._loop.time()) <= 0:
             raise ClientError(codes.TOO_MANY_REQUESTS)
         self._charge(user_id, budget, seconds)
 
@@ -153,14 +153,14 @@ class Turns:
         return budget
 
     def _charge(self, user_id: Any, budget: Budget, seconds: float) -> None:
-        budget.charge(seconds, self._loop.time())
+        budget.work.take(seconds, self._loop.time())
         self._budgets[user_id] = budget
         self._budgets.move_to_end(user_id)
 
     def _may_run(self, budget: Budget, now: float) -> bool:
         share = max(1, self._lane.size // 2)
         has_room = self._running < self._lane.size and budget.running < share
-        return has_room and budget.left(now) > 0
+        return has_room and budget.work.left(now) > 0
 
     def _take(self, budget: Budget) -> None:
         budget.running += 1
@@ -197,7 +197,7 @@ class Turns:
         """Some wait for nothing but their budget."""
         if self._wake is not None or not self._waiting:
             return
-        missing = min(-budget.left(now) for budget in self._queue.values())
+        missing = min(-budget.work.left(now) for budget in self._queue.values())
         delay = max(0.0, missing) / app_settings.USER_WORK + 0.01
         self._wake = self._loop.call_later(min(delay, 1.0), self._woken)
 
