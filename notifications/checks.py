@@ -1,6 +1,7 @@
 """What ``manage.py check --deploy`` says of a site in production.
 
-Whether the settings can be read at all is checked always, by :mod:`notifications.conf`. A warning
+Whether the settings can be read at all is checked always, by :mod:`notifications.conf`; so is, with
+``--database``, whether it is the database that the epochs belong to. A warning
 that a site has decided to live with goes into Django's ``SILENCED_SYSTEM_CHECKS``.
 """
 
@@ -18,8 +19,9 @@ from django.db import Error as DatabaseError
 from django.db import router
 from django.utils import timezone
 
+from . import incarnation
 from .conf import app_settings, layer_is_in_memory
-from .models import Notification
+from .models import Notification, Stream
 
 #: The first version with ``RETURNING``.
 SQLITE = (3, 35)
@@ -197,5 +199,25 @@ def check_pruning(databases: Sequence[str] | None = None, **kwargs: Any) -> list
             f"NOTIFICATIONS['KEEP_DAYS'] ({app_settings.KEEP_DAYS}).",
             hint="Run manage.py prune_notifications daily.",
             id="notifications.W010",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_incarnation(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """``W011``: not the database that the epochs belong to. Needs ``--database`` too."""
+    if router.db_for_write(Stream) not in (databases or ()):
+        return []
+    try:
+        suspicion = incarnation.known()
+    except DatabaseError:
+        return []  # not migrated
+    if suspicion is None:
+        return []
+    return [
+        Warning(
+            f"Clients may miss notifications without learning it: {suspicion}.",
+            hint=incarnation.COMMAND,
+            id="notifications.W011",
         )
     ]

@@ -14,9 +14,10 @@ from .conf import app_settings
 from .connecting import Admitted, Returning
 from .database import in_database
 from .hub import Connection, Hub, LocalStream
+from .positions import Position
 from .protocol import codes, messages
 from .protocol.codes import ClientError, Disconnected
-from .recovery import Position, Recovered, cut, recover
+from .recovery import Recovered, cut, recover
 from .rpc import call, decode
 
 VERSION = "pushsite 1"
@@ -128,6 +129,8 @@ def _attach_all(
             _attach(hub, connection, joined[item.feed.name], item, topic=False)
     if connection in hub.connections:
         connection.own = joined.pop(streams.user_stream(connection.user_id))
+        if hub.streams.get(connection.own.name) is not connection.own:  # it was reset meanwhile
+            connection.close(codes.INSUFFICIENT_STATE)
         connection.is_ready = True
     for stream in joined.values():
         hub.unpin(stream)
@@ -137,10 +140,9 @@ def _attach(
     hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, *, topic: bool
 ) -> None:
     feed = item.feed
-    stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
     # What could not be recovered was not delivered, but the client knows and asks the inbox.
     acked = feed.delivered if item.recovered else item.page.offset
-    hub.attach(connection, stream, item.page, acked, topic=topic)
+    hub.attach(connection, stream, feed, item.page, acked, topic=topic)
 
 
 def _subscribe_result(item: Recovered) -> messages.SubscribeResult:
@@ -197,6 +199,8 @@ async def subscribe(
     name = request.channel
     if name in connection.readers:
         raise ClientError(codes.ALREADY_SUBSCRIBED)
+    # What is read from now on may be old when the reply has been written.
+    doubts = connection.doubts
     await in_database(_check_topic, connection.user_id, name)
     stream = await hub.join(name)
     try:
@@ -205,7 +209,8 @@ async def subscribe(
     except BaseException:
         hub.unpin(stream)
         raise
-    return Outcome(_subscribe_result(item), partial(_attach_topic, hub, connection, stream, item))
+    attach = partial(_attach_topic, hub, connection, stream, item, doubts)
+    return Outcome(_subscribe_result(item), attach)
 
 
 def _check_topic(user_id: Any, name: str) -> None:
@@ -245,9 +250,13 @@ def _join_topic(user_id: Any, name: str) -> None:
         raise ClientError(codes.LIMIT_EXCEEDED)
 
 
-def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: Recovered) -> None:
+def _attach_topic(
+    hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, doubts: int
+) -> None:
     if connection in hub.connections and stream.name not in connection.readers:
         _attach(hub, connection, stream, item, topic=True)
+        if connection.doubts != doubts:  # muted, left or forbidden meanwhile
+            hub.rights.look_again(connection.user_id)
     hub.unpin(stream)
 
 

@@ -7,11 +7,13 @@ running it, so those that wait are served together: see :class:`notifications.hu
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from . import authentication, streams, subscriptions
+from . import authentication, epochs, streams, subscriptions
 from .authentication import Credentials, Identity
 from .conf import app_settings
 from .history import Recent
-from .recovery import Position, Recovered, recover_many
+from .positions import Position
+from .recovery import Recovered, recover_many
+from .subscriptions import Feed
 from .unread import unread_counts
 
 
@@ -53,7 +55,7 @@ def resume(returning: Sequence[Returning], recent: Recent | None = None) -> list
         recent: pages of shared streams that need not be read again.
     """
     users = list({entry.user.pk: entry.user for entry in returning}.values())
-    feeds = subscriptions.load_inboxes(users)
+    feeds = _feeds(users)
     unread = unread_counts(users, feeds)
     pushed = {
         user_id: [feed for feed in own if not feed.muted and not streams.is_topic(feed.name)]
@@ -68,3 +70,21 @@ def resume(returning: Sequence[Returning], recent: Recent | None = None) -> list
         Resumed(pages, unread[entry.user.pk])
         for entry, pages in zip(returning, recovered, strict=True)
     ]
+
+
+def _feeds(users: Sequence[Any]) -> dict[Any, list[Feed]]:
+    """The feeds of users. No position of theirs lies above the top of its stream.
+
+    Where one does, the history has gone back, and no worker was there to see it.
+    """
+    feeds = subscriptions.load_inboxes(users)
+    old = {
+        feed.stream_id: epochs.Old(feed.epoch)
+        for own in feeds.values()
+        for feed in own
+        if max(feed.since, feed.delivered, feed.read, feed.archived) > feed.top
+    }
+    if not old:
+        return feeds
+    epochs.renew(old)
+    return subscriptions.load_inboxes(users)

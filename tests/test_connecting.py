@@ -13,7 +13,7 @@ from notifications.authentication import (
 )
 from notifications.connecting import Admitted, Returning, admit, resume
 from notifications.models import Stream
-from notifications.recovery import Position
+from notifications.positions import Position
 from tests.rooms import fill, make_old_users, queries
 
 pytestmark = pytest.mark.django_db(transaction=True)

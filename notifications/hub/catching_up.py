@@ -1,12 +1,14 @@
 """Readers that are behind: served from history, at the speed of their sockets (P5)."""
 
 import asyncio
+from collections.abc import Callable
 
 from ..database import in_database
-from ..history import read_page
+from ..evidence import Pruned, WentBack, read_on
+from ..protocol import codes
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
-from .connection import Connection, Reader
+from .connection import Connection, Reader, Stream
 from .loops import Loops
 
 #: Publications read at once: a few more than what a socket that has drained takes.
@@ -19,10 +21,15 @@ NAME = "catching up"
 
 
 class CatchUp:
-    """One task for each connection that is behind; while its socket is blocked it holds nothing."""
+    """One task for each connection that is behind; while its socket is blocked it holds nothing.
 
-    def __init__(self, loops: Loops) -> None:
+    Args:
+        went_back: told of a stream that has another history than the one that was read so far.
+    """
+
+    def __init__(self, loops: Loops, went_back: Callable[[Stream], None]) -> None:
         self._loops = loops
+        self._went_back = went_back
 
     def start(self, connection: Connection) -> None:
         """Go on until none of the connection's readers is behind."""
@@ -44,7 +51,17 @@ class CatchUp:
     async def _advance(self, reader: Reader) -> None:
         """Write a page, as far as the socket takes it."""
         stream, connection = reader.stream, reader.connection
-        page = await in_database(read_page, stream.id, reader.sent, PAGE)
+        if stream.is_suspect:  # the connection is about to be closed
+            await asyncio.sleep(LAG)
+            return
+        try:
+            page = await in_database(read_on, stream.id, reader.sent, PAGE, stream.seen())
+        except WentBack:
+            self._went_back(stream)
+            return
+        except Pruned:
+            connection.close(codes.INSUFFICIENT_STATE)
+            return
         for publication in page.publications:
             if reader not in connection.behind or connection.closing is not None:
                 return
