@@ -1,6 +1,7 @@
 """What ``manage.py check --deploy`` says of a site in production.
 
-Whether the settings can be read at all is checked always, by :mod:`notifications.conf`. A warning
+Whether the settings can be read at all is checked always, by :mod:`notifications.conf`; so is, with
+``--database``, whether it is the database that the epochs belong to. A warning
 that a site has decided to live with goes into Django's ``SILENCED_SYSTEM_CHECKS``.
 """
 
@@ -18,6 +19,7 @@ from django.db import Error as DatabaseError
 from django.db import router
 from django.utils import timezone
 
+from . import incarnation
 from .conf import app_settings, layer_is_in_memory
 from .models import Notification, Stream
 from .topics import has_readers
@@ -207,7 +209,7 @@ def check_pruning(databases: Sequence[str] | None = None, **kwargs: Any) -> list
 
 @register(Tags.database, deploy=True)
 def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """``W011``: topics that have followers, and that nobody may read. Needs ``--database`` too."""
+    """``W012``: topics that have followers, and that nobody may read. Needs ``--database`` too."""
     if router.db_for_read(Stream) not in (databases or ()):
         return []
     rows = Stream.objects.filter(name__startswith="topic:", subscriptions__isnull=False)
@@ -225,6 +227,26 @@ def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[
             "Topics have followers, but nobody may read them: "
             f"{', '.join(unread[:MOST_NAMED])}{more}.",
             hint="List them in NOTIFICATIONS['TOPICS'], or let TOPIC_PERMISSION decide.",
+            id="notifications.W012",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_incarnation(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """``W011``: not the database that the epochs belong to. Needs ``--database`` too."""
+    if router.db_for_write(Stream) not in (databases or ()):
+        return []
+    try:
+        suspicion = incarnation.known()
+    except DatabaseError:
+        return []  # not migrated
+    if suspicion is None:
+        return []
+    return [
+        Warning(
+            f"Clients may miss notifications without learning it: {suspicion}.",
+            hint=incarnation.COMMAND,
             id="notifications.W011",
         )
     ]

@@ -1,5 +1,6 @@
 """What ``check --deploy`` says of the app in production, and what it leaves alone."""
 
+import io
 from datetime import timedelta
 from typing import Any
 
@@ -11,8 +12,9 @@ from django.test import override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
+from notifications import incarnation
 from notifications.conf import IN_MEMORY_LAYER
-from notifications.models import Notification
+from notifications.models import Incarnation, Notification
 from notifications.publishing import broadcast
 
 REDIS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
@@ -136,6 +138,21 @@ def test_history_that_nobody_prunes_is_told(settings: Settings) -> None:
 
 def _days_ago(days: int) -> Any:
     return timezone.now() - timedelta(days=days)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_p8_another_database_than_the_epochs_belong_to_is_told() -> None:
+    assert "W011" not in complaints(deploy=False, databases=["default"])
+    assert not Incarnation.objects.exists(), "a check writes nothing"
+    incarnation.look()
+    assert "W011" not in complaints(deploy=False, databases=["default"])
+    Incarnation.objects.update(fingerprint="file=1 cluster=1")
+    messages = run_checks(databases=["default"])
+    (told,) = [message for message in messages if message.id == "notifications.W011"]
+    assert "manage.py renew_epochs" in str(told.hint)
+    assert "W011" not in complaints(deploy=False)
+    call_command("renew_epochs", nothing_lost=True, stdout=io.StringIO())
+    assert "W011" not in complaints(deploy=False, databases=["default"])
 
 
 def test_old_sqlite_is_an_error(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
