@@ -12,10 +12,12 @@ from django.test import override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
-from notifications import incarnation
+from notifications import incarnation, subscriptions
+from notifications.checks import check_topics
 from notifications.conf import IN_MEMORY_LAYER
 from notifications.models import Incarnation, Notification
 from notifications.publishing import broadcast
+from tests.rooms import make_user
 
 REDIS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
 MEMORY = {"default": {"BACKEND": IN_MEMORY_LAYER}}
@@ -120,6 +122,23 @@ def test_demo_accounts_are_told_until_their_passwords_change(settings: Settings)
         user.set_password("a better one")
         user.save()
     assert "W009" not in complaints(databases=["default"])
+
+
+@pytest.mark.django_db
+def test_followed_topics_that_nobody_may_read_are_told(settings: Settings) -> None:
+    user = make_user()
+    names = [f"topic:{letter}" for letter in "abcdefg"]
+    for name in names:
+        subscriptions.join([user.pk], name)
+    settings.NOTIFICATIONS = {"TOPICS": ["a"]}
+    assert "W011" in complaints(databases=["default"])
+    assert "W011" not in complaints()
+    (message,) = check_topics(["default"])
+    assert message.msg.endswith("may read them: b, c, d, e, f and more.")
+    settings.NOTIFICATIONS = {"TOPICS": list("abcdefg")}
+    assert check_topics(["default"]) == []
+    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": "tests.test_streams.only_garden"}
+    assert check_topics(["default"]) == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -117,6 +117,18 @@ def test_what_is_being_withdrawn_is_not_published() -> None:
     assert offsets("broadcast") == [None]
 
 
+def test_a_topic_that_others_are_about_to_use_keeps_its_row_and_leaving_waits_for_nobody() -> None:
+    """Their foreign keys would be checked at their commit only, and fail there."""
+    leaving, joining = make_user("leaving"), make_user("joining")
+    for use in (lambda: inbox.join(joining, "topic:a"), lambda: broadcast("x", to="topic:a")):
+        inbox.join(leaving, "topic:a")
+        with open_transaction(use):
+            assert inbox.leave(leaving, "topic:a")
+        assert Stream.objects.filter(name="topic:a").exists()
+        inbox.leave(joining, "topic:a")
+    assert offsets("topic:a") == [1]
+
+
 def test_touching_locks_in_the_order_of_sequencing() -> None:
     ensure(["topic:b", "topic:a"])
     select, update = queries(lambda: touch(["topic:a", "topic:b"]))
