@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from ..database import in_database
-from ..evidence import Pruned, WentBack, read_on
+from ..evidence import Pruned, Seen, WentBack, read_on
 from ..protocol import codes
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
@@ -24,10 +24,10 @@ class CatchUp:
     """One task for each connection that is behind; while its socket is blocked it holds nothing.
 
     Args:
-        went_back: told of a stream that has another history than the one that was read so far.
+        went_back: told of a stream that has another history than the one that was seen so far.
     """
 
-    def __init__(self, loops: Loops, went_back: Callable[[Stream], None]) -> None:
+    def __init__(self, loops: Loops, went_back: Callable[[Stream, Seen], None]) -> None:
         self._loops = loops
         self._went_back = went_back
 
@@ -54,10 +54,11 @@ class CatchUp:
         if stream.is_suspect:  # the connection is about to be closed
             await asyncio.sleep(LAG)
             return
+        seen = stream.seen()
         try:
-            page = await in_database(read_on, stream.id, reader.sent, PAGE, stream.seen())
+            page = await in_database(read_on, stream.id, reader.sent, PAGE, seen)
         except WentBack:
-            self._went_back(stream)
+            self._went_back(stream, seen)
             return
         except Pruned:
             connection.close(codes.INSUFFICIENT_STATE)
