@@ -5,7 +5,8 @@ them: it is withdrawn, and the floor of its stream rises above it. Only then its
 are deleted, however many receipts a broadcast has. A run that is killed in between has shown nobody
 half of it, and the next one deletes the rest.
 
-Streams stay, and so do their tops: offsets are never given twice.
+Streams stay, and so do their tops: offsets are never given twice. Only what was never used goes,
+and what belonged to a user or group that is gone.
 """
 
 from collections import defaultdict
@@ -16,9 +17,9 @@ from typing import NamedTuple
 
 from django.db import router, transaction
 from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
 
 from . import streams
+from .clock import read_clock
 from .conf import app_settings
 from .database import update_rows
 from .models import (
@@ -44,6 +45,8 @@ class Pruned:
     #: they were not read, withdrawn or expired.
     undelivered: int = 0
     withdrawn: int = 0
+    #: Without readers, notifications and history; or of users and groups that are gone.
+    streams: int = 0
     workers: int = 0
 
 
@@ -63,16 +66,23 @@ def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = Non
     Args:
         before: aware datetime.
         dry_run: only count.
-        now: the moment that decides what has expired and who is dead; default the present.
+        now: the moment that decides what has expired and who is dead; default the present by the
+            database's clock.
     """
-    now = now or timezone.now()
+    now = now or read_clock(_alias())
     pruned = Pruned()
     for stream_ids in _streams():
         if dry_run:
             _count(pruned, stream_ids, before, now)
         else:
             _prune_published(pruned, stream_ids, before, now)
-            _prune_withdrawn(pruned, stream_ids, before)
+            _prune_withdrawn(pruned, _withdrawn(stream_ids, before))
+            pruned.streams += sum(_remove(name) for name in _unused(stream_ids))
+    unplaced = _rows().filter(channel__isnull=False, withdrawn_at__lt=before)
+    if dry_run:
+        pruned.withdrawn += unplaced.count()
+    else:
+        _prune_withdrawn(pruned, unplaced)
     silence = max(LONG_DEAD, timedelta(seconds=app_settings.WORKER_TIMEOUT))
     dead = Worker.objects.using(_alias()).filter(seen_at__lt=now - silence)
     pruned.workers = dead.count()
@@ -121,6 +131,7 @@ def _count(pruned: Pruned, stream_ids: list[int], before: datetime, now: datetim
     pruned.published += published.count()
     pruned.undelivered += _undelivered(published, now)
     pruned.withdrawn += _withdrawn(stream_ids, before).count()
+    pruned.streams += len(_unused(stream_ids))
 
 
 def _prune_published(
@@ -157,11 +168,46 @@ def _hide(old: Iterable[_Old], now: datetime) -> None:
         _rows().filter(pk__in=[row.pk for row in old], withdrawn_at=None).update(withdrawn_at=now)
 
 
-def _prune_withdrawn(pruned: Pruned, stream_ids: list[int], before: datetime) -> None:
-    rows = _withdrawn(stream_ids, before).order_by("pk").values_list("pk", flat=True)
-    while ids := list(rows[:CHUNK]):
+def _prune_withdrawn(pruned: Pruned, rows: NotificationQuerySet) -> None:
+    keys = rows.order_by("pk").values_list("pk", flat=True)
+    while ids := list(keys[:CHUNK]):
         _delete(ids)
         pruned.withdrawn += len(ids)
+
+
+def _unused(stream_ids: list[int]) -> list[str]:
+    """Names of streams that can go: see :func:`_is_unused`."""
+    rows = Stream.objects.using(_alias()).filter(
+        ~Exists(Subscription.objects.filter(stream=OuterRef("pk"))),
+        ~Exists(Notification.objects.filter(stream=OuterRef("pk"))),
+        pk__in=stream_ids,
+    )
+    return [stream.name for stream in rows.order_by("pk") if _is_needless(stream)]
+
+
+def _is_needless(stream: Stream) -> bool:
+    """Of nobody who is there, or a topic that never had a notification.
+
+    The stream of a user or group stays as long as they do: it is there before it is needed.
+    """
+    try:
+        kind = streams.parse(stream.name).kind
+    except streams.UnknownStream:
+        return False
+    if kind == "topic":
+        return stream.top == 0
+    return kind in {"user", "group"} and not streams.has_audience(stream.name)
+
+
+def _is_unused(stream: Stream) -> bool:
+    """Asked once more when nobody can begin to use it."""
+    readers = Subscription.objects.using(_alias()).filter(stream=stream)
+    is_empty = not readers.exists() and not _rows().filter(stream=stream).exists()
+    return is_empty and _is_needless(stream)
+
+
+def _remove(name: str) -> bool:
+    return streams.remove_if(name, _is_unused)
 
 
 def _delete(ids: list[int]) -> None:

@@ -13,7 +13,7 @@ name                  who reads it                    who may write to it as a c
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from django.contrib.auth import get_user_model
@@ -23,7 +23,8 @@ from django.db import connections, router, transaction
 from django.db.models import F, QuerySet
 
 from .conf import app_settings
-from .models import Notification, Stream
+from .locks import hold_clause
+from .models import Notification, Stream, Subscription
 
 T = TypeVar("T")
 
@@ -36,6 +37,8 @@ TOPIC = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\Z")
 
 SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608 - a table
 
+SELECT_HELD = f"SELECT name, id, top FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608
+
 #: Rows per statement: below SQLite's limit on variables with room to spare.
 CHUNK = 500
 
@@ -47,6 +50,13 @@ class UnknownStream(ValueError):
 class StreamName(NamedTuple):
     kind: str
     key: str
+
+
+class Held(NamedTuple):
+    """A stream that cannot be deleted now."""
+
+    id: int
+    top: int
 
 
 def parse(name: str) -> StreamName:
@@ -188,14 +198,7 @@ def _groups_by_user(user_ids: list[Any]) -> dict[Any, list[int]]:
 
 
 def ids(names: Sequence[str]) -> dict[str, int]:
-    """Primary keys of the streams of these names, made where missing: see :func:`ensure`."""
-    found = _ids_by_name(names)
-    missing = sorted({name for name in names if name not in found})
-    _make(missing)
-    return found | _ids_by_name(missing)
-
-
-def _ids_by_name(names: Sequence[str]) -> dict[str, int]:
+    """Primary keys of those streams of these names that exist."""
     found: dict[str, int] = {}
     with connections[_alias()].cursor() as cursor:
         for chunk in chunks(names):
@@ -209,31 +212,87 @@ def _ids_by_name(names: Sequence[str]) -> dict[str, int]:
 def ensure(names: Iterable[str]) -> dict[str, Stream]:
     """The streams of these names, made where missing; safe against others doing the same.
 
-    Made in the order of their names, so that two transactions that need the same new streams
-    wait for each other instead of locking each other out.
+    For code outside of callers' transactions: whoever else needs the same new stream waits until
+    this transaction ends.
     """
     found: dict[str, Stream] = {}
     for chunk in chunks(sorted(set(names))):
         found |= _by_name(chunk)
         missing = [name for name in chunk if name not in found]
         if missing:
-            _make(missing)
+            make(missing)
             found |= _by_name(missing)
     return found
 
 
-def _make(names: Sequence[str]) -> None:
-    """Make the streams of these names, given in their order, except those that others made."""
-    for chunk in chunks(names):
+def make(names: Sequence[str]) -> None:
+    """Make the streams of these names, except those that exist.
+
+    In the order of their names, so that two that make the same ones wait for each other instead of
+    locking each other out. Not in a caller's transaction, unless nobody else can need them yet.
+    """
+    for chunk in chunks(sorted(names)):
         Stream.objects.bulk_create([Stream(name=name) for name in chunk], ignore_conflicts=True)
 
 
-def remove(name: str) -> None:
-    """Delete a stream with its notifications and subscriptions."""
-    notifications = Notification.objects.using(_alias()).filter(stream__name=name)
-    while ids := list(notifications.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
-        notifications.filter(pk__in=ids).delete()
-    _rows().filter(name=name).delete()
+def hold(names: Sequence[str]) -> dict[str, Held]:
+    """Those of these streams that exist, kept from being deleted until the transaction ends.
+
+    Nobody is waited for: a stream that somebody is deleting is left out.
+    """
+    found: dict[str, Held] = {}
+    connection = connections[_alias()]
+    with connection.cursor() as cursor:
+        for chunk in chunks(names):
+            places = ", ".join(["%s"] * len(chunk))
+            cursor.execute(f"{SELECT_HELD} ({places}) {hold_clause(connection)}", chunk)
+            found |= {name: Held(pk, top) for name, pk, top in cursor.fetchall()}
+    return found
+
+
+def clear(name: str) -> None:
+    """Delete a stream's notifications and subscriptions; nobody waits for the stream meanwhile.
+
+    The stream itself is left for :func:`remove`: who writes to it in an open transaction would have
+    to wait for the end of this one, and then fail.
+    """
+    rows = Notification.objects.using(_alias())
+    for notifications in (rows.filter(stream__name=name), rows.filter(channel=name)):
+        while ids := list(notifications.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
+            rows.filter(pk__in=ids).delete()
+    Subscription.objects.using(_alias()).filter(stream__name=name).delete()
+
+
+def remove(name: str) -> bool:
+    """Delete a stream with its notifications and subscriptions.
+
+    Returns:
+        False if somebody is using it in an open transaction: it is left to pruning.
+    """
+    return remove_if(name, lambda stream: True)
+
+
+def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
+    """Delete a stream, if that is still wanted when nobody can use it any more.
+
+    Args:
+        name: of the stream.
+        is_wanted: asked with the locked stream.
+
+    Returns:
+        Was it deleted?
+    """
+    rows = _rows().filter(name=name)
+    features = connections[_alias()].features
+    with transaction.atomic(using=_alias()):
+        stream = rows.select_for_update(
+            skip_locked=features.has_select_for_update_skip_locked
+        ).first()
+        if stream is None or not is_wanted(stream):
+            return False
+        clear(name)
+        rows.delete()
+    return True
 
 
 def touch(names: Iterable[str]) -> None:

@@ -51,14 +51,37 @@ COLUMNS = (
 )
 
 
-def join(user_ids: Iterable[Any], name: str) -> None:
+def join(user_ids: Iterable[Any], name: str, *, from_start: bool = False) -> None:
     """Subscribe users to a shared stream from now on: they see what comes, not what was.
 
-    Users who are subscribed already keep their place.
+    Users who are subscribed already keep their place. For code outside of callers' transactions:
+    the stream is made if it is missing.
+
+    Args:
+        user_ids: primary keys of users, any number.
+        name: of the stream.
+        from_start: they see everything in it; it was missing when they should have joined.
     """
-    stream = streams.ensure([name])[name]
-    rows = [_from(user_id, stream, stream.top) for user_id in user_ids]
-    Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
+    members = list(user_ids)
+    while not join_existing(members, name, from_start=from_start):
+        streams.ensure([name])
+
+
+def join_existing(user_ids: Iterable[Any], name: str, *, from_start: bool = False) -> bool:
+    """:func:`join`, if the stream exists; no other transaction that needs it is waited for.
+
+    Returns:
+        False if there is no such stream, and nothing was done.
+    """
+    with transaction.atomic(using=router.db_for_write(Subscription), savepoint=False):
+        held = streams.hold([name]).get(name)
+        if held is None:
+            return False
+        offset = 0 if from_start else held.top
+        # In one order over all chunks, so that two calls do not lock each other out.
+        rows = [_from(user_id, held.id, offset) for user_id in sorted(set(user_ids), key=str)]
+        Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
+    return True
 
 
 def leave(user_ids: Iterable[Any], name: str) -> None:
@@ -183,7 +206,7 @@ def _begin(missing: Iterable[tuple[Any, str]]) -> None:
         user_ids[name].append(user_id)
     known = streams.ensure(user_ids)
     rows = [
-        _from(user_id, stream, offset)
+        _from(user_id, stream.pk, offset)
         for name, stream in known.items()
         for user_id, offset in _beginnings(stream, user_ids[name]).items()
     ]
@@ -208,5 +231,7 @@ def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:
     return offsets
 
 
-def _from(user_id: Any, stream: Stream, offset: int) -> Subscription:
-    return Subscription(user_id=user_id, stream=stream, since=offset, delivered=offset, read=offset)
+def _from(user_id: Any, stream_id: int, offset: int) -> Subscription:
+    return Subscription(
+        user_id=user_id, stream_id=stream_id, since=offset, delivered=offset, read=offset
+    )

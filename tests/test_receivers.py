@@ -149,7 +149,7 @@ def test_what_was_private_goes_with_the_user() -> None:
     with hints() as sent:
         user.delete()
     assert not Stream.objects.filter(name=own).exists()
-    assert [n.stream.name for n in Notification.objects.all()] == [f"user:{other.pk}"]
+    assert [n.stream_name for n in Notification.objects.all()] == [f"user:{other.pk}"]
     assert Notification.objects.get().actor is None
     assert not Subscription.objects.filter(user=pk).exists()
     assert looked_at(sent) == [own]

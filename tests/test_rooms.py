@@ -31,7 +31,8 @@ LAYERS = [
     {"protocol"},
     {"publishing"},
     {"pruning", "sequencing"},
-    {"connecting", "writing"},
+    {"numbering", "setbacks"},
+    {"connecting", "placing", "writing"},
     {"recovery", "unread"},
     {"inbox", "history", "reach"},
     {"subscriptions"},
@@ -40,7 +41,7 @@ LAYERS = [
     {"layer"},
     {"metrics", "authentication"},
     {"models"},
-    {"database"},
+    {"clock", "database", "locks"},
     {"conf", "logs", "server", "signals"},
 ]
 LEVEL = {room: len(LAYERS) - number for number, layer in enumerate(LAYERS) for room in layer}
