@@ -14,6 +14,11 @@ LOCK_NOT_AVAILABLE = "55P03"
 SNAPSHOTS = ("REPEATABLE_READ", "SERIALIZABLE")
 
 
+def has_row_locks(using: str) -> bool:
+    """Is it rows that are locked, and not the whole database?"""
+    return connections[using].vendor == "postgresql"
+
+
 def limit_waiting(using: str, seconds: float) -> None:
     """Let the rest of the current transaction wait no longer than this for each lock.
 
@@ -21,9 +26,8 @@ def limit_waiting(using: str, seconds: float) -> None:
         using: alias of the database.
         seconds: more than 0; afterwards the statement fails, see :func:`was_locked`.
     """
-    connection = connections[using]
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
+    if has_row_locks(using):
+        with connections[using].cursor() as cursor:
             cursor.execute(f"SET LOCAL lock_timeout = {max(1, round(seconds * 1000))}")
 
 

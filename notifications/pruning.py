@@ -10,12 +10,12 @@ and what belonged to a user or group that is gone.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from . import streams
@@ -138,11 +138,12 @@ def _prune_published(
     pruned: Pruned, stream_ids: list[int], before: datetime, now: datetime
 ) -> None:
     while old := _oldest(stream_ids, before):
-        ids = [row.pk for row in old]
-        undelivered = _undelivered(_rows().filter(pk__in=ids), now)
-        _hide(old, now)
+        undelivered = _undelivered(_rows().filter(pk__in=[row.pk for row in old]), now)
+        ids = _hide(old, now)
+        if not ids:
+            return  # somebody is withdrawing the first ones in an open transaction
         _delete(ids)
-        pruned.published += len(old)
+        pruned.published += len(ids)
         pruned.undelivered += undelivered
 
 
@@ -153,19 +154,46 @@ def _oldest(stream_ids: list[int], before: datetime) -> list[_Old]:
     return [_Old(pk, stream_id, offset or 0) for pk, stream_id, offset in values]
 
 
-def _hide(old: Iterable[_Old], now: datetime) -> None:
-    """Raise the floors and withdraw, in one transaction; the streams are locked by their ids."""
-    floors: dict[int, int] = defaultdict(int)
-    for row in old:
-        floors[row.stream_id] = max(floors[row.stream_id], row.offset)
+def _hide(old: Sequence[_Old], now: datetime) -> list[int]:
+    """Raise the floors and withdraw, in one transaction; the streams are locked by their ids.
+
+    A notification that somebody has locked, and what lies behind it in its stream, is left: to wait
+    for it with streams locked would hold up all that is published in them.
+
+    Returns:
+        Primary keys of what was hidden.
+    """
     alias = _alias()
+    features = connections[alias].features
     with transaction.atomic(using=alias):
-        rows = Stream.objects.using(alias).filter(pk__in=list(floors))
-        found = list(streams.locked(rows))
+        rows = _rows().filter(pk__in=[row.pk for row in old]).order_by("pk")
+        free = rows.select_for_update(
+            no_key=features.has_select_for_no_key_update,
+            skip_locked=features.has_select_for_update_skip_locked,
+        )
+        hidden = _beginnings(old, set(free.values_list("pk", flat=True)))
+        floors: dict[int, int] = defaultdict(int)
+        for row in hidden:
+            floors[row.stream_id] = max(floors[row.stream_id], row.offset)
+        found = list(streams.locked(Stream.objects.using(alias).filter(pk__in=list(floors))))
         for stream in found:
             stream.floor = max(stream.floor, floors[stream.pk])
         update_rows(alias, Stream, ["floor"], [(stream.floor, stream.pk) for stream in found])
-        _rows().filter(pk__in=[row.pk for row in old], withdrawn_at=None).update(withdrawn_at=now)
+        ids = [row.pk for row in hidden]
+        _rows().filter(pk__in=ids, withdrawn_at=None).update(withdrawn_at=now)
+    return ids
+
+
+def _beginnings(old: Iterable[_Old], free: Collection[int]) -> list[_Old]:
+    """Of each stream what lies before the first one that is not free."""
+    found: list[_Old] = []
+    closed: set[int] = set()
+    for row in old:
+        if row.pk not in free:
+            closed.add(row.stream_id)
+        elif row.stream_id not in closed:
+            found.append(row)
+    return found
 
 
 def _prune_withdrawn(pruned: Pruned, rows: NotificationQuerySet) -> None:

@@ -28,7 +28,7 @@ from .numbering import Batch, Numbered, give_offsets, repair
 from .placing import find_channels
 from .setbacks import Setbacks
 from .signals import published
-from .streams import chunks
+from .streams import PATIENCE, chunks
 from .writing import Written
 
 logger = logging.getLogger(__name__)
@@ -45,10 +45,6 @@ MOST = 1000
 #: In more streams than this at once one hint for all goes out: each costs 0.1 ms of CPU here and
 #: in every hub, whether or not anybody who reads the stream is there.
 MANY = 100
-
-#: Seconds that a caller waits after the commit for a stream that somebody else has locked. Another
-#: sequencer takes milliseconds; what takes longer is left to the tickers.
-PATIENCE = 1.0
 
 #: Seconds that the making of streams waits for another transaction that has made one of them.
 MAKING = 0.2
@@ -82,7 +78,8 @@ def sequence(
 ) -> int:
     """Give offsets to what is due in these streams, and announce it.
 
-    A stream that somebody else keeps locked is left to the tickers, and so is one that is broken.
+    A stream that somebody else has locked is waited for briefly: another sequencer takes
+    milliseconds. One that stays locked, or is broken, is left to the tickers.
 
     Args:
         stream_ids: primary keys of streams, any number.
@@ -115,10 +112,8 @@ def sequence_after_commit(
         written: all of it.
     """
     try:
-        if stream_ids:
-            sequence(stream_ids, written=written)
-        if names:
-            sequence(_find_or_make(names).values(), written=written, placing=True)
+        found = _find_or_make(names) if names else {}
+        sequence([*stream_ids, *found.values()], written=written, placing=bool(names))
     except DatabaseError as error:
         DATABASE_ERRORS.inc()
         logger.warning(

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from threading import Lock
 from typing import NamedTuple
 
+from django.db import Error as DatabaseError
+
 from .metrics import SET_ASIDE
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,8 @@ class Setbacks:
                 "Stream %s cannot publish (%s); it is set aside and tried again.",
                 stream,
                 type(error).__name__,
+                # A bug keeps its traceback.
+                exc_info=None if isinstance(error, DatabaseError) else error,
             )
 
     def succeeded(self, streams: Iterable[int | str]) -> None:

@@ -23,7 +23,7 @@ from django.db import connections, router, transaction
 from django.db.models import F, QuerySet
 
 from .conf import app_settings
-from .locks import hold_clause
+from .locks import has_row_locks, hold_clause, limit_waiting
 from .models import Notification, Stream, Subscription
 
 T = TypeVar("T")
@@ -38,6 +38,9 @@ TOPIC = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\Z")
 SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608 - a table
 
 SELECT_HELD = f"SELECT name, id, top FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608
+
+#: Seconds to wait for a stream that somebody else has locked.
+PATIENCE = 1.0
 
 #: Rows per statement: below SQLite's limit on variables with room to spare.
 CHUNK = 500
@@ -296,16 +299,25 @@ def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
 
 
 def touch(names: Iterable[str]) -> None:
-    """Raise the revision of these streams, so that every worker's position check looks again."""
+    """Raise the revision of these streams, so that every worker's position check looks again.
+
+    Raises:
+        OperationalError: somebody has kept one of them locked for too long.
+    """
     for chunk in chunks(sorted(set(names))):
         _touch(_rows().filter(name__in=chunk), is_one=len(chunk) == 1)
 
 
 def _touch(rows: QuerySet[Stream], *, is_one: bool) -> None:
-    if is_one:
+    if is_one and not has_row_locks(rows.db):
         rows.update(revision=F("revision") + 1)
         return
     with transaction.atomic(using=rows.db):
+        # This is done after the commits of callers, who must not wait for whom they do not know.
+        limit_waiting(rows.db, PATIENCE)
+        if is_one:
+            rows.update(revision=F("revision") + 1)
+            return
         # An UPDATE takes its locks in any order; sequencing takes them by primary key.
         ids = list(locked(rows).values_list("pk", flat=True))
         _rows().filter(pk__in=ids).update(revision=F("revision") + 1)

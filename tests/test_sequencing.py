@@ -24,6 +24,7 @@ from tests.rooms import (
     offsets,
     plans,
     queries,
+    reads_whole_table,
     rolled_back,
     write,
 )
@@ -52,7 +53,7 @@ def test_a_database_that_fails_after_the_commit_is_no_error_of_the_caller(
         raise OperationalError("password=secret")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sequencing, "_give_offsets", fail)
+        patch.setattr(sequencing, "give_offsets", fail)
         notification = broadcast("hello")
     assert notification.offset is None
     assert "wait for a worker" in caplog.text
@@ -268,9 +269,11 @@ def test_a_full_batch_of_a_bulk_call_is_not_looked_at_twice(
     assert len([each for each in statements if 'offset" IS NULL' in each]) == 1
 
 
-def test_nothing_to_do_is_one_query_on_a_small_index() -> None:
+def test_nothing_to_do_is_two_queries_on_small_indexes() -> None:
     fill("broadcast", 2000)
-    assert len(queries(sequence_waiting)) == 1
+    assert len(queries(sequence_waiting)) == 2
     plan = plans(sequence_waiting)
+    assert "notification_unplaced" in plan
+    assert not reads_whole_table(plan)
     # PostgreSQL may choose either of the two indexes of waiting rows; both are empty here.
     assert "notification_waiting" in plan or "notification_stream_waiting" in plan

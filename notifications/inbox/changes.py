@@ -198,6 +198,8 @@ def _announce(user: Any, change: str, ids: list[int], origin: str) -> None:
 
 def _tell(user: Any, change: str, ids: list[int], origin: str) -> None:
     own = streams.user_stream(user.pk)
-    streams.touch([own])
-    message = {"type": change, "ids": ids, "unread": unread_count(user)}
-    send_message(own, msgspec.json.encode(message), origin)
+    try:
+        streams.touch([own])
+    finally:
+        message = {"type": change, "ids": ids, "unread": unread_count(user)}
+        send_message(own, msgspec.json.encode(message), origin)
