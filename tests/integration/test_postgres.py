@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 RUNS = [
     ("tests/test_publishing.py", "tests/test_sequencing.py", "tests/integration/postgres_only.py"),
     ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
-    ("tests/integration/postgres_transactions.py",),
+    ("tests/test_placing.py", "tests/integration/postgres_transactions.py"),
     ("tests/test_inbox.py", "tests/test_models.py"),
     ("tests/test_receivers.py", "tests/test_signals.py", "tests/test_database.py"),
     ("tests/test_pruning.py", "tests/test_unread.py", "tests/test_connecting.py"),
