@@ -40,10 +40,10 @@ KNOWN_PLACED = f"""
     WHERE stream.name = wanted.column1 AND known.key = %s
 """  # noqa: S608 - names of the models, no value
 
-#: Those with a key that are to be placed there.
+#: The first one with a key that is to be placed there.
 KNOWN_UNPLACED = f"""
     SELECT known.id FROM {TABLE} known
-    WHERE known.channel = wanted.column1 AND known.key = %s
+    WHERE known.channel = wanted.column1 AND known.key = %s ORDER BY known.id LIMIT 1
 """  # noqa: S608 - names of the models, no value
 
 
@@ -117,7 +117,8 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
     wanted, parameters = _wanted(connection, names)
     unknown, keys = "", list[str]()
     if draft.key is not None:
-        unknown = f"WHERE NOT EXISTS ({KNOWN_PLACED}) AND NOT EXISTS ({KNOWN_UNPLACED})"
+        # Not as NOT EXISTS: for that PostgreSQL may read all keys there are.
+        unknown = f"WHERE ({KNOWN_PLACED}) IS NULL AND ({KNOWN_UNPLACED}) IS NULL"
         keys = [draft.key, draft.key]
     statement = f"""
         INSERT INTO {TABLE} (channel, {columns})
@@ -138,9 +139,7 @@ def find_known(names: Sequence[str], key: str) -> dict[str, int]:
     connection = _connection()
     wanted, parameters = _wanted(connection, names)
     statement = f"""
-        SELECT wanted.column1, COALESCE(
-            ({KNOWN_PLACED}), ({KNOWN_UNPLACED} ORDER BY known.id LIMIT 1)
-        ) FROM {wanted}
+        SELECT wanted.column1, COALESCE(({KNOWN_PLACED}), ({KNOWN_UNPLACED})) FROM {wanted}
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
         cursor.execute(statement, [key, key, *parameters])

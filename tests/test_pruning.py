@@ -1,15 +1,18 @@
 """What pruning deletes, what it must keep, and what clients behind it are told."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from notifications import broadcast, inbox, notify, pruning, subscriptions
+from notifications import broadcast, inbox, notify, pruning, streams, subscriptions
 from notifications.models import Connection, Notification, Receipt, Stream, Subscription, Worker
 from notifications.publishing import withdraw
 from notifications.recovery import Position, recover
 from notifications.sequencing import sequence_waiting
+from notifications.streams import ensure
 from tests.rooms import (
     LONG_AGO,
     fill,
@@ -236,3 +239,45 @@ def test_publishing_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Stream.objects.get(name="broadcast")
     assert (stream.floor, stream.top) == (60, 70)
     assert sorted(offset or 0 for offset in offsets("broadcast")) == list(range(61, 71))
+
+
+def names() -> set[str]:
+    return set(Stream.objects.values_list("name", flat=True))
+
+
+def test_streams_that_nobody_needs_go() -> None:
+    user, group = make_user(), Group.objects.create(name="a")
+    kept = {"broadcast", "staff", f"user:{user.pk}", f"group:{group.pk}"}
+    subscriptions.join([user.pk], "topic:read")
+    write("topic:waiting", publish_at=timezone.now() + timedelta(days=1))
+    fill("topic:used", 1)
+    kept |= {"topic:read", "topic:waiting", "topic:used"}
+    ensure(["topic:never", "user:999999", "group:999999"])
+    fill("user:999998", 2)
+    assert pruning.prune(LONG_AGO, dry_run=True).streams == 3
+    assert pruning.prune(LONG_AGO).streams == 3
+    assert names() == kept | {"user:999998"}
+    # The offsets of a topic are not given twice; a user who is gone has nobody to notice.
+    assert pruning.prune(AFTER).streams == 1
+    assert names() == kept
+    assert broadcast("next", to="topic:used").offset == 2
+
+
+def test_a_user_without_subscriptions_keeps_the_stream() -> None:
+    (user,) = make_old_users(1)
+    ensure([f"user:{user.pk}"])
+    assert pruning.prune(AFTER).streams == 0
+    assert f"user:{user.pk}" in names()
+
+
+def test_a_topic_that_is_used_again_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure(["topic:a"])
+    remove_if = streams.remove_if
+
+    def remove_late(name: str, is_wanted: Any) -> bool:
+        write("topic:a")
+        return remove_if(name, is_wanted)
+
+    monkeypatch.setattr(streams, "remove_if", remove_late)
+    assert pruning.prune(AFTER).streams == 0
+    assert "topic:a" in names()
