@@ -31,6 +31,7 @@ from notifications.models import (
 )
 from notifications.publishing import withdraw
 from notifications.reach import Reach, audience_size, reach
+from notifications.sequencing import sequence_waiting
 from tests.rooms import LONG_AGO, fill, hints, make_old_users, make_user, queries, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -373,6 +374,33 @@ def test_state_of_each(boss: Client) -> None:
             assert [row.title for row in response.context["cl"].result_list] == [title]
             assert f'data-mark="{state}"' in response.content.decode()
     assert "state" in boss.get(address("broadcast"), {"state": "bogus"}).context["request"].GET
+
+
+def test_what_is_still_to_be_placed_is_listed_and_withdrawn_like_the_rest(boss: Client) -> None:
+    """Its stream is made after the commit; a process may have died before."""
+    reader = make_user("reader")
+    tomorrow = timezone.now() + timedelta(days=1)
+    rows = Notification.objects
+    waiting = rows.create(channel="topic:new", title="Unplaced", publish_at=tomorrow)
+    rows.create(channel=f"user:{reader.pk}", title="Private")
+    kept = rows.create(channel="topic:new", title="Kept", key="k")
+    dropped = rows.create(channel="topic:new", title="Dropped", key="k", duplicate_of=kept)
+    page = page_of(boss, address("broadcast"))
+    assert "Unplaced" in page
+    assert "Topic new" in page
+    assert "Private" not in page
+    assert dropped.title not in page
+    page = page_of(boss, address("notification"))
+    assert "Private" in page
+    assert dropped.title not in page
+    assert "Unplaced" in page_of(boss, address("notification") + "?q=topic:new")
+    assert "Private" in page_of(boss, address("notification") + "?q=reader")
+    for model in ("broadcast", "notification"):
+        assert "Topic new" in page_of(boss, address(model, "change", waiting.pk))
+    boss.post(address("broadcast", "withdraw", waiting.pk))
+    waiting.refresh_from_db()
+    assert waiting.withdrawn_at is not None
+    assert sequence_waiting(tomorrow) == 2
 
 
 def test_withdraw_selected_asks_first(boss: Client) -> None:
