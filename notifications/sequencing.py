@@ -174,6 +174,7 @@ def _find_or_make(names: Sequence[str]) -> dict[str, int]:
                 limit_waiting(_alias(), MAKING)
                 streams.make(some)
             found.update(streams.ids(some))
+            setbacks.succeeded(some)
 
         _apart(missing, make, setbacks.failed)
     return found
@@ -194,22 +195,49 @@ def _publish(
         wait: seconds to wait for a lock before locked streams are stepped over.
         to_the_end: all that is due, not only what one transaction takes.
     """
-    batches: list[Batch] = []
-
-    def number(some: Sequence[int]) -> None:
+    count, done = 0, set[int]()
+    resting = setbacks.resting()
+    left = [pk for pk in stream_ids if pk not in resting]
+    while left:
+        turn = _Turn(now, wait, placing)
         try:
-            batch = give_offsets(some, now, MOST, wait=wait, placing=placing)
+            _apart(left, turn.number, turn.number_alone)
+        finally:
+            # What has its offsets is told, although the database may be away by now.
+            for batch in turn.batches:
+                announce(batch.numbered, written)
+        count += sum(len(batch.numbered) for batch in turn.batches)
+        done.update(*(batch.locked for batch in turn.batches))
+        full = [pk for batch in turn.batches if batch.is_full for pk in sorted(batch.locked)]
+        left = full if to_the_end else []
+    return _Done(count, done)
+
+
+class _Turn:
+    """Numbers streams together or alone; see :func:`_publish` for the arguments."""
+
+    def __init__(self, now: datetime | None, wait: float | None, placing: bool) -> None:
+        self._now = now
+        self._wait = wait
+        self._placing = placing
+        self.batches: list[Batch] = []
+
+    def number(self, stream_ids: Sequence[int]) -> None:
+        try:
+            batch = self._give_offsets(stream_ids, self._wait)
         except OperationalError as error:
-            if wait is None or not was_locked(error):
+            if self._wait is None or not was_locked(error):
                 raise
             # The others have been given back meanwhile perhaps.
-            batch = give_offsets(some, now, MOST, placing=placing)
-        batches.append(batch)
+            batch = self._give_offsets(stream_ids, None)
+        self.batches.append(batch)
+        setbacks.succeeded(batch.locked)
 
-    def number_alone(stream_id: int, error: Exception) -> None:
+    def number_alone(self, stream_id: int, error: Exception) -> None:
+        """It has failed by itself: repair it, or set it aside."""
         try:
             if repair(stream_id):
-                number([stream_id])
+                self.number([stream_id])
                 return
         except FAILURES as again:
             if _concerns_all(again):
@@ -217,19 +245,8 @@ def _publish(
             error = again
         setbacks.failed(stream_id, error)
 
-    count, done = 0, set[int]()
-    resting = setbacks.resting()
-    left = [pk for pk in stream_ids if pk not in resting]
-    while left:
-        batches.clear()
-        _apart(left, number, number_alone)
-        left = []
-        for batch in batches:
-            announce(batch.numbered, written)
-            count += len(batch.numbered)
-            done |= batch.locked
-            left += sorted(batch.locked) if batch.is_full and to_the_end else []
-    return _Done(count, done)
+    def _give_offsets(self, stream_ids: Sequence[int], wait: float | None) -> Batch:
+        return give_offsets(stream_ids, self._now, MOST, wait=wait, placing=self._placing)
 
 
 def _apart(
@@ -255,8 +272,6 @@ def _apart(
         middle = len(items) // 2
         _apart(items[:middle], work, alone)
         _apart(items[middle:], work, alone)
-    else:
-        setbacks.succeeded(items)
 
 
 def _concerns_all(error: Exception) -> bool:

@@ -89,8 +89,8 @@ def test_rows_are_updated_together() -> None:
     rows = [Stream.objects.create(name=f"topic:{number}") for number in range(300)]
     changes = [(number, f"e{number}", row.pk) for number, row in enumerate(rows)]
     assert len(queries(lambda: update_rows("default", Stream, ["top", "epoch"], changes))) == 1
-    found = Stream.objects.filter(name__startswith="topic:").order_by("top")
-    found = found.values_list("name", "epoch", "revision")
+    changed = Stream.objects.filter(name__startswith="topic:").order_by("top")
+    found = changed.values_list("name", "epoch", "revision")
     assert list(found) == [(f"topic:{number}", f"e{number}", 0) for number in range(300)]
     update_rows("default", Stream, ["top"], [])
 
