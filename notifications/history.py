@@ -13,7 +13,6 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
 from django.db.models import BigIntegerField, BooleanField, Func
 from django.db.models.expressions import RawSQL
-from django.utils import timezone
 
 from .models import Notification, NotificationQuerySet, Stream
 from .streams import chunks
@@ -208,7 +207,7 @@ def _read_ranges(ranges: list[Range], now: datetime | None) -> dict[Range, list[
     rows = _visible(now).filter(_any_of(one, ranges))
     by_stream: dict[int, list[Notification]] = defaultdict(list)
     for row in rows.select_related("actor").order_by("stream", "offset"):
-        by_stream[row.stream_id].append(row)
+        by_stream[row.stream_id or 0].append(row)
     encoded = {stream_id: _encoded(rows) for stream_id, rows in by_stream.items()}
     return {
         entry: [
@@ -336,7 +335,7 @@ def _rows(stream_id: int, now: datetime | None) -> NotificationQuerySet:
 
 
 def _visible(now: datetime | None) -> NotificationQuerySet:
-    return Notification.objects.using(_alias()).visible(now or timezone.now())
+    return Notification.objects.using(_alias()).visible(now)
 
 
 def _alias() -> str:

@@ -18,18 +18,20 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MaxLengthValidator
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.db.models import QuerySet
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.functional import Promise
 
 from . import streams, topics
+from .clock import present
 from .conf import app_settings
 from .database import after_commit
 from .history import encode_data
 from .models import Notification, NotificationQuerySet, validate_text
 from .sequencing import sequence_after_commit
-from .writing import write, written
+from .writing import find_known, write_placed, write_unplaced, written
 
 logger = logging.getLogger(__name__)
 
@@ -74,14 +76,16 @@ def notify(
         data: anything JSON for the client, at most ``MAX_DATA_SIZE`` bytes of it.
         actor: the user on whose behalf it is sent.
         key: publishing again to the same recipient with the same key gives the first one; at
-            most 200 characters, "" for none.
-        publish_at: aware datetime; it waits until then.
+            most 200 characters, "" for none. Of those that are written at the same time one is
+            published.
+        publish_at: aware datetime; it waits until then. Default: now, by the database's clock.
         expires_at: aware datetime; it is not sent or listed after.
         progress: called with the number of recipients done after each chunk that was sent, so
             after the commit. What it raises is logged, not raised.
 
     Returns:
-        The primary keys of the notifications, in the order of the recipients.
+        The primary keys of the notifications, in the order of the recipients. With a ``key``, and
+        inside of a transaction, they may lead to others: see :func:`originals`.
 
     Raises:
         ValueError: ``to`` holds something else than saved users.
@@ -102,11 +106,12 @@ def notify(
     ids: list[int] = []
     with transaction.atomic(using=_alias()):
         for user_ids in streams.chunks(_recipients(to)):
-            ids += _write(draft, [streams.user_stream(user_id) for user_id in user_ids])
+            names = [streams.user_stream(user_id) for user_id in user_ids]
+            ids += _write(draft, names, publish_at)
             if progress is not None:
                 # Behind the sequencing of the same chunk, which takes most of the time.
                 after_commit(_alias(), progress, len(ids))
-    return ids
+    return _settled(draft, ids)
 
 
 def broadcast(
@@ -134,7 +139,8 @@ def broadcast(
     The other arguments are those of :func:`notify`.
 
     Returns:
-        The notification; with a known ``key`` the one that was published first.
+        The notification; with a known ``key`` the first one. Inside of a transaction a stream may
+        be missing that is made after the commit; ``stream_name`` tells it.
 
     Raises:
         ValueError: ``to`` is none of these.
@@ -154,7 +160,8 @@ def broadcast(
     )
     name = audience(to)
     with transaction.atomic(using=_alias()):
-        (pk,) = _write(draft, [name])
+        (pk,) = _write(draft, [name], publish_at)
+    (pk,) = _settled(draft, [pk])
     return _rows().select_related("stream").get(pk=pk)
 
 
@@ -177,7 +184,7 @@ def publish(name: str, title: str, **options: Any) -> int:
     The other arguments are those of :func:`notify`, except ``progress``.
 
     Returns:
-        The primary key of the notification.
+        The primary key of the notification; see :func:`originals`.
 
     Raises:
         UnknownStream: no such name.
@@ -186,20 +193,54 @@ def publish(name: str, title: str, **options: Any) -> int:
     streams.parse(name)
     draft = _draft(title, **options)
     with transaction.atomic(using=_alias()):
-        (pk,) = _write(draft, [name])
-    return pk
+        (pk,) = _write(draft, [name], options.get("publish_at"))
+    return _settled(draft, [pk])[0]
+
+
+def originals(ids: Iterable[int]) -> list[int]:
+    """What these primary keys, once returned by a call with a ``key``, lead to.
+
+    Two transactions that use one key at the same time do not wait for each other: each gets the
+    primary key of its own row. After both have committed the first is published; the other is
+    dropped and leads to it.
+
+    Args:
+        ids: primary keys of notifications.
+
+    Returns:
+        For each, in their order, that of the notification which was kept: mostly itself.
+    """
+    wanted = list(ids)
+    found: dict[int, int] = {}
+    for chunk in streams.chunks(wanted):
+        dropped = _rows().filter(pk__in=chunk, duplicate_of__isnull=False)
+        found |= dict(dropped.values_list("pk", "duplicate_of_id"))
+    return [found.get(pk, pk) for pk in wanted]
 
 
 def withdraw(notifications: QuerySet[Notification]) -> int:
     """Cancel waiting notifications and stop showing published ones.
 
     A notification is either published or cancelled, never both at once: whoever comes second,
-    this or sequencing, waits for or steps over the other's lock.
+    this or sequencing, waits for or steps over the other's lock. For one that was dropped as a
+    duplicate the first with its key is withdrawn.
 
     Returns:
         How many were withdrawn now.
     """
-    return notifications.filter(withdrawn_at=None).update(withdrawn_at=timezone.now())
+    alias = _alias()
+    chosen = Notification.objects.filter(pk__in=notifications.values("pk"))
+    meant = chosen.annotate(meant=Coalesce("duplicate_of_id", "pk")).values_list("meant", flat=True)
+    count = 0
+    with transaction.atomic(using=alias):
+        # Locked in the order of their keys: two that withdraw the same ones do not lock each other
+        # out.
+        for chunk in streams.chunks(sorted(set(meant))):
+            rows = _rows().filter(pk__in=chunk, withdrawn_at=None).order_by("pk")
+            no_key = connections[alias].features.has_select_for_no_key_update
+            ids = list(rows.select_for_update(no_key=no_key).values_list("pk", flat=True))
+            count += _rows().filter(pk__in=ids).update(withdrawn_at=present(alias))
+    return count
 
 
 def audience(to: Any) -> str:
@@ -357,14 +398,36 @@ def _user_id(user: Any) -> Any:
     return user.pk
 
 
-def _write(draft: Notification, names: list[str]) -> list[int]:
-    """Insert the draft into each stream; sequence these after the caller's commit."""
-    by_name = streams.ids(names)
-    stream_ids = [by_name[name] for name in names]
-    ids = write(draft, stream_ids)
-    after_commit(_alias(), sequence_after_commit, stream_ids, written(draft, ids.values()))
-    known = [stream_id for stream_id in stream_ids if stream_id not in ids]
-    if known:  # the key is there already
-        rows = _rows().filter(stream__in=known, key=draft.key)
-        ids |= dict(rows.values_list("stream", "pk"))
-    return [ids[stream_id] for stream_id in stream_ids]
+def _write(draft: Notification, names: list[str], publish_at: datetime | None) -> list[int]:
+    """Insert the draft for each stream; place and sequence these after the caller's commit.
+
+    Nothing here waits for another transaction: no stream is made, and a key is compared with what
+    was committed. What needs either is written without its stream.
+    """
+    at_once = publish_at is None
+    ids: dict[str, int] = {}
+    placed: dict[int, int] = {}
+    unplaced: dict[str, int] = {}
+    if draft.key is None:
+        by_name = streams.ids(names)
+        placed = write_placed(draft, by_name.values(), at_once=at_once)
+        ids = {name: placed[pk] for name, pk in by_name.items() if pk in placed}
+    while missing := [name for name in names if name not in ids]:
+        new = write_unplaced(draft, missing, at_once=at_once)
+        unplaced |= new
+        ids |= new
+        if draft.key is not None:
+            # Those that were there; what has been pruned since then is written once more.
+            ids |= find_known([name for name in missing if name not in new], draft.key)
+    new_ids = [*placed.values(), *unplaced.values()]
+    after_commit(
+        _alias(), sequence_after_commit, list(placed), list(unplaced), written(draft, new_ids)
+    )
+    return [ids[name] for name in names]
+
+
+def _settled(draft: Notification, ids: list[int]) -> list[int]:
+    """:func:`originals` of a keyed call, where its own commit has settled them already."""
+    if draft.key is None or connections[_alias()].in_atomic_block:
+        return ids
+    return originals(ids)

@@ -72,15 +72,37 @@ COLUMNS = (
 )
 
 
-def join(user_ids: Iterable[Any], name: str) -> None:
+def join(user_ids: Iterable[Any], name: str, *, from_start: bool = False) -> None:
     """Subscribe users to a shared stream from now on: they see what comes, not what was.
 
-    Users who are subscribed already keep their place.
+    Users who are subscribed already keep their place. For code outside of callers' transactions:
+    the stream is made if it is missing.
+
+    Args:
+        user_ids: primary keys of users, any number.
+        name: of the stream.
+        from_start: they see everything in it; it was missing when they should have joined.
     """
-    with transaction.atomic(using=router.db_for_write(Subscription)):
-        stream = streams.hold(name)
-        rows = [_from(user_id, stream, stream.top) for user_id in user_ids]
+    members = list(user_ids)
+    while not join_existing(members, name, from_start=from_start):
+        streams.ensure([name])
+
+
+def join_existing(user_ids: Iterable[Any], name: str, *, from_start: bool = False) -> bool:
+    """:func:`join`, if the stream exists; no other transaction that needs it is waited for.
+
+    Returns:
+        False if there is no such stream, and nothing was done.
+    """
+    with transaction.atomic(using=router.db_for_write(Subscription), savepoint=False):
+        held = streams.hold([name]).get(name)
+        if held is None:
+            return False
+        offset = 0 if from_start else held.top
+        # In one order over all chunks, so that two calls do not lock each other out.
+        rows = [_from(user_id, held.id, offset) for user_id in sorted(set(user_ids), key=str)]
         Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
+    return True
 
 
 def leave(user_ids: Iterable[Any], name: str) -> int:
@@ -280,7 +302,7 @@ def _subscribe(known: Mapping[str, Stream], missing: Iterable[tuple[Any, str]]) 
     for user_id, name in missing:
         user_ids[name].append(user_id)
     rows = [
-        _from(user_id, stream, offset)
+        _from(user_id, stream.pk, offset)
         for name, stream in known.items()
         for user_id, offset in _beginnings(stream, user_ids[name]).items()
     ]
@@ -306,5 +328,7 @@ def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:
     return offsets
 
 
-def _from(user_id: Any, stream: Stream, offset: int) -> Subscription:
-    return Subscription(user_id=user_id, stream=stream, since=offset, delivered=offset, read=offset)
+def _from(user_id: Any, stream_id: int, offset: int) -> Subscription:
+    return Subscription(
+        user_id=user_id, stream_id=stream_id, since=offset, delivered=offset, read=offset
+    )

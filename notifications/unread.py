@@ -8,10 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from django.db import router
 from django.db.models import Count, Exists, F, OuterRef, Q
 from django.db.models.functions import Greatest
-from django.utils import timezone
 
+from .clock import present
 from .conf import app_settings
 from .inbox import count_unread, read_mark
 from .models import Notification, Receipt, Subscription
@@ -125,5 +126,6 @@ def _streams(ahead: Ahead, *, private: bool) -> set[int]:
 
 def _visible(prefix: str) -> Q:
     """:meth:`NotificationQuerySet.visible`, seen from another model."""
-    lasts = Q(**{f"{prefix}expires_at": None}) | Q(**{f"{prefix}expires_at__gt": timezone.now()})
+    now = present(router.db_for_read(Notification))
+    lasts = Q(**{f"{prefix}expires_at": None}) | Q(**{f"{prefix}expires_at__gt": now})
     return lasts & Q(**{f"{prefix}offset__isnull": False, f"{prefix}withdrawn_at": None})

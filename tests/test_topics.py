@@ -120,7 +120,7 @@ def test_a_developer_is_told_of_a_broadcast_that_nobody_can_read(
     broadcast("to all followers", to="topic:news")
     assert caplog.text == ""
     settings.DEBUG = True
-    assert broadcast("to nobody", to="topic:typo").stream.name == "topic:typo"
+    assert broadcast("to nobody", to="topic:typo").stream_name == "topic:typo"
     assert "Nobody can read topic:typo" in caplog.text
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
     caplog.clear()
