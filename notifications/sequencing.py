@@ -20,7 +20,8 @@ from django.db import connections, router, transaction
 from django.utils import timezone
 
 from .database import update_rows
-from .history import encode_content, instant
+from .history import encode_content
+from .instants import instant
 from .layer import send_check, send_publication
 from .metrics import DATABASE_ERRORS, PUBLISHED
 from .models import Notification, Stream

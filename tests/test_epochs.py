@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
@@ -335,3 +335,17 @@ def test_what_stays_locked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epochs, "_renew", held)
     assert total(renew_all()) == Renewed(streams=1, locked=1)
     assert stream("staff").epoch != free.epoch
+
+
+def test_subscriptions_ahead_are_found_by_their_indexes() -> None:
+    cuts = {row.pk: 1 for row in (fill("broadcast", 2), fill("staff", 2))}
+    rows = epochs._ahead(cuts).values_list("pk", flat=True)[:10]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET enable_seqscan = off")
+    plan = rows.explain()
+    assert "subscription_delivered" in plan
+    assert "subscription_read" in plan
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("RESET enable_seqscan")

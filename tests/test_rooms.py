@@ -42,7 +42,7 @@ LAYERS = [
     {"layer"},
     {"metrics", "authentication"},
     {"models"},
-    {"database"},
+    {"database", "instants"},
     {"conf", "logs", "server", "signals"},
 ]
 LEVEL = {room: len(LAYERS) - number for number, layer in enumerate(LAYERS) for room in layer}

@@ -20,7 +20,7 @@ from .. import connecting
 from ..conf import app_settings
 from ..database import in_database
 from ..evidence import look
-from ..history import Page, Publication, Recent, instant
+from ..history import Page, Publication, Recent
 from ..layer import announcer
 from ..metrics import CONNECTIONS, REPAIRED
 from ..protocol import codes
@@ -247,15 +247,13 @@ class Hub:
         """
         if connection.closing is not None:
             return
-        stream.learn(
-            feed.stream_id, feed.epoch, feed.top, feed.revision, instant(feed.published_at)
-        )
+        stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, feed.at)
         if self.streams.get(stream.name) is not stream or stream.epoch != feed.epoch:
             # It was reset meanwhile, or is about to be.
             connection.close(codes.INSUFFICIENT_STATE)
             self._loops.hurry("check")
             return
-        if stream.tip.contradicts(feed.top, instant(feed.published_at)):
+        if stream.tip.contradicts(feed.top, feed.at):
             self.renewals.add(stream)
         reader = Reader(connection, stream, page.offset, acked, topic)
         connection.readers[stream.name] = reader

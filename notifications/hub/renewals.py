@@ -12,7 +12,7 @@ from collections.abc import Callable
 from ..database import in_database
 from ..epochs import Old, renew
 from ..evidence import Seen
-from ..history import moment
+from ..instants import moment
 from .connection import Stream
 from .loops import Loops
 
