@@ -217,9 +217,10 @@ def test_a_database_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     def away(histories: Any) -> Any:
         raise OperationalError
 
+    histories = {row.pk: Old(row.epoch) for row in (fill("broadcast", 1), fill("staff", 1))}
     monkeypatch.setattr(epochs, "_renew", away)
     with pytest.raises(OperationalError):
-        renew({1: Old("a"), 2: Old("b")})
+        renew(histories)
 
 
 def test_renewing_many_streams_takes_few_queries() -> None:

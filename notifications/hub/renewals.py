@@ -20,7 +20,7 @@ from .loops import Loops
 PAUSE = 0.5
 
 #: Streams that are renewed before the first readers are closed.
-TOGETHER = 200
+TOGETHER = 1000
 
 NAME = "renewing epochs"
 
