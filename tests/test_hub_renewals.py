@@ -272,7 +272,7 @@ async def test_what_is_published_while_the_check_reads_is_no_evidence(
         publish("meanwhile")
         return found
 
-    monkeypatch.setattr("notifications.hub.hub.look", slow)
+    monkeypatch.setattr("notifications.hub.position_check.look", slow)
     check = asyncio.create_task(hub.check())
     await peer.wait_for("meanwhile")
     await check
@@ -377,7 +377,7 @@ async def test_p8_a_read_that_lags_makes_nobody_lose_his_place(
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr("notifications.hub.hub.look", late)
+        patched.setattr("notifications.hub.position_check.look", late)
         await hub.check()
         assert stream.is_suspect
         await in_database(publish, "meanwhile")

@@ -19,10 +19,9 @@ from django.db import Error as DatabaseError
 from .. import connecting
 from ..conf import app_settings
 from ..database import in_database
-from ..evidence import look
 from ..history import Page, Publication, Recent
 from ..layer import announcer
-from ..metrics import CONNECTIONS, REPAIRED
+from ..metrics import CONNECTIONS
 from ..protocol import codes
 from ..sequencing import sequence_waiting
 from ..session import Close, Send
@@ -36,6 +35,7 @@ from .connection import Connection, Reader, Stream
 from .groups import Groups
 from .incarnation import Watch
 from .loops import Loops
+from .position_check import PositionCheck
 from .presence import BEAT, Presence
 from .pulse import Pulse
 from .renewals import Renewals
@@ -47,9 +47,6 @@ from .wheel import Wheel
 
 #: From being asked for a position check to making it, in seconds.
 CHECK_DELAY = 0.1
-
-#: So long after that what a check finds is no loss of the layer, in seconds.
-ASKED = 10.0
 
 
 class Hub:
@@ -80,8 +77,9 @@ class Hub:
         self.repairs = Repairs(
             self.streams, self._loops, self.fall_behind, self.renewals.add, self._reset
         )
-        #: When a publisher last asked for a position check, on the loop's clock.
-        self._asked_at = -ASKED
+        self._check = PositionCheck(
+            self.streams, self.repairs, self.renewals, self.rights, self._reset
+        )
         self._is_check_due = False
 
     # Life
@@ -307,48 +305,7 @@ class Hub:
 
     async def check(self) -> None:
         """The position check: one query tells what the layer did not (P4)."""
-        known = {
-            stream.id: stream
-            for stream in self.streams.values()
-            if stream.is_known and not stream.is_suspect
-        }
-        if not known:
-            return
-        # Taken now: what is heard while this reads may be newer than what it finds.
-        seen = {stream_id: stream.seen() for stream_id, stream in known.items()}
-        found = await in_database(look, seen)
-        behind: dict[LocalStream, int] = {}
-        for stream_id, stream in known.items():
-            if self.streams.get(stream.name) is not stream:  # left while this was read
-                continue
-            top = found.tops.get(stream_id)
-            if top is None or top.epoch != stream.epoch:
-                self._reset(stream)
-                continue
-            if stream_id in found.gone_back:
-                self.renewals.add(stream, seen[stream_id])
-                continue
-            if top.offset > stream.top and not stream.busy:
-                behind[stream] = top.offset
-            elif top.offset == stream.top and not stream.busy:
-                stream.move_over(top.offset, top.at)
-            if top.revision != stream.revision:
-                stream.revision = top.revision
-                self.rights.suspect(stream.name)
-        self._bring_up(behind)
-
-    def _bring_up(self, behind: dict[LocalStream, int]) -> None:
-        """Repair streams whose tops lie ahead of what has been sent."""
-        if not behind:
-            return
-        was_asked = self.loop.time() - self._asked_at < ASKED
-        for stream, top in behind.items():
-            stream.heard = max(stream.heard, top)
-            if not was_asked:
-                REPAIRED.inc()
-                # Lost, or no longer a member: the layer does not tell which.
-                stream.is_joined = False
-        self.repairs.start_many(behind)
+        await self._check.run()
 
     async def tend_groups(self) -> None:
         """Be in the groups of the streams read here, and see whether the layer works."""
@@ -382,7 +339,7 @@ class Hub:
 
     def _check_soon(self) -> None:
         """A publisher to very many has asked, and may go on asking with each part of them."""
-        self._asked_at = self.loop.time()
+        self._check.asked()
         if not self._is_check_due:
             self._is_check_due = True
             self.loop.call_later(CHECK_DELAY, self._check_now)
