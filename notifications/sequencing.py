@@ -19,7 +19,8 @@ from django.db import InterfaceError, OperationalError, router, transaction
 
 from . import streams
 from .clock import present
-from .history import encode_content, instant
+from .history import encode_content
+from .instants import instant
 from .layer import send_check, send_publication
 from .locks import limit_waiting, was_locked
 from .metrics import DATABASE_ERRORS, PUBLISHED

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -11,6 +10,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Greatest
 
 from . import streams
+from .instants import Instant
 from .models import Notification, Stream, Subscription
 
 ADVANCE = f"""
@@ -43,7 +43,8 @@ class Feed(NamedTuple):
     archived: int
     muted: bool
     unmuted: int = 0
-    published_at: datetime | None = None
+    #: When the entry at ``top`` was published; see :func:`notifications.instants.instant`.
+    at: int = 0
 
 
 class Acknowledged(NamedTuple):
@@ -68,7 +69,7 @@ COLUMNS = (
     "archived",
     "muted",
     "unmuted",
-    "stream__published_at",
+    Instant("stream__published_at"),
 )
 
 

@@ -602,7 +602,9 @@ def test_reach_over_several_streams() -> None:
     make_user("reader")
     chief = make_user("chief", is_staff=True)
     rows = [broadcast("1"), broadcast("2", to="staff"), broadcast("3"), broadcast("4", to="staff")]
-    rooms.acknowledge({(chief.pk, rows[1].stream_id or 0): 1, (chief.pk, rows[0].stream_id or 0): 2})
+    rooms.acknowledge(
+        {(chief.pk, rows[1].stream_id or 0): 1, (chief.pk, rows[0].stream_id or 0): 2}
+    )
     inbox.read_all(chief)
     assert [reach(rows)[row.pk] for row in rows] == [
         Reach(1, 1),

@@ -14,6 +14,7 @@ from django.utils import timezone
 from notifications import incarnation
 from notifications.epochs import Renewed
 from notifications.models import Notification, Stream, Subscription
+from notifications.subscriptions import begin
 from tests.rooms import LONG_AGO, fill, make_old_users, make_user, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -322,8 +323,10 @@ def test_prune_refuses_days_that_are_none(days: str) -> None:
 
 class TestRenewEpochs:
     def test_p8_all_streams_get_a_new_epoch_and_the_database_is_accepted(self) -> None:
-        make_user()
+        (user,) = make_old_users(1)
+        Stream.objects.all().delete()
         old = fill("broadcast", 9)
+        begin([(user.pk, "broadcast")])
         Stream.objects.update(top=4)
         Subscription.objects.update(delivered=12)
         incarnation.suspect()
@@ -343,6 +346,7 @@ class TestRenewEpochs:
         assert run("renew_epochs", "--all") == run("renew_epochs", "--all")
 
     def test_only_streams_with_something_since_then(self) -> None:
+        Stream.objects.all().delete()
         old = fill("broadcast", 3)
         assert run("renew_epochs", "--since", "2026-01-01T00:00").startswith(
             "Renewed the epochs of 0 streams"
@@ -354,6 +358,7 @@ class TestRenewEpochs:
         assert Stream.objects.get().epoch != old.epoch
 
     def test_nothing_lost_accepts_the_database_and_renews_nothing(self) -> None:
+        Stream.objects.all().delete()
         old = fill("broadcast", 3)
         incarnation.suspect()
         run("renew_epochs", "--nothing-lost", "--dry-run")

@@ -44,7 +44,7 @@ LAYERS = [
     {"layer"},
     {"metrics", "authentication"},
     {"models"},
-    {"clock", "database", "lanes", "locks"},
+    {"clock", "database", "instants", "lanes", "locks"},
     {"bucket", "conf", "logs", "server", "signals"},
 ]
 LEVEL = {room: len(LAYERS) - number for number, layer in enumerate(LAYERS) for room in layer}
