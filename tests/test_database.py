@@ -139,7 +139,7 @@ def test_values_of_every_type_are_a_table_of_two_parameters_at_most() -> None:
     """Keys of users may be numbers, text or UUIDs."""
     fields = [Notification._meta.get_field("offset"), Connection._meta.pk]
     rows = [(number, uuid.uuid4()) for number in range(5_000)]
-    table, parameters = table_of("default", fields, rows)  # type: ignore[arg-type]
+    table, parameters = table_of("default", fields, rows)
     assert len(parameters) <= len(fields)
     with connections["default"].cursor() as cursor:
         cursor.execute(f"SELECT column1, column2 FROM {table} ORDER BY 1", parameters)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from django.db import InterfaceError, OperationalError
 
 from ..authentication import active_users, credentials_of, valid_sessions
 from ..conf import app_settings
@@ -143,7 +144,21 @@ class Rights:
         """Look these users up together, 200 at a time; ``count`` their unread ones too."""
         async with self._looking:
             for start in range(0, len(user_ids), 200):
-                await self._examine_some(user_ids[start : start + 200], count)
+                await self._examine_apart(user_ids[start : start + 200], count)
+
+    async def _examine_apart(self, user_ids: list[Any], count: bool) -> None:
+        """Look these up together; if one of them breaks that, each by himself."""
+        try:
+            await self._examine_some(user_ids, count)
+        except (OperationalError, InterfaceError):
+            raise  # the database is away, for all of them
+        except Exception as error:
+            if len(user_ids) > 1:
+                for user_id in user_ids:
+                    await self._examine_apart([user_id], count)
+                return
+            self._hub.report("checking rights", error)
+            self._look_later(user_ids[0])
 
     async def _examine_some(self, user_ids: list[Any], count: bool) -> None:
         # What a connection subscribes to from now on is newer than what is found.

@@ -20,7 +20,12 @@ RUNS = [
     ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
     ("tests/test_inbox.py", "tests/test_models.py"),
     ("tests/test_receivers.py", "tests/test_signals.py", "tests/test_database.py"),
-    ("tests/test_pruning.py", "tests/test_unread.py", "tests/test_connecting.py"),
+    (
+        "tests/test_pruning.py",
+        "tests/test_unread.py",
+        "tests/test_connecting.py",
+        "tests/test_authentication.py",
+    ),
 ]
 
 
