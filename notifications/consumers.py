@@ -159,6 +159,7 @@ def _limits() -> Limits:
         max_frame_size=app_settings.MAX_FRAME_SIZE,
         command_rate=app_settings.COMMAND_RATE,
         command_burst=app_settings.COMMAND_BURST,
+        expired_close_delay=app_settings.EXPIRED_CLOSE_DELAY,
     )
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
+from .bucket import Bucket
 from .protocol import codes, messages
 from .protocol.json import PING, BadFrame, decode_frame, encode_reply
 
@@ -41,6 +42,8 @@ class Limits(NamedTuple):
     max_frame_size: int
     command_rate: float
     command_burst: int
+    #: How long after their expiry credentials may still be renewed.
+    expired_close_delay: float = 0.0
 
 
 class Send(NamedTuple):
@@ -83,6 +86,7 @@ class Session:
     __slots__ = (
         "_awaiting_pong",
         "_blocked_since",
+        "_bucket",
         "_excess",
         "_ids",
         "_is_performing",
@@ -92,8 +96,6 @@ class Session:
         "_pong_due",
         "_retry_at",
         "_spread",
-        "_tokens",
-        "_tokens_at",
         "deadline",
         "expires_at",
         "state",
@@ -103,13 +105,12 @@ class Session:
         self.state = State.NEW
         #: When :meth:`tick` has to be called next.
         self.deadline = now + limits.connect_timeout
-        #: When the credentials run out, None for never.
+        #: When the credentials run out, None for never. The connection goes on a little longer.
         self.expires_at: float | None = None
         self._limits = limits
         self._spread = spread
         self._ids: deque[int] = deque(maxlen=REMEMBERED_IDS)
-        self._tokens = float(limits.command_burst)
-        self._tokens_at = now
+        self._bucket = Bucket(limits.command_rate, limits.command_burst, now)
         self._excess = 0
         self._ping_at = 0.0
         self._awaiting_pong = False
@@ -194,7 +195,7 @@ class Session:
         if self.state is State.CONNECTING:
             # The server is slow. A client that did its part may come back.
             return self.close(codes.SERVER_ERROR)
-        if self.expires_at is not None and now >= self.expires_at:
+        if self._ends_at is not None and now >= self._ends_at:
             return self.close(codes.EXPIRED)
         if self._awaiting_pong:
             if now >= self._pong_due and not self._is_performing:
@@ -218,11 +219,26 @@ class Session:
         self._pinged = {}
         return self._put_off_ping(now)
 
+    def share(self, bucket: Bucket) -> None:
+        """Count commands together with those of other connections from now on."""
+        self._bucket = bucket
+
     def renew(self, expires_at: float | None) -> None:
-        """The client has shown credentials that last until ``expires_at``."""
+        """The client has shown credentials that last until ``expires_at``.
+
+        It may show new ones until ``expired_close_delay`` after that: SDKs do so at the expiry,
+        and the command and the new token take their time.
+        """
         self.expires_at = expires_at
         if self.state is State.CONNECTED:
             self._set_deadline()
+
+    @property
+    def _ends_at(self) -> float | None:
+        """When the connection is closed unless the client shows new credentials."""
+        if self.expires_at is None:
+            return None
+        return self.expires_at + self._limits.expired_close_delay
 
     @property
     def is_closed(self) -> bool:
@@ -237,7 +253,7 @@ class Session:
         request = command.request if isinstance(command, messages.Command) else None
         if isinstance(command, messages.Command) and command.id == 0 and request is None:
             return self._pong(now)
-        if not self._afford(now):
+        if not self._bucket.afford(1, now):
             return self._too_many(command.id)
         if command.id:
             if command.id in self._ids:
@@ -279,7 +295,7 @@ class Session:
     def _pong(self, now: float) -> list[Effect]:
         if not self._awaiting_pong:
             # Late ones happen; any number of them for free would keep the server busy.
-            return [] if self._afford(now) else self._too_many(0)
+            return [] if self._bucket.afford(1, now) else self._too_many(0)
         self._awaiting_pong = False
         self._blocked_since = None
         self._set_deadline()
@@ -317,18 +333,8 @@ class Session:
             self.deadline = self._retry_at
         else:
             self.deadline = self._ping_at + self._limits.ping_interval
-        if self.expires_at is not None:
-            self.deadline = min(self.deadline, self.expires_at)
-
-    def _afford(self, now: float) -> bool:
-        """A token bucket: ``command_rate`` per second, ``command_burst`` at once."""
-        earned = (now - self._tokens_at) * self._limits.command_rate
-        self._tokens = min(float(self._limits.command_burst), self._tokens + earned)
-        self._tokens_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        if self._ends_at is not None:
+            self.deadline = min(self.deadline, self._ends_at)
 
     def _too_many(self, command_id: int) -> list[Effect]:
         self._excess += 1

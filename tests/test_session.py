@@ -557,6 +557,29 @@ def test_expiry_counts_while_a_pong_is_awaited() -> None:
     assert session.tick(30.0, {}) == closes(codes.EXPIRED)
 
 
+def test_expired_credentials_may_be_renewed_for_a_while() -> None:
+    session = connecting(expired_close_delay=5.0)
+    session.renew(12.0)
+    session.answer(1, CONNECTED, 0.0)
+    assert session.deadline == 17.0
+    assert session.tick(16.9, {}) == []
+    session.renew(30.0)
+    assert session.deadline == 25.0
+    assert session.tick(25.0, {}) == [Send("{}")]
+    list(session.receive("{}", 25.5))
+    assert session.tick(34.9, {}) == []
+    assert session.tick(35.0, {}) == closes(codes.EXPIRED)
+
+
+def test_credentials_that_ran_out_before_the_answer_last_until_the_delay_has_passed() -> None:
+    session = connecting(expired_close_delay=5.0)
+    session.renew(-2.0)
+    session.answer(1, CONNECTED, 0.0)
+    assert session.deadline == 3.0
+    assert session.tick(2.9, {}) == []
+    assert session.tick(3.0, {}) == closes(codes.EXPIRED)
+
+
 # Whatever comes
 
 STEPS = st.lists(

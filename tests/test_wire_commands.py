@@ -8,8 +8,8 @@ from django.contrib.auth.models import Group, Permission
 
 from notifications import broadcast, notify
 from notifications.authentication import make_token
-from notifications.database import in_database
 from notifications.hub import Hub
+from notifications.lanes import in_database
 from notifications.models import Notification, Stream, Subscription
 from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import fill, make_user
@@ -79,7 +79,7 @@ async def test_a_ping_of_the_client_is_answered(peer: Peer) -> None:
 # Topics
 
 
-async def test_a_topic_is_followed_until_it_is_left(peer: Peer, user: Any) -> None:
+async def test_unsubscribe_ends_what_this_connection_reads(peer: Peer, user: Any) -> None:
     await in_database(broadcast, "before", to="topic:news")
     result = (await peer.call(subscribe={"channel": "topic:news"}))["subscribe"]
     assert result["recoverable"] is True
@@ -92,8 +92,8 @@ async def test_a_topic_is_followed_until_it_is_left(peer: Peer, user: Any) -> No
     await in_database(broadcast, "for all")
     await until(lambda: "for all" in peer.titles)
     assert not any("too late" in frame for frame in peer.frames)
-    rows = Subscription.objects.filter(user=user, stream__name="topic:news")
-    assert not await in_database(rows.exists)
+    # The user goes on following it.
+    assert "too late" in [entry["title"] for entry in (await peer.rpc("inbox"))["entries"]]
 
 
 async def test_a_topic_resumes_where_it_was(peer: Peer, hub: Hub) -> None:
@@ -117,7 +117,10 @@ async def test_no_more_topics_than_allowed(peer: Peer) -> None:
     for number in range(3):
         assert "subscribe" in await peer.call(subscribe={"channel": f"topic:{number}"})
     assert await peer.error(subscribe={"channel": "topic:more"}) == 106
+    assert not await in_database(Stream.objects.filter(name="topic:more").exists)
     await peer.call(unsubscribe={"channel": "topic:1"})
+    assert await peer.error(subscribe={"channel": "topic:more"}) == 106
+    await peer.rpc("leave", channel="topic:1")
     assert "subscribe" in await peer.call(subscribe={"channel": "topic:more"})
 
 
@@ -453,7 +456,7 @@ async def test_refreshing_as_somebody_else_ends_the_connection(peer: Peer) -> No
 
 
 async def test_an_expired_connection_is_closed(settings: Any, user: Any) -> None:
-    async with running_hub(settings) as hub:
+    async with running_hub(settings, EXPIRED_CLOSE_DELAY=0) as hub:
         peer = Peer(token=await in_database(make_token, user, 1.5))
         await peer.connect()
         assert peer.connection(hub)

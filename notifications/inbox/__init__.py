@@ -20,6 +20,7 @@ from .folders import (
     read_mark,
     unread_count,
 )
+from .following import TooManyTopics, Topic, join, leave, topics
 
 __all__ = [
     "FOLDERS",
@@ -28,14 +29,19 @@ __all__ = [
     "Entries",
     "Entry",
     "Folder",
+    "TooManyTopics",
+    "Topic",
     "archive",
     "archive_all",
     "cursor",
+    "join",
+    "leave",
     "list_entries",
     "mark_read",
     "mark_unread",
     "mute",
     "read_all",
     "read_mark",
+    "topics",
     "unread_count",
 ]
