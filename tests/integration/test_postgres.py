@@ -26,6 +26,7 @@ RUNS = [
         "tests/test_unread.py",
         "tests/test_connecting.py",
         "tests/test_authentication.py",
+        "tests/test_hub_apart.py",
     ),
     ("tests/test_epochs.py", "tests/test_incarnation.py", "tests/test_recovery.py"),
     ("tests/test_hub_renewals.py",),
