@@ -24,7 +24,8 @@ ADVANCE = f"""
 #: Nobody else's number: the first bytes of BLAKE2 of the app's name.
 LOCK = 0x75AAC3C5
 
-#: How long :func:`begin` waits for a row that somebody else has not committed; milliseconds.
+#: How long :func:`begin` and :func:`acknowledge` wait for a row that somebody else has not
+#: committed; milliseconds.
 BRIEFLY = 500
 
 
@@ -228,6 +229,8 @@ def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
         rows.append((offset, user, stream_id, offset, stream_id, epoch, offset))
     with transaction.atomic(using=alias), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            # There is a next time; meanwhile others must not wait for somebody's row.
+            cursor.execute(f"SET LOCAL lock_timeout = {BRIEFLY}")
             cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])
         cursor.executemany(ADVANCE, rows)
 

@@ -3,15 +3,16 @@
 import asyncio
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
-from notifications.database import after_commit, update_rows
+from notifications.database import after_commit, table_of, update_rows
 from notifications.lanes import LANES, close_threads, in_database
-from notifications.models import Stream
+from notifications.models import Connection, Notification, Stream
 from tests.rooms import queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -128,6 +129,18 @@ async def test_a_database_error_is_the_callers() -> None:
 
     with pytest.raises(OperationalError):
         await in_database(fail)
+
+
+def test_values_of_every_type_are_a_table_of_two_parameters_at_most() -> None:
+    """Keys of users may be numbers, text or UUIDs."""
+    fields = [Notification._meta.get_field("offset"), Connection._meta.pk]
+    rows = [(number, uuid.uuid4()) for number in range(5_000)]
+    table, parameters = table_of("default", fields, rows)
+    assert len(parameters) <= len(fields)
+    with connections["default"].cursor() as cursor:
+        cursor.execute(f"SELECT column1, column2 FROM {table} ORDER BY 1", parameters)
+        found = cursor.fetchall()
+    assert [(number, uuid.UUID(str(key))) for number, key in found] == rows
 
 
 async def test_connections_of_a_worker_do_not_wait_for_locks_without_end(settings: Any) -> None:

@@ -329,8 +329,10 @@ class Hub:
 
     async def flush(self) -> None:
         """Write acknowledged positions and connection rows, each in one batch."""
-        await self.acknowledgements.flush()
-        await self.presence.flush()
+        try:
+            await self.acknowledgements.flush()
+        finally:
+            await self.presence.flush()
 
     async def _tick(self) -> None:
         await TICKER.run(sequence_waiting)

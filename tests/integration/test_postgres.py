@@ -22,7 +22,13 @@ RUNS = [
     ("tests/test_placing.py", "tests/integration/postgres_transactions.py"),
     ("tests/test_inbox.py", "tests/test_models.py", "tests/test_following.py"),
     ("tests/test_receivers.py", "tests/test_signals.py", "tests/test_database.py"),
-    ("tests/test_pruning.py", "tests/test_unread.py", "tests/test_connecting.py"),
+    (
+        "tests/test_pruning.py",
+        "tests/test_unread.py",
+        "tests/test_connecting.py",
+        "tests/test_authentication.py",
+        "tests/test_hub_apart.py",
+    ),
     ("tests/test_epochs.py", "tests/test_incarnation.py", "tests/test_instants.py"),
     ("tests/test_hub_renewals.py",),
 ]
