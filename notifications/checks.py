@@ -1,6 +1,7 @@
 """What ``manage.py check --deploy`` says of a site in production.
 
-Whether the settings can be read at all is checked always, by :mod:`notifications.conf`. A warning
+Whether the settings can be read at all is checked always, by :mod:`notifications.conf`; so is, with
+``--database``, whether it is the database that the epochs belong to. A warning
 that a site has decided to live with goes into Django's ``SILENCED_SYSTEM_CHECKS``.
 """
 
@@ -16,10 +17,12 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import FieldError
 from django.db import Error as DatabaseError
 from django.db import router
+from django.db.models import Exists, OuterRef
 
+from . import incarnation
 from .clock import read_clock
 from .conf import app_settings, layer_is_in_memory
-from .models import Notification
+from .models import Notification, Stream, Subscription
 
 #: The first version with ``RETURNING``.
 SQLITE = (3, 35)
@@ -29,6 +32,9 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - nothi
 
 #: What ``createdemo`` makes; their passwords are their names.
 DEMO_ACCOUNTS = ("admin", "writer", "reader")
+
+#: How many topics a message names.
+MOST_NAMED = 5
 
 #: How far ``prune_notifications`` may be behind before it is missing.
 PRUNE_GRACE = timedelta(days=7)
@@ -198,5 +204,52 @@ def check_pruning(databases: Sequence[str] | None = None, **kwargs: Any) -> list
             f"NOTIFICATIONS['KEEP_DAYS'] ({app_settings.KEEP_DAYS}).",
             hint="Run manage.py prune_notifications daily.",
             id="notifications.W010",
+        )
+    ]
+
+
+@register(Tags.database, deploy=True)
+def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """``W012``: topics that have followers, and that nobody may read. Needs ``--database`` too."""
+    if router.db_for_read(Stream) not in (databases or ()):
+        return []
+    if app_settings.TOPIC_PERMISSION:
+        return []  # it alone knows
+    declared = [f"topic:{slug}" for slug in app_settings.declared_topics]
+    followed = Exists(Subscription.objects.filter(stream=OuterRef("pk")))
+    rows = Stream.objects.filter(followed, name__startswith="topic:").exclude(name__in=declared)
+    try:
+        names = list(rows.order_by("name").values_list("name", flat=True)[: MOST_NAMED + 1])
+    except DatabaseError:
+        return []  # not migrated
+    if not names:
+        return []
+    slugs = [name.removeprefix("topic:") for name in names[:MOST_NAMED]]
+    more = " and more" if len(names) > MOST_NAMED else ""
+    return [
+        Warning(
+            f"Topics have followers, but nobody may read them: {', '.join(slugs)}{more}.",
+            hint="List them in NOTIFICATIONS['TOPICS'], or let TOPIC_PERMISSION decide.",
+            id="notifications.W012",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_incarnation(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """``W011``: not the database that the epochs belong to. Needs ``--database`` too."""
+    if router.db_for_write(Stream) not in (databases or ()):
+        return []
+    try:
+        suspicion = incarnation.known()
+    except DatabaseError:
+        return []  # not migrated
+    if suspicion is None:
+        return []
+    return [
+        Warning(
+            f"Clients may miss notifications without learning it: {suspicion}.",
+            hint=incarnation.COMMAND,
+            id="notifications.W011",
         )
     ]

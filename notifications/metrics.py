@@ -11,6 +11,18 @@ SET_ASIDE = Gauge(
 )
 WRITTEN = Counter("notifications_written", "Publications written to sockets")
 REPAIRED = Counter("notifications_repaired", "Streams whose tail the position check repaired")
+RENEWED = Counter(
+    "notifications_streams_renewed", "Streams that got a new epoch because their history went back"
+)
+POSITIONS_AHEAD = Counter(
+    "notifications_positions_ahead", "Positions beyond the top of their stream that clients showed"
+)
+HISTORY_SUSPECT = Gauge(
+    "notifications_history_suspect",
+    "Is the database another one than its epochs belong to? Then renew_epochs has to run.",
+    # Over several processes: does any of them see it?
+    multiprocess_mode="livemax",
+)
 LAYER_ERRORS = Counter("notifications_layer_errors", "Messages the channel layer did not take")
 LAYER_UP = Gauge(
     "notifications_layer_up",
@@ -20,6 +32,9 @@ LAYER_UP = Gauge(
     multiprocess_mode="livesum",
 )
 DATABASE_ERRORS = Counter("notifications_database_errors", "Background tasks the database failed")
+PERMISSION_ERRORS = Counter(
+    "notifications_permission_errors", "Times that TOPIC_PERMISSION raised, which means no"
+)
 ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])
 DISCONNECTS = Counter("notifications_disconnects", "Connections closed by the server", ["code"])
 CONNECTIONS = Gauge(

@@ -4,7 +4,6 @@ Within a stream ``published_at`` ascends strictly with the offset, whatever cloc
 orders are one, and the inbox may use either index.
 """
 
-import logging
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -12,14 +11,13 @@ from typing import NamedTuple
 from django.db import connections, router, transaction
 from django.utils import timezone
 
+from . import epochs
 from .clock import SQL_NOW, has_clock
 from .database import update_rows
 from .locks import limit_waiting
-from .models import Notification, NotificationQuerySet, Stream, new_epoch
+from .models import Notification, NotificationQuerySet, Stream
 from .placing import place
 from .streams import locked
-
-logger = logging.getLogger(__name__)
 
 TICK = timedelta(microseconds=1)
 
@@ -45,6 +43,8 @@ class Numbered(NamedTuple):
     published_at: datetime
     #: When it was found due, by the clock that decides.
     moment: datetime
+    #: When the entry before it was published.
+    previous: datetime | None = None
 
 
 class Batch(NamedTuple):
@@ -96,30 +96,17 @@ def give_offsets(
 def repair(stream_id: int) -> bool:
     """Raise a top that lies below an offset that is there; such a stream can publish nothing.
 
-    Offsets above that top were given out as something else perhaps. A new epoch tells the readers.
+    Its history has gone back, so it is renewed.
 
     Returns:
-        Was it that?
+        Was it that, and is it repaired?
     """
-    alias = _alias()
-    with transaction.atomic(using=alias):
-        stream = locked(Stream.objects.using(alias).filter(pk=stream_id), skip_locked=True).first()
-        newest = _rows().published().filter(stream=stream_id).order_by("-offset").first()
-        if stream is None or newest is None or (newest.offset or 0) <= stream.top:
-            return False
-        top = stream.top
-        stream.top = newest.offset or 0
-        stream.epoch = new_epoch()
-        times = [moment for moment in (stream.published_at, newest.published_at) if moment]
-        stream.published_at = max(times, default=None)
-        stream.save(update_fields=["top", "epoch", "published_at"])
-    logger.error(
-        "The top of stream %s was %d although it has offset %d: raised, with a new epoch.",
-        stream.name,
-        top,
-        stream.top,
-    )
-    return True
+    stream = Stream.objects.using(_alias()).filter(pk=stream_id).first()
+    given = _rows().published().filter(stream=stream_id).order_by("-offset")
+    highest = given.values_list("offset", flat=True).first()
+    if stream is None or highest is None or highest <= stream.top:
+        return False
+    return stream_id in epochs.renew({stream_id: epochs.Old(stream.epoch)})
 
 
 def _due(
@@ -176,7 +163,7 @@ def _number(
         previous = head.published_at
         published_at = moment if previous is None else max(moment, previous + TICK)
         head = heads[stream_id] = head._replace(top=head.top + 1, published_at=published_at)
-        numbered.append(Numbered(pk, head, head.top, published_at, moment))
+        numbered.append(Numbered(pk, head, head.top, published_at, moment, previous))
     return numbered
 
 

@@ -19,7 +19,7 @@ from django.db import InterfaceError, OperationalError, router, transaction
 
 from . import streams
 from .clock import present
-from .history import encode_content
+from .history import encode_content, instant
 from .layer import send_check, send_publication
 from .locks import limit_waiting, was_locked
 from .metrics import DATABASE_ERRORS, PUBLISHED
@@ -319,7 +319,8 @@ def _hint_row(entry: Numbered, row: Notification) -> None:
 def _hint(entry: Numbered, data: bytes, expires_at: datetime | None) -> None:
     if expires_at and expires_at <= entry.moment:
         return  # too late for everybody: readers move over its offset
-    send_publication(entry.stream.name, entry.stream.epoch, entry.offset, data)
+    at, previous = instant(entry.published_at), instant(entry.previous)
+    send_publication(entry.stream.name, entry.stream.epoch, entry.offset, data, at, previous)
 
 
 def _due_page(now: datetime | None, after: _Due | None, passed: Collection[int]) -> list[_Due]:

@@ -1,14 +1,14 @@
 """Names of streams, and who may read and write which.
 
-====================  ==============================  ===================================
-name                  who reads it                    who may write to it as a client
-====================  ==============================  ===================================
-``user:<id>``         that user                       ``notifications.send_private``
-``broadcast``         every active user               ``notifications.send_broadcast``
-``staff``             users with ``is_staff``         ``notifications.send_broadcast``
-``group:<id>``        members of that Django group    ``notifications.send_broadcast``
-``topic:<slug>``      ``TOPIC_PERMISSION`` decides    ``notifications.send_broadcast``
-====================  ==============================  ===================================
+====================  ==================================  ===============================
+name                  who reads it                        who may write to it as a client
+====================  ==================================  ===============================
+``user:<id>``         that user                           ``notifications.send_private``
+``broadcast``         every active user                   ``notifications.send_broadcast``
+``staff``             users with ``is_staff``             ``notifications.send_broadcast``
+``group:<id>``        members of that Django group        ``notifications.send_broadcast``
+``topic:<slug>``      see :mod:`notifications.topics`     ``notifications.send_broadcast``
+====================  ==================================  ===============================
 """
 
 import re
@@ -22,9 +22,10 @@ from django.core.exceptions import ValidationError
 from django.db import connections, router, transaction
 from django.db.models import F, QuerySet
 
-from .conf import app_settings
+from .conf import TOPIC_SLUG
 from .locks import has_row_locks, hold_clause, limit_waiting
 from .models import Notification, Stream, Subscription
+from .topics import may_read_topic
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ STAFF = "staff"
 SHARED_KINDS = ("broadcast", "staff", "group", "topic")
 
 GROUP = re.compile(r"[1-9][0-9]{0,17}\Z")
-TOPIC = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\Z")
+TOPIC = TOPIC_SLUG
 
 SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608 - a table
 
@@ -135,11 +136,6 @@ def may_read(user: Any, name: str) -> bool:
     return True
 
 
-def may_read_topic(user: Any, slug: str) -> bool:
-    permission = app_settings.topic_permission()
-    return permission is None or bool(permission(user, slug))
-
-
 def may_publish(user: Any, name: str) -> bool:
     """May ``user``, as a client, write to the stream ``name``?
 
@@ -238,17 +234,19 @@ def make(names: Sequence[str]) -> None:
         Stream.objects.bulk_create([Stream(name=name) for name in chunk], ignore_conflicts=True)
 
 
-def hold(names: Sequence[str]) -> dict[str, Held]:
+def hold(names: Sequence[str], *, wait: bool = False) -> dict[str, Held]:
     """Those of these streams that exist, kept from being deleted until the transaction ends.
 
-    Nobody is waited for: a stream that somebody is deleting is left out.
+    Args:
+        names: of streams.
+        wait: for whoever is deleting one; by default it is left out.
     """
     found: dict[str, Held] = {}
     connection = connections[_alias()]
     with connection.cursor() as cursor:
         for chunk in chunks(names):
             places = ", ".join(["%s"] * len(chunk))
-            cursor.execute(f"{SELECT_HELD} ({places}) {hold_clause(connection)}", chunk)
+            cursor.execute(f"{SELECT_HELD} ({places}) {hold_clause(connection, wait=wait)}", chunk)
             found |= {name: Held(pk, top) for name, pk, top in cursor.fetchall()}
     return found
 
@@ -296,6 +294,29 @@ def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
         clear(name)
         rows.delete()
     return True
+
+
+def revisions(user_ids: Sequence[Any]) -> dict[Any, int]:
+    """The revision of each user's own stream, by primary key; without a stream it is left out."""
+    names = {user_stream(user_id): user_id for user_id in user_ids}
+    found: dict[Any, int] = {}
+    for chunk in chunks(list(names)):
+        rows = _rows().filter(name__in=chunk).values_list("name", "revision")
+        found |= {names[name]: revision for name, revision in rows}
+    return found
+
+
+def remove_unused(name: str) -> bool:
+    """Delete a stream that nobody is subscribed to and nothing was ever written to.
+
+    Whoever is about to use it holds its row, see :func:`hold`: then it is left alone.
+    """
+    return remove_if(name, _was_never_used)
+
+
+def _was_never_used(stream: Stream) -> bool:
+    is_empty = not stream.subscriptions.exists() and not stream.notifications.exists()
+    return is_empty and stream.top == 0
 
 
 def touch(names: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -14,8 +15,17 @@ from .models import Notification, Stream, Subscription
 
 ADVANCE = f"""
     UPDATE {Subscription._meta.db_table} SET delivered = %s
-    WHERE user_id = %s AND stream_id = %s AND delivered < %s
-"""  # noqa: S608 - the table's name, no value
+    WHERE user_id = %s AND stream_id = %s AND delivered < %s AND EXISTS (
+        SELECT 1 FROM {Stream._meta.db_table} WHERE id = %s AND epoch = %s AND top >= %s
+    )
+"""  # noqa: S608 - names of tables, no value
+
+#: The advisory lock of PostgreSQL that acknowledgements share; it ends with the transaction.
+#: Nobody else's number: the first bytes of BLAKE2 of the app's name.
+LOCK = 0x75AAC3C5
+
+#: How long :func:`begin` waits for a row that somebody else has not committed; milliseconds.
+BRIEFLY = 500
 
 
 class Feed(NamedTuple):
@@ -32,6 +42,15 @@ class Feed(NamedTuple):
     read: int
     archived: int
     muted: bool
+    unmuted: int = 0
+    published_at: datetime | None = None
+
+
+class Acknowledged(NamedTuple):
+    """An offset that a client has, and the epoch of the stream in which it got it."""
+
+    epoch: str
+    offset: int
 
 
 #: What :class:`Feed` is made of, behind the user.
@@ -48,6 +67,8 @@ COLUMNS = (
     "read",
     "archived",
     "muted",
+    "unmuted",
+    "stream__published_at",
 )
 
 
@@ -63,18 +84,23 @@ def join(user_ids: Iterable[Any], name: str, *, from_start: bool = False) -> Non
         from_start: they see everything in it; it was missing when they should have joined.
     """
     members = list(user_ids)
-    while not join_existing(members, name, from_start=from_start):
+    if join_existing(members, name, from_start=from_start):
+        return
+    streams.ensure([name])
+    while not join_existing(members, name, from_start=from_start, wait=True):
         streams.ensure([name])
 
 
-def join_existing(user_ids: Iterable[Any], name: str, *, from_start: bool = False) -> bool:
-    """:func:`join`, if the stream exists; no other transaction that needs it is waited for.
+def join_existing(
+    user_ids: Iterable[Any], name: str, *, from_start: bool = False, wait: bool = False
+) -> bool:
+    """:func:`join`, if the stream exists; nobody is waited for, unless ``wait`` says so.
 
     Returns:
         False if there is no such stream, and nothing was done.
     """
     with transaction.atomic(using=router.db_for_write(Subscription), savepoint=False):
-        held = streams.hold([name]).get(name)
+        held = streams.hold([name], wait=wait).get(name)
         if held is None:
             return False
         offset = 0 if from_start else held.top
@@ -84,10 +110,20 @@ def join_existing(user_ids: Iterable[Any], name: str, *, from_start: bool = Fals
     return True
 
 
-def leave(user_ids: Iterable[Any], name: str) -> None:
-    """End the subscriptions of these users to the stream."""
+def leave(user_ids: Iterable[Any], name: str) -> int:
+    """End the subscriptions of these users to the stream.
+
+    A topic that nobody has left a trace in goes with the last of them.
+
+    Returns:
+        How many there were.
+    """
+    count = 0
     for chunk in streams.chunks(list(user_ids)):
-        Subscription.objects.filter(stream__name=name, user__in=chunk).delete()
+        count += Subscription.objects.filter(stream__name=name, user__in=chunk).delete()[0]
+    if streams.is_topic(name):
+        streams.remove_unused(name)
+    return count
 
 
 def topics(user_id: Any) -> int:
@@ -95,37 +131,76 @@ def topics(user_id: Any) -> int:
     return _rows().filter(user=user_id, stream__name__startswith="topic:").count()
 
 
+def topics_of(user_id: Any) -> list[tuple[str, bool]]:
+    """The topics the user is subscribed to, by name, and whether each is muted."""
+    rows = _rows().filter(user=user_id, stream__name__startswith="topic:")
+    return list(rows.order_by("stream__name").values_list("stream__name", "muted"))
+
+
 def load_inbox(user: Any) -> list[Feed]:
     """All feeds of one user: see :func:`load_inboxes`."""
     return load_inboxes([user])[user.pk]
 
 
+class Inboxes(NamedTuple):
+    """The feeds of users by primary key, and pairs of user and stream name without a row."""
+
+    feeds: dict[Any, list[Feed]]
+    missing: list[tuple[Any, str]]
+
+
 def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
     """The feeds of each user: own stream, broadcast, staff, groups, and topics still allowed.
 
-    Makes what is missing. Inactive users have none. The number of queries grows with the number
-    of chunks of users, and with the shared streams that somebody has to be subscribed to; see
-    :func:`_begin`.
+    Makes what is missing; inside of a caller's transaction no streams, because others would wait
+    for them until it commits, and in a stream that does not exist there is nothing to see. Inactive
+    users have none. The number of queries grows with the number of chunks of users, and with the
+    shared streams that somebody has to be subscribed to.
     """
+    by_pk = {user.pk: user for user in users}
+    feeds, missing = read_inboxes(by_pk.values())
+    if missing and _subscribe(_available({name for _, name in missing}), missing):
+        changed = {user_id for user_id, _ in missing}
+        feeds |= read_inboxes(by_pk[user_id] for user_id in changed).feeds
+    return feeds
+
+
+def read_inboxes(users: Iterable[Any]) -> Inboxes:
+    """:func:`load_inboxes` without writing, so that nobody waits for a row of somebody else."""
     by_pk = {user.pk: user for user in users}
     names = streams.names_by_user(by_pk.values())
     found = _find(list(by_pk))
-    missing = [
-        (user_id, name)
-        for user_id, user_names in names.items()
-        for name in user_names
-        if name not in found[user_id]
-    ]
-    if missing:
-        _begin(missing)
-        found |= _find(list({user_id for user_id, _ in missing}))
     feeds: dict[Any, list[Feed]] = {}
     for user_id, user in by_pk.items():
         own = found[user_id]
         topics = [name for name in own if streams.is_topic(name) and streams.may_read(user, name)]
         wanted = [*names.get(user_id, ()), *topics]
         feeds[user_id] = [own[name] for name in wanted if name in own]
-    return feeds
+    missing = [
+        (user_id, name)
+        for user_id, user_names in names.items()
+        for name in user_names
+        if name not in found[user_id]
+    ]
+    return Inboxes(feeds, missing)
+
+
+def begin(missing: Iterable[tuple[Any, str]]) -> None:
+    """Make what :func:`read_inboxes` has found missing: streams and subscriptions.
+
+    Not inside of a caller's transaction: others would wait for the streams until it commits. A row
+    that somebody else has not committed is waited for only briefly.
+
+    Raises:
+        OperationalError: that was too short.
+    """
+    pairs = list(missing)
+    alias = router.db_for_write(Subscription)
+    with transaction.atomic(using=alias):
+        if connections[alias].vendor == "postgresql":
+            with connections[alias].cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = {BRIEFLY}")
+        _subscribe(streams.ensure({name for _, name in pairs}), pairs)
 
 
 def load_topic(user_id: Any, name: str) -> Feed | None:
@@ -134,8 +209,11 @@ def load_topic(user_id: Any, name: str) -> Feed | None:
     return None if row is None else Feed(*row[1:])
 
 
-def acknowledge(positions: Mapping[tuple[Any, int], int]) -> None:
+def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
     """Advance ``delivered`` to these offsets, by (user id, stream id); it never goes back.
+
+    What was acknowledged in another epoch, or beyond the top, is dropped: the history has gone
+    back since then, and the offset stands for something else.
 
     One prepared statement for all rows: 3 µs each on SQLite, where an UPDATE with a CASE of a
     hundred branches took 40 µs a row to build.
@@ -147,24 +225,35 @@ def acknowledge(positions: Mapping[tuple[Any, int], int]) -> None:
     user_key = get_user_model()._meta.pk
     # In the same order everywhere, so that two workers wait for each other and not both.
     pairs = sorted(positions, key=lambda pair: (pair[1], str(pair[0])))
-    rows = [
-        (
-            positions[user_id, stream_id],
-            user_key.get_db_prep_value(user_id, connection),
-            stream_id,
-            positions[user_id, stream_id],
-        )
-        for user_id, stream_id in pairs
-    ]
+    rows = []
+    for user_id, stream_id in pairs:
+        epoch, offset = positions[user_id, stream_id]
+        user = user_key.get_db_prep_value(user_id, connection)
+        rows.append((offset, user, stream_id, offset, stream_id, epoch, offset))
     with transaction.atomic(using=alias), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])
         cursor.executemany(ADVANCE, rows)
+
+
+def stop_acknowledging(using: str) -> None:
+    """Let nobody acknowledge until the present transaction ends.
+
+    A statement that began before an epoch was replaced still sees the old one. Only a lock keeps
+    it from writing a position of the old history behind the replacement. The stream's own lock
+    would do, but then publishing would wait for acknowledgements. SQLite has one writer anyway.
+    """
+    connection = connections[using]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 
 
 def mute(user_id: Any, name: str, muted: bool) -> bool:
     """Mute or unmute a stream for a user.
 
-    What passed while it was muted stays unsent. Unmuting marks all of it as read, and what was
-    unread in this stream before.
+    What passed while it was muted stays unsent: a position from before that can no longer be
+    resumed. Unmuting marks all of it as read, and what was unread in this stream before.
 
     Returns:
         False when the user has no such subscription.
@@ -174,7 +263,10 @@ def mute(user_id: Any, name: str, muted: bool) -> bool:
         return bool(rows.update(muted=True))
     top = Subquery(Stream.objects.filter(name=name).values("top"))
     unmuted = rows.filter(muted=True).update(
-        muted=False, delivered=Greatest("delivered", top), read=Greatest("read", top)
+        muted=False,
+        unmuted=Greatest("unmuted", top),
+        delivered=Greatest("delivered", top),
+        read=Greatest("read", top),
     )
     return bool(unmuted) or rows.exists()
 
@@ -195,22 +287,32 @@ def _find(user_ids: Sequence[Any]) -> defaultdict[Any, dict[str, Feed]]:
     return found
 
 
-def _begin(missing: Iterable[tuple[Any, str]]) -> None:
+def _available(names: Iterable[str]) -> dict[str, Stream]:
+    alias = router.db_for_write(Stream)
+    if not connections[alias].in_atomic_block:
+        return streams.ensure(names)
+    return {row.name: row for row in Stream.objects.using(alias).filter(name__in=names)}
+
+
+def _subscribe(known: Mapping[str, Stream], missing: Iterable[tuple[Any, str]]) -> bool:
     """Subscribe where no signal did: old users of a new app, rows made in bulk.
 
     A user who was there when something was published is owed it, whether or not he had ever
     connected (P1); ``date_joined`` tells. Without that field he is given what is kept.
+
+    Returns:
+        Was there anything to do?
     """
     user_ids: dict[str, list[Any]] = defaultdict(list)
     for user_id, name in missing:
         user_ids[name].append(user_id)
-    known = streams.ensure(user_ids)
     rows = [
         _from(user_id, stream.pk, offset)
         for name, stream in known.items()
         for user_id, offset in _beginnings(stream, user_ids[name]).items()
     ]
     Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
+    return bool(rows)
 
 
 def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:

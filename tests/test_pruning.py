@@ -9,8 +9,9 @@ from django.utils import timezone
 
 from notifications import broadcast, inbox, notify, pruning, streams, subscriptions
 from notifications.models import Connection, Notification, Receipt, Stream, Subscription, Worker
+from notifications.positions import Position
 from notifications.publishing import withdraw
-from notifications.recovery import Position, recover
+from notifications.recovery import recover
 from notifications.sequencing import sequence_waiting
 from notifications.streams import ensure
 from tests.rooms import (

@@ -33,16 +33,18 @@ LAYERS = [
     {"pruning", "sequencing"},
     {"numbering", "setbacks"},
     {"connecting", "placing", "writing"},
-    {"recovery", "unread"},
-    {"inbox", "history", "reach"},
+    {"evidence", "recovery", "unread"},
+    {"epochs", "inbox", "history", "reach"},
+    {"positions"},
     {"subscriptions"},
     {"rights"},
-    {"streams"},
+    {"incarnation", "streams"},
+    {"topics"},
     {"layer"},
     {"metrics", "authentication"},
     {"models"},
-    {"clock", "database", "locks"},
-    {"conf", "logs", "server", "signals"},
+    {"clock", "database", "lanes", "locks"},
+    {"bucket", "conf", "logs", "server", "signals"},
 ]
 LEVEL = {room: len(LAYERS) - number for number, layer in enumerate(LAYERS) for room in layer}
 OUTSIDE = {"migrations", "__init__"}

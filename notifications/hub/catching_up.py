@@ -1,12 +1,14 @@
 """Readers that are behind: served from history, at the speed of their sockets (P5)."""
 
 import asyncio
+from collections.abc import Callable
 
-from ..database import in_database
-from ..history import read_page
+from ..evidence import Pruned, WentBack, read_on
+from ..lanes import DELIVERY
+from ..protocol import codes
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
-from .connection import Connection, Reader
+from .connection import Connection, Reader, Stream
 from .loops import Loops
 
 #: Publications read at once: a few more than what a socket that has drained takes.
@@ -19,19 +21,34 @@ NAME = "catching up"
 
 
 class CatchUp:
-    """One task for each connection that is behind; while its socket is blocked it holds nothing."""
+    """One task for each connection that is behind; while its socket is blocked it holds nothing.
 
-    def __init__(self, loops: Loops) -> None:
+    Args:
+        visit: called with a connection that owes a ping, as soon as its socket has drained.
+        went_back: told of a stream that has another history than the one that was read so far.
+    """
+
+    def __init__(
+        self,
+        loops: Loops,
+        visit: Callable[[Connection], None],
+        went_back: Callable[[Stream], None],
+    ) -> None:
         self._loops = loops
+        self._visit = visit
+        self._went_back = went_back
 
     def start(self, connection: Connection) -> None:
-        """Go on until none of the connection's readers is behind."""
+        """Go on until none of the connection's readers is behind, and no ping is owed."""
         if connection.pump is None or connection.pump.done():
             connection.pump = asyncio.create_task(self._run(connection))
 
     async def _run(self, connection: Connection) -> None:
         while True:
             await connection.drained()
+            if connection.session.owes_ping:
+                # Before the next page, which may fill the socket again.
+                self._visit(connection)
             if not connection.behind or connection.closing is not None or connection.has_ended:
                 return
             try:
@@ -44,7 +61,17 @@ class CatchUp:
     async def _advance(self, reader: Reader) -> None:
         """Write a page, as far as the socket takes it."""
         stream, connection = reader.stream, reader.connection
-        page = await in_database(read_page, stream.id, reader.sent, PAGE)
+        if stream.is_suspect:  # the connection is about to be closed
+            await asyncio.sleep(LAG)
+            return
+        try:
+            page = await DELIVERY.run(read_on, stream.id, reader.sent, PAGE, stream.seen())
+        except WentBack:
+            self._went_back(stream)
+            return
+        except Pruned:
+            connection.close(codes.INSUFFICIENT_STATE)
+            return
         for publication in page.publications:
             if reader not in connection.behind or connection.closing is not None:
                 return

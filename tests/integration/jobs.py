@@ -25,6 +25,7 @@ from notifications.inbox import mark_read, unread_count
 from notifications.models import (
     Connection,
     Notification,
+    Receipt,
     Stream,
     Subscription,
     Worker,
@@ -90,6 +91,29 @@ def make_group(name: str, user_ids: list[int]) -> int:
     group = Group.objects.create(name=name)
     group.user_set.set(user_ids)
     return group.pk
+
+
+def fill_groups(user_id: int, groups: int, count: int, size: int) -> dict[str, list[str]]:
+    """Make groups with this user and a backlog of big notifications.
+
+    Args:
+        groups: how many.
+        count: notifications in each.
+        size: of the text of each, in bytes.
+
+    Returns:
+        Titles by channel.
+    """
+    titles: dict[str, list[str]] = {}
+    user = get_user_model().objects.get(pk=user_id)
+    for number in range(groups):
+        group = Group.objects.create(name=f"backlog {user_id} {number}")
+        group.user_set.add(user)
+        channel = f"group:{group.pk}"
+        titles[channel] = [f"{channel} n{n}" for n in range(count)]
+        for title in titles[channel]:
+            broadcast(title, body="x" * size, to=group)
+    return titles
 
 
 def join_group(group_id: int, user_id: int) -> None:
@@ -287,3 +311,28 @@ def disconnect(user_id: int) -> None:
     """What an administrator does to somebody's connections."""
     Connection.objects.filter(user=user_id).update(closing=True)
     rights.changed([user_id])
+
+
+# A backup of the app's tables, and its restore
+
+TABLES = [model._meta.db_table for model in (Stream, Notification, Subscription, Receipt)]
+
+
+def back_up() -> None:
+    with transaction.atomic(), databases["default"].cursor() as cursor:
+        for table in TABLES:
+            cursor.execute(f"CREATE TABLE backup_of_{table} AS TABLE {table}")
+
+
+def restore() -> None:
+    """In one transaction, under the workers that go on."""
+    with transaction.atomic(), databases["default"].cursor() as cursor:
+        for table in reversed(TABLES):
+            cursor.execute(f"DELETE FROM {table}")
+        for table in TABLES:
+            cursor.execute(f"INSERT INTO {table} SELECT * FROM backup_of_{table}")
+            cursor.execute(f"DROP TABLE backup_of_{table}")
+
+
+def epochs() -> dict[str, str]:
+    return dict(Stream.objects.values_list("name", "epoch"))
