@@ -32,7 +32,7 @@ LAYERS = [
     {"publishing"},
     {"pruning", "sequencing"},
     {"numbering", "setbacks"},
-    {"connecting", "placing", "writing"},
+    {"connecting", "drafts", "placing", "writing"},
     {"evidence", "recovery", "unread"},
     {"epochs", "inbox", "history", "reach"},
     {"positions"},
