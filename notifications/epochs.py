@@ -18,6 +18,7 @@ from django.db.models.expressions import RawSQL
 
 from . import incarnation
 from .database import update_rows
+from .evidence import Seen, look
 from .metrics import RENEWED
 from .models import Notification, NotificationQuerySet, Stream, Subscription, new_epoch
 from .streams import CHUNK, chunks, locked
@@ -50,10 +51,25 @@ class Old(NamedTuple):
         epoch: it is renewed only while it has this one.
         newest: when the newest entry that was seen of it was published; None if that is not
             known, and then marks are moved back to the top only.
+        seen: what was held against the tables. Before the stream is renewed this is done once
+            more, under its lock: what was read may have come from a replica that lags. None if
+            there is no doubt.
     """
 
     epoch: str
     newest: datetime | None = None
+    seen: Seen | None = None
+
+
+class Verdict(NamedTuple):
+    """What became of streams whose history seemed to have gone back.
+
+    ``settled`` do not have the old epoch any more, whoever has replaced it; of ``innocent`` the
+    history only goes on. The others are locked by somebody, and are to be asked for again.
+    """
+
+    settled: set[int]
+    innocent: set[int]
 
 
 class Renewed(NamedTuple):
@@ -90,24 +106,21 @@ class _Head(NamedTuple):
         return max(self.top, self.highest or 0)
 
 
-def renew(histories: Mapping[int, Old]) -> set[int]:
+def renew(histories: Mapping[int, Old]) -> Verdict:
     """Give new epochs to streams whose history was found to have gone back.
 
     Args:
         histories: the old ones, by stream id.
 
-    Returns:
-        The streams that do not have this epoch any more, whoever has replaced it. Those that are
-        locked are not among them: they are to be asked for again.
-
     Raises:
         DatabaseError: the database fails.
     """
-    settled: set[int] = set()
+    verdict = Verdict(set(), set())
     count = 0
     for chunk in chunks(sorted(histories), TOGETHER):
-        done, renewed = _renew_apart({pk: histories[pk] for pk in chunk})
-        settled |= done
+        guilty = _examine({pk: histories[pk] for pk in chunk}, verdict)
+        settled, renewed = _renew_apart({pk: histories[pk] for pk in guilty})
+        verdict.settled.update(settled)
         count += renewed.streams
     if count:
         incarnation.suspect()
@@ -117,7 +130,7 @@ def renew(histories: Mapping[int, Old]) -> set[int]:
             "clients are told.",
             count,
         )
-    return settled
+    return verdict
 
 
 def renew_all(since: datetime | None = None) -> Iterator[Renewed]:
@@ -158,10 +171,35 @@ def count_all(since: datetime | None = None) -> Iterator[Renewed]:
         yield Renewed(len(heads), tops, _ahead(cuts).count())
 
 
+def _examine(histories: Mapping[int, Old], verdict: Verdict) -> set[int]:
+    """Hold once more against the tables what was seen of streams, where there is a doubt.
+
+    Args:
+        verdict: gets those that are innocent.
+
+    Returns:
+        Those that are to be renewed; not those that are locked.
+    """
+    seen = {pk: old.seen for pk, old in histories.items() if old.seen is not None}
+    if not seen:
+        return set(histories)
+    with transaction.atomic(using=_alias()):
+        rows = locked(_streams(seen), skip_locked=True)
+        epochs = dict(rows.values_list("pk", "epoch"))
+        gone_back = look({pk: seen[pk] for pk in epochs}).gone_back
+    there = set(_streams(seen).values_list("pk", flat=True))
+    others = {pk for pk, epoch in epochs.items() if epoch != seen[pk].epoch}
+    verdict.innocent.update(epochs.keys() - gone_back - others)
+    verdict.settled.update(others, seen.keys() - there)
+    return gone_back | (histories.keys() - seen.keys())
+
+
 def _renew_apart(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
     """Renew together; one by one if a lock of one of them holds up the others."""
     settled: set[int] = set()
     total = Renewed()
+    if not histories:
+        return settled, total
     try:
         return _renew(histories)
     except OperationalError as error:

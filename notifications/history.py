@@ -11,7 +11,7 @@ import msgspec
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
-from django.db.models import BooleanField
+from django.db.models import BigIntegerField, BooleanField, Func
 from django.db.models.expressions import RawSQL
 
 from .models import Notification, NotificationQuerySet, Stream
@@ -104,6 +104,26 @@ def moment(instant: int) -> datetime | None:
         return None
     made = EPOCH + instant * MICROSECOND
     return made if settings.USE_TZ else made.replace(tzinfo=None)
+
+
+class Instant(Func):
+    """:func:`instant` of a column, by the database: None for NULL.
+
+    Every check asks it of every stream, and making datetimes took half of its time.
+    """
+
+    output_field = BigIntegerField()
+
+    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = "ROUND(EXTRACT(EPOCH FROM %(expressions)s) * 1000000)::bigint"
+        return self.as_sql(compiler, connection, template=template, **context)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        template = (
+            "(CAST(strftime('%%%%s', substr(%(expressions)s, 1, 19)) AS INTEGER) * 1000000"
+            " + CAST(substr(%(expressions)s || '.000000', 21, 6) AS INTEGER))"
+        )
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 def read_page(stream_id: int, after: int, limit: int, now: datetime | None = None) -> Page:
@@ -224,11 +244,13 @@ def read_tops(stream_ids: Iterable[int]) -> dict[int, Top]:
     """Where streams end, by stream id. Streams that are gone are left out."""
     ids = list(stream_ids)
     tops: dict[int, Top] = {}
+    fields = ("pk", "epoch", "top", "revision", "floor")
+    # Times without a zone mean something else to each database.
+    exact: Any = Instant("published_at") if settings.USE_TZ else "published_at"
     for start in range(0, len(ids), TOPS):
         rows = Stream.objects.using(_alias()).filter(pk__in=ids[start : start + TOPS])
-        fields = ("pk", "epoch", "top", "revision", "floor", "published_at")
-        for pk, epoch, top, revision, floor, published_at in rows.values_list(*fields):
-            tops[pk] = Top(epoch, top, revision, floor, instant(published_at))
+        for pk, *values, at in rows.values_list(*fields, exact):
+            tops[pk] = Top._make((*values, at or 0 if settings.USE_TZ else instant(at)))
     return tops
 
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from django.db import connections, router, transaction
 from django.utils import timezone
 
-from . import epochs
 from .clock import SQL_NOW, has_clock
 from .database import update_rows
+from .epochs import Old, renew
 from .locks import limit_waiting
 from .models import Notification, NotificationQuerySet, Stream
 from .placing import place
@@ -94,19 +94,17 @@ def give_offsets(
 
 
 def repair(stream_id: int) -> bool:
-    """Raise a top that lies below an offset that is there; such a stream can publish nothing.
-
-    Its history has gone back, so it is renewed.
+    """Renew a stream whose top lies below an offset that is there; it can publish nothing.
 
     Returns:
         Was it that, and is it repaired?
     """
     stream = Stream.objects.using(_alias()).filter(pk=stream_id).first()
-    given = _rows().published().filter(stream=stream_id).order_by("-offset")
-    highest = given.values_list("offset", flat=True).first()
-    if stream is None or highest is None or highest <= stream.top:
+    newest = _rows().published().filter(stream=stream_id).order_by("-offset").first()
+    if stream is None or newest is None or (newest.offset or 0) <= stream.top:
         return False
-    return stream_id in epochs.renew({stream_id: epochs.Old(stream.epoch)})
+    # Offsets above that top were given out as something else perhaps.
+    return stream_id in renew({stream_id: Old(stream.epoch)}).settled
 
 
 def _due(

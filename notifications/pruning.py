@@ -229,9 +229,7 @@ def _is_needless(stream: Stream) -> bool:
 
 def _is_unused(stream: Stream) -> bool:
     """Asked once more when nobody can begin to use it."""
-    readers = Subscription.objects.using(_alias()).filter(stream=stream)
-    is_empty = not readers.exists() and not _rows().filter(stream=stream).exists()
-    return is_empty and _is_needless(stream)
+    return streams.is_empty(stream) and _is_needless(stream)
 
 
 def _remove(name: str) -> bool:

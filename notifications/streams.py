@@ -270,11 +270,33 @@ def remove(name: str) -> bool:
     Returns:
         False if somebody is using it in an open transaction: it is left to pruning.
     """
-    return remove_if(name, lambda stream: True)
+
+    def clear_it(stream: Stream) -> bool:
+        clear(name)
+        return True
+
+    return remove_if(name, clear_it)
+
+
+def remove_unused(name: str) -> bool:
+    """Delete a stream that nobody is subscribed to and that never had a notification.
+
+    Returns:
+        Was it deleted?
+    """
+    return remove_if(name, lambda stream: stream.top == 0 and is_empty(stream))
+
+
+def is_empty(stream: Stream) -> bool:
+    """Has it neither subscriptions nor notifications?"""
+    theirs = (Subscription.objects.using(_alias()), Notification.objects.using(_alias()))
+    return not any(rows.filter(stream=stream).exists() for rows in theirs)
 
 
 def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
     """Delete a stream, if that is still wanted when nobody can use it any more.
+
+    What is still to be placed in a stream of this name stays, and makes another one.
 
     Args:
         name: of the stream.
@@ -291,7 +313,6 @@ def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
         ).first()
         if stream is None or not is_wanted(stream):
             return False
-        clear(name)
         rows.delete()
     return True
 
@@ -304,19 +325,6 @@ def revisions(user_ids: Sequence[Any]) -> dict[Any, int]:
         rows = _rows().filter(name__in=chunk).values_list("name", "revision")
         found |= {names[name]: revision for name, revision in rows}
     return found
-
-
-def remove_unused(name: str) -> bool:
-    """Delete a stream that nobody is subscribed to and nothing was ever written to.
-
-    Whoever is about to use it holds its row, see :func:`hold`: then it is left alone.
-    """
-    return remove_if(name, _was_never_used)
-
-
-def _was_never_used(stream: Stream) -> bool:
-    is_empty = not stream.subscriptions.exists() and not stream.notifications.exists()
-    return is_empty and stream.top == 0
 
 
 def touch(names: Iterable[str]) -> None:

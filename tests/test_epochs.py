@@ -11,7 +11,8 @@ from prometheus_client import REGISTRY
 from notifications import broadcast, epochs, inbox, incarnation, notify, subscriptions
 from notifications.authentication import Identity, credentials_of
 from notifications.connecting import Resumed, Returning, resume
-from notifications.epochs import Old, Renewed, count_all, renew, renew_all
+from notifications.epochs import Old, Renewed, Verdict, count_all, renew, renew_all
+from notifications.evidence import Seen
 from notifications.models import Notification, Stream, Subscription
 from notifications.subscriptions import Acknowledged, begin, read_inboxes
 from tests.rooms import (
@@ -78,11 +79,12 @@ def gone_back(lost: int = 6, count: int = 9) -> tuple[Stream, Old]:
 
 def test_p8_a_new_epoch_once_whoever_comes_first() -> None:
     before, old = gone_back()
-    assert in_threads(4, lambda number: renew({before.pk: old})) == [{before.pk}] * 4
+    found = in_threads(4, lambda number: renew({before.pk: old}).settled)
+    assert found == [{before.pk}] * 4
     after = stream()
     assert after.epoch != old.epoch
     assert after.top == 13
-    assert renew({before.pk: old}) == {before.pk}
+    assert renew({before.pk: old}).settled == {before.pk}
     assert stream().epoch == after.epoch
 
 
@@ -103,8 +105,25 @@ def test_p8_streams_are_counted_and_said_once(caplog: pytest.LogCaptureFixture) 
 
 
 def test_a_stream_that_is_gone_is_settled() -> None:
-    assert renew({10**6: Old("any")}) == {10**6}
+    assert renew({10**6: Old("any")}).settled == {10**6}
     assert incarnation.known() is None
+
+
+def test_p8_what_only_seemed_to_have_gone_back_stays_as_it_is() -> None:
+    user = make_user()
+    row = fill("broadcast", 5)
+    set_marks(delivered=5)
+    seen = Seen(row.epoch, 5, 0, 0, 0)
+    innocent = Verdict(set(), {row.pk})
+    assert renew({row.pk: Old(row.epoch, None, seen)}) == innocent
+    assert (stream().epoch, marks(user)[1]) == (row.epoch, 5)
+    other = seen._replace(epoch="another")
+    assert renew({row.pk: Old("another", None, other)}) == Verdict({row.pk}, set())
+    guilty = seen._replace(top=6)
+    assert renew({row.pk: Old(row.epoch, None, guilty)}) == Verdict({row.pk}, set())
+    assert stream().epoch != row.epoch
+    gone = {10**6: Old(row.epoch, None, seen)}
+    assert renew(gone) == Verdict({10**6}, set())
 
 
 def test_p1_marks_go_back_to_where_the_histories_part() -> None:
@@ -198,7 +217,7 @@ def test_p9_a_lock_that_somebody_holds_holds_up_only_its_own_stream(
         return original(histories)
 
     monkeypatch.setattr(epochs, "_renew", held)
-    settled = renew({row.pk: Old(row.epoch) for row in rows})
+    settled, _ = renew({row.pk: Old(row.epoch) for row in rows})
     assert settled == {rows[0].pk, rows[2].pk}
     assert Stream.objects.get(pk=rows[1].pk).epoch == rows[1].epoch
 

@@ -359,12 +359,40 @@ async def test_p9_a_renewal_that_takes_long_holds_up_nothing(
     assert await peer.wait_closed() == 3010
 
 
+async def test_p8_a_read_that_lags_makes_nobody_lose_his_place(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between us and the database is a proxy that sends reads to a replica, against all advice."""
+    peer = await peer_of(user)
+    await in_database(publish, *KEPT)
+    await peer.wait_for(*KEPT)
+    before = await in_database(epoch)
+    stream, look = hub.streams["broadcast"], evidence.look
+
+    def late(seen: Any) -> Any:
+        found = look(seen)
+        found.tops[stream.id] = found.tops[stream.id]._replace(offset=3)
+        found.gone_back.add(stream.id)
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr("notifications.hub.hub.look", late)
+        await hub.check()
+        assert stream.is_suspect
+        await in_database(publish, "meanwhile")
+        await until(lambda: not stream.is_suspect)
+    await hub.check()
+    await peer.wait_for(*KEPT, "meanwhile")
+    assert await in_database(epoch) == before
+    assert peer.closed is None
+
+
 async def test_p8_a_renewal_that_fails_is_tried_again(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
     before = await lose_six_of_ten(peer)
-    failures: list[Callable[[], Any]] = [_away, set]
+    failures: list[Callable[[], Any]] = [_away, lambda: epochs.Verdict(set(), set())]
 
     def fickle(histories: Any) -> Any:
         return failures.pop()() if failures else epochs.renew(histories)

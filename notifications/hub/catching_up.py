@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from ..evidence import Pruned, WentBack, read_on
+from ..evidence import Pruned, Seen, WentBack, read_on
 from ..lanes import DELIVERY
 from ..protocol import codes
 from ..protocol.frames import Prepared
@@ -25,14 +25,14 @@ class CatchUp:
 
     Args:
         visit: called with a connection that owes a ping, as soon as its socket has drained.
-        went_back: told of a stream that has another history than the one that was read so far.
+        went_back: told of a stream that has another history than the one that was seen so far.
     """
 
     def __init__(
         self,
         loops: Loops,
         visit: Callable[[Connection], None],
-        went_back: Callable[[Stream], None],
+        went_back: Callable[[Stream, Seen], None],
     ) -> None:
         self._loops = loops
         self._visit = visit
@@ -64,10 +64,11 @@ class CatchUp:
         if stream.is_suspect:  # the connection is about to be closed
             await asyncio.sleep(LAG)
             return
+        seen = stream.seen()
         try:
-            page = await DELIVERY.run(read_on, stream.id, reader.sent, PAGE, stream.seen())
+            page = await DELIVERY.run(read_on, stream.id, reader.sent, PAGE, seen)
         except WentBack:
-            self._went_back(stream)
+            self._went_back(stream, seen)
             return
         except Pruned:
             connection.close(codes.INSUFFICIENT_STATE)

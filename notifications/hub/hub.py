@@ -79,7 +79,7 @@ class Hub:
         self._groups = Groups(self.streams, self._layer_changed)
         self._pulse = Pulse(self._groups)
         self._watch = Watch()
-        self.renewals = Renewals(self._loops, self._reset)
+        self.renewals = Renewals(self._loops, self._reset, self._check_soon)
         self._catch_up = CatchUp(self._loops, self._visit, self.renewals.add)
         self.repairs = Repairs(
             self.streams, self._loops, self.fall_behind, self.renewals.add, self._reset
@@ -345,7 +345,7 @@ class Hub:
                 self._reset(stream)
                 continue
             if stream_id in found.gone_back:
-                self.renewals.add(stream)
+                self.renewals.add(stream, seen[stream_id])
                 continue
             if top.offset > stream.top and not stream.busy:
                 behind[stream] = top.offset

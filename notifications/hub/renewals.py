@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from ..epochs import Old, renew
+from ..evidence import Seen
 from ..history import moment
 from ..lanes import RENEWALS
 from .connection import Stream
@@ -17,6 +18,9 @@ from .loops import Loops
 
 #: Seconds after which a stream is asked for again that was locked.
 PAUSE = 0.5
+
+#: Streams that are renewed before the first readers are closed.
+TOGETHER = 200
 
 NAME = "renewing epochs"
 
@@ -26,20 +30,29 @@ class Renewals:
 
     Args:
         reset: closes the readers of a stream and forgets it.
+        resume: told when a stream was suspected without a reason, and may have missed something.
     """
 
-    def __init__(self, loops: Loops, reset: Callable[[Stream], None]) -> None:
+    def __init__(
+        self, loops: Loops, reset: Callable[[Stream], None], resume: Callable[[], None]
+    ) -> None:
         self._loops = loops
         self._reset = reset
-        self._suspects: set[Stream] = set()
+        self._resume = resume
+        #: What was held against the tables, None where there is no doubt.
+        self._suspects: dict[Stream, Seen | None] = {}
         self.task: asyncio.Task[None] | None = None
 
-    def add(self, stream: Stream) -> None:
-        """Send nothing more of this stream, and see that it gets a new epoch."""
+    def add(self, stream: Stream, seen: Seen | None = None) -> None:
+        """Send nothing more of this stream, and see that it gets a new epoch.
+
+        Args:
+            seen: with what the tables did not agree; None if two entries contradict each other.
+        """
         if stream.is_suspect:
             return
         stream.is_suspect = True
-        self._suspects.add(stream)
+        self._suspects[stream] = seen
         if self.task is None or self.task.done():
             self.task = asyncio.create_task(self._run())
 
@@ -50,16 +63,28 @@ class Renewals:
 
     async def _run(self) -> None:
         while self._suspects:
-            suspects = {stream.id: stream for stream in self._suspects}
-            histories = {pk: Old(each.epoch, moment(each.tip.at)) for pk, each in suspects.items()}
+            some = {stream.id: stream for stream in list(self._suspects)[:TOGETHER]}
+            histories = {
+                pk: Old(stream.epoch, moment(stream.tip.at), self._suspects[stream])
+                for pk, stream in some.items()
+            }
             try:
-                settled = await RENEWALS.run(renew, histories)
+                verdict = await RENEWALS.run(renew, histories)
                 self._loops.works(NAME)
             except Exception as error:
                 self._loops.report(NAME, error)
-                settled = set()
-            for pk in settled:
-                self._suspects.discard(suspects[pk])
-                self._reset(suspects[pk])
-            if len(settled) < len(suspects):
+                await asyncio.sleep(PAUSE)
+                continue
+            for pk in verdict.settled:
+                del self._suspects[some[pk]]
+                self._reset(some[pk])
+            for pk in verdict.innocent:
+                del self._suspects[some[pk]]
+                some[pk].is_suspect = False
+            if verdict.innocent:
+                self._resume()
+            left = some.keys() - verdict.settled - verdict.innocent
+            for pk in left:  # behind the others, which may not be locked
+                self._suspects[some[pk]] = self._suspects.pop(some[pk])
+            if left:
                 await asyncio.sleep(PAUSE)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from ..conf import app_settings
-from ..evidence import Pruned, WentBack, read_on, read_ranges_on
+from ..evidence import Pruned, Seen, WentBack, read_on, read_ranges_on
 from ..history import Publication, Range
 from ..lanes import DELIVERY
 from ..protocol.frames import Prepared
@@ -31,7 +31,7 @@ class Repairs:
     Args:
         streams: of this process, by name.
         fall_behind: takes readers whose sockets are blocked.
-        went_back: told of a stream that has another history than the one that was read so far.
+        went_back: told of a stream that has another history than the one that was seen so far.
         reset: told of a stream whose readers would miss something that was pruned.
     """
 
@@ -40,7 +40,7 @@ class Repairs:
         streams: Mapping[str, LocalStream],
         loops: Loops,
         fall_behind: Callable[[Reader], None],
-        went_back: Callable[[LocalStream], None],
+        went_back: Callable[[LocalStream, Seen], None],
         reset: Callable[[LocalStream], None],
     ) -> None:
         self._streams = streams
@@ -91,9 +91,9 @@ class Repairs:
                 if stream.heard <= stream.top:
                     return
             while self._streams.get(stream.name) is stream and not stream.is_suspect:
-                heard = stream.heard
+                heard, seen = stream.heard, stream.seen()
                 page = await DELIVERY.run(
-                    read_on, stream.id, stream.top, app_settings.PAGE_SIZE, stream.seen()
+                    read_on, stream.id, stream.top, app_settings.PAGE_SIZE, seen
                 )
                 for publication in page.publications:
                     if publication.offset > stream.top:
@@ -104,7 +104,7 @@ class Repairs:
                 if not page.more and stream.heard == heard:
                     return
         except WentBack:
-            self._went_back(stream)
+            self._went_back(stream, seen)
         except Pruned:
             self._reset(stream)
         except Exception as error:
@@ -135,15 +135,13 @@ class Repairs:
             stream: Range(stream.id, stream.top, min(top, stream.top + app_settings.PAGE_SIZE))
             for stream, top in tops.items()
         }
-        found = await DELIVERY.run(
-            read_ranges_on,
-            {stream.id: entry for stream, entry in ranges.items()},
-            {stream.id: stream.seen() for stream in ranges},
-        )
+        seen = {stream.id: stream.seen() for stream in ranges}
+        wanted = {stream.id: entry for stream, entry in ranges.items()}
+        found = await DELIVERY.run(read_ranges_on, wanted, seen)
         for stream, entry in ranges.items():
             refusal = found.refused.get(stream.id)
             if isinstance(refusal, WentBack):
-                self._went_back(stream)
+                self._went_back(stream, seen[stream.id])
             elif refusal is not None:
                 self._reset(stream)
             elif not stream.is_suspect:

@@ -14,8 +14,7 @@ from tests.servers import INHERITED, ROOT
 pytestmark = pytest.mark.integration
 
 #: Several to a run, because each run makes a database of its own. What only PostgreSQL can do or
-#: get wrong is in postgres_only.py, postgres_held.py and postgres_transactions.py, which nothing
-#: else collects.
+#: get wrong is in the modules postgres_*.py, which nothing else collects.
 RUNS = [
     ("tests/test_publishing.py", "tests/test_sequencing.py", "tests/integration/postgres_only.py"),
     ("tests/integration/postgres_held.py", "tests/test_hub_beginnings.py"),
