@@ -38,13 +38,15 @@ def was_locked(error: BaseException) -> bool:
     return isinstance(error, DatabaseError) and code == LOCK_NOT_AVAILABLE
 
 
-def hold_clause(connection: BaseDatabaseWrapper) -> str:
+def hold_clause(connection: BaseDatabaseWrapper, *, wait: bool = False) -> str:
     """What ends a SELECT of rows that must not be deleted before the transaction ends.
 
     It is the lock that a foreign key takes at the commit anyway. Only a deletion stands in its way:
-    a row that somebody is deleting is left out instead of waited for.
+    a row that somebody is deleting is left out, unless it is to be waited for.
     """
     if connection.vendor != "postgresql":
         return ""
     level = getattr(getattr(connection, "isolation_level", None), "name", "")
-    return "" if level in SNAPSHOTS else "FOR KEY SHARE SKIP LOCKED"
+    if level in SNAPSHOTS:
+        return ""
+    return "FOR KEY SHARE" if wait else "FOR KEY SHARE SKIP LOCKED"

@@ -97,7 +97,7 @@ def repair(stream_id: int) -> bool:
     """Renew a stream whose top lies below an offset that is there; it can publish nothing.
 
     Returns:
-        Was it that?
+        Was it that, and is it repaired?
     """
     stream = Stream.objects.using(_alias()).filter(pk=stream_id).first()
     newest = _rows().published().filter(stream=stream_id).order_by("-offset").first()

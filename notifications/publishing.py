@@ -4,9 +4,7 @@ Nothing is written before every argument is found good, and nothing is sent befo
 transaction has committed (P2).
 """
 
-import json
 import logging
-import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -15,21 +13,15 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
-from django.core.serializers.json import DjangoJSONEncoder
-from django.core.validators import MaxLengthValidator
 from django.db import connections, router, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
-from django.utils import timezone
-from django.utils.functional import Promise
 
 from . import streams, topics
 from .clock import present
-from .conf import app_settings
 from .database import after_commit
-from .history import encode_data
-from .models import Notification, NotificationQuerySet, validate_text
+from .drafts import make_draft
+from .models import Notification, NotificationQuerySet
 from .sequencing import sequence_after_commit
 from .writing import find_known, write_placed, write_unplaced, written
 
@@ -37,14 +29,7 @@ logger = logging.getLogger(__name__)
 
 EVERYONE = "everyone"
 
-#: A NUL escaped in JSON, behind an even number of backslashes.
-NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-
-#: A TextField's ``max_length`` is checked by forms only.
-check_body_length = MaxLengthValidator(10_000)
-
 Progress = Callable[[int], None]
-Errors = dict[str, Any]
 
 
 def notify(
@@ -91,7 +76,7 @@ def notify(
         ValueError: ``to`` holds something else than saved users.
         ValidationError: another argument is bad; ``message_dict`` names it.
     """
-    draft = _draft(
+    draft = make_draft(
         title,
         body=body,
         url=url,
@@ -146,7 +131,7 @@ def broadcast(
         ValueError: ``to`` is none of these.
         ValidationError: another argument is bad; ``message_dict`` names it.
     """
-    draft = _draft(
+    draft = make_draft(
         title,
         body=body,
         url=url,
@@ -191,7 +176,7 @@ def publish(name: str, title: str, **options: Any) -> int:
         ValidationError: as :func:`notify`.
     """
     streams.parse(name)
-    draft = _draft(title, **options)
+    draft = make_draft(title, **options)
     with transaction.atomic(using=_alias()):
         (pk,) = _write(draft, [name], options.get("publish_at"))
     return _settled(draft, [pk])[0]
@@ -282,97 +267,6 @@ def _alias() -> str:
 def _rows() -> NotificationQuerySet:
     # A replica may not know yet what was written just now.
     return Notification.objects.using(_alias())
-
-
-def _draft(
-    title: str,
-    *,
-    body: str = "",
-    url: str = "",
-    kind: str = "message",
-    level: str = "info",
-    data: dict[str, Any] | None = None,
-    actor: Any = None,
-    key: str | None = None,
-    publish_at: datetime | None = None,
-    expires_at: datetime | None = None,
-) -> Notification:
-    """An unsaved notification without a stream, with every field checked."""
-    texts = {"title": title, "body": body, "url": url, "kind": kind, "level": level, "key": key}
-    # Lazy translations become what they say now: the reader's language is not known here.
-    texts = {name: str(text) if isinstance(text, Promise) else text for name, text in texts.items()}
-    texts["key"] = texts["key"] or None
-    draft = Notification(
-        **texts,
-        data={} if data is None else data,
-        publish_at=timezone.now() if publish_at is None else publish_at,
-        expires_at=expires_at,
-    )
-    errors = {
-        **_check_texts(texts),
-        **_check_times(draft),
-        **_check_data(draft.data),
-        **_check_actor(actor),
-    }
-    try:
-        draft.clean_fields(exclude={"stream", "actor", *errors})
-    except ValidationError as error:
-        errors |= error.error_dict
-    if errors:
-        raise ValidationError(errors)
-    draft.actor = actor
-    return draft
-
-
-def _check_texts(texts: dict[str, Any]) -> Errors:
-    """What the fields do not check: types, the length of a TextField, characters in a key."""
-    errors: Errors = {}
-    for name, text in texts.items():
-        if not isinstance(text, str) and not (name == "key" and text is None):
-            errors[name] = ValidationError("Text is needed.")
-    for name, check in (("body", check_body_length), ("key", validate_text)):
-        try:
-            if name not in errors and texts[name] is not None:
-                check(texts[name])
-        except ValidationError as error:
-            errors[name] = error
-    return errors
-
-
-def _check_times(draft: Notification) -> Errors:
-    errors: Errors = {}
-    for name in ("publish_at", "expires_at"):
-        value = getattr(draft, name)
-        if value is None:
-            continue
-        if not isinstance(value, datetime) or timezone.is_naive(value):
-            errors[name] = ValidationError("An aware datetime is needed.")
-    if not errors and draft.expires_at and draft.expires_at <= draft.publish_at:
-        errors["expires_at"] = ValidationError("It would expire before it is published.")
-    return errors
-
-
-def _check_data(data: Any) -> Errors:
-    if not isinstance(data, dict):
-        return {"data": ValidationError("A dict is needed.")}
-    try:
-        # NaN is what Python writes and nobody else reads.
-        json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False)
-        text = encode_data(data)
-    except (TypeError, ValueError, RecursionError) as error:
-        return {"data": ValidationError(f"This is not JSON: {error}")}
-    if len(text) > app_settings.MAX_DATA_SIZE:
-        most = app_settings.MAX_DATA_SIZE
-        return {"data": ValidationError(f"{len(text)} bytes; {most} at most.")}
-    if NUL.search(text):
-        return {"data": ValidationError("JSON text holds no NUL character.")}
-    return {}
-
-
-def _check_actor(actor: Any) -> Errors:
-    if actor is None or (isinstance(actor, get_user_model()) and actor.pk is not None):
-        return {}
-    return {"actor": ValidationError("A saved user is needed.")}
 
 
 def _recipients(to: Any) -> list[Any]:

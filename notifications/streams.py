@@ -234,17 +234,19 @@ def make(names: Sequence[str]) -> None:
         Stream.objects.bulk_create([Stream(name=name) for name in chunk], ignore_conflicts=True)
 
 
-def hold(names: Sequence[str]) -> dict[str, Held]:
+def hold(names: Sequence[str], *, wait: bool = False) -> dict[str, Held]:
     """Those of these streams that exist, kept from being deleted until the transaction ends.
 
-    Nobody is waited for: a stream that somebody is deleting is left out.
+    Args:
+        names: of streams.
+        wait: for whoever is deleting one; by default it is left out.
     """
     found: dict[str, Held] = {}
     connection = connections[_alias()]
     with connection.cursor() as cursor:
         for chunk in chunks(names):
             places = ", ".join(["%s"] * len(chunk))
-            cursor.execute(f"{SELECT_HELD} ({places}) {hold_clause(connection)}", chunk)
+            cursor.execute(f"{SELECT_HELD} ({places}) {hold_clause(connection, wait=wait)}", chunk)
             found |= {name: Held(pk, top) for name, pk, top in cursor.fetchall()}
     return found
 

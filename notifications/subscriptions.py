@@ -86,23 +86,28 @@ def join(user_ids: Iterable[Any], name: str, *, from_start: bool = False) -> Non
         from_start: they see everything in it; it was missing when they should have joined.
     """
     members = list(user_ids)
-    while not join_existing(members, name, from_start=from_start):
+    if join_existing(members, name, from_start=from_start):
+        return
+    streams.ensure([name])
+    while not join_existing(members, name, from_start=from_start, wait=True):
         streams.ensure([name])
 
 
-def join_existing(user_ids: Iterable[Any], name: str, *, from_start: bool = False) -> bool:
-    """:func:`join`, if the stream exists; no other transaction that needs it is waited for.
+def join_existing(
+    user_ids: Iterable[Any], name: str, *, from_start: bool = False, wait: bool = False
+) -> bool:
+    """:func:`join`, if the stream exists; nobody is waited for, unless ``wait`` says so.
 
     Returns:
         False if there is no such stream, and nothing was done.
     """
     with transaction.atomic(using=router.db_for_write(Subscription), savepoint=False):
-        held = streams.hold([name]).get(name)
+        held = streams.hold([name], wait=wait).get(name)
         if held is None:
             return False
         offset = 0 if from_start else held.top
         # In one order over all chunks, so that two calls do not lock each other out.
-        rows = [_from(user_id, held.id, offset) for user_id in sorted(set(user_ids), key=str)]
+        rows = [_from(user_id, held.id, offset) for user_id in sorted(set(user_ids))]
         Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
     return True
 
@@ -116,8 +121,13 @@ def leave(user_ids: Iterable[Any], name: str) -> int:
         How many there were.
     """
     count = 0
-    for chunk in streams.chunks(list(user_ids)):
-        count += Subscription.objects.filter(stream__name=name, user__in=chunk).delete()[0]
+    with transaction.atomic(using=router.db_for_write(Subscription), savepoint=False):
+        for chunk in streams.chunks(sorted(set(user_ids))):
+            rows = _rows().filter(stream__name=name, user__in=chunk).order_by("user_id")
+            # In the order of acknowledgements, which may be writing the same rows.
+            found = list(rows.select_for_update(of=("self",)).values_list("pk", flat=True))
+            if found:
+                count += _rows().filter(pk__in=found).delete()[0]
     if streams.is_topic(name):
         streams.remove_unused(name)
     return count
@@ -221,7 +231,7 @@ def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
     connection = connections[alias]
     user_key = get_user_model()._meta.pk
     # In the same order everywhere, so that two workers wait for each other and not both.
-    pairs = sorted(positions, key=lambda pair: (pair[1], str(pair[0])))
+    pairs = sorted(positions, key=lambda pair: (pair[1], pair[0]))
     rows = []
     for user_id, stream_id in pairs:
         epoch, offset = positions[user_id, stream_id]

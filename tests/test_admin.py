@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
 
-from notifications import broadcast, inbox, notify, publishing, subscriptions
+from notifications import broadcast, drafts, inbox, notify, subscriptions
 from notifications.admin.connections import browser_name
 from notifications.admin.lists import BoundedPaginator
 from notifications.models import (
@@ -350,7 +350,7 @@ def test_errors_of_publishing_stand_at_their_fields_too(
     def only_short(value: str) -> None:
         raise ValidationError("Too long for us.")
 
-    monkeypatch.setattr(publishing, "check_body_length", only_short)
+    monkeypatch.setattr(drafts, "check_body_length", only_short)
     errors = errors_of(boss, ADD, fields(step="send"))
     assert errors == {"body": ["Too long for us."]}
     assert not LogEntry.objects.exists()

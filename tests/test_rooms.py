@@ -32,7 +32,7 @@ LAYERS = [
     {"publishing"},
     {"pruning", "sequencing"},
     {"numbering", "setbacks"},
-    {"connecting", "placing", "writing"},
+    {"connecting", "drafts", "placing", "writing"},
     {"epochs"},
     {"evidence", "recovery", "unread"},
     {"inbox", "history", "reach"},

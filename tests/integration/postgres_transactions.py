@@ -23,6 +23,7 @@ from notifications.streams import ensure, locked
 from tests.integration.postgres_only import open_transaction
 from tests.rooms import (
     LONG_AGO,
+    acknowledge,
     fill,
     hints,
     in_threads,
@@ -235,6 +236,31 @@ def test_a_user_is_deleted_with_what_is_not_placed_yet() -> None:
     Notification.objects.create(channel=f"user:{user.pk}", title="left", publish_at=at)
     user.delete()
     assert not Notification.objects.exists()
+
+
+def test_acknowledging_reading_and_leaving_at_once_do_not_deadlock() -> None:
+    """Each locks subscriptions of the same people."""
+    group = Group.objects.create(name="a")
+    users = make_old_users(40)
+    fill("broadcast", 9)
+    fill(f"group:{group.pk}", 9)
+    group.user_set.add(*users)
+    feeds = subscriptions.load_inboxes(users)
+    places = [(user.pk, feed.stream_id) for user in users for feed in feeds[user.pk]]
+
+    def work(number: int) -> None:
+        for turn in range(6):
+            if number == 0:
+                acknowledge(dict.fromkeys(places[::-1], turn))
+            elif number == 1:
+                for user in users[::4]:
+                    inbox.read_all(user)
+            else:
+                with transaction.atomic():
+                    subscriptions.leave([user.pk for user in users[::-1]], f"group:{group.pk}")
+                    subscriptions.join([user.pk for user in users[::-1]], f"group:{group.pk}")
+
+    in_threads(3, work)
 
 
 # Sequencing
