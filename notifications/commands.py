@@ -186,8 +186,7 @@ def _attach_all(
         if resumed.own is not None:
             # Also while it is muted: its revision tells of changes.
             feed = resumed.own
-            at = history.instant(feed.published_at)
-            mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, at)
+            mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, feed.at)
             if mine.revision != feed.revision:  # rights have changed since they were read
                 hub.rights.suspect(own)
     for stream in joined.values():

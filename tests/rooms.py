@@ -152,7 +152,7 @@ def queries(function: Callable[[], Any]) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
         function()
     statements = [query["sql"] for query in captured.captured_queries]
-    words = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
+    words = ("BEGIN", "COMMIT", "SET LOCAL", "SAVEPOINT", "RELEASE", "ROLLBACK")
     return [sql for sql in statements if not sql.startswith(words)]
 
 

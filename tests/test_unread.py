@@ -134,7 +134,7 @@ def test_counts_of_all_are_those_of_each_in_any_state(
             receipts += [
                 Receipt(user=user, notification=row, **RECEIPTS[words[row.offset]])
                 for row in rows
-                if row.stream.name == name and row.offset in words
+                if row.stream_name == name and row.offset in words
             ]
     Receipt.objects.bulk_create(receipts)
     with override_settings(
