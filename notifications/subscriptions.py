@@ -335,8 +335,10 @@ def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:
         stream=stream, offset__isnull=False, published_at__gte=OuterRef("date_joined")
     )
     first = Subquery(theirs.order_by("published_at", "id").values("offset")[:1])
+    # A replica may lack what lies below the top: it would be passed over.
+    everybody = users._default_manager.using(router.db_for_write(Subscription))
     for chunk in streams.chunks(user_ids):
-        rows = users._default_manager.filter(pk__in=chunk).annotate(notifications_first=first)
+        rows = everybody.filter(pk__in=chunk).annotate(notifications_first=first)
         for user_id, offset in rows.values_list("pk", "notifications_first"):
             offsets[user_id] = stream.top if offset is None else offset - 1
     return offsets
