@@ -161,6 +161,16 @@ def test_an_open_transaction_that_needs_a_new_topic_holds_up_no_one() -> None:
     assert published_titles("topic:new") == ["quick", "slow"]
 
 
+def test_p9_leaving_a_topic_in_an_open_transaction_holds_up_nobody_who_joins_or_publishes() -> None:
+    leaving, joining = make_old_users(2)
+    inbox.join(leaving, "topic:a")
+    with open_transaction(lambda: inbox.leave(leaving, "topic:a")):
+        inbox.join(joining, "topic:a")
+        assert broadcast("hello", to="topic:a").offset == 1
+    assert published_titles("topic:a") == ["hello"]
+    assert inbox.unread_count(joining) == 1
+
+
 def test_a_new_stream_whose_transaction_fails_leaves_nothing() -> None:
     with open_transaction(lambda: publish("topic:new", "never"), rollback=True):
         pass
