@@ -396,6 +396,25 @@ def test_pruning_waits_for_nobody_who_withdraws() -> None:
     assert pruning.prune(after).published == 2
 
 
+def test_pruning_beside_a_withdrawal_goes_on_with_all_other_streams(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Although what is left fills the first chunk. What is left is not counted."""
+    monkeypatch.setattr(pruning, "CHUNK", 4)
+    fill("user:7", 5)
+    fill("topic:a", 5)
+    fill("user:8", 2)
+    first = Notification.objects.filter(stream__name="user:7", offset=1)
+    after = LONG_AGO + TOMORROW
+    with open_transaction(lambda: withdraw(first)):
+        pruned = pruning.prune(after)
+        assert (pruned.published, pruned.undelivered) == (7, 2)
+        assert offsets("user:7") == [1, 2, 3, 4, 5]
+    # The first one was withdrawn by then.
+    pruned = pruning.prune(after)
+    assert (pruned.published, pruned.undelivered) == (5, 4)
+
+
 # Clocks
 
 
