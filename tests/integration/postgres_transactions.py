@@ -5,6 +5,8 @@ test counts seconds.
 """
 
 import threading
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -249,6 +251,91 @@ def test_a_user_is_deleted_with_what_is_not_placed_yet() -> None:
     assert not Notification.objects.exists()
 
 
+def meet(
+    monkeypatch: pytest.MonkeyPatch, held: Callable[[], Any], *works: Callable[[], Any]
+) -> None:
+    """Two that need what somebody holds: where each has taken what comes first, they go on.
+
+    If their orders differ, each has by then what the other needs next.
+    """
+    monkeypatch.setattr(subscriptions, "BRIEFLY", 20_000)
+    both_wait = threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            held()
+            is_held.set()
+            with connection.cursor() as cursor:
+                for _ in range(3000):
+                    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                    if cursor.fetchone()[0] >= len(works):
+                        both_wait.set()
+                        break
+                    time.sleep(0.01)
+            transaction.set_rollback(True)
+
+    is_held = threading.Event()
+
+    def work(number: int) -> None:
+        if number == len(works):
+            hold()
+            return
+        assert is_held.wait(30)
+        with transaction.atomic():
+            works[number]()
+
+    in_threads(len(works) + 1, work)
+    assert both_wait.is_set()
+
+
+def test_acknowledging_and_leaving_lock_the_same_people_in_one_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = fill("topic:a", 9)
+    users = [user.pk for user in make_old_users(3)]
+    subscriptions.join(users, "topic:a", from_start=True)
+    middle = Subscription.objects.filter(user=users[1]).select_for_update()
+    places = dict.fromkeys([(pk, stream.pk) for pk in (users[2], users[0], users[1])], 5)
+    meet(
+        monkeypatch,
+        lambda: list(middle),
+        lambda: acknowledge(places),
+        lambda: subscriptions.leave([users[2], users[0], users[1]], "topic:a"),
+    )
+
+
+def test_acknowledging_and_reading_lock_the_same_streams_in_one_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (user,) = make_old_users(1)
+    ids = [fill(name, 9).pk for name in ("broadcast", f"user:{user.pk}", "topic:a")]
+    subscriptions.join([user.pk], "topic:a", from_start=True)
+    inbox.unread_count(user)  # makes the other subscriptions
+    middle = Subscription.objects.filter(user=user.pk, stream=sorted(ids)[1]).select_for_update()
+    first, second, third = sorted(ids)
+    places = dict.fromkeys([(user.pk, pk) for pk in (third, first, second)], 5)
+    meet(
+        monkeypatch,
+        lambda: list(middle),
+        lambda: acknowledge(places),
+        lambda: inbox.read_all(user),
+    )
+
+
+def test_two_that_subscribe_the_same_people_do_it_in_one_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ensure(["topic:a"])
+    users = [user.pk for user in make_old_users(3)]
+    meet(
+        monkeypatch,
+        lambda: subscriptions.join_existing([users[1]], "topic:a"),
+        lambda: subscriptions.join_existing(users, "topic:a"),
+        lambda: subscriptions.join_existing(users[::-1], "topic:a"),
+    )
+    assert Subscription.objects.count() == 3
+
+
 def test_acknowledging_reading_and_leaving_at_once_do_not_deadlock() -> None:
     """Each locks subscriptions of the same people."""
     group = Group.objects.create(name="a")
@@ -352,6 +439,8 @@ def test_a_stream_that_somebody_else_is_making_holds_up_no_ticker(
     Notification.objects.create(channel="topic:a", title="a")
     Notification.objects.create(channel="topic:b", title="b")
     with open_transaction(lambda: streams.make(["topic:a"])):
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")  # the wait has a bound of its own
         assert sequence_waiting() == 1
         assert published_titles("topic:b") == ["b"]
     sequencing.setbacks.forget()
