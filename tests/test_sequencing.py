@@ -11,7 +11,7 @@ from django.db import DataError, OperationalError, connection
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
-from notifications import broadcast, history, notify, sequencing, streams
+from notifications import broadcast, history, notify, numbering, sequencing, streams
 from notifications.models import Notification, Stream
 from notifications.publishing import publish, withdraw
 from notifications.sequencing import sequence, sequence_waiting
@@ -384,7 +384,7 @@ def test_what_is_set_aside_costs_nothing_until_it_is_tried_again(
         write("topic:broken", publish_at=NOON)
     sequence_waiting()
     tried: list[int] = []
-    real = sequencing.give_offsets
+    real = numbering.give_offsets
 
     def give_offsets(stream_ids: Any, *args: Any, **kwargs: Any) -> Any:
         tried.extend(stream_ids)
