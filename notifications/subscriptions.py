@@ -10,6 +10,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Greatest
 
 from . import streams
+from .database import after_commit
 from .instants import Instant
 from .models import Notification, Stream, Subscription
 
@@ -115,13 +116,15 @@ def join_existing(
 def leave(user_ids: Iterable[Any], name: str) -> int:
     """End the subscriptions of these users to the stream.
 
-    A topic that nobody has left a trace in goes with the last of them.
+    A topic that nobody has left a trace in goes with the last of them, once this has committed:
+    whoever joins it would have to wait for that.
 
     Returns:
         How many there were.
     """
+    alias = router.db_for_write(Subscription)
     count = 0
-    with transaction.atomic(using=router.db_for_write(Subscription), savepoint=False):
+    with transaction.atomic(using=alias, savepoint=False):
         for chunk in streams.chunks(sorted(set(user_ids))):
             rows = _rows().filter(stream__name=name, user__in=chunk).order_by("user_id")
             # In the order of acknowledgements, which may be writing the same rows.
@@ -129,7 +132,7 @@ def leave(user_ids: Iterable[Any], name: str) -> int:
             if found:
                 count += _rows().filter(pk__in=found).delete()[0]
     if streams.is_topic(name):
-        streams.remove_unused(name)
+        after_commit(alias, streams.remove_unused, name)
     return count
 
 
@@ -335,8 +338,10 @@ def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:
         stream=stream, offset__isnull=False, published_at__gte=OuterRef("date_joined")
     )
     first = Subquery(theirs.order_by("published_at", "id").values("offset")[:1])
+    # A replica may lack what lies below the top: it would be passed over.
+    everybody = users._default_manager.using(router.db_for_write(Subscription))
     for chunk in streams.chunks(user_ids):
-        rows = users._default_manager.filter(pk__in=chunk).annotate(notifications_first=first)
+        rows = everybody.filter(pk__in=chunk).annotate(notifications_first=first)
         for user_id, offset in rows.values_list("pk", "notifications_first"):
             offsets[user_id] = stream.top if offset is None else offset - 1
     return offsets
