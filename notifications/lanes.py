@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 _opened: set[BaseDatabaseWrapper] = set()
 
-#: ``is_lane`` is set in the threads of lanes.
+#: ``lane`` is the name of the lane whose thread this is.
 _here = threading.local()
 
 
@@ -48,6 +48,7 @@ class Lane:
         self.name = name
         self._threads = threads
         self._executor: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
 
     @property
     def size(self) -> int:
@@ -56,12 +57,17 @@ class Lane:
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function``, which may use the ORM, in a thread of this lane; return its result."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool(), partial(_call, function, *args, **kwargs))
+        return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
+
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """The same from any thread, without waiting."""
+        with self._lock:
+            return self._pool().submit(partial(_call, function, *args, **kwargs))
 
     def close(self) -> None:
         """End the threads. It waits for what they are doing; the next call starts new ones."""
-        executor, self._executor = self._executor, None
+        with self._lock:
+            executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=True)
 
@@ -71,6 +77,7 @@ class Lane:
                 self.size,
                 thread_name_prefix=f"notifications-database-{self.name}",
                 initializer=_enter,
+                initargs=(self.name,),
             )
         return self._executor
 
@@ -89,14 +96,32 @@ DELIVERY = Lane("delivery", 2)
 RENEWALS = Lane("renewals")
 #: Rights of users who are connected.
 RIGHTS = Lane("rights")
+#: What the host says of topics, which may take long.
+PERMISSIONS = Lane("permissions", 4)
 #: What waits and is due.
 TICKER = Lane("ticker")
 #: Acknowledged positions, presence.
 FLUSH = Lane("flush")
 
-LANES = (COMMANDS, CONNECTS, BEGINNINGS, CHECK, DELIVERY, RENEWALS, RIGHTS, TICKER, FLUSH)
+LANES = (
+    COMMANDS,
+    CONNECTS,
+    BEGINNINGS,
+    CHECK,
+    DELIVERY,
+    RENEWALS,
+    RIGHTS,
+    PERMISSIONS,
+    TICKER,
+    FLUSH,
+)
 
 in_database = COMMANDS.run
+
+
+def this_lane() -> str:
+    """The name of the lane whose thread this is, "" for other threads."""
+    return getattr(_here, "lane", "")
 
 
 def close_threads() -> None:
@@ -120,7 +145,7 @@ def bound_waits(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     Not with a pooler in transaction mode (which ``DISABLE_SERVER_SIDE_CURSORS`` tells of): there a
     ``SET`` would reach connections of others. Set them for the role instead.
     """
-    if not getattr(_here, "is_lane", False):
+    if not this_lane():
         return
     lock, statement = (
         round(seconds * 1000)
@@ -139,12 +164,12 @@ def bound_waits(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
             cursor.execute(sql)
 
 
-def _enter() -> None:
+def _enter(lane: str) -> None:
     """Begin a thread: its connections are of its own, and not of Django's pool.
 
     What a pool lends goes to views later, and the timeouts would go with it.
     """
-    _here.is_lane = True
+    _here.lane = lane
     for alias in connections:
         wrapper = connections[alias]
         if "pool" in wrapper.settings_dict.get("OPTIONS", {}):

@@ -25,7 +25,7 @@ from django.db.models import F, QuerySet
 from .conf import TOPIC_SLUG
 from .locks import has_row_locks, hold_clause, limit_waiting
 from .models import Notification, Stream, Subscription
-from .topics import may_read_topic
+from .topics import may_read_topic, may_read_topics
 
 T = TypeVar("T")
 
@@ -121,6 +121,7 @@ def may_read(user: Any, name: str) -> bool:
 
     Raises:
         UnknownStream: see :func:`parse`.
+        Undecided: see :func:`notifications.topics.may_read_topics`.
     """
     kind, key = parse(name)
     if not user.is_active:
@@ -134,6 +135,19 @@ def may_read(user: Any, name: str) -> bool:
     if kind == "topic":
         return may_read_topic(user, key)
     return True
+
+
+def readable_topics(user: Any, names: Iterable[str], patience: float) -> list[str]:
+    """Those of these names of topics that ``user`` may read now.
+
+    Args:
+        patience: see :func:`notifications.topics.may_read_topics`; and what it raises.
+    """
+    slugs = {name: parse(name).key for name in names}
+    if not user.is_active:
+        return []
+    answers = may_read_topics(user, list(slugs.values()), patience)
+    return [name for name, slug in slugs.items() if answers[slug]]
 
 
 def may_publish(user: Any, name: str) -> bool:

@@ -1,5 +1,6 @@
 """Where each user stands in each stream: joining, leaving, acknowledged positions."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,8 +11,10 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Greatest
 
 from . import streams
+from .asking import Undecided
 from .instants import Instant
 from .models import Notification, Stream, Subscription
+from .topics import PATIENCE
 
 ADVANCE = f"""
     UPDATE {Subscription._meta.db_table} SET delivered = %s
@@ -27,6 +30,11 @@ LOCK = 0x75AAC3C5
 #: How long :func:`begin` and :func:`acknowledge` wait for a row that somebody else has not
 #: committed; milliseconds.
 BRIEFLY = 500
+
+#: Where many users are looked up, so long is waited for what ``TOPIC_PERMISSION`` says of one of
+#: them, and for all who take so long; seconds.
+PATIENCE_OF_ONE = 0.5
+PATIENCE_OF_ALL = 1.0
 
 
 class Feed(NamedTuple):
@@ -150,10 +158,15 @@ def load_inbox(user: Any) -> list[Feed]:
 
 
 class Inboxes(NamedTuple):
-    """The feeds of users by primary key, and pairs of user and stream name without a row."""
+    """The feeds of users by primary key, and pairs of user and stream name without a row.
+
+    Topics that are undecided are not among the feeds.
+    """
 
     feeds: dict[Any, list[Feed]]
     missing: list[tuple[Any, str]]
+    #: Topics of which it is not known yet whether they may be read, by user.
+    undecided: dict[Any, list[str]] = {}
 
 
 def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
@@ -165,22 +178,38 @@ def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
     shared streams that somebody has to be subscribed to.
     """
     by_pk = {user.pk: user for user in users}
-    feeds, missing = read_inboxes(by_pk.values())
+    feeds, missing, _ = read_inboxes(by_pk.values(), PATIENCE, PATIENCE)
     if missing and _subscribe(_available({name for _, name in missing}), missing):
         changed = {user_id for user_id, _ in missing}
-        feeds |= read_inboxes(by_pk[user_id] for user_id in changed).feeds
+        feeds |= read_inboxes((by_pk[pk] for pk in changed), PATIENCE, PATIENCE).feeds
     return feeds
 
 
-def read_inboxes(users: Iterable[Any]) -> Inboxes:
-    """:func:`load_inboxes` without writing, so that nobody waits for a row of somebody else."""
+def read_inboxes(
+    users: Iterable[Any], patience: float = PATIENCE_OF_ONE, most: float = PATIENCE_OF_ALL
+) -> Inboxes:
+    """:func:`load_inboxes` without writing, so that nobody waits for a row of somebody else.
+
+    Args:
+        users: saved users.
+        patience: how long to wait for what ``TOPIC_PERMISSION`` says of one user; seconds.
+        most: for those of all together who take longer than that.
+    """
     by_pk = {user.pk: user for user in users}
     names = streams.names_by_user(by_pk.values())
     found = _find(list(by_pk))
     feeds: dict[Any, list[Feed]] = {}
+    undecided: dict[Any, list[str]] = {}
     for user_id, user in by_pk.items():
         own = found[user_id]
-        topics = [name for name in own if streams.is_topic(name) and streams.may_read(user, name)]
+        followed = [name for name in own if streams.is_topic(name)]
+        began = time.monotonic()
+        try:
+            topics = streams.readable_topics(user, followed, min(patience, most))
+        except Undecided:
+            undecided[user_id] = followed
+            topics = []
+            most = max(0.0, most - (time.monotonic() - began))
         wanted = [*names.get(user_id, ()), *topics]
         feeds[user_id] = [own[name] for name in wanted if name in own]
     missing = [
@@ -189,7 +218,7 @@ def read_inboxes(users: Iterable[Any]) -> Inboxes:
         for name in user_names
         if name not in found[user_id]
     ]
-    return Inboxes(feeds, missing)
+    return Inboxes(feeds, missing, undecided)
 
 
 def begin(missing: Iterable[tuple[Any, str]]) -> None:
