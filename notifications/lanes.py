@@ -12,9 +12,12 @@ connections of these threads carry ``LOCK_TIMEOUT`` and ``STATEMENT_TIMEOUT``.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import logging
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -24,11 +27,18 @@ from django.db.backends.signals import connection_created
 from django.dispatch import receiver
 
 from .conf import app_settings
+from .threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_opened: set[BaseDatabaseWrapper] = set()
+logger = logging.getLogger(__name__)
+
+#: How long :func:`close_threads` waits for what threads are doing; seconds.
+PATIENCE = 10.0
+
+#: Connections of the threads that have used any.
+_opened: dict[threading.Thread, list[BaseDatabaseWrapper]] = {}
 
 #: ``lane`` is the name of the lane whose thread this is.
 _here = threading.local()
@@ -47,7 +57,7 @@ class Lane:
     def __init__(self, name: str, threads: int | None = 1) -> None:
         self.name = name
         self._threads = threads
-        self._executor: ThreadPoolExecutor | None = None
+        self._pool: Threads | None = None
         self._lock = threading.Lock()
 
     @property
@@ -62,24 +72,26 @@ class Lane:
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """The same from any thread, without waiting."""
         with self._lock:
-            return self._pool().submit(partial(_call, function, *args, **kwargs))
+            if self._pool is None:
+                name = f"notifications-database-{self.name}"
+                self._pool = Threads(self.size, name, partial(_enter, self.name))
+            return self._pool.submit(partial(_call, function, *args, **kwargs))
 
-    def close(self) -> None:
-        """End the threads. It waits for what they are doing; the next call starts new ones."""
+    def close(self, patience: float = PATIENCE) -> bool:
+        """End the threads; the next call starts new ones.
+
+        Args:
+            patience: how long to wait for what they are doing; seconds.
+
+        Returns:
+            False if that was too short for one of them.
+        """
         with self._lock:
-            executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown(wait=True)
-
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(
-                self.size,
-                thread_name_prefix=f"notifications-database-{self.name}",
-                initializer=_enter,
-                initargs=(self.name,),
-            )
-        return self._executor
+            pool, self._pool = self._pool, None
+        if pool is None:
+            return True
+        pool.close()
+        return pool.join(patience)
 
 
 #: What clients ask for, except to connect.
@@ -127,15 +139,22 @@ def this_lane() -> str:
 def close_threads() -> None:
     """End the threads of all lanes and their connections. The next call starts new ones.
 
-    It waits for what they are doing, so an event loop has to call it in another thread.
+    It waits for what they are doing, so an event loop has to call it in another thread. What takes
+    longer than ``PATIENCE`` is left behind: it ends with the process.
     """
-    for lane in LANES:
-        lane.close()
-    while _opened:
-        connection = _opened.pop()
-        # Its own thread is gone, so no other can be using it.
-        connection.inc_thread_sharing()
-        connection.close()
+    deadline = time.monotonic() + PATIENCE
+    stuck = [lane.name for lane in LANES if not lane.close(max(0.0, deadline - time.monotonic()))]
+    if stuck:
+        logger.warning("Threads are stuck and are left behind: %s.", ", ".join(stuck))
+    for thread in [thread for thread in list(_opened) if not thread.is_alive()]:
+        for connection in _opened.pop(thread):
+            # Its own thread is gone, so no other can be using it.
+            connection.inc_thread_sharing()
+            connection.close()
+
+
+#: Of a server that does not tell when it stops.
+atexit.register(close_threads)
 
 
 @receiver(connection_created)
@@ -185,4 +204,4 @@ def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     finally:
         # An error may have left the connection unusable; CONN_MAX_AGE may have passed.
         close_old_connections()
-        _opened.update(connections.all(initialized_only=True))
+        _opened[threading.current_thread()] = list(connections.all(initialized_only=True))

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ from notifications.hub import Hub, get_hub, shutdown
 from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.groups import MEMBERSHIP_TIME
 from notifications.hub.loops import Loops
-from notifications.lanes import FLUSH, in_database
+from notifications.lanes import DELIVERY, FLUSH, in_database
 from notifications.layer import group_name
 from notifications.models import Connection, Stream, Subscription, Worker
 from notifications.signals import connected, delivered, disconnected
@@ -659,3 +660,28 @@ async def test_groups_of_users_are_joined_before_anything_is_read(hub: Hub, user
     peer = await peer_of(user)
     assert joined_at_reading == [{group_name(name) for name in peer.positions}]
     assert f"group:{group.pk}" in peer.positions
+
+
+async def test_a_stop_does_not_wait_for_what_is_stuck(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repair, and a flush behind one that a frozen database keeps."""
+    monkeypatch.setattr("notifications.hub.hub.PATIENCE", 0.1)
+    monkeypatch.setattr("notifications.lanes.PATIENCE", 0.1)
+    go_on = threading.Event()
+    stuck: list[asyncio.Task[Any]] = []
+    async with running_hub(settings) as hub:
+        user = await in_database(make_user)
+        peer = await Peer.of(user)
+        await peer.connect()
+        stuck += [asyncio.create_task(FLUSH.run(go_on.wait, 60))]
+        stuck += [asyncio.create_task(DELIVERY.run(go_on.wait, 60)) for _ in range(2)]
+        stream = hub.streams["broadcast"]
+        stream.heard = stream.top + 1
+        hub.repairs.start(stream)
+        await rest()
+        assert hub.repairs.tasks
+        await asyncio.wait_for(shutdown(), 30)
+        assert not go_on.is_set()
+        go_on.set()
+        await asyncio.gather(*stuck)

@@ -1,6 +1,7 @@
 """Where a client resumes: by its position, by what its user has acknowledged, or not at all."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -268,7 +269,8 @@ def test_p8_what_is_remembered_is_not_given_in_another_epoch(user: Any) -> None:
     recent = Recent(lambda: 0.0)
     for epoch in (entry.epoch, "another"):
         clients = [([entry._replace(epoch=epoch)], {"broadcast": Position(epoch, 0)})]
-        assert len(queries(lambda c=clients: recover_many(c, 300, recent))) == 1
+        storm = partial(recover_many, clients, 300, recent)
+        assert len(queries(storm)) == 1
 
 
 def test_private_pages_are_not_remembered(user: Any) -> None:
