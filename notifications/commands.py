@@ -34,7 +34,7 @@ ATTEMPTS = 3
 
 #: How long a connect waits for what ``TOPIC_PERMISSION`` says of its user before it goes on
 #: without these topics, and before it asks again the first time; seconds.
-PATIENCE = 5.0
+PATIENCE = 4.0
 AGAIN = 0.1
 
 

@@ -210,6 +210,28 @@ async def test_who_waits_behind_a_join_that_hangs_goes_on_when_the_layer_is_down
         assert all(members(f"user:{one.pk}") == 1 for one in users)
 
 
+async def test_streams_that_nobody_reads_are_forgotten_while_the_layer_is_down(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer, other = await Peer.of(user), await Peer.of(await in_database(make_user, "other"))
+    await peer.connect()
+    await other.connect()
+
+    async def refused(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr("notifications.hub.groups.reconnect", refused)
+    hub._groups.went_down(ConnectionError())
+    await peer.end()
+    await hub.tend_groups()
+    assert f"user:{user.pk}" not in hub.streams
+    assert "broadcast" in hub.streams
+    await peer.connect()
+    await in_database(notify, user, "by the check")
+    await hub.check()
+    await peer.wait_for("by the check")
+
+
 async def test_who_waits_goes_on_although_the_join_before_it_still_hangs(
     hub: Hub, user: Any, settings: Any
 ) -> None:

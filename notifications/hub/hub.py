@@ -327,6 +327,7 @@ class Hub:
 
     async def tend_groups(self) -> None:
         """Be in the groups of the streams read here, and see whether the layer works."""
+        self._groups.forget()
         if await self._groups.reconnect():
             await self._groups.sweep()
             await self._pulse.beat()
