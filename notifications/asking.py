@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, wait
 from typing import Generic, NamedTuple, TypeVar
 
 from .lanes import Lane
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 #: An answer that came too late is good for so long; seconds.
@@ -24,7 +25,7 @@ class Undecided(Exception):
     """There is no answer yet.
 
     Args:
-        age: for how long it has been waited for, in seconds.
+        age: for how long the question has been thought about, in seconds.
     """
 
     def __init__(self, age: float = 0.0) -> None:
@@ -32,12 +33,40 @@ class Undecided(Exception):
         self.age = age
 
 
-class _Call(NamedTuple, Generic[T]):
-    future: Future[T]
-    began: float
+class _Call(Generic[T]):
+    """A question that has been asked."""
+
+    def __init__(self, lane: Lane, question: Callable[[], T]) -> None:
+        self._question = question
+        #: When a thread has taken it, and when it was done with it; 0 for not yet.
+        self._began = 0.0
+        self.ended = 0.0
+        self.future: Future[T] = lane.submit(self._answer)
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self._began if self._began else 0.0
+
+    @property
+    def is_old(self) -> bool:
+        return self.ended > 0 and time.monotonic() - self.ended > FRESH
+
+    def _answer(self) -> T:
+        self._began = time.monotonic()
+        try:
+            return self._question()
+        finally:
+            self.ended = time.monotonic()
 
 
-class Asker(Generic[T]):
+class Answers(NamedTuple, Generic[K, T]):
+    """Calls with a result or an exception by key, and the ages of those that are undecided."""
+
+    found: dict[K, Future[T]]
+    undecided: dict[K, float]
+
+
+class Asker(Generic[K, T]):
     """Asks one question at a time for each key.
 
     Args:
@@ -47,66 +76,70 @@ class Asker(Generic[T]):
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._lock = threading.Lock()
-        #: Under way, and somebody waits for the answer.
-        self._asked: dict[Hashable, _Call[T]] = {}
-        #: Nobody has waited for the end of these.
-        self._late: dict[Hashable, _Call[T]] = {}
-        #: When each of these has ended.
-        self._ended: dict[Hashable, float] = {}
+        #: Somebody waits for the answers of these.
+        self._asked: dict[K, _Call[T]] = {}
+        #: For these nobody has waited to the end.
+        self._late: dict[K, _Call[T]] = {}
 
-    def ask(self, key: Hashable, question: Callable[[], T], patience: float) -> T:
-        """The answer to ``question``; one that came too late the last time counts.
-
-        Args:
-            key: whom it is about.
-            patience: how long to wait; seconds.
+    def ask(self, key: K, question: Callable[[], T], patience: float) -> T:
+        """The answer to one question; see :meth:`ask_all`.
 
         Raises:
             Undecided: it takes longer.
             Exception: what the question raises.
         """
+        answers = self.ask_all({key: question}, patience)
+        if key in answers.undecided:
+            raise Undecided(answers.undecided[key])
+        return answers.found[key].result()
+
+    def ask_all(self, questions: Mapping[K, Callable[[], T]], patience: float) -> Answers[K, T]:
+        """Ask these questions together; an answer that came too late the last time counts.
+
+        Args:
+            questions: by what they are about.
+            patience: how long to wait for all of them; seconds.
+        """
         deadline = time.monotonic() + patience
-        while True:
-            with self._lock:
-                late = self._take_late(key)
-                other = self._asked.get(key) if late is None else None
-                if late is None and other is None:
-                    call = _Call(self._lane.submit(question), time.monotonic())
-                    self._asked[key] = call
-                    break
-            if late is not None:
-                return late.future.result()
-            # Somebody else's answer may be of before what this one wants to know.
-            if (
-                other is not None
-                and not wait({other.future}, max(0.0, deadline - time.monotonic())).done
-            ):
-                raise Undecided(time.monotonic() - other.began)
-            time.sleep(0.0005)
-        is_done = bool(wait({call.future}, max(0.0, deadline - time.monotonic())).done)
+        answers: Answers[K, T] = Answers({}, {})
+        mine: dict[K, _Call[T]] = {}
+        others: dict[K, _Call[T]] = {}
         with self._lock:
-            del self._asked[key]
-            # With all threads hanging it has not even begun, and need not.
-            if not is_done and not call.future.cancel():
-                self._late[key] = call
-                call.future.add_done_callback(lambda _: self._end(key))
-        if not is_done:
-            raise Undecided(time.monotonic() - call.began)
-        return call.future.result()
+            self._late = {key: call for key, call in self._late.items() if not call.is_old}
+            for key, question in questions.items():
+                late = self._late.get(key)
+                if late is not None and late.future.done():
+                    answers.found[key] = self._late.pop(key).future
+                elif late is not None:
+                    answers.undecided[key] = late.age
+                elif key in self._asked:
+                    others[key] = self._asked[key]
+                else:
+                    mine[key] = self._asked[key] = _Call(self._lane, question)
+        _wait(mine, deadline)
+        with self._lock:
+            for key, call in mine.items():
+                del self._asked[key]
+                if call.future.done():
+                    answers.found[key] = call.future
+                else:
+                    self._late[key] = call
+                    answers.undecided[key] = call.age
+        # Somebody else's answer may be of before what this one wants to know.
+        _wait(others, deadline)
+        done = {key: questions[key] for key, call in others.items() if call.future.done()}
+        answers.undecided.update({key: others[key].age for key in others.keys() - done.keys()})
+        if done:
+            time.sleep(0.001)  # they are being taken out
+            more = self.ask_all(done, max(0.0, deadline - time.monotonic()))
+            answers.found.update(more.found)
+            answers.undecided.update(more.undecided)
+        return answers
 
-    def _take_late(self, key: Hashable) -> _Call[T] | None:
-        """The late call of this key, if it has ended a moment ago."""
-        now = time.monotonic()
-        for other in [other for other, at in self._ended.items() if now - at > FRESH]:
-            del self._ended[other]
-            self._late.pop(other, None)
-        call = self._late.get(key)
-        if call is None:
-            return None
-        if not call.future.done():
-            raise Undecided(now - call.began)
-        self._ended.pop(key, None)
-        return self._late.pop(key)
 
-    def _end(self, key: Hashable) -> None:
-        self._ended[key] = time.monotonic()
+def _wait(calls: Mapping[K, _Call[T]], deadline: float) -> None:
+    if calls:
+        wait(
+            [call.future for call in calls.values()],
+            max(0.0, deadline - time.monotonic()),
+        )

@@ -121,7 +121,7 @@ def may_read(user: Any, name: str) -> bool:
 
     Raises:
         UnknownStream: see :func:`parse`.
-        Undecided: see :func:`notifications.topics.may_read_topics`.
+        Undecided: see :func:`notifications.topics.may_read_topic`.
     """
     kind, key = parse(name)
     if not user.is_active:
@@ -137,17 +137,30 @@ def may_read(user: Any, name: str) -> bool:
     return True
 
 
-def readable_topics(user: Any, names: Iterable[str], patience: float) -> list[str]:
-    """Those of these names of topics that ``user`` may read now.
+def readable_topics(
+    wanted: Iterable[tuple[Any, Sequence[str]]], patience: float
+) -> tuple[dict[Any, list[str]], set[Any]]:
+    """Those of these names of topics that each user may read now.
 
     Args:
+        wanted: pairs of a user and names.
         patience: see :func:`notifications.topics.may_read_topics`; and what it raises.
+
+    Returns:
+        The names by primary key, and the users of whom it is not known yet.
     """
-    slugs = {name: parse(name).key for name in names}
-    if not user.is_active:
-        return []
-    answers = may_read_topics(user, list(slugs.values()), patience)
-    return [name for name, slug in slugs.items() if answers[slug]]
+    slugs = [
+        (user, {name: parse(name).key for name in names})
+        for user, names in wanted
+        if names and user.is_active
+    ]
+    answers = may_read_topics([(user, list(keys.values())) for user, keys in slugs], patience)
+    found = {
+        user.pk: [name for name, slug in keys.items() if answers.readable[user.pk][slug]]
+        for user, keys in slugs
+        if user.pk in answers.readable
+    }
+    return found, set(answers.undecided)
 
 
 def may_publish(user: Any, name: str) -> bool:

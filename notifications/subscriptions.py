@@ -1,6 +1,5 @@
 """Where each user stands in each stream: joining, leaving, acknowledged positions."""
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -11,7 +10,6 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Greatest
 
 from . import streams
-from .asking import Undecided
 from .instants import Instant
 from .models import Notification, Stream, Subscription
 from .topics import PATIENCE
@@ -31,10 +29,8 @@ LOCK = 0x75AAC3C5
 #: committed; milliseconds.
 BRIEFLY = 500
 
-#: Where many users are looked up, so long is waited for what ``TOPIC_PERMISSION`` says of one of
-#: them, and for all who take so long; seconds.
-PATIENCE_OF_ONE = 0.5
-PATIENCE_OF_ALL = 1.0
+#: Where many users are looked up, so long is waited for what ``TOPIC_PERMISSION`` says; seconds.
+BRIEF = 0.5
 
 
 class Feed(NamedTuple):
@@ -178,38 +174,30 @@ def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
     shared streams that somebody has to be subscribed to.
     """
     by_pk = {user.pk: user for user in users}
-    feeds, missing, _ = read_inboxes(by_pk.values(), PATIENCE, PATIENCE)
+    feeds, missing, _ = read_inboxes(by_pk.values(), PATIENCE)
     if missing and _subscribe(_available({name for _, name in missing}), missing):
         changed = {user_id for user_id, _ in missing}
-        feeds |= read_inboxes((by_pk[pk] for pk in changed), PATIENCE, PATIENCE).feeds
+        feeds |= read_inboxes((by_pk[pk] for pk in changed), PATIENCE).feeds
     return feeds
 
 
-def read_inboxes(
-    users: Iterable[Any], patience: float = PATIENCE_OF_ONE, most: float = PATIENCE_OF_ALL
-) -> Inboxes:
+def read_inboxes(users: Iterable[Any], patience: float = BRIEF) -> Inboxes:
     """:func:`load_inboxes` without writing, so that nobody waits for a row of somebody else.
 
     Args:
         users: saved users.
-        patience: how long to wait for what ``TOPIC_PERMISSION`` says of one user; seconds.
-        most: for those of all together who take longer than that.
+        patience: how long to wait for what ``TOPIC_PERMISSION`` says of them; seconds.
     """
     by_pk = {user.pk: user for user in users}
     names = streams.names_by_user(by_pk.values())
     found = _find(list(by_pk))
+    followed = {pk: [name for name in found[pk] if streams.is_topic(name)] for pk in by_pk}
+    readable, waiting = streams.readable_topics(
+        [(user, followed[pk]) for pk, user in by_pk.items()], patience
+    )
     feeds: dict[Any, list[Feed]] = {}
-    undecided: dict[Any, list[str]] = {}
-    for user_id, user in by_pk.items():
-        own = found[user_id]
-        followed = [name for name in own if streams.is_topic(name)]
-        began = time.monotonic()
-        try:
-            topics = streams.readable_topics(user, followed, min(patience, most))
-        except Undecided:
-            undecided[user_id] = followed
-            topics = []
-            most = max(0.0, most - (time.monotonic() - began))
+    for user_id in by_pk:
+        own, topics = found[user_id], readable.get(user_id, ())
         wanted = [*names.get(user_id, ()), *topics]
         feeds[user_id] = [own[name] for name in wanted if name in own]
     missing = [
@@ -218,7 +206,7 @@ def read_inboxes(
         for name in user_names
         if name not in found[user_id]
     ]
-    return Inboxes(feeds, missing, undecided)
+    return Inboxes(feeds, missing, {pk: followed[pk] for pk in waiting})
 
 
 def begin(missing: Iterable[tuple[Any, str]]) -> None:

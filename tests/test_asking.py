@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from notifications.lanes import Lane
 
 
 @pytest.fixture
-def asker() -> Iterator[Asker[str]]:
+def asker() -> Iterator[Asker[Any, str]]:
     lane = Lane("asking", 2)
     yield Asker(lane)
     lane.close()
@@ -31,14 +32,14 @@ class Slow:
         return "late"
 
 
-def test_an_answer_is_waited_for(asker: Asker[str]) -> None:
+def test_an_answer_is_waited_for(asker: Asker[Any, str]) -> None:
     assert asker.ask("one", lambda: "yes", 60.0) == "yes"
     with pytest.raises(ZeroDivisionError):
         asker.ask("one", lambda: str(1 / 0), 60.0)
 
 
 def test_a_question_that_hangs_costs_one_thread_however_often_it_is_asked(
-    asker: Asker[str],
+    asker: Asker[Any, str],
 ) -> None:
     slow = Slow()
     for _ in range(5):
@@ -49,7 +50,7 @@ def test_a_question_that_hangs_costs_one_thread_however_often_it_is_asked(
     slow.end.set()
 
 
-def test_a_late_answer_counts_once(asker: Asker[str]) -> None:
+def test_a_late_answer_counts_once(asker: Asker[Any, str]) -> None:
     slow = Slow()
     with pytest.raises(Undecided):
         asker.ask("slow", slow, 0.01)
@@ -64,7 +65,7 @@ def test_a_late_answer_counts_once(asker: Asker[str]) -> None:
     assert asker.ask("slow", lambda: "new", 60.0) == "new"
 
 
-def test_an_answer_of_before_is_not_given_to_who_asks_later(asker: Asker[str]) -> None:
+def test_an_answer_of_before_is_not_given_to_who_asks_later(asker: Asker[Any, str]) -> None:
     slow, found = Slow(), []
     first = threading.Thread(target=lambda: found.append(asker.ask("one", slow, 60.0)))
     first.start()
@@ -80,15 +81,19 @@ def test_an_answer_of_before_is_not_given_to_who_asks_later(asker: Asker[str]) -
     assert sorted(found) == ["late", "new"]
 
 
-def test_with_all_threads_hanging_a_question_is_not_left_behind(asker: Asker[str]) -> None:
-    slow = [Slow(), Slow()]
-    for number, question in enumerate(slow):
-        with pytest.raises(Undecided):
-            asker.ask(number, question, 0.05)
-    never = Slow()
-    with pytest.raises(Undecided):
-        asker.ask("other", never, 0.05)
-    for question in slow:
+def test_many_who_take_some_time_are_asked_beside_each_other_and_answered_later(
+    asker: Asker[Any, str],
+) -> None:
+    slow = {number: Slow() for number in range(20)}
+    answers = asker.ask_all({**slow, "quick": lambda: "yes"}, 0.05)
+    assert answers.undecided.keys() == {*slow, "quick"}
+    # What has not begun has not been thought about.
+    assert sum(age > 0 for age in answers.undecided.values()) == 2
+    for question in slow.values():
         question.end.set()
-    assert asker.ask("other", lambda: "yes", 60.0) == "yes"
-    assert not never.asked
+    deadline = time.monotonic() + 60
+    while answers.undecided:
+        assert time.monotonic() < deadline
+        answers = asker.ask_all({**slow, "quick": lambda: "yes"}, 60.0)
+    assert answers.found["quick"].result() == "yes"
+    assert answers.found.keys() == {*slow, "quick"}
