@@ -13,6 +13,7 @@ from . import streams
 from .database import after_commit
 from .instants import Instant
 from .models import Notification, Stream, Subscription
+from .topics import PATIENCE
 
 ADVANCE = f"""
     UPDATE {Subscription._meta.db_table} SET delivered = %s
@@ -28,6 +29,9 @@ LOCK = 0x75AAC3C5
 #: How long :func:`begin` and :func:`acknowledge` wait for a row that somebody else has not
 #: committed; milliseconds.
 BRIEFLY = 500
+
+#: Where many users are looked up, so long is waited for what ``TOPIC_PERMISSION`` says; seconds.
+BRIEF = 0.5
 
 
 class Feed(NamedTuple):
@@ -153,10 +157,15 @@ def load_inbox(user: Any) -> list[Feed]:
 
 
 class Inboxes(NamedTuple):
-    """The feeds of users by primary key, and pairs of user and stream name without a row."""
+    """The feeds of users by primary key, and pairs of user and stream name without a row.
+
+    Topics that are undecided are not among the feeds.
+    """
 
     feeds: dict[Any, list[Feed]]
     missing: list[tuple[Any, str]]
+    #: Topics of which it is not known yet whether they may be read, by user.
+    undecided: dict[Any, list[str]] = {}
 
 
 def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
@@ -168,22 +177,30 @@ def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
     shared streams that somebody has to be subscribed to.
     """
     by_pk = {user.pk: user for user in users}
-    feeds, missing = read_inboxes(by_pk.values())
+    feeds, missing, _ = read_inboxes(by_pk.values(), PATIENCE)
     if missing and _subscribe(_available({name for _, name in missing}), missing):
         changed = {user_id for user_id, _ in missing}
-        feeds |= read_inboxes(by_pk[user_id] for user_id in changed).feeds
+        feeds |= read_inboxes((by_pk[pk] for pk in changed), PATIENCE).feeds
     return feeds
 
 
-def read_inboxes(users: Iterable[Any]) -> Inboxes:
-    """:func:`load_inboxes` without writing, so that nobody waits for a row of somebody else."""
+def read_inboxes(users: Iterable[Any], patience: float = BRIEF) -> Inboxes:
+    """:func:`load_inboxes` without writing, so that nobody waits for a row of somebody else.
+
+    Args:
+        users: saved users.
+        patience: how long to wait for what ``TOPIC_PERMISSION`` says of them; seconds.
+    """
     by_pk = {user.pk: user for user in users}
     names = streams.names_by_user(by_pk.values())
     found = _find(list(by_pk))
+    followed = {pk: [name for name in found[pk] if streams.is_topic(name)] for pk in by_pk}
+    readable, waiting = streams.readable_topics(
+        [(user, followed[pk]) for pk, user in by_pk.items()], patience
+    )
     feeds: dict[Any, list[Feed]] = {}
-    for user_id, user in by_pk.items():
-        own = found[user_id]
-        topics = [name for name in own if streams.is_topic(name) and streams.may_read(user, name)]
+    for user_id in by_pk:
+        own, topics = found[user_id], readable.get(user_id, ())
         wanted = [*names.get(user_id, ()), *topics]
         feeds[user_id] = [own[name] for name in wanted if name in own]
     missing = [
@@ -192,7 +209,7 @@ def read_inboxes(users: Iterable[Any]) -> Inboxes:
         for name in user_names
         if name not in found[user_id]
     ]
-    return Inboxes(feeds, missing)
+    return Inboxes(feeds, missing, {pk: followed[pk] for pk in waiting})
 
 
 def begin(missing: Iterable[tuple[Any, str]]) -> None:
