@@ -1,0 +1,176 @@
+"""Run simulations: ``python -m tests.simulation --seed N [--faults M]``.
+
+See the end of ``--help`` for what a failure prints and how to replay it.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple
+
+from . import clock
+
+_real_seconds = time.perf_counter
+
+clock.install()
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.simulation.settings"
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+
+import django  # noqa: E402
+
+django.setup()
+
+from . import faults, workers  # noqa: E402
+from .world import World  # noqa: E402
+
+#: Virtual seconds between two actions of publishers on average.
+PACE = 0.7
+
+#: After the faults everybody has what he is owed within this time.
+PATIENCE = 60.0
+
+#: What is published then arrives so soon while the layer works, and without it.
+SOON, SOON_WITHOUT_LAYER = 2.0, 9.0
+
+
+class Report(NamedTuple):
+    seed: int
+    faults: list[str]
+    violations: list[str]
+    events: list[str]
+    digest: str
+
+
+def simulate(seed: int, options: argparse.Namespace) -> Report:
+    """One run.
+
+    Args:
+        seed: decides about everything.
+        options: see :func:`_options`.
+    """
+    world = World(seed, is_verbose=options.verbose)
+    world.ledger.ignored = set(options.ignore)
+    injected: list[str] = []
+    planned = [
+        fault
+        for fault in faults.plan(seed, options.faults, options.only)
+        if fault.number not in options.skip
+    ]
+
+    async def script() -> None:
+        _inject(world, planned, injected)
+        await _go_on(world, faults.QUIET + faults.SPACE * options.faults)
+        await _recover(world)
+        await _deliver_at_once(world)
+
+    try:
+        world.loop.run_until_complete(script())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the seed is wanted
+        world.ledger.violate("simulation", repr(error))
+    finally:
+        world.end()
+    return Report(seed, injected, world.ledger.violations, list(world.events), world.digest)
+
+
+def _inject(world: World, planned: Sequence[faults.Fault], injected: list[str]) -> None:
+    def inject(fault: faults.Fault) -> None:
+        words = faults.FAULTS[fault.name](world, Random(fault.seed))
+        injected.append(f"{fault}: {words}")
+        world.trace("FAULT", fault, words)
+
+    for fault in planned:
+        world.network.later(fault.at, inject, fault)
+
+
+async def _go_on(world: World, seconds: float) -> None:
+    """Publish, and look at what holds at each moment."""
+    chance = world.chance("pace")
+    until, checked_at = world.loop.now + seconds, 0.0
+    while world.loop.now < until and not world.ledger.violations:
+        await asyncio.sleep(chance.uniform(0, 2 * PACE))
+        world.publishers.publish()
+        world.invariants.check_memory()
+        if world.loop.now - checked_at > 5:
+            checked_at = world.loop.now
+            world.invariants.check_rolled_back()
+            world.invariants.check_acknowledged()
+
+
+async def _recover(world: World) -> None:
+    """The faults are over: everybody gets what he is owed."""
+    world.heal()
+    world.rights_changed()
+    until = world.loop.now + PATIENCE
+    while not world.ledger.violations and not world.invariants.is_settled():
+        await asyncio.sleep(1.0)
+        if world.loop.now > until:
+            for promise, what in list(world.invariants.unsettled())[:10]:
+                world.ledger.violate(promise, what)
+    world.invariants.check_rolled_back()
+    world.invariants.check_acknowledged()
+
+
+async def _deliver_at_once(world: World) -> None:
+    """With or without the layer, what is published now arrives within a bound (P4)."""
+    if world.ledger.violations:
+        return
+    await asyncio.sleep(12.0)
+    is_up = world.chance("in the end").random() < 0.6
+    if not is_up:
+        world.layer.go_down()
+        await asyncio.sleep(8.0)
+    world.publishers.to_everybody()
+    await asyncio.sleep(SOON if is_up else SOON_WITHOUT_LAYER)
+    for promise, what in world.invariants.unsettled():
+        if promise == "P1":
+            world.ledger.violate("P4", f"{what}, with the layer {'up' if is_up else 'down'}")
+
+
+def main(arguments: Sequence[str]) -> int:
+    options = _options(arguments)
+    workers.patch_singletons()
+    workers.number_objects()
+    seeds = range(options.seed, options.seed + options.runs)
+    started, total = _real_seconds(), 0
+    for seed in seeds:
+        report = simulate(seed, options)
+        total += len(report.faults)
+        print(f"seed {seed}: {len(report.faults)} faults, digest {report.digest}", flush=True)  # noqa: T201
+        if report.violations:
+            _print(report, options.faults)
+            return 1
+    print(f"{total} faults in {_real_seconds() - started:.0f} s, no promise broken.")  # noqa: T201
+    return 0
+
+
+def _print(report: Report, count: int) -> None:
+    lines = [
+        f"A promise is broken with seed {report.seed}:",
+        *(f"  {violation}" for violation in report.violations[:12]),
+        "Faults:",
+        *(f"  {fault}" for fault in report.faults),
+        "The last events:",
+        *(f"  {event}" for event in report.events),
+        f"Replay: python -m tests.simulation --seed {report.seed} --faults {count} --verbose",
+    ]
+    print("\n".join(lines), flush=True)  # noqa: T201
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the first run")
+    parser.add_argument("--runs", type=int, default=1, help="runs, with one seed after the other")
+    parser.add_argument("--faults", type=int, default=15, help="injected in each run")
+    parser.add_argument("--skip", type=int, nargs="*", default=[], help="faults to leave out")
+    parser.add_argument("--only", nargs="*", default=[], help="kinds of faults to choose from")
+    parser.add_argument("--ignore", nargs="*", default=[], help="promises that may be broken")
+    parser.add_argument("--verbose", action="store_true", help="print each event")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
