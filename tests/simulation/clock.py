@@ -59,7 +59,8 @@ class _Virtual:
 
 virtual = _Virtual()
 
-_real_time, _real_monotonic, _real_urandom = time.time, time.monotonic, os.urandom
+_real_time, _real_monotonic, _real_sleep = time.time, time.monotonic, time.sleep
+_real_urandom = os.urandom
 
 
 def begin(now: Callable[[], float], seed: int) -> None:
@@ -81,6 +82,12 @@ def _time() -> float:
 
 def _monotonic() -> float:
     return virtual.now() if virtual.is_running else _real_monotonic()
+
+
+def _sleep(seconds: float) -> None:
+    """Nobody else runs meanwhile, so nothing would change."""
+    if not virtual.is_running:
+        _real_sleep(seconds)
 
 
 def _urandom(count: int) -> bytes:
@@ -108,6 +115,7 @@ def install() -> None:
     """Take the place of Python's clocks and sources of chance, for good."""
     time.time = _time
     time.monotonic = _monotonic
+    time.sleep = _sleep
     os.urandom = _urandom
     random._urandom = _urandom  # type: ignore[attr-defined]  # what ``secrets`` draws from
     timezone.now = _now

@@ -149,7 +149,6 @@ class Device:
         """The socket is gone; the code says whether to come back."""
         if self.wire is None:
             return
-        self._ledger.disconnected(self, code)
         self._drop()
         if code == 1009 or 3500 <= code < 4000:
             self._start_over()
@@ -179,6 +178,8 @@ class Device:
 
     def _lost_patience(self) -> None:
         if not self.is_connected and self.wire is not None:
+            if self.wire.is_well:
+                self._ledger.waited(self, self.asked_at)
             self._drop()
             self._come_back()
 
@@ -201,7 +202,7 @@ class Device:
         self.is_connected = True
         self.connected_at = self._network.loop.now
         self._attempts = 0
-        self._ledger.connected(self)
+        self._ledger.waited(self, self.asked_at)
         subs = result.get("subs", {})
         for name in [name for name in self.positions if not name.startswith("topic:")]:
             if name not in subs:

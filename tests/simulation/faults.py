@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from random import Random
 from typing import NamedTuple
+
+from django.core.management import call_command
 
 from .people import topic_rules
 from .process import Process
@@ -34,14 +37,13 @@ class Fault(NamedTuple):
         return f"{self.number:3} at {self.at:7.2f} {self.name}"
 
 
-def plan(seed: int, count: int, names: list[str] | None = None) -> list[Fault]:
-    """So many faults, in the order of their moments."""
+def plan(seed: int, count: int, names: list[str]) -> list[Fault]:
+    """So many faults of these kinds, in the order of their moments."""
     chance = Random(f"{seed} plan")
-    known = names or list(FAULTS)
-    weights = [WEIGHTS[name] for name in known]
+    weights = [WEIGHTS[name] for name in names]
     moments = sorted(chance.uniform(QUIET, QUIET + SPACE * count) for _ in range(count))
     return [
-        Fault(number, moment, chance.choices(known, weights)[0], chance.randrange(2**32))
+        Fault(number, moment, chance.choices(names, weights)[0], chance.randrange(2**32))
         for number, moment in enumerate(moments)
     ]
 
@@ -58,8 +60,10 @@ def fault(weight: int) -> Callable[[Inject], Inject]:
     return register
 
 
-def _later(world: World, seconds: float, undo: Callable[[], None]) -> None:
-    world.network.later(seconds, undo)
+def _later(world: World, seconds: float, then: Callable[[], None]) -> None:
+    """Go on with a fault, or end it; when the faults have to be over at the latest."""
+    left = world.ends_at - world.loop.now
+    world.network.later(min(seconds, left), then)
 
 
 # The network
@@ -95,15 +99,34 @@ def stall(world: World, chance: Random) -> str:
     for wire in list(world.network.wires):
         if chance.random() < 0.4:
             wire.stall(world.loop.now + seconds)
-    for _ in range(12):
-        world.publishers.publish()
+    for _ in range(20):
+        world.publishers.shared()
     return f"some clients read nothing for {seconds:.1f} s, while much is published"
 
 
 @fault(2)
+def trickle(world: World, chance: Random) -> str:
+    pace = chance.uniform(0.2, 1.5)
+    wires = [wire for wire in world.network.wires if chance.random() < 0.4]
+    for wire in wires:
+        wire.pace = pace
+    for _ in range(20):
+        world.publishers.shared()
+
+    def heal() -> None:
+        for wire in wires:
+            wire.pace = 0.0
+
+    _later(world, chance.uniform(5, 15), heal)
+    return f"some clients take {pace:.1f} s for each frame, while much is published"
+
+
+@fault(2)
 def slow_network(world: World, chance: Random) -> str:
+    seconds = chance.uniform(2, 10)
     world.network.delay = chance.uniform(0.2, 1.0)
-    _later(world, chance.uniform(2, 10), world.network.heal)
+    world.database.trouble(seconds)
+    _later(world, seconds, world.network.heal)
     return f"up to {world.network.delay:.1f} s one way"
 
 
@@ -247,6 +270,47 @@ def slow_database(world: World, chance: Random) -> str:
 
     _later(world, seconds, heal)
     return f"each piece of work takes up to {world.database.latency:.1f} s, for {seconds:.1f} s"
+
+
+def _go_back(world: World, age: float, away: float, then: Callable[[], None]) -> None:
+    """What is written from now on will be gone: the database is lost after ``age`` seconds."""
+    snapshot = world.database.snapshot()
+
+    def lose() -> None:
+        world.database.away[""] = world.loop.now + away
+        world.database.trouble(away)
+        _later(world, away, come_back)
+
+    def come_back() -> None:
+        world.go_back(snapshot)
+        then()
+
+    _later(world, age, lose)
+
+
+def renew_epochs() -> None:
+    """What an operator does after a restore."""
+    call_command("renew_epochs", stdout=StringIO())
+
+
+@fault(2)
+def failover(world: World, chance: Random) -> str:
+    lag, away = chance.uniform(0.1, 3), chance.uniform(0.1, 4)
+    _go_back(world, lag, away, lambda: None)
+    return f"the database fails over to a replica that lags {lag:.1f} s"
+
+
+@fault(2)
+def restore(world: World, chance: Random) -> str:
+    age, away, after = chance.uniform(3, 25), chance.uniform(1, 8), chance.uniform(0.1, 5)
+    is_told = chance.random() < 0.5
+
+    def renew() -> None:
+        if is_told:
+            world.people.ask(None, renew_epochs)
+
+    _go_back(world, age, away, lambda: _later(world, after, renew))
+    return f"a backup of now is restored in {age:.1f} s, {'' if is_told else 'not '}told to us"
 
 
 @fault(2)

@@ -6,6 +6,7 @@ once is judged at once; :mod:`tests.simulation.invariants` asks for the rest.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,13 @@ from typing import Any, Protocol
 #: Seconds of a database that answers after which nobody sees a stream that he may not read.
 #: RIGHTS_INTERVAL, a round that was under way, and what is on its way.
 RIGHTS_BOUND = 14.0
+
+#: A worker and a database that work let nobody wait longer for a connection, in seconds.
+CONNECT_BOUND = 3.5
+
+#: So soon after a restore or failover workers have found out, in seconds of a database that works:
+#: two position checks, one of them under way, and a renewal that is tried again.
+RENEWAL_BOUND = 13.0
 
 #: A notification that is due is not seen before its moment by more than this.
 EARLY = 0.05
@@ -88,6 +96,7 @@ class Ledger:
         self._rights: list[tuple[float, dict[int, frozenset[str]]]] = []
         #: When what a device has shown stopped to be good.
         self._invalid_since: dict[Receiver, float] = {}
+        self._went_back_at = -math.inf
         #: What each offset of an epoch holds: it never changes.
         self._contents: dict[tuple[str, str, int], str] = {}
 
@@ -119,12 +128,10 @@ class Ledger:
 
     # Devices
 
-    def connected(self, device: Receiver) -> None:
-        return
-
-    def disconnected(self, device: Receiver, code: int) -> None:
-        if code == 3010:  # insufficient state: whatever it reads may have a gap
-            self.accounts[device].untold.clear()
+    def waited(self, device: Receiver, since: float) -> None:
+        """A device has asked to connect; now it has its answer, or has lost patience."""
+        if self._calm_seconds(since, self._now()) > CONNECT_BOUND:
+            self.violate("P9", f"{device} has waited since {since:.3f} for its turn to connect")
 
     def forget(self, device: Receiver) -> None:
         """It begins from nothing, as a new one."""
@@ -185,7 +192,7 @@ class Ledger:
         self.seen[device.user_id].add(title)
         self._check_rights(device, channel, written_at, what)
         known = self._contents.setdefault((channel, epoch, offset), title)
-        if known != title:
+        if known != title and not self.is_renewing():
             self.violate("P8", f"{what}, where others saw {known}")
 
     def fetched(self, device: Receiver, titles: list[str]) -> None:
@@ -193,6 +200,12 @@ class Ledger:
         self.seen[device.user_id].update(titles)
 
     # History that goes back
+
+    def is_renewing(self) -> bool:
+        """Has history gone back so lately that not everybody need know?"""
+        if self._went_back_at == -math.inf:
+            return False
+        return self._calm_seconds(self._went_back_at, self._now()) < RENEWAL_BOUND
 
     def went_back(
         self, before: dict[str, set[str]], after: dict[str, set[str]], tops: dict[str, int]
@@ -204,13 +217,12 @@ class Ledger:
             after: those that are now.
             tops: of the channels now.
         """
+        self._went_back_at = self._now()
         for user_id, channel in list(self.excused):
             key = user_id, channel
             self.excused[key] = min(self.excused[key], tops.get(channel, 0))
         for channel, titles in before.items():
             gone = titles - after.get(channel, set())
-            if not gone:
-                continue
             for device, account in self.accounts.items():
                 lost = sorted(gone & {t for c, _, t in account.once if c == channel})
                 if lost and channel in account.follows:

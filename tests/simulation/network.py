@@ -49,10 +49,12 @@ class Network:
         self.trace = trace
         self.outside = contextvars.copy_context()
         self.wires: dict[Wire, None] = {}
+        #: Seconds one way at most, while nothing is wrong.
+        self.usual_delay = 0.02
         self.heal()
 
     def heal(self) -> None:
-        self.delay = 0.02
+        self.delay = self.usual_delay
 
     def latency(self) -> float:
         return self.chance.uniform(0.001, self.delay)
@@ -90,6 +92,8 @@ class Wire:
         self._to_client_at = self._to_server_at = 0.0
         #: The client takes nothing until then; infinity for a client that has vanished.
         self.stalled_until = 0.0
+        #: Seconds that the client takes for each frame.
+        self.pace = 0.0
         self.has_client = self.has_server = True
         self._is_told = False
         self._scope = {
@@ -144,6 +148,12 @@ class Wire:
         self.stalled_until = max(self.stalled_until, until)
         self.network.later(until - self.network.loop.now + 0.001, self._pass_on)
 
+    @property
+    def is_well(self) -> bool:
+        """Does nothing but the worker itself decide when an answer comes?"""
+        is_read = self.network.loop.now >= self.stalled_until
+        return is_read and not self.pace and self.worker.is_alive and self.has_client and self.has_server
+
     # The server's end
 
     @property
@@ -196,6 +206,8 @@ class Wire:
                 return
             frame = self.buffered.popleft()
             self._room.set()
+            if self.pace:
+                self.stall(now + self.pace)
             if frame.code is None:
                 self.client.took(frame.text, frame.written_at)
             else:

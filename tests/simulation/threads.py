@@ -48,6 +48,8 @@ class Threads:
         self._database = database
         self._chance = chance
         self._trace = trace
+        #: Told the name of each piece of work that is done.
+        self.done: Callable[[str], None] = _name_only
         self._lanes: dict[tuple[str, Any], _Lane] = {}
 
     def submit(
@@ -83,7 +85,9 @@ class Threads:
             result, error = None, OperationalError("canceling statement due to lock timeout")
         except Exception as raised:
             result, error = None, raised
-        self._trace("database", job.process, _name(job.work), type(error).__name__)
+        name = _name(job.work)
+        self._trace("database", job.process, name, type(error).__name__)
+        self.done(name)
         self._later(self._latency(), job, self._finish, result, error)
 
     def _finish(self, job: _Job, result: Any, error: Exception | None) -> None:
@@ -104,6 +108,10 @@ class Threads:
 
     def _later(self, delay: float, job: _Job, call: Callable[..., None], *args: Any) -> None:
         self._loop.call_later(delay, call, job, *args, context=job.context)
+
+
+def _name_only(name: str) -> None:
+    return
 
 
 def _name(work: Any) -> str:

@@ -51,6 +51,8 @@ class World:
         self.seed = seed
         self.is_verbose = is_verbose
         self.loop = SimulatedLoop()
+        #: When the last fault is over.
+        self.ends_at = 0.0
         self.events: deque[str] = deque(maxlen=LAST)
         self._digest = hashlib.sha256()
         asyncio.set_event_loop(self.loop)
@@ -93,12 +95,20 @@ class World:
             self.ledger,
             self.chance("publishers"),
         )
+        self.network.usual_delay = chance.choice([0.02, 0.1, 0.3])
+        self.network.heal()
         self.rights_changed()
         self.devices = [self._device(number, user_id, chance) for number, user_id in self._owners()]
         self.vandal = Vandal(self.network, self.ledger, self.chance("vandal"), self.workers.pick)
         self.invariants = Invariants(
             self.database, self.ledger, self.devices, self.workers, self.network
         )
+
+        self.threads.done = self._work_is_done
+
+    def _work_is_done(self, name: str) -> None:
+        if name == "_write":  # acknowledgements, among others
+            self.invariants.check_acknowledged()
 
     def _owners(self) -> list[tuple[int, int]]:
         """Two users have two devices."""
@@ -153,7 +163,9 @@ class World:
                 self.ledger.credentials_end(device)
 
     def heal(self) -> None:
-        """All faults are over."""
+        """All faults are over, and the clocks are set about right again."""
+        for process in (self.web, self.job, *self.workers.running):
+            process.clock.offset = max(-SKEW, min(SKEW, process.clock.offset))
         self.database.heal()
         self.layer.heal()
         self.network.heal()
@@ -165,20 +177,22 @@ class World:
 
     def go_back(self, snapshot: Any) -> None:
         """The database is as it was then, and people's rights are too."""
-        before = self._titles()
+        published, written = self._published(), self._written()
         self.database.go_back(snapshot)
-        tables = self.invariants.tables()
-        with self.database.calm():
-            there = set(Notification.objects.values_list("title", flat=True))
-        for entry in self.ledger.entries.values():
-            if entry.title not in there and entry.state != "open":
-                entry.is_gone = True
-        self.ledger.went_back(before, self._titles(), tables.tops)
+        for title in written - self._written():
+            if title in self.ledger.entries:
+                self.ledger.entries[title].is_gone = True
+        tops = self.invariants.tables().tops
+        self.ledger.went_back(published, self._published(), tops)
         self.rights_changed()
 
-    def _titles(self) -> dict[str, set[str]]:
+    def _published(self) -> dict[str, set[str]]:
         rows = self.invariants.tables().rows
         return {name: {row.title for row in found} for name, found in rows.items()}
+
+    def _written(self) -> set[str]:
+        with self.database.calm():
+            return set(Notification.objects.values_list("title", flat=True))
 
     def end(self) -> None:
         """Leave nothing behind for the next run."""
