@@ -49,6 +49,10 @@ class ExpiredToken(Exception):
     """Genuine, but out of date: the client should get a new one."""
 
 
+class Revoked(Exception):
+    """What was true when the caller was authenticated is true no longer."""
+
+
 def session_digest(key: str) -> str:
     """What stands for a session key outside this module; the key itself is a credential."""
     return blake2b(key.encode(), digest_size=16).hexdigest()
@@ -167,6 +171,25 @@ def active_users(user_ids: Iterable[Any]) -> dict[Any, Any]:
     return {pk: user for pk, user in users.items() if user.is_active}
 
 
+def confirm(found: Sequence[tuple[Identity, str]]) -> list[Any | None]:
+    """The users of these identities as they are now, at two queries for all.
+
+    Args:
+        found: identities, each with the key of its session, "" for a token.
+
+    Returns:
+        For each the user, None if he is gone or inactive, has another password or is logged out.
+    """
+    users = active_users({identity.user.pk for identity, _ in found})
+    present = _present([key for identity, key in found if identity.session])
+    confirmed = []
+    for identity, key in found:
+        user = users.get(identity.user.pk)
+        is_same = user is not None and credentials_of(user) == identity.credentials
+        confirmed.append(user if is_same and (not identity.session or key in present) else None)
+    return confirmed
+
+
 def valid_sessions(keys: Iterable[str]) -> set[str]:
     """Those of these session keys under which an active user is still logged in.
 
@@ -196,6 +219,22 @@ def _load_sessions(keys: list[str]) -> dict[str, dict[str, Any]]:
             session_key__in=keys[start : start + 500], expire_date__gt=timezone.now()
         )
         found |= {row.session_key: row.get_decoded() for row in rows}
+    return found
+
+
+def _present(keys: list[str]) -> set[str]:
+    """Those of these session keys that have a session, whoever's it is."""
+    store = _store()
+    if not keys:
+        return set()
+    if not hasattr(store, "get_model_class"):
+        return {key for key in keys if store(key).load()}
+    found: set[str] = set()
+    for start in range(0, len(keys), 500):
+        rows = store.get_model_class()._default_manager.filter(
+            session_key__in=keys[start : start + 500], expire_date__gt=timezone.now()
+        )
+        found |= set(rows.values_list("session_key", flat=True))
     return found
 
 

@@ -19,7 +19,8 @@ from django.db import router
 from django.utils import timezone
 
 from .conf import app_settings, layer_is_in_memory
-from .models import Notification
+from .models import Notification, Stream
+from .topics import has_readers
 
 #: The first version with ``RETURNING``.
 SQLITE = (3, 35)
@@ -29,6 +30,9 @@ LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - nothi
 
 #: What ``createdemo`` makes; their passwords are their names.
 DEMO_ACCOUNTS = ("admin", "writer", "reader")
+
+#: How many topics a message names.
+MOST_NAMED = 5
 
 #: How far ``prune_notifications`` may be behind before it is missing.
 PRUNE_GRACE = timedelta(days=7)
@@ -197,5 +201,30 @@ def check_pruning(databases: Sequence[str] | None = None, **kwargs: Any) -> list
             f"NOTIFICATIONS['KEEP_DAYS'] ({app_settings.KEEP_DAYS}).",
             hint="Run manage.py prune_notifications daily.",
             id="notifications.W010",
+        )
+    ]
+
+
+@register(Tags.database, deploy=True)
+def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """``W011``: topics that have followers, and that nobody may read. Needs ``--database`` too."""
+    if router.db_for_read(Stream) not in (databases or ()):
+        return []
+    rows = Stream.objects.filter(name__startswith="topic:", subscriptions__isnull=False)
+    try:
+        names = list(rows.distinct().order_by("name").values_list("name", flat=True))
+    except DatabaseError:
+        return []  # not migrated
+    slugs = [name.removeprefix("topic:") for name in names]
+    unread = [slug for slug in slugs if not has_readers(slug)]
+    if not unread:
+        return []
+    more = f" and {len(unread) - MOST_NAMED} more" if len(unread) > MOST_NAMED else ""
+    return [
+        Warning(
+            "Topics have followers, but nobody may read them: "
+            f"{', '.join(unread[:MOST_NAMED])}{more}.",
+            hint="List them in NOTIFICATIONS['TOPICS'], or let TOPIC_PERMISSION decide.",
+            id="notifications.W011",
         )
     ]

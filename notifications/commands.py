@@ -1,18 +1,17 @@
 """What each command of a client does: rights first, then the database, then the hub."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 
-from . import authentication, history, publishing, streams, subscriptions
+from . import authentication, history, inbox, publishing, streams, subscriptions, topics
 from .authentication import Credentials, Identity
 from .conf import app_settings
-from .connecting import Admitted, Returning
-from .database import in_database
+from .connecting import Admitted, Resumed, Returning
 from .hub import Connection, Hub, LocalStream
 from .protocol import codes, messages
 from .protocol.codes import ClientError, Disconnected
@@ -20,6 +19,12 @@ from .recovery import Position, Recovered, cut, recover
 from .rpc import call, decode
 
 VERSION = "pushsite 1"
+
+#: What a connect takes of its user's budget, in seconds of work.
+CONNECT_WORK = 0.01
+
+#: How often a connect reads, if it finds streams that it has not joined.
+ATTEMPTS = 3
 
 
 def _nothing() -> None:
@@ -73,39 +78,39 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     identity, names = await _admit(hub, connection, request.token)
     if connection.closing is not None:
         raise Disconnected(connection.closing)
+    hub.turns.charge(identity.user.pk, CONNECT_WORK)
     connection.user_id = identity.user.pk
     connection.credentials = identity.credentials
     connection.session_digest = identity.session
     # Before anything is read, so that a change of rights from now on finds the connection.
     hub.admit(connection)
+    connection.session.share(hub.turns.commands_of(connection.user_id))
     joined: dict[str, LocalStream] = {}
     try:
-        for name in names:
-            joined[name] = await hub.join(name)
-        positions = {
-            name: Position(sub.epoch, sub.offset)
-            for name, sub in request.subs.items()
-            if sub.recover and name in joined
-        }
-        resumed, unread = await hub.resume(Returning(identity.user, positions))
+        resumed = await _resume(hub, connection, identity, request, names, joined)
     except BaseException:
         for stream in joined.values():
             hub.unpin(stream)
         hub.dismiss(connection, codes.SERVER_ERROR.code)
         raise
-    connection.unread = unread
+    connection.unread = resumed.unread
     connection.session.renew(_deadline(identity))
     result = messages.ConnectResult(
         client=connection.client,
         version=VERSION,
         expires=identity.expires is not None,
         ttl=_ttl(identity),
-        data=_raw({"unread": unread, "user": history.describe_user(identity.user)}),
-        subs={item.feed.name: _subscribe_result(item) for item in resumed},
+        data=_raw(_greeting(identity.user, resumed.unread, resumed.topics)),
+        subs={item.feed.name: _subscribe_result(item) for item in resumed.recovered},
         ping=max(1, round(app_settings.PING_INTERVAL)),
         pong=True,
     )
     return Outcome(result, partial(_attach_all, hub, connection, joined, resumed))
+
+
+def _greeting(user: Any, unread: int, followed: list[str]) -> dict[str, Any]:
+    greeting = {"unread": unread, "user": history.describe_user(user)}
+    return {**greeting, "topics": followed} if followed else greeting
 
 
 async def _admit(hub: Hub, connection: Connection, token: str) -> Admitted:
@@ -119,16 +124,65 @@ async def _admit(hub: Hub, connection: Connection, token: str) -> Admitted:
         raise Disconnected(codes.INVALID_TOKEN) from None
 
 
+async def _resume(
+    hub: Hub,
+    connection: Connection,
+    identity: Identity,
+    request: messages.ConnectRequest,
+    names: Iterable[str],
+    joined: dict[str, LocalStream],
+) -> Resumed:
+    """Join, then read; once more if that has found streams which were not joined.
+
+    Args:
+        names: of the streams to join.
+        joined: gets them; whoever calls unpins them.
+    """
+    is_begun = False
+    # For all of them together: a layer that is slow must not keep anybody out.
+    until = hub.loop.time() + app_settings.LAYER_TIMEOUT
+    for _ in range(ATTEMPTS):
+        for name in names:
+            if name not in joined:
+                joined[name] = await hub.join(name, until)
+        positions = {
+            name: Position(sub.epoch, sub.offset)
+            for name, sub in request.subs.items()
+            if sub.recover and name in joined
+        }
+        try:
+            resumed = await hub.resume(
+                Returning(identity, connection.session_key if identity.session else "", positions)
+            )
+        except authentication.Revoked:
+            # Whoever comes back learns what it is.
+            raise Disconnected(codes.FORCE_RECONNECT) from None
+        if resumed.missing and not is_begun:
+            is_begun = True
+            if await hub.beginnings.make(resumed.missing):
+                continue
+        names = [item.feed.name for item in resumed.recovered]
+        if joined.keys() >= set(names):
+            return resumed
+    recovered = [item for item in resumed.recovered if item.feed.name in joined]
+    return resumed._replace(recovered=recovered)
+
+
 def _attach_all(
-    hub: Hub, connection: Connection, joined: dict[str, LocalStream], resumed: list[Recovered]
+    hub: Hub, connection: Connection, joined: dict[str, LocalStream], resumed: Resumed
 ) -> None:
-    for item in resumed:
-        # A group joined in this very moment is found by the next look at the user's rights.
-        if item.feed.name in joined and connection in hub.connections:
-            _attach(hub, connection, joined[item.feed.name], item, topic=False)
+    own = streams.user_stream(connection.user_id)
     if connection in hub.connections:
-        connection.own = joined.pop(streams.user_stream(connection.user_id))
+        for item in resumed.recovered:
+            _attach(hub, connection, joined[item.feed.name], item, topic=False)
+        mine = connection.own = joined.pop(own)
         connection.is_ready = True
+        if resumed.own is not None:
+            # Also while it is muted: its revision tells of changes.
+            feed = resumed.own
+            mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
+            if mine.revision != feed.revision:  # rights have changed since they were read
+                hub.rights.suspect(own)
     for stream in joined.values():
         hub.unpin(stream)
 
@@ -159,7 +213,13 @@ async def refresh(hub: Hub, connection: Connection, request: messages.RefreshReq
     """Prolong a connection with a new token of the same user."""
     if not request.token:
         raise ClientError(codes.BAD_REQUEST, "token")
-    identity, _ = await _admit(hub, connection, request.token)
+    try:
+        identity, _ = await _admit(hub, connection, request.token)
+    except ClientError as error:
+        if error.error != codes.TOKEN_EXPIRED:
+            raise
+        # SDKs give up for good on an error. After a close they come back with a newer token.
+        raise Disconnected(codes.EXPIRED) from None
     if identity.user.pk != connection.user_id:
         raise Disconnected(codes.INVALID_TOKEN)
     connection.session.renew(_deadline(identity))
@@ -197,11 +257,13 @@ async def subscribe(
     name = request.channel
     if name in connection.readers:
         raise ClientError(codes.ALREADY_SUBSCRIBED)
-    await in_database(_check_topic, connection.user_id, name)
+    await hub.turns.run(connection.user_id, _check_topic, connection.user_id, name)
     stream = await hub.join(name)
     try:
         position = Position(request.epoch, request.offset) if request.recover else None
-        item = await in_database(_follow, connection.user_id, name, position)
+        item = await hub.turns.run(
+            connection.user_id, _follow, connection.user_id, name, position, connection.client
+        )
     except BaseException:
         hub.unpin(stream)
         raise
@@ -222,10 +284,11 @@ def _check_topic(user_id: Any, name: str) -> None:
         raise ClientError(codes.BAD_REQUEST, "only topics are subscribed to by clients")
 
 
-def _follow(user_id: Any, name: str, position: Position | None) -> Recovered:
+def _follow(user_id: Any, name: str, position: Position | None, origin: str) -> Recovered:
+    """The feed of a topic from this position on; the user joins it for good if need be."""
     feed = subscriptions.load_topic(user_id, name)
     if feed is None:
-        _join_topic(user_id, name)
+        _join_topic(user_id, name, origin)
         feed = subscriptions.load_topic(user_id, name)
     if feed is None:  # another connection of the user has left it again: temporary
         raise ClientError(codes.INTERNAL)
@@ -235,18 +298,19 @@ def _follow(user_id: Any, name: str, position: Position | None) -> Recovered:
     return recover([feed], positions, app_settings.PAGE_SIZE)[0]
 
 
-def _join_topic(user_id: Any, name: str) -> None:
-    if subscriptions.topics(user_id) >= app_settings.MAX_TOPICS:
-        raise ClientError(codes.LIMIT_EXCEEDED)
-    subscriptions.join([user_id], name)
-    # Other connections of the user may have joined others since then: all of them see too many.
-    if subscriptions.topics(user_id) > app_settings.MAX_TOPICS:
-        subscriptions.leave([user_id], name)
-        raise ClientError(codes.LIMIT_EXCEEDED)
+def _join_topic(user_id: Any, name: str, origin: str) -> None:
+    try:
+        inbox.join(_user(user_id), name, origin)
+    except PermissionDenied:  # since it was looked at
+        raise ClientError(codes.PERMISSION_DENIED) from None
+    except inbox.TooManyTopics:
+        raise ClientError(codes.LIMIT_EXCEEDED) from None
 
 
 def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: Recovered) -> None:
     if connection in hub.connections and stream.name not in connection.readers:
+        if stream.is_known and stream.id != item.feed.stream_id and not stream.readers:
+            stream.forget()
         _attach(hub, connection, stream, item, topic=True)
     hub.unpin(stream)
 
@@ -254,9 +318,12 @@ def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: R
 async def unsubscribe(
     hub: Hub, connection: Connection, request: messages.UnsubscribeRequest
 ) -> Outcome:
-    """End the user's subscription to a topic. Server-side subscriptions stay."""
+    """Stop reading a topic on this connection. The user goes on following it: see ``leave``.
+
+    Server-side subscriptions stay.
+    """
     try:
-        kind = streams.parse(request.channel).kind
+        streams.parse(request.channel)
     except streams.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
     reader = connection.readers.get(request.channel)
@@ -264,8 +331,6 @@ async def unsubscribe(
         raise ClientError(codes.PERMISSION_DENIED)
     if reader is not None:
         hub.detach(reader)
-    if kind == "topic":
-        await in_database(subscriptions.leave, [connection.user_id], request.channel)
     return Outcome(messages.UnsubscribeResult())
 
 
@@ -275,14 +340,14 @@ async def unsubscribe(
 async def publish(hub: Hub, connection: Connection, request: messages.PublishRequest) -> Outcome:
     """Send a private message or a broadcast, by permission, on the same durable way as all."""
     data = decode(bytes(request.data), PublishData)
-    await in_database(_publish, connection.user_id, request.channel, data)
+    await hub.turns.run(connection.user_id, _publish, connection.user_id, request.channel, data)
     return Outcome(messages.PublishResult())
 
 
 def _publish(user_id: Any, name: str, data: PublishData) -> None:
     user = _user(user_id)
     try:
-        allowed = streams.may_publish(user, name)
+        allowed = streams.may_publish(user, name) and _can_be_read(name)
     except streams.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
     if not allowed:
@@ -295,11 +360,19 @@ def _publish(user_id: Any, name: str, data: PublishData) -> None:
         raise ClientError(codes.BAD_REQUEST, ", ".join(error.message_dict)) from None
 
 
+def _can_be_read(name: str) -> bool:
+    """Only the server's own code may write to a topic that nobody may read."""
+    kind, key = streams.parse(name)
+    return kind != "topic" or topics.has_readers(key)
+
+
 async def read_history(
     hub: Hub, connection: Connection, request: messages.HistoryRequest
 ) -> Outcome:
     """A page of a stream's history, forward or backward; ``limit`` 0 gives the position only."""
-    return Outcome(await in_database(_read_history, connection.user_id, request))
+    return Outcome(
+        await hub.turns.run(connection.user_id, _read_history, connection.user_id, request)
+    )
 
 
 def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.HistoryResult:

@@ -10,8 +10,10 @@ The object is rebuilt when Django announces a changed setting, so ``override_set
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from inspect import iscoroutinefunction
 from typing import Any, cast
 
 from django.conf import settings as django_settings
@@ -22,6 +24,9 @@ from django.utils.module_loading import import_string
 
 #: A float that may be 0.
 Delay = float
+
+#: What a topic may be called.
+TOPIC_SLUG = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\Z")
 
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 
@@ -43,6 +48,9 @@ class Settings:
     PONG_TIMEOUT: float = 10.0
     #: A socket that has taken nothing for so long, although there is something, is closed (3008).
     SLOW_TIMEOUT: float = 20.0
+    #: A connection whose token has expired is closed (3005) so long after ``exp``: SDKs refresh at
+    #: that very moment, and the answer takes its time.
+    EXPIRED_CLOSE_DELAY: Delay = 25.0
     #: A socket that has not sent ``connect`` within this time is closed with 3502.
     CONNECT_TIMEOUT: float = 10.0
 
@@ -68,7 +76,8 @@ class Settings:
     PAGE_SIZE: int = 300
     #: Largest frame taken from a client.
     MAX_FRAME_SIZE: int = 64 * 1024
-    #: Commands a client may send per second on average, and at once.
+    #: Commands that all connections of a user in one process may send per second on average, and
+    #: at once.
     COMMAND_RATE: float = 50.0
     COMMAND_BURST: int = 200
     #: Connections of one user in one process; one more is closed with 3504.
@@ -83,12 +92,23 @@ class Settings:
     #: Unread notifications are counted up to this number.
     MAX_UNREAD_COUNT: int = 1000
 
-    #: Dotted path of ``f(user, slug) -> bool``: may this user read this topic?
+    #: Slugs of the topics that every active user may read, unless ``TOPIC_PERMISSION`` decides.
+    TOPICS: tuple[str, ...] = ()
+    #: Dotted path of ``f(user, slug) -> bool``: may this user read this topic? It alone decides.
     TOPIC_PERMISSION: str = ""
     #: Origins, besides ``ALLOWED_HOSTS``, whose pages may open a socket ("https://a.example").
     ALLOWED_ORIGINS: tuple[str, ...] = ()
-    #: Threads (and so database connections) a worker uses for its background work.
+    #: Threads (and so database connections) a worker uses for the commands of its clients; its
+    #: own work has eleven more at most.
     DATABASE_THREADS: int = 4
+    #: How long a statement of a worker waits for a lock that somebody else holds.
+    LOCK_TIMEOUT: float = 5.0
+    #: How long a statement of a worker may take.
+    STATEMENT_TIMEOUT: float = 20.0
+    #: Seconds of database work that one user's commands may take for each second, on average and
+    #: at once, in one process; more has to wait.
+    USER_WORK: float = 0.25
+    USER_WORK_BURST: float = 2.0
     #: New objects after which the garbage collector of a server process looks at them; Python's
     #: own is 700, which in a process of many connections is a third of its work.
     GC_THRESHOLD: int = 50_000
@@ -106,10 +126,17 @@ class Settings:
         return 1.0 if layer_is_in_memory(self.CHANNEL_LAYER) else 5.0
 
     def topic_permission(self) -> Callable[[Any, str], bool] | None:
-        """The callable behind ``TOPIC_PERMISSION``, None when every user may read every topic."""
+        """The callable behind ``TOPIC_PERMISSION``, None when ``TOPICS`` decides."""
         if not self.TOPIC_PERMISSION:
             return None
         return cast(Callable[[Any, str], bool], import_string(self.TOPIC_PERMISSION))
+
+    @property
+    def declared_topics(self) -> tuple[str, ...]:
+        """The slugs in ``TOPICS``, without what E003 and E008 complain of."""
+        if not isinstance(self.TOPICS, tuple):
+            return ()
+        return tuple(slug for slug in self.TOPICS if _is_slug(slug))
 
 
 #: What a check says of the types above.
@@ -168,11 +195,17 @@ def _known(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """System checks ``notifications.E001`` to ``E006`` and ``W001``."""
+    """System checks ``notifications.E001`` to ``E006``, ``E008`` and ``W001``."""
     value = getattr(django_settings, "NOTIFICATIONS", {})
     if not isinstance(value, dict):
         return [Error("NOTIFICATIONS must be a dict.", id="notifications.E001")]
-    return [*_check_names(value), *_check_values(value), *_check_timing(), *_check_layer()]
+    return [
+        *_check_names(value),
+        *_check_values(value),
+        *_check_timing(),
+        *_check_layer(),
+        *_check_topics(),
+    ]
 
 
 def _check_names(raw: dict[str, Any]) -> list[CheckMessage]:
@@ -247,6 +280,24 @@ def _check_layer() -> list[CheckMessage]:
     ]
 
 
+def _check_topics() -> list[CheckMessage]:
+    if not isinstance(app_settings.TOPICS, tuple):
+        return []  # E003 has said so
+    return [
+        Error(
+            f"NOTIFICATIONS['TOPICS']: {slug!r} is no slug of a topic.",
+            hint="1 to 100 letters, digits, '-', '_' or (not first) '.', without 'topic:'.",
+            id="notifications.E008",
+        )
+        for slug in app_settings.TOPICS
+        if not _is_slug(slug)
+    ]
+
+
+def _is_slug(value: Any) -> bool:
+    return isinstance(value, str) and TOPIC_SLUG.match(value) is not None
+
+
 def check_topic_permission(**kwargs: Any) -> list[CheckMessage]:
     """System check ``notifications.E006``: ``TOPIC_PERMISSION`` can be imported and called."""
     try:
@@ -254,6 +305,10 @@ def check_topic_permission(**kwargs: Any) -> list[CheckMessage]:
     except (ImportError, AttributeError, TypeError) as error:  # E003 has named a wrong type
         return [
             Error(f"NOTIFICATIONS['TOPIC_PERMISSION']: {error}", id="notifications.E006"),
+        ]
+    if iscoroutinefunction(permission):  # what it returns is true, whatever it would say
+        return [
+            Error("NOTIFICATIONS['TOPIC_PERMISSION'] must not be async.", id="notifications.E006")
         ]
     if permission is None or callable(permission):
         return []

@@ -4,6 +4,7 @@ After a deploy all clients come back in the same seconds. Building a query costs
 running it, so those that wait are served together: see :class:`notifications.hub.Batcher`.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from .authentication import Credentials, Identity
 from .conf import app_settings
 from .history import Recent
 from .recovery import Position, Recovered, recover_many
+from .subscriptions import Feed
 from .unread import unread_counts
 
 
@@ -23,15 +25,38 @@ class Admitted(NamedTuple):
 
 
 class Returning(NamedTuple):
-    """An admitted user, and the positions that the client has shown, by channel."""
+    """An admitted user, by which session, and the positions that the client has shown.
 
-    user: Any
+    Args:
+        identity: as :func:`admit` has found it.
+        session_key: what it was found by, "" for a token.
+        positions: by channel.
+    """
+
+    identity: Identity
+    session_key: str
     positions: dict[str, Position]
 
 
 class Resumed(NamedTuple):
+    """What is told to a client that connects.
+
+    Args:
+        recovered: where each stream resumes.
+        unread: the user's unread count.
+        topics: what the user follows; those that are muted or not readable are left out. The client
+            subscribes to them.
+        own: the feed of the user's own stream, muted or not, None if there is none yet. Its
+            revision was read before anything else: whoever sees another one later knows that
+            rights may have changed since then.
+        missing: pairs of user and stream name that have no row yet.
+    """
+
     recovered: list[Recovered]
     unread: int
+    topics: list[str]
+    own: Feed | None
+    missing: list[tuple[Any, str]]
 
 
 def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
@@ -45,26 +70,51 @@ def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
     ]
 
 
-def resume(returning: Sequence[Returning], recent: Recent | None = None) -> list[Resumed]:
+def resume(
+    returning: Sequence[Returning], recent: Recent | None = None
+) -> list[Resumed | Exception]:
     """Where each client resumes in its streams, what it has missed, and its unread count.
 
+    Users and sessions are read again: between :func:`admit` and the moment in which the hub knew
+    the connection, a change of rights reached nobody. It writes nothing.
+
     Args:
-        returning: users and the positions that their clients have shown.
+        returning: users who are known to the hub by now, and what their clients have shown.
         recent: pages of shared streams that need not be read again.
+
+    Returns:
+        For each what it gets, or :class:`~notifications.authentication.Revoked`.
     """
-    users = list({entry.user.pk: entry.user for entry in returning}.values())
-    feeds = subscriptions.load_inboxes(users)
-    unread = unread_counts(users, feeds)
-    pushed = {
-        user_id: [feed for feed in own if not feed.muted and not streams.is_topic(feed.name)]
-        for user_id, own in feeds.items()
-    }
+    # Before the users, so that a change after this shows as another revision.
+    revisions = streams.revisions([entry.identity.user.pk for entry in returning])
+    confirmed = authentication.confirm([(each.identity, each.session_key) for each in returning])
+    users = {user.pk: user for user in confirmed if user is not None}
+    inboxes = subscriptions.read_inboxes(users.values())
+    unread = unread_counts(users.values(), inboxes.feeds)
+    missing: dict[Any, list[tuple[Any, str]]] = defaultdict(list)
+    for pair in inboxes.missing:
+        missing[pair[0]].append(pair)
+    own: dict[Any, Feed] = {}
+    pushed: dict[Any, list[Feed]] = {}
+    for user_id, feeds in inboxes.feeds.items():
+        for feed in feeds:
+            if feed.name == streams.user_stream(user_id):
+                own[user_id] = feed._replace(revision=revisions.get(user_id, feed.revision))
+        pushed[user_id] = [
+            feed for feed in feeds if not feed.muted and not streams.is_topic(feed.name)
+        ]
     recovered = recover_many(
-        ((pushed[entry.user.pk], entry.positions) for entry in returning),
+        ((pushed.get(entry.identity.user.pk, ()), entry.positions) for entry in returning),
         app_settings.PAGE_SIZE,
         recent,
     )
+    topics = {
+        user_id: [feed.name for feed in feeds if not feed.muted and streams.is_topic(feed.name)]
+        for user_id, feeds in inboxes.feeds.items()
+    }
     return [
-        Resumed(pages, unread[entry.user.pk])
-        for entry, pages in zip(returning, recovered, strict=True)
+        authentication.Revoked()
+        if user is None
+        else Resumed(pages, unread[user.pk], topics[user.pk], own.get(user.pk), missing[user.pk])
+        for user, pages in zip(confirmed, recovered, strict=True)
     ]

@@ -155,9 +155,11 @@ def _limits() -> Limits:
         ping_interval=app_settings.PING_INTERVAL,
         pong_timeout=app_settings.PONG_TIMEOUT,
         connect_timeout=app_settings.CONNECT_TIMEOUT,
+        slow_timeout=app_settings.SLOW_TIMEOUT,
         max_frame_size=app_settings.MAX_FRAME_SIZE,
         command_rate=app_settings.COMMAND_RATE,
         command_burst=app_settings.COMMAND_BURST,
+        expired_close_delay=app_settings.EXPIRED_CLOSE_DELAY,
     )
 
 

@@ -1,56 +1,19 @@
-"""What the app asks of the database beyond the ORM: threads, work after a commit, fast updates.
-
-The threads are the ORM for long-lived asynchronous code, each with connections of its own.
-``sync_to_async`` funnels everything of a process through one thread, where a slow query of one
-connection would delay all others; and each call there closes and opens connections by the
-request cycle, which sockets do not have.
-"""
+"""What the app asks of the database beyond the ORM: work after a commit, fast updates."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, cast
 
-from django.db import close_old_connections, connections, transaction
+from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
 
-from .conf import app_settings
-
 P = ParamSpec("P")
-T = TypeVar("T")
 
 #: Values in one statement where the database sets no limit of its own.
 MOST_VALUES = 3000
-
-_executor: ThreadPoolExecutor | None = None
-_opened: set[BaseDatabaseWrapper] = set()
-
-
-async def in_database(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``function``, which may use the ORM, in a database thread and return its result."""
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads(), partial(_call, function, *args, **kwargs))
-
-
-def close_threads() -> None:
-    """End the database threads and their connections. The next call starts new ones.
-
-    It waits for what they are doing, so an event loop has to call it in another thread.
-    """
-    global _executor
-    executor, _executor = _executor, None
-    if executor is None:
-        return
-    executor.shutdown(wait=True)
-    while _opened:
-        connection = _opened.pop()
-        # Its own thread is gone, so no other can be using it.
-        connection.inc_thread_sharing()
-        connection.close()
 
 
 def after_commit(
@@ -141,22 +104,3 @@ def _update_statement(table: str, columns: Sequence[str], source: str) -> str:
         f'UPDATE "{table}" SET {pairs} FROM {source} '  # noqa: S608 - names only
         f'WHERE "{table}".{key} = entry.column{len(columns)} AND "{table}".{key} BETWEEN %s AND %s'
     )
-
-
-def _threads() -> ThreadPoolExecutor:
-    global _executor
-    if _executor is None:
-        _executor = ThreadPoolExecutor(
-            app_settings.DATABASE_THREADS, thread_name_prefix="notifications-database"
-        )
-    return _executor
-
-
-def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    close_old_connections()
-    try:
-        return function(*args, **kwargs)
-    finally:
-        # An error may have left the connection unusable; CONN_MAX_AGE may have passed.
-        close_old_connections()
-        _opened.update(connections.all(initialized_only=True))

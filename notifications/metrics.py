@@ -14,6 +14,9 @@ LAYER_UP = Gauge(
     multiprocess_mode="livesum",
 )
 DATABASE_ERRORS = Counter("notifications_database_errors", "Background tasks the database failed")
+PERMISSION_ERRORS = Counter(
+    "notifications_permission_errors", "Times that TOPIC_PERMISSION raised, which means no"
+)
 ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])
 DISCONNECTS = Counter("notifications_disconnects", "Connections closed by the server", ["code"])
 CONNECTIONS = Gauge(

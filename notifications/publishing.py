@@ -5,12 +5,14 @@ transaction has committed (P2).
 """
 
 import json
+import logging
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
@@ -21,13 +23,15 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.functional import Promise
 
-from . import streams
+from . import streams, topics
 from .conf import app_settings
 from .database import after_commit
 from .history import encode_data
 from .models import Notification, NotificationQuerySet, validate_text
 from .sequencing import sequence_after_commit
 from .writing import write, written
+
+logger = logging.getLogger(__name__)
 
 EVERYONE = "everyone"
 
@@ -124,7 +128,8 @@ def broadcast(
     Args:
         title: plain text, at most 200 characters.
         to: ``"everyone"``, ``"staff"``, ``"topic:<slug>"``, a Django ``Group`` or the
-            ``"group:<id>"`` of one.
+            ``"group:<id>"`` of one. Any topic will do, but nobody can read one that neither
+            ``TOPICS`` nor ``TOPIC_PERMISSION`` lets be read.
 
     The other arguments are those of :func:`notify`.
 
@@ -216,6 +221,9 @@ def audience(to: Any) -> str:
         )
     if not streams.has_audience(to):
         raise ValueError(f"to: there is no {to!r}")
+    kind, key = streams.parse(to)
+    if kind == "topic" and settings.DEBUG and not topics.has_readers(key):
+        logger.warning("Nobody can read %s: NOTIFICATIONS['TOPICS'] does not list it.", to)
     return to
 
 

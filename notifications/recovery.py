@@ -1,6 +1,6 @@
 """What a connecting client has missed: where each stream resumes, and the first page from there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -8,8 +8,13 @@ from .history import Page, Publication, Range, Recent, read_ranges
 from .streams import is_private
 from .subscriptions import Feed
 
-#: Content of one stream in one reply, in bytes; the rest follows as pushes.
+#: Most of one reply, in bytes; the rest follows as pushes, or on the next page. Some clients end
+#: the connection at a frame of 1 MiB, and would at the same one after each reconnect.
 MAX_REPLY_SIZE = 256 * 1024
+
+#: What a reply spends on a publication beside its data, and on a stream beside its name.
+PUBLICATION_COST = 40
+STREAM_COST = 160
 
 
 class Position(NamedTuple):
@@ -44,6 +49,9 @@ def recover(
 ) -> list[Recovered]:
     """Resume each feed after the client's position, else after what the user has acknowledged.
 
+    All of it fits into one reply. A stream for which no room is left resumes where it starts, with
+    ``more``.
+
     Args:
         feeds: loaded after the layer groups were joined ("join, then read").
         positions: by channel; feeds without one resume at ``delivered``.
@@ -68,13 +76,39 @@ def recover_many(
         [_start(feed, positions.get(feed.name)) for feed in feeds] for feeds, positions in clients
     ]
     pages = _read(chain.from_iterable(starts), limit, recent)
-    return [
-        [
-            Recovered(start.feed, _page(start, pages, limit), start.asked, start.recovered)
-            for start in started
-        ]
-        for started in starts
-    ]
+    return [_reply(started, pages, limit) for started in starts]
+
+
+class Room:
+    """What is left of one reply."""
+
+    def __init__(self) -> None:
+        self._left = MAX_REPLY_SIZE
+        self._is_empty = True
+
+    def reserve(self, size: int) -> None:
+        """Take what cannot be left out."""
+        self._left -= size
+
+    def take(self, sizes: Iterable[int]) -> int:
+        """Take as many of these parts, in their order, as fit.
+
+        The very first of a reply always fits: it has to go some time.
+
+        Args:
+            sizes: of the parts, in bytes.
+
+        Returns:
+            How many.
+        """
+        count = 0
+        for size in sizes:
+            if size > self._left and not self._is_empty:
+                return count
+            self._left -= size
+            self._is_empty = False
+            count += 1
+        return count
 
 
 def _read(
@@ -109,22 +143,37 @@ def _range(start: _Start, limit: int) -> Range:
     return Range(start.feed.stream_id, after, min(start.feed.top, after + limit))
 
 
-def _page(start: _Start, pages: Mapping[Range, list[Publication]], limit: int) -> Page:
+def _reply(
+    started: Sequence[_Start], pages: Mapping[Range, list[Publication]], limit: int
+) -> list[Recovered]:
+    """What one client gets in one reply."""
+    room = Room()
+    for start in started:
+        room.reserve(STREAM_COST + len(start.feed.name.encode()))
+    return [
+        Recovered(start.feed, _page(start, pages, limit, room), start.asked, start.recovered)
+        for start in started
+    ]
+
+
+def _page(start: _Start, pages: Mapping[Range, list[Publication]], limit: int, room: Room) -> Page:
     entry = _range(start, limit)
     if entry.after >= entry.upto:
         return Page([], max(start.after, start.feed.top), more=False)
-    publications = cut(pages[entry])
+    publications = cut(pages[entry], room)
     if len(publications) < len(pages[entry]):
         # The position never runs ahead of what is in the reply.
-        return Page(publications, publications[-1].offset, more=True)
+        offset = publications[-1].offset if publications else entry.after
+        return Page(publications, offset, more=True)
     return Page(publications, entry.upto, more=entry.upto < start.feed.top)
 
 
-def cut(publications: list[Publication]) -> list[Publication]:
-    """The first of these publications, so many that any client takes a reply with them."""
-    size = 0
-    for count, publication in enumerate(publications):
-        size += len(publication.data)
-        if count and size > MAX_REPLY_SIZE:
-            return publications[:count]
-    return publications
+def cut(publications: list[Publication], room: Room | None = None) -> list[Publication]:
+    """The first of these publications, as many as fit into what is left of a reply.
+
+    Args:
+        publications: in the order in which they are sent.
+        room: default a reply of their own.
+    """
+    costs = (len(publication.data) + PUBLICATION_COST for publication in publications)
+    return publications[: (room or Room()).take(costs)]

@@ -6,10 +6,10 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 
 from . import authentication, history, inbox, streams
-from .database import in_database
 from .hub import Connection, Hub
 from .protocol import codes
 from .protocol.codes import ClientError, Disconnected
+from .recovery import Room
 
 T = TypeVar("T")
 
@@ -44,11 +44,24 @@ class Mute(msgspec.Struct):
     muted: bool = True
 
 
+class Leave(msgspec.Struct):
+    channel: str
+
+
+def _nothing(hub: Hub, connection: Connection, arguments: Any) -> None:
+    return None
+
+
 class Procedure(NamedTuple):
-    """``function(user, arguments, origin)`` runs in a database thread."""
+    """``function(user, arguments, origin)`` runs in a database thread.
+
+    ``then(hub, connection, arguments)`` runs in the hub's loop once that is done, before the
+    result is written.
+    """
 
     arguments: type[msgspec.Struct]
     function: Callable[[Any, Any, str], dict[str, Any]]
+    then: Callable[[Hub, Connection, Any], None] = _nothing
 
 
 async def call(hub: Hub, connection: Connection, method: str, data: bytes) -> bytes:
@@ -71,8 +84,11 @@ async def call(hub: Hub, connection: Connection, method: str, data: bytes) -> by
     if procedure is None:
         raise ClientError(codes.METHOD_NOT_FOUND)
     arguments = decode(data, procedure.arguments)
-    result = await in_database(_run, procedure, connection.user_id, arguments, connection.client)
+    result = await hub.turns.run(
+        connection.user_id, _run, procedure, connection.user_id, arguments, connection.client
+    )
     connection.unread = result.get("unread", connection.unread)
+    procedure.then(hub, connection, arguments)
     return msgspec.json.encode(result)
 
 
@@ -122,11 +138,11 @@ def _archive_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
 
 def _inbox(user: Any, listing: Listing, origin: str) -> dict[str, Any]:
     page = inbox.list_entries(user, listing.folder, listing.before, listing.limit)
-    result = {
-        "entries": [_entry(entry) for entry in page.entries],
-        "unread": inbox.unread_count(user),
-    }
-    return {**result, "next": page.next} if page.next else result
+    found = [msgspec.Raw(msgspec.json.encode(_entry(entry))) for entry in page.entries]
+    count = Room().take(map(len, found))
+    following = page.next if count == len(found) else inbox.cursor(page.entries[count - 1])
+    result = {"entries": found[:count], "unread": inbox.unread_count(user)}
+    return {**result, "next": following} if following else result
 
 
 def _mute(user: Any, mute: Mute, origin: str) -> dict[str, Any]:
@@ -137,6 +153,27 @@ def _mute(user: Any, mute: Mute, origin: str) -> dict[str, Any]:
     if not inbox.mute(user, mute.channel, mute.muted):
         raise ClientError(codes.UNKNOWN_CHANNEL)
     return {"unread": inbox.unread_count(user)}
+
+
+def _topics(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+    followed = [topic for topic in inbox.topics(user) if topic.is_followed and topic.is_readable]
+    return {
+        "topics": [{"channel": topic.channel, "muted": topic.is_muted} for topic in followed],
+    }
+
+
+def _leave(user: Any, leave: Leave, origin: str) -> dict[str, Any]:
+    try:
+        inbox.leave(user, leave.channel, origin)
+    except streams.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
+    except ValueError:  # what the server subscribes to is not left
+        raise ClientError(codes.PERMISSION_DENIED) from None
+    return {"unread": inbox.unread_count(user)}
+
+
+def _left(hub: Hub, connection: Connection, leave: Leave) -> None:
+    hub.rights.left(connection, leave.channel)
 
 
 def _changed(user: Any, ids: list[int]) -> dict[str, Any]:
@@ -164,6 +201,8 @@ PROCEDURES = {
     "archive_all": Procedure(Nothing, _archive_all),
     "inbox": Procedure(Listing, _inbox),
     "mute": Procedure(Mute, _mute),
+    "topics": Procedure(Nothing, _topics),
+    "leave": Procedure(Leave, _leave, _left),
 }
 
 

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from enum import Enum, auto
 from typing import NamedTuple
 
+from .bucket import Bucket
 from .protocol import codes, messages
 from .protocol.json import PING, BadFrame, decode_frame, encode_reply
 
@@ -27,6 +28,9 @@ REMEMBERED_IDS = 64
 #: Commands in excess of the rate that are answered with an error before the connection ends.
 PATIENCE = 1000
 
+#: Seconds until a ping is tried again that the socket did not take.
+PING_RETRY = 1.0
+
 
 class Limits(NamedTuple):
     """What a session enforces; seconds, bytes, commands per second, commands at once."""
@@ -34,9 +38,12 @@ class Limits(NamedTuple):
     ping_interval: float
     pong_timeout: float
     connect_timeout: float
+    slow_timeout: float
     max_frame_size: int
     command_rate: float
     command_burst: int
+    #: How long after their expiry credentials may still be renewed.
+    expired_close_delay: float = 0.0
 
 
 class Send(NamedTuple):
@@ -78,6 +85,8 @@ class Session:
 
     __slots__ = (
         "_awaiting_pong",
+        "_blocked_since",
+        "_bucket",
         "_excess",
         "_ids",
         "_is_performing",
@@ -85,9 +94,8 @@ class Session:
         "_ping_at",
         "_pinged",
         "_pong_due",
+        "_retry_at",
         "_spread",
-        "_tokens",
-        "_tokens_at",
         "deadline",
         "expires_at",
         "state",
@@ -97,17 +105,19 @@ class Session:
         self.state = State.NEW
         #: When :meth:`tick` has to be called next.
         self.deadline = now + limits.connect_timeout
-        #: When the credentials run out, None for never.
+        #: When the credentials run out, None for never. The connection goes on a little longer.
         self.expires_at: float | None = None
         self._limits = limits
         self._spread = spread
         self._ids: deque[int] = deque(maxlen=REMEMBERED_IDS)
-        self._tokens = float(limits.command_burst)
-        self._tokens_at = now
+        self._bucket = Bucket(limits.command_rate, limits.command_burst, now)
         self._excess = 0
         self._ping_at = 0.0
         self._awaiting_pong = False
         self._pong_due = 0.0
+        #: Since when the socket has taken no ping, None while it takes them.
+        self._blocked_since: float | None = None
+        self._retry_at = 0.0
         #: A request has been handed out, and what the client sends meanwhile is not read.
         self._is_performing = False
         self._pinged: dict[str, int] = {}
@@ -169,20 +179,23 @@ class Session:
         return [Close(disconnect)]
 
     def tick(self, now: float, positions: dict[str, int] | None) -> list[Effect]:
-        """Do what the clock asks for. The shell calls it when :attr:`deadline` has passed.
+        """Do what the clock asks for.
+
+        The shell calls it when :attr:`deadline` has passed, and while :attr:`owes_ping` as soon
+        as the socket has drained. If the ping cannot be written, it calls :meth:`take_back_ping`.
 
         Args:
             positions: what has been written so far, by channel; None while the socket takes
                 nothing more, so that no ping can be written either.
         """
-        if self.is_closed or now < self.deadline:
+        if self.is_closed or (now < self.deadline and not self.owes_ping):
             return []
         if self.state is State.NEW:
             return self.close(codes.STALE)
         if self.state is State.CONNECTING:
             # The server is slow. A client that did its part may come back.
             return self.close(codes.SERVER_ERROR)
-        if self.expires_at is not None and now >= self.expires_at:
+        if self._ends_at is not None and now >= self._ends_at:
             return self.close(codes.EXPIRED)
         if self._awaiting_pong:
             if now >= self._pong_due and not self._is_performing:
@@ -193,26 +206,54 @@ class Session:
                 self._pong_due = now + self._limits.pong_timeout
             self._set_deadline()
             return []
-        if now >= self._ping_at + self._limits.ping_interval:
-            return self._ping(now, positions)
+        if self.owes_ping or now >= self._ping_at + self._limits.ping_interval:
+            return self._put_off_ping(now) if positions is None else self._ping(now, positions)
         self._set_deadline()
         return []
 
+    def take_back_ping(self, now: float) -> list[Effect]:
+        """The ping of the last :meth:`tick` could not be written: it counts as never sent."""
+        if self.is_closed or not self._awaiting_pong:
+            return []
+        self._awaiting_pong = False
+        self._pinged = {}
+        return self._put_off_ping(now)
+
+    def share(self, bucket: Bucket) -> None:
+        """Count commands together with those of other connections from now on."""
+        self._bucket = bucket
+
     def renew(self, expires_at: float | None) -> None:
-        """The client has shown credentials that last until ``expires_at``."""
+        """The client has shown credentials that last until ``expires_at``.
+
+        It may show new ones until ``expired_close_delay`` after that: SDKs do so at the expiry,
+        and the command and the new token take their time.
+        """
         self.expires_at = expires_at
         if self.state is State.CONNECTED:
             self._set_deadline()
 
     @property
+    def _ends_at(self) -> float | None:
+        """When the connection is closed unless the client shows new credentials."""
+        if self.expires_at is None:
+            return None
+        return self.expires_at + self._limits.expired_close_delay
+
+    @property
     def is_closed(self) -> bool:
         return self.state is State.CLOSED
+
+    @property
+    def owes_ping(self) -> bool:
+        """Has a ping come due that the socket did not take yet?"""
+        return self._blocked_since is not None and not self._awaiting_pong
 
     def _command(self, command: messages.Command | messages.Malformed, now: float) -> list[Effect]:
         request = command.request if isinstance(command, messages.Command) else None
         if isinstance(command, messages.Command) and command.id == 0 and request is None:
             return self._pong(now)
-        if not self._afford(now):
+        if not self._bucket.afford(1, now):
             return self._too_many(command.id)
         if command.id:
             if command.id in self._ids:
@@ -254,22 +295,30 @@ class Session:
     def _pong(self, now: float) -> list[Effect]:
         if not self._awaiting_pong:
             # Late ones happen; any number of them for free would keep the server busy.
-            return [] if self._afford(now) else self._too_many(0)
+            return [] if self._bucket.afford(1, now) else self._too_many(0)
         self._awaiting_pong = False
+        self._blocked_since = None
         self._set_deadline()
         positions, self._pinged = self._pinged, {}
         return [Arrived(positions)]
 
-    def _ping(self, now: float, positions: dict[str, int] | None) -> list[Effect]:
+    def _ping(self, now: float, positions: dict[str, int]) -> list[Effect]:
         self._ping_at = now
         self._awaiting_pong = True
         self._pong_due = now + self._limits.pong_timeout
-        self._set_deadline()
-        if positions is None:
-            self._pinged = {}
-            return []
         self._pinged = positions
+        self._set_deadline()
         return [Send(PING)]
+
+    def _put_off_ping(self, now: float) -> list[Effect]:
+        """Try again soon. A socket that never drains ends although nobody has to write to it."""
+        if self._blocked_since is None:
+            self._blocked_since = now
+        if now - self._blocked_since >= self._limits.slow_timeout:
+            return self.close(codes.SLOW)
+        self._retry_at = now + PING_RETRY
+        self._set_deadline()
+        return []
 
     def _connected(self, now: float) -> None:
         self.state = State.CONNECTED
@@ -278,20 +327,14 @@ class Session:
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        next_ping = self._ping_at + self._limits.ping_interval
-        self.deadline = self._pong_due if self._awaiting_pong else next_ping
-        if self.expires_at is not None:
-            self.deadline = min(self.deadline, self.expires_at)
-
-    def _afford(self, now: float) -> bool:
-        """A token bucket: ``command_rate`` per second, ``command_burst`` at once."""
-        earned = (now - self._tokens_at) * self._limits.command_rate
-        self._tokens = min(float(self._limits.command_burst), self._tokens + earned)
-        self._tokens_at = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        if self._awaiting_pong:
+            self.deadline = self._pong_due
+        elif self._blocked_since is not None:
+            self.deadline = self._retry_at
+        else:
+            self.deadline = self._ping_at + self._limits.ping_interval
+        if self._ends_at is not None:
+            self.deadline = min(self.deadline, self._ends_at)
 
     def _too_many(self, command_id: int) -> list[Effect]:
         self._excess += 1

@@ -1,14 +1,14 @@
 """Names of streams, and who may read and write which.
 
-====================  ==============================  ===================================
-name                  who reads it                    who may write to it as a client
-====================  ==============================  ===================================
-``user:<id>``         that user                       ``notifications.send_private``
-``broadcast``         every active user               ``notifications.send_broadcast``
-``staff``             users with ``is_staff``         ``notifications.send_broadcast``
-``group:<id>``        members of that Django group    ``notifications.send_broadcast``
-``topic:<slug>``      ``TOPIC_PERMISSION`` decides    ``notifications.send_broadcast``
-====================  ==============================  ===================================
+====================  ==================================  ===============================
+name                  who reads it                        who may write to it as a client
+====================  ==================================  ===============================
+``user:<id>``         that user                           ``notifications.send_private``
+``broadcast``         every active user                   ``notifications.send_broadcast``
+``staff``             users with ``is_staff``             ``notifications.send_broadcast``
+``group:<id>``        members of that Django group        ``notifications.send_broadcast``
+``topic:<slug>``      see :mod:`notifications.topics`     ``notifications.send_broadcast``
+====================  ==================================  ===============================
 """
 
 import re
@@ -22,8 +22,9 @@ from django.core.exceptions import ValidationError
 from django.db import connections, router, transaction
 from django.db.models import F, QuerySet
 
-from .conf import app_settings
+from .conf import TOPIC_SLUG
 from .models import Notification, Stream
+from .topics import may_read_topic
 
 T = TypeVar("T")
 
@@ -32,12 +33,15 @@ STAFF = "staff"
 SHARED_KINDS = ("broadcast", "staff", "group", "topic")
 
 GROUP = re.compile(r"[1-9][0-9]{0,17}\Z")
-TOPIC = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\Z")
+TOPIC = TOPIC_SLUG
 
 SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608 - a table
 
 #: Rows per statement: below SQLite's limit on variables with room to spare.
 CHUNK = 500
+
+#: How often a row is made that others delete again.
+ATTEMPTS = 10
 
 
 class UnknownStream(ValueError):
@@ -122,11 +126,6 @@ def may_read(user: Any, name: str) -> bool:
     return True
 
 
-def may_read_topic(user: Any, slug: str) -> bool:
-    permission = app_settings.topic_permission()
-    return permission is None or bool(permission(user, slug))
-
-
 def may_publish(user: Any, name: str) -> bool:
     """May ``user``, as a client, write to the stream ``name``?
 
@@ -188,11 +187,19 @@ def _groups_by_user(user_ids: list[Any]) -> dict[Any, list[int]]:
 
 
 def ids(names: Sequence[str]) -> dict[str, int]:
-    """Primary keys of the streams of these names, made where missing: see :func:`ensure`."""
+    """Primary keys of the streams of these names, made where missing: see :func:`ensure`.
+
+    Topics stay at least until the caller's transaction ends.
+    """
     found = _ids_by_name(names)
-    missing = sorted({name for name in names if name not in found})
-    _make(missing)
-    return found | _ids_by_name(missing)
+    # Once, but for a topic that others leave at this very moment: see remove_unused().
+    for _ in range(ATTEMPTS):
+        missing = sorted({name for name in names if name not in found})
+        if not missing:
+            break
+        _make(missing)
+        found |= _ids_by_name(missing)
+    return found
 
 
 def _ids_by_name(names: Sequence[str]) -> dict[str, int]:
@@ -200,8 +207,9 @@ def _ids_by_name(names: Sequence[str]) -> dict[str, int]:
     with connections[_alias()].cursor() as cursor:
         for chunk in chunks(names):
             places = ", ".join(["%s"] * len(chunk))
+            lock = _key_share() if any(map(is_topic, chunk)) else ""
             # Written out, because every notify() begins with it: the ORM takes 0.3 ms.
-            cursor.execute(f"{SELECT_IDS} ({places})", chunk)
+            cursor.execute(f"{SELECT_IDS} ({places}){lock}", chunk)
             found |= dict(cursor.fetchall())
     return found
 
@@ -234,6 +242,52 @@ def remove(name: str) -> None:
     while ids := list(notifications.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
         notifications.filter(pk__in=ids).delete()
     _rows().filter(name=name).delete()
+
+
+def revisions(user_ids: Sequence[Any]) -> dict[Any, int]:
+    """The revision of each user's own stream, by primary key; without a stream it is left out."""
+    names = {user_stream(user_id): user_id for user_id in user_ids}
+    found: dict[Any, int] = {}
+    for chunk in chunks(list(names)):
+        rows = _rows().filter(name__in=chunk).values_list("name", "revision")
+        found |= {names[name]: revision for name, revision in rows}
+    return found
+
+
+def hold(name: str) -> Stream:
+    """The stream of this name, made where missing, which stays until the transaction ends.
+
+    Call it in a transaction.
+    """
+    return _rows().get(pk=ids([name])[name])
+
+
+def remove_unused(name: str) -> None:
+    """Delete a stream that nobody is subscribed to and nothing was ever written to.
+
+    Whoever is about to use it holds its row, see :func:`hold`: then it is left alone.
+    """
+    with transaction.atomic(using=_alias()):
+        # FOR UPDATE, because that is what :func:`_key_share` excludes. What others have committed
+        # under their locks is only seen by the queries that follow.
+        rows = _rows().select_for_update(
+            skip_locked=connections[_alias()].features.has_select_for_update_skip_locked
+        )
+        stream = rows.filter(name=name, top=0).first()
+        if stream is None:
+            return
+        if stream.subscriptions.exists() or stream.notifications.exists():
+            return
+        stream.delete()
+
+
+def _key_share() -> str:
+    """SQL that holds the rows of a SELECT: they cannot be deleted, but changed.
+
+    Foreign keys take this lock too, but only at the commit, when it is too late. SQLite has
+    locked the whole database when the transaction began.
+    """
+    return " FOR KEY SHARE" if connections[_alias()].vendor == "postgresql" else ""
 
 
 def touch(names: Iterable[str]) -> None:

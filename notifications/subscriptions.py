@@ -17,6 +17,9 @@ ADVANCE = f"""
     WHERE user_id = %s AND stream_id = %s AND delivered < %s
 """  # noqa: S608 - the table's name, no value
 
+#: How long :func:`begin` waits for a row that somebody else has not committed; milliseconds.
+BRIEFLY = 500
+
 
 class Feed(NamedTuple):
     """One user's subscription joined with its stream; offsets as in the models."""
@@ -56,15 +59,26 @@ def join(user_ids: Iterable[Any], name: str) -> None:
 
     Users who are subscribed already keep their place.
     """
-    stream = streams.ensure([name])[name]
-    rows = [_from(user_id, stream, stream.top) for user_id in user_ids]
-    Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
+    with transaction.atomic(using=router.db_for_write(Subscription)):
+        stream = streams.hold(name)
+        rows = [_from(user_id, stream, stream.top) for user_id in user_ids]
+        Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
 
 
-def leave(user_ids: Iterable[Any], name: str) -> None:
-    """End the subscriptions of these users to the stream."""
+def leave(user_ids: Iterable[Any], name: str) -> int:
+    """End the subscriptions of these users to the stream.
+
+    A topic that nobody has left a trace in goes with the last of them.
+
+    Returns:
+        How many there were.
+    """
+    count = 0
     for chunk in streams.chunks(list(user_ids)):
-        Subscription.objects.filter(stream__name=name, user__in=chunk).delete()
+        count += Subscription.objects.filter(stream__name=name, user__in=chunk).delete()[0]
+    if streams.is_topic(name):
+        streams.remove_unused(name)
+    return count
 
 
 def topics(user_id: Any) -> int:
@@ -72,37 +86,76 @@ def topics(user_id: Any) -> int:
     return _rows().filter(user=user_id, stream__name__startswith="topic:").count()
 
 
+def topics_of(user_id: Any) -> list[tuple[str, bool]]:
+    """The topics the user is subscribed to, by name, and whether each is muted."""
+    rows = _rows().filter(user=user_id, stream__name__startswith="topic:")
+    return list(rows.order_by("stream__name").values_list("stream__name", "muted"))
+
+
 def load_inbox(user: Any) -> list[Feed]:
     """All feeds of one user: see :func:`load_inboxes`."""
     return load_inboxes([user])[user.pk]
 
 
+class Inboxes(NamedTuple):
+    """The feeds of users by primary key, and pairs of user and stream name without a row."""
+
+    feeds: dict[Any, list[Feed]]
+    missing: list[tuple[Any, str]]
+
+
 def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
     """The feeds of each user: own stream, broadcast, staff, groups, and topics still allowed.
 
-    Makes what is missing. Inactive users have none. The number of queries grows with the number
-    of chunks of users, and with the shared streams that somebody has to be subscribed to; see
-    :func:`_begin`.
+    Makes what is missing; inside of a caller's transaction no streams, because others would wait
+    for them until it commits, and in a stream that does not exist there is nothing to see. Inactive
+    users have none. The number of queries grows with the number of chunks of users, and with the
+    shared streams that somebody has to be subscribed to.
     """
+    by_pk = {user.pk: user for user in users}
+    feeds, missing = read_inboxes(by_pk.values())
+    if missing and _subscribe(_available({name for _, name in missing}), missing):
+        changed = {user_id for user_id, _ in missing}
+        feeds |= read_inboxes(by_pk[user_id] for user_id in changed).feeds
+    return feeds
+
+
+def read_inboxes(users: Iterable[Any]) -> Inboxes:
+    """:func:`load_inboxes` without writing, so that nobody waits for a row of somebody else."""
     by_pk = {user.pk: user for user in users}
     names = streams.names_by_user(by_pk.values())
     found = _find(list(by_pk))
-    missing = [
-        (user_id, name)
-        for user_id, user_names in names.items()
-        for name in user_names
-        if name not in found[user_id]
-    ]
-    if missing:
-        _begin(missing)
-        found |= _find(list({user_id for user_id, _ in missing}))
     feeds: dict[Any, list[Feed]] = {}
     for user_id, user in by_pk.items():
         own = found[user_id]
         topics = [name for name in own if streams.is_topic(name) and streams.may_read(user, name)]
         wanted = [*names.get(user_id, ()), *topics]
         feeds[user_id] = [own[name] for name in wanted if name in own]
-    return feeds
+    missing = [
+        (user_id, name)
+        for user_id, user_names in names.items()
+        for name in user_names
+        if name not in found[user_id]
+    ]
+    return Inboxes(feeds, missing)
+
+
+def begin(missing: Iterable[tuple[Any, str]]) -> None:
+    """Make what :func:`read_inboxes` has found missing: streams and subscriptions.
+
+    Not inside of a caller's transaction: others would wait for the streams until it commits. A row
+    that somebody else has not committed is waited for only briefly.
+
+    Raises:
+        OperationalError: that was too short.
+    """
+    pairs = list(missing)
+    alias = router.db_for_write(Subscription)
+    with transaction.atomic(using=alias):
+        if connections[alias].vendor == "postgresql":
+            with connections[alias].cursor() as cursor:
+                cursor.execute(f"SET LOCAL lock_timeout = {BRIEFLY}")
+        _subscribe(streams.ensure({name for _, name in pairs}), pairs)
 
 
 def load_topic(user_id: Any, name: str) -> Feed | None:
@@ -172,22 +225,32 @@ def _find(user_ids: Sequence[Any]) -> defaultdict[Any, dict[str, Feed]]:
     return found
 
 
-def _begin(missing: Iterable[tuple[Any, str]]) -> None:
+def _available(names: Iterable[str]) -> dict[str, Stream]:
+    alias = router.db_for_write(Stream)
+    if not connections[alias].in_atomic_block:
+        return streams.ensure(names)
+    return {row.name: row for row in Stream.objects.using(alias).filter(name__in=names)}
+
+
+def _subscribe(known: Mapping[str, Stream], missing: Iterable[tuple[Any, str]]) -> bool:
     """Subscribe where no signal did: old users of a new app, rows made in bulk.
 
     A user who was there when something was published is owed it, whether or not he had ever
     connected (P1); ``date_joined`` tells. Without that field he is given what is kept.
+
+    Returns:
+        Was there anything to do?
     """
     user_ids: dict[str, list[Any]] = defaultdict(list)
     for user_id, name in missing:
         user_ids[name].append(user_id)
-    known = streams.ensure(user_ids)
     rows = [
         _from(user_id, stream, offset)
         for name, stream in known.items()
         for user_id, offset in _beginnings(stream, user_ids[name]).items()
     ]
     Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
+    return bool(rows)
 
 
 def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import changes
+from .views import changes, topics
 from .views.home import SendView
 from .views.inbox import InboxView
 
@@ -18,5 +18,8 @@ urlpatterns = [
     path("archive/<int:pk>/", changes.archive, name="archive"),
     path("archive-all/", changes.archive_all, name="archive_all"),
     path("delete/<int:pk>/", changes.archive, name="delete"),
+    path("topics/", topics.TopicsView.as_view(), name="topics"),
+    path("topics/join/", topics.join, name="join_topic"),
+    path("topics/leave/", topics.leave, name="leave_topic"),
     path("send/", SendView.as_view(), name="send"),
 ]

@@ -108,7 +108,11 @@ def _database() -> dict[str, Any]:
     return database
 
 
-def _notifications() -> dict[str, Any]:
+#: What there is to follow on a site under development.
+_DEMO_TOPICS = "news,releases,tips"
+
+
+def _notifications(debug: bool) -> dict[str, Any]:
     """Read what an operator may tune, each from ``NOTIFICATIONS_<name>``."""
     found: dict[str, Any] = {}
     for name in ("TOKEN_SECRET", "TOPIC_PERMISSION"):
@@ -133,9 +137,13 @@ def _notifications() -> dict[str, Any]:
         "WORKER_TIMEOUT",
     ):
         found[name] = _number(f"NOTIFICATIONS_{name}", float)
-    drain = _number("NOTIFICATIONS_DRAIN_SECONDS", float, default=-1)
     found = {name: value for name, value in found.items() if value}
-    return found if drain == -1 else {**found, "DRAIN_SECONDS": drain}
+    # These may be 0, or nothing.
+    for name in ("DRAIN_SECONDS", "EXPIRED_CLOSE_DELAY"):
+        if os.environ.get(f"NOTIFICATIONS_{name}", "").strip():
+            found[name] = _number(f"NOTIFICATIONS_{name}", float)
+    topics = _split(os.environ.get("NOTIFICATIONS_TOPICS", _DEMO_TOPICS if debug else ""))
+    return {**found, "TOPICS": topics} if topics else found
 
 
 DEBUG = _flag("DEBUG")
@@ -249,7 +257,7 @@ DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
 # Besides staff, who may read /metrics: addresses and networks.
 METRICS_ALLOW = _networks("METRICS_ALLOW")
 
-NOTIFICATIONS = _notifications()
+NOTIFICATIONS = _notifications(DEBUG)
 
 LOGGING = {
     "version": 1,

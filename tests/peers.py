@@ -17,8 +17,8 @@ from django.contrib.sessions.backends.db import SessionStore
 
 from notifications.authentication import make_token
 from notifications.consumers import NotificationConsumer
-from notifications.database import in_database
 from notifications.hub import Connection, Hub, get_hub, shutdown
+from notifications.lanes import in_database
 
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ QUIET = {
     "FLUSH_INTERVAL": 3600.0,
     "RIGHTS_INTERVAL": 3600.0,
     "WORKER_TIMEOUT": 3 * 3600.0,
+    "TOPICS": ["news"],
 }
 
 

@@ -17,7 +17,11 @@ os.environ["SECRET_KEY"] = "only-for-tests-and-long-enough-to-pass-the-checks-of
 os.environ["COOKIE_SECURE"] = "0"
 
 from pushsite.settings import *  # noqa: E402, F403
-from pushsite.settings import DATABASES, STORAGES  # noqa: E402
+from pushsite.settings import DATABASES, NOTIFICATIONS, STORAGES  # noqa: E402
+
+#: Topics that every user may read, in tests that do not say otherwise.
+TOPICS = ("news", "beta", "muted", "garden", "kitchen", "any", "a", "b", "releases")
+NOTIFICATIONS["TOPICS"] = TOPICS
 
 # Names with a hash would need collectstatic before every run.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

@@ -141,3 +141,27 @@ def test_lists_become_tuples() -> None:
 
 def test_every_kind_of_setting_can_be_named_in_words() -> None:
     assert conf.WORDS.keys() >= {str(field.type) for field in conf.FIELDS.values()}
+
+
+@pytest.mark.parametrize("slug", ["", "topic:news", "a b", ".hidden", "a" * 101, "news\n", "ä"])
+def test_a_topic_that_no_stream_can_be_called_is_told(slug: str) -> None:
+    with override_settings(NOTIFICATIONS={"TOPICS": ["news", slug]}):
+        assert ids() == ["notifications.E008"]
+        assert repr(slug) in only().msg
+        assert app_settings.declared_topics == ("news",)
+
+
+@pytest.mark.parametrize("value", ["news", None, {"news"}, [7]])
+def test_topics_that_are_no_list_declare_none(value: Any) -> None:
+    with override_settings(NOTIFICATIONS={"TOPICS": value}):
+        assert "notifications.E003" in ids()
+        assert app_settings.declared_topics == ()
+
+
+async def permit_later(user: Any, slug: str) -> bool:
+    return False
+
+
+def test_a_topic_permission_that_is_async_is_told() -> None:
+    with override_settings(NOTIFICATIONS={"TOPIC_PERMISSION": "tests.test_conf.permit_later"}):
+        assert ids() == ["notifications.E006"]

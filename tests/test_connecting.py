@@ -1,6 +1,9 @@
 """Connecting clients are served together, each with what is its own."""
 
+from typing import Any
+
 import pytest
+from django.contrib.sessions.models import Session
 
 from notifications import inbox, notify
 from notifications.authentication import (
@@ -9,14 +12,27 @@ from notifications.authentication import (
     ExpiredToken,
     Identity,
     InvalidToken,
+    Revoked,
+    credentials_of,
     make_token,
 )
-from notifications.connecting import Admitted, Returning, admit, resume
+from notifications.connecting import Admitted, Resumed, Returning, admit, resume
 from notifications.models import Stream
 from notifications.recovery import Position
+from notifications.subscriptions import begin, read_inboxes
+from tests.peers import log_in
 from tests.rooms import fill, make_old_users, queries
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def returning(user: Any, positions: dict[str, Position] | None = None) -> Returning:
+    return Returning(Identity(user, credentials_of(user)), "", positions or {})
+
+
+def have(*users: Any) -> None:
+    """As the hub has the rows made that a connecting user lacks."""
+    begin(read_inboxes(users).missing)
 
 
 @pytest.fixture(autouse=True)
@@ -49,13 +65,16 @@ def test_each_client_resumes_where_it_was() -> None:
     one, other = make_old_users(2)
     fill("broadcast", 5)
     notify([one, other], "private")
+    have(one, other)
     epoch = Stream.objects.get(name="broadcast").epoch
     first, second = resume(
         [
-            Returning(one, {"broadcast": Position(epoch, 3)}),
-            Returning(other, {"broadcast": Position("another", 3)}),
+            returning(one, {"broadcast": Position(epoch, 3)}),
+            returning(other, {"broadcast": Position("another", 3)}),
         ]
     )
+    assert isinstance(first, Resumed)
+    assert isinstance(second, Resumed)
     pages = {item.feed.name: item for item in first.recovered}
     assert [entry.offset for entry in pages["broadcast"].page.publications] == [4, 5]
     assert [entry.offset for entry in pages[f"user:{one.pk}"].page.publications] == [1]
@@ -68,7 +87,53 @@ def test_a_storm_costs_few_queries() -> None:
     users = make_old_users(60)
     fill("broadcast", 10)
     notify(users, "private")
-    resume([Returning(user, {}) for user in users])
+    have(*users)
     callers = [Credentials("", make_token(user)) for user in users]
     assert len(queries(lambda: admit(callers))) <= 2
-    assert len(queries(lambda: resume([Returning(user, {}) for user in users]))) <= 10
+    assert len(queries(lambda: resume([returning(user) for user in users]))) <= 12
+
+
+def test_a_connect_writes_nothing_and_tells_what_is_missing() -> None:
+    (user,) = make_old_users(1)
+    statements = queries(lambda: resume([returning(user)]))
+    assert all(sql.startswith("SELECT") for sql in statements), statements
+    (found,) = resume([returning(user)])
+    assert isinstance(found, Resumed)
+    assert found.missing == [(user.pk, f"user:{user.pk}"), (user.pk, "broadcast")]
+    have(user)
+    (found,) = resume([returning(user)])
+    assert isinstance(found, Resumed)
+    assert found.missing == []
+    assert found.own is not None
+
+
+def test_who_was_deactivated_after_he_was_authenticated_does_not_connect() -> None:
+    one, other, third = make_old_users(3)
+    callers = [returning(user) for user in (one, other, third)]
+    one.is_active = False
+    one.save()
+    other.set_password("another")
+    other.save()
+    have(third)
+    found = resume(callers)
+    assert [type(entry) for entry in found] == [Revoked, Revoked, Resumed]
+
+
+def test_who_logged_out_after_he_was_authenticated_does_not_connect() -> None:
+    (user,) = make_old_users(1)
+    have(user)
+    key = log_in(user)
+    (admitted,) = admit([Credentials(key, "")])
+    assert isinstance(admitted, Admitted)
+    caller = Returning(admitted.identity, key, {})
+    assert [type(entry) for entry in resume([caller])] == [Resumed]
+    Session.objects.all().delete()
+    assert [type(entry) for entry in resume([caller])] == [Revoked]
+
+
+def test_the_revision_is_read_before_the_rights() -> None:
+    """A change that comes in between shows as another revision, and the hub looks again."""
+    (user,) = make_old_users(1)
+    have(user)
+    first = queries(lambda: resume([returning(user)]))[0]
+    assert "revision" in first

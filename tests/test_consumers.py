@@ -15,8 +15,8 @@ from django.db import OperationalError
 from notifications import notify
 from notifications.authentication import make_token
 from notifications.consumers import NotificationConsumer
-from notifications.database import in_database
 from notifications.hub import Hub
+from notifications.lanes import in_database
 from tests.peers import QUIET, Peer, log_in, rest, running_hub, until
 from tests.rooms import make_user
 
@@ -288,7 +288,7 @@ async def test_a_connect_that_the_database_fails_may_be_tried_again(
     peer = await Peer.of(user)
     await peer.open()
     with monkeypatch.context() as patched:
-        patched.setattr("notifications.subscriptions.load_inboxes", away)
+        patched.setattr("notifications.subscriptions.read_inboxes", away)
         assert await peer.error(connect=peer.connect_request()) == 100
     assert not hub.connections
     assert all(stream.pins == 0 for stream in hub.streams.values())

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
-from notifications.database import after_commit, close_threads, in_database, update_rows
+from notifications.database import after_commit, update_rows
+from notifications.lanes import LANES, close_threads, in_database
 from notifications.models import Stream
 from tests.rooms import queries, rolled_back
 
@@ -126,3 +127,28 @@ async def test_a_database_error_is_the_callers() -> None:
 
     with pytest.raises(OperationalError):
         await in_database(fail)
+
+
+async def test_connections_of_a_worker_do_not_wait_for_locks_without_end(settings: Any) -> None:
+    settings.NOTIFICATIONS = {"LOCK_TIMEOUT": 1.5}
+    asked = "PRAGMA busy_timeout" if connection.vendor == "sqlite" else "SHOW lock_timeout"
+
+    def timeout() -> object:
+        with connection.cursor() as cursor:
+            cursor.execute(asked)
+            return cursor.fetchone()[0]
+
+    told = {await lane.run(timeout) for lane in LANES}
+    assert told == {1500 if connection.vendor == "sqlite" else "1500ms"}
+    assert await asyncio.to_thread(timeout) not in told
+    await asyncio.to_thread(connections.close_all)
+
+
+async def test_a_lane_that_is_stuck_keeps_only_its_own_work_waiting() -> None:
+    go_on = threading.Event()
+    stuck = [asyncio.create_task(in_database(go_on.wait, 60)) for _ in range(20)]
+    for lane in LANES[1:]:
+        assert await asyncio.wait_for(lane.run(Stream.objects.count), 60) == 0
+    assert not any(task.done() for task in stuck)
+    go_on.set()
+    await asyncio.gather(*stuck)

@@ -17,11 +17,11 @@ from prometheus_client import REGISTRY
 
 from notifications import broadcast, notify
 from notifications.conf import app_settings
-from notifications.database import in_database
 from notifications.hub import Hub, get_hub, shutdown
 from notifications.hub.acknowledgements import Acknowledgements
 from notifications.hub.groups import MEMBERSHIP_TIME
 from notifications.hub.loops import Loops
+from notifications.lanes import FLUSH, in_database
 from notifications.layer import group_name
 from notifications.models import Connection, Subscription, Worker
 from notifications.signals import connected, delivered, disconnected
@@ -34,9 +34,11 @@ FICKLE = "tests.test_hub.FickleLayer"
 
 
 class FickleLayer(InMemoryChannelLayer):
-    """A real layer that counts, and raises or hangs when told to."""
+    """A real layer that counts, and raises, hangs or takes its time when told to."""
 
     mood: ClassVar[str] = "good"
+    #: How long a call takes while it is slow; seconds.
+    delay: ClassVar[float] = 0.1
     calls: ClassVar[list[tuple[str, str]]] = []
 
     async def _obey(self, call: str, group: str = "") -> None:
@@ -45,6 +47,8 @@ class FickleLayer(InMemoryChannelLayer):
             raise ConnectionError("redis://user:secret@host is away")
         if self.mood == "hangs":
             await asyncio.sleep(3600)
+        if self.mood == "slow":
+            await asyncio.sleep(self.delay)
 
     async def group_add(self, group: str, channel: str) -> None:
         await self._obey("join", group)
@@ -182,6 +186,111 @@ async def test_a_layer_that_hangs_holds_up_one_join_and_no_check(settings: Any) 
         await sweep
         assert time.monotonic() - started < 4.0, "16 groups, each with its 0.3 seconds"
         FickleLayer.mood = "good"
+
+
+async def test_who_waits_behind_a_join_that_hangs_goes_on_when_the_layer_is_down(
+    settings: Any,
+) -> None:
+    users = await in_database(lambda: [make_user(f"user {number}") for number in range(10)])
+    FickleLayer.mood = "good"
+    FickleLayer.calls.clear()
+    async with running_hub(settings, FICKLE, LAYER_TIMEOUT=0.5) as hub:
+        peers = [await Peer.of(one) for one in users]
+        FickleLayer.mood = "hangs"
+        await asyncio.gather(*(peer.connect() for peer in peers))
+        assert [call for call, _ in FickleLayer.calls] == ["join"], "nobody else has asked"
+        assert not any(stream.is_joined for stream in hub.streams.values())
+        await in_database(broadcast, "by the check")
+        await hub.check()
+        for peer in peers:
+            await peer.wait_for("by the check")
+        FickleLayer.mood = "good"
+        await hub.tend_groups()
+        assert all(members(f"user:{one.pk}") == 1 for one in users)
+
+
+async def test_who_waits_goes_on_although_the_join_before_it_still_hangs(
+    hub: Hub, user: Any, settings: Any
+) -> None:
+    """Something else has shown that the layer is down."""
+    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "LAYER_TIMEOUT": 3600.0}
+    peer = await Peer.of(user)
+    FickleLayer.mood = "hangs"
+    connecting = asyncio.create_task(peer.connect())
+    await until(lambda: FickleLayer.calls)
+    hub._groups.went_down(ConnectionError())
+    await asyncio.wait_for(connecting, 30)
+    assert peer.connection(hub).is_ready
+
+
+async def test_nobody_waits_longer_than_the_timeout_for_a_layer_that_is_slow(
+    settings: Any,
+) -> None:
+    """Over all of his streams, and all that queue before him."""
+
+    def make() -> list[Any]:
+        users = [make_user(f"user {number}") for number in range(10)]
+        for user in users:
+            user.groups.set(Group.objects.create(name=f"{user} {n}") for n in range(4))
+        return users
+
+    users = await in_database(make)
+    FickleLayer.mood = "good"
+    FickleLayer.calls.clear()
+    async with running_hub(settings, FICKLE, LAYER_TIMEOUT=0.5) as hub:
+        peers = [await Peer.of(one) for one in users]
+        FickleLayer.mood = "slow"
+        await asyncio.gather(*(peer.connect() for peer in peers))
+        joined = [call for call, _ in FickleLayer.calls if call == "join"]
+        assert len(joined) < 25, "51 joins of 0.1 seconds have not been waited for"
+        assert hub._groups.is_up
+        await in_database(broadcast, "for all")
+        await hub.check()
+        for peer in peers:
+            await peer.wait_for("for all")
+        await hub._groups.sweep()
+        await until(lambda: hub._groups.has_joined_all)
+        assert all(members(name) == 1 for name in hub.streams)
+        assert len(hub.streams) == 51
+        FickleLayer.mood = "good"
+
+
+async def test_a_join_goes_on_although_he_who_asked_for_it_has_gone(hub: Hub, user: Any) -> None:
+    """What a layer has done of a call that is cancelled, nobody knows."""
+    peer, other = await Peer.of(user), await Peer.of(user)
+    FickleLayer.mood, FickleLayer.delay = "slow", 0.02
+    await peer.open()
+    peer.ask(connect=peer.connect_request())
+    await until(lambda: calls("join", f"user:{user.pk}"))
+    assert peer._task is not None
+    peer._task.cancel()
+    await asyncio.gather(peer._task, return_exceptions=True)
+    await other.connect()
+    await hub._groups.sweep()
+    assert calls("join", f"user:{user.pk}") == 1
+    assert all(stream.is_joined == bool(members(name)) for name, stream in hub.streams.items())
+    FickleLayer.mood = "good"
+    await other.end()
+    await hub._groups.sweep()
+    assert not hub.streams
+    assert not members(f"user:{user.pk}")
+
+
+async def test_a_join_during_which_the_layer_went_down_is_made_again(hub: Hub, user: Any) -> None:
+    peer = await Peer.of(user)
+    FickleLayer.mood, FickleLayer.delay = "slow", 0.02
+    connecting = asyncio.create_task(peer.connect())
+    await until(lambda: FickleLayer.calls)
+    hub._groups.went_down(ConnectionError())
+    get_channel_layer("default").groups.clear()
+    await connecting
+    await until(lambda: not hub._groups._joining)
+    get_channel_layer("default").groups.clear()
+    assert not any(stream.is_joined for stream in hub.streams.values())
+    FickleLayer.mood = "good"
+    await hub.tend_groups()
+    assert all(members(name) == 1 for name in hub.streams)
+    assert hub._groups.is_up
 
 
 async def test_a_failure_is_news_again_after_it_worked(
@@ -372,7 +481,7 @@ async def test_a_flush_that_is_cancelled_keeps_its_marks(
         await asyncio.sleep(3600)
 
     with monkeypatch.context() as patched:
-        patched.setattr("notifications.hub.acknowledgements.in_database", endless)
+        patched.setattr(FLUSH, "run", endless)
         flush = asyncio.create_task(marks.flush())
         await rest()
         flush.cancel()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from notifications.database import in_database
+from notifications.lanes import in_database
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_user
 

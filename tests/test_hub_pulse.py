@@ -10,10 +10,10 @@ from channels.layers import get_channel_layer
 from prometheus_client import REGISTRY
 
 from notifications import broadcast
-from notifications.database import in_database
 from notifications.hub import Hub
 from notifications.hub.groups import MEMBERSHIP_TIME
 from notifications.hub.pulse import _count_groups
+from notifications.lanes import in_database
 from notifications.layer import group_name
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_user

@@ -11,9 +11,9 @@ from django.db.backends.utils import CursorWrapper
 
 from notifications import broadcast, inbox, notify
 from notifications.authentication import active_users, session_digest
-from notifications.database import in_database
 from notifications.hub import Hub
 from notifications.hub import rights as rights_module
+from notifications.lanes import RIGHTS, in_database
 from notifications.models import Connection, Subscription
 from notifications.rights import changed
 from tests.peers import Peer, log_in, rest, running_hub, until
@@ -105,9 +105,9 @@ async def test_what_was_published_while_one_is_being_subscribed_arrives(
     group = await make_group()
     join = hub.join
 
-    async def late(name: str) -> Any:
+    async def late(*args: Any) -> Any:
         await in_database(broadcast, "in between", to=group)
-        return await join(name)
+        return await join(*args)
 
     monkeypatch.setattr(hub, "join", late)
     await in_database(user.groups.add, group)
@@ -119,7 +119,7 @@ async def test_a_topic_subscribed_during_a_look_is_not_taken_away(
 ) -> None:
     peer = await peer_of(user)
     found, go_on = asyncio.Event(), asyncio.Event()
-    original = in_database
+    original = RIGHTS.run
 
     async def slow(function: Any, *args: Any) -> Any:
         result = await original(function, *args)
@@ -127,7 +127,7 @@ async def test_a_topic_subscribed_during_a_look_is_not_taken_away(
         await go_on.wait()
         return result
 
-    monkeypatch.setattr(rights_module, "in_database", slow)
+    monkeypatch.setattr(RIGHTS, "run", slow)
     look = asyncio.create_task(hub.rights.check_all())
     await found.wait()
     assert "subscribe" in await peer.call(subscribe={"channel": "topic:news"})

@@ -12,8 +12,8 @@ import pytest
 from notifications import broadcast
 from notifications.authentication import make_token
 from notifications.consumers import NotificationConsumer
-from notifications.database import in_database
 from notifications.hub import Connection, Hub
+from notifications.lanes import in_database
 from notifications.protocol import codes
 from tests.peers import Peer, running_hub
 from tests.rooms import make_user

@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db.backends.utils import CursorWrapper
 
 from notifications import broadcast, history, notify, recovery
-from notifications.database import in_database
 from notifications.history import read_page
-from notifications.hub import Hub
+from notifications.hub import Connection, Hub
 from notifications.hub.stream import LocalStream
+from notifications.lanes import in_database
 from notifications.models import Notification, Stream, Subscription
 from notifications.protocol import codes
 from notifications.protocol.json import encode_publication
@@ -349,22 +350,68 @@ async def test_a_reader_whose_stream_is_gone_does_not_ask_without_end(hub: Hub, 
     assert await peer.wait_closed() == 3010
 
 
+def let_a_ping_come_due(connection: Connection) -> None:
+    connection.session.deadline = connection.session._ping_at = 0.0
+
+
 async def test_what_blocks_for_good_is_dropped_without_reading(hub: Hub, user: Any) -> None:
     peer, neighbour = await peer_of(user), await peer_of(user)
     connection = peer.connection(hub)
     peer.block()
     await in_database(broadcast, "one")
     await neighbour.wait_for("one")
-    session = connection.session
-    session.deadline = session._ping_at = 0.0
+    let_a_ping_come_due(connection)
     hub._visit(connection)
     assert connection.closing is None
-    session.deadline, session._pong_due = 0.0, -1000.0
+    connection.session._blocked_since = -1000.0
     hub._visit(connection)
-    assert connection.closing is not None
-    assert connection.closing.code == 3012
+    assert connection.closing == codes.SLOW
     await peer.ended()
     assert hub.connections == {neighbour.connection(hub)}
+
+
+async def test_a_socket_that_is_blocked_at_the_moment_of_a_ping_gets_it_when_it_drains(
+    hub: Hub, user: Any
+) -> None:
+    """Although no reader of it is behind; and before anything else is written."""
+    peer, neighbour = await peer_of(user), await peer_of(user)
+    connection = peer.connection(hub)
+    peer.block()
+    await in_database(broadcast, "one")
+    await neighbour.wait_for("one")
+    assert connection.is_blocked
+    assert not connection.behind
+    let_a_ping_come_due(connection)
+    hub._visit(connection)
+    await in_database(broadcast, "two")
+    await neighbour.wait_for("one", "two")
+    assert connection.behind
+    assert (peer.pings, peer.titles) == (0, [])
+    peer.unblock()
+    await peer.wait_for("one", "two")
+    assert peer.pings == 1
+    assert peer.frames[-2] == "{}"
+    peer.pong()
+    await until(lambda: connection.readers["broadcast"].acked == 1, "an acknowledgement")
+    assert not connection.session.owes_ping
+
+
+async def test_a_ping_that_is_refused_after_the_look_is_not_waited_for(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = await peer_of(user)
+    connection = peer.connection(hub)
+    await in_database(broadcast, "one")
+    await peer.wait_for("one")
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "write", lambda *_: False)
+        let_a_ping_come_due(connection)
+        hub._visit(connection)
+    assert connection.session.owes_ping
+    await until(lambda: peer.pings == 1, "a ping")
+    assert connection.closing is None
+    peer.pong()
+    await until(lambda: connection.readers["broadcast"].acked == 1, "an acknowledgement")
 
 
 async def test_nothing_is_written_after_the_decision_to_close(hub: Hub, user: Any) -> None:
@@ -491,6 +538,34 @@ async def test_big_content_is_cut_to_a_reply_of_bearable_size(hub: Hub, user: An
     assert sub["offset"] == sub["publications"][-1]["offset"] < 60
     await until(lambda: len(peer.publications) == 60)
     assert not peer.violations
+
+
+async def test_a_connect_reply_is_bounded_over_all_streams_and_the_rest_follows(
+    hub: Hub, user: Any
+) -> None:
+    """Five groups made 1.28 MB, which some SDKs do not take, whenever they come back."""
+
+    def make() -> list[str]:
+        groups = [Group.objects.create(name=f"group {number}") for number in range(5)]
+        user.groups.set(groups)
+        names = [f"group:{group.pk}" for group in groups]
+        for name in names:
+            fill(name, 40)
+        Notification.objects.update(body="x" * 9_000)
+        Subscription.objects.update(since=0, delivered=0, read=0)
+        return names
+
+    names = await in_database(make)
+    peer = await Peer.of(user)
+    result = await peer.connect()
+    assert len(peer.frames[0]) <= 512 * 1024
+    assert all(result["subs"][name].get("recovered") for name in names)
+    await until(lambda: len(peer.publications) == 200)
+    for name in names:
+        offsets = [found.offset for found in peer.publications if found.channel == name]
+        assert offsets == [*range(1, 41)]
+    assert not peer.violations
+    assert max(map(len, peer.frames)) <= 512 * 1024
 
 
 async def test_a_drop_in_mid_backlog_loses_nothing(settings: Any, user: Any) -> None:

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications import broadcast, notify
-from notifications.database import in_database
 from notifications.hub import Hub, drain, waves
+from notifications.lanes import in_database
 from notifications.models import Connection, Subscription
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_user

@@ -9,8 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notifications import notify, recovery, subscriptions
-from notifications.history import REMEMBERED, REMEMBERED_RANGES, Range, Recent
+from notifications.commands import _subscribe_result
+from notifications.history import REMEMBERED, REMEMBERED_RANGES, Page, Range, Recent
 from notifications.models import Notification, Stream, Subscription
+from notifications.protocol.json import encode_reply
+from notifications.protocol.messages import ConnectResult, Reply
 from notifications.recovery import Position, Recovered, recover, recover_many
 from notifications.streams import user_stream
 from notifications.subscriptions import Feed
@@ -112,6 +115,82 @@ def test_a_page_is_cut_to_a_size_but_never_to_nothing(
     found = resume(feed(user), 0)
     assert offsets(found) == [1]
     assert (found.page.offset, found.page.more) == (1, True)
+
+
+def backlog(user: Any, streams: int, size: int) -> list[Feed]:
+    """Feeds of topics with ten publications each, of about this size."""
+    names = [f"topic:t{number}" for number in range(streams)]
+    for name in names:
+        if not Stream.objects.filter(name=name, top__gt=0).exists():
+            fill(name, 10)
+        subscriptions.join([user.pk], name)
+    Subscription.objects.update(since=0, delivered=0, read=0)
+    Notification.objects.update(body="x" * size)
+    found = {f.name: f for f in subscriptions.load_inboxes([user])[user.pk]}
+    return [found[name] for name in names]
+
+
+def size_of(reply: list[Recovered]) -> int:
+    """Of the part of the reply that grows, as it is written."""
+    subs = {item.feed.name: _subscribe_result(item) for item in reply}
+    return len(encode_reply(Reply(id=1, connect=ConnectResult(client="c", subs=subs))))
+
+
+def test_a_reply_is_bounded_over_all_streams(user: Any) -> None:
+    feeds = backlog(user, 8, 9_000)
+    reply = recover(feeds, {}, 300)
+    assert size_of(reply) <= recovery.MAX_REPLY_SIZE
+    assert [offsets(item) for item in reply[:2]] == [[*range(1, 11)]] * 2
+    for item in reply:
+        assert item.page.more == (item.page.offset < 10)
+        assert item.page.offset == (offsets(item) or [0])[-1]
+    assert [item.page.offset for item in reply[3:]] == [0] * 5
+
+
+def test_many_small_streams_leave_room_for_what_is_in_them(user: Any) -> None:
+    """Their names alone make a large reply."""
+    feeds = backlog(user, 3, 10)
+    named = [feed._replace(name=f"topic:{'n' * 240}{n}") for n in range(900) for feed in feeds[:1]]
+    reply = recover(named, {}, 300)
+    assert size_of(reply) <= 512 * 1024
+    assert offsets(reply[0]) == [1]
+    assert reply[1].page == Page([], 0, more=True)
+
+
+def test_a_single_large_publication_passes(user: Any) -> None:
+    feeds = backlog(user, 3, 2 * recovery.MAX_REPLY_SIZE)
+    reply = recover(feeds, {feeds[0].name: Position(feeds[0].epoch, 10)}, 300)
+    assert [offsets(item) for item in reply] == [[], [1], []]
+    assert reply[2].page == Page([], 0, more=True)
+
+
+def test_a_stream_without_room_resumes_at_the_position_that_was_shown(user: Any) -> None:
+    feeds = backlog(user, 2, recovery.MAX_REPLY_SIZE)
+    positions = {feed.name: Position(feed.epoch, 4) for feed in feeds}
+    reply = recover(feeds, positions, 300)
+    assert [item.page.offset for item in reply] == [5, 4]
+    assert all(item.recovered and item.page.more for item in reply)
+
+
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
+)
+@given(room=st.integers(1, 4_000), limit=st.integers(1, 12))
+def test_reply_after_reply_gives_all_that_is_owed_once(user: Any, room: int, limit: int) -> None:
+    feeds = backlog(user, 3, 300)
+    seen: dict[str, list[int]] = {feed.name: [] for feed in feeds}
+    positions: dict[str, Position] = {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(recovery, "MAX_REPLY_SIZE", room)
+        while True:
+            reply = recover(feeds, positions, limit)
+            for item in reply:
+                seen[item.feed.name] += offsets(item)
+                positions[item.feed.name] = Position(item.feed.epoch, item.page.offset)
+            if not any(item.page.more for item in reply):
+                break
+            assert any(item.page.publications for item in reply), "it goes on"
+    assert set(map(tuple, seen.values())) == {tuple(range(1, 11))}
 
 
 def test_many_clients_share_their_pages(user: Any) -> None:

@@ -37,6 +37,7 @@ LAYERS = [
     {"subscriptions"},
     {"rights"},
     {"streams"},
+    {"topics"},
     {"layer"},
     {"metrics", "authentication"},
     {"models"},

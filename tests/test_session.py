@@ -27,6 +27,7 @@ LIMITS = Limits(
     ping_interval=25.0,
     pong_timeout=10.0,
     connect_timeout=10.0,
+    slow_timeout=20.0,
     max_frame_size=64 * 1024,
     command_rate=50.0,
     command_burst=200,
@@ -445,19 +446,80 @@ def test_a_pong_that_nobody_asked_for_acknowledges_nothing() -> None:
     assert list(session.receive("{}\n{}\n{}", 26.0)) == [Arrived({"user:7": 5})]
 
 
-def test_a_blocked_socket_gets_no_ping_and_is_closed() -> None:
+def test_a_ping_that_a_blocked_socket_did_not_take_is_no_ping() -> None:
     session = connected()
     assert session.tick(25.0, None) == []
-    assert session.tick(34.9, None) == []
-    assert session.tick(35.0, None) == closes(codes.NO_PONG)
+    assert session.owes_ping
+    assert session.deadline == 26.0
+    assert session.tick(26.0, None) == []
+    # Drained: the ping is written, and from now on a pong is due.
+    assert session.tick(27.0, {"user:7": 5}) == [Send("{}")]
+    assert not session.owes_ping
+    assert session.deadline == 37.0
+    assert session.tick(36.9, {}) == []
+    assert list(session.receive("{}", 36.9)) == [Arrived({"user:7": 5})]
+    assert session.deadline == 52.0
+    assert session.tick(52.0, {}) == [Send("{}")]
 
 
-def test_a_pong_without_a_ping_does_not_acknowledge_for_a_blocked_socket() -> None:
+def test_a_ping_is_written_as_soon_as_the_socket_drains() -> None:
+    session = connected()
+    session.tick(25.0, None)
+    assert session.tick(25.1, {}) == [Send("{}")]
+    assert session.tick(35.0, {}) == []
+    assert session.tick(35.1, {}) == closes(codes.NO_PONG)
+
+
+def test_a_ping_whose_write_was_refused_is_no_ping() -> None:
+    session = connected()
+    assert session.tick(25.0, {"user:7": 5}) == [Send("{}")]
+    assert session.take_back_ping(25.0) == []
+    assert session.owes_ping
+    assert list(session.receive("{}", 25.5)) == [], "it acknowledges nothing"
+    assert session.tick(26.0, {"user:7": 6}) == [Send("{}")]
+    assert list(session.receive("{}", 26.5)) == [Arrived({"user:7": 6})]
+    assert session.take_back_ping(26.5) == []
+    assert session.deadline == 51.0
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_socket_that_never_takes_a_ping_is_slow(is_seen: bool) -> None:
+    """Whether it is seen to be blocked, or refuses each time."""
+    session = connected()
+    effects: list[Effect] = []
+    while not effects:
+        now = session.deadline
+        effects = session.tick(now, None if is_seen else {})
+        if not is_seen and effects == [Send("{}")]:
+            effects = session.take_back_ping(now)
+        assert now < 1000
+    assert (effects, now) == (closes(codes.SLOW), 45.0)
+    assert codes.SLOW.reconnect
+
+
+def test_a_socket_that_was_blocked_before_has_all_its_time_again() -> None:
+    session = connected()
+    for start in (25.0, 69.0, 113.0):
+        for second in range(19):
+            assert session.tick(start + second, None) == []
+        assert session.tick(start + 19.0, {}) == [Send("{}")]
+        list(session.receive("{}", start + 19.0))
+
+
+def test_expiry_counts_while_a_ping_is_owed() -> None:
+    session = connected()
+    session.renew(25.5)
+    session.tick(25.0, None)
+    assert session.deadline == 25.5
+    assert session.tick(25.5, None) == closes(codes.EXPIRED)
+
+
+def test_a_pong_without_a_ping_acknowledges_nothing_for_a_blocked_socket() -> None:
     session = connected()
     session.tick(25.0, {"user:7": 5})
     list(session.receive("{}", 26.0))
     session.tick(50.0, None)
-    assert list(session.receive("{}", 51.0)) == [Arrived({})]
+    assert list(session.receive("{}", 51.0)) == []
 
 
 # Expiry
@@ -493,6 +555,29 @@ def test_expiry_counts_while_a_pong_is_awaited() -> None:
     assert session.tick(25.0, {}) == [Send("{}")]
     assert session.deadline == 30.0
     assert session.tick(30.0, {}) == closes(codes.EXPIRED)
+
+
+def test_expired_credentials_may_be_renewed_for_a_while() -> None:
+    session = connecting(expired_close_delay=5.0)
+    session.renew(12.0)
+    session.answer(1, CONNECTED, 0.0)
+    assert session.deadline == 17.0
+    assert session.tick(16.9, {}) == []
+    session.renew(30.0)
+    assert session.deadline == 25.0
+    assert session.tick(25.0, {}) == [Send("{}")]
+    list(session.receive("{}", 25.5))
+    assert session.tick(34.9, {}) == []
+    assert session.tick(35.0, {}) == closes(codes.EXPIRED)
+
+
+def test_credentials_that_ran_out_before_the_answer_last_until_the_delay_has_passed() -> None:
+    session = connecting(expired_close_delay=5.0)
+    session.renew(-2.0)
+    session.answer(1, CONNECTED, 0.0)
+    assert session.deadline == 3.0
+    assert session.tick(2.9, {}) == []
+    assert session.tick(3.0, {}) == closes(codes.EXPIRED)
 
 
 # Whatever comes

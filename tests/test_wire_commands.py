@@ -8,8 +8,8 @@ from django.contrib.auth.models import Group, Permission
 
 from notifications import broadcast, notify
 from notifications.authentication import make_token
-from notifications.database import in_database
 from notifications.hub import Hub
+from notifications.lanes import in_database
 from notifications.models import Notification, Stream, Subscription
 from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import fill, make_user
@@ -52,6 +52,12 @@ def own(user: Any) -> str:
 UNKNOWN_NAMES = ["", "nobody", "user:", "topic:", "topic:.x", "topic:a b", "group:0", "topic:\x00"]
 
 
+def fill_with_much(user: Any) -> None:
+    """A private stream of 60 publications of 36 KB."""
+    fill(own(user), 60)
+    Notification.objects.update(body="☃" * 9_000, data={"text": "x" * 9_000})
+
+
 # Commands that are not there
 
 
@@ -73,7 +79,7 @@ async def test_a_ping_of_the_client_is_answered(peer: Peer) -> None:
 # Topics
 
 
-async def test_a_topic_is_followed_until_it_is_left(peer: Peer, user: Any) -> None:
+async def test_unsubscribe_ends_what_this_connection_reads(peer: Peer, user: Any) -> None:
     await in_database(broadcast, "before", to="topic:news")
     result = (await peer.call(subscribe={"channel": "topic:news"}))["subscribe"]
     assert result["recoverable"] is True
@@ -86,8 +92,8 @@ async def test_a_topic_is_followed_until_it_is_left(peer: Peer, user: Any) -> No
     await in_database(broadcast, "for all")
     await until(lambda: "for all" in peer.titles)
     assert not any("too late" in frame for frame in peer.frames)
-    rows = Subscription.objects.filter(user=user, stream__name="topic:news")
-    assert not await in_database(rows.exists)
+    # The user goes on following it.
+    assert "too late" in [entry["title"] for entry in (await peer.rpc("inbox"))["entries"]]
 
 
 async def test_a_topic_resumes_where_it_was(peer: Peer, hub: Hub) -> None:
@@ -111,7 +117,10 @@ async def test_no_more_topics_than_allowed(peer: Peer) -> None:
     for number in range(3):
         assert "subscribe" in await peer.call(subscribe={"channel": f"topic:{number}"})
     assert await peer.error(subscribe={"channel": "topic:more"}) == 106
+    assert not await in_database(Stream.objects.filter(name="topic:more").exists)
     await peer.call(unsubscribe={"channel": "topic:1"})
+    assert await peer.error(subscribe={"channel": "topic:more"}) == 106
+    await peer.rpc("leave", channel="topic:1")
     assert "subscribe" in await peer.call(subscribe={"channel": "topic:more"})
 
 
@@ -287,6 +296,19 @@ async def test_history_goes_forward_and_back(peer: Peer, user: Any) -> None:
     assert await ask(limit=9, reverse=True, since={"offset": 3, "epoch": epoch}) == [2, 1]
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+async def test_a_page_of_history_is_bounded_in_bytes(peer: Peer, user: Any, reverse: bool) -> None:
+    await in_database(fill_with_much, user)
+    offsets: list[int] = []
+    request: dict[str, Any] = {"channel": own(user), "limit": -1, "reverse": reverse}
+    while len(offsets) < 60:
+        page = (await peer.call(history=request))["history"]
+        assert len(peer.frames[-1].encode()) <= 512 * 1024
+        offsets += [found["offset"] for found in page["publications"]]
+        request["since"] = {"epoch": page["epoch"], "offset": offsets[-1]}
+    assert offsets == sorted(range(1, 61), reverse=reverse)
+
+
 @pytest.mark.parametrize("since", [{"offset": 12}, {"offset": 2**63 - 1}, {"epoch": "other"}])
 async def test_history_of_another_position(peer: Peer, user: Any, since: Any) -> None:
     await in_database(fill, own(user), 10)
@@ -352,6 +374,33 @@ async def test_bad_arguments_are_refused(peer: Peer, method: str, data: Any) -> 
     assert await peer.error(rpc={"method": method, "data": data}) == 107
 
 
+async def test_a_page_of_the_inbox_is_bounded_in_bytes(peer: Peer, user: Any) -> None:
+    await in_database(fill_with_much, user)
+    titles: list[str] = []
+    following: dict[str, Any] = {}
+    while True:
+        page = await peer.rpc("inbox", folder="all", limit=100, **following)
+        assert len(peer.frames[-1].encode()) <= 512 * 1024
+        titles += [entry["title"] for entry in page["entries"]]
+        if "next" not in page:
+            break
+        following = {"before": page["next"]}
+    assert titles == [f"number {offset}" for offset in range(60, 0, -1)]
+
+
+async def test_an_entry_that_is_larger_than_a_reply_passes(
+    peer: Peer, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await in_database(fill, own(user), 3)
+    monkeypatch.setattr("notifications.recovery.MAX_REPLY_SIZE", 1)
+    page = await peer.rpc("inbox", folder="all")
+    assert [entry["title"] for entry in page["entries"]] == ["number 3"]
+    page = await peer.rpc("inbox", folder="all", before=page["next"], limit=1)
+    assert [entry["title"] for entry in page["entries"]] == ["number 2"]
+    page = await peer.rpc("inbox", folder="all", before=page["next"])
+    assert "next" not in page
+
+
 async def test_ids_of_others_and_of_nobody_change_nothing(peer: Peer) -> None:
     other = await in_database(make_user, "other")
     (theirs,) = await in_database(notify, other, "theirs")
@@ -407,7 +456,7 @@ async def test_refreshing_as_somebody_else_ends_the_connection(peer: Peer) -> No
 
 
 async def test_an_expired_connection_is_closed(settings: Any, user: Any) -> None:
-    async with running_hub(settings) as hub:
+    async with running_hub(settings, EXPIRED_CLOSE_DELAY=0) as hub:
         peer = Peer(token=await in_database(make_token, user, 1.5))
         await peer.connect()
         assert peer.connection(hub)

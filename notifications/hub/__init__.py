@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ..database import close_threads
+from ..lanes import close_threads
 from .connection import Connection
 from .hub import Hub
 from .sockets import open_socket

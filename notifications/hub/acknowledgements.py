@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from ..database import in_database
+from ..lanes import FLUSH
 from ..signals import delivered
 from ..subscriptions import acknowledge
 
@@ -32,7 +32,7 @@ class Acknowledgements:
             return
         marks, self._marks = self._marks, {}
         try:
-            await in_database(_write, marks)
+            await FLUSH.run(_write, marks)
         except BaseException:  # a hub that stops cancels this, and flushes once more
             for (user_id, stream_id), mark in marks.items():
                 self.add(user_id, stream_id, mark.name, mark.offset)

@@ -1,9 +1,10 @@
 """Readers that are behind: served from history, at the speed of their sockets (P5)."""
 
 import asyncio
+from collections.abc import Callable
 
-from ..database import in_database
 from ..history import read_page
+from ..lanes import DELIVERY
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
 from .connection import Connection, Reader
@@ -19,19 +20,27 @@ NAME = "catching up"
 
 
 class CatchUp:
-    """One task for each connection that is behind; while its socket is blocked it holds nothing."""
+    """One task for each connection that is behind; while its socket is blocked it holds nothing.
 
-    def __init__(self, loops: Loops) -> None:
+    Args:
+        visit: called with a connection that owes a ping, as soon as its socket has drained.
+    """
+
+    def __init__(self, loops: Loops, visit: Callable[[Connection], None]) -> None:
         self._loops = loops
+        self._visit = visit
 
     def start(self, connection: Connection) -> None:
-        """Go on until none of the connection's readers is behind."""
+        """Go on until none of the connection's readers is behind, and no ping is owed."""
         if connection.pump is None or connection.pump.done():
             connection.pump = asyncio.create_task(self._run(connection))
 
     async def _run(self, connection: Connection) -> None:
         while True:
             await connection.drained()
+            if connection.session.owes_ping:
+                # Before the next page, which may fill the socket again.
+                self._visit(connection)
             if not connection.behind or connection.closing is not None or connection.has_ended:
                 return
             try:
@@ -44,7 +53,7 @@ class CatchUp:
     async def _advance(self, reader: Reader) -> None:
         """Write a page, as far as the socket takes it."""
         stream, connection = reader.stream, reader.connection
-        page = await in_database(read_page, stream.id, reader.sent, PAGE)
+        page = await DELIVERY.run(read_page, stream.id, reader.sent, PAGE)
         for publication in page.publications:
             if reader not in connection.behind or connection.closing is not None:
                 return

@@ -44,6 +44,13 @@ class Groups:
         # Membership changes one after the other: a group that is joined again while it is being
         # left must stay joined.
         self._lock = asyncio.Lock()
+        #: What :meth:`join` has begun. Not ended with those who wait for it, because nobody knows
+        #: what a layer has done of a call that is cancelled.
+        self._joining: dict[LocalStream, asyncio.Task[bool]] = {}
+        #: Done while the layer is down.
+        self._down: asyncio.Future[None] = self._loop.create_future()
+        #: How often the layer has gone down: memberships of an earlier time mean nothing.
+        self._losses = 0
         LAYER_UP.set(1)
 
     # Hearing
@@ -90,9 +97,11 @@ class Groups:
         """Believe in no membership any more; :meth:`sweep` joins again."""
         for stream in self._streams.values():
             stream.is_joined = False
+        self._losses += 1
         if not self.is_up:
             return
         self.is_up = False
+        self._down.set_result(None)
         self._rounds = 0
         LAYER_UP.set(0)
         logger.warning(
@@ -107,6 +116,7 @@ class Groups:
         if self.is_up:
             return
         self.is_up = True
+        self._down = self._loop.create_future()
         LAYER_UP.set(1)
         logger.info("The channel layer is up again, and all groups are joined.")
         self._changed()
@@ -133,13 +143,32 @@ class Groups:
 
     # Membership
 
-    async def join(self, stream: LocalStream) -> None:
+    async def join(self, stream: LocalStream, until: float) -> None:
         """Join the stream's group, unless the process is in it.
 
-        While the layer is down this is left to :meth:`sweep`: nobody who connects waits for it.
+        Nobody who connects waits for a layer that is down: he goes on as soon as that is known,
+        the position check stands in, and :meth:`sweep` joins later. Nor does he wait for longer
+        than until ``until``, however many joins are before his; his own is then still done.
+
+        Args:
+            until: a time of the loop's clock.
         """
-        if self.is_up and not stream.is_joined:
-            await self._join(stream)
+        if not self.is_up or stream.is_joined:
+            return
+        task = self._joining.get(stream)
+        if task is None:
+            task = self._joining[stream] = self._loop.create_task(self._join_if_up(stream))
+            task.add_done_callback(lambda _: self._joining.pop(stream))
+        ends: set[asyncio.Future[Any]] = {task, self._down}
+        patience = max(0.0, until - self._loop.time())
+        await asyncio.wait(ends, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+
+    async def stop(self) -> None:
+        """Join no more."""
+        tasks = list(self._joining.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def sweep(self) -> None:
         """Leave the groups that nobody here reads any more; join what could not be joined.
@@ -167,14 +196,32 @@ class Groups:
                 return False
         return True
 
+    async def _join_if_up(self, stream: LocalStream) -> bool:
+        async with self._lock:
+            # Else all who queue here would wait for the same failure, one after the other.
+            return self.is_up and await self._join_now(stream)
+
     async def _join(self, stream: LocalStream) -> bool:
         async with self._lock:
-            if stream.is_joined or not self._channel:
-                return stream.is_joined
-            stream.joined_at = self._loop.time()
-            # Meanwhile the position check stands in.
-            stream.is_joined = await self._change(self._layer.group_add, stream)
+            return await self._join_now(stream)
+
+    async def _join_now(self, stream: LocalStream) -> bool:
+        """With the lock held.
+
+        Returns:
+            False if the layer does not take it.
+        """
+        if stream.is_joined or not self._channel:
             return stream.is_joined
+        if stream.is_idle or self._streams.get(stream.name) is not stream:
+            return True  # nobody needs it any more
+        stream.joined_at = self._loop.time()
+        losses = self._losses
+        # Meanwhile the position check stands in.
+        is_done = await self._change(self._layer.group_add, stream)
+        # The layer may have gone down in the middle, and forgotten what it had just taken.
+        stream.is_joined = is_done and losses == self._losses
+        return is_done
 
     async def _leave(self, stream: LocalStream) -> bool:
         async with self._lock:

@@ -18,17 +18,18 @@ from django.db import Error as DatabaseError
 
 from .. import connecting
 from ..conf import app_settings
-from ..database import in_database
 from ..history import Page, Publication, Recent, read_tops
+from ..lanes import CHECK, CONNECTS, TICKER
 from ..layer import announcer
 from ..metrics import CONNECTIONS, REPAIRED
 from ..protocol import codes
 from ..sequencing import sequence_waiting
 from ..session import Close, Send
-from ..streams import user_stream
+from ..streams import is_topic, user_stream
 from .acknowledgements import Acknowledgements
 from .addresses import Addresses
 from .batches import Batcher
+from .beginnings import Beginnings
 from .catching_up import CatchUp
 from .connection import Connection, Reader, Stream
 from .groups import Groups
@@ -38,6 +39,7 @@ from .pulse import Pulse
 from .repairs import SLICE, Repairs
 from .rights import Rights
 from .stream import LocalStream
+from .turns import Turns
 from .waves import drain
 from .wheel import Wheel
 
@@ -64,13 +66,15 @@ class Hub:
         self.acknowledgements = Acknowledgements()
         self.presence = Presence(socket.gethostname())
         self.rights = Rights(self)
-        self.admit_callers = Batcher(connecting.admit)
-        self.resume = Batcher(partial(connecting.resume, recent=Recent()))
+        self.turns = Turns()
+        self.beginnings = Beginnings(self._look_at, self.report)
+        self.admit_callers = Batcher(connecting.admit, CONNECTS)
+        self.resume = Batcher(partial(connecting.resume, recent=Recent()), CONNECTS)
         self._wheel = Wheel()
         self._loops = Loops(probe="ticker")
         self._groups = Groups(self.streams, self._layer_changed)
         self._pulse = Pulse(self._groups)
-        self._catch_up = CatchUp(self._loops)
+        self._catch_up = CatchUp(self._loops, self._visit)
         self.repairs = Repairs(self.streams, self._loops, self.fall_behind)
         #: When a publisher last asked for a position check, on the loop's clock.
         self._asked_at = -ASKED
@@ -88,6 +92,7 @@ class Hub:
         loops.start("groups", self._check_interval, self.tend_groups)
         loops.start("ticker", app_settings.TICK_INTERVAL, self._tick)
         loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
+        loops.start("beginnings", app_settings.FLUSH_INTERVAL, self.beginnings.retry)
         loops.start("presence", app_settings.WORKER_TIMEOUT * BEAT, self.presence.beat)
         loops.start("rights", app_settings.RIGHTS_INTERVAL, self.rights.check_all)
 
@@ -111,7 +116,9 @@ class Hub:
         for connection in list(self.connections):
             self.leave(connection, codes.SHUTDOWN.code)
         await self.rights.stop()
+        await self.beginnings.stop()
         await self.repairs.stop()
+        await self._groups.stop()
         await self._loops.guard("flush", self.flush)
         await self._loops.guard("presence", self.presence.retire)
         await announcer.emptied(app_settings.LAYER_TIMEOUT)
@@ -197,18 +204,25 @@ class Hub:
 
     # Streams
 
-    async def join(self, name: str) -> LocalStream:
+    async def join(self, name: str, until: float | None = None) -> LocalStream:
         """Make the process a member of the stream's layer group, and pin the stream here.
 
         Joining comes before reading: what is published from now on is heard. Whoever calls must
         :meth:`unpin`.
+
+        Args:
+            name: of the stream.
+            until: when to go on although the group is not joined yet, on the loop's clock;
+                None for ``LAYER_TIMEOUT`` from now.
         """
+        if until is None:
+            until = self.loop.time() + app_settings.LAYER_TIMEOUT
         stream = self.streams.get(name)
         if stream is None:
             stream = self.streams[name] = LocalStream(name)
         stream.pins += 1
         try:
-            await self._groups.join(stream)
+            await self._groups.join(stream, until)
         except BaseException:
             self.unpin(stream)
             raise
@@ -274,12 +288,15 @@ class Hub:
         known = {stream.id: stream for stream in self.streams.values() if stream.is_known}
         if not known:
             return
-        tops = await in_database(read_tops, list(known))
+        tops = await CHECK.run(read_tops, list(known))
         behind: dict[LocalStream, int] = {}
         for stream_id, stream in known.items():
             if self.streams.get(stream.name) is not stream:  # left while this was read
                 continue
             top = tops.get(stream_id)
+            if top is None and is_topic(stream.name):
+                self._dissolve(stream)
+                continue
             if top is None or top.epoch != stream.epoch:
                 self._reset(stream)
                 continue
@@ -315,18 +332,28 @@ class Hub:
         await self.presence.flush()
 
     async def _tick(self) -> None:
-        await in_database(sequence_waiting)
+        await TICKER.run(sequence_waiting)
+
+    def _look_at(self, user_id: Any) -> None:
+        self.rights.suspect(user_stream(user_id))
 
     async def _turn(self) -> None:
+        self.turns.tend()
         self._wheel.turn(time.monotonic(), self._visit)
 
     def _visit(self, connection: Connection) -> None:
-        written = None if connection.is_blocked else connection.positions()
-        for effect in connection.session.tick(time.monotonic(), written):
-            if isinstance(effect, Send):
-                connection.write(effect.text)
-            elif isinstance(effect, Close):
+        """Look at a connection whose deadline has passed, or whose socket has drained."""
+        session, now = connection.session, time.monotonic()
+        effects = session.tick(now, None if connection.is_blocked else connection.positions())
+        pings = [effect.text for effect in effects if isinstance(effect, Send)]
+        if not all(connection.write(ping) for ping in pings):
+            effects = session.take_back_ping(now)
+        for effect in effects:
+            if isinstance(effect, Close):
                 connection.close(effect.disconnect)
+        if session.owes_ping:
+            # It waits for the socket, and the ping goes first when that drains.
+            self._catch_up.start(connection)
 
     def _check_interval(self) -> float:
         """Shorter while nothing but the check finds what is new (P4)."""
@@ -371,6 +398,15 @@ class Hub:
             self._check_soon()
         elif kind == "notifications.beat":
             self._pulse.hear(message)
+
+    def _dissolve(self, stream: LocalStream) -> None:
+        """A topic is gone with its last follower: whoever reads it here has left it elsewhere.
+
+        Perhaps somebody has made it again since: the look at rights tells who reads what.
+        """
+        del self.streams[stream.name]
+        for reader in list(stream.readers):
+            self.rights.suspect(user_stream(reader.connection.user_id))
 
     def _reset(self, stream: LocalStream) -> None:
         """The history is gone or another one: positions in it mean nothing any more."""

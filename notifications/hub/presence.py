@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from ..conf import app_settings
-from ..database import in_database
+from ..lanes import FLUSH
 from ..models import Connection as Row
 from ..models import Worker
 from ..signals import connected, disconnected
@@ -82,7 +82,7 @@ class Presence:
         new, self._new = self._new, {}
         gone, self._gone = self._gone, []
         try:
-            await in_database(self._write, list(new.values()), gone)
+            await FLUSH.run(self._write, list(new.values()), gone)
         except BaseException:  # a hub that stops cancels this, and flushes once more
             self._new = new | self._new
             self._gone = gone + self._gone
@@ -90,12 +90,12 @@ class Presence:
 
     async def beat(self) -> None:
         """Say that this worker lives, and clear away those that do not."""
-        await in_database(self._beat)
+        await FLUSH.run(self._beat)
 
     async def retire(self) -> None:
         """The worker stops in order: its rows go at once."""
         if self._is_written:
-            await in_database(Worker.objects.filter(pk=self.worker.pk).delete)
+            await FLUSH.run(Worker.objects.filter(pk=self.worker.pk).delete)
 
     def _write(self, new: list[Present], gone: list[Gone]) -> None:
         if new:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from ..conf import app_settings
-from ..database import in_database
 from ..history import Publication, Range, read_page, read_ranges
+from ..lanes import DELIVERY
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
 from .connection import Reader
@@ -81,7 +81,7 @@ class Repairs:
                     return
             while self._streams.get(stream.name) is stream:
                 heard = stream.heard
-                page = await in_database(read_page, stream.id, stream.top, app_settings.PAGE_SIZE)
+                page = await DELIVERY.run(read_page, stream.id, stream.top, app_settings.PAGE_SIZE)
                 for publication in page.publications:
                     if publication.offset > stream.top:
                         await self._spread(stream, publication)
@@ -118,7 +118,7 @@ class Repairs:
             stream: Range(stream.id, stream.top, min(top, stream.top + app_settings.PAGE_SIZE))
             for stream, top in tops.items()
         }
-        found = await in_database(read_ranges, list(ranges.values()))
+        found = await DELIVERY.run(read_ranges, list(ranges.values()))
         for stream, entry in ranges.items():
             for publication in found[entry]:
                 await self._spread(stream, publication)

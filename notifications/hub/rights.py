@@ -7,24 +7,32 @@ what they may no longer have is closed or unsubscribed, what is new is subscribe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from ..authentication import active_users, credentials_of, valid_sessions
 from ..conf import app_settings
-from ..database import in_database
 from ..history import Page
+from ..lanes import RIGHTS
 from ..models import Connection as Row
 from ..protocol import codes, messages
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_reply
 from ..streams import is_topic
-from ..subscriptions import Feed, load_inboxes
+from ..subscriptions import Feed, read_inboxes, topics_of
 from ..unread import unread_counts
+from .beginnings import Beginnings
 from .connection import Connection, Reader
 from .stream import LocalStream
+
+#: Reasons of ``unsubscribe`` pushes.
+DENIED = "permission denied"
+LEFT = "left"
+MUTED = "muted"
 
 
 class Process(Protocol):
@@ -34,8 +42,10 @@ class Process(Protocol):
     connections: set[Connection]
     by_user: dict[Any, set[Connection]]
     users: dict[str, Any]
+    streams: dict[str, LocalStream]
+    beginnings: Beginnings
 
-    async def join(self, name: str) -> LocalStream: ...
+    async def join(self, name: str, until: float | None = None) -> LocalStream: ...
     def unpin(self, stream: LocalStream) -> None: ...
     def attach(
         self, connection: Connection, stream: LocalStream, page: Page, acked: int, *, topic: bool
@@ -50,14 +60,23 @@ class Verdict(NamedTuple):
 
     credentials: str
     feeds: dict[str, Feed]
+    #: Of topics that the user may read and has not muted.
     topics: set[str]
+    #: Why a stream is neither of these, by name.
+    reasons: dict[str, str]
     unread: int | None
+
+    def reason(self, name: str) -> str:
+        """Why the user's connections read this stream no more."""
+        return self.reasons.get(name, LEFT if is_topic(name) else DENIED)
 
 
 class Findings(NamedTuple):
     verdicts: dict[Any, Verdict]
     sessions: set[str]
     closing: set[str]
+    #: Pairs of user and stream name that have no row yet.
+    missing: list[tuple[Any, str]]
 
 
 class Rights:
@@ -67,6 +86,8 @@ class Rights:
         self._hub = hub
         self._suspects: set[Any] = set()
         self._task: asyncio.Task[None] | None = None
+        #: Waiting for blocked sockets, to tell that they are unsubscribed.
+        self._telling: set[asyncio.Task[None]] = set()
         # One look at a time: an older one must not undo what a newer one has found.
         self._looking = asyncio.Lock()
 
@@ -111,9 +132,10 @@ class Rights:
         await self._examine(list(self._hub.by_user), count=False)
 
     async def stop(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [*self._telling, *([] if self._task is None else [self._task])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _users_of(self, name: str) -> list[Any]:
         return [self._hub.users[name]] if name in self._hub.users else []
@@ -154,13 +176,19 @@ class Rights:
         }
         keys = {connection.session_key for connection in readers if connection.session_digest}
         clients = [connection.client for connection in readers]
-        findings = await in_database(_find, user_ids, keys, clients, count)
+        read: dict[Any, set[str]] = defaultdict(set)
+        for connection, known in readers.items():
+            read[connection.user_id] |= {reader.stream.name for reader in known if reader.topic}
+        findings = await RIGHTS.run(_find, user_ids, keys, clients, count, read)
+        self._hub.beginnings.follow(findings.missing)
+        # For all that is joined by this look: what others lose does not wait for a slow layer.
+        until = self._hub.loop.time() + app_settings.LAYER_TIMEOUT
         for connection, known in readers.items():
             if connection.closing is None and connection in self._hub.connections:
-                await self._judge(connection, known, findings)
+                await self._judge(connection, known, findings, until)
 
     async def _judge(
-        self, connection: Connection, known: Iterable[Reader], findings: Findings
+        self, connection: Connection, known: Iterable[Reader], findings: Findings, until: float
     ) -> None:
         verdict = findings.verdicts.get(connection.user_id)
         if verdict is None or connection.client in findings.closing:
@@ -182,7 +210,7 @@ class Rights:
         self._follow(connection, known, verdict)
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
-                await self._subscribe(connection, feed)
+                await self._subscribe(connection, feed, until)
         self._synchronize(connection, verdict.unread)
 
     def _follow(self, connection: Connection, known: Iterable[Reader], verdict: Verdict) -> None:
@@ -190,19 +218,40 @@ class Rights:
         for reader in known:
             allowed = verdict.topics if reader.topic else verdict.feeds
             name = reader.stream.name
-            if name not in allowed and connection.readers.get(name) is reader:
-                self._unsubscribe(reader)
+            if connection.readers.get(name) is not reader:
+                continue
+            if name not in allowed:
+                self._unsubscribe(reader, verdict.reason(name))
+            elif self._hub.streams.get(name) is not reader.stream:
+                # The row was deleted, and another one made, before anybody here has noticed.
+                connection.close(codes.INSUFFICIENT_STATE)
 
-    def _unsubscribe(self, reader: Reader) -> None:
-        push = messages.Push(
-            channel=reader.stream.name,
-            unsubscribe=messages.Unsubscribe(codes.UNSUBSCRIBED_BY_SERVER, "permission denied"),
-        )
+    def left(self, connection: Connection, name: str) -> None:
+        """The user of this connection has left a topic: do not wait for the next look."""
+        reader = connection.readers.get(name)
+        if reader is not None and reader.topic:
+            self._unsubscribe(reader, LEFT)
+
+    def _unsubscribe(self, reader: Reader, reason: str) -> None:
+        connection, name = reader.connection, reader.stream.name
+        unsubscribe = messages.Unsubscribe(codes.UNSUBSCRIBED_BY_SERVER, reason)
+        push = messages.Push(channel=name, unsubscribe=unsubscribe)
         self._hub.detach(reader)
-        self._write(reader.connection, push)
+        if not self._write(connection, push):
+            task = self._hub.loop.create_task(self._tell_later(connection, name, push))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
-    async def _subscribe(self, connection: Connection, feed: Feed) -> None:
-        stream = await self._hub.join(feed.name)
+    async def _tell_later(self, connection: Connection, name: str, push: messages.Push) -> None:
+        """Write once the socket takes something, unless the client has subscribed again."""
+        text = encode_reply(messages.Reply(push=push))
+        while connection.closing is None and not connection.has_ended:
+            await connection.drained()
+            if name in connection.readers or connection.write(text):
+                return
+
+    async def _subscribe(self, connection: Connection, feed: Feed, until: float) -> None:
+        stream = await self._hub.join(feed.name, until)
         try:
             stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
             is_here = connection.closing is None and connection in self._hub.connections
@@ -236,24 +285,38 @@ class Rights:
 
 
 def _find(
-    user_ids: Iterable[Any], keys: Iterable[str], clients: Iterable[str], count: bool
+    user_ids: Iterable[Any],
+    keys: Iterable[str],
+    clients: Iterable[str],
+    count: bool,
+    read: Mapping[Any, set[str]],
 ) -> Findings:
+    """What the database says of these users; ``read`` are the topics that they read here."""
     users = active_users(user_ids)
-    feeds = load_inboxes(users.values())
+    feeds, missing = read_inboxes(users.values())
     unread = unread_counts(users.values(), feeds) if count else {}
     verdicts = {
-        user_id: _verdict(user, feeds[user_id], unread.get(user_id))
+        user_id: _verdict(user, feeds[user_id], unread.get(user_id), read.get(user_id, frozenset()))
         for user_id, user in users.items()
     }
     closing = Row.objects.filter(pk__in=list(clients), closing=True).values_list("pk", flat=True)
-    return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing})
+    return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing}, missing)
 
 
-def _verdict(user: Any, feeds: Iterable[Feed], unread: int | None) -> Verdict:
+def _verdict(
+    user: Any, feeds: Iterable[Feed], unread: int | None, read: AbstractSet[str]
+) -> Verdict:
     loud = [feed for feed in feeds if not feed.muted]
+    reasons = {feed.name: MUTED for feed in feeds if feed.muted}
+    topics = {feed.name for feed in loud if is_topic(feed.name)}
+    if read - topics - reasons.keys():
+        # Followed still, but not among the feeds: another query, only when one is missing.
+        denied = {name: DENIED for name, _ in topics_of(user.pk) if name not in topics}
+        reasons = denied | reasons
     return Verdict(
         credentials_of(user),
         {feed.name: feed for feed in loud if not is_topic(feed.name)},
-        {feed.name for feed in loud if is_topic(feed.name)},
+        topics,
+        reasons,
         unread,
     )

@@ -66,6 +66,11 @@ class LocalStream:
         self.top = top
         self.revision = revision
 
+    def forget(self) -> None:
+        """Its row was deleted, while nobody here read it: :meth:`learn` starts from another one."""
+        self.id = self.top = self.heard = 0
+        self.epoch = ""
+
     def is_next(self, offset: int) -> bool:
         """Can ``offset`` be fanned out as it comes? Else the gap is read from history."""
         return self.is_known and not self.busy and offset == self.top + 1

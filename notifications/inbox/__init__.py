@@ -16,10 +16,12 @@ from .folders import (
     Entry,
     Folder,
     count_unread,
+    cursor,
     list_entries,
     read_mark,
     unread_count,
 )
+from .following import TooManyTopics, Topic, join, leave, topics
 
 __all__ = [
     "FOLDERS",
@@ -28,14 +30,20 @@ __all__ = [
     "Entries",
     "Entry",
     "Folder",
+    "TooManyTopics",
+    "Topic",
     "archive",
     "archive_all",
     "count_unread",
+    "cursor",
+    "join",
+    "leave",
     "list_entries",
     "mark_read",
     "mark_unread",
     "mute",
     "read_all",
     "read_mark",
+    "topics",
     "unread_count",
 ]

@@ -1,24 +1,22 @@
 """What one user changes in the inbox: read, unread, archive, mute.
 
-Every change is told to the user's other connections by a ``message`` push and leaves a mark
-(the revision of the user's own stream) for workers that a lost hint did not reach.
+Every change is announced: see :mod:`notifications.inbox.announcing`.
 """
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import msgspec
 from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from .. import rights, signals, streams, subscriptions
+from .. import rights, signals, subscriptions
 from ..database import after_commit
-from ..layer import send_message
 from ..models import Notification, Receipt, Subscription, receipt_of
 from ..subscriptions import Feed
-from .folders import MAX_ID, Entry, State, alias, is_own, read_mark, states, unread_count, visible
+from .announcing import announce
+from .folders import MAX_ID, Entry, State, alias, is_own, read_mark, states, visible
 
 #: Most ids in one change.
 MAX_IDS = 1000
@@ -55,7 +53,7 @@ def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
     if changed.ids:
         _advance_read_marks(user, changed.feeds)
         after_commit(alias(), _signal_read, user, changed.ids)
-        _announce(user, "read", changed.ids, origin)
+        announce(user, "read", changed.ids, origin)
     return changed.ids
 
 
@@ -65,7 +63,7 @@ def mark_unread(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
         user, ids, keep=lambda entry: entry.read or entry.archived, made=lambda state: Receipt()
     )
     if changed.ids:
-        _announce(user, "unread", changed.ids, origin)
+        announce(user, "unread", changed.ids, origin)
     return changed.ids
 
 
@@ -80,7 +78,7 @@ def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
     )
     if changed.ids:
         _advance_read_marks(user, changed.feeds)
-        _announce(user, "archive", changed.ids, origin)
+        announce(user, "archive", changed.ids, origin)
     return changed.ids
 
 
@@ -92,7 +90,7 @@ def read_all(user: Any, origin: str = "") -> None:
             if feed.read < feed.top:
                 _subscription(user, feed).update(read=Greatest("read", feed.top))
         Receipt.objects.filter(user=user.pk, read_at=None).update(read_at=timezone.now())
-    _announce(user, "read_all", [], origin)
+    announce(user, "read_all", origin=origin)
 
 
 def archive_all(user: Any, origin: str = "") -> None:
@@ -108,7 +106,7 @@ def archive_all(user: Any, origin: str = "") -> None:
         Receipt.objects.filter(user=user.pk, archived_at=None).update(
             read_at=Coalesce("read_at", now), archived_at=now
         )
-    _announce(user, "archive_all", [], origin)
+    announce(user, "archive_all", origin=origin)
 
 
 def mute(user: Any, name: str, muted: bool = True) -> bool:
@@ -120,7 +118,7 @@ def mute(user: Any, name: str, muted: bool = True) -> bool:
     if not subscriptions.mute(user.pk, name, muted):
         return False
     rights.changed([user.pk])
-    _announce(user, "mute" if muted else "unmute", [], "")
+    announce(user, "mute" if muted else "unmute")
     return True
 
 
@@ -190,14 +188,3 @@ def _subscription(user: Any, feed: Feed) -> QuerySet[Subscription]:
 
 def _signal_read(user: Any, ids: list[int]) -> None:
     signals.read.send_robust(Receipt, user_id=user.pk, ids=ids)
-
-
-def _announce(user: Any, change: str, ids: list[int], origin: str) -> None:
-    after_commit(alias(), _tell, user, change, ids, origin)
-
-
-def _tell(user: Any, change: str, ids: list[int], origin: str) -> None:
-    own = streams.user_stream(user.pk)
-    streams.touch([own])
-    message = {"type": change, "ids": ids, "unread": unread_count(user)}
-    send_message(own, msgspec.json.encode(message), origin)

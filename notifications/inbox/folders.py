@@ -95,7 +95,14 @@ def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int
     found = found.select_related("actor", "stream").order_by("-published_at", "-id")
     rows = list(found[: limit + 1])
     page = [state.entry for state in states(user, rows[:limit], feeds)]
-    return Entries(page, _cursor(rows[limit - 1]) if len(rows) > limit else "")
+    return Entries(page, cursor(page[-1]) if len(rows) > limit else "")
+
+
+def cursor(entry: Entry) -> str:
+    """What asks for the page behind this entry: see :class:`Entries`."""
+    row = entry.notification
+    assert row.published_at is not None, "the inbox lists published notifications"
+    return f"{row.published_at.isoformat().replace('+00:00', 'Z')}_{row.pk}"
 
 
 def alias() -> str:
@@ -254,8 +261,3 @@ def _parse(cursor: str) -> _Position | None:
     except (ValueError, OverflowError):
         pass
     raise ValueError("before is not a position in the inbox")
-
-
-def _cursor(row: Notification) -> str:
-    assert row.published_at is not None, "the inbox lists published notifications"
-    return f"{row.published_at.isoformat().replace('+00:00', 'Z')}_{row.pk}"

@@ -8,8 +8,8 @@ from django.template import Context
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
 
-from .. import inbox
-from ..models import Subscription, validate_url
+from .. import inbox, streams, subscriptions
+from ..models import validate_url
 
 register = template.Library()
 
@@ -113,5 +113,8 @@ def _badge(unread: int) -> str:
 
 def _topics(user: Any) -> list[str]:
     """Topics are the client's to subscribe to, unlike all other streams."""
-    rows = Subscription.objects.filter(user=user, stream__name__startswith="topic:", muted=False)
-    return list(rows.order_by("stream__name").values_list("stream__name", flat=True))
+    return [
+        name
+        for name, is_muted in subscriptions.topics_of(user.pk)
+        if not is_muted and streams.may_read(user, name)
+    ]

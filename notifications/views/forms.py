@@ -10,7 +10,8 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from .. import publishing, streams
+from .. import publishing, streams, topics
+from ..conf import app_settings
 from ..models import Level, Notification, validate_text, validate_url
 
 TOPIC = "topic"
@@ -59,6 +60,10 @@ class SendForm(forms.Form):
     def stream(self) -> str:
         """The name of the stream that the valid form is for."""
         raise NotImplementedError
+
+    def warning(self) -> str:
+        """What the sender should know of what was sent, "" for nothing."""
+        return ""
 
     def send(self, actor: Any) -> bool:
         """Publish.
@@ -143,6 +148,9 @@ class BroadcastForm(SendForm):
             *((streams.group_stream(pk), _("Group %s") % name) for pk, name in groups),
             (TOPIC, _("A topic")),
         ]
+        if declared := app_settings.declared_topics:
+            help_text = _("Only for the audience “A topic”: %s.")
+            self.fields["topic"].help_text = help_text % ", ".join(declared)
 
     def clean_topic(self) -> str:
         topic = str(self.cleaned_data["topic"])
@@ -163,3 +171,11 @@ class BroadcastForm(SendForm):
         if audience == TOPIC:
             return streams.topic_stream(self.cleaned_data["topic"])
         return str(audience)
+
+    def warning(self) -> str:
+        """What the sender should know of what was sent, "" for nothing."""
+        cleaned = self.cleaned_data
+        if cleaned["audience"] != TOPIC or topics.has_readers(cleaned["topic"]):
+            return ""
+        text = _("Nobody can follow the topic “%s”: the site does not list it.")
+        return str(text % cleaned["topic"])

@@ -47,6 +47,8 @@ class SendView(HomeView):
             raise PermissionDenied
         if posted.send(request.user):
             messages.success(request, _("Sent."))
+            if warning := posted.warning():
+                messages.warning(request, warning)
             return redirect_back(request)
         context = self.get_context_data(forms=forms, next=request.POST.get("next", ""))
         return self.render_to_response(context)

@@ -1,12 +1,14 @@
 /** @typedef {import("./notifications.js").Notifications} Notifications */
 
-/** @type {Record<string, (notifications: Notifications, id: number) => Promise<void>>} */
+/** @type {Record<string, (notifications: Notifications, value: string) => Promise<void>>} */
 const ACTIONS = {
-  read: (notifications, id) => notifications.read([id]),
-  unread: (notifications, id) => notifications.unread([id]),
-  archive: (notifications, id) => notifications.archive([id]),
+  read: (notifications, id) => notifications.read([Number(id)]),
+  unread: (notifications, id) => notifications.unread([Number(id)]),
+  archive: (notifications, id) => notifications.archive([Number(id)]),
   read_all: (notifications) => notifications.readAll(),
   archive_all: (notifications) => notifications.archiveAll(),
+  join: (notifications, channel) => notifications.join(channel),
+  leave: (notifications, channel) => notifications.leave(channel),
 };
 
 /**
@@ -37,6 +39,6 @@ export class Actions {
     const act = button && ACTIONS[button.dataset.notificationAction ?? ""];
     if (!act || this.#notifications.state !== "connected") return;
     event.preventDefault();
-    act(this.#notifications, Number(button.value)).catch(() => button.form?.requestSubmit(button));
+    act(this.#notifications, button.value).catch(() => button.form?.requestSubmit(button));
   };
 }

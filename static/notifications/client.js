@@ -26,6 +26,8 @@
  *
  * @typedef {object} Options times in milliseconds
  * @property {string[]} [topics] channels to subscribe to whenever it connects
+ * @property {string[]} [followed] topics that the user follows, as the page was made: it subscribes
+ *   to these, and to those that are joined elsewhere while it is away
  * @property {number} [minReconnectDelay]
  * @property {number} [maxReconnectDelay]
  * @property {number} [timeout] for the answer to a command
@@ -56,6 +58,9 @@ export const reasons = Object.freeze({
   unauthorized: { code: 1, reason: "unauthorized" },
 });
 
+/** Code of an `unsubscribed` event: the subscription has ended for good. */
+const LEFT = 2000;
+
 /** A connection that lived for this long was a good one: the next failure starts from anew. */
 const LASTING = 5000;
 
@@ -69,8 +74,11 @@ export class Client extends Emitter {
   #leaving = null;
   #requests;
   #streams;
-  /** @type {Set<string>} */
+  /** @type {Set<string>} to subscribe to whenever it connects */
   #topics;
+  /** @type {Set<string>} those of them that the user is known to follow */
+  #followed;
+  #mirrors;
   #connections = 0;
   #connectedAt = 0;
   #pingInterval = 0;
@@ -96,7 +104,9 @@ export class Client extends Emitter {
       this.rpc("ack", { channel, offset }).catch(() => undefined);
     });
     this.#requests = new Requests(this.timeout);
-    this.#topics = new Set(options.topics ?? []);
+    this.#mirrors = options.followed !== undefined;
+    this.#followed = new Set(options.followed ?? []);
+    this.#topics = new Set([...(options.topics ?? []), ...this.#followed]);
   }
 
   /** @returns {State} */
@@ -128,7 +138,7 @@ export class Client extends Emitter {
   }
 
   /**
-   * Subscribes the user to a topic, on this and every later connection.
+   * Reads a topic on this and every later connection; the user joins it where that is new.
    *
    * @param {string} channel such as `topic:news`
    */
@@ -138,15 +148,26 @@ export class Client extends Emitter {
   }
 
   /**
-   * Ends the user's subscription to a topic, on all devices.
+   * Stops reading a topic on this connection. The user goes on following it: its notifications
+   * stay in the inbox, and what comes meanwhile is sent when it is subscribed to again.
    *
    * @param {string} channel
    */
   async unsubscribe(channel) {
     this.#topics.delete(channel);
-    this.#streams.forget(channel);
-    this.#streams.save();
-    await this.#call({ unsubscribe: { channel } });
+    if (this.#state === "connected") await this.#call({ unsubscribe: { channel } });
+  }
+
+  /**
+   * Ends the user's subscription to a topic for good, on all devices.
+   *
+   * @param {string} channel
+   * @returns {Promise<{unread?: number}>}
+   */
+  async leave(channel) {
+    const result = await this.rpc("leave", { channel });
+    this.#lose(channel);
+    return result;
   }
 
   // Life of the socket
@@ -204,9 +225,26 @@ export class Client extends Emitter {
       reconnected: this.#connections > 1,
     });
     this.#streams.adoptAll(result.subs ?? {});
+    this.#adoptTopics(result.data?.topics);
     for (const channel of this.#topics) {
       this.#subscribe(channel).catch((error) => this.emit("error", { type: "subscribe", error }));
     }
+  }
+
+  /**
+   * Topics may have been joined and left while this client was away. To subscribe to one that was
+   * left would join it again.
+   *
+   * @param {string[]} [followed] by the user; left out where there are none
+   */
+  #adoptTopics(followed = this.#mirrors ? [] : [...this.#followed]) {
+    for (const channel of [...this.#followed]) {
+      if (!followed.includes(channel)) this.#unsubscribed(channel, { code: LEFT, reason: "left" });
+    }
+    for (const channel of followed) {
+      if (this.#mirrors && !this.#followed.has(channel)) this.#topics.add(channel);
+    }
+    this.#followed = new Set(followed);
   }
 
   /** @param {ProtocolError} error */
@@ -364,7 +402,10 @@ export class Client extends Emitter {
       this.#request(
         { subscribe: { channel, ...this.#streams.resume(channel) } },
         (reply) => {
-          if (reply.subscribe) this.#streams.adopt(channel, reply.subscribe);
+          if (reply.subscribe) {
+            this.#followed.add(channel);
+            this.#streams.adopt(channel, reply.subscribe);
+          }
           if (!reply.error || reply.error.code === ALREADY_SUBSCRIBED) resolve();
           else reject(new ProtocolError(reply.error));
         },
@@ -379,9 +420,16 @@ export class Client extends Emitter {
    * @param {{code?: number, reason?: string}} unsubscribe
    */
   #unsubscribed(channel, { code = 0, reason = "" }) {
-    this.#streams.forget(channel);
-    this.#topics.delete(channel);
+    this.#lose(channel);
     this.emit("unsubscribed", { channel, code, reason });
+  }
+
+  /** @param {string} channel */
+  #lose(channel) {
+    this.#streams.forget(channel);
+    this.#streams.save();
+    this.#topics.delete(channel);
+    this.#followed.delete(channel);
   }
 
   // Heartbeat

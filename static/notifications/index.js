@@ -17,6 +17,7 @@ import { Opening } from "./opening.js";
 import { Times } from "./times.js";
 import { Title } from "./title.js";
 import { Toasts } from "./toasts.js";
+import { Topics } from "./topics.js";
 
 /** @typedef {{client: Client, notifications: Notifications}} Started */
 
@@ -24,7 +25,7 @@ function start() {
   const element = document.querySelector("[data-notifications-socket]");
   const settings = element instanceof HTMLElement ? element.dataset : {};
   const client = new Client(settings.notificationsSocket ?? "", settings.notificationsUser ?? "", {
-    topics: settings.notificationsTopics?.split(" ").filter(Boolean) ?? [],
+    followed: settings.notificationsTopics?.split(" ").filter(Boolean) ?? [],
   });
   const notifications = new Notifications(client, Number(settings.notificationsUnread ?? 0));
   // Nobody is logged in on a page without any of the elements.
@@ -49,6 +50,7 @@ function follow(client, notifications, inboxUrl) {
   }
   defineElement("notification-badge", (element) => new Badge(element, notifications));
   defineElement("notification-list", (element) => new List(element, notifications));
+  defineElement("notification-topics", (element) => new Topics(element, notifications));
   defineElement("notification-bell", (element) => new Bell(element, notifications));
   // A page that is left may be kept and shown again; with an open socket it could not be.
   addEventListener("pagehide", () => client.disconnect());

@@ -57,14 +57,32 @@ export class List {
   async refresh() {
     const rows = this.#isTrimmed ? 0 : this.#rows.children.length;
     const limit = Math.min(LARGEST_PAGE, Math.max(this.#limit, rows));
-    const before = this.#before ? { before: this.#before } : {};
     this.#element.setAttribute("aria-busy", "true");
     try {
-      const page = await this.#notifications.list({ folder: this.#folder, limit, ...before });
-      this.#show(page.entries);
+      this.#show(await this.#ask(limit));
     } finally {
       this.#element.removeAttribute("aria-busy");
     }
+  }
+
+  /**
+   * Big entries come on more pages than one.
+   * @param {number} limit
+   */
+  async #ask(limit) {
+    /** @type {Entry[]} */
+    const entries = [];
+    let before = this.#before ?? "";
+    do {
+      const page = await this.#notifications.list({
+        folder: this.#folder,
+        limit: limit - entries.length,
+        ...(before ? { before } : {}),
+      });
+      entries.push(...page.entries);
+      before = page.next ?? "";
+    } while (before && entries.length < limit);
+    return entries;
   }
 
   get #isTrimmed() {

@@ -12,10 +12,14 @@
  *
  * @typedef {{entries: Entry[], next?: string, unread: number}} Page
  *
- * @typedef {object} Change of the read state, by this tab or by another device
- * @property {"read" | "unread" | "archive" | "read_all" | "archive_all" | "mute" | "unmute" | "sync"} type
+ * @typedef {object} Change of the read state or the topics, by this tab or by another device
+ * @property {"read" | "unread" | "archive" | "read_all" | "archive_all" | "mute" | "unmute"
+ *   | "join" | "leave" | "sync"} type
  *   `sync`: something may have been missed, look again
  * @property {number[]} ids
+ * @property {string} [channel] of a topic that was joined or left
+ *
+ * @typedef {{channel: string, muted: boolean}} Topic that the user follows
  *
  * @typedef {Pick<ClientEvents, "connecting" | "connected" | "disconnected" | "error" | "publication">
  *   & {change: Change, count: {unread: number}}} Events
@@ -122,6 +126,23 @@ export class Notifications extends Emitter {
     await this.#change("archive_all");
   }
 
+  /** @returns {Promise<Topic[]>} what the user follows */
+  async topics() {
+    return (await this.#call("topics", {})).topics ?? [];
+  }
+
+  /** @param {string} channel such as `topic:news`: the user follows it from now on */
+  async join(channel) {
+    await this.#client.subscribe(channel);
+    this.#changed({ type: "join", ids: [], channel });
+  }
+
+  /** @param {string} channel the user follows it no more, on any device */
+  async leave(channel) {
+    this.#counted((await this.#client.leave(channel)).unread ?? this.#unread);
+    this.#changed({ type: "leave", ids: [], channel });
+  }
+
   /**
    * @param {"read" | "unread" | "archive" | "read_all" | "archive_all"} type
    * @param {number[]} [ids]
@@ -164,9 +185,16 @@ export class Notifications extends Emitter {
   }
 
   /** @param {Partial<Change> & {unread?: number}} message */
-  #told({ type = "sync", ids = [], unread }) {
+  #told({ type = "sync", ids = [], unread, channel }) {
     if (unread !== undefined) this.#counted(unread);
-    this.#changed({ type, ids });
+    if (type === "join" && channel) this.#follow(channel);
+    this.#changed(channel ? { type, ids, channel } : { type, ids });
+  }
+
+  /** @param {string} channel that the user has joined elsewhere */
+  #follow(channel) {
+    // A lost connection learns from the next one what the user follows.
+    this.#client.subscribe(channel).catch(() => undefined);
   }
 
   /** @param {Change} change */

@@ -29,7 +29,8 @@
  *
  * @typedef {object} ConnectResult
  * @property {string} client
- * @property {{unread?: number, user?: {id: string, name: string}}} [data]
+ * @property {{unread?: number, user?: {id: string, name: string}, topics?: string[]}} [data]
+ *   `topics`: what the user follows, for the client to subscribe to
  * @property {Record<string, SubscribeResult>} [subs]
  * @property {number} [ping] seconds between two pings of the server
  * @property {boolean} [pong] the server waits for an answer

@@ -274,6 +274,22 @@ async def test_another_user_in_the_same_browser_is_not_shown_on_this_page(
     people.errors.clear()  # of the connections that nobody took
 
 
+async def test_a_list_of_big_entries_stays_as_long_as_it_was(
+    server: StartServer, people: People
+) -> None:
+    """They come on several pages, because each reply is bounded."""
+    site = server()
+    send(site, 'for n in range(22): notify(reader, f"Number {n}", body="☃" * 9_000)')
+    page = await people.log_in(site.url, "reader")
+    await page.goto(f"{site.url}/notifications/unread/")
+    await connected(page)
+    rows = page.locator("main [data-part=rows] li")
+    await expect(rows).to_have_count(20)
+    await rows.first.get_by_role("button", name="Mark read: Number 21").click()
+    await expect(page.locator("main").get_by_text("Number 1", exact=True)).to_be_visible()
+    await expect(rows).to_have_count(20)
+
+
 async def test_markup_in_text_is_text(server: StartServer, people: People) -> None:
     site = server()
     page = await people.log_in(site.url, "reader")

@@ -92,6 +92,29 @@ def make_group(name: str, user_ids: list[int]) -> int:
     return group.pk
 
 
+def fill_groups(user_id: int, groups: int, count: int, size: int) -> dict[str, list[str]]:
+    """Make groups with this user and a backlog of big notifications.
+
+    Args:
+        groups: how many.
+        count: notifications in each.
+        size: of the text of each, in bytes.
+
+    Returns:
+        Titles by channel.
+    """
+    titles: dict[str, list[str]] = {}
+    user = get_user_model().objects.get(pk=user_id)
+    for number in range(groups):
+        group = Group.objects.create(name=f"backlog {user_id} {number}")
+        group.user_set.add(user)
+        channel = f"group:{group.pk}"
+        titles[channel] = [f"{channel} n{n}" for n in range(count)]
+        for title in titles[channel]:
+            broadcast(title, body="x" * size, to=group)
+    return titles
+
+
 def join_group(group_id: int, user_id: int) -> None:
     Group.objects.get(pk=group_id).user_set.add(user_id)
 

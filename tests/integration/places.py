@@ -15,6 +15,9 @@ from tests.servers import Server, Site
 #: Long enough for every algorithm that a forger may choose.
 SECRET = "a-secret-that-only-tests-share-with-each-other-and-nobody-else-in-the-world"
 
+#: Topics that everybody may read.
+TOPICS = "sdk,news,x,unknown,a,b,c,d,e,f"
+
 #: Where a record of the log begins.
 RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d )", re.MULTILINE)
 
@@ -41,7 +44,8 @@ class Place:
     ) -> None:
         self.directory = directory
         self.env = site.environment(
-            directory, **{"NOTIFICATIONS_TOKEN_SECRET": SECRET, **variables}
+            directory,
+            **{"NOTIFICATIONS_TOKEN_SECRET": SECRET, "NOTIFICATIONS_TOPICS": TOPICS, **variables},
         )
         self.command = command
         self.servers: list[Server] = []

@@ -10,7 +10,7 @@ import pytest
 from django.db import connection, connections, transaction
 
 from notifications import broadcast, inbox, notify
-from notifications.database import close_threads, in_database
+from notifications.lanes import close_threads, in_database
 from notifications.models import Notification, Stream
 from notifications.publishing import withdraw
 from notifications.sequencing import sequence, sequence_waiting

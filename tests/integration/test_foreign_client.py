@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
 
 import centrifuge  # type: ignore[import-untyped]
 import pytest
+import websockets
 from centrifuge import ClientEventHandler
 from centrifuge.contexts import (  # type: ignore[import-untyped]
     ConnectedContext,
@@ -152,6 +155,32 @@ async def test_long_backlog(place: Place) -> None:
     async with sdk(place, person, record):
         await record.wait(lambda: len(record.publications) >= 700, "the backlog")
         assert record.titles(person.channel) == titles
+
+
+@pytest.fixture
+def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Earlier versions of the SDK end the connection at a frame above 1 MiB, with 1009."""
+    monkeypatch.setattr(websockets, "connect", partial(open_limited, websockets.connect))
+
+
+async def open_limited(connect: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    return await connect(*args, **{**options, "max_size": 2**20})
+
+
+@pytest.mark.usefixtures("as_before")
+async def test_big_backlog_in_many_groups(place: Place) -> None:
+    """2.4 MB come in several frames, each group in order."""
+    person = place.person()
+    titles = await asyncio.to_thread(place.other.run, jobs.fill_groups, person.id, 8, 30, 9_900)
+    record = Record()
+    async with sdk(place, person, record):
+        await record.wait(lambda: len(record.publications) >= 8 * 30, "the backlog")
+        await elsewhere(place.other.run, jobs.notify_user, person.id, ["after it"])
+        await record.wait(lambda: record.titles(person.channel), "a live one")
+        assert {channel: record.titles(channel) for channel in titles} == titles
+        assert record.connecting == [0]
+        assert record.disconnected == []
+    assert record.errors == []
 
 
 async def test_commands(place: Place) -> None:

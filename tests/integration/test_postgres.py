@@ -14,11 +14,12 @@ from tests.servers import INHERITED, ROOT
 pytestmark = pytest.mark.integration
 
 #: Several to a run, because each run makes a database of its own. What only PostgreSQL can do or
-#: get wrong is in postgres_only.py, which nothing else collects.
+#: get wrong is in postgres_only.py and postgres_held.py, which nothing else collects.
 RUNS = [
     ("tests/test_publishing.py", "tests/test_sequencing.py", "tests/integration/postgres_only.py"),
+    ("tests/integration/postgres_held.py", "tests/test_hub_beginnings.py"),
     ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
-    ("tests/test_inbox.py", "tests/test_models.py"),
+    ("tests/test_inbox.py", "tests/test_models.py", "tests/test_following.py"),
     ("tests/test_receivers.py", "tests/test_signals.py", "tests/test_database.py"),
     ("tests/test_pruning.py", "tests/test_unread.py", "tests/test_connecting.py"),
 ]

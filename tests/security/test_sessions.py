@@ -9,8 +9,8 @@ from django.urls import reverse
 
 from notifications import notify
 from notifications.authentication import make_token
-from notifications.database import in_database
 from notifications.hub import Hub
+from notifications.lanes import in_database
 from tests.peers import Peer, log_in, running_hub
 from tests.rooms import make_user
 

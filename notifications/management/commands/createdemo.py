@@ -7,6 +7,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand, CommandError
 
+from notifications import inbox, streams
+from notifications.conf import app_settings
+
 #: User name (the password is the same), is a superuser, permissions of this app, what it is for.
 ACCOUNTS: tuple[tuple[str, bool, frozenset[str], str], ...] = (
     ("admin", True, frozenset(), "may do everything, also in /admin/"),
@@ -27,6 +30,8 @@ class Command(BaseCommand):
         for name, superuser, codenames, purpose in ACCOUNTS:
             _ensure_account(name, superuser, codenames)
             self.stdout.write(f"{name}/{name}: {purpose}")
+        if slug := _follow_a_topic("reader"):
+            self.stdout.write(f"reader follows the topic {slug}")
 
 
 def _ensure_account(name: str, superuser: bool, codenames: frozenset[str]) -> None:
@@ -41,6 +46,22 @@ def _ensure_account(name: str, superuser: bool, codenames: frozenset[str]) -> No
         user.set_password(name)
     user.save()
     user.user_permissions.set(_permissions(codenames))
+
+
+def _follow_a_topic(name: str) -> str:
+    """Let an account follow the first of ``TOPICS`` that it may read, unless it follows any.
+
+    Returns:
+        Its slug, "" for none.
+    """
+    user_model = get_user_model()
+    user = user_model._default_manager.get(**{user_model.USERNAME_FIELD: name})
+    topics = {topic.channel: topic for topic in inbox.topics(user) if topic.is_readable}
+    if not topics or any(topic.is_followed for topic in topics.values()):
+        return ""
+    slugs = [slug for slug in app_settings.declared_topics if streams.topic_stream(slug) in topics]
+    inbox.join(user, streams.topic_stream(slugs[0]))
+    return slugs[0]
 
 
 def _permissions(codenames: frozenset[str]) -> list[Permission]:

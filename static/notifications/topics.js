@@ -1,0 +1,107 @@
+/**
+ * The list of topics: which of them the user follows, whichever device has changed it.
+ *
+ * @typedef {import("./notifications.js").Change} Change
+ * @typedef {import("./notifications.js").Notifications} Notifications
+ */
+import { find } from "./elements.js";
+
+const TOPIC = "topic:";
+
+export class Topics {
+  #element;
+  #notifications;
+  #rows;
+  #template;
+
+  /**
+   * @param {HTMLElement} element
+   * @param {Notifications} notifications
+   */
+  constructor(element, notifications) {
+    this.#element = element;
+    this.#notifications = notifications;
+    this.#rows = find(element, "[data-part=rows]");
+    this.#template = /** @type {HTMLTemplateElement} */ (find(element, "template"));
+  }
+
+  start() {
+    this.#notifications.on("change", this.#changed);
+  }
+
+  stop() {
+    this.#notifications.off("change", this.#changed);
+  }
+
+  /** @param {Change} change */
+  #changed = ({ type, channel }) => {
+    if (type === "sync") {
+      // A connection that is lost meanwhile brings a sync when it is back.
+      this.#refresh().catch(() => undefined);
+    } else if (channel && (type === "join" || type === "leave")) {
+      this.#follow(channel, type === "join");
+      const name = channel.slice(TOPIC.length);
+      this.#say(type === "join" ? `You follow ${name}` : `You no longer follow ${name}`);
+    }
+  };
+
+  async #refresh() {
+    const followed = new Set((await this.#notifications.topics()).map(({ channel }) => channel));
+    for (const row of this.#all()) {
+      this.#follow(row.dataset.channel ?? "", followed.has(row.dataset.channel ?? ""));
+    }
+    for (const channel of followed) this.#follow(channel, true);
+  }
+
+  /**
+   * @param {string} channel
+   * @param {boolean} isFollowed
+   */
+  #follow(channel, isFollowed) {
+    const known = this.#all().find((row) => row.dataset.channel === channel);
+    if (known && "followed" in known.dataset === isFollowed) return;
+    if (!known && !isFollowed) return;
+    const row = known ?? this.#make(channel);
+    const hadFocus = row.contains(document.activeElement);
+    row.toggleAttribute("data-followed", isFollowed);
+    const state = find(row, "[data-part=followed]");
+    // What the server has said of it may hold no more.
+    if (isFollowed) state.textContent = "Following";
+    state.hidden = !isFollowed;
+    const leave = find(row, "[data-notification-action=leave]");
+    const join = find(row, "[data-notification-action=join]");
+    leave.hidden = !isFollowed;
+    join.hidden = isFollowed;
+    if (hadFocus) (isFollowed ? leave : join).focus();
+  }
+
+  /**
+   * @param {string} channel
+   * @returns {HTMLElement} a row in its place among the others
+   */
+  #make(channel) {
+    const copy = /** @type {DocumentFragment} */ (document.importNode(this.#template.content, true));
+    const row = find(copy, "[data-channel]");
+    const name = channel.slice(TOPIC.length);
+    row.dataset.channel = channel;
+    find(row, "[data-part=name]").textContent = name;
+    for (const button of row.querySelectorAll("button")) {
+      button.value = channel;
+      button.setAttribute("aria-label", `${button.textContent?.trim()}: ${name}`);
+    }
+    const after = this.#all().find((other) => (other.dataset.channel ?? "") > channel);
+    this.#rows.insertBefore(row, after ?? null);
+    find(this.#element, "[data-part=empty]").hidden = true;
+    return row;
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    find(this.#element, "[data-part=said]").textContent = text;
+  }
+
+  /** @returns {HTMLElement[]} */
+  #all() {
+    return /** @type {HTMLElement[]} */ ([...this.#rows.children]);
+  }
+}
