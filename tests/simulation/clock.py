@@ -115,6 +115,7 @@ def install() -> None:
     """Take the place of Python's clocks and sources of chance, for good."""
     time.time = _time
     time.monotonic = _monotonic
+    time.perf_counter = _monotonic
     time.sleep = _sleep
     os.urandom = _urandom
     random._urandom = _urandom  # type: ignore[attr-defined]  # what ``secrets`` draws from

@@ -21,8 +21,8 @@ from django.db import OperationalError, connection, connections
 from .clock import WallClock
 from .process import Process, current
 
-#: How long PostgreSQL lets a statement of a hub wait for a lock (``lock_timeout``), seconds.
-LOCK_TIMEOUT = 3.0
+#: How long the effects of a trouble last, seconds: waits for locks, and what is tried again.
+AFTERMATH = 3.0
 
 WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "BEGIN")
 
@@ -71,7 +71,7 @@ class Database:
 
     def trouble(self, seconds: float) -> None:
         """Note that from now on it does not do its work for so long."""
-        self._troubles.append((self._now(), self._now() + seconds + LOCK_TIMEOUT))
+        self._troubles.append((self._now(), self._now() + seconds + AFTERMATH))
 
     def calm_seconds(self, start: float, end: float) -> float:
         """How much of this time the database could be asked."""

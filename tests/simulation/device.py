@@ -62,9 +62,12 @@ class Device:
         *,
         by_session: bool,
         is_short: bool,
+        is_new: bool,
         topics: tuple[str, ...],
     ) -> None:
         self.name = name
+        #: Of somebody who has never connected.
+        self.is_new = is_new
         self.user_id = user_id
         self.channel = f"user:{user_id}"
         self._network = network
@@ -338,9 +341,10 @@ class Device:
         self.positions[name] = position
 
     def _unsubscribed(self, name: str) -> None:
-        self._ledger.ended(self, name)
         self.on_wire.pop(name, None)
-        self.positions.pop(name, None)
+        if not name.startswith("topic:"):  # of those an SDK keeps the position
+            self._ledger.ended(self, name)
+            self.positions.pop(name, None)
 
     def _published(self, name: str, publication: dict[str, Any], written_at: float) -> None:
         offset, data = publication["offset"], publication["data"]

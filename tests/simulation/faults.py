@@ -14,7 +14,7 @@ from .process import Process
 from .world import World
 
 #: Virtual seconds between two faults on average, and before the first.
-SPACE = 5.0
+SPACE = 3.0
 QUIET = 8.0
 
 Inject = Callable[[World, Random], str]
@@ -315,9 +315,18 @@ def restore(world: World, chance: Random) -> str:
 
 @fault(2)
 def held_row(world: World, chance: Random) -> str:
+    """A caller notifies somebody new in the middle of long work; and that one connects."""
     seconds = chance.uniform(2, 25)
-    world.publishers.hold(seconds)
-    return f"an open transaction locks the stream of a user for {seconds:.1f} s"
+    until = world.loop.now + seconds
+
+    def created(user_id: int | None) -> None:
+        if user_id is not None:
+            world.database.held[f"user:{user_id}"] = until
+            world.rights_changed()
+            world.add_device(user_id)
+
+    world.people.ask(created, world.people.create)
+    return f"an open transaction locks the stream of a new user for {seconds:.1f} s"
 
 
 # Publishers

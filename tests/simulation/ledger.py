@@ -32,6 +32,7 @@ class Receiver(Protocol):
 
     user_id: int
     needs_inbox: bool
+    is_new: bool
 
     def __repr__(self) -> str: ...
 
@@ -130,6 +131,8 @@ class Ledger:
 
     def waited(self, device: Receiver, since: float) -> None:
         """A device has asked to connect; now it has its answer, or has lost patience."""
+        if device.is_new:  # an open transaction may hold what it needs
+            return
         if self._calm_seconds(since, self._now()) > CONNECT_BOUND:
             self.violate("P9", f"{device} has waited since {since:.3f} for its turn to connect")
 
@@ -164,6 +167,7 @@ class Ledger:
         account = self.accounts[device]
         account.follows.pop(channel, None)
         account.untold.pop(channel, None)
+        account.once = {entry for entry in account.once if entry[0] != channel}
 
     def received(
         self,

@@ -108,6 +108,12 @@ class People:
             return Credentials(session=log_in(user))
         return Credentials(token=make_token(user, lifetime))
 
+    def create(self) -> int:
+        users = get_user_model().objects
+        user = users.create(username=f"user{users.count()}", password="none")  # noqa: S106
+        self.ids.append(user.pk)
+        return int(user.pk)
+
     def log_out(self, session: str) -> None:
         request = HttpRequest()
         request.session = SessionStore(session)

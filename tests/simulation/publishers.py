@@ -145,12 +145,6 @@ class Publishers:
 
         self._later(self._chance.uniform(1, 6), lambda: self._do(work), in_database=False)
 
-    def hold(self, seconds: float) -> None:
-        """A long transaction: the stream that it has made is locked until it ends."""
-        name = f"user:{self._chance.choice(self._people.ids)}"
-        now = asyncio.get_running_loop().time()
-        self._database.held[name] = now + seconds
-
     # How it is done
 
     def _do(

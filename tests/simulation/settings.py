@@ -22,6 +22,7 @@ NOTIFICATIONS = {
     "RIGHTS_INTERVAL": 10.0,
     "WORKER_TIMEOUT": 12.0,
     "DRAIN_SECONDS": 1.0,
+    "LOCK_TIMEOUT": 2.0,
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 LOGGING: dict[str, object] = {"version": 1, "disable_existing_loggers": True}

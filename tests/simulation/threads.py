@@ -11,12 +11,17 @@ from typing import Any
 
 from django.db import OperationalError
 
-from .database import LOCK_TIMEOUT, Database, Held
+from notifications.conf import app_settings
+
+from .database import Database, Held
 from .loop import SimulatedLoop
 from .process import Process, current
 
 #: Threads of an executor that does not say how many it has.
 THREADS = 4
+
+#: How long a view waits for a lock. The threads of hubs have ``LOCK_TIMEOUT``.
+PATIENCE_OF_VIEWS = 30.0
 
 
 class _Job:
@@ -33,8 +38,9 @@ class _Job:
 class _Lane:
     """As many jobs at once as the executor has threads; the others wait."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, patience: float) -> None:
         self.free = size
+        self.patience = patience
         self.waiting: deque[_Job] = deque()
 
 
@@ -59,7 +65,8 @@ class Threads:
         process = current.get()
         size = getattr(executor, "_max_workers", THREADS)
         name = "" if process is None else process.name
-        lane = self._lanes.setdefault((name, executor), _Lane(size))
+        patience = PATIENCE_OF_VIEWS if executor is None else app_settings.LOCK_TIMEOUT
+        lane = self._lanes.setdefault((name, executor), _Lane(size, patience))
         job = _Job(self._loop, lane, lambda: function(*args))
         if lane.free:
             lane.free -= 1
@@ -69,7 +76,7 @@ class Threads:
         return job.future
 
     def _start(self, job: _Job) -> None:
-        job.patience = self._loop.now + LOCK_TIMEOUT
+        job.patience = self._loop.now + job.lane.patience
         self._later(self._latency(), job, self._do)
 
     def _do(self, job: _Job) -> None:

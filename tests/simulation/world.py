@@ -56,6 +56,7 @@ class World:
         self.events: deque[str] = deque(maxlen=LAST)
         self._digest = hashlib.sha256()
         asyncio.set_event_loop(self.loop)
+        gc.disable()  # what is told when garbage is collected would be told at any moment
         clock.begin(self.loop.time, seed)
         self.clock = WallClock()
         self.database = Database(self.chance("database"), self.loop.time, self.clock)
@@ -97,8 +98,12 @@ class World:
         )
         self.network.usual_delay = chance.choice([0.02, 0.1, 0.3])
         self.network.heal()
+        self._chance = chance
+        self.devices: list[Device] = []
         self.rights_changed()
-        self.devices = [self._device(number, user_id, chance) for number, user_id in self._owners()]
+        # Two users have two devices.
+        for user_id in [*self.people.ids, *self.people.ids[:2]]:
+            self.add_device(user_id, is_new=False)
         self.vandal = Vandal(self.network, self.ledger, self.chance("vandal"), self.workers.pick)
         self.invariants = Invariants(
             self.database, self.ledger, self.devices, self.workers, self.network
@@ -110,12 +115,10 @@ class World:
         if name == "_write":  # acknowledgements, among others
             self.invariants.check_acknowledged()
 
-    def _owners(self) -> list[tuple[int, int]]:
-        """Two users have two devices."""
-        ids = self.people.ids
-        return list(enumerate([*ids, *ids[:2]]))
-
-    def _device(self, number: int, user_id: int, chance: Random) -> Device:
+    def add_device(self, user_id: int, *, is_new: bool = True) -> None:
+        """Somebody begins to use a client."""
+        number = len(self.devices)
+        topics = tuple(f"topic:{slug}" for slug in TOPICS if self._chance.random() < 0.5)
         device = Device(
             f"device{number}",
             user_id,
@@ -126,10 +129,11 @@ class World:
             self.workers.pick,
             by_session=number % 2 == 0,
             is_short=number % 4 == 1,
-            topics=tuple(f"topic:{slug}" for slug in TOPICS if chance.random() < 0.5),
+            is_new=is_new,
+            topics=topics,
         )
-        self.network.later(chance.uniform(0.0, 3.0), device.start)
-        return device
+        self.devices.append(device)
+        self.network.later(0.0 if is_new else self._chance.uniform(0.0, 3.0), device.start)
 
     def chance(self, name: str) -> Random:
         """A source of chance of its own: what one part draws changes nothing for the others."""
@@ -156,7 +160,7 @@ class World:
     def rights_changed(self) -> None:
         """Look who may read what."""
         self.ledger.rights_are(self.people.readable())
-        for device in getattr(self, "devices", ()):
+        for device in self.devices:
             if device.shown and not self.people.is_valid(
                 device.user_id, device.shown, device.password
             ):
@@ -200,6 +204,7 @@ class World:
             process.kill()
         self.loop.run_until_complete(asyncio.sleep(0.1))
         gc.collect()  # tells of tasks that have failed and that nobody asked
+        gc.enable()
         self._watch.remove()
         self.loop.close()
         asyncio.set_event_loop(None)
