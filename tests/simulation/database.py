@@ -10,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -195,9 +194,12 @@ def _prepare(database: Database) -> None:
 _empty: list[sqlite3.Connection] = []
 
 
-def _strftime(form: str, moment: str) -> str:
-    """SQLite's own, for the present as the clock of the database says it."""
-    now = datetime.fromtimestamp(_active[0].clock.time(), UTC)
-    assert moment.upper() == "NOW"
-    return now.strftime("%Y-%m-%d %H:%M:%S.%f" if "%f" in form else form)
+_plain = sqlite3.connect(":memory:")
 
+
+def _strftime(form: str, moment: Any) -> Any:
+    """SQLite's own, but the present is what the clock of the database says."""
+    if str(moment).upper() != "NOW":
+        return _plain.execute("SELECT strftime(?, ?)", (form, moment)).fetchone()[0]
+    now = _active[0].clock.time()
+    return _plain.execute("SELECT strftime(?, ?, 'unixepoch')", (form, now)).fetchone()[0]

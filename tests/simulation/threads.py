@@ -93,7 +93,7 @@ class Threads:
         except Exception as raised:
             result, error = None, raised
         name = _name(job.work)
-        self._trace("database", job.process, name, type(error).__name__)
+        self._trace("database", job.process, name, "" if error is None else repr(error))
         self.done(name)
         self._later(self._latency(), job, self._finish, result, error)
 
