@@ -1,6 +1,7 @@
 """What ``manage.py check --deploy`` says of a site in production.
 
-Whether the settings can be read at all is checked always, by :mod:`notifications.conf`. A warning
+Whether the settings can be read at all is checked always, by :mod:`notifications.conf`; so is, with
+``--database``, whether it is the database that the epochs belong to. A warning
 that a site has decided to live with goes into Django's ``SILENCED_SYSTEM_CHECKS``.
 """
 
@@ -16,11 +17,12 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import FieldError
 from django.db import Error as DatabaseError
 from django.db import router
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from . import incarnation
 from .conf import app_settings, layer_is_in_memory
-from .models import Notification, Stream
-from .topics import has_readers
+from .models import Notification, Stream, Subscription
 
 #: The first version with ``RETURNING``.
 SQLITE = (3, 35)
@@ -207,24 +209,46 @@ def check_pruning(databases: Sequence[str] | None = None, **kwargs: Any) -> list
 
 @register(Tags.database, deploy=True)
 def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """``W011``: topics that have followers, and that nobody may read. Needs ``--database`` too."""
+    """``W012``: topics that have followers, and that nobody may read. Needs ``--database`` too."""
     if router.db_for_read(Stream) not in (databases or ()):
         return []
-    rows = Stream.objects.filter(name__startswith="topic:", subscriptions__isnull=False)
+    if app_settings.TOPIC_PERMISSION:
+        return []  # it alone knows
+    declared = [f"topic:{slug}" for slug in app_settings.declared_topics]
+    followed = Exists(Subscription.objects.filter(stream=OuterRef("pk")))
+    rows = Stream.objects.filter(followed, name__startswith="topic:").exclude(name__in=declared)
     try:
-        names = list(rows.distinct().order_by("name").values_list("name", flat=True))
+        names = list(rows.order_by("name").values_list("name", flat=True)[: MOST_NAMED + 1])
     except DatabaseError:
         return []  # not migrated
-    slugs = [name.removeprefix("topic:") for name in names]
-    unread = [slug for slug in slugs if not has_readers(slug)]
-    if not unread:
+    if not names:
         return []
-    more = f" and {len(unread) - MOST_NAMED} more" if len(unread) > MOST_NAMED else ""
+    slugs = [name.removeprefix("topic:") for name in names[:MOST_NAMED]]
+    more = " and more" if len(names) > MOST_NAMED else ""
     return [
         Warning(
-            "Topics have followers, but nobody may read them: "
-            f"{', '.join(unread[:MOST_NAMED])}{more}.",
+            f"Topics have followers, but nobody may read them: {', '.join(slugs)}{more}.",
             hint="List them in NOTIFICATIONS['TOPICS'], or let TOPIC_PERMISSION decide.",
+            id="notifications.W012",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_incarnation(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """``W011``: not the database that the epochs belong to. Needs ``--database`` too."""
+    if router.db_for_write(Stream) not in (databases or ()):
+        return []
+    try:
+        suspicion = incarnation.known()
+    except DatabaseError:
+        return []  # not migrated
+    if suspicion is None:
+        return []
+    return [
+        Warning(
+            f"Clients may miss notifications without learning it: {suspicion}.",
+            hint=incarnation.COMMAND,
             id="notifications.W011",
         )
     ]

@@ -13,9 +13,10 @@ from .authentication import Credentials, Identity
 from .conf import app_settings
 from .connecting import Admitted, Resumed, Returning
 from .hub import Connection, Hub, LocalStream
+from .positions import Position
 from .protocol import codes, messages
 from .protocol.codes import ClientError, Disconnected
-from .recovery import Position, Recovered, cut, recover
+from .recovery import Recovered, cut, recover
 from .rpc import call, decode
 
 VERSION = "pushsite 1"
@@ -176,11 +177,14 @@ def _attach_all(
         for item in resumed.recovered:
             _attach(hub, connection, joined[item.feed.name], item, topic=False)
         mine = connection.own = joined.pop(own)
+        if hub.streams.get(own) is not mine:  # it was reset meanwhile
+            connection.close(codes.INSUFFICIENT_STATE)
         connection.is_ready = True
         if resumed.own is not None:
             # Also while it is muted: its revision tells of changes.
             feed = resumed.own
-            mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
+            at = history.instant(feed.published_at)
+            mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, at)
             if mine.revision != feed.revision:  # rights have changed since they were read
                 hub.rights.suspect(own)
     for stream in joined.values():
@@ -191,10 +195,9 @@ def _attach(
     hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, *, topic: bool
 ) -> None:
     feed = item.feed
-    stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
     # What could not be recovered was not delivered, but the client knows and asks the inbox.
     acked = feed.delivered if item.recovered else item.page.offset
-    hub.attach(connection, stream, item.page, acked, topic=topic)
+    hub.attach(connection, stream, feed, item.page, acked, topic=topic)
 
 
 def _subscribe_result(item: Recovered) -> messages.SubscribeResult:
@@ -257,6 +260,8 @@ async def subscribe(
     name = request.channel
     if name in connection.readers:
         raise ClientError(codes.ALREADY_SUBSCRIBED)
+    # What is read from now on may be old when the reply has been written.
+    doubts = connection.doubts
     await hub.turns.run(connection.user_id, _check_topic, connection.user_id, name)
     stream = await hub.join(name)
     try:
@@ -267,7 +272,8 @@ async def subscribe(
     except BaseException:
         hub.unpin(stream)
         raise
-    return Outcome(_subscribe_result(item), partial(_attach_topic, hub, connection, stream, item))
+    attach = partial(_attach_topic, hub, connection, stream, item, doubts)
+    return Outcome(_subscribe_result(item), attach)
 
 
 def _check_topic(user_id: Any, name: str) -> None:
@@ -307,11 +313,17 @@ def _join_topic(user_id: Any, name: str, origin: str) -> None:
         raise ClientError(codes.LIMIT_EXCEEDED) from None
 
 
-def _attach_topic(hub: Hub, connection: Connection, stream: LocalStream, item: Recovered) -> None:
+def _attach_topic(
+    hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, doubts: int
+) -> None:
     if connection in hub.connections and stream.name not in connection.readers:
-        if stream.is_known and stream.id != item.feed.stream_id and not stream.readers:
-            stream.forget()
-        _attach(hub, connection, stream, item, topic=True)
+        current = hub.for_row(stream, item.feed.stream_id)
+        if current is not stream:
+            # What was announced of this row meanwhile counted for nothing.
+            item = item._replace(page=item.page._replace(more=True))
+        _attach(hub, connection, current, item, topic=True)
+        if connection.doubts != doubts:  # muted, left or forbidden meanwhile
+            hub.rights.look_again(connection.user_id)
     hub.unpin(stream)
 
 

@@ -8,12 +8,13 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from . import authentication, streams, subscriptions
+from . import authentication, epochs, streams, subscriptions
 from .authentication import Credentials, Identity
 from .conf import app_settings
 from .history import Recent
-from .recovery import Position, Recovered, recover_many
-from .subscriptions import Feed
+from .positions import Position
+from .recovery import Recovered, recover_many
+from .subscriptions import Feed, Inboxes
 from .unread import unread_counts
 
 
@@ -76,7 +77,8 @@ def resume(
     """Where each client resumes in its streams, what it has missed, and its unread count.
 
     Users and sessions are read again: between :func:`admit` and the moment in which the hub knew
-    the connection, a change of rights reached nobody. It writes nothing.
+    the connection, a change of rights reached nobody. Nothing is written, unless a history has
+    gone back.
 
     Args:
         returning: users who are known to the hub by now, and what their clients have shown.
@@ -89,7 +91,7 @@ def resume(
     revisions = streams.revisions([entry.identity.user.pk for entry in returning])
     confirmed = authentication.confirm([(each.identity, each.session_key) for each in returning])
     users = {user.pk: user for user in confirmed if user is not None}
-    inboxes = subscriptions.read_inboxes(users.values())
+    inboxes = _inboxes(list(users.values()))
     unread = unread_counts(users.values(), inboxes.feeds)
     missing: dict[Any, list[tuple[Any, str]]] = defaultdict(list)
     for pair in inboxes.missing:
@@ -118,3 +120,21 @@ def resume(
         else Resumed(pages, unread[user.pk], topics[user.pk], own.get(user.pk), missing[user.pk])
         for user, pages in zip(confirmed, recovered, strict=True)
     ]
+
+
+def _inboxes(users: Sequence[Any]) -> Inboxes:
+    """The feeds of users. No position of theirs lies above the top of its stream.
+
+    Where one does, the history has gone back, and no worker was there to see it.
+    """
+    inboxes = subscriptions.read_inboxes(users)
+    old = {
+        feed.stream_id: epochs.Old(feed.epoch)
+        for own in inboxes.feeds.values()
+        for feed in own
+        if max(feed.since, feed.delivered, feed.read, feed.archived) > feed.top
+    }
+    if not old:
+        return inboxes
+    epochs.renew(old)
+    return subscriptions.read_inboxes(users)

@@ -85,6 +85,8 @@ BEGINNINGS = Lane("beginnings")
 CHECK = Lane("check")
 #: Repairs and readers that catch up.
 DELIVERY = Lane("delivery", 2)
+#: New epochs for streams whose history has gone back.
+RENEWALS = Lane("renewals")
 #: Rights of users who are connected.
 RIGHTS = Lane("rights")
 #: What waits and is due.
@@ -92,7 +94,7 @@ TICKER = Lane("ticker")
 #: Acknowledged positions, presence.
 FLUSH = Lane("flush")
 
-LANES = (COMMANDS, CONNECTS, BEGINNINGS, CHECK, DELIVERY, RIGHTS, TICKER, FLUSH)
+LANES = (COMMANDS, CONNECTS, BEGINNINGS, CHECK, DELIVERY, RENEWALS, RIGHTS, TICKER, FLUSH)
 
 in_database = COMMANDS.run
 

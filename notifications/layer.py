@@ -171,8 +171,16 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=announcer.start_afresh)
 
 
-def send_publication(stream: str, epoch: str, offset: int, data: bytes) -> None:
-    """Tell the readers of ``stream`` that ``offset`` is there, with its encoded content."""
+def send_publication(
+    stream: str, epoch: str, offset: int, data: bytes, at: int = 0, previous: int = 0
+) -> None:
+    """Tell the readers of ``stream`` that ``offset`` is there, with its encoded content.
+
+    Args:
+        at: when it was published, in microseconds since 1970.
+        previous: the same of the entry before it, 0 if there is none or it is not known. Both
+            together show readers whether it belongs to the history that they have read.
+    """
     announcer.send(
         stream,
         {
@@ -181,6 +189,8 @@ def send_publication(stream: str, epoch: str, offset: int, data: bytes) -> None:
             "epoch": epoch,
             "offset": offset,
             "data": data,
+            "at": at,
+            "previous": previous,
         },
     )
 

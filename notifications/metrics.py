@@ -5,6 +5,18 @@ from prometheus_client import Counter, Gauge
 PUBLISHED = Counter("notifications_published", "Notifications that got an offset")
 WRITTEN = Counter("notifications_written", "Publications written to sockets")
 REPAIRED = Counter("notifications_repaired", "Streams whose tail the position check repaired")
+RENEWED = Counter(
+    "notifications_streams_renewed", "Streams that got a new epoch because their history went back"
+)
+POSITIONS_AHEAD = Counter(
+    "notifications_positions_ahead", "Positions beyond the top of their stream that clients showed"
+)
+HISTORY_SUSPECT = Gauge(
+    "notifications_history_suspect",
+    "Is the database another one than its epochs belong to? Then renew_epochs has to run.",
+    # Over several processes: does any of them see it?
+    multiprocess_mode="livemax",
+)
 LAYER_ERRORS = Counter("notifications_layer_errors", "Messages the channel layer did not take")
 LAYER_UP = Gauge(
     "notifications_layer_up",

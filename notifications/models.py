@@ -1,4 +1,4 @@
-"""Stream, Notification, Subscription, Receipt; Worker and Connection for presence.
+"""Stream, Notification, Subscription, Receipt; Incarnation; Worker and Connection for presence.
 
 Invariants kept by :mod:`notifications.sequencing`: within a stream offsets are 1, 2, 3 … without
 gaps, ``Stream.top`` is the highest one given, and a notification without an offset is *waiting*.
@@ -287,6 +287,12 @@ class Subscription(models.Model):
         default=0, help_text=_("All up to here is archived, unless a receipt says otherwise.")
     )
     muted = models.BooleanField(default=False)
+    unmuted = models.PositiveBigIntegerField(
+        default=0,
+        # Workers of the version before write rows without it while they are replaced.
+        db_default=0,
+        help_text=_("All up to here passed before the subscription was last unmuted."),
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -341,6 +347,26 @@ class Receipt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} on {self.notification_id}"
+
+
+class Incarnation(models.Model):
+    """The physical database that the epochs belong to: one row, with the primary key 1.
+
+    A backup that was restored, or a replica that took over, has this row too, but another
+    fingerprint: so the epochs in it are known to be of a history that went on elsewhere.
+    """
+
+    fingerprint = models.CharField(max_length=255)
+    suspected_at = models.DateTimeField(
+        null=True, help_text=_("When a stream was first found whose history had gone back.")
+    )
+
+    class Meta:
+        verbose_name = _("incarnation")
+        verbose_name_plural = _("incarnations")
+
+    def __str__(self) -> str:
+        return self.fingerprint
 
 
 class Worker(models.Model):

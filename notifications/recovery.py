@@ -5,6 +5,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from .history import Page, Publication, Range, Recent, read_ranges
+from .metrics import POSITIONS_AHEAD
+from .positions import Position, is_ahead, resume_at
 from .streams import is_private
 from .subscriptions import Feed
 
@@ -17,18 +19,12 @@ PUBLICATION_COST = 40
 STREAM_COST = 160
 
 
-class Position(NamedTuple):
-    """How far a client says it has come."""
-
-    epoch: str
-    offset: int
-
-
 class Recovered(NamedTuple):
     """Where a stream resumes for one client.
 
-    ``recovered`` is False when the client's position cannot be served (pruned, another epoch,
-    beyond the top): then it resumes at the top and the client has to fetch the inbox again.
+    ``recovered`` is False when the client's position cannot be resumed, for which see
+    :mod:`notifications.positions`: then it resumes at the top and the client has to fetch the
+    inbox again.
     """
 
     feed: Feed
@@ -54,7 +50,7 @@ def recover(
 
     Args:
         feeds: loaded after the layer groups were joined ("join, then read").
-        positions: by channel; feeds without one resume at ``delivered``.
+        positions: by channel; feeds without one resume where their user has come to.
         limit: offsets per feed.
     """
     return recover_many([(feeds, positions)], limit)[0]
@@ -126,15 +122,9 @@ def _read(
 
 
 def _start(feed: Feed, position: Position | None) -> _Start:
-    if position is None:
-        return _Start(feed, feed.delivered, asked=False, recovered=True)
-    if not _can_serve(feed, position):
-        return _Start(feed, feed.top, asked=True, recovered=False)
-    return _Start(feed, max(position.offset, feed.since), asked=True, recovered=True)
-
-
-def _can_serve(feed: Feed, position: Position) -> bool:
-    return position.epoch == feed.epoch and feed.floor <= position.offset <= feed.top
+    if position is not None and is_ahead(feed, position):
+        POSITIONS_AHEAD.inc()
+    return _Start(feed, *resume_at(feed, position))
 
 
 def _range(start: _Start, limit: int) -> Range:

@@ -20,7 +20,7 @@ from django.db import connections, router, transaction
 from django.utils import timezone
 
 from .database import update_rows
-from .history import encode_content
+from .history import encode_content, instant
 from .layer import send_check, send_publication
 from .metrics import DATABASE_ERRORS, PUBLISHED
 from .models import Notification, Stream
@@ -63,6 +63,8 @@ class Numbered(NamedTuple):
     stream: Head
     offset: int
     published_at: datetime
+    #: Of the entry before it.
+    previous: datetime | None = None
 
 
 def sequence(
@@ -160,7 +162,8 @@ def _hint_row(entry: Numbered, row: Notification) -> None:
 def _hint(entry: Numbered, data: bytes, expires_at: datetime | None) -> None:
     if expires_at and expires_at <= timezone.now():
         return  # too late for everybody: readers move over its offset
-    send_publication(entry.stream.name, entry.stream.epoch, entry.offset, data)
+    at, previous = instant(entry.published_at), instant(entry.previous)
+    send_publication(entry.stream.name, entry.stream.epoch, entry.offset, data, at, previous)
 
 
 def _due_streams(now: datetime) -> list[int]:
@@ -227,7 +230,7 @@ def _number(
         previous = head.published_at
         published_at = moment if previous is None else max(moment, previous + TICK)
         head = heads[stream_id] = head._replace(top=head.top + 1, published_at=published_at)
-        numbered.append(Numbered(pk, head, head.top, published_at))
+        numbered.append(Numbered(pk, head, head.top, published_at, previous))
     return numbered
 
 

@@ -1,7 +1,7 @@
 """What the tests of the rooms below the wire share: people, threads, hints, query plans."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
@@ -10,8 +10,8 @@ from django.contrib.auth import get_user_model
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from notifications import layer
-from notifications.models import Notification, Stream
+from notifications import layer, subscriptions
+from notifications.models import Notification, Receipt, Stream, Subscription
 from notifications.streams import ensure
 
 T = TypeVar("T")
@@ -60,6 +60,37 @@ def offsets(name: str) -> list[int | None]:
     """The offsets given in a stream, in the order in which they were written."""
     rows = Notification.objects.filter(stream__name=name).order_by("pk")
     return list(rows.values_list("offset", flat=True))
+
+
+def acknowledge(positions: Mapping[tuple[Any, int], int]) -> None:
+    """Acknowledge offsets, by user and stream, in the epochs that the streams have now."""
+    epochs = dict(Stream.objects.values_list("pk", "epoch"))
+    subscriptions.acknowledge(
+        {
+            pair: subscriptions.Acknowledged(epochs.get(pair[1], ""), offset)
+            for pair, offset in positions.items()
+        }
+    )
+
+
+class Backup:
+    """The app's tables as they are now; :meth:`restore` brings them back into this state.
+
+    Epochs are in it, so nobody can tell from them what has happened.
+    """
+
+    MODELS = (Stream, Notification, Subscription, Receipt)
+
+    def __init__(self) -> None:
+        self._rows = {model: list(model._default_manager.all()) for model in self.MODELS}
+
+    def restore(self) -> None:
+        """In one transaction, as a client sees a restore or a failover."""
+        with transaction.atomic():
+            for model in reversed(self.MODELS):
+                model._default_manager.all().delete()
+            for model in self.MODELS:
+                model._default_manager.bulk_create(self._rows[model])
 
 
 @contextmanager

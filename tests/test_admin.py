@@ -31,6 +31,7 @@ from notifications.models import (
 )
 from notifications.publishing import withdraw
 from notifications.reach import Reach, audience_size, reach
+from tests import rooms
 from tests.rooms import LONG_AGO, fill, hints, make_old_users, make_user, queries, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -526,7 +527,7 @@ def test_reached_and_read() -> None:
     stream = Stream.objects.get(name="broadcast")
 
     def acknowledge(user: User, offset: int) -> None:
-        subscriptions.acknowledge({(user.pk, stream.pk): offset})
+        rooms.acknowledge({(user.pk, stream.pk): offset})
 
     acknowledge(users[0], 3)
     acknowledge(users[1], 2)
@@ -563,7 +564,7 @@ def test_those_who_came_later_or_left_do_not_count() -> None:
     left.groups.add(group)
     stays.groups.add(group)
     row = broadcast("Hello", to=group)
-    subscriptions.acknowledge({(user.pk, row.stream_id): 1 for user in (left, stays)})
+    rooms.acknowledge({(user.pk, row.stream_id): 1 for user in (left, stays)})
     left.groups.clear()
     make_user("later").groups.add(group)
     assert reach([row])[row.pk] == Reach(1, 0)
@@ -573,7 +574,7 @@ def test_reach_over_several_streams() -> None:
     make_user("reader")
     chief = make_user("chief", is_staff=True)
     rows = [broadcast("1"), broadcast("2", to="staff"), broadcast("3"), broadcast("4", to="staff")]
-    subscriptions.acknowledge({(chief.pk, rows[1].stream_id): 1, (chief.pk, rows[0].stream_id): 2})
+    rooms.acknowledge({(chief.pk, rows[1].stream_id): 1, (chief.pk, rows[0].stream_id): 2})
     inbox.read_all(chief)
     assert [reach(rows)[row.pk] for row in rows] == [
         Reach(1, 1),
@@ -586,7 +587,7 @@ def test_reach_over_several_streams() -> None:
 def test_the_list_shows_the_counts(boss: Client) -> None:
     user = make_user()
     row = broadcast("Hello")
-    subscriptions.acknowledge({(user.pk, row.stream_id): 1})
+    rooms.acknowledge({(user.pk, row.stream_id): 1})
     page = page_of(boss, address("broadcast"))
     assert re.search(r'field-reached">1<.*field-read">0<', page)
     assert Broadcast.objects.get().pk == row.pk

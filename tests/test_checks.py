@@ -1,5 +1,6 @@
 """What ``check --deploy`` says of the app in production, and what it leaves alone."""
 
+import io
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +12,12 @@ from django.test import override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
+from notifications import incarnation, subscriptions
+from notifications.checks import check_topics
 from notifications.conf import IN_MEMORY_LAYER
-from notifications.models import Notification
+from notifications.models import Incarnation, Notification
 from notifications.publishing import broadcast
+from tests.rooms import make_user
 
 REDIS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
 MEMORY = {"default": {"BACKEND": IN_MEMORY_LAYER}}
@@ -120,6 +124,23 @@ def test_demo_accounts_are_told_until_their_passwords_change(settings: Settings)
     assert "W009" not in complaints(databases=["default"])
 
 
+@pytest.mark.django_db
+def test_followed_topics_that_nobody_may_read_are_told(settings: Settings) -> None:
+    user = make_user()
+    names = [f"topic:{letter}" for letter in "abcdefg"]
+    for name in names:
+        subscriptions.join([user.pk], name)
+    settings.NOTIFICATIONS = {"TOPICS": ["a"]}
+    assert "W012" in complaints(databases=["default"])
+    assert "W012" not in complaints()
+    (message,) = check_topics(["default"])
+    assert message.msg.endswith("may read them: b, c, d, e, f and more.")
+    settings.NOTIFICATIONS = {"TOPICS": list("abcdefg")}
+    assert check_topics(["default"]) == []
+    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": "tests.test_streams.only_garden"}
+    assert check_topics(["default"]) == []
+
+
 @pytest.mark.django_db(transaction=True)
 def test_history_that_nobody_prunes_is_told(settings: Settings) -> None:
     settings.NOTIFICATIONS = {"KEEP_DAYS": 30}
@@ -136,6 +157,21 @@ def test_history_that_nobody_prunes_is_told(settings: Settings) -> None:
 
 def _days_ago(days: int) -> Any:
     return timezone.now() - timedelta(days=days)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_p8_another_database_than_the_epochs_belong_to_is_told() -> None:
+    assert "W011" not in complaints(deploy=False, databases=["default"])
+    assert not Incarnation.objects.exists(), "a check writes nothing"
+    incarnation.look()
+    assert "W011" not in complaints(deploy=False, databases=["default"])
+    Incarnation.objects.update(fingerprint="file=1 cluster=1")
+    messages = run_checks(databases=["default"])
+    (told,) = [message for message in messages if message.id == "notifications.W011"]
+    assert "manage.py renew_epochs" in str(told.hint)
+    assert "W011" not in complaints(deploy=False)
+    call_command("renew_epochs", nothing_lost=True, stdout=io.StringIO())
+    assert "W011" not in complaints(deploy=False, databases=["default"])
 
 
 def test_old_sqlite_is_an_error(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:

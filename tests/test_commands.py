@@ -1,4 +1,4 @@
-"""``notify``, ``broadcast`` and ``prune_notifications`` as a shell or cron job calls them."""
+"""``notify``, ``broadcast``, ``prune_notifications``, ``renew_epochs`` as a cron job calls them."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,9 @@ from django.core.management.base import CommandError
 from django.test import override_settings
 from django.utils import timezone
 
-from notifications.models import Notification, Stream
+from notifications import incarnation
+from notifications.epochs import Renewed
+from notifications.models import Notification, Stream, Subscription
 from tests.rooms import LONG_AGO, fill, make_old_users, make_user, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -316,3 +318,64 @@ def test_prune_refuses_days_that_are_none(days: str) -> None:
     with pytest.raises(CommandError, match="--days"):
         run("prune_notifications", f"--days={days}")
     assert Notification.objects.exists()
+
+
+class TestRenewEpochs:
+    def test_p8_all_streams_get_a_new_epoch_and_the_database_is_accepted(self) -> None:
+        make_user()
+        old = fill("broadcast", 9)
+        Stream.objects.update(top=4)
+        Subscription.objects.update(delivered=12)
+        incarnation.suspect()
+        said = "the epochs of 1 streams, {} 1 tops, {} back the positions in 1 subscriptions."
+        would = "Would renew " + said.format("would repair", "would move")
+        assert run("renew_epochs", "--dry-run") == would
+        assert Stream.objects.get().epoch == old.epoch
+        assert incarnation.known() is not None
+        assert run("renew_epochs") == "Renewed " + said.format("repaired", "moved")
+        stream = Stream.objects.get()
+        assert stream.epoch != old.epoch
+        assert (stream.top, Subscription.objects.get().delivered) == (9, 9)
+        assert incarnation.known() is None
+
+    def test_it_may_run_twice(self) -> None:
+        fill("broadcast", 3)
+        assert run("renew_epochs", "--all") == run("renew_epochs", "--all")
+
+    def test_only_streams_with_something_since_then(self) -> None:
+        old = fill("broadcast", 3)
+        assert run("renew_epochs", "--since", "2026-01-01T00:00").startswith(
+            "Renewed the epochs of 0 streams"
+        )
+        Stream.objects.update(published_at=LONG_AGO)
+        assert run("renew_epochs", "--since", "2019-01-01T00:00+01:00").startswith(
+            "Renewed the epochs of 1 streams"
+        )
+        assert Stream.objects.get().epoch != old.epoch
+
+    def test_nothing_lost_accepts_the_database_and_renews_nothing(self) -> None:
+        old = fill("broadcast", 3)
+        incarnation.suspect()
+        run("renew_epochs", "--nothing-lost", "--dry-run")
+        assert incarnation.known() is not None
+        assert run("renew_epochs", "--nothing-lost") == "This database is accepted."
+        assert incarnation.known() is None
+        assert Stream.objects.get().epoch == old.epoch
+
+    @pytest.mark.parametrize(
+        "arguments", [["--since", "yesterday"], ["--since", ""], ["--all", "--nothing-lost"]]
+    )
+    def test_wrong_arguments_are_said(self, arguments: list[str]) -> None:
+        assert fails("renew_epochs", *arguments)
+
+    def test_streams_that_are_locked_leave_the_suspicion(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        incarnation.suspect()
+        monkeypatch.setattr(
+            "notifications.management.commands.renew_epochs.renew_all",
+            lambda since: [Renewed(streams=2), Renewed(locked=1)],
+        )
+        with pytest.raises(CommandError, match="1 streams are locked"):
+            run("renew_epochs")
+        assert incarnation.known() is not None

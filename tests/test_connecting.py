@@ -18,7 +18,7 @@ from notifications.authentication import (
 )
 from notifications.connecting import Admitted, Resumed, Returning, admit, resume
 from notifications.models import Stream
-from notifications.recovery import Position
+from notifications.positions import Position
 from notifications.subscriptions import begin, read_inboxes
 from tests.peers import log_in
 from tests.rooms import fill, make_old_users, queries

@@ -18,15 +18,15 @@ from prometheus_client import REGISTRY
 from notifications import broadcast, notify
 from notifications.conf import app_settings
 from notifications.hub import Hub, get_hub, shutdown
-from notifications.hub.acknowledgements import Acknowledgements
+from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.groups import MEMBERSHIP_TIME
 from notifications.hub.loops import Loops
 from notifications.lanes import FLUSH, in_database
 from notifications.layer import group_name
-from notifications.models import Connection, Subscription, Worker
+from notifications.models import Connection, Stream, Subscription, Worker
 from notifications.signals import connected, delivered, disconnected
 from tests.peers import Peer, rest, running_hub, until
-from tests.rooms import make_user
+from tests.rooms import fill, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -448,11 +448,11 @@ async def test_a_loop_repeats_and_stops() -> None:
 
 
 async def test_only_the_highest_mark_is_written(user: Any) -> None:
-    await in_database(broadcast, "one")
+    stream = await in_database(fill, "broadcast", 3)
     subscription = await in_database(lambda: Subscription.objects.get(stream__name="broadcast"))
     marks = Acknowledgements()
-    for offset in (3, 7, 5):
-        marks.add(user.pk, subscription.stream_id, "broadcast", offset)
+    for offset in (1, 3, 2):
+        marks.add(user.pk, stream.pk, Mark("broadcast", stream.epoch, offset))
     told: list[dict[str, Any]] = []
 
     def listen(**kwargs: Any) -> None:
@@ -465,8 +465,8 @@ async def test_only_the_highest_mark_is_written(user: Any) -> None:
     finally:
         delivered.disconnect(listen)
     await in_database(subscription.refresh_from_db)
-    assert subscription.delivered == 7
-    assert [(call["stream"], call["offset"]) for call in told] == [("broadcast", 7)]
+    assert subscription.delivered == 3
+    assert [(call["stream"], call["offset"]) for call in told] == [("broadcast", 3)]
 
 
 async def test_a_flush_that_is_cancelled_keeps_its_marks(
@@ -475,7 +475,8 @@ async def test_a_flush_that_is_cancelled_keeps_its_marks(
     await in_database(broadcast, "one")
     subscription = await in_database(lambda: Subscription.objects.get(stream__name="broadcast"))
     marks = Acknowledgements()
-    marks.add(user.pk, subscription.stream_id, "broadcast", 1)
+    stream = await in_database(lambda: Stream.objects.get(name="broadcast"))
+    marks.add(user.pk, stream.pk, Mark("broadcast", stream.epoch, 1))
 
     async def endless(*args: Any) -> None:
         await asyncio.sleep(3600)

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Group
 from django.db.backends.utils import CursorWrapper
 
-from notifications import broadcast, history, notify, recovery
+from notifications import broadcast, evidence, history, notify, recovery
 from notifications.history import read_page
 from notifications.hub import Connection, Hub
 from notifications.hub.stream import LocalStream
@@ -682,13 +682,13 @@ async def test_a_stream_that_is_left_during_the_check_does_not_break_it(
     peer = await peer_of(user)
     stream = hub.streams[f"user:{user.pk}"]
 
-    def read_while_it_is_left(stream_ids: list[int]) -> dict[int, history.Top]:
+    def look_while_it_is_left(seen: dict[int, evidence.Seen]) -> evidence.Found:
         del hub.streams[stream.name]
-        tops = history.read_tops(stream_ids)
-        del tops[stream.id]
-        return tops
+        found = evidence.look(seen)
+        del found.tops[stream.id]
+        return found
 
-    monkeypatch.setattr("notifications.hub.hub.read_tops", read_while_it_is_left)
+    monkeypatch.setattr("notifications.hub.hub.look", look_while_it_is_left)
     await hub.check()
     assert "broadcast" in hub.streams
     await peer.end()

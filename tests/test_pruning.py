@@ -7,8 +7,9 @@ from django.utils import timezone
 
 from notifications import broadcast, inbox, notify, pruning, subscriptions
 from notifications.models import Connection, Notification, Receipt, Stream, Subscription, Worker
+from notifications.positions import Position
 from notifications.publishing import withdraw
-from notifications.recovery import Position, recover
+from notifications.recovery import recover
 from notifications.sequencing import sequence_waiting
 from tests.rooms import LONG_AGO, fill, in_threads, make_user, offsets, queries, write
 

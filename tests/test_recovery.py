@@ -7,19 +7,26 @@ import pytest
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from notifications import notify, recovery, subscriptions
 from notifications.commands import _subscribe_result
 from notifications.history import REMEMBERED, REMEMBERED_RANGES, Page, Range, Recent
 from notifications.models import Notification, Stream, Subscription
+from notifications.positions import Position
 from notifications.protocol.json import encode_reply
 from notifications.protocol.messages import ConnectResult, Reply
-from notifications.recovery import Position, Recovered, recover, recover_many
+from notifications.recovery import Recovered, recover, recover_many
 from notifications.streams import user_stream
 from notifications.subscriptions import Feed
 from tests.rooms import fill, make_old_users, queries
 
 pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def topics(settings: Any) -> None:
+    settings.NOTIFICATIONS = {"TOPICS": [f"t{number}" for number in range(60)]}
 
 
 @pytest.fixture
@@ -87,9 +94,34 @@ def test_without_a_position_it_resumes_at_what_was_acknowledged(user: Any) -> No
 
 
 def test_a_position_shows_nothing_from_before_the_user_joined(user: Any) -> None:
-    """P6: a client may claim what it likes."""
+    """P6: a client may claim what it likes. It is told that there is a hole (P8)."""
     found = resume(feed(user, since=8, delivered=8), 0)
-    assert offsets(found) == [9, 10]
+    assert (offsets(found), found.recovered) == ([], False)
+    found = resume(feed(user, since=8, delivered=8), 8)
+    assert (offsets(found), found.recovered) == ([9, 10], True)
+
+
+def test_a_position_from_before_muted_time_is_not_recovered(user: Any) -> None:
+    entry = feed(user, unmuted=6, delivered=6)
+    assert not resume(entry, 5).recovered
+    assert offsets(resume(entry, 6)) == [7, 8, 9, 10]
+    assert offsets(resume(entry)) == [7, 8, 9, 10]
+
+
+def test_a_user_who_is_ahead_of_the_top_resumes_at_the_top(user: Any) -> None:
+    found = resume(feed(user, delivered=12))
+    assert (offsets(found), found.page.offset) == ([], 10)
+
+
+def test_a_position_beyond_the_top_is_counted(user: Any) -> None:
+    def count() -> float:
+        return REGISTRY.get_sample_value("notifications_positions_ahead_total") or 0.0
+
+    before = count()
+    assert not resume(feed(user), 11).recovered
+    assert count() == before + 1
+    assert not resume(feed(user), 11, "other").recovered
+    assert count() == before + 1
 
 
 def test_the_offset_of_a_page_is_what_is_in_it(user: Any) -> None:
@@ -260,6 +292,7 @@ def test_page_after_page_gives_all_that_is_owed_once(
         if not found.page.more:
             break
         found = resume(entry, found.page.offset, limit=limit)
-    start = entry.delivered if position is None else max(position, since)
-    assert seen == ([] if position is not None and position > 10 else [*range(start + 1, 11)])
+    start = entry.delivered if position is None else position
+    is_lost = position is not None and not since <= position <= 10
+    assert seen == ([] if is_lost else [*range(start + 1, 11)])
     assert found.page.offset == 10

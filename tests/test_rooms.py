@@ -32,17 +32,19 @@ LAYERS = [
     {"publishing"},
     {"pruning", "sequencing"},
     {"connecting", "writing"},
-    {"recovery", "unread"},
+    {"epochs"},
+    {"evidence", "recovery", "unread"},
     {"inbox", "history", "reach"},
+    {"positions"},
     {"subscriptions"},
     {"rights"},
-    {"streams"},
+    {"incarnation", "streams"},
     {"topics"},
     {"layer"},
     {"metrics", "authentication"},
     {"models"},
-    {"database"},
-    {"conf", "logs", "server", "signals"},
+    {"database", "lanes"},
+    {"bucket", "conf", "logs", "server", "signals"},
 ]
 LEVEL = {room: len(LAYERS) - number for number, layer in enumerate(LAYERS) for room in layer}
 OUTSIDE = {"migrations", "__init__"}

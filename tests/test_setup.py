@@ -12,7 +12,9 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
+from notifications import inbox
 from notifications.management.commands import serve
+from notifications.models import Stream
 from pushsite.asgi import application
 from tests.servers import ROOT, site_environment
 
@@ -117,6 +119,23 @@ def test_environment_reaches_the_app(tmp_path: Path) -> None:
     )
 
 
+def test_topics_are_declared_by_the_environment_and_a_site_in_development_has_some(
+    tmp_path: Path,
+) -> None:
+    expression = "settings.NOTIFICATIONS.get('TOPICS')"
+    assert read_setting(tmp_path, expression) == "None"
+    named = read_setting(tmp_path, expression, NOTIFICATIONS_TOPICS="news, beta")
+    assert named == "['news', 'beta']"
+    assert "news" in read_setting(tmp_path, expression, DEBUG="1")
+    assert read_setting(tmp_path, expression, DEBUG="1", NOTIFICATIONS_TOPICS=",") == "None"
+
+
+def test_a_token_may_be_told_to_expire_at_once(tmp_path: Path) -> None:
+    expression = "settings.NOTIFICATIONS"
+    shown = read_setting(tmp_path, expression, NOTIFICATIONS_EXPIRED_CLOSE_DELAY="0")
+    assert shown == str({"EXPIRED_CLOSE_DELAY": 0.0})
+
+
 @pytest.mark.django_db
 def test_createdemo_needs_debug() -> None:
     with pytest.raises(CommandError, match="only works with DEBUG on"):
@@ -139,7 +158,11 @@ def test_createdemo_makes_three_accounts(
         "notifications.send_broadcast",
     }
     assert users["reader"].get_all_permissions() == set()
-    assert "writer/writer" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "writer/writer" in said
+    assert "reader follows the topic news" in said
+    (topic,) = [topic for topic in inbox.topics(users["reader"]) if topic.is_followed]
+    assert topic.slug == "news"
 
 
 @pytest.mark.django_db
@@ -160,6 +183,14 @@ def test_createdemo_again_repairs_but_keeps_sessions(settings: Settings) -> None
     reader.refresh_from_db()
     assert reader.check_password("reader")
     assert not reader.is_superuser
+
+
+@pytest.mark.django_db
+def test_createdemo_without_topics_makes_none(settings: Settings) -> None:
+    settings.DEBUG = True
+    settings.NOTIFICATIONS = {}
+    call_command("createdemo")
+    assert not Stream.objects.filter(name__startswith="topic:").exists()
 
 
 def test_serve_without_uvicorn_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -99,6 +99,14 @@ def test_bell_names_the_topics_of_the_user(request_of, reader) -> None:
     assert 'data-notifications-topics="topic:beta topic:news"' in bell
 
 
+def test_bell_names_no_topic_that_may_not_be_read(request_of, reader, settings) -> None:
+    for topic in ("topic:news", "topic:beta"):
+        subscriptions.join([reader.pk], topic)
+    settings.NOTIFICATIONS = {"TOPICS": ["beta"]}
+    bell = render("{% notification_bell %}", request_of)
+    assert 'data-notifications-topics="topic:beta"' in bell
+
+
 @pytest.mark.parametrize(("count", "shown"), [(0, "hidden></"), (99, ">99</"), (100, ">99+</")])
 def test_badge(request_of, reader, count: int, shown: str) -> None:
     for number in range(count):

@@ -375,6 +375,78 @@ def test_sending_takes_a_login(client: Client) -> None:
     assert published() == []
 
 
+def test_a_sender_is_told_that_nobody_can_follow_the_topic(sender: Client) -> None:
+    for slug in ("news", "typo"):
+        values = broadcast(audience="topic", topic=slug, key=f"{len(slug):032x}")
+        page = sender.post(address("send"), values, follow=True).content.decode()
+        assert "Sent." in page
+        assert ("Nobody can follow the topic “typo”" in page) is (slug == "typo")
+    assert [name for name, _ in published()] == ["topic:news", "topic:typo"]
+
+
+# Topics
+
+
+def topics(browser: Client) -> dict[str, bool]:
+    """Slug to whether the page says that it is followed."""
+    page = browser.get(address("topics")).content.decode()
+    page = page.split("<notification-topics")[1].split("<template>")[0]
+    rows = re.findall(r'data-channel="topic:([^"]+)"( data-followed)?>', page)
+    return {slug: bool(followed) for slug, followed in rows}
+
+
+def test_topics_are_followed_and_left_by_posting(browser: Client, reader: User) -> None:
+    assert topics(browser)["news"] is False
+    response = browser.post(address("join_topic"), {"channel": "topic:news"})
+    assert response.headers["Location"] == address("topics")
+    assert topics(browser)["news"] is True
+    response = browser.post(address("leave_topic"), {"channel": "topic:news"})
+    assert response.headers["Location"] == address("topics")
+    assert topics(browser)["news"] is False
+    for name in ("join_topic", "leave_topic"):
+        assert browser.get(address(name)).status_code == 405
+
+
+@pytest.mark.parametrize("name", ["join_topic", "leave_topic"])
+@pytest.mark.parametrize("channel", ["", "broadcast", "user:1", "topic:", "topic:a b", "\x00"])
+def test_what_is_no_topic_is_not_found(browser: Client, name: str, channel: str) -> None:
+    assert browser.post(address(name), {"channel": channel}).status_code == 404
+
+
+def test_p6_a_topic_that_may_not_be_read_is_not_joined(browser: Client, reader: User) -> None:
+    values = {"channel": "topic:secret"}
+    page = browser.post(address("join_topic"), values, follow=True).content.decode()
+    assert "You may not read the topic “secret”." in page
+    assert "secret" not in topics(browser)
+
+
+def test_too_many_topics_are_explained(browser: Client, settings: Any) -> None:
+    settings.NOTIFICATIONS = {"TOPICS": ["news", "beta"], "MAX_TOPICS": 1}
+    browser.post(address("join_topic"), {"channel": "topic:news"})
+    values = {"channel": "topic:beta"}
+    page = browser.post(address("join_topic"), values, follow=True).content.decode()
+    assert "leave another one first" in page
+    assert topics(browser) == {"beta": False, "news": True}
+
+
+def test_a_topic_that_is_closed_to_the_user_can_be_left(
+    browser: Client, reader: User, settings: Any
+) -> None:
+    inbox.join(reader, "topic:news")
+    settings.NOTIFICATIONS = {}
+    assert b"Not open to you now" in browser.get(address("topics")).content
+    browser.post(address("leave_topic"), {"channel": "topic:news"})
+    assert topics(browser) == {}
+    assert b"There are no topics to follow." in browser.get(address("topics")).content
+
+
+@pytest.mark.parametrize("name", ["topics", "join_topic", "leave_topic"])
+def test_topics_take_a_login(client: Client, name: str) -> None:
+    response = client.get(address(name)) if name == "topics" else client.post(address(name))
+    assert response.status_code == 302
+    assert response.headers["Location"].endswith(f"?next={address('topics')}")
+
+
 # Frame
 
 
@@ -391,14 +463,14 @@ def test_logout_is_a_button_of_every_page(browser: Client) -> None:
 
 def test_pages_hold_no_inline_script(browser: Client, reader: User) -> None:
     notify(reader, "One")
-    for url in (reverse("home"), address("all"), reverse("login")):
+    for url in (reverse("home"), address("all"), address("topics"), reverse("login")):
         page = browser.get(url).content.decode()
         assert re.findall(r"<script(?![^>]*\ssrc=)", page) == []
         assert re.findall(r"\sstyle=|\son[a-z]+=", page) == []
 
 
 def test_pages_of_a_user_are_kept_in_no_cache(browser: Client) -> None:
-    for url in (reverse("home"), *map(address, FOLDERS)):
+    for url in (reverse("home"), *map(address, (*FOLDERS, "topics"))):
         assert "no-store" in browser.get(url).headers["Cache-Control"]
 
 

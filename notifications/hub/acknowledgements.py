@@ -4,11 +4,12 @@ from typing import Any, NamedTuple
 
 from ..lanes import FLUSH
 from ..signals import delivered
-from ..subscriptions import acknowledge
+from ..subscriptions import Acknowledged, acknowledge
 
 
 class Mark(NamedTuple):
     name: str
+    epoch: str
     offset: int
 
 
@@ -21,10 +22,11 @@ class Acknowledgements:
     def __init__(self) -> None:
         self._marks: dict[tuple[Any, int], Mark] = {}
 
-    def add(self, user_id: Any, stream_id: int, name: str, offset: int) -> None:
+    def add(self, user_id: Any, stream_id: int, mark: Mark) -> None:
+        """Note what a client has. Another epoch than before is a newer one."""
         known = self._marks.get((user_id, stream_id))
-        if known is None or known.offset < offset:
-            self._marks[user_id, stream_id] = Mark(name, offset)
+        if known is None or known.epoch != mark.epoch or known.offset < mark.offset:
+            self._marks[user_id, stream_id] = mark
 
     async def flush(self) -> None:
         """Write them. What cannot be written now is kept for the next time."""
@@ -34,13 +36,14 @@ class Acknowledgements:
         try:
             await FLUSH.run(_write, marks)
         except BaseException:  # a hub that stops cancels this, and flushes once more
-            for (user_id, stream_id), mark in marks.items():
-                self.add(user_id, stream_id, mark.name, mark.offset)
+            newer, self._marks = self._marks, marks
+            for pair, mark in newer.items():
+                self.add(*pair, mark)
             raise
 
 
 def _write(marks: dict[tuple[Any, int], Mark]) -> None:
-    acknowledge({pair: mark.offset for pair, mark in marks.items()})
+    acknowledge({pair: Acknowledged(mark.epoch, mark.offset) for pair, mark in marks.items()})
     if not delivered.has_listeners():
         return
     for (user_id, _), mark in marks.items():

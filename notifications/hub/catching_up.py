@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable
 
-from ..history import read_page
+from ..evidence import Pruned, Seen, WentBack, read_on
 from ..lanes import DELIVERY
+from ..protocol import codes
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
-from .connection import Connection, Reader
+from .connection import Connection, Reader, Stream
 from .loops import Loops
 
 #: Publications read at once: a few more than what a socket that has drained takes.
@@ -24,11 +25,18 @@ class CatchUp:
 
     Args:
         visit: called with a connection that owes a ping, as soon as its socket has drained.
+        went_back: told of a stream that has another history than the one that was seen so far.
     """
 
-    def __init__(self, loops: Loops, visit: Callable[[Connection], None]) -> None:
+    def __init__(
+        self,
+        loops: Loops,
+        visit: Callable[[Connection], None],
+        went_back: Callable[[Stream, Seen], None],
+    ) -> None:
         self._loops = loops
         self._visit = visit
+        self._went_back = went_back
 
     def start(self, connection: Connection) -> None:
         """Go on until none of the connection's readers is behind, and no ping is owed."""
@@ -53,7 +61,18 @@ class CatchUp:
     async def _advance(self, reader: Reader) -> None:
         """Write a page, as far as the socket takes it."""
         stream, connection = reader.stream, reader.connection
-        page = await DELIVERY.run(read_page, stream.id, reader.sent, PAGE)
+        if stream.is_suspect:  # the connection is about to be closed
+            await asyncio.sleep(LAG)
+            return
+        seen = stream.seen()
+        try:
+            page = await DELIVERY.run(read_on, stream.id, reader.sent, PAGE, seen)
+        except WentBack:
+            self._went_back(stream, seen)
+            return
+        except Pruned:
+            connection.close(codes.INSUFFICIENT_STATE)
+            return
         for publication in page.publications:
             if reader not in connection.behind or connection.closing is not None:
                 return

@@ -7,6 +7,7 @@ import logging
 from typing import Any, Protocol
 
 from ..conf import app_settings
+from ..evidence import Seen
 from ..metrics import DISCONNECTS
 from ..protocol import codes
 from ..protocol.codes import Disconnect
@@ -25,10 +26,14 @@ class Stream(Protocol):
 
     id: int
     name: str
+    epoch: str
     pins: int
     top: int
+    is_suspect: bool
+    tip: Any
     readers: set[Reader]
 
+    def seen(self) -> Seen: ...
     def add_live(self, reader: Reader) -> None: ...
     def remove_live(self, reader: Reader) -> None: ...
 
@@ -71,6 +76,7 @@ class Connection:
         "closing",
         "connected_at",
         "credentials",
+        "doubts",
         "due",
         "has_ended",
         "is_given_up",
@@ -114,6 +120,9 @@ class Connection:
         self.is_ready = False
         #: The user's own stream, pinned: hints about rights come by it even while it is muted.
         self.own: Stream | None = None
+        #: How often something about its user may have changed: what was read before it rose is
+        #: to be looked at again.
+        self.doubts = 0
         #: The unread count the client was told last.
         self.unread = 0
         self.readers: dict[str, Reader] = {}

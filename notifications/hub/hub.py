@@ -18,7 +18,8 @@ from django.db import Error as DatabaseError
 
 from .. import connecting
 from ..conf import app_settings
-from ..history import Page, Publication, Recent, read_tops
+from ..evidence import look
+from ..history import Page, Publication, Recent, instant
 from ..lanes import CHECK, CONNECTS, TICKER
 from ..layer import announcer
 from ..metrics import CONNECTIONS, REPAIRED
@@ -26,16 +27,19 @@ from ..protocol import codes
 from ..sequencing import sequence_waiting
 from ..session import Close, Send
 from ..streams import is_topic, user_stream
-from .acknowledgements import Acknowledgements
+from ..subscriptions import Feed
+from .acknowledgements import Acknowledgements, Mark
 from .addresses import Addresses
 from .batches import Batcher
 from .beginnings import Beginnings
 from .catching_up import CatchUp
 from .connection import Connection, Reader, Stream
 from .groups import Groups
+from .incarnation import Watch
 from .loops import Loops
 from .presence import BEAT, Presence
 from .pulse import Pulse
+from .renewals import Renewals
 from .repairs import SLICE, Repairs
 from .rights import Rights
 from .stream import LocalStream
@@ -74,8 +78,12 @@ class Hub:
         self._loops = Loops(probe="ticker")
         self._groups = Groups(self.streams, self._layer_changed)
         self._pulse = Pulse(self._groups)
-        self._catch_up = CatchUp(self._loops, self._visit)
-        self.repairs = Repairs(self.streams, self._loops, self.fall_behind)
+        self._watch = Watch()
+        self.renewals = Renewals(self._loops, self._reset, self._check_soon)
+        self._catch_up = CatchUp(self._loops, self._visit, self.renewals.add)
+        self.repairs = Repairs(
+            self.streams, self._loops, self.fall_behind, self.renewals.add, self._reset
+        )
         #: When a publisher last asked for a position check, on the loop's clock.
         self._asked_at = -ASKED
         self._is_check_due = False
@@ -94,6 +102,7 @@ class Hub:
         loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
         loops.start("beginnings", app_settings.FLUSH_INTERVAL, self.beginnings.retry)
         loops.start("presence", app_settings.WORKER_TIMEOUT * BEAT, self.presence.beat)
+        loops.start("incarnation", self._watch.interval, self._watch.look)
         loops.start("rights", app_settings.RIGHTS_INTERVAL, self.rights.check_all)
 
     async def drain(self, hurry: asyncio.Event) -> None:
@@ -117,6 +126,7 @@ class Hub:
             self.leave(connection, codes.SHUTDOWN.code)
         await self.rights.stop()
         await self.beginnings.stop()
+        await self.renewals.stop()
         await self.repairs.stop()
         await self._groups.stop()
         await self._loops.guard("flush", self.flush)
@@ -200,7 +210,8 @@ class Hub:
                 continue
             reader.acked = offset
             stream = reader.stream
-            self.acknowledgements.add(connection.user_id, stream.id, stream.name, offset)
+            mark = Mark(stream.name, stream.epoch, offset)
+            self.acknowledgements.add(connection.user_id, stream.id, mark)
 
     # Streams
 
@@ -232,19 +243,34 @@ class Hub:
         stream.pins -= 1
 
     def attach(
-        self, connection: Connection, stream: LocalStream, page: Page, acked: int, *, topic: bool
+        self,
+        connection: Connection,
+        stream: LocalStream,
+        feed: Feed,
+        page: Page,
+        acked: int,
+        *,
+        topic: bool,
     ) -> None:
         """Let a connection read on from the end of ``page``, which has been written to it.
 
         Args:
+            feed: what was read for it before, together with the page.
             acked: what the user is known to have; the next acknowledgement covers the rest.
             topic: the client has subscribed by itself.
         """
         if connection.closing is not None:
             return
-        if self.streams.get(stream.name) is not stream:  # it was reset meanwhile
+        stream.learn(
+            feed.stream_id, feed.epoch, feed.top, feed.revision, instant(feed.published_at)
+        )
+        if self.streams.get(stream.name) is not stream or stream.epoch != feed.epoch:
+            # It was reset meanwhile, or is about to be.
             connection.close(codes.INSUFFICIENT_STATE)
+            self._loops.hurry("check")
             return
+        if stream.tip.contradicts(feed.top, instant(feed.published_at)):
+            self.renewals.add(stream)
         reader = Reader(connection, stream, page.offset, acked, topic)
         connection.readers[stream.name] = reader
         stream.readers.add(reader)
@@ -261,19 +287,31 @@ class Hub:
         reader.stream.readers.discard(reader)
         reader.stream.remove_live(reader)
 
-    def hear(self, name: str, epoch: str, offset: int, data: bytes) -> None:
-        """A publication has been announced."""
+    def hear(
+        self, name: str, epoch: str, offset: int, data: bytes, at: int = 0, previous: int = 0
+    ) -> None:
+        """A publication has been announced.
+
+        Args:
+            at: when it was published, in microseconds, and ``previous`` the one before it; 0 from
+                workers of an earlier version.
+        """
         stream = self.streams.get(name)
-        if stream is None or (stream.is_known and stream.epoch != epoch):
+        if stream is None or stream.is_suspect or (stream.is_known and stream.epoch != epoch):
             return
-        stream.heard = max(stream.heard, offset)
+        tip = stream.tip
+        if tip.contradicts(offset, at) or tip.contradicts(offset - 1, previous):
+            # Of another history: either the tip, or what was announced, is not there any more.
+            self.renewals.add(stream)
+            return
+        stream.note(epoch, offset)
         if not stream.is_next(offset):
             if offset > stream.top:
                 self.repairs.start(stream)
         elif len(stream.live) <= SLICE:
-            self.repairs.fan_out(stream, Publication(offset, data))
+            self.repairs.fan_out(stream, Publication(offset, data), at)
         else:
-            self.repairs.start(stream, Publication(offset, data))
+            self.repairs.start(stream, Publication(offset, data), at)
 
     def fall_behind(self, reader: Reader) -> None:
         """Serve a reader from history from now on, at the speed of its socket."""
@@ -285,23 +323,34 @@ class Hub:
 
     async def check(self) -> None:
         """The position check: one query tells what the layer did not (P4)."""
-        known = {stream.id: stream for stream in self.streams.values() if stream.is_known}
+        known = {
+            stream.id: stream
+            for stream in self.streams.values()
+            if stream.is_known and not stream.is_suspect
+        }
         if not known:
             return
-        tops = await CHECK.run(read_tops, list(known))
+        # Taken now: what is heard while this reads may be newer than what it finds.
+        seen = {stream_id: stream.seen() for stream_id, stream in known.items()}
+        found = await CHECK.run(look, seen)
         behind: dict[LocalStream, int] = {}
         for stream_id, stream in known.items():
             if self.streams.get(stream.name) is not stream:  # left while this was read
                 continue
-            top = tops.get(stream_id)
+            top = found.tops.get(stream_id)
             if top is None and is_topic(stream.name):
                 self._dissolve(stream)
                 continue
             if top is None or top.epoch != stream.epoch:
                 self._reset(stream)
                 continue
+            if stream_id in found.gone_back:
+                self.renewals.add(stream, seen[stream_id])
+                continue
             if top.offset > stream.top and not stream.busy:
                 behind[stream] = top.offset
+            elif top.offset == stream.top and not stream.busy:
+                stream.move_over(top.offset, top.at)
             if top.revision != stream.revision:
                 stream.revision = top.revision
                 self.rights.suspect(stream.name)
@@ -387,7 +436,8 @@ class Hub:
     def _take(self, message: dict[str, Any]) -> None:
         kind, stream = message["type"], message["stream"]
         if kind == "notifications.publication":
-            self.hear(stream, message["epoch"], message["offset"], message["data"])
+            times = message.get("at", 0), message.get("previous", 0)
+            self.hear(stream, message["epoch"], message["offset"], message["data"], *times)
         elif kind == "notifications.message":
             self.rights.tell(stream, message["data"], message["origin"])
         elif kind == "notifications.changed":
@@ -408,8 +458,29 @@ class Hub:
         for reader in list(stream.readers):
             self.rights.suspect(user_stream(reader.connection.user_id))
 
-    def _reset(self, stream: LocalStream) -> None:
+    def for_row(self, stream: LocalStream, stream_id: int) -> LocalStream:
+        """The stream that stands for this row of a topic; mostly the one that was joined.
+
+        A topic's row is deleted with its last follower, and another one may be made at once.
+        """
+        current = self.streams.get(stream.name)
+        if current is not None and (not current.is_known or current.id >= stream_id):
+            return current
+        if current is not None:
+            self._dissolve(current)
+        fresh = self.streams[stream.name] = LocalStream(stream.name)
+        # The process is in the group of this name.
+        fresh.is_joined, fresh.joined_at = stream.is_joined, stream.joined_at
+        return fresh
+
+    def _reset(self, stream: Stream) -> None:
         """The history is gone or another one: positions in it mean nothing any more."""
+        if self.streams.get(stream.name) is not stream:
+            return
         del self.streams[stream.name]
         for reader in list(stream.readers):
             reader.connection.close(codes.INSUFFICIENT_STATE)
+        # Who has muted his own stream only holds it, to be found by what is told of him.
+        for connection in list(self.by_user.get(self.users.get(stream.name), ())):
+            if connection.own is stream:
+                connection.close(codes.INSUFFICIENT_STATE)

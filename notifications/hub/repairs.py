@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from ..conf import app_settings
-from ..history import Publication, Range, read_page, read_ranges
+from ..evidence import Pruned, Seen, WentBack, read_on, read_ranges_on
+from ..history import Publication, Range
 from ..lanes import DELIVERY
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
@@ -30,6 +31,8 @@ class Repairs:
     Args:
         streams: of this process, by name.
         fall_behind: takes readers whose sockets are blocked.
+        went_back: told of a stream that has another history than the one that was seen so far.
+        reset: told of a stream whose readers would miss something that was pruned.
     """
 
     def __init__(
@@ -37,18 +40,26 @@ class Repairs:
         streams: Mapping[str, LocalStream],
         loops: Loops,
         fall_behind: Callable[[Reader], None],
+        went_back: Callable[[LocalStream, Seen], None],
+        reset: Callable[[LocalStream], None],
     ) -> None:
         self._streams = streams
         self._loops = loops
         self._fall_behind = fall_behind
+        self._went_back = went_back
+        self._reset = reset
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, stream: LocalStream, first: Publication | None = None) -> None:
-        """Bring all live readers up to date: with ``first``, then from history."""
-        if stream.busy or not stream.is_known:
+    def start(self, stream: LocalStream, first: Publication | None = None, at: int = 0) -> None:
+        """Bring all live readers up to date: with ``first``, then from history.
+
+        Args:
+            at: when ``first`` was published, in microseconds; 0 if unknown.
+        """
+        if stream.busy or stream.is_suspect or not stream.is_known:
             return
         stream.busy = True
-        self._spawn(self._repair(stream, first))
+        self._spawn(self._repair(stream, first, at))
 
     def start_many(self, tops: Mapping[LocalStream, int]) -> None:
         """The same for many streams, each up to this offset, at a query per hundred.
@@ -63,9 +74,9 @@ class Repairs:
     async def stop(self) -> None:
         await asyncio.gather(*self.tasks, return_exceptions=True)
 
-    def fan_out(self, stream: LocalStream, publication: Publication) -> None:
-        """Write the next publication to all live readers without a pause."""
-        for reader in stream.fan_out(*publication):
+    def fan_out(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
+        """Write the next publication, published ``at``, to all live readers without a pause."""
+        for reader in stream.fan_out(*publication, at):
             self._fall_behind(reader)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -73,23 +84,29 @@ class Repairs:
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _repair(self, stream: LocalStream, first: Publication | None) -> None:
+    async def _repair(self, stream: LocalStream, first: Publication | None, at: int) -> None:
         try:
             if first is not None:
-                await self._spread(stream, first)
+                await self._spread(stream, first, at)
                 if stream.heard <= stream.top:
                     return
-            while self._streams.get(stream.name) is stream:
-                heard = stream.heard
-                page = await DELIVERY.run(read_page, stream.id, stream.top, app_settings.PAGE_SIZE)
+            while self._streams.get(stream.name) is stream and not stream.is_suspect:
+                heard, seen = stream.heard, stream.seen()
+                page = await DELIVERY.run(
+                    read_on, stream.id, stream.top, app_settings.PAGE_SIZE, seen
+                )
                 for publication in page.publications:
                     if publication.offset > stream.top:
                         await self._spread(stream, publication)
-                stream.move_over(page.offset)
+                stream.move_over(page.offset, page.at)
                 self._loops.works(NAME)
                 # Nothing was announced while this was read.
                 if not page.more and stream.heard == heard:
                     return
+        except WentBack:
+            self._went_back(stream, seen)
+        except Pruned:
+            self._reset(stream)
         except Exception as error:
             self._loops.report(NAME, error)
         finally:
@@ -118,18 +135,29 @@ class Repairs:
             stream: Range(stream.id, stream.top, min(top, stream.top + app_settings.PAGE_SIZE))
             for stream, top in tops.items()
         }
-        found = await DELIVERY.run(read_ranges, list(ranges.values()))
+        seen = {stream.id: stream.seen() for stream in ranges}
+        wanted = {stream.id: entry for stream, entry in ranges.items()}
+        found = await DELIVERY.run(read_ranges_on, wanted, seen)
         for stream, entry in ranges.items():
-            for publication in found[entry]:
-                await self._spread(stream, publication)
-            stream.move_over(entry.upto)
+            refusal = found.refused.get(stream.id)
+            if isinstance(refusal, WentBack):
+                self._went_back(stream, seen[stream.id])
+            elif refusal is not None:
+                self._reset(stream)
+            elif not stream.is_suspect:
+                for publication in found.publications[entry]:
+                    await self._spread(stream, publication)
+                top = found.tops.get(stream.id)
+                at = top.at if top is not None and top.offset == entry.upto else 0
+                stream.move_over(entry.upto, at)
 
-    async def _spread(self, stream: LocalStream, publication: Publication) -> None:
+    async def _spread(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
         """Fan out in slices, so that pings are answered and sockets accepted in between."""
         if len(stream.live) <= SLICE:
-            self.fan_out(stream, publication)
+            self.fan_out(stream, publication, at)
             return
-        offset = stream.top = publication.offset
+        offset = publication.offset
+        stream.advance(offset, at)
         message = Prepared(encode_publication(stream.name, offset, publication.data))
         readers = list(stream.live)
         for start in range(0, len(readers), SLICE):

@@ -19,6 +19,7 @@ from ..conf import app_settings
 from ..history import Page
 from ..lanes import RIGHTS
 from ..models import Connection as Row
+from ..positions import beginning
 from ..protocol import codes, messages
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_reply
@@ -48,7 +49,14 @@ class Process(Protocol):
     async def join(self, name: str, until: float | None = None) -> LocalStream: ...
     def unpin(self, stream: LocalStream) -> None: ...
     def attach(
-        self, connection: Connection, stream: LocalStream, page: Page, acked: int, *, topic: bool
+        self,
+        connection: Connection,
+        stream: LocalStream,
+        feed: Feed,
+        page: Page,
+        acked: int,
+        *,
+        topic: bool,
     ) -> None: ...
     def detach(self, reader: Reader) -> None: ...
     def report(self, name: str, error: Exception) -> None: ...
@@ -101,6 +109,8 @@ class Rights:
         for user_id in self._users_of(name):
             if session:
                 self.end_session(session, self._hub.by_user.get(user_id, ()))
+            for connection in self._hub.by_user.get(user_id, ()):
+                connection.doubts += 1
             self._look_at(user_id)
             # The change may become visible after its announcement: a session is flushed after
             # ``user_logged_out`` is sent, and replicas lag.
@@ -139,6 +149,10 @@ class Rights:
 
     def _users_of(self, name: str) -> list[Any]:
         return [self._hub.users[name]] if name in self._hub.users else []
+
+    def look_again(self, user_id: Any) -> None:
+        """Something was written to this user that may have changed since it was read."""
+        self._look_at(user_id)
 
     def _look_at(self, user_id: Any) -> None:
         if user_id not in self._hub.by_user:
@@ -253,18 +267,18 @@ class Rights:
     async def _subscribe(self, connection: Connection, feed: Feed, until: float) -> None:
         stream = await self._hub.join(feed.name, until)
         try:
-            stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision)
             is_here = connection.closing is None and connection in self._hub.connections
             if not is_here or feed.name in connection.readers:
                 return
+            offset = beginning(feed)
             position = messages.Subscribe(
-                recoverable=True, positioned=True, epoch=feed.epoch, offset=feed.delivered
+                recoverable=True, positioned=True, epoch=feed.epoch, offset=offset
             )
             push = messages.Push(channel=feed.name, subscribe=position)
             if self._write(connection, push):
                 # More, because what was published before the group was joined was not heard.
-                page = Page([], feed.delivered, more=True)
-                self._hub.attach(connection, stream, page, feed.delivered, topic=False)
+                page = Page([], offset, more=True)
+                self._hub.attach(connection, stream, feed, page, feed.delivered, topic=False)
         finally:
             self._hub.unpin(stream)
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from .. import rights, signals, subscriptions
 from ..database import after_commit
-from ..models import Notification, Receipt, Subscription, receipt_of
+from ..models import Notification, Receipt, Stream, Subscription, receipt_of
 from ..subscriptions import Feed
 from .announcing import announce
 from .folders import MAX_ID, Entry, State, alias, is_own, read_mark, states, visible
@@ -183,7 +183,9 @@ def _advance_read_marks(user: Any, feeds: Iterable[Feed]) -> None:
 
 
 def _subscription(user: Any, feed: Feed) -> QuerySet[Subscription]:
-    return Subscription.objects.filter(user=user.pk, stream=feed.stream_id)
+    """The row behind a feed, unless the history it was read of has gone back since then."""
+    same = Stream.objects.filter(pk=feed.stream_id, epoch=feed.epoch)
+    return Subscription.objects.filter(Exists(same), user=user.pk, stream=feed.stream_id)
 
 
 def _signal_read(user: Any, ids: list[int]) -> None:

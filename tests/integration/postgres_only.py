@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -9,14 +10,24 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from notifications import broadcast, inbox, notify
+from notifications import broadcast, epochs, inbox, incarnation, notify
 from notifications.lanes import close_threads, in_database
 from notifications.models import Notification, Stream
 from notifications.publishing import withdraw
 from notifications.sequencing import sequence, sequence_waiting
 from notifications.streams import ensure, locked, touch
-from notifications.subscriptions import acknowledge, load_inboxes
-from tests.rooms import hints, in_threads, make_old_users, make_user, offsets, queries, write
+from notifications.subscriptions import load_inboxes
+from tests.rooms import (
+    acknowledge,
+    fill,
+    hints,
+    in_threads,
+    make_old_users,
+    make_user,
+    offsets,
+    queries,
+    write,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -106,6 +117,18 @@ def test_what_is_being_withdrawn_is_not_published() -> None:
     assert offsets("broadcast") == [None]
 
 
+def test_a_topic_that_others_are_about_to_use_keeps_its_row_and_leaving_waits_for_nobody() -> None:
+    """Their foreign keys would be checked at their commit only, and fail there."""
+    leaving, joining = make_user("leaving"), make_user("joining")
+    for use in (lambda: inbox.join(joining, "topic:a"), lambda: broadcast("x", to="topic:a")):
+        inbox.join(leaving, "topic:a")
+        with open_transaction(use):
+            assert inbox.leave(leaving, "topic:a")
+        assert Stream.objects.filter(name="topic:a").exists()
+        inbox.leave(joining, "topic:a")
+    assert offsets("topic:a") == [1]
+
+
 def test_touching_locks_in_the_order_of_sequencing() -> None:
     ensure(["topic:b", "topic:a"])
     select, update = queries(lambda: touch(["topic:a", "topic:b"]))
@@ -168,7 +191,7 @@ async def test_a_connection_that_the_server_has_ended_is_replaced(settings: Any)
 
 def test_two_workers_acknowledge_the_same_users_at_once() -> None:
     users = make_old_users(50)
-    broadcast("hello")
+    fill("broadcast", 9)
     feeds = load_inboxes(users)
     pairs = [(user.pk, feed.stream_id) for user in users for feed in feeds[user.pk]]
 
@@ -177,7 +200,7 @@ def test_two_workers_acknowledge_the_same_users_at_once() -> None:
             acknowledge(dict.fromkeys(pairs if number % 2 else pairs[::-1], offset))
 
     in_threads(2, work)
-    assert {feed.delivered for feed in load_inboxes(users[:1])[users[0].pk]} == {9}
+    assert [feed.delivered for feed in load_inboxes(users[:1])[users[0].pk]] == [0, 9]
 
 
 def test_two_devices_change_the_same_entries_at_once() -> None:
@@ -192,3 +215,135 @@ def test_two_devices_change_the_same_entries_at_once() -> None:
     in_threads(2, work)
     inbox.mark_read(user, ids)
     assert inbox.unread_count(user) == 0
+
+
+# A history that goes back
+
+
+def wait_for_a_lock() -> None:
+    """Until another connection waits for a lock."""
+    deadline = time.monotonic() + 10
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+        assert time.monotonic() < deadline, "nobody waits"
+        time.sleep(0.01)
+
+
+def test_p1_an_acknowledgement_under_way_is_not_read_with_the_new_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its statement still sees the old epoch, whatever is committed meanwhile."""
+    monkeypatch.setattr(epochs, "PATIENCE", 10_000)
+    user = make_user()
+    stream = fill("broadcast", 9)
+    seen = Notification.objects.get(offset=4).published_at
+    written = threading.Event()
+
+    def work(number: int) -> None:
+        if number:
+            assert written.wait(10)
+            epochs.renew({stream.pk: epochs.Old(stream.epoch, seen)})
+            return
+        with transaction.atomic():
+            acknowledge({(user.pk, stream.pk): 9})
+            written.set()
+            wait_for_a_lock()
+
+    in_threads(2, work)
+    assert [feed.delivered for feed in load_inboxes([user])[user.pk]] == [0, 4]
+    assert Stream.objects.get(pk=stream.pk).epoch != stream.epoch
+
+
+def test_p9_a_renewal_waits_for_nobody_who_holds_a_stream() -> None:
+    one, other = fill("broadcast", 3), fill("staff", 3)
+    histories = {row.pk: epochs.Old(row.epoch) for row in (one, other)}
+    with locked_elsewhere(one.pk):
+        assert epochs.renew(histories).settled == {other.pk}
+    assert epochs.renew(histories).settled == {one.pk, other.pk}
+
+
+def test_p9_an_acknowledgement_that_hangs_is_not_waited_for_long() -> None:
+    user = make_user()
+    stream = fill("broadcast", 3)
+    histories = {stream.pk: epochs.Old(stream.epoch)}
+    written, done = threading.Event(), threading.Event()
+
+    def work(number: int) -> None:
+        if number:
+            assert written.wait(10)
+            assert epochs.renew(histories).settled == set()
+            done.set()
+            return
+        with transaction.atomic():
+            acknowledge({(user.pk, stream.pk): 3})
+            written.set()
+            assert done.wait(20)
+
+    in_threads(2, work)
+    assert epochs.renew(histories).settled == {stream.pk}
+
+
+@contextmanager
+def locked_elsewhere(stream_id: int) -> Iterator[None]:
+    """A transaction of somebody else holds this stream."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        try:
+            with transaction.atomic():
+                list(locked(Stream.objects.filter(pk=stream_id)))
+                held.set()
+                done.wait(20)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(20)
+
+
+def test_a_role_that_may_not_ask_leaves_that_out() -> None:
+    whole = incarnation.fingerprint()
+    assert [part.partition("=")[0] for part in whole.split()] == [
+        "cluster",
+        "timeline",
+        "database",
+        "table",
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM public")
+        cursor.execute("CREATE ROLE ordinary")
+        cursor.execute("GRANT USAGE ON SCHEMA public TO ordinary")
+        cursor.execute("SET ROLE ordinary")
+        try:
+            part = incarnation.fingerprint()
+        finally:
+            cursor.execute("RESET ROLE")
+            cursor.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO public")
+            cursor.execute("DROP OWNED BY ordinary")
+            cursor.execute("DROP ROLE ordinary")
+    assert part == whole.partition(" ")[2]
+    assert not incarnation.differ(part, whole)
+
+
+def test_p8_a_table_that_was_restored_from_a_dump_is_another() -> None:
+    """psql and pg_restore make the tables anew."""
+    before = incarnation.fingerprint()
+    table = Stream._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA restored")
+        try:
+            cursor.execute(f"CREATE TABLE restored.{table} (LIKE public.{table})")
+            cursor.execute("SET search_path TO restored, public")
+            assert incarnation.differ(before, incarnation.fingerprint())
+        finally:
+            cursor.execute("SET search_path TO DEFAULT")
+            cursor.execute("DROP SCHEMA restored CASCADE")

@@ -1,7 +1,7 @@
 """A client that was not written here understands the wire: centrifuge-python, in JSON."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
@@ -22,6 +22,7 @@ from centrifuge.contexts import (  # type: ignore[import-untyped]
 
 from tests.client import PATIENCE
 from tests.integration import jobs
+from tests.integration.partition import Relay
 from tests.integration.places import Person, Place, open_place
 from tests.servers import Site
 
@@ -86,14 +87,29 @@ def shared_place(
 
 
 @asynccontextmanager
-async def sdk(place: Place, person: Person, record: Record) -> AsyncIterator[centrifuge.Client]:
-    """A connected client of the SDK."""
+async def sdk(
+    place: Place,
+    person: Person,
+    record: Record,
+    *,
+    address: str = "",
+    get_token: Callable[[], Awaitable[str]] | None = None,
+) -> AsyncIterator[centrifuge.Client]:
+    """A connected client of the SDK.
 
-    async def get_token() -> str:
+    Args:
+        address: of the socket, if not the server's own.
+        get_token: gives tokens out, if not always the same one.
+    """
+
+    async def get_lasting_token() -> str:
         return person.token
 
     client = centrifuge.Client(
-        place.server.socket_url, events=record, get_token=get_token, proxy=None
+        address or place.server.socket_url,
+        events=record,
+        get_token=get_token or get_lasting_token,
+        proxy=None,
     )
     before = asyncio.all_tasks()
     try:
@@ -241,3 +257,90 @@ async def test_deactivated_user_is_told_to_stay_away(place: Place) -> None:
 
 def deactivate(place: Place, person: Person) -> None:
     place.other.run(jobs.change_user, person.id, is_active=False)
+
+
+class Tokens:
+    """Gives short tokens out to a client, as the backend of an app does."""
+
+    def __init__(self, place: Place, person: Person, lifetime: float) -> None:
+        self._place, self._person, self._lifetime = place, person, lifetime
+        self.count = 0
+
+    async def get(self) -> str:
+        self.count += 1
+        job = self._place.other.run
+        return await asyncio.to_thread(job, jobs.token_of, self._person.id, self._lifetime)
+
+
+async def test_refreshes_over_a_slow_line_cost_no_reconnect(place: Place) -> None:
+    """The SDK refreshes at the very second in which its token expires."""
+    person = place.person()
+    record = Record()
+    tokens = Tokens(place, person, lifetime=2.0)
+    relay = Relay(place.server.port)
+    relay.delay = 0.3
+    try:
+        address = place.server.socket_url.replace(f":{place.server.port}/", f":{relay.port}/")
+        async with sdk(place, person, record, address=address, get_token=tokens.get):
+            await record.wait(lambda: tokens.count >= 5, "the fourth refresh")
+            await elsewhere(place.other.run, jobs.notify_user, person.id, ["still here"])
+            await record.wait(lambda: record.titles(person.channel) == ["still here"], "a message")
+            assert (len(record.connected), record.connecting) == (1, [0])
+        assert record.errors == []
+    finally:
+        relay.close()
+
+
+async def test_a_screen_that_closes_and_opens_misses_nothing_of_its_topic(place: Place) -> None:
+    person = place.person()
+    got: list[str] = []
+    got_elsewhere: list[str] = []
+    recoveries: list[tuple[bool, bool]] = []
+
+    class OfTopic(centrifuge.SubscriptionEventHandler):
+        async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
+            got.append(ctx.pub.data["title"])
+
+        async def on_subscribed(self, ctx: centrifuge.SubscribedContext) -> None:
+            recoveries.append((ctx.was_recovering, ctx.recovered))
+
+    class Elsewhere(centrifuge.SubscriptionEventHandler):
+        async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
+            got_elsewhere.append(ctx.pub.data["title"])
+
+    record = Record()
+    async with sdk(place, person, record) as client, sdk(place, person, Record()) as desk:
+        topic = client.new_subscription("topic:news", events=OfTopic())
+        other = desk.new_subscription("topic:news", events=Elsewhere())
+        for subscription in (topic, other):
+            await subscription.subscribe()
+            await subscription.ready(PATIENCE)
+        await elsewhere(place.other.run, jobs.broadcast_to, "topic:news", ["m1"])
+        await record.wait(lambda: got == ["m1"], "m1")
+        await topic.unsubscribe()
+        await elsewhere(place.other.run, jobs.broadcast_to, "topic:news", ["m2", "m3"])
+        await topic.subscribe()
+        await topic.ready(PATIENCE)
+        await record.wait(lambda: len(got) == 3, "what came in between")
+        assert got == ["m1", "m2", "m3"]
+        assert recoveries[-1] == (True, True)
+        await record.wait(lambda: got_elsewhere == got, "the same on the other device")
+        assert other.state == centrifuge.SubscriptionState.SUBSCRIBED
+
+
+async def test_leaving_on_another_device_ends_the_subscription_for_good(place: Place) -> None:
+    person = place.person()
+    ended: list[tuple[int, str]] = []
+
+    class OfTopic(centrifuge.SubscriptionEventHandler):
+        async def on_unsubscribed(self, ctx: centrifuge.UnsubscribedContext) -> None:
+            ended.append((ctx.code, ctx.reason))
+
+    record = Record()
+    async with sdk(place, person, record) as client, sdk(place, person, Record()) as phone:
+        topic = client.new_subscription("topic:b", events=OfTopic())
+        await topic.subscribe()
+        await topic.ready(PATIENCE)
+        await phone.rpc("leave", {"channel": "topic:b"})
+        await record.wait(lambda: ended == [(2000, "left")], "an end")
+        assert topic.state == centrifuge.SubscriptionState.UNSUBSCRIBED

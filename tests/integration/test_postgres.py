@@ -22,6 +22,8 @@ RUNS = [
     ("tests/test_inbox.py", "tests/test_models.py", "tests/test_following.py"),
     ("tests/test_receivers.py", "tests/test_signals.py", "tests/test_database.py"),
     ("tests/test_pruning.py", "tests/test_unread.py", "tests/test_connecting.py"),
+    ("tests/test_epochs.py", "tests/test_incarnation.py", "tests/test_recovery.py"),
+    ("tests/test_hub_renewals.py",),
 ]
 
 

@@ -109,3 +109,18 @@ def test_worker_without_the_hint_synchronizes(two_servers: Place) -> None:
     two_servers.other.run(jobs.read_elsewhere, person.id, ids)
     for client in (here, there):
         wait_for_message(client, {**sync, "unread": 0}, CHECK_INTERVAL + SLACK)
+
+
+def test_a_topic_left_at_one_worker_ends_at_the_others(two_servers: Place) -> None:
+    """Its row goes with it, and closes nobody."""
+    first, second = two_servers.servers
+    person = two_servers.person()
+    here = two_servers.connected(person, server=first)
+    there = two_servers.connected(person, server=second)
+    for client in (here, there):
+        assert "subscribe" in client.ask(subscribe={"channel": "topic:c"})
+    assert here.rpc("leave", channel="topic:c") == {"unread": 0}
+    assert here.unsubscribed == [("topic:c", 2000)]
+    there.wait(lambda: there.unsubscribed == [("topic:c", 2000)], "an end", 10.0)
+    assert "subscribe" in there.ask(subscribe={"channel": "topic:c"})
+    assert (here.closed, there.closed) == (None, None)

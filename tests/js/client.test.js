@@ -322,3 +322,53 @@ test("after an interruption everything is looked at again", () => {
   greet();
   assert.deepEqual(changes, ["sync"]);
 });
+
+test("a topic that was left while it was away is not joined again", () => {
+  const { client } = start({ topics: ["topic:own"], followed: ["topic:news"] });
+  const ended = [];
+  client.on("unsubscribed", ({ channel, code, reason }) => ended.push([channel, code, reason]));
+  const subscribed = (socket) =>
+    socket.sent.filter((command) => command.subscribe).map((command) => command.subscribe.channel);
+  const data = (...topics) => ({ data: { user: { id: "7" }, ...(topics.length ? { topics } : {}) } });
+  let socket = greet(data("topic:news"));
+  assert.deepEqual(subscribed(socket), ["topic:own", "topic:news"]);
+  for (const { id } of socket.sent.filter((command) => command.subscribe)) {
+    socket.take({ id, subscribe: { epoch: "t" } });
+  }
+  socket.end(1006);
+  mock.timers.tick(500);
+  socket = greet(data("topic:own", "topic:new"));
+  assert.deepEqual(ended, [["topic:news", 2000, "left"]]);
+  assert.deepEqual(subscribed(socket), ["topic:own", "topic:new"]);
+  socket.end(1006);
+  mock.timers.tick(1000);
+  socket = greet(data());
+  assert.deepEqual(subscribed(socket), []);
+});
+
+test("unsubscribe keeps the position, leave forgets it", async () => {
+  const kept = storage();
+  const { client } = start({ storage: kept, followed: ["topic:news"] });
+  const socket = greet({ data: { user: { id: "7" }, topics: ["topic:news"] } });
+  socket.take({ id: socket.last("subscribe").id, subscribe: { epoch: "t", offset: 4 } });
+  const unsubscribed = client.unsubscribe("topic:news");
+  socket.take({ id: socket.last("unsubscribe").id, unsubscribe: {} });
+  await unsubscribed;
+  client.subscribe("topic:news");
+  const again = { channel: "topic:news", recover: true, epoch: "t", offset: 4 };
+  assert.deepEqual(socket.last("subscribe").subscribe, again);
+  socket.take({ id: socket.last("subscribe").id, subscribe: { epoch: "t", offset: 4 } });
+  const left = client.leave("topic:news");
+  assert.deepEqual(socket.last("rpc").rpc, { method: "leave", data: { channel: "topic:news" } });
+  socket.take({ id: socket.last("rpc").id, rpc: { data: { unread: 2 } } });
+  assert.deepEqual(await left, { unread: 2 });
+  assert.deepEqual(JSON.parse(kept.getItem(KEY)), {});
+});
+
+test("a topic that is joined elsewhere is read here too", () => {
+  follow(0);
+  const socket = greet({ data: { user: { id: "7" } } });
+  const join = { type: "join", ids: [], channel: "topic:news", unread: 0 };
+  socket.take({ push: { message: { data: join } } });
+  assert.deepEqual(socket.last("subscribe").subscribe, { channel: "topic:news" });
+});

@@ -1,0 +1,38 @@
+"""Does the database still have the history that its epochs stand for? Each process looks."""
+
+import logging
+
+from .. import incarnation
+from ..lanes import CHECK
+from ..metrics import HISTORY_SUSPECT
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two looks.
+INTERVAL = 10.0
+
+
+class Watch:
+    """Says once that a backup was restored or a replica took over, and once that it is over."""
+
+    def __init__(self) -> None:
+        self._is_told = False
+        self._has_looked = False
+
+    def interval(self) -> float:
+        """The first look comes at once."""
+        return INTERVAL if self._has_looked else 0.0
+
+    async def look(self) -> None:
+        suspicion = await CHECK.run(incarnation.look)
+        self._has_looked = True
+        HISTORY_SUSPECT.set(0 if suspicion is None else 1)
+        if suspicion is not None and not self._is_told:
+            logger.error(
+                "Clients may miss notifications without learning it: %s. %s",
+                suspicion,
+                incarnation.COMMAND,
+            )
+        elif suspicion is None and self._is_told:
+            logger.info("The epochs belong to this database again.")
+        self._is_told = suspicion is not None

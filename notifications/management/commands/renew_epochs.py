@@ -1,0 +1,88 @@
+"""``manage.py renew_epochs``: what has to run after a restore or a failover."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+from ... import incarnation
+from ...epochs import Renewed, count_all, renew_all
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = parse_datetime(text)
+    except ValueError:
+        moment = None
+    if moment is None:
+        raise ArgumentTypeError(f"{text!r} is no time such as 2026-11-29T11:30 or …+01:00")
+    if not settings.USE_TZ:
+        return timezone.make_naive(moment) if timezone.is_aware(moment) else moment
+    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+
+
+class Command(BaseCommand):
+    help = (
+        "Gives streams a new epoch after a backup was restored or a replica took over that may "
+        "lack transactions. Clients are closed with 3010, come back, and learn that their "
+        "positions mean nothing any more. Tops that lie below their notifications are repaired, "
+        "and positions of users moved back. May be interrupted, and run again."
+    )
+    requires_migrations_checks = True
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        which = parser.add_mutually_exclusive_group()
+        which.add_argument("--all", action="store_true", help="all streams; the default")
+        which.add_argument(
+            "--since",
+            type=_moment,
+            metavar="TIME",
+            help=(
+                "only streams in which something was published since this time, which is the time "
+                "of the restore or earlier; what is published in others afterwards, at offsets "
+                "that were lost, is then missed by clients that had these"
+            ),
+        )
+        which.add_argument(
+            "--nothing-lost",
+            action="store_true",
+            help="renew nothing: the database was moved, or has taken over, with all it had",
+        )
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        dry_run = options["dry_run"]
+        if options["nothing_lost"]:
+            if not dry_run:
+                incarnation.accept()
+            self.stdout.write(
+                "Would accept this database." if dry_run else "This database is accepted."
+            )
+            return
+        work = count_all if dry_run else renew_all
+        total = Renewed()
+        for renewed in work(options["since"]):
+            total = total.plus(renewed)
+        self.stdout.write(_report(total, dry_run=dry_run))
+        if total.locked:
+            raise CommandError(
+                f"{total.locked} streams are locked by others and were left out: run it again."
+            )
+        if not dry_run:
+            incarnation.accept()
+
+
+def _report(total: Renewed, *, dry_run: bool) -> str:
+    renewed, repaired, moved = (
+        ("Would renew", "would repair", "would move")
+        if dry_run
+        else ("Renewed", "repaired", "moved")
+    )
+    return (
+        f"{renewed} the epochs of {total.streams} streams, {repaired} {total.tops} tops, "
+        f"{moved} back the positions in {total.subscriptions} subscriptions."
+    )

@@ -1,0 +1,110 @@
+"""P8: a backup is restored under live clients of two workers, and what becomes of everybody."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.client import Client
+from tests.integration import jobs
+from tests.integration.places import Person, Place, open_place
+from tests.integration.processes import Redis
+from tests.postgres import Postgres
+from tests.servers import Site
+
+pytestmark = pytest.mark.integration
+
+#: On a busy machine.
+PATIENCE = 30.0
+
+KEPT = [f"kept {number}" for number in range(4)]
+LOST = [f"lost {number}" for number in range(6)]
+NEW = [f"new {number}" for number in range(9)]
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    postgres = Postgres().start()
+    yield postgres
+    postgres.close()
+
+
+@pytest.fixture(params=["with hints", "without hints"])
+def place(
+    request: pytest.FixtureRequest, site: Site, directory: Path, postgres: Postgres, redis: Redis
+) -> Iterator[Place]:
+    """Two workers. Without Redis neither of them hears what others publish."""
+    variables = {"DATABASE_URL": postgres.url}
+    if request.param == "with hints":
+        variables["REDIS_URL"] = redis.url
+    with open_place(site, directory, **variables) as place:
+        place.add_server()
+        yield place
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} does not happen"
+        time.sleep(0.1)
+
+
+def publish(place: Place, person: Person, titles: list[str]) -> None:
+    place.other.run(jobs.notify_user, person.id, titles)
+
+
+def test_p8_a_backup_is_restored_under_live_clients(place: Place) -> None:
+    person = place.person()
+    channel = person.channel
+    clients = [place.connected(person, server=server) for server in place.servers]
+    publish(place, person, KEPT)
+    for client in clients:
+        client.wait_for_titles(KEPT)
+        client.rpc("ack", channel=channel, offset=4)
+    wait_until(lambda: place.other.run(jobs.delivered, person.id, channel) == 4, "the flush")
+    place.other.run(jobs.back_up)
+    publish(place, person, LOST)
+    for client in clients:
+        client.wait_for_titles([*KEPT, *LOST])
+        client.rpc("ack", channel=channel, offset=10)
+
+    before = place.other.run(jobs.epochs)[channel]
+    place.other.run(jobs.restore)
+    publish(place, person, NEW)
+
+    for client in clients:
+        assert client.wait_closed(PATIENCE) == 3010
+        assert client.titles == [*KEPT, *LOST], "nothing of another history"
+    after = place.other.run(jobs.epochs)[channel]
+    assert after != before
+    for client in clients:
+        reply = client.connect()["subs"][channel]
+        assert reply["was_recovering"] is True
+        assert reply.get("recovered", False) is False
+        assert channel in client.unrecovered
+        inbox = client.rpc("inbox", limit=20)
+        assert [entry["title"] for entry in inbox["entries"]] == [*KEPT, *NEW][::-1]
+    fresh = place.connected(person)
+    fresh.wait_for_titles(NEW, PATIENCE)
+    publish(place, person, ["as ever"])
+    for client in clients:
+        client.wait_for_titles([*KEPT, *LOST, "as ever"], PATIENCE)
+    fresh.wait_for_titles([*NEW, "as ever"], PATIENCE)
+    assert place.other.run(jobs.epochs)[channel] == after, "once, not once for each worker"
+    insist_on_the_command(place, [*clients, fresh])
+
+
+def insist_on_the_command(place: Place, clients: list[Client]) -> None:
+    """Streams that nobody reads may have gone back too: the operator is told until he acts."""
+    check = ("check", "--database", "default")
+    wait_until(lambda: "manage.py renew_epochs" in place.log, "a line in the log")
+    assert "W011" in place.server.manage(*check).stderr
+    before = place.other.run(jobs.epochs)
+    said = place.server.manage("renew_epochs").stdout
+    assert f"Renewed the epochs of {len(before)} streams" in said
+    assert not before.items() & place.other.run(jobs.epochs).items()
+    for client in clients:
+        assert client.wait_closed(PATIENCE) == 3010
+        client.connect()
+    assert "W011" not in place.server.manage(*check).stderr
