@@ -49,6 +49,8 @@ class Database:
         self.clock = clock
         self._is_calm = 0
         self._commits = 0
+        #: Which physical database it is.
+        self.incarnation = 1
         self._troubles: list[tuple[float, float]] = []
         self.heal()
         _prepare(self)
@@ -122,7 +124,8 @@ class Database:
         return copy
 
     def go_back(self, snapshot: sqlite3.Connection) -> None:
-        """All tables are again as they were."""
+        """Another database takes over, whose tables are as they were."""
+        self.incarnation += 1
         snapshot.backup(connection.connection)
 
     # Faults

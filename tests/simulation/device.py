@@ -238,6 +238,7 @@ class Device:
     def _topic_answered(self, name: str, reply: dict[str, Any]) -> None:
         if "subscribe" in reply:
             self._subscribed(name, reply["subscribe"])
+            self.fetch_inbox()
         elif name not in self.on_wire:
             # Temporary or not: an application asks again when its screen is opened again.
             self._later(3.0, self.subscribe, name)

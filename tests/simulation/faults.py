@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import StringIO
 from random import Random
 from typing import NamedTuple
-
-from django.core.management import call_command
 
 from .people import topic_rules
 from .process import Process
@@ -288,11 +285,6 @@ def _go_back(world: World, age: float, away: float, then: Callable[[], None]) ->
     _later(world, age, lose)
 
 
-def renew_epochs() -> None:
-    """What an operator does after a restore."""
-    call_command("renew_epochs", stdout=StringIO())
-
-
 @fault(2)
 def failover(world: World, chance: Random) -> str:
     lag, away = chance.uniform(0.1, 3), chance.uniform(0.1, 4)
@@ -307,7 +299,7 @@ def restore(world: World, chance: Random) -> str:
 
     def renew() -> None:
         if is_told:
-            world.people.ask(None, renew_epochs)
+            world.operator.renew()
 
     _go_back(world, age, away, lambda: _later(world, after, renew))
     return f"a backup of now is restored in {age:.1f} s, {'' if is_told else 'not '}told to us"

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from notifications import incarnation
 from notifications.models import Notification, Stream, Subscription
 
 from .database import Database
@@ -71,6 +72,12 @@ class Invariants:
             if worker.tasks > most:
                 self._ledger.violate("P5", f"{worker.tasks} tasks in {worker}")
 
+    def check_told(self) -> None:
+        """P8: see the ledger."""
+        for device in self._devices:
+            if device.is_connected and device.wire is not None and device.wire.is_well:
+                self._ledger.check_told(device, device.connected_at)
+
     def check_rolled_back(self) -> None:
         """P2: what was rolled back is not there."""
         with self._database.calm():
@@ -105,6 +112,9 @@ class Invariants:
 
     def unsettled(self) -> Iterator[tuple[str, str]]:
         """What is still to come when all faults are over: promise and words."""
+        with self._database.calm():
+            if incarnation.known() is not None:
+                yield "P8", "the history is still suspect"
         tables = self.tables()
         yield from self._unpublished(tables)
         yield from self._lost(tables)
@@ -167,9 +177,9 @@ class Invariants:
 
     def _untold(self, device: Device, tables: Tables) -> Iterator[tuple[str, str]]:
         account = self._ledger.accounts[device]
-        for channel, what in account.untold.items():
+        for channel, loss in account.untold.items():
             if channel in device.on_wire:
-                yield "P8", f"{device} does not know that in {channel} {what}"
+                yield "P8", f"{device} does not know that {loss.what} of {channel} went back"
         since = {p.channel: p.since for p in self._places() if p.user_id == device.user_id}
         if device.needs_inbox:
             return

@@ -10,7 +10,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 #: Seconds of a database that answers after which nobody sees a stream that he may not read.
 #: RIGHTS_INTERVAL, a round that was under way, and what is on its way.
@@ -19,9 +19,13 @@ RIGHTS_BOUND = 14.0
 #: A worker and a database that work let nobody wait longer for a connection, in seconds.
 CONNECT_BOUND = 3.5
 
-#: So soon after a restore or failover workers have found out, in seconds of a database that works:
-#: two position checks, one of them under way, and a renewal that is tried again.
-RENEWAL_BOUND = 13.0
+#: So soon after a restore or failover all is well again, in seconds of a database that works: the
+#: position checks have seen it, or the site has warned and its operator has done what is needed.
+RENEWAL_BOUND = 45.0
+
+#: So soon somebody learns of it who was connected all the time, without any help: two position
+#: checks, and a renewal that is tried again.
+TOLD_BOUND = 12.0
 
 #: A notification that is due is not seen before its moment by more than this.
 EARLY = 0.05
@@ -52,6 +56,13 @@ class Entry:
     is_gone: bool = False
 
 
+class Loss(NamedTuple):
+    """What a device has seen of a channel is not there any more."""
+
+    since: float
+    what: str
+
+
 @dataclass
 class Follow:
     """A device is owed everything in a channel above ``after``."""
@@ -69,8 +80,13 @@ class Account:
     follows: dict[str, Follow] = field(default_factory=dict)
     #: Where a loss was told: channel, and the offset up to which the inbox has to be asked.
     told: dict[str, int] = field(default_factory=dict)
-    #: Losses that have happened and that it has not been told of yet: a channel and a reason.
-    untold: dict[str, str] = field(default_factory=dict)
+    #: Losses that have happened and that it has not been told of yet, by channel.
+    untold: dict[str, Loss] = field(default_factory=dict)
+
+    def begin_again(self, channel: str) -> None:
+        """The application knows that what comes now does not follow what it has."""
+        self.untold.pop(channel, None)
+        self.once = {entry for entry in self.once if entry[0] != channel}
 
 
 class Ledger:
@@ -98,8 +114,6 @@ class Ledger:
         #: When what a device has shown stopped to be good.
         self._invalid_since: dict[Receiver, float] = {}
         self._went_back_at = -math.inf
-        #: What each offset of an epoch holds: it never changes.
-        self._contents: dict[tuple[str, str, int], str] = {}
 
     def violate(self, promise: str, what: str) -> None:
         if promise not in self.ignored:
@@ -152,12 +166,12 @@ class Ledger:
             if follow is not None:
                 return
         if was_recovering and not recovered:
+            account.begin_again(channel)
             account.told[channel] = offset
-            account.untold.pop(channel, None)
             key = device.user_id, channel
             self.excused[key] = max(self.excused[key], offset)
         if not was_recovering:
-            account.untold.pop(channel, None)
+            account.begin_again(channel)
         first = [publication["offset"] - 1 for publication in result.get("publications", [])[:1]]
         after = min([offset, *first]) if not was_recovering else offset
         account.follows[channel] = Follow(epoch, after)
@@ -166,8 +180,7 @@ class Ledger:
         """The server has taken a channel away; the SDK forgets its position."""
         account = self.accounts[device]
         account.follows.pop(channel, None)
-        account.untold.pop(channel, None)
-        account.once = {entry for entry in account.once if entry[0] != channel}
+        account.begin_again(channel)
 
     def received(
         self,
@@ -195,9 +208,6 @@ class Ledger:
         account.titles.add(title)
         self.seen[device.user_id].add(title)
         self._check_rights(device, channel, written_at, what)
-        known = self._contents.setdefault((channel, epoch, offset), title)
-        if known != title and not self.is_renewing():
-            self.violate("P8", f"{what}, where others saw {known}")
 
     def fetched(self, device: Receiver, titles: list[str]) -> None:
         self.accounts[device].titles.update(titles)
@@ -230,8 +240,15 @@ class Ledger:
             for device, account in self.accounts.items():
                 lost = sorted(gone & {t for c, _, t in account.once if c == channel})
                 if lost and channel in account.follows:
-                    account.untold[channel] = f"{', '.join(lost)} went back"
+                    account.untold[channel] = Loss(self._now(), ", ".join(lost))
         self._invalid_since.clear()
+
+    def check_told(self, device: Receiver, connected_at: float) -> None:
+        """P8: a device that has been connected all the time learns of a loss."""
+        for channel, loss in self.accounts[device].untold.items():
+            if connected_at < loss.since < self._now():
+                if self._calm_seconds(loss.since, self._now()) > TOLD_BOUND:
+                    self.violate("P8", f"nobody tells {device} that {loss.what} of {channel} went back")
 
     def _check_rights(self, device: Receiver, channel: str, at: float, what: str) -> None:
         ended = self._ended_at(device.user_id, channel, at)

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from notifications import publishing, recovery
+from notifications import epochs, evidence, positions, publishing
 from notifications.hub import Connection, Hub, LocalStream
 from notifications.hub.acknowledgements import Acknowledgements
 from notifications.hub.groups import Groups
@@ -124,10 +124,36 @@ def believe_in_json() -> None:
     wire._decode = wire._decoder.decode  # type: ignore[assignment]
 
 
-@mutation("P1", "P8", faults=("restore", "failover"))
+@mutation("P8", "P1", faults=("restore", "failover"))
+def drop_equality() -> None:
+    """Only a top that is higher than before is news."""
+    evidence._gone_back = lambda seen, tops: set()
+
+
+@mutation("P8", "P1", faults=("restore", "failover"))
+def compare_tops_only() -> None:
+    """A history that has passed its old top again counts as the same one."""
+    evidence._gone_back = lambda seen, tops: {
+        pk for pk, top in tops.items() if top.epoch == seen[pk].epoch and top.offset < seen[pk].top
+    }
+
+
+@mutation("P1", faults=("restore", "failover", "acknowledge"))
+def skip_clamp() -> None:
+    """Marks stay where they are when a stream gets a new epoch."""
+    epochs._move_back = lambda cuts, newest: 0
+
+
+@mutation("P8", "P1", faults=("restore", "failover"))
 def believe_any_position() -> None:
-    """A client has come as far as it says."""
-    recovery._can_serve = lambda feed, position: True
+    """A client has come as far as it says, whatever the epoch."""
+    positions.may_resume = lambda feed, position: True
+
+
+@mutation("P8", faults=("restore", "failover"))
+def keep_epochs() -> None:
+    """A history that went back goes on under its old epoch."""
+    epochs._store = lambda heads: None
 
 
 @mutation("P1", faults=("kill_worker", "new_browser", "cut_all_sockets"))

@@ -19,6 +19,9 @@ from .process import Process
 #: Messages that the buffers between the two ends hold while the client takes nothing.
 BUFFER = 6
 
+#: Characters of a frame that the trace shows.
+SHOWN = 200
+
 #: After which a server forgets a client that does not finish the closing handshake, seconds.
 CLOSING = 10.0
 
@@ -121,6 +124,7 @@ class Wire:
     # The client's end
 
     def say(self, text: str) -> None:
+        self.network.trace(self.client, "says", text[:SHOWN])
         self._to_server({"type": "websocket.receive", "text": text})
 
     def say_bytes(self, data: bytes) -> None:
@@ -209,6 +213,7 @@ class Wire:
             if self.pace:
                 self.stall(now + self.pace)
             if frame.code is None:
+                self.network.trace(self.client, "takes", frame.text[:SHOWN])
                 self.client.took(frame.text, frame.written_at)
             else:
                 self._disconnect_server(frame.code)
@@ -252,4 +257,8 @@ class Wire:
             self.has_client = False
             self.buffered.clear()
             self._room.set()
-            self.network.later(self.network.latency(), self.client.lost, code)
+            self.network.later(self.network.latency(), self._lost, code)
+
+    def _lost(self, code: int) -> None:
+        self.network.trace(self.client, "is closed with", code)
+        self.client.lost(code)

@@ -31,7 +31,7 @@ from .world import World  # noqa: E402
 PACE = 0.7
 
 #: After the faults everybody has what he is owed within this time.
-PATIENCE = 60.0
+PATIENCE = 90.0
 
 #: What is published then arrives so soon while the layer works, and without it.
 SOON, SOON_WITHOUT_LAYER = 2.0, 9.0
@@ -95,6 +95,7 @@ async def _go_on(world: World) -> None:
         await asyncio.sleep(chance.uniform(0, 2 * PACE))
         world.publishers.publish()
         world.invariants.check_memory()
+        world.invariants.check_told()
         if world.loop.now - checked_at > 5:
             checked_at = world.loop.now
             world.invariants.check_rolled_back()
@@ -107,6 +108,7 @@ async def _recover(world: World) -> None:
     until = world.loop.now + PATIENCE
     while not world.ledger.violations and not world.invariants.is_settled():
         await asyncio.sleep(1.0)
+        world.invariants.check_told()
         if world.loop.now > until:
             for promise, what in list(world.invariants.unsettled())[:10]:
                 world.ledger.violate(promise, what)

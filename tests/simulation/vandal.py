@@ -66,6 +66,9 @@ class _Socket:
         self._is_answered = False
         self._wire = Wire(network, worker, self, [], is_plain=False)
 
+    def __repr__(self) -> str:
+        return "vandal"
+
     def opened(self) -> None:
         if isinstance(self._garbage, bytes):
             self._wire.say_bytes(self._garbage)

@@ -25,6 +25,7 @@ from .layer import FaultyLayer
 from .ledger import Ledger
 from .loop import SimulatedLoop
 from .network import Network
+from .operator import Operator
 from .people import TOPICS, People
 from .process import Process
 from .publishers import Publishers
@@ -104,6 +105,7 @@ class World:
         # Two users have two devices.
         for user_id in [*self.people.ids, *self.people.ids[:2]]:
             self.add_device(user_id, is_new=False)
+        self.operator = Operator(self.people, self.database, self.network.later)
         self.vandal = Vandal(self.network, self.ledger, self.chance("vandal"), self.workers.pick)
         self.invariants = Invariants(
             self.database, self.ledger, self.devices, self.workers, self.network
