@@ -15,13 +15,24 @@ from django.contrib.auth import (
     get_user_model,
 )
 from django.core.exceptions import ValidationError
+from django.db import DataError
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from .conf import app_settings
+from .models import validate_text
+
+#: Largest integer that a column holds.
+MAX_KEY = 2**63 - 1
 
 #: What a session key may be. Anything else is nobody's, and not every store takes it.
 PLAIN_KEY = re.compile(r"[!-~]{8,4096}\Z")
+
+#: What the values of a genuine token may raise: it holds any JSON, numbers without end too.
+UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
+
+#: An expiry beyond this (in the year 5138) is none; Unix time.
+FOR_EVER = 1e11
 
 
 class Identity(NamedTuple):
@@ -97,7 +108,7 @@ def identify(callers: Sequence[Credentials]) -> list[Identity | Exception]:
     users = _users(
         [
             *(claim.user_id for claim in claims if isinstance(claim, Claims)),
-            *(data.get(SESSION_KEY) for data in sessions.values()),
+            *(str(data.get(SESSION_KEY)) for data in sessions.values()),
         ]
     )
     return [
@@ -118,12 +129,20 @@ def _claims(token: str) -> Claims | InvalidToken | ExpiredToken:
             algorithms=["HS256"],
             options={"require": ["sub"], "verify_aud": False},
         )
+        expires = claims.get("exp")
+        return Claims(
+            _text(claims["sub"]), None if expires is None else min(float(expires), FOR_EVER)
+        )
     except jwt.ExpiredSignatureError:
         return ExpiredToken()
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, *UNREADABLE):
         return InvalidToken()
-    expires = claims.get("exp")
-    return Claims(claims["sub"], None if expires is None else float(expires))
+
+
+def _text(claim: Any) -> str:
+    if not isinstance(claim, str):
+        raise TypeError("sub is not text")
+    return claim
 
 
 def _by_claims(
@@ -195,8 +214,8 @@ def valid_sessions(keys: Iterable[str]) -> set[str]:
 
     One query per 500 keys with a database session engine, one look-up per key with others.
     """
-    found = _load_sessions(list(keys))
-    users = _users(data.get(SESSION_KEY) for data in found.values())
+    found = _load_sessions([key for key in keys if PLAIN_KEY.match(key)])
+    users = _users(str(data.get(SESSION_KEY)) for data in found.values())
     return {
         key
         for key, data in found.items()
@@ -240,19 +259,31 @@ def _present(keys: list[str]) -> set[str]:
 
 def _users(ids: Iterable[Any]) -> dict[str, Any]:
     """Users by the text of their primary key; what is no key of this model is nobody."""
-    model = get_user_model()
-    keys = []
-    for value in ids:
-        try:
-            keys.append(model._meta.pk.to_python(value))
-        except (ValidationError, ValueError, TypeError):
-            continue
-    keys = [key for key in keys if key is not None]
+    keys = {key for value in ids if (key := _key(value)) is not None}
+    return {str(pk): user for pk, user in _find(list(keys)).items()}
+
+
+def _key(value: Any) -> Any:
+    """The primary key of which this is the text; None for what no column holds."""
+    if not isinstance(value, str):
+        return None
     try:
-        found = model._default_manager.in_bulk(keys)
-    except OverflowError:  # a number that no database column holds
-        return {}
-    return {str(pk): user for pk, user in found.items()}
+        validate_text(value)
+        key = get_user_model()._meta.pk.to_python(value)
+    except (ValidationError, *UNREADABLE):
+        return None
+    is_too_big = isinstance(key, int) and not -MAX_KEY <= key <= MAX_KEY
+    return None if is_too_big or str(key) != value else key
+
+
+def _find(keys: Sequence[Any]) -> dict[Any, Any]:
+    """Users by primary key. A key that the database refuses is nobody's, and spoils no other's."""
+    try:
+        return get_user_model()._default_manager.in_bulk(keys)
+    except (DataError, *UNREADABLE):
+        if len(keys) == 1:
+            return {}
+    return {pk: user for key in keys for pk, user in _find([key]).items()}
 
 
 def _session_is_valid(data: dict[str, Any], user: Any) -> bool:

@@ -18,9 +18,9 @@ from django.core.exceptions import FieldError
 from django.db import Error as DatabaseError
 from django.db import router
 from django.db.models import Exists, OuterRef
-from django.utils import timezone
 
 from . import incarnation
+from .clock import read_clock
 from .conf import app_settings, layer_is_in_memory
 from .models import Notification, Stream, Subscription
 
@@ -192,9 +192,10 @@ def check_pruning(databases: Sequence[str] | None = None, **kwargs: Any) -> list
     try:
         # The lowest id and not the earliest time: that has an index over all streams.
         oldest = Notification.objects.order_by("pk").filter(published_at__isnull=False).first()
+        now = read_clock(router.db_for_read(Notification))
     except DatabaseError:
         return []  # not migrated
-    limit = timezone.now() - timedelta(days=app_settings.KEEP_DAYS) - PRUNE_GRACE
+    limit = now - timedelta(days=app_settings.KEEP_DAYS) - PRUNE_GRACE
     if oldest is None or oldest.published_at is None or oldest.published_at > limit:
         return []
     return [

@@ -21,6 +21,9 @@ from .rpc import call, decode
 
 VERSION = "pushsite 1"
 
+#: Seconds; a client refreshes sooner than it would have to.
+MAX_TTL = 2**31 - 1
+
 #: What a connect takes of its user's budget, in seconds of work.
 CONNECT_WORK = 0.01
 
@@ -183,8 +186,7 @@ def _attach_all(
         if resumed.own is not None:
             # Also while it is muted: its revision tells of changes.
             feed = resumed.own
-            at = history.instant(feed.published_at)
-            mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, at)
+            mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, feed.at)
             if mine.revision != feed.revision:  # rights have changed since they were read
                 hub.rights.suspect(own)
     for stream in joined.values():
@@ -240,7 +242,8 @@ async def refresh(hub: Hub, connection: Connection, request: messages.RefreshReq
 def _ttl(identity: Identity) -> int:
     if identity.expires is None:
         return 0
-    return max(1, round(identity.expires - time.time()))
+    # uint32 on the wire, and a number of milliseconds for some SDK.
+    return min(MAX_TTL, max(1, round(identity.expires - time.time())))
 
 
 def _deadline(identity: Identity) -> float | None:

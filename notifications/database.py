@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from typing import Any, ParamSpec, cast
@@ -71,6 +72,36 @@ def update_rows(
 
 
 Entries = Sequence[Sequence[Any]]
+
+
+def table_of(
+    using: str, fields: Sequence[Field[Any, Any]], rows: Entries
+) -> tuple[str, Sequence[Any]]:
+    """Values as the table ``entry`` of a FROM clause, with columns ``column1``, ``column2`` …
+
+    It takes few parameters for any number of rows: each database has a limit on these.
+
+    Args:
+        using: alias of the database.
+        fields: of what type each column is.
+        rows: the values, of the types that Python has for them.
+
+    Returns:
+        SQL, and its parameters.
+    """
+    connection = connections[using]
+    prepare = [partial(field.get_db_prep_value, connection=connection) for field in fields]
+    entries = [
+        [prepared(value, prepared=False) for prepared, value in zip(prepare, row, strict=True)]
+        for row in rows
+    ]
+    if connection.vendor == "postgresql":
+        return _arrays(connection, fields, entries)
+    columns = ", ".join(
+        f"json_extract(value, '$[{number}]') AS column{number + 1}" for number in range(len(fields))
+    )
+    table = f"(SELECT {columns} FROM json_each(%s)) AS entry"  # noqa: S608 - numbers only
+    return table, [json.dumps(entries)]
 
 
 def _arrays(

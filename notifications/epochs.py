@@ -91,6 +91,10 @@ class Renewed(NamedTuple):
         return Renewed(*(one + more for one, more in zip(self, other, strict=True)))
 
 
+class _Acknowledging(Exception):
+    """Somebody's acknowledgements take too long: that holds up all streams alike."""
+
+
 class _Head(NamedTuple):
     """A stream, and the highest offset that its notifications really have."""
 
@@ -119,11 +123,12 @@ def renew(histories: Mapping[int, Old]) -> Verdict:
     count = 0
     for chunk in chunks(sorted(histories), TOGETHER):
         guilty = _examine({pk: histories[pk] for pk in chunk}, verdict)
+        if guilty:
+            incarnation.suspect()
         settled, renewed = _renew_apart({pk: histories[pk] for pk in guilty})
         verdict.settled.update(settled)
         count += renewed.streams
     if count:
-        incarnation.suspect()
         RENEWED.inc(count)
         logger.error(
             "The history of %d streams had gone back: they have a new epoch now, and their "
@@ -175,23 +180,26 @@ def _examine(histories: Mapping[int, Old], verdict: Verdict) -> set[int]:
     """Hold once more against the tables what was seen of streams, where there is a doubt.
 
     Args:
-        verdict: gets those that are innocent.
+        verdict: gets those that are settled, and those that are innocent.
 
     Returns:
         Those that are to be renewed; not those that are locked.
     """
-    seen = {pk: old.seen for pk, old in histories.items() if old.seen is not None}
-    if not seen:
-        return set(histories)
-    with transaction.atomic(using=_alias()):
-        rows = locked(_streams(seen), skip_locked=True)
-        epochs = dict(rows.values_list("pk", "epoch"))
-        gone_back = look({pk: seen[pk] for pk in epochs}).gone_back
-    there = set(_streams(seen).values_list("pk", flat=True))
-    others = {pk for pk, epoch in epochs.items() if epoch != seen[pk].epoch}
-    verdict.innocent.update(epochs.keys() - gone_back - others)
-    verdict.settled.update(others, seen.keys() - there)
-    return gone_back | (histories.keys() - seen.keys())
+    epochs = dict(_streams(histories).values_list("pk", "epoch"))
+    old = {pk for pk, history in histories.items() if epochs.get(pk) == history.epoch}
+    verdict.settled.update(histories.keys() - old)
+    doubts = {pk: seen for pk in old if (seen := histories[pk].seen) is not None}
+    guilty = old - doubts.keys()
+    if doubts:
+        with transaction.atomic(using=_alias()):
+            rows = locked(_streams(doubts), skip_locked=True)
+            held = set(rows.values_list("pk", flat=True))
+            found = look({pk: doubts[pk] for pk in held})
+        guilty |= found.gone_back
+        # Those with another epoch by now are settled next time.
+        same = {pk for pk, top in found.tops.items() if top.epoch == doubts[pk].epoch}
+        verdict.innocent.update(same - found.gone_back)
+    return guilty
 
 
 def _renew_apart(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
@@ -202,6 +210,8 @@ def _renew_apart(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
         return settled, total
     try:
         return _renew(histories)
+    except _Acknowledging:
+        return settled, total
     except OperationalError as error:
         if not _is_locked(error):
             raise
@@ -212,6 +222,15 @@ def _renew_apart(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
         settled |= done
         total = total.plus(renewed)
     return settled, total
+
+
+def _stop_acknowledging() -> None:
+    try:
+        stop_acknowledging(_alias())
+    except OperationalError as error:
+        if _is_locked(error):
+            raise _Acknowledging from error
+        raise
 
 
 def _is_locked(error: OperationalError) -> bool:
@@ -233,7 +252,7 @@ def _renew(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
     with transaction.atomic(using=_alias()):
         _wait_no_longer()
         # Subscriptions before streams, as somebody locks them who deletes a user.
-        stop_acknowledging(_alias())
+        _stop_acknowledging()
         moved += _move_back(cuts, newest)
         rows = locked(_streams(cuts), skip_locked=True)
         epochs = dict(rows.values_list("pk", "epoch"))

@@ -28,7 +28,7 @@ class Seen(NamedTuple):
         top: highest offset that was read or announced; announced is only what was committed.
         revision: of the stream.
         offset: of the newest entry that is known by its time.
-        at: when that was published; see :func:`notifications.history.instant`. 0 for none.
+        at: when that was published; see :func:`notifications.instants.instant`. 0 for none.
     """
 
     epoch: str

@@ -4,17 +4,16 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
-from django.db.models import BigIntegerField, BooleanField, Func
+from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
-from django.utils import timezone
 
+from .instants import Instant, instant
 from .models import Notification, NotificationQuerySet, Stream
 from .streams import chunks
 
@@ -25,9 +24,6 @@ TOPS = 1000
 
 #: Ranges per statement of :func:`read_ranges`; each is a branch of one OR.
 RANGES = 100
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
 
 #: Columns of notifications, for conditions that are written out.
 STREAM = f'"{Notification._meta.db_table}"."stream_id"'
@@ -56,7 +52,8 @@ class Page(NamedTuple):
     ``offset`` is the position after the page: the last publication's offset or, at the end of
     the stream, the top that was read first, so that the position moves over what is not sent
     (expired, withdrawn, pruned). ``more`` tells that further publications lie behind it.
-    ``at`` is the :func:`instant` at which the entry at ``offset`` was published, 0 if unknown.
+    ``at`` tells when the entry at ``offset`` was published, see :mod:`notifications.instants`; 0
+    if that is not known.
     """
 
     publications: list[Publication]
@@ -76,8 +73,8 @@ class Range(NamedTuple):
 class Top(NamedTuple):
     """Where a stream ends, and how often its user's state has changed.
 
-    ``floor`` is the offset up to which it was pruned, ``at`` the :func:`instant` at which the
-    entry at ``offset`` was published, 0 if unknown.
+    ``floor`` is the offset up to which it was pruned; ``at`` tells when the entry at ``offset`` was
+    published, see :mod:`notifications.instants`, 0 if that is not known.
     """
 
     epoch: str
@@ -85,46 +82,6 @@ class Top(NamedTuple):
     revision: int
     floor: int = 0
     at: int = 0
-
-
-def instant(moment: datetime | None) -> int:
-    """A time as microseconds since 1970, exactly; 0 for None.
-
-    Within a stream ``published_at`` ascends strictly with the offset: so it tells an entry from
-    another one that got the same offset in another history.
-    """
-    if moment is None:
-        return 0
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - EPOCH) // MICROSECOND
-
-
-def moment(instant: int) -> datetime | None:
-    """What :func:`instant` was made of."""
-    if not instant:
-        return None
-    made = EPOCH + instant * MICROSECOND
-    return made if settings.USE_TZ else made.replace(tzinfo=None)
-
-
-class Instant(Func):
-    """:func:`instant` of a column, by the database: None for NULL.
-
-    Every check asks it of every stream, and making datetimes took half of its time.
-    """
-
-    output_field = BigIntegerField()
-
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = "ROUND(EXTRACT(EPOCH FROM %(expressions)s) * 1000000)::bigint"
-        return self.as_sql(compiler, connection, template=template, **context)
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = (
-            "(CAST(strftime('%%%%s', substr(%(expressions)s, 1, 19)) AS INTEGER) * 1000000"
-            " + CAST(substr(%(expressions)s || '.000000', 21, 6) AS INTEGER))"
-        )
-        return self.as_sql(compiler, connection, template=template, **context)
 
 
 def read_page(stream_id: int, after: int, limit: int, now: datetime | None = None) -> Page:
@@ -208,7 +165,7 @@ def _read_ranges(ranges: list[Range], now: datetime | None) -> dict[Range, list[
     rows = _visible(now).filter(_any_of(one, ranges))
     by_stream: dict[int, list[Notification]] = defaultdict(list)
     for row in rows.select_related("actor").order_by("stream", "offset"):
-        by_stream[row.stream_id].append(row)
+        by_stream[row.stream_id or 0].append(row)
     encoded = {stream_id: _encoded(rows) for stream_id, rows in by_stream.items()}
     return {
         entry: [
@@ -245,13 +202,11 @@ def read_tops(stream_ids: Iterable[int]) -> dict[int, Top]:
     """Where streams end, by stream id. Streams that are gone are left out."""
     ids = list(stream_ids)
     tops: dict[int, Top] = {}
-    fields = ("pk", "epoch", "top", "revision", "floor")
-    # Times without a zone mean something else to each database.
-    exact: Any = Instant("published_at") if settings.USE_TZ else "published_at"
+    fields = ("pk", "epoch", "top", "revision", "floor", Instant("published_at"))
     for start in range(0, len(ids), TOPS):
         rows = Stream.objects.using(_alias()).filter(pk__in=ids[start : start + TOPS])
-        for pk, *values, at in rows.values_list(*fields, exact):
-            tops[pk] = Top._make((*values, at or 0 if settings.USE_TZ else instant(at)))
+        for pk, *values in rows.values_list(*fields):
+            tops[pk] = Top._make(values)
     return tops
 
 
@@ -262,14 +217,14 @@ def read_instants(places: Mapping[int, int]) -> dict[int, int]:
         places: an offset by stream id.
 
     Returns:
-        An :func:`instant` for each entry that is still there, whether or not it is visible.
+        For each entry that is still there, whether or not it is visible; see
+        :mod:`notifications.instants`.
     """
     found: dict[int, int] = {}
     for chunk in chunks(list(places.items()), RANGES):
         condition = _any_of(f"{STREAM} = %s AND {OFFSET} = %s", chunk)
         rows = Notification.objects.using(_alias()).filter(condition)
-        for stream_id, published_at in rows.values_list("stream", "published_at"):
-            found[stream_id] = instant(published_at)
+        found |= dict(rows.values_list("stream", Instant("published_at")))
     return found
 
 
@@ -336,7 +291,7 @@ def _rows(stream_id: int, now: datetime | None) -> NotificationQuerySet:
 
 
 def _visible(now: datetime | None) -> NotificationQuerySet:
-    return Notification.objects.using(_alias()).visible(now or timezone.now())
+    return Notification.objects.using(_alias()).visible(now)
 
 
 def _alias() -> str:

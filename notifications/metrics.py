@@ -3,6 +3,12 @@
 from prometheus_client import Counter, Gauge
 
 PUBLISHED = Counter("notifications_published", "Notifications that got an offset")
+SET_ASIDE = Gauge(
+    "notifications_streams_set_aside",
+    "Streams that fail by themselves and are tried again after a pause",
+    # Over several processes: the most, because each finds the same ones.
+    multiprocess_mode="livemax",
+)
 WRITTEN = Counter("notifications_written", "Publications written to sockets")
 REPAIRED = Counter("notifications_repaired", "Streams whose tail the position check repaired")
 RENEWED = Counter(

@@ -22,6 +22,8 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from .clock import present
+
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 validate_kind = RegexValidator(
@@ -145,10 +147,9 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         return self.filter(offset__isnull=True, withdrawn_at__isnull=True)
 
     def visible(self, now: datetime | None = None) -> NotificationQuerySet:
-        """Published, not withdrawn, not expired at ``now``."""
-        now = now or timezone.now()
+        """Published, not withdrawn, not expired at ``now``, or by the database's clock."""
         return self.filter(
-            Q(expires_at__isnull=True) | Q(expires_at__gt=now),
+            Q(expires_at__isnull=True) | Q(expires_at__gt=now or present(self.db)),
             offset__isnull=False,
             withdrawn_at__isnull=True,
         )
@@ -168,15 +169,27 @@ def _is_unread(user: Any) -> Q:
 
 
 class Notification(models.Model):
-    """One message in a stream. Waiting until :mod:`notifications.sequencing` gives an offset."""
+    """One message in a stream. Waiting until :mod:`notifications.sequencing` gives an offset.
+
+    It is *unplaced* while it has the name of its stream in ``channel`` instead of a ``stream``:
+    see :mod:`notifications.placing`.
+    """
 
     id = models.BigAutoField(primary_key=True)
     stream = models.ForeignKey(
         Stream,
         on_delete=models.CASCADE,
+        null=True,
         related_name="notifications",
         db_index=False,
         verbose_name=_("stream"),
+    )
+    channel = models.CharField(
+        _("channel"),
+        max_length=255,
+        null=True,
+        editable=False,
+        help_text=_("The name of the stream, until the notification is placed in it."),
     )
     offset = models.PositiveBigIntegerField(_("offset"), null=True, editable=False)
     kind = models.CharField(
@@ -197,6 +210,19 @@ class Notification(models.Model):
         verbose_name=_("actor"),
     )
     key = models.CharField(_("key"), max_length=200, null=True, blank=True)
+    # Pruning deletes the first one without looking for those that lead to it; and a table in
+    # partitions has no unique id that a foreign key could refer to.
+    duplicate_of = models.ForeignKey(
+        "self",
+        on_delete=models.DO_NOTHING,
+        null=True,
+        editable=False,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("duplicate of"),
+        help_text=_("Dropped, because this one was the first with the same key."),
+    )
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     publish_at = models.DateTimeField(_("publish at"), default=timezone.now)
     published_at = models.DateTimeField(_("published"), null=True, editable=False)
@@ -229,6 +255,12 @@ class Notification(models.Model):
                 condition=Q(offset__isnull=True, withdrawn_at__isnull=True),
                 name="notification_waiting",
             ),
+            # Unplaced rows, by the stream they are for, and whether a key is among them.
+            models.Index(
+                fields=["channel", "key"],
+                condition=Q(channel__isnull=False),
+                name="notification_unplaced",
+            ),
             # Waiting rows of the streams that a commit has touched.
             models.Index(
                 fields=["stream"],
@@ -249,6 +281,19 @@ class Notification(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    @property
+    def stream_name(self) -> str:
+        """The name of its stream, whether or not it is placed in it already."""
+        return self.channel or (self.stream.name if self.stream else "")
+
+    @property
+    def original(self) -> Notification:
+        """The first one with the same key if this one was dropped as its duplicate, else itself."""
+        if self.duplicate_of_id is None:
+            return self
+        rows = Notification.objects.using(self._state.db)
+        return rows.filter(pk=self.duplicate_of_id).first() or self
 
 
 class Broadcast(Notification):

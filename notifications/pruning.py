@@ -5,20 +5,21 @@ them: it is withdrawn, and the floor of its stream rises above it. Only then its
 are deleted, however many receipts a broadcast has. A run that is killed in between has shown nobody
 half of it, and the next one deletes the rest.
 
-Streams stay, and so do their tops: offsets are never given twice.
+Streams stay, and so do their tops: offsets are never given twice. Only what was never used goes,
+and what belonged to a user or group that is gone.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.db.models import Exists, OuterRef, Q
-from django.utils import timezone
 
 from . import streams
+from .clock import read_clock
 from .conf import app_settings
 from .database import update_rows
 from .models import (
@@ -44,6 +45,8 @@ class Pruned:
     #: they were not read, withdrawn or expired.
     undelivered: int = 0
     withdrawn: int = 0
+    #: Without readers, notifications and history; or of users and groups that are gone.
+    streams: int = 0
     workers: int = 0
 
 
@@ -63,16 +66,23 @@ def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = Non
     Args:
         before: aware datetime.
         dry_run: only count.
-        now: the moment that decides what has expired and who is dead; default the present.
+        now: the moment that decides what has expired and who is dead; default the present by the
+            database's clock.
     """
-    now = now or timezone.now()
+    now = now or read_clock(_alias())
     pruned = Pruned()
     for stream_ids in _streams():
         if dry_run:
             _count(pruned, stream_ids, before, now)
         else:
             _prune_published(pruned, stream_ids, before, now)
-            _prune_withdrawn(pruned, stream_ids, before)
+            _prune_withdrawn(pruned, _withdrawn(stream_ids, before))
+            pruned.streams += sum(_remove(name) for name in _unused(stream_ids))
+    unplaced = _rows().filter(channel__isnull=False, withdrawn_at__lt=before)
+    if dry_run:
+        pruned.withdrawn += unplaced.count()
+    else:
+        _prune_withdrawn(pruned, unplaced)
     silence = max(LONG_DEAD, timedelta(seconds=app_settings.WORKER_TIMEOUT))
     dead = Worker.objects.using(_alias()).filter(seen_at__lt=now - silence)
     pruned.workers = dead.count()
@@ -121,17 +131,19 @@ def _count(pruned: Pruned, stream_ids: list[int], before: datetime, now: datetim
     pruned.published += published.count()
     pruned.undelivered += _undelivered(published, now)
     pruned.withdrawn += _withdrawn(stream_ids, before).count()
+    pruned.streams += len(_unused(stream_ids))
 
 
 def _prune_published(
     pruned: Pruned, stream_ids: list[int], before: datetime, now: datetime
 ) -> None:
     while old := _oldest(stream_ids, before):
-        ids = [row.pk for row in old]
-        undelivered = _undelivered(_rows().filter(pk__in=ids), now)
-        _hide(old, now)
+        undelivered = _undelivered(_rows().filter(pk__in=[row.pk for row in old]), now)
+        ids = _hide(old, now)
+        if not ids:
+            return  # somebody is withdrawing the first ones in an open transaction
         _delete(ids)
-        pruned.published += len(old)
+        pruned.published += len(ids)
         pruned.undelivered += undelivered
 
 
@@ -142,26 +154,86 @@ def _oldest(stream_ids: list[int], before: datetime) -> list[_Old]:
     return [_Old(pk, stream_id, offset or 0) for pk, stream_id, offset in values]
 
 
-def _hide(old: Iterable[_Old], now: datetime) -> None:
-    """Raise the floors and withdraw, in one transaction; the streams are locked by their ids."""
-    floors: dict[int, int] = defaultdict(int)
-    for row in old:
-        floors[row.stream_id] = max(floors[row.stream_id], row.offset)
+def _hide(old: Sequence[_Old], now: datetime) -> list[int]:
+    """Raise the floors and withdraw, in one transaction; the streams are locked by their ids.
+
+    A notification that somebody has locked, and what lies behind it in its stream, is left: to wait
+    for it with streams locked would hold up all that is published in them.
+
+    Returns:
+        Primary keys of what was hidden.
+    """
     alias = _alias()
+    features = connections[alias].features
     with transaction.atomic(using=alias):
-        rows = Stream.objects.using(alias).filter(pk__in=list(floors))
-        found = list(streams.locked(rows))
+        rows = _rows().filter(pk__in=[row.pk for row in old]).order_by("pk")
+        free = rows.select_for_update(
+            no_key=features.has_select_for_no_key_update,
+            skip_locked=features.has_select_for_update_skip_locked,
+        )
+        hidden = _beginnings(old, set(free.values_list("pk", flat=True)))
+        floors: dict[int, int] = defaultdict(int)
+        for row in hidden:
+            floors[row.stream_id] = max(floors[row.stream_id], row.offset)
+        found = list(streams.locked(Stream.objects.using(alias).filter(pk__in=list(floors))))
         for stream in found:
             stream.floor = max(stream.floor, floors[stream.pk])
         update_rows(alias, Stream, ["floor"], [(stream.floor, stream.pk) for stream in found])
-        _rows().filter(pk__in=[row.pk for row in old], withdrawn_at=None).update(withdrawn_at=now)
+        ids = [row.pk for row in hidden]
+        _rows().filter(pk__in=ids, withdrawn_at=None).update(withdrawn_at=now)
+    return ids
 
 
-def _prune_withdrawn(pruned: Pruned, stream_ids: list[int], before: datetime) -> None:
-    rows = _withdrawn(stream_ids, before).order_by("pk").values_list("pk", flat=True)
-    while ids := list(rows[:CHUNK]):
+def _beginnings(old: Iterable[_Old], free: Collection[int]) -> list[_Old]:
+    """Of each stream what lies before the first one that is not free."""
+    found: list[_Old] = []
+    closed: set[int] = set()
+    for row in old:
+        if row.pk not in free:
+            closed.add(row.stream_id)
+        elif row.stream_id not in closed:
+            found.append(row)
+    return found
+
+
+def _prune_withdrawn(pruned: Pruned, rows: NotificationQuerySet) -> None:
+    keys = rows.order_by("pk").values_list("pk", flat=True)
+    while ids := list(keys[:CHUNK]):
         _delete(ids)
         pruned.withdrawn += len(ids)
+
+
+def _unused(stream_ids: list[int]) -> list[str]:
+    """Names of streams that can go: see :func:`_is_unused`."""
+    rows = Stream.objects.using(_alias()).filter(
+        ~Exists(Subscription.objects.filter(stream=OuterRef("pk"))),
+        ~Exists(Notification.objects.filter(stream=OuterRef("pk"))),
+        pk__in=stream_ids,
+    )
+    return [stream.name for stream in rows.order_by("pk") if _is_needless(stream)]
+
+
+def _is_needless(stream: Stream) -> bool:
+    """Of nobody who is there, or a topic that never had a notification.
+
+    The stream of a user or group stays as long as they do: it is there before it is needed.
+    """
+    try:
+        kind = streams.parse(stream.name).kind
+    except streams.UnknownStream:
+        return False
+    if kind == "topic":
+        return stream.top == 0
+    return kind in {"user", "group"} and not streams.has_audience(stream.name)
+
+
+def _is_unused(stream: Stream) -> bool:
+    """Asked once more when nobody can begin to use it."""
+    return streams.is_empty(stream) and _is_needless(stream)
+
+
+def _remove(name: str) -> bool:
+    return streams.remove_if(name, _is_unused)
 
 
 def _delete(ids: list[int]) -> None:

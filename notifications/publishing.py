@@ -4,9 +4,7 @@ Nothing is written before every argument is found good, and nothing is sent befo
 transaction has committed (P2).
 """
 
-import json
 import logging
-import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -15,34 +13,23 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
-from django.core.serializers.json import DjangoJSONEncoder
-from django.core.validators import MaxLengthValidator
-from django.db import router, transaction
+from django.db import connections, router, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
-from django.utils.functional import Promise
+from django.db.models.functions import Coalesce
 
 from . import streams, topics
-from .conf import app_settings
+from .clock import present
 from .database import after_commit
-from .history import encode_data
-from .models import Notification, NotificationQuerySet, validate_text
+from .drafts import make_draft
+from .models import Notification, NotificationQuerySet
 from .sequencing import sequence_after_commit
-from .writing import write, written
+from .writing import find_known, write_placed, write_unplaced, written
 
 logger = logging.getLogger(__name__)
 
 EVERYONE = "everyone"
 
-#: A NUL escaped in JSON, behind an even number of backslashes.
-NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
-
-#: A TextField's ``max_length`` is checked by forms only.
-check_body_length = MaxLengthValidator(10_000)
-
 Progress = Callable[[int], None]
-Errors = dict[str, Any]
 
 
 def notify(
@@ -74,20 +61,22 @@ def notify(
         data: anything JSON for the client, at most ``MAX_DATA_SIZE`` bytes of it.
         actor: the user on whose behalf it is sent.
         key: publishing again to the same recipient with the same key gives the first one; at
-            most 200 characters, "" for none.
-        publish_at: aware datetime; it waits until then.
+            most 200 characters, "" for none. Of those that are written at the same time one is
+            published.
+        publish_at: aware datetime; it waits until then. Default: now, by the database's clock.
         expires_at: aware datetime; it is not sent or listed after.
         progress: called with the number of recipients done after each chunk that was sent, so
             after the commit. What it raises is logged, not raised.
 
     Returns:
-        The primary keys of the notifications, in the order of the recipients.
+        The primary keys of the notifications, in the order of the recipients. With a ``key``, and
+        inside of a transaction, they may lead to others: see :func:`originals`.
 
     Raises:
         ValueError: ``to`` holds something else than saved users.
         ValidationError: another argument is bad; ``message_dict`` names it.
     """
-    draft = _draft(
+    draft = make_draft(
         title,
         body=body,
         url=url,
@@ -102,11 +91,12 @@ def notify(
     ids: list[int] = []
     with transaction.atomic(using=_alias()):
         for user_ids in streams.chunks(_recipients(to)):
-            ids += _write(draft, [streams.user_stream(user_id) for user_id in user_ids])
+            names = [streams.user_stream(user_id) for user_id in user_ids]
+            ids += _write(draft, names, publish_at)
             if progress is not None:
                 # Behind the sequencing of the same chunk, which takes most of the time.
                 after_commit(_alias(), progress, len(ids))
-    return ids
+    return _settled(draft, ids)
 
 
 def broadcast(
@@ -134,13 +124,14 @@ def broadcast(
     The other arguments are those of :func:`notify`.
 
     Returns:
-        The notification; with a known ``key`` the one that was published first.
+        The notification; with a known ``key`` the first one. Inside of a transaction a stream may
+        be missing that is made after the commit; ``stream_name`` tells it.
 
     Raises:
         ValueError: ``to`` is none of these.
         ValidationError: another argument is bad; ``message_dict`` names it.
     """
-    draft = _draft(
+    draft = make_draft(
         title,
         body=body,
         url=url,
@@ -154,7 +145,8 @@ def broadcast(
     )
     name = audience(to)
     with transaction.atomic(using=_alias()):
-        (pk,) = _write(draft, [name])
+        (pk,) = _write(draft, [name], publish_at)
+    (pk,) = _settled(draft, [pk])
     return _rows().select_related("stream").get(pk=pk)
 
 
@@ -177,29 +169,63 @@ def publish(name: str, title: str, **options: Any) -> int:
     The other arguments are those of :func:`notify`, except ``progress``.
 
     Returns:
-        The primary key of the notification.
+        The primary key of the notification; see :func:`originals`.
 
     Raises:
         UnknownStream: no such name.
         ValidationError: as :func:`notify`.
     """
     streams.parse(name)
-    draft = _draft(title, **options)
+    draft = make_draft(title, **options)
     with transaction.atomic(using=_alias()):
-        (pk,) = _write(draft, [name])
-    return pk
+        (pk,) = _write(draft, [name], options.get("publish_at"))
+    return _settled(draft, [pk])[0]
+
+
+def originals(ids: Iterable[int]) -> list[int]:
+    """What these primary keys, once returned by a call with a ``key``, lead to.
+
+    Two transactions that use one key at the same time do not wait for each other: each gets the
+    primary key of its own row. After both have committed the first is published; the other is
+    dropped and leads to it.
+
+    Args:
+        ids: primary keys of notifications.
+
+    Returns:
+        For each, in their order, that of the notification which was kept: mostly itself.
+    """
+    wanted = list(ids)
+    found: dict[int, int] = {}
+    for chunk in streams.chunks(wanted):
+        dropped = _rows().filter(pk__in=chunk, duplicate_of__isnull=False)
+        found |= dict(dropped.values_list("pk", "duplicate_of_id"))
+    return [found.get(pk, pk) for pk in wanted]
 
 
 def withdraw(notifications: QuerySet[Notification]) -> int:
     """Cancel waiting notifications and stop showing published ones.
 
     A notification is either published or cancelled, never both at once: whoever comes second,
-    this or sequencing, waits for or steps over the other's lock.
+    this or sequencing, waits for or steps over the other's lock. For one that was dropped as a
+    duplicate the first with its key is withdrawn.
 
     Returns:
         How many were withdrawn now.
     """
-    return notifications.filter(withdrawn_at=None).update(withdrawn_at=timezone.now())
+    alias = _alias()
+    chosen = Notification.objects.filter(pk__in=notifications.values("pk"))
+    meant = chosen.annotate(meant=Coalesce("duplicate_of_id", "pk")).values_list("meant", flat=True)
+    count = 0
+    with transaction.atomic(using=alias):
+        # Locked in the order of their keys: two that withdraw the same ones do not lock each other
+        # out.
+        for chunk in streams.chunks(sorted(set(meant))):
+            rows = _rows().filter(pk__in=chunk, withdrawn_at=None).order_by("pk")
+            no_key = connections[alias].features.has_select_for_no_key_update
+            ids = list(rows.select_for_update(no_key=no_key).values_list("pk", flat=True))
+            count += _rows().filter(pk__in=ids).update(withdrawn_at=present(alias))
+    return count
 
 
 def audience(to: Any) -> str:
@@ -243,97 +269,6 @@ def _rows() -> NotificationQuerySet:
     return Notification.objects.using(_alias())
 
 
-def _draft(
-    title: str,
-    *,
-    body: str = "",
-    url: str = "",
-    kind: str = "message",
-    level: str = "info",
-    data: dict[str, Any] | None = None,
-    actor: Any = None,
-    key: str | None = None,
-    publish_at: datetime | None = None,
-    expires_at: datetime | None = None,
-) -> Notification:
-    """An unsaved notification without a stream, with every field checked."""
-    texts = {"title": title, "body": body, "url": url, "kind": kind, "level": level, "key": key}
-    # Lazy translations become what they say now: the reader's language is not known here.
-    texts = {name: str(text) if isinstance(text, Promise) else text for name, text in texts.items()}
-    texts["key"] = texts["key"] or None
-    draft = Notification(
-        **texts,
-        data={} if data is None else data,
-        publish_at=timezone.now() if publish_at is None else publish_at,
-        expires_at=expires_at,
-    )
-    errors = {
-        **_check_texts(texts),
-        **_check_times(draft),
-        **_check_data(draft.data),
-        **_check_actor(actor),
-    }
-    try:
-        draft.clean_fields(exclude={"stream", "actor", *errors})
-    except ValidationError as error:
-        errors |= error.error_dict
-    if errors:
-        raise ValidationError(errors)
-    draft.actor = actor
-    return draft
-
-
-def _check_texts(texts: dict[str, Any]) -> Errors:
-    """What the fields do not check: types, the length of a TextField, characters in a key."""
-    errors: Errors = {}
-    for name, text in texts.items():
-        if not isinstance(text, str) and not (name == "key" and text is None):
-            errors[name] = ValidationError("Text is needed.")
-    for name, check in (("body", check_body_length), ("key", validate_text)):
-        try:
-            if name not in errors and texts[name] is not None:
-                check(texts[name])
-        except ValidationError as error:
-            errors[name] = error
-    return errors
-
-
-def _check_times(draft: Notification) -> Errors:
-    errors: Errors = {}
-    for name in ("publish_at", "expires_at"):
-        value = getattr(draft, name)
-        if value is None:
-            continue
-        if not isinstance(value, datetime) or timezone.is_naive(value):
-            errors[name] = ValidationError("An aware datetime is needed.")
-    if not errors and draft.expires_at and draft.expires_at <= draft.publish_at:
-        errors["expires_at"] = ValidationError("It would expire before it is published.")
-    return errors
-
-
-def _check_data(data: Any) -> Errors:
-    if not isinstance(data, dict):
-        return {"data": ValidationError("A dict is needed.")}
-    try:
-        # NaN is what Python writes and nobody else reads.
-        json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False)
-        text = encode_data(data)
-    except (TypeError, ValueError, RecursionError) as error:
-        return {"data": ValidationError(f"This is not JSON: {error}")}
-    if len(text) > app_settings.MAX_DATA_SIZE:
-        most = app_settings.MAX_DATA_SIZE
-        return {"data": ValidationError(f"{len(text)} bytes; {most} at most.")}
-    if NUL.search(text):
-        return {"data": ValidationError("JSON text holds no NUL character.")}
-    return {}
-
-
-def _check_actor(actor: Any) -> Errors:
-    if actor is None or (isinstance(actor, get_user_model()) and actor.pk is not None):
-        return {}
-    return {"actor": ValidationError("A saved user is needed.")}
-
-
 def _recipients(to: Any) -> list[Any]:
     """Primary keys of users, each once; all are checked before anything is written."""
     users = get_user_model()
@@ -357,14 +292,36 @@ def _user_id(user: Any) -> Any:
     return user.pk
 
 
-def _write(draft: Notification, names: list[str]) -> list[int]:
-    """Insert the draft into each stream; sequence these after the caller's commit."""
-    by_name = streams.ids(names)
-    stream_ids = [by_name[name] for name in names]
-    ids = write(draft, stream_ids)
-    after_commit(_alias(), sequence_after_commit, stream_ids, written(draft, ids.values()))
-    known = [stream_id for stream_id in stream_ids if stream_id not in ids]
-    if known:  # the key is there already
-        rows = _rows().filter(stream__in=known, key=draft.key)
-        ids |= dict(rows.values_list("stream", "pk"))
-    return [ids[stream_id] for stream_id in stream_ids]
+def _write(draft: Notification, names: list[str], publish_at: datetime | None) -> list[int]:
+    """Insert the draft for each stream; place and sequence these after the caller's commit.
+
+    Nothing here waits for another transaction: no stream is made, and a key is compared with what
+    was committed. What needs either is written without its stream.
+    """
+    at_once = publish_at is None
+    ids: dict[str, int] = {}
+    placed: dict[int, int] = {}
+    unplaced: dict[str, int] = {}
+    if draft.key is None:
+        by_name = streams.ids(names)
+        placed = write_placed(draft, by_name.values(), at_once=at_once)
+        ids = {name: placed[pk] for name, pk in by_name.items() if pk in placed}
+    while missing := [name for name in names if name not in ids]:
+        new = write_unplaced(draft, missing, at_once=at_once)
+        unplaced |= new
+        ids |= new
+        if draft.key is not None:
+            # Those that were there; what has been pruned since then is written once more.
+            ids |= find_known([name for name in missing if name not in new], draft.key)
+    new_ids = [*placed.values(), *unplaced.values()]
+    after_commit(
+        _alias(), sequence_after_commit, list(placed), list(unplaced), written(draft, new_ids)
+    )
+    return [ids[name] for name in names]
+
+
+def _settled(draft: Notification, ids: list[int]) -> list[int]:
+    """:func:`originals` of a keyed call, where its own commit has settled them already."""
+    if draft.key is None or connections[_alias()].in_atomic_block:
+        return ids
+    return originals(ids)

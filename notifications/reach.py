@@ -57,7 +57,7 @@ def reach(notifications: Iterable[Notification]) -> dict[int, Reach]:
     receipts = _receipts(published)
     found = {row.pk: Reach(0, 0) for row in rows}
     for row in published:
-        found[row.pk] = _count(row.offset or 0, places[row.stream_id], receipts.get(row.pk))
+        found[row.pk] = _count(row.offset or 0, places[row.stream_id or 0], receipts.get(row.pk))
     return found
 
 
@@ -108,7 +108,7 @@ def _places(published: Iterable[Notification]) -> dict[int, list[_Place]]:
     """
     offsets: dict[int, list[int]] = defaultdict(list)
     for row in published:
-        offsets[row.stream_id].append(row.offset or 0)
+        offsets[row.stream_id or 0].append(row.offset or 0)
     places: dict[int, list[_Place]] = defaultdict(list)
     if not offsets:
         return places

@@ -7,17 +7,27 @@ transaction of the change; workers are told after it has committed.
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
+from django.apps import apps as global_apps
+from django.apps.registry import Apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.core.exceptions import ValidationError
+from django.db import router
 from django.db.models import Model
-from django.db.models.signals import m2m_changed, post_delete, post_save, pre_delete
+from django.db.models.signals import (
+    m2m_changed,
+    post_delete,
+    post_migrate,
+    post_save,
+    pre_delete,
+)
 from django.dispatch import receiver
 
 from . import publishing, rights, signals, streams, subscriptions
 from .authentication import session_digest
+from .database import after_commit
 from .layer import send_session_ended
 from .models import validate_url
 
@@ -47,9 +57,13 @@ def user_saved(
     if update_fields is not None and RIGHTS_FIELDS.isdisjoint(update_fields):
         return
     if created:
-        subscriptions.join([instance.pk], streams.BROADCAST)
+        own = streams.user_stream(instance.pk)
+        # Nobody else can need it before this transaction commits.
+        streams.make([own])
+        subscriptions.join_existing([instance.pk], own, from_start=True)
+        _join([instance.pk], streams.BROADCAST, using)
     if getattr(instance, "is_staff", False):
-        subscriptions.join([instance.pk], streams.STAFF)
+        _join([instance.pk], streams.STAFF, using)
     elif not created:
         subscriptions.leave([instance.pk], streams.STAFF)
     if not created:
@@ -61,7 +75,7 @@ def user_deleted(instance: Model, using: str, **kwargs: Any) -> None:
     """What was private to a user goes with him."""
     if not isinstance(instance, get_user_model()):
         return
-    streams.remove(streams.user_stream(instance.pk))
+    _remove(streams.user_stream(instance.pk), using)
     rights.changed([instance.pk], using)
 
 
@@ -83,10 +97,20 @@ def membership_changed(
     users, groups = (others, {instance.pk}) if reverse else ({instance.pk}, others)
     if not users or not groups:
         return
-    change = subscriptions.join if action == "post_add" else subscriptions.leave
     for group_id in sorted(groups):
-        change(users, streams.group_stream(group_id))
+        name = streams.group_stream(group_id)
+        if action == "post_add":
+            _join(users, name, using)
+        else:
+            subscriptions.leave(users, name)
     rights.changed(users, using)
+
+
+@receiver(post_save, sender=Group)
+def group_saved(instance: Group, created: bool, raw: bool, **kwargs: Any) -> None:
+    """A new group's stream is there before its first member."""
+    if created and not raw:
+        streams.make([streams.group_stream(instance.pk)])
 
 
 @receiver(pre_delete, sender=Group)
@@ -96,8 +120,26 @@ def group_is_deleted(instance: Group, using: str, **kwargs: Any) -> None:
 
 
 @receiver(post_delete, sender=Group)
-def group_deleted(instance: Group, **kwargs: Any) -> None:
-    streams.remove(streams.group_stream(instance.pk))
+def group_deleted(instance: Group, using: str, **kwargs: Any) -> None:
+    _remove(streams.group_stream(instance.pk), using)
+
+
+@receiver(post_migrate)
+def migrated(sender: Any, using: str, apps: Apps = global_apps, **kwargs: Any) -> None:
+    """The streams that everybody and all staff read exist from the start.
+
+    Also after a flush. The registry is that of the migration that was reached, which may be an old
+    one.
+    """
+    if sender.label != "notifications":
+        return
+    try:
+        model = apps.get_model("notifications", "Stream")
+    except LookupError:
+        return
+    if router.allow_migrate_model(using, model):
+        rows = [model(name=name) for name in (streams.BROADCAST, streams.STAFF)]
+        model._default_manager.using(using).bulk_create(rows, ignore_conflicts=True)
 
 
 @receiver(user_logged_in)
@@ -157,6 +199,22 @@ def notify_sent(
     if isinstance(recipient, Group):
         return publishing.broadcast(title, to=recipient, **options)
     return publishing.notify(recipient, title, **options)
+
+
+def _join(user_ids: Iterable[Any], name: str, using: str) -> None:
+    """Subscribe users in this transaction, if the stream exists; else once it has committed.
+
+    To make it here would let everybody wait who needs it before this transaction ends.
+    """
+    members = list(user_ids)
+    if not subscriptions.join_existing(members, name):
+        after_commit(using, subscriptions.join, members, name, from_start=True)
+
+
+def _remove(name: str, using: str) -> None:
+    """What was in a stream goes in this transaction, the stream itself once it has committed."""
+    streams.clear(name)
+    after_commit(using, streams.remove, name)
 
 
 def _without_dispatch(arguments: dict[str, Any]) -> dict[str, Any]:

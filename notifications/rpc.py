@@ -184,7 +184,7 @@ def _entry(entry: inbox.Entry) -> dict[str, Any]:
     notification = entry.notification
     return {
         **history.content(notification),
-        "channel": notification.stream.name,
+        "channel": notification.stream_name,
         "offset": notification.offset,
         "published": notification.published_at,
         "read": entry.read,

@@ -6,31 +6,37 @@ reader's position. So rows wait with ``offset`` NULL, and whoever comes first (t
 ``on_commit``, any worker's ticker) gives the next offsets in a short transaction of its own.
 Scheduling is the same: ``publish_at`` in the future keeps a row waiting.
 
-Within a stream ``published_at`` ascends strictly with the offset, whatever the clocks of the
-workers say: so both orders are one, and the inbox may use either index.
+A stream that is locked or broken holds up nobody but its own readers.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple, TypeVar
 
 from django.db import Error as DatabaseError
-from django.db import connections, router, transaction
-from django.utils import timezone
+from django.db import InterfaceError, OperationalError, router, transaction
 
-from .database import update_rows
-from .history import encode_content, instant
+from . import streams
+from .clock import present
+from .history import encode_content
+from .instants import instant
 from .layer import send_check, send_publication
+from .locks import limit_waiting, was_locked
 from .metrics import DATABASE_ERRORS, PUBLISHED
-from .models import Notification, Stream
+from .models import Notification
+from .numbering import Batch, Numbered, give_offsets, repair
+from .placing import find_channels
+from .setbacks import Setbacks
 from .signals import published
-from .streams import chunks, locked
+from .streams import PATIENCE, chunks
 from .writing import Written
 
 logger = logging.getLogger(__name__)
 
-#: Streams per transaction: locks stay short.
+T = TypeVar("T", int, str)
+
+#: Streams per transaction, and rows of a page: locks stay short.
 BATCH = 500
 
 #: Notifications per transaction. More than streams, so that a chunk of a bulk call, which has one
@@ -41,59 +47,74 @@ MOST = 1000
 #: in every hub, whether or not anybody who reads the stream is there.
 MANY = 100
 
-TICK = timedelta(microseconds=1)
+#: Seconds that the making of streams waits for another transaction that has made one of them.
+MAKING = 0.2
 
-HEAD = ("pk", "name", "epoch", "top", "published_at")
+#: What a stream may raise that is broken; see :func:`_concerns_all` for what is not its fault.
+FAILURES = (DatabaseError, ArithmeticError, ValueError)
+
+#: The streams that fail by themselves in this process.
+setbacks = Setbacks()
 
 
-class Head(NamedTuple):
-    """Where a locked stream ends."""
-
+class _Due(NamedTuple):
+    publish_at: datetime
     id: int
-    name: str
-    epoch: str
-    top: int
-    published_at: datetime | None
+    stream_id: int
 
 
-class Numbered(NamedTuple):
-    """A notification that has just got its offset."""
+class _Done(NamedTuple):
+    """How many were published, and the streams in which that could be done."""
 
-    id: int
-    stream: Head
-    offset: int
-    published_at: datetime
-    #: Of the entry before it.
-    previous: datetime | None = None
+    published: int
+    streams: set[int]
 
 
 def sequence(
-    stream_ids: Iterable[int], now: datetime | None = None, written: Written | None = None
+    stream_ids: Iterable[int],
+    now: datetime | None = None,
+    written: Written | None = None,
+    *,
+    placing: bool = False,
 ) -> int:
     """Give offsets to what is due in these streams, and announce it.
 
+    A stream that somebody else has locked is waited for briefly: another sequencer takes
+    milliseconds. One that stays locked, or is broken, is left to the tickers.
+
     Args:
         stream_ids: primary keys of streams, any number.
-        now: the moment that decides what is due; default the present.
+        now: the moment that decides what is due; default the present by the database's clock.
         written: what need not be read again, because it was written just now.
+        placing: something is still to be placed in them.
 
     Returns:
         The number of notifications published.
     """
     count = 0
     for chunk in chunks(sorted(set(stream_ids)), BATCH):
-        while batch := _give_offsets(chunk, now, skip_locked=False):
-            announce(batch, written)
-            count += len(batch)
-            if len(batch) < MOST:
-                break
+        done = _publish(chunk, now, written, placing=placing, to_the_end=True)
+        count += done.published
+        left = [pk for pk in chunk if pk not in done.streams and pk not in setbacks.resting()]
+        if left:
+            again = _publish(left, now, written, wait=PATIENCE, placing=placing, to_the_end=True)
+            count += again.published
     return count
 
 
-def sequence_after_commit(stream_ids: Iterable[int], written: Written) -> None:
-    """The caller's ``on_commit``. A database that fails now is met again by the tickers."""
+def sequence_after_commit(
+    stream_ids: Collection[int], names: Sequence[str], written: Written
+) -> None:
+    """The caller's ``on_commit``. A database that fails now is met again by the tickers.
+
+    Args:
+        stream_ids: where something was written.
+        names: of streams for which something was written that is still to be placed.
+        written: all of it.
+    """
     try:
-        sequence(stream_ids, written=written)
+        found = _find_or_make(names) if names else {}
+        sequence([*stream_ids, *found.values()], written=written, placing=bool(names))
     except DatabaseError as error:
         DATABASE_ERRORS.inc()
         logger.warning(
@@ -107,19 +128,156 @@ def sequence_waiting(now: datetime | None = None) -> int:
     Streams that another worker is sequencing are skipped, not waited for.
 
     Args:
-        now: the moment that decides what is due; default the present.
+        now: the moment that decides what is due; default the present by the database's clock.
 
     Returns:
         The number of notifications published.
+
+    Raises:
+        OperationalError: the database is away.
     """
-    count = 0
-    while stream_ids := _due_streams(now or timezone.now()):
-        batch = _give_offsets(stream_ids, now, skip_locked=True)
-        announce(batch)
-        count += len(batch)
-        if len(batch) < BATCH:
+    count = _place_leftovers(now)
+    after: _Due | None = None
+    passed: set[int] = set()
+    while page := _due_page(now, after, passed):
+        stream_ids = sorted({row.stream_id for row in page})
+        done = _publish(stream_ids, now)
+        count += done.published
+        passed.update(pk for pk in stream_ids if pk not in done.streams)
+        if len(page) < BATCH:
             break
+        after = page[-1]
     return count
+
+
+def _place_leftovers(now: datetime | None) -> int:
+    """Place what a dead process has left, due or not."""
+    count, after = 0, ""
+    while True:
+        passed = [stream for stream in setbacks.resting() if isinstance(stream, str)]
+        names = find_channels(after, passed, BATCH)
+        if names:
+            stream_ids = sorted(_find_or_make(names).values())
+            count += _publish(stream_ids, now, placing=True, to_the_end=True).published
+        if len(names) < BATCH:
+            return count
+        after = names[-1]
+
+
+def _find_or_make(names: Sequence[str]) -> dict[str, int]:
+    """Primary keys of these streams, outside of any caller's transaction."""
+    found = streams.ids(names)
+    missing = sorted({name for name in names if name not in found} - setbacks.resting())
+    if missing:
+
+        def make(some: Sequence[str]) -> None:
+            with transaction.atomic(using=_alias()):
+                limit_waiting(_alias(), MAKING)
+                streams.make(some)
+            found.update(streams.ids(some))
+            setbacks.succeeded(some)
+
+        _apart(missing, make, setbacks.failed)
+    return found
+
+
+def _publish(
+    stream_ids: Sequence[int],
+    now: datetime | None,
+    written: Written | None = None,
+    *,
+    wait: float | None = None,
+    placing: bool = False,
+    to_the_end: bool = False,
+) -> _Done:
+    """Number and announce what is due in those of these streams that can be locked and work.
+
+    Args:
+        wait: seconds to wait for a lock before locked streams are stepped over.
+        to_the_end: all that is due, not only what one transaction takes.
+    """
+    count, done = 0, set[int]()
+    resting = setbacks.resting()
+    left = [pk for pk in stream_ids if pk not in resting]
+    while left:
+        turn = _Turn(now, wait, placing)
+        try:
+            _apart(left, turn.number, turn.number_alone)
+        finally:
+            # What has its offsets is told, although the database may be away by now.
+            for batch in turn.batches:
+                announce(batch.numbered, written)
+        count += sum(len(batch.numbered) for batch in turn.batches)
+        done.update(*(batch.locked for batch in turn.batches))
+        full = [pk for batch in turn.batches if batch.is_full for pk in sorted(batch.locked)]
+        left = full if to_the_end else []
+    return _Done(count, done)
+
+
+class _Turn:
+    """Numbers streams together or alone; see :func:`_publish` for the arguments."""
+
+    def __init__(self, now: datetime | None, wait: float | None, placing: bool) -> None:
+        self._now = now
+        self._wait = wait
+        self._placing = placing
+        self.batches: list[Batch] = []
+
+    def number(self, stream_ids: Sequence[int]) -> None:
+        try:
+            batch = self._give_offsets(stream_ids, self._wait)
+        except OperationalError as error:
+            if self._wait is None or not was_locked(error):
+                raise
+            # The others have been given back meanwhile perhaps.
+            batch = self._give_offsets(stream_ids, None)
+        self.batches.append(batch)
+        setbacks.succeeded(batch.locked)
+
+    def number_alone(self, stream_id: int, error: Exception) -> None:
+        """It has failed by itself: repair it, or set it aside."""
+        try:
+            if repair(stream_id):
+                self.number([stream_id])
+                return
+        except FAILURES as again:
+            if _concerns_all(again):
+                raise
+            error = again
+        setbacks.failed(stream_id, error)
+
+    def _give_offsets(self, stream_ids: Sequence[int], wait: float | None) -> Batch:
+        return give_offsets(stream_ids, self._now, MOST, wait=wait, placing=self._placing)
+
+
+def _apart(
+    items: Sequence[T],
+    work: Callable[[Sequence[T]], None],
+    alone: Callable[[T, Exception], None],
+) -> None:
+    """Do ``work`` for all at once. If that fails, find those that are to blame by halves.
+
+    Args:
+        items: streams.
+        work: does all or nothing.
+        alone: called with one for which ``work`` has failed, and why.
+    """
+    try:
+        work(items)
+    except FAILURES as error:
+        if _concerns_all(error):
+            raise
+        if len(items) == 1:
+            alone(items[0], error)
+            return
+        middle = len(items) // 2
+        _apart(items[:middle], work, alone)
+        _apart(items[middle:], work, alone)
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Is the database away, rather than one stream broken or locked?"""
+    return isinstance(error, OperationalError | InterfaceError) and not was_locked(error)
 
 
 def announce(batch: Sequence[Numbered], written: Written | None = None) -> None:
@@ -160,87 +318,25 @@ def _hint_row(entry: Numbered, row: Notification) -> None:
 
 
 def _hint(entry: Numbered, data: bytes, expires_at: datetime | None) -> None:
-    if expires_at and expires_at <= timezone.now():
+    if expires_at and expires_at <= entry.moment:
         return  # too late for everybody: readers move over its offset
     at, previous = instant(entry.published_at), instant(entry.previous)
     send_publication(entry.stream.name, entry.stream.epoch, entry.offset, data, at, previous)
 
 
-def _due_streams(now: datetime) -> list[int]:
-    due = Notification.objects.using(_alias()).waiting().filter(publish_at__lte=now)
-    return sorted(set(due.order_by("publish_at", "id").values_list("stream", flat=True)[:BATCH]))
-
-
-def _give_offsets(
-    stream_ids: Iterable[int], now: datetime | None, *, skip_locked: bool
-) -> list[Numbered]:
-    """One transaction: lock the streams in id order, number what is due, store the tops."""
-    alias = _alias()
-    with transaction.atomic(using=alias):
-        rows = locked(
-            Stream.objects.using(alias).filter(pk__in=stream_ids), skip_locked=skip_locked
+def _due_page(now: datetime | None, after: _Due | None, passed: Collection[int]) -> list[_Due]:
+    """What is due behind ``after``, in the order of publication, without streams passed over."""
+    due = Notification.objects.using(_alias()).waiting()
+    due = due.filter(publish_at__lte=now or present(_alias()), stream__isnull=False)
+    skipped = [*passed, *(stream for stream in setbacks.resting() if isinstance(stream, int))]
+    if skipped:
+        due = due.exclude(stream__in=skipped[:BATCH])
+    if after is not None:
+        due = due.filter(publish_at__gte=after.publish_at).exclude(
+            publish_at=after.publish_at, id__lte=after.id
         )
-        heads = {row[0]: Head(*row) for row in rows.values_list(*HEAD)}
-        # Not before the locks are held: another worker may have published while this one waited.
-        moment = now or timezone.now()
-        numbered = _number(_due(heads, moment), heads, moment)
-        _store(alias, numbered)
-    return numbered
-
-
-def _due(stream_ids: Iterable[int], moment: datetime) -> list[tuple[int, int]]:
-    """What is due in these streams, locked: it cannot be withdrawn while it is published.
-
-    A row that somebody is withdrawing or editing right now is left to the next tick.
-
-    Returns:
-        Primary keys of notifications, each with that of its stream, in their order.
-    """
-    ids = list(stream_ids)
-    if not ids:
-        return []
-    connection = connections[_alias()]
-    features, operations = connection.features, connection.ops
-    lock = (
-        operations.for_update_sql(
-            no_key=features.has_select_for_no_key_update,
-            skip_locked=features.has_select_for_update_skip_locked,
-        )
-        if features.has_select_for_update
-        else ""
-    )
-    # Written out: built by the ORM it took a third of a notify(), 1 ms.
-    statement = f"""
-        SELECT id, stream_id FROM {Notification._meta.db_table}
-        WHERE {operations.quote_name("offset")} IS NULL AND withdrawn_at IS NULL
-        AND publish_at <= %s AND stream_id IN ({", ".join(["%s"] * len(ids))})
-        ORDER BY publish_at, id LIMIT {MOST} {lock}
-    """  # noqa: S608 - names of the model and numbers, no value
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [operations.adapt_datetimefield_value(moment), *ids])
-        return list(cursor.fetchall())
-
-
-def _number(
-    due: Iterable[tuple[int, int]], heads: dict[int, Head], moment: datetime
-) -> list[Numbered]:
-    numbered = []
-    for pk, stream_id in due:
-        head = heads[stream_id]
-        previous = head.published_at
-        published_at = moment if previous is None else max(moment, previous + TICK)
-        head = heads[stream_id] = head._replace(top=head.top + 1, published_at=published_at)
-        numbered.append(Numbered(pk, head, head.top, published_at, previous))
-    return numbered
-
-
-def _store(alias: str, numbered: Sequence[Numbered]) -> None:
-    rows = [(entry.offset, entry.published_at, entry.id) for entry in numbered]
-    update_rows(alias, Notification, ["offset", "published_at"], rows)
-    tops = {entry.stream.id: (entry.offset, entry.published_at) for entry in numbered}
-    update_rows(
-        alias, Stream, ["top", "published_at"], [(*values, pk) for pk, values in tops.items()]
-    )
+    rows = due.order_by("publish_at", "id").values_list("publish_at", "id", "stream_id")
+    return [_Due(*row) for row in rows[:BATCH]]
 
 
 def _alias() -> str:

@@ -13,7 +13,7 @@ name                  who reads it                        who may write to it as
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from django.contrib.auth import get_user_model
@@ -23,7 +23,8 @@ from django.db import connections, router, transaction
 from django.db.models import F, QuerySet
 
 from .conf import TOPIC_SLUG
-from .models import Notification, Stream
+from .locks import has_row_locks, hold_clause, limit_waiting
+from .models import Notification, Stream, Subscription
 from .topics import may_read_topic
 
 T = TypeVar("T")
@@ -37,11 +38,13 @@ TOPIC = TOPIC_SLUG
 
 SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608 - a table
 
+SELECT_HELD = f"SELECT name, id, top FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608
+
+#: Seconds to wait for a stream that somebody else has locked.
+PATIENCE = 1.0
+
 #: Rows per statement: below SQLite's limit on variables with room to spare.
 CHUNK = 500
-
-#: How often a row is made that others delete again.
-ATTEMPTS = 10
 
 
 class UnknownStream(ValueError):
@@ -51,6 +54,13 @@ class UnknownStream(ValueError):
 class StreamName(NamedTuple):
     kind: str
     key: str
+
+
+class Held(NamedTuple):
+    """A stream that cannot be deleted now."""
+
+    id: int
+    top: int
 
 
 def parse(name: str) -> StreamName:
@@ -187,29 +197,13 @@ def _groups_by_user(user_ids: list[Any]) -> dict[Any, list[int]]:
 
 
 def ids(names: Sequence[str]) -> dict[str, int]:
-    """Primary keys of the streams of these names, made where missing: see :func:`ensure`.
-
-    Topics stay at least until the caller's transaction ends.
-    """
-    found = _ids_by_name(names)
-    # Once, but for a topic that others leave at this very moment: see remove_unused().
-    for _ in range(ATTEMPTS):
-        missing = sorted({name for name in names if name not in found})
-        if not missing:
-            break
-        _make(missing)
-        found |= _ids_by_name(missing)
-    return found
-
-
-def _ids_by_name(names: Sequence[str]) -> dict[str, int]:
+    """Primary keys of those streams of these names that exist."""
     found: dict[str, int] = {}
     with connections[_alias()].cursor() as cursor:
         for chunk in chunks(names):
             places = ", ".join(["%s"] * len(chunk))
-            lock = _key_share() if any(map(is_topic, chunk)) else ""
             # Written out, because every notify() begins with it: the ORM takes 0.3 ms.
-            cursor.execute(f"{SELECT_IDS} ({places}){lock}", chunk)
+            cursor.execute(f"{SELECT_IDS} ({places})", chunk)
             found |= dict(cursor.fetchall())
     return found
 
@@ -217,31 +211,110 @@ def _ids_by_name(names: Sequence[str]) -> dict[str, int]:
 def ensure(names: Iterable[str]) -> dict[str, Stream]:
     """The streams of these names, made where missing; safe against others doing the same.
 
-    Made in the order of their names, so that two transactions that need the same new streams
-    wait for each other instead of locking each other out.
+    For code outside of callers' transactions: whoever else needs the same new stream waits until
+    this transaction ends.
     """
     found: dict[str, Stream] = {}
     for chunk in chunks(sorted(set(names))):
         found |= _by_name(chunk)
         missing = [name for name in chunk if name not in found]
         if missing:
-            _make(missing)
+            make(missing)
             found |= _by_name(missing)
     return found
 
 
-def _make(names: Sequence[str]) -> None:
-    """Make the streams of these names, given in their order, except those that others made."""
-    for chunk in chunks(names):
+def make(names: Sequence[str]) -> None:
+    """Make the streams of these names, except those that exist.
+
+    In the order of their names, so that two that make the same ones wait for each other instead of
+    locking each other out. Not in a caller's transaction, unless nobody else can need them yet.
+    """
+    for chunk in chunks(sorted(names)):
         Stream.objects.bulk_create([Stream(name=name) for name in chunk], ignore_conflicts=True)
 
 
-def remove(name: str) -> None:
-    """Delete a stream with its notifications and subscriptions."""
-    notifications = Notification.objects.using(_alias()).filter(stream__name=name)
-    while ids := list(notifications.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
-        notifications.filter(pk__in=ids).delete()
-    _rows().filter(name=name).delete()
+def hold(names: Sequence[str], *, wait: bool = False) -> dict[str, Held]:
+    """Those of these streams that exist, kept from being deleted until the transaction ends.
+
+    Args:
+        names: of streams.
+        wait: for whoever is deleting one; by default it is left out.
+    """
+    found: dict[str, Held] = {}
+    connection = connections[_alias()]
+    with connection.cursor() as cursor:
+        for chunk in chunks(names):
+            places = ", ".join(["%s"] * len(chunk))
+            cursor.execute(f"{SELECT_HELD} ({places}) {hold_clause(connection, wait=wait)}", chunk)
+            found |= {name: Held(pk, top) for name, pk, top in cursor.fetchall()}
+    return found
+
+
+def clear(name: str) -> None:
+    """Delete a stream's notifications and subscriptions; nobody waits for the stream meanwhile.
+
+    The stream itself is left for :func:`remove`: who writes to it in an open transaction would have
+    to wait for the end of this one, and then fail.
+    """
+    rows = Notification.objects.using(_alias())
+    for notifications in (rows.filter(stream__name=name), rows.filter(channel=name)):
+        while ids := list(notifications.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
+            rows.filter(pk__in=ids).delete()
+    Subscription.objects.using(_alias()).filter(stream__name=name).delete()
+
+
+def remove(name: str) -> bool:
+    """Delete a stream with its notifications and subscriptions.
+
+    Returns:
+        False if somebody is using it in an open transaction: it is left to pruning.
+    """
+
+    def clear_it(stream: Stream) -> bool:
+        clear(name)
+        return True
+
+    return remove_if(name, clear_it)
+
+
+def remove_unused(name: str) -> bool:
+    """Delete a stream that nobody is subscribed to and that never had a notification.
+
+    Returns:
+        Was it deleted?
+    """
+    return remove_if(name, lambda stream: stream.top == 0 and is_empty(stream))
+
+
+def is_empty(stream: Stream) -> bool:
+    """Has it neither subscriptions nor notifications?"""
+    theirs = (Subscription.objects.using(_alias()), Notification.objects.using(_alias()))
+    return not any(rows.filter(stream=stream).exists() for rows in theirs)
+
+
+def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
+    """Delete a stream, if that is still wanted when nobody can use it any more.
+
+    What is still to be placed in a stream of this name stays, and makes another one.
+
+    Args:
+        name: of the stream.
+        is_wanted: asked with the locked stream.
+
+    Returns:
+        Was it deleted?
+    """
+    rows = _rows().filter(name=name)
+    features = connections[_alias()].features
+    with transaction.atomic(using=_alias()):
+        stream = rows.select_for_update(
+            skip_locked=features.has_select_for_update_skip_locked
+        ).first()
+        if stream is None or not is_wanted(stream):
+            return False
+        rows.delete()
+    return True
 
 
 def revisions(user_ids: Sequence[Any]) -> dict[Any, int]:
@@ -254,53 +327,26 @@ def revisions(user_ids: Sequence[Any]) -> dict[Any, int]:
     return found
 
 
-def hold(name: str) -> Stream:
-    """The stream of this name, made where missing, which stays until the transaction ends.
-
-    Call it in a transaction.
-    """
-    return _rows().get(pk=ids([name])[name])
-
-
-def remove_unused(name: str) -> None:
-    """Delete a stream that nobody is subscribed to and nothing was ever written to.
-
-    Whoever is about to use it holds its row, see :func:`hold`: then it is left alone.
-    """
-    with transaction.atomic(using=_alias()):
-        # FOR UPDATE, because that is what :func:`_key_share` excludes. What others have committed
-        # under their locks is only seen by the queries that follow.
-        rows = _rows().select_for_update(
-            skip_locked=connections[_alias()].features.has_select_for_update_skip_locked
-        )
-        stream = rows.filter(name=name, top=0).first()
-        if stream is None:
-            return
-        if stream.subscriptions.exists() or stream.notifications.exists():
-            return
-        stream.delete()
-
-
-def _key_share() -> str:
-    """SQL that holds the rows of a SELECT: they cannot be deleted, but changed.
-
-    Foreign keys take this lock too, but only at the commit, when it is too late. SQLite has
-    locked the whole database when the transaction began.
-    """
-    return " FOR KEY SHARE" if connections[_alias()].vendor == "postgresql" else ""
-
-
 def touch(names: Iterable[str]) -> None:
-    """Raise the revision of these streams, so that every worker's position check looks again."""
+    """Raise the revision of these streams, so that every worker's position check looks again.
+
+    Raises:
+        OperationalError: somebody has kept one of them locked for too long.
+    """
     for chunk in chunks(sorted(set(names))):
         _touch(_rows().filter(name__in=chunk), is_one=len(chunk) == 1)
 
 
 def _touch(rows: QuerySet[Stream], *, is_one: bool) -> None:
-    if is_one:
+    if is_one and not has_row_locks(rows.db):
         rows.update(revision=F("revision") + 1)
         return
     with transaction.atomic(using=rows.db):
+        # This is done after the commits of callers, who must not wait for whom they do not know.
+        limit_waiting(rows.db, PATIENCE)
+        if is_one:
+            rows.update(revision=F("revision") + 1)
+            return
         # An UPDATE takes its locks in any order; sequencing takes them by primary key.
         ids = list(locked(rows).values_list("pk", flat=True))
         _rows().filter(pk__in=ids).update(revision=F("revision") + 1)

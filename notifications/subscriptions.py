@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
@@ -11,6 +10,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Greatest
 
 from . import streams
+from .instants import Instant
 from .models import Notification, Stream, Subscription
 
 ADVANCE = f"""
@@ -24,7 +24,8 @@ ADVANCE = f"""
 #: Nobody else's number: the first bytes of BLAKE2 of the app's name.
 LOCK = 0x75AAC3C5
 
-#: How long :func:`begin` waits for a row that somebody else has not committed; milliseconds.
+#: How long :func:`begin` and :func:`acknowledge` wait for a row that somebody else has not
+#: committed; milliseconds.
 BRIEFLY = 500
 
 
@@ -43,7 +44,8 @@ class Feed(NamedTuple):
     archived: int
     muted: bool
     unmuted: int = 0
-    published_at: datetime | None = None
+    #: When the entry at ``top`` was published; see :func:`notifications.instants.instant`.
+    at: int = 0
 
 
 class Acknowledged(NamedTuple):
@@ -68,19 +70,46 @@ COLUMNS = (
     "archived",
     "muted",
     "unmuted",
-    "stream__published_at",
+    Instant("stream__published_at"),
 )
 
 
-def join(user_ids: Iterable[Any], name: str) -> None:
+def join(user_ids: Iterable[Any], name: str, *, from_start: bool = False) -> None:
     """Subscribe users to a shared stream from now on: they see what comes, not what was.
 
-    Users who are subscribed already keep their place.
+    Users who are subscribed already keep their place. For code outside of callers' transactions:
+    the stream is made if it is missing.
+
+    Args:
+        user_ids: primary keys of users, any number.
+        name: of the stream.
+        from_start: they see everything in it; it was missing when they should have joined.
     """
-    with transaction.atomic(using=router.db_for_write(Subscription)):
-        stream = streams.hold(name)
-        rows = [_from(user_id, stream, stream.top) for user_id in user_ids]
+    members = list(user_ids)
+    if join_existing(members, name, from_start=from_start):
+        return
+    streams.ensure([name])
+    while not join_existing(members, name, from_start=from_start, wait=True):
+        streams.ensure([name])
+
+
+def join_existing(
+    user_ids: Iterable[Any], name: str, *, from_start: bool = False, wait: bool = False
+) -> bool:
+    """:func:`join`, if the stream exists; nobody is waited for, unless ``wait`` says so.
+
+    Returns:
+        False if there is no such stream, and nothing was done.
+    """
+    with transaction.atomic(using=router.db_for_write(Subscription), savepoint=False):
+        held = streams.hold([name], wait=wait).get(name)
+        if held is None:
+            return False
+        offset = 0 if from_start else held.top
+        # In one order over all chunks, so that two calls do not lock each other out.
+        rows = [_from(user_id, held.id, offset) for user_id in sorted(set(user_ids))]
         Subscription.objects.bulk_create(rows, batch_size=streams.CHUNK, ignore_conflicts=True)
+    return True
 
 
 def leave(user_ids: Iterable[Any], name: str) -> int:
@@ -92,8 +121,13 @@ def leave(user_ids: Iterable[Any], name: str) -> int:
         How many there were.
     """
     count = 0
-    for chunk in streams.chunks(list(user_ids)):
-        count += Subscription.objects.filter(stream__name=name, user__in=chunk).delete()[0]
+    with transaction.atomic(using=router.db_for_write(Subscription), savepoint=False):
+        for chunk in streams.chunks(sorted(set(user_ids))):
+            rows = _rows().filter(stream__name=name, user__in=chunk).order_by("user_id")
+            # In the order of acknowledgements, which may be writing the same rows.
+            found = list(rows.select_for_update(of=("self",)).values_list("pk", flat=True))
+            if found:
+                count += _rows().filter(pk__in=found).delete()[0]
     if streams.is_topic(name):
         streams.remove_unused(name)
     return count
@@ -197,7 +231,7 @@ def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
     connection = connections[alias]
     user_key = get_user_model()._meta.pk
     # In the same order everywhere, so that two workers wait for each other and not both.
-    pairs = sorted(positions, key=lambda pair: (pair[1], str(pair[0])))
+    pairs = sorted(positions, key=lambda pair: (pair[1], pair[0]))
     rows = []
     for user_id, stream_id in pairs:
         epoch, offset = positions[user_id, stream_id]
@@ -205,6 +239,8 @@ def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
         rows.append((offset, user, stream_id, offset, stream_id, epoch, offset))
     with transaction.atomic(using=alias), connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            # There is a next time; meanwhile others must not wait for somebody's row.
+            cursor.execute(f"SET LOCAL lock_timeout = {BRIEFLY}")
             cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])
         cursor.executemany(ADVANCE, rows)
 
@@ -280,7 +316,7 @@ def _subscribe(known: Mapping[str, Stream], missing: Iterable[tuple[Any, str]]) 
     for user_id, name in missing:
         user_ids[name].append(user_id)
     rows = [
-        _from(user_id, stream, offset)
+        _from(user_id, stream.pk, offset)
         for name, stream in known.items()
         for user_id, offset in _beginnings(stream, user_ids[name]).items()
     ]
@@ -306,5 +342,7 @@ def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:
     return offsets
 
 
-def _from(user_id: Any, stream: Stream, offset: int) -> Subscription:
-    return Subscription(user_id=user_id, stream=stream, since=offset, delivered=offset, read=offset)
+def _from(user_id: Any, stream_id: int, offset: int) -> Subscription:
+    return Subscription(
+        user_id=user_id, stream_id=stream_id, since=offset, delivered=offset, read=offset
+    )

@@ -131,9 +131,13 @@ def _notifications(debug: bool) -> dict[str, Any]:
         "CHECK_INTERVAL",
         "COMMAND_RATE",
         "FLUSH_INTERVAL",
+        "LOCK_TIMEOUT",
         "PING_INTERVAL",
         "PONG_TIMEOUT",
         "RIGHTS_INTERVAL",
+        "STATEMENT_TIMEOUT",
+        "USER_WORK",
+        "USER_WORK_BURST",
         "WORKER_TIMEOUT",
     ):
         found[name] = _number(f"NOTIFICATIONS_{name}", float)

@@ -152,21 +152,25 @@ def queries(function: Callable[[], Any]) -> list[str]:
     with CaptureQueriesContext(connection) as captured:
         function()
     statements = [query["sql"] for query in captured.captured_queries]
-    words = ("BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK")
+    words = ("BEGIN", "COMMIT", "SET LOCAL", "SAVEPOINT", "RELEASE", "ROLLBACK")
     return [sql for sql in statements if not sql.startswith(words)]
 
 
-def plans(function: Callable[[], Any]) -> str:
-    """How the database answers the SELECTs that ``function`` makes of notifications."""
-    selects = [sql for sql in queries(function) if sql.startswith("SELECT")]
-    about = [sql for sql in selects if 'FROM "notifications_notification"' in sql]
-    assert about, "nothing was asked"
+def plans(function: Callable[[], Any], about: str = 'FROM "notifications_notification"') -> str:
+    """How the database answers the SELECTs that ``function`` makes of notifications.
+
+    Args:
+        about: what is in such a statement.
+    """
+    selects = [sql.strip() for sql in queries(function) if sql.strip().startswith("SELECT")]
+    found = [sql for sql in selects if about in sql]
+    assert found, "nothing was asked"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("ANALYZE")
             cursor.execute("SET enable_seqscan = off")  # it would do for the few rows of a test
         lines = []
-        for sql in about:
+        for sql in found:
             cursor.execute(
                 f"EXPLAIN {'' if connection.vendor == 'postgresql' else 'QUERY PLAN '}{sql}"
             )

@@ -1,22 +1,29 @@
 """Who is at the other end: tokens, sessions, and what ends them."""
 
+import json
+import math
 import time
+import uuid
 from typing import Any
 
 import jwt
 import pytest
-from django.contrib.auth import get_user_model
+from django.contrib.auth import SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
+from django.db import DataError, models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notifications import authentication
 from notifications.authentication import (
+    FOR_EVER,
     Anonymous,
     Credentials,
     ExpiredToken,
     Identity,
     InvalidToken,
+    _key,
     credentials_of,
     identify,
     make_token,
@@ -106,6 +113,120 @@ def test_claims_decide() -> None:
     ):
         with pytest.raises(InvalidToken):
             by_token(wrong)
+
+
+#: What no column of a user's key holds, or no clock shows; genuine tokens can hold any JSON.
+STRANGE: dict[str, list[Any]] = {
+    "sub": [
+        *(str(2**power) for power in (31, 63, 64, 200)),
+        str(-(2**63) - 1),
+        "9" * 4000,
+        "9" * 5000,  # more digits than int() takes
+        "",
+        " 1",
+        "01",
+        "1_0",
+        "+1",
+        "1.0",
+        "1e3",
+        "nan",
+        "٣",
+        "\x00",
+        "1\x00",
+        "\ud800",
+        "1\udfff",
+        "None",
+        "true",
+        "x" * 60_000,
+        1,
+        0,
+        2**70,
+        True,
+        1.5,
+        math.nan,
+        math.inf,
+        None,
+        [],
+        [1],
+        {},
+        {"a": 1},
+    ],
+    "exp": [10**400, -(10**400), -1, math.nan, math.inf, -math.inf, True, [], {}, "x", "1" * 5000],
+    "nbf": [10**400, math.nan, math.inf, [], {}, "x"],
+    "iat": [10**400, math.nan, math.inf, [], {}, "x"],
+}
+
+
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [(claim, value) for claim, values in STRANGE.items() for value in values],
+    ids=lambda value: repr(value)[:20],
+)
+def test_one_strange_token_spoils_no_other_of_its_batch(claim: str, value: Any) -> None:
+    user = make_user()
+    claims = {"sub": str(user.pk + 3), claim: value}
+    good = Credentials("", make_token(user))
+    strange = Credentials("", sign(claims))
+    first, spoiled, last = identify([good, strange, good])
+    assert isinstance(first, Identity)
+    assert isinstance(last, Identity)
+    assert isinstance(spoiled, InvalidToken | ExpiredToken)
+
+
+def sign(claims: dict[str, Any]) -> str:
+    """A genuine token of claims that jwt.encode() would not let pass."""
+    return jwt.PyJWS().encode(json.dumps(claims).encode(), SECRET, "HS256")
+
+
+@pytest.mark.parametrize("expires", [2**31, 2**40, 2**64, 1e300])
+def test_a_token_that_lasts_very_long_is_good(expires: float) -> None:
+    identity = by_token(sign({"sub": str(make_user().pk), "exp": expires}))
+    assert identity.expires is not None
+    assert time.time() < identity.expires <= FOR_EVER
+
+
+@pytest.mark.parametrize("value", [None, [], {}, 2**70, True, 1.5, "\x00", "\ud800", "x" * 9000])
+def test_one_strange_session_spoils_no_other_of_its_batch(value: Any) -> None:
+    user = make_user()
+    key, strange = log_in(user), SessionStore()
+    strange[SESSION_KEY] = value
+    strange.save()
+    assert strange.session_key
+    found = identify([Credentials(key, ""), Credentials(strange.session_key, "")])
+    assert [type(one) for one in found] == [Identity, Anonymous]
+    assert valid_sessions([key, strange.session_key]) == {key}
+
+
+@pytest.mark.parametrize(
+    ("field", "good", "strange"),
+    [
+        (models.UUIDField(), str(uuid.UUID(int=5)), ["5", "\x00", "g" * 32, "\ud800", "{}"]),
+        (models.CharField(max_length=9), "ada", ["\x00", "a\x00b", "\ud800"]),
+        (models.BigAutoField(), "5", [str(2**63), "1e3", "", "\x00"]),
+        (models.DecimalField(), "5", ["1e999999", "x", "\x00"]),
+    ],
+)
+def test_keys_of_every_type_are_nobodys_if_no_column_holds_them(
+    field: Any, good: str, strange: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(get_user_model()._meta, "pk", field)
+    assert str(_key(good)) == good
+    assert {_key(value) for value in strange} == {None}
+
+
+def test_a_key_that_the_database_refuses_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    user, other = make_user(), make_user("other")
+    manager = type(get_user_model()._default_manager)
+    in_bulk = manager.in_bulk
+
+    def refusing(self: Any, keys: Any) -> Any:
+        if other.pk in keys:
+            raise DataError("out of range")
+        return in_bulk(self, keys)
+
+    monkeypatch.setattr(manager, "in_bulk", refusing, raising=False)
+    found = identify([Credentials("", make_token(each)) for each in (other, user, other)])
+    assert [type(one) for one in found] == [InvalidToken, Identity, InvalidToken]
 
 
 def test_without_a_secret_no_token_is_good(settings: Any) -> None:

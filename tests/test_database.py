@@ -39,7 +39,7 @@ async def test_results_and_arguments_pass_through() -> None:
 async def test_errors_pass_through_and_the_thread_goes_on() -> None:
     with pytest.raises(Stream.DoesNotExist):
         await in_database(Stream.objects.get, name="missing")
-    assert await in_database(Stream.objects.count) == 0
+    assert await in_database(Stream.objects.filter(name="missing").count) == 0
 
 
 async def test_work_runs_at_once_in_as_many_threads_as_the_setting_says(settings: Any) -> None:
@@ -81,7 +81,7 @@ async def test_threads_can_be_closed_and_start_again() -> None:
     await asyncio.get_running_loop().run_in_executor(None, close_threads)
     assert thread_names() == []
     assert all(wrapper.connection is None for wrapper in opened)
-    assert await in_database(Stream.objects.count) == 0
+    assert await in_database(Stream.objects.filter(name="missing").count) == 0
     await asyncio.get_running_loop().run_in_executor(None, close_threads)
     await asyncio.get_running_loop().run_in_executor(None, close_threads)
 
@@ -90,7 +90,8 @@ def test_rows_are_updated_together() -> None:
     rows = [Stream.objects.create(name=f"topic:{number}") for number in range(300)]
     changes = [(number, f"e{number}", row.pk) for number, row in enumerate(rows)]
     assert len(queries(lambda: update_rows("default", Stream, ["top", "epoch"], changes))) == 1
-    found = Stream.objects.order_by("top").values_list("name", "epoch", "revision")
+    changed = Stream.objects.filter(name__startswith="topic:").order_by("top")
+    found = changed.values_list("name", "epoch", "revision")
     assert list(found) == [(f"topic:{number}", f"e{number}", 0) for number in range(300)]
     update_rows("default", Stream, ["top"], [])
 
@@ -148,7 +149,9 @@ async def test_a_lane_that_is_stuck_keeps_only_its_own_work_waiting() -> None:
     go_on = threading.Event()
     stuck = [asyncio.create_task(in_database(go_on.wait, 60)) for _ in range(20)]
     for lane in LANES[1:]:
-        assert await asyncio.wait_for(lane.run(Stream.objects.count), 60) == 0
+        assert (
+            await asyncio.wait_for(lane.run(Stream.objects.filter(name="missing").count), 60) == 0
+        )
     assert not any(task.done() for task in stuck)
     go_on.set()
     await asyncio.gather(*stuck)

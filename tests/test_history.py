@@ -1,20 +1,17 @@
 """Pages of publications after a position, and tops."""
 
-import random
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 import pytest
 from django.db import connection
-from django.test import override_settings
 from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from notifications import broadcast, history
-from notifications.history import MICROSECOND, instant, moment, read_tops
 from notifications.models import Notification, Stream
 from notifications.publishing import withdraw
 from notifications.streams import ensure, touch
@@ -216,26 +213,3 @@ def test_history_is_not_read_from_a_replica(settings: Any) -> None:
     entry = history.Range(stream.pk, 1, 3)
     assert [each.offset for each in history.read_ranges([entry])[entry]] == [2, 3]
     assert len(history.read_back(stream.pk, 4, 0, 10)) == 3
-
-
-def test_the_database_tells_times_as_exactly_as_we_do() -> None:
-    """They are compared for equality, across databases and workers."""
-    chance = random.Random(1)
-    day = datetime(2026, 1, 1, tzinfo=UTC)
-    times: list[datetime | None] = [None, day, *(day + n * MICROSECOND for n in (1, 10, 999_999))]
-    times += [day + chance.randrange(2 * 10**15) * MICROSECOND for _ in range(300)]
-    Stream.objects.bulk_create(
-        Stream(name=f"topic:{number}", published_at=at) for number, at in enumerate(times)
-    )
-    tops = read_tops(Stream.objects.values_list("pk", flat=True))
-    for stream in Stream.objects.all():
-        assert tops[stream.pk].at == instant(stream.published_at)
-        assert moment(tops[stream.pk].at) == stream.published_at
-
-
-@override_settings(USE_TZ=False)
-def test_times_without_a_zone_are_told_too() -> None:
-    naive = datetime(2026, 1, 1, 12, 30, 0, 5)  # noqa: DTZ001
-    stream = Stream.objects.create(name="broadcast", published_at=naive)
-    (top,) = read_tops([stream.pk]).values()
-    assert moment(top.at) == naive

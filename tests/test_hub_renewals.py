@@ -223,14 +223,15 @@ async def test_p8_a_revision_that_goes_back_tells(hub: Hub, user: Any) -> None:
     assert await peer.wait_closed() == 3010
 
 
-async def test_p8_facts_read_for_a_connection_tell(hub: Hub, user: Any) -> None:
+@pytest.mark.parametrize("count", [3, 6])
+async def test_p8_facts_read_for_a_connection_tell(hub: Hub, user: Any, count: int) -> None:
     """Nobody has checked yet; a client that connects has read what is there."""
     peer = await peer_of(user)
     before = await lose_six_of_ten(peer)
-    await in_database(publish_silently, *new(3))
+    await in_database(publish_silently, *new(count))
     other = await peer_of(await in_database(make_user, "other"))
     await until(lambda: other.closed is not None)
-    await insist_on_the_news(hub, user, peer, before, 3)
+    await insist_on_the_news(hub, user, peer, before, count)
 
 
 async def test_nothing_is_suspected_of_a_stream_that_only_goes_on(hub: Hub, user: Any) -> None:
@@ -271,7 +272,7 @@ async def test_what_is_published_while_the_check_reads_is_no_evidence(
         publish("meanwhile")
         return found
 
-    monkeypatch.setattr("notifications.hub.hub.look", slow)
+    monkeypatch.setattr("notifications.hub.position_check.look", slow)
     check = asyncio.create_task(hub.check())
     await peer.wait_for("meanwhile")
     await check
@@ -376,7 +377,7 @@ async def test_p8_a_read_that_lags_makes_nobody_lose_his_place(
         return found
 
     with monkeypatch.context() as patched:
-        patched.setattr("notifications.hub.hub.look", late)
+        patched.setattr("notifications.hub.position_check.look", late)
         await hub.check()
         assert stream.is_suspect
         await in_database(publish, "meanwhile")

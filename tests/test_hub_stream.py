@@ -688,7 +688,7 @@ async def test_a_stream_that_is_left_during_the_check_does_not_break_it(
         del found.tops[stream.id]
         return found
 
-    monkeypatch.setattr("notifications.hub.hub.look", look_while_it_is_left)
+    monkeypatch.setattr("notifications.hub.position_check.look", look_while_it_is_left)
     await hub.check()
     assert "broadcast" in hub.streams
     await peer.end()

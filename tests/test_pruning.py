@@ -1,17 +1,29 @@
 """What pruning deletes, what it must keep, and what clients behind it are told."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.utils import timezone
 
-from notifications import broadcast, inbox, notify, pruning, subscriptions
+from notifications import broadcast, inbox, notify, pruning, streams, subscriptions
 from notifications.models import Connection, Notification, Receipt, Stream, Subscription, Worker
 from notifications.positions import Position
 from notifications.publishing import withdraw
 from notifications.recovery import recover
 from notifications.sequencing import sequence_waiting
-from tests.rooms import LONG_AGO, fill, in_threads, make_user, offsets, queries, write
+from notifications.streams import ensure
+from tests.rooms import (
+    LONG_AGO,
+    fill,
+    in_threads,
+    make_old_users,
+    make_user,
+    offsets,
+    queries,
+    write,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,7 +104,7 @@ def test_what_was_withdrawn_while_waiting_goes_when_that_is_long_ago() -> None:
     kept = write("broadcast", withdrawn_at=timezone.now(), publish_at=LONG_AGO)
     assert pruning.prune(AFTER).withdrawn == 1
     assert list(Notification.objects.all()) == [kept]
-    assert Stream.objects.get().floor == 0
+    assert Stream.objects.get(name="broadcast").floor == 0
 
 
 def test_expired_and_withdrawn_ones_go_with_the_rest() -> None:
@@ -121,7 +133,7 @@ def test_undelivered_ones_go_too_and_are_counted() -> None:
 
 
 def test_one_for_a_user_who_never_came_is_undelivered() -> None:
-    user = make_user()
+    (user,) = make_old_users(1)
     fill(f"user:{user.pk}", 1)
     assert not Subscription.objects.filter(stream__name=f"user:{user.pk}").exists()
     assert pruning.prune(AFTER).undelivered == 1
@@ -228,3 +240,45 @@ def test_publishing_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Stream.objects.get(name="broadcast")
     assert (stream.floor, stream.top) == (60, 70)
     assert sorted(offset or 0 for offset in offsets("broadcast")) == list(range(61, 71))
+
+
+def names() -> set[str]:
+    return set(Stream.objects.values_list("name", flat=True))
+
+
+def test_streams_that_nobody_needs_go() -> None:
+    user, group = make_user(), Group.objects.create(name="a")
+    kept = {"broadcast", "staff", f"user:{user.pk}", f"group:{group.pk}"}
+    subscriptions.join([user.pk], "topic:read")
+    write("topic:waiting", publish_at=timezone.now() + timedelta(days=1))
+    fill("topic:used", 1)
+    kept |= {"topic:read", "topic:waiting", "topic:used"}
+    ensure(["topic:never", "user:999999", "group:999999"])
+    fill("user:999998", 2)
+    assert pruning.prune(LONG_AGO, dry_run=True).streams == 3
+    assert pruning.prune(LONG_AGO).streams == 3
+    assert names() == kept | {"user:999998"}
+    # The offsets of a topic are not given twice; a user who is gone has nobody to notice.
+    assert pruning.prune(AFTER).streams == 1
+    assert names() == kept
+    assert broadcast("next", to="topic:used").offset == 2
+
+
+def test_a_user_without_subscriptions_keeps_the_stream() -> None:
+    (user,) = make_old_users(1)
+    ensure([f"user:{user.pk}"])
+    assert pruning.prune(AFTER).streams == 0
+    assert f"user:{user.pk}" in names()
+
+
+def test_a_topic_that_is_used_again_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure(["topic:a"])
+    remove_if = streams.remove_if
+
+    def remove_late(name: str, is_wanted: Any) -> bool:
+        write("topic:a")
+        return remove_if(name, is_wanted)
+
+    monkeypatch.setattr(streams, "remove_if", remove_late)
+    assert pruning.prune(AFTER).streams == 0
+    assert "topic:a" in names()

@@ -43,9 +43,10 @@ def test_a_new_user_is_subscribed_from_now_on() -> None:
     broadcast("old")
     broadcast("old", to="staff")
     reader, worker = make_user("a"), make_user("b", is_staff=True)
-    assert subscribed(reader) == {"broadcast"}
-    assert subscribed(worker) == {"broadcast", "staff"}
-    assert set(Subscription.objects.values_list("since", "delivered", "read")) == {(1, 1, 1)}
+    assert subscribed(reader) == {f"user:{reader.pk}", "broadcast"}
+    assert subscribed(worker) == {f"user:{worker.pk}", "broadcast", "staff"}
+    shared = Subscription.objects.exclude(stream__name__startswith="user:")
+    assert set(shared.values_list("since", "delivered", "read")) == {(1, 1, 1)}
 
 
 def test_a_new_user_whose_transaction_fails_leaves_nothing() -> None:
@@ -130,7 +131,7 @@ def test_proxies_of_the_user_are_users() -> None:
 
     try:
         person = Person.objects.create(username="a")
-        assert subscribed(person) == {"broadcast"}
+        assert subscribed(person) == {f"user:{person.pk}", "broadcast"}
         with hints() as sent:
             person.save()
         assert looked_at(sent) == [f"user:{person.pk}"]
@@ -149,7 +150,7 @@ def test_what_was_private_goes_with_the_user() -> None:
     with hints() as sent:
         user.delete()
     assert not Stream.objects.filter(name=own).exists()
-    assert [n.stream.name for n in Notification.objects.all()] == [f"user:{other.pk}"]
+    assert [n.stream_name for n in Notification.objects.all()] == [f"user:{other.pk}"]
     assert Notification.objects.get().actor is None
     assert not Subscription.objects.filter(user=pk).exists()
     assert looked_at(sent) == [own]
@@ -264,7 +265,7 @@ def test_a_deleted_group_takes_its_stream_along(group: Group) -> None:
     with hints() as sent:
         group.delete()
     assert not Stream.objects.filter(name=name).exists()
-    assert subscribed(user) == {"broadcast"}
+    assert subscribed(user) == {f"user:{user.pk}", "broadcast"}
     assert not Notification.objects.exists()
     assert not Receipt.objects.exists()
     assert looked_at(sent) == [f"user:{user.pk}"]

@@ -31,7 +31,8 @@ LAYERS = [
     {"protocol"},
     {"publishing"},
     {"pruning", "sequencing"},
-    {"connecting", "writing"},
+    {"numbering", "setbacks"},
+    {"connecting", "drafts", "placing", "writing"},
     {"epochs"},
     {"evidence", "recovery", "unread"},
     {"inbox", "history", "reach"},
@@ -43,7 +44,7 @@ LAYERS = [
     {"layer"},
     {"metrics", "authentication"},
     {"models"},
-    {"database", "lanes"},
+    {"clock", "database", "instants", "lanes", "locks"},
     {"bucket", "conf", "logs", "server", "signals"},
 ]
 LEVEL = {room: len(LAYERS) - number for number, layer in enumerate(LAYERS) for room in layer}

@@ -1,5 +1,6 @@
 """Offsets: gap-free, in order, after the commit, whoever dies in between (P1, P2, P3)."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from typing import Any
@@ -8,11 +9,13 @@ import pytest
 from django.apps import apps
 from django.db import OperationalError, connection
 from django.utils import timezone
+from prometheus_client import REGISTRY
 
 from notifications import broadcast, history, notify, sequencing
 from notifications.models import Notification, Stream
 from notifications.publishing import withdraw
 from notifications.sequencing import sequence, sequence_waiting
+from notifications.setbacks import Setbacks
 from notifications.signals import published
 from notifications.streams import ensure
 from tests.rooms import (
@@ -24,6 +27,7 @@ from tests.rooms import (
     offsets,
     plans,
     queries,
+    reads_whole_table,
     rolled_back,
     write,
 )
@@ -52,7 +56,7 @@ def test_a_database_that_fails_after_the_commit_is_no_error_of_the_caller(
         raise OperationalError("password=secret")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sequencing, "_give_offsets", fail)
+        patch.setattr(sequencing, "give_offsets", fail)
         notification = broadcast("hello")
     assert notification.offset is None
     assert "wait for a worker" in caplog.text
@@ -268,9 +272,124 @@ def test_a_full_batch_of_a_bulk_call_is_not_looked_at_twice(
     assert len([each for each in statements if 'offset" IS NULL' in each]) == 1
 
 
-def test_nothing_to_do_is_one_query_on_a_small_index() -> None:
+def test_nothing_to_do_is_two_queries_on_small_indexes() -> None:
     fill("broadcast", 2000)
-    assert len(queries(sequence_waiting)) == 1
+    assert len(queries(sequence_waiting)) == 2
     plan = plans(sequence_waiting)
+    assert "notification_unplaced" in plan
+    assert not reads_whole_table(plan)
     # PostgreSQL may choose either of the two indexes of waiting rows; both are empty here.
     assert "notification_waiting" in plan or "notification_stream_waiting" in plan
+
+
+# What is broken or locked holds up nobody else
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set_aside() -> Iterator[None]:
+    sequencing.setbacks.forget()
+    yield
+    sequencing.setbacks.forget()
+
+
+def break_top(name: str) -> Stream:
+    """As after a restore: there are offsets above the top."""
+    stream = fill(name, 3)
+    stream.top = 1
+    stream.save()
+    return stream
+
+
+def break_for_good(name: str) -> Stream:
+    """No offset fits behind this one."""
+    stream = ensure([name])[name]
+    Stream.objects.filter(pk=stream.pk).update(top=2**63 - 1)
+    return stream
+
+
+def test_a_top_below_its_offsets_is_raised_with_a_new_epoch(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    broken = break_top("topic:broken")
+    write("topic:broken")
+    for number in range(5):
+        write(f"topic:{number}", publish_at=NOON)
+    assert sequence_waiting() == 6
+    assert offsets("topic:broken") == [1, 2, 3, 4]
+    stream = Stream.objects.get(pk=broken.pk)
+    assert stream.top == 4
+    assert stream.epoch != broken.epoch
+    assert caplog.text.count("new epoch") == 1
+
+
+def test_a_caller_repairs_it_too() -> None:
+    broken = break_top("broadcast")
+    notification = broadcast("hello")
+    assert notification.offset == 4
+    assert Stream.objects.get(pk=broken.pk).epoch != broken.epoch
+
+
+def test_a_broken_stream_holds_up_nobody_and_is_told_once(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(sequencing, "setbacks", Setbacks(clock=lambda: now[0]))
+    broken = break_for_good("topic:broken")
+    write("topic:broken", publish_at=NOON)
+    for number in range(7):
+        write(f"topic:{number}")
+    assert sequence_waiting() == 7
+    assert offsets("topic:broken") == [None]
+    assert metric("notifications_streams_set_aside") == 1
+    for _ in range(100):
+        write("topic:0")
+        assert sequence_waiting() == 1
+        now[0] += 1
+    assert caplog.text.count("set aside") == 1
+    Stream.objects.filter(pk=broken.pk).update(top=0)
+    now[0] += 60
+    assert sequence_waiting() == 1
+    assert metric("notifications_streams_set_aside") == 0
+    assert offsets("topic:broken") == [1]
+
+
+def test_a_broken_stream_fails_no_caller_and_none_of_a_bulk_call() -> None:
+    users = [make_user(f"u{number}") for number in range(9)]
+    break_for_good(f"user:{users[4].pk}")
+    with hints() as sent:
+        notify(users, "hello")
+    assert len(sent) == 8
+    assert Notification.objects.published().count() == 8
+    assert Notification.objects.waiting().count() == 1
+
+
+def test_a_broken_stream_that_fills_a_page_starves_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencing, "BATCH", 4)
+    break_for_good("topic:broken")
+    for _ in range(9):
+        write("topic:broken", publish_at=NOON)
+    write("topic:good")
+    assert sequence_waiting() == 1
+    assert offsets("topic:good") == [1]
+
+
+def test_a_database_that_is_away_is_one_failure_and_blames_no_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[Any] = []
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        calls.append(args)
+        raise OperationalError("gone")
+
+    for number in range(8):
+        write(f"topic:{number}")
+    monkeypatch.setattr(sequencing, "give_offsets", fail)
+    with pytest.raises(OperationalError):
+        sequence_waiting()
+    assert len(calls) == 1
+    assert sequencing.setbacks.resting() == set()
+
+
+def metric(name: str) -> float | None:
+    return REGISTRY.get_sample_value(name)

@@ -38,7 +38,7 @@ def test_push_to_users_is_notify() -> None:
     users = [make_user("a"), make_user("b")]
     push.send(None, to=users[0], title="one", url="/orders/7/", level="success")
     notification = only()
-    assert notification.stream.name == f"user:{users[0].pk}"
+    assert notification.stream_name == f"user:{users[0].pk}"
     assert (notification.title, notification.url) == ("one", "/orders/7/")
     assert (notification.level, notification.kind) == ("success", "message")
     push.send(Page, to=users, title="two")
@@ -51,13 +51,13 @@ def test_push_to_a_name_is_a_broadcast(to: str) -> None:
     ((_, answer),) = push.send(None, to=to, title="hello")
     sent: Any = answer
     assert sent == only()
-    assert sent.stream.name == {"everyone": "broadcast"}.get(to, to)
+    assert sent.stream_name == {"everyone": "broadcast"}.get(to, to)
 
 
 def test_push_to_a_group_is_a_broadcast() -> None:
     group = Group.objects.create(name="a")
     push.send(None, to=group, title="hello")
-    assert only().stream.name == f"group:{group.pk}"
+    assert only().stream_name == f"group:{group.pk}"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_notify_speaks_like_django_notifications() -> None:
     )
     notification = only()
     assert notification.title == "ada added bob on Friends"
-    assert notification.stream.name == f"user:{bob.pk}"
+    assert notification.stream_name == f"user:{bob.pk}"
     assert (notification.body, notification.level) == ("Welcome!", "success")
     assert notification.actor == ada
     assert notification.data == {
@@ -135,7 +135,7 @@ def test_notify_takes_lists_querysets_and_groups() -> None:
     notify.send(users[0], recipient=get_user_model().objects.all(), verb="waved")
     assert Notification.objects.count() == 4
     notify.send(users[0], recipient=group, verb="waved")
-    assert Notification.objects.latest("pk").stream.name == f"group:{group.pk}"
+    assert Notification.objects.latest("pk").stream_name == f"group:{group.pk}"
     assert [inbox.unread_count(user) for user in users] == [3, 3]
 
 

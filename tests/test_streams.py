@@ -163,7 +163,7 @@ def test_a_stream_made_by_many_at_once_is_one() -> None:
     names = [f"topic:{n}" for n in range(20)]
     made = in_threads(4, lambda n: streams.ensure(names if n % 2 else names[::-1]))
     assert len({tuple(sorted(s.pk for s in found.values())) for found in made}) == 1
-    assert Stream.objects.count() == 20
+    assert Stream.objects.filter(name__startswith="topic:").count() == 20
 
 
 @pytest.mark.django_db
@@ -171,7 +171,8 @@ def test_many_streams_are_made_and_touched_in_chunks() -> None:
     names = [f"user:{n}" for n in range(1100)]
     assert len(queries(lambda: streams.ensure(names))) < 50
     assert len(queries(lambda: streams.touch(names))) <= 6
-    assert set(Stream.objects.values_list("revision", flat=True)) == {1}
+    touched = Stream.objects.filter(name__startswith="user:")
+    assert set(touched.values_list("revision", flat=True)) == {1}
 
 
 @pytest.mark.django_db
@@ -187,6 +188,7 @@ def test_a_removed_stream_takes_its_notifications_along() -> None:
     write("topic:a")
     kept = write("topic:b")
     streams.remove("topic:a")
-    assert list(Stream.objects.values_list("name", flat=True)) == ["topic:b"]
+    left = Stream.objects.filter(name__startswith="topic:")
+    assert list(left.values_list("name", flat=True)) == ["topic:b"]
     kept.refresh_from_db()
     streams.remove("topic:a")

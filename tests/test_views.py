@@ -292,7 +292,7 @@ def test_private_message(sender: Client, reader: User, writer: User) -> None:
     assert response.redirect_chain == [("/", 302)]
     assert "Sent." in response.content.decode()
     sent = Notification.objects.get()
-    assert sent.stream.name == f"user:{reader.pk}"
+    assert sent.stream_name == f"user:{reader.pk}"
     assert (sent.title, sent.body, sent.url, sent.level) == ("Hello", "There", "/x/", "success")
     assert sent.actor == writer
     assert states(reader) == {"Hello": (False, False)}

@@ -1,5 +1,6 @@
 """What each command does, over the wire: rights, bad arguments, topics, history, procedures."""
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,6 +12,8 @@ from notifications.authentication import make_token
 from notifications.hub import Hub
 from notifications.lanes import in_database
 from notifications.models import Notification, Stream, Subscription
+from notifications.protocol import codes
+from notifications.session import Close
 from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import fill, make_user
 
@@ -447,6 +450,30 @@ async def test_refreshing_needs_a_good_token(peer: Peer) -> None:
     assert await peer.error(refresh={}) == 107
     peer.ask(refresh={"token": "nonsense"})
     assert await peer.wait_closed() == 3500
+
+
+async def test_refreshing_with_a_token_that_has_expired_lets_the_client_come_back(
+    peer: Peer, user: Any
+) -> None:
+    """On an error SDKs would give up for good."""
+    peer.ask(refresh={"token": await in_database(make_token, user, -5)})
+    assert await peer.wait_closed() == 3005
+
+
+async def test_a_connection_lives_on_for_a_while_after_its_token_has_expired(
+    hub: Hub, user: Any
+) -> None:
+    peer = Peer(token=await in_database(make_token, user, 1.5))
+    result = await peer.connect()
+    assert result["expires"] is True
+    assert result["ttl"] == 1
+    session = peer.connection(hub).session
+    assert session.expires_at is not None
+    assert session.expires_at < time.monotonic() + 2
+    assert session.tick(session.expires_at + 24.9, {}) != [Close(codes.EXPIRED)]
+    longer = await in_database(make_token, user, 3600)
+    assert (await peer.call(refresh={"token": longer}))["refresh"]["expires"] is True
+    assert session.expires_at > time.monotonic() + 3000
 
 
 async def test_refreshing_as_somebody_else_ends_the_connection(peer: Peer) -> None:

@@ -7,7 +7,9 @@
 --
 -- The price: no foreign key can point to notifications any more, because (id) alone is unique in
 -- no partition. Receipts are deleted before their notification by the app itself; who deletes
--- notifications by raw SQL deletes their receipts too.
+-- notifications by raw SQL deletes their receipts too. And a primary key cannot be: a notification
+-- that is still to be placed in its stream has none. It lies in the first partition until then, and
+-- moves when it is placed; withdrawing it in that very moment fails with a serialization error.
 
 DO $$
 DECLARE
@@ -33,7 +35,7 @@ SELECT setval(
 
 CREATE TABLE notifications_notification (
     LIKE notifications_notification_whole INCLUDING CONSTRAINTS INCLUDING STORAGE,
-    PRIMARY KEY (id, stream_id),
+    CONSTRAINT notification_id UNIQUE (id, stream_id),
     FOREIGN KEY (stream_id) REFERENCES notifications_stream DEFERRABLE INITIALLY DEFERRED
 ) PARTITION BY HASH (stream_id);
 ALTER TABLE notifications_notification
@@ -72,6 +74,8 @@ ALTER TABLE notifications_notification
     ADD CONSTRAINT notification_offset UNIQUE (stream_id, "offset");
 CREATE UNIQUE INDEX notification_key ON notifications_notification (stream_id, key)
     WHERE key IS NOT NULL;
+CREATE INDEX notification_unplaced ON notifications_notification (channel, key)
+    WHERE channel IS NOT NULL;
 CREATE INDEX notification_waiting ON notifications_notification (publish_at, id)
     WHERE "offset" IS NULL AND withdrawn_at IS NULL;
 CREATE INDEX notification_stream_waiting ON notifications_notification (stream_id)

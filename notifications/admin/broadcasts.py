@@ -63,6 +63,14 @@ class BroadcastComposer(Composer):
         )
 
 
+def _shared(field: str) -> Q:
+    """Condition: this field is the name of a shared stream."""
+    shared = Q(**{f"{field}__in": (streams.BROADCAST, streams.STAFF)})
+    return (
+        shared | Q(**{f"{field}__startswith": "group:"}) | Q(**{f"{field}__startswith": "topic:"})
+    )
+
+
 @admin.register(Broadcast)
 class BroadcastAdmin(ReadOnlyAdmin):
     list_display = (
@@ -102,15 +110,18 @@ class BroadcastAdmin(ReadOnlyAdmin):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        shared = Q(name__in=(streams.BROADCAST, streams.STAFF))
-        shared |= Q(name__startswith="group:") | Q(name__startswith="topic:")
-        return super().get_queryset(request).filter(stream__in=Stream.objects.filter(shared))
+        rows = super().get_queryset(request).filter(duplicate_of=None)
+        placed = Notification.objects.filter(stream__in=Stream.objects.filter(_shared("name")))
+        unplaced = Notification.objects.filter(_shared("channel"))
+        # Two lists of keys, because two conditions joined by OR would go through all private ones.
+        return rows.filter(pk__in=placed.values("pk").union(unplaced.values("pk"), all=True))
 
     def prepare(self, rows: Sequence[Any]) -> None:
-        names = describe_streams({row.stream.name for row in rows})
+        super().prepare(rows)
+        names = describe_streams({row.stream_name for row in rows})
         counts = reach(rows)
         for row in rows:
-            row.audience = names[row.stream.name]
+            row.audience = names[row.stream_name]
             row.reach = counts[row.pk]
 
     def has_add_permission(self, request: HttpRequest) -> bool:

@@ -6,14 +6,15 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
+from django.db import router
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from ..clock import present, read_clock
 from ..models import Notification
 from .states import State, badge, condition, describe
 
@@ -53,6 +54,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def prepare(self, rows: Sequence[Any]) -> None:
         """Look up what the columns need for all rows of a page at once."""
+        moment = read_clock(router.db_for_read(Notification))
+        for row in rows:
+            row.moment = moment
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return WholePage
@@ -75,8 +79,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return badge(notification.level, label)
 
     @admin.display(description=_("state"))
-    def state_shown(self, notification: Notification) -> SafeString:
-        return describe(notification)
+    def state_shown(self, notification: Any) -> SafeString:
+        if not hasattr(notification, "moment"):
+            self.prepare([notification])
+        return describe(notification, notification.moment)
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -90,4 +96,4 @@ class StateFilter(admin.SimpleListFilter):
         value = self.value()
         if value not in State.values:
             return queryset
-        return queryset.filter(condition(State(str(value)), timezone.now()))
+        return queryset.filter(condition(State(str(value)), present(queryset.db)))

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
@@ -71,13 +71,17 @@ class NotificationAdmin(ReadOnlyAdmin):
     )
     readonly_fields = fields
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(duplicate_of=None)
+
     def prepare(self, rows: Sequence[Any]) -> None:
-        names = describe_streams({row.stream.name for row in rows})
+        super().prepare(rows)
+        names = describe_streams({row.stream_name for row in rows})
         for row in rows:
-            row.audience = names[row.stream.name]
+            row.audience = names[row.stream_name]
 
     def get_search_fields(self, request: HttpRequest) -> tuple[str, ...]:
-        return ("title", "stream__name", f"actor__{get_user_model().USERNAME_FIELD}")
+        return ("title", "stream__name", "channel", f"actor__{get_user_model().USERNAME_FIELD}")
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -85,7 +89,7 @@ class NotificationAdmin(ReadOnlyAdmin):
         found, may_repeat = super().get_search_results(request, queryset, search_term)
         names = _streams_of_users(search_term)
         if names:
-            found |= queryset.filter(stream__name__in=names)
+            found |= queryset.filter(Q(stream__name__in=names) | Q(channel__in=names))
         return found, may_repeat
 
     @admin.display(description=_("to"))

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from django.db.models import Q, TextChoices
+from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -31,7 +32,7 @@ def state_of(notification: Notification, now: datetime) -> State:
     return State.PUBLISHED
 
 
-def condition(state: State, now: datetime) -> Q:
+def condition(state: State, now: datetime | Now) -> Q:
     """Selects the notifications for which :func:`state_of` gives ``state``."""
     conditions = {
         State.WITHDRAWN: Q(withdrawn_at__isnull=False),
@@ -43,9 +44,8 @@ def condition(state: State, now: datetime) -> Q:
     return conditions[state]
 
 
-def describe(notification: Notification) -> SafeString:
+def describe(notification: Notification, now: datetime) -> SafeString:
     """The state as a coloured word, with its time where it waits for one."""
-    now = timezone.now()
     state = state_of(notification, now)
     word = badge(state, capfirst(str(state.label)))
     if state != State.WAITING or notification.publish_at <= now:

@@ -1,10 +1,18 @@
 """Acknowledged positions on their way into the database, in batches."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from django.db import router
+
 from ..lanes import FLUSH
+from ..models import Subscription
 from ..signals import delivered
 from ..subscriptions import Acknowledged, acknowledge
+from .apart import Outcome, Tries, write_apart
+
+#: A user and a stream.
+Pair = tuple[Any, int]
 
 
 class Mark(NamedTuple):
@@ -20,7 +28,8 @@ class Acknowledgements:
     """
 
     def __init__(self) -> None:
-        self._marks: dict[tuple[Any, int], Mark] = {}
+        self._marks: dict[Pair, Mark] = {}
+        self._tries = Tries("Acknowledgements")
 
     def add(self, user_id: Any, stream_id: int, mark: Mark) -> None:
         """Note what a client has. Another epoch than before is a newer one."""
@@ -29,22 +38,44 @@ class Acknowledgements:
             self._marks[user_id, stream_id] = mark
 
     async def flush(self) -> None:
-        """Write them. What cannot be written now is kept for the next time."""
+        """Write them. What cannot be written now is kept for the next time.
+
+        One that fails again and again is given up: its client gets a frame once more.
+
+        Raises:
+            Exception: what the first that has failed met.
+        """
         if not self._marks:
             return
         marks, self._marks = self._marks, {}
         try:
-            await FLUSH.run(_write, marks)
+            outcome = await FLUSH.run(_write, marks)
         except BaseException:  # a hub that stops cancels this, and flushes once more
-            newer, self._marks = self._marks, marks
-            for pair, mark in newer.items():
-                self.add(*pair, mark)
+            self._put_back(marks.items())
             raise
+        again = self._tries.again((pair, error) for (pair, _), error in outcome.failed)
+        failed = [item for item, _ in outcome.failed if item[0] in again]
+        # Those that failed go last, so that they keep no others waiting.
+        self._put_back([*outcome.untried, *failed])
+        if outcome.failed:
+            raise outcome.failed[0][1]
+
+    def _put_back(self, marks: Iterable[tuple[Pair, Mark]]) -> None:
+        newer, self._marks = self._marks, dict(marks)
+        for pair, mark in newer.items():
+            self.add(*pair, mark)
 
 
-def _write(marks: dict[tuple[Any, int], Mark]) -> None:
-    acknowledge({pair: Acknowledged(mark.epoch, mark.offset) for pair, mark in marks.items()})
-    if not delivered.has_listeners():
-        return
-    for (user_id, _), mark in marks.items():
-        delivered.send_robust(None, user_id=user_id, stream=mark.name, offset=mark.offset)
+def _write(marks: dict[Pair, Mark]) -> Outcome[tuple[Pair, Mark]]:
+    using = router.db_for_write(Subscription)
+    outcome = write_apart(using, list(marks.items()), _acknowledge, lambda one: _acknowledge([one]))
+    if delivered.has_listeners():
+        missing = {pair for pair, _ in (*(item for item, _ in outcome.failed), *outcome.untried)}
+        for (user_id, stream_id), mark in marks.items():
+            if (user_id, stream_id) not in missing:
+                delivered.send_robust(None, user_id=user_id, stream=mark.name, offset=mark.offset)
+    return outcome
+
+
+def _acknowledge(marks: Iterable[tuple[Pair, Mark]]) -> None:
+    acknowledge({pair: Acknowledged(mark.epoch, mark.offset) for pair, mark in marks})

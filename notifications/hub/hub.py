@@ -18,11 +18,10 @@ from django.db import Error as DatabaseError
 
 from .. import connecting
 from ..conf import app_settings
-from ..evidence import look
-from ..history import Page, Publication, Recent, instant
-from ..lanes import CHECK, CONNECTS, TICKER
+from ..history import Page, Publication, Recent
+from ..lanes import CONNECTS, TICKER
 from ..layer import announcer
-from ..metrics import CONNECTIONS, REPAIRED
+from ..metrics import CONNECTIONS
 from ..protocol import codes
 from ..sequencing import sequence_waiting
 from ..session import Close, Send
@@ -37,6 +36,7 @@ from .connection import Connection, Reader, Stream
 from .groups import Groups
 from .incarnation import Watch
 from .loops import Loops
+from .position_check import PositionCheck
 from .presence import BEAT, Presence
 from .pulse import Pulse
 from .renewals import Renewals
@@ -49,9 +49,6 @@ from .wheel import Wheel
 
 #: From being asked for a position check to making it, in seconds.
 CHECK_DELAY = 0.1
-
-#: So long after that what a check finds is no loss of the layer, in seconds.
-ASKED = 10.0
 
 
 class Hub:
@@ -84,8 +81,9 @@ class Hub:
         self.repairs = Repairs(
             self.streams, self._loops, self.fall_behind, self.renewals.add, self._reset
         )
-        #: When a publisher last asked for a position check, on the loop's clock.
-        self._asked_at = -ASKED
+        self._check = PositionCheck(
+            self.streams, self.repairs, self.renewals, self.rights, self._reset, self._gone
+        )
         self._is_check_due = False
 
     # Life
@@ -261,15 +259,13 @@ class Hub:
         """
         if connection.closing is not None:
             return
-        stream.learn(
-            feed.stream_id, feed.epoch, feed.top, feed.revision, instant(feed.published_at)
-        )
+        stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, feed.at)
         if self.streams.get(stream.name) is not stream or stream.epoch != feed.epoch:
             # It was reset meanwhile, or is about to be.
             connection.close(codes.INSUFFICIENT_STATE)
             self._loops.hurry("check")
             return
-        if stream.tip.contradicts(feed.top, instant(feed.published_at)):
+        if stream.tip.contradicts(feed.top, feed.at):
             self.renewals.add(stream)
         reader = Reader(connection, stream, page.offset, acked, topic)
         connection.readers[stream.name] = reader
@@ -323,51 +319,7 @@ class Hub:
 
     async def check(self) -> None:
         """The position check: one query tells what the layer did not (P4)."""
-        known = {
-            stream.id: stream
-            for stream in self.streams.values()
-            if stream.is_known and not stream.is_suspect
-        }
-        if not known:
-            return
-        # Taken now: what is heard while this reads may be newer than what it finds.
-        seen = {stream_id: stream.seen() for stream_id, stream in known.items()}
-        found = await CHECK.run(look, seen)
-        behind: dict[LocalStream, int] = {}
-        for stream_id, stream in known.items():
-            if self.streams.get(stream.name) is not stream:  # left while this was read
-                continue
-            top = found.tops.get(stream_id)
-            if top is None and is_topic(stream.name):
-                self._dissolve(stream)
-                continue
-            if top is None or top.epoch != stream.epoch:
-                self._reset(stream)
-                continue
-            if stream_id in found.gone_back:
-                self.renewals.add(stream, seen[stream_id])
-                continue
-            if top.offset > stream.top and not stream.busy:
-                behind[stream] = top.offset
-            elif top.offset == stream.top and not stream.busy:
-                stream.move_over(top.offset, top.at)
-            if top.revision != stream.revision:
-                stream.revision = top.revision
-                self.rights.suspect(stream.name)
-        self._bring_up(behind)
-
-    def _bring_up(self, behind: dict[LocalStream, int]) -> None:
-        """Repair streams whose tops lie ahead of what has been sent."""
-        if not behind:
-            return
-        was_asked = self.loop.time() - self._asked_at < ASKED
-        for stream, top in behind.items():
-            stream.heard = max(stream.heard, top)
-            if not was_asked:
-                REPAIRED.inc()
-                # Lost, or no longer a member: the layer does not tell which.
-                stream.is_joined = False
-        self.repairs.start_many(behind)
+        await self._check.run()
 
     async def tend_groups(self) -> None:
         """Be in the groups of the streams read here, and see whether the layer works."""
@@ -377,8 +329,10 @@ class Hub:
 
     async def flush(self) -> None:
         """Write acknowledged positions and connection rows, each in one batch."""
-        await self.acknowledgements.flush()
-        await self.presence.flush()
+        try:
+            await self.acknowledgements.flush()
+        finally:
+            await self.presence.flush()
 
     async def _tick(self) -> None:
         await TICKER.run(sequence_waiting)
@@ -411,7 +365,7 @@ class Hub:
 
     def _check_soon(self) -> None:
         """A publisher to very many has asked, and may go on asking with each part of them."""
-        self._asked_at = self.loop.time()
+        self._check.asked()
         if not self._is_check_due:
             self._is_check_due = True
             self.loop.call_later(CHECK_DELAY, self._check_now)
@@ -448,6 +402,13 @@ class Hub:
             self._check_soon()
         elif kind == "notifications.beat":
             self._pulse.hear(message)
+
+    def _gone(self, stream: LocalStream) -> None:
+        """The row of this stream is gone."""
+        if is_topic(stream.name):
+            self._dissolve(stream)
+        else:
+            self._reset(stream)
 
     def _dissolve(self, stream: LocalStream) -> None:
         """A topic is gone with its last follower: whoever reads it here has left it elsewhere.

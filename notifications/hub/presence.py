@@ -17,6 +17,7 @@ from ..lanes import FLUSH
 from ..models import Connection as Row
 from ..models import Worker
 from ..signals import connected, disconnected
+from .apart import Outcome, Tries, wait_briefly, write_apart
 from .connection import Connection
 
 #: One prepared statement for all rows: 13 µs each, where ``bulk_create`` takes 27.
@@ -58,6 +59,7 @@ class Presence:
         self._present: dict[str, Present] = {}
         self._new: dict[str, Present] = {}
         self._gone: list[Gone] = []
+        self._tries = Tries("Connections")
         self._beaten_at = time.monotonic()
 
     def add(self, connection: Connection) -> None:
@@ -77,16 +79,33 @@ class Presence:
         self._gone.append(Gone(connection.client, connection.user_id, code))
 
     async def flush(self) -> None:
+        """Write them. What cannot be written now is kept for the next time.
+
+        A row that fails again and again is given up, and one whose user is gone at once.
+
+        Raises:
+            Exception: what the first that has failed met.
+        """
         if not self._new and not self._gone:
             return
         new, self._new = self._new, {}
         gone, self._gone = self._gone, []
         try:
-            await FLUSH.run(self._write, list(new.values()), gone)
+            added, removed = await FLUSH.run(self._write, list(new.values()), gone)
         except BaseException:  # a hub that stops cancels this, and flushes once more
             self._new = new | self._new
             self._gone = gone + self._gone
             raise
+        failed: list[tuple[Present | Gone, Exception]] = [*added.failed, *removed.failed]
+        again = self._tries.again(((row.client, type(row)), error) for row, error in failed)
+        late = [row for row, _ in failed if (row.client, type(row)) in again]
+        for row in (*added.untried, *removed.untried, *late):
+            if isinstance(row, Gone):
+                self._gone.append(row)
+            elif row.client in self._present:
+                self._new.setdefault(row.client, row)
+        if failed:
+            raise failed[0][1]
 
     async def beat(self) -> None:
         """Say that this worker lives, and clear away those that do not."""
@@ -97,43 +116,50 @@ class Presence:
         if self._is_written:
             await FLUSH.run(Worker.objects.filter(pk=self.worker.pk).delete)
 
-    def _write(self, new: list[Present], gone: list[Gone]) -> None:
-        if new:
-            self._insert(new)
-        if gone:
-            ids = [uuid.UUID(entry.client) for entry in gone]
-            for start in range(0, len(ids), 500):
-                Row.objects.filter(pk__in=ids[start : start + 500]).delete()
+    def _write(
+        self, new: list[Present], gone: list[Gone]
+    ) -> tuple[Outcome[Present], Outcome[Gone]]:
+        added = self._insert(new) if new else Outcome[Present]([], [])
+        removed = write_apart(self._using, gone, _delete, lambda one: _delete([one]))
+        missing = {row for row, _ in added.failed} | set(added.untried)
         for row in new if connected.has_listeners(Row) else ():
-            connected.send_robust(Row, user_id=row.user_id, client=row.client)
+            if row not in missing:
+                connected.send_robust(Row, user_id=row.user_id, client=row.client)
+        late = {entry for entry, _ in removed.failed} | set(removed.untried)
         for entry in gone if disconnected.has_listeners(Row) else ():
-            disconnected.send_robust(
-                Row, user_id=entry.user_id, client=entry.client, code=entry.code
-            )
+            if entry not in late:
+                disconnected.send_robust(
+                    Row, user_id=entry.user_id, client=entry.client, code=entry.code
+                )
+        return added, removed
 
-    def _insert(self, rows: list[Present]) -> None:
-        try:
-            with transaction.atomic():
-                if not self._refresh_worker():
-                    # It was cleared away, and its connections with it.
-                    rows = list(self._present.values())
-                    self._create_worker()
-                self._insert_rows(rows)
-        except IntegrityError:
-            # A user was deleted: one by one, so that only the row that cannot be is left out.
+    def _insert(self, rows: Sequence[Present]) -> Outcome[Present]:
+        if not self._refresh_worker():
+            # It was cleared away, and its connections with it.
+            rows = list(self._present.values())
             self._create_worker()
-            for row in rows:
-                self._insert_one(row)
+        return write_apart(self._using, rows, self._insert_together, self._insert_one)
+
+    def _insert_together(self, rows: Sequence[Present]) -> None:
+        with transaction.atomic(using=self._using):
+            wait_briefly(self._using)
+            self._insert_rows(rows)
 
     def _insert_one(self, row: Present) -> None:
         try:
-            with transaction.atomic():
+            with transaction.atomic(using=self._using):
+                wait_briefly(self._using)
+                self._create_worker()
                 self._insert_rows([row])
-        except IntegrityError:
+        except IntegrityError:  # its user was deleted
             return
 
+    @property
+    def _using(self) -> str:
+        return router.db_for_write(Row)
+
     def _insert_rows(self, rows: Sequence[Present]) -> None:
-        connection = connections[router.db_for_write(Row)]
+        connection = connections[self._using]
         uuids, users = Row._meta.pk, get_user_model()._meta.pk
         worker = uuids.get_db_prep_value(self.worker.pk, connection)
         parameters = [
@@ -171,3 +197,12 @@ class Presence:
             return
         dead = Now() - timedelta(seconds=app_settings.WORKER_TIMEOUT * SILENCE)
         Worker.objects.filter(seen_at__lt=dead).exclude(pk=self.worker.pk).delete()
+
+
+def _delete(gone: Sequence[Gone]) -> None:
+    ids = [uuid.UUID(entry.client) for entry in gone]
+    using = router.db_for_write(Row)
+    for start in range(0, len(ids), 500):
+        with transaction.atomic(using=using):
+            wait_briefly(using)
+            Row.objects.using(using).filter(pk__in=ids[start : start + 500]).delete()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from ..epochs import Old, renew
 from ..evidence import Seen
-from ..history import moment
+from ..instants import moment
 from ..lanes import RENEWALS
 from .connection import Stream
 from .loops import Loops
@@ -20,7 +20,7 @@ from .loops import Loops
 PAUSE = 0.5
 
 #: Streams that are renewed before the first readers are closed.
-TOGETHER = 200
+TOGETHER = 1000
 
 NAME = "renewing epochs"
 

@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from django.db import InterfaceError, OperationalError
 
 from ..authentication import active_users, credentials_of, valid_sessions
 from ..conf import app_settings
@@ -139,7 +140,8 @@ class Rights:
 
     async def check_all(self) -> None:
         """Look at everybody, whatever was announced or not."""
-        await self._examine(list(self._hub.by_user), count=False)
+        for user_id in await self._examine(list(self._hub.by_user), count=False):
+            self._look_later(user_id)
 
     async def stop(self) -> None:
         tasks = [*self._telling, *([] if self._task is None else [self._task])]
@@ -168,18 +170,41 @@ class Rights:
         while self._suspects:
             suspects, self._suspects = self._suspects, set()
             try:
-                await self._examine(list(suspects), count=True)
-                self._hub.works("checking rights")
+                failed = await self._examine(list(suspects), count=True)
             except Exception as error:
-                self._suspects |= suspects
                 self._hub.report("checking rights", error)
+                failed = list(suspects)
+            if failed:
+                self._suspects.update(failed)
                 await asyncio.sleep(1.0)
+            else:
+                self._hub.works("checking rights")
 
-    async def _examine(self, user_ids: list[Any], *, count: bool) -> None:
-        """Look these users up together, 200 at a time; ``count`` their unread ones too."""
+    async def _examine(self, user_ids: list[Any], *, count: bool) -> list[Any]:
+        """Look these users up together, 200 at a time; ``count`` their unread ones too.
+
+        Returns:
+            Those who could not be looked up, which has been reported.
+        """
+        failed: list[Any] = []
         async with self._looking:
             for start in range(0, len(user_ids), 200):
-                await self._examine_some(user_ids[start : start + 200], count)
+                failed += await self._examine_apart(user_ids[start : start + 200], count)
+        return failed
+
+    async def _examine_apart(self, user_ids: list[Any], count: bool) -> list[Any]:
+        """Look these up together; if one of them breaks that, each by himself."""
+        try:
+            await self._examine_some(user_ids, count)
+        except (OperationalError, InterfaceError):
+            raise  # the database is away, for all of them
+        except Exception as error:
+            if len(user_ids) == 1:
+                self._hub.report("checking rights", error)
+                return user_ids
+        else:
+            return []
+        return [one for pk in user_ids for one in await self._examine_apart([pk], count)]
 
     async def _examine_some(self, user_ids: list[Any], count: bool) -> None:
         # What a connection subscribes to from now on is newer than what is found.

@@ -33,5 +33,7 @@ def announce(
 
 def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
     own = streams.user_stream(user.pk)
-    streams.touch([own])
-    send_message(own, msgspec.json.encode({**message, "unread": unread_count(user)}), origin)
+    try:
+        streams.touch([own])
+    finally:
+        send_message(own, msgspec.json.encode({**message, "unread": unread_count(user)}), origin)

@@ -84,7 +84,7 @@ def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
 
 def read_all(user: Any, origin: str = "") -> None:
     """Mark all that is in the inbox now as read."""
-    feeds = subscriptions.load_inbox(user)
+    feeds = _in_order(subscriptions.load_inbox(user))
     with transaction.atomic(using=alias()):
         for feed in feeds:
             if feed.read < feed.top:
@@ -96,7 +96,7 @@ def read_all(user: Any, origin: str = "") -> None:
 def archive_all(user: Any, origin: str = "") -> None:
     """Archive all that is in the inbox now."""
     now = timezone.now()
-    feeds = subscriptions.load_inbox(user)
+    feeds = _in_order(subscriptions.load_inbox(user))
     with transaction.atomic(using=alias()):
         for feed in feeds:
             if feed.archived < feed.top:
@@ -131,7 +131,7 @@ def _change(
 ) -> _Changed:
     """Write the receipts that ``made`` gives for those entries that ``keep`` selects."""
     wanted = _check_ids(ids)
-    feeds = subscriptions.load_inbox(user)
+    feeds = _in_order(subscriptions.load_inbox(user))
     published = Notification.objects.using(alias()).published()
     # In the order of their keys, so that two devices wait for each other and not both.
     rows = list(published.filter(is_own(user, feeds), pk__in=wanted).order_by("pk"))
@@ -153,6 +153,11 @@ def _change(
         [state.entry.notification.pk for state in kept],
         [feed for feed in feeds if feed.stream_id in met],
     )
+
+
+def _in_order(feeds: Iterable[Feed]) -> list[Feed]:
+    """By the keys of their streams, as acknowledgements lock subscriptions."""
+    return sorted(feeds, key=lambda feed: feed.stream_id)
 
 
 def _check_ids(ids: Iterable[int]) -> set[int]:

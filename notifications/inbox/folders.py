@@ -233,7 +233,7 @@ def states(user: Any, rows: list[Notification], feeds: list[Feed]) -> list[State
     by_stream = {feed.stream_id: feed for feed in feeds}
     own = Receipt.objects.using(alias()).filter(user=user.pk, notification__in=rows)
     receipts = {receipt.notification_id: receipt for receipt in own}
-    return [_state(row, by_stream[row.stream_id], receipts.get(row.pk)) for row in rows]
+    return [_state(row, by_stream[row.stream_id or 0], receipts.get(row.pk)) for row in rows]
 
 
 def _state(row: Notification, feed: Feed, receipt: Receipt | None) -> State:

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("notifications", "0004_leaner_indexes"),
+        ("notifications", "0005_unplaced"),
     ]
 
     operations = [

@@ -111,7 +111,7 @@ def test_what_is_being_withdrawn_is_not_published() -> None:
     left = write("broadcast")
     with hints() as sent:
         with open_transaction(lambda: withdraw(Notification.objects.filter(pk=left.pk))):
-            assert sequence([left.stream_id]) == 0
+            assert sequence([left.stream_id or 0]) == 0
         assert sequence_waiting() == 0
     assert sent == []
     assert offsets("broadcast") == [None]
@@ -152,7 +152,8 @@ def test_touching_and_sequencing_many_streams_do_not_deadlock() -> None:
                 sequence(ids)
 
     in_threads(4, work)
-    assert set(Stream.objects.values_list("revision", flat=True)) == {20}
+    touched = Stream.objects.filter(name__in=names)
+    assert set(touched.values_list("revision", flat=True)) == {20}
 
 
 def test_the_same_keys_for_the_same_users_in_another_order_do_not_deadlock() -> None:

@@ -14,15 +14,22 @@ from tests.servers import INHERITED, ROOT
 pytestmark = pytest.mark.integration
 
 #: Several to a run, because each run makes a database of its own. What only PostgreSQL can do or
-#: get wrong is in postgres_only.py and postgres_held.py, which nothing else collects.
+#: get wrong is in the modules postgres_*.py, which nothing else collects.
 RUNS = [
     ("tests/test_publishing.py", "tests/test_sequencing.py", "tests/integration/postgres_only.py"),
     ("tests/integration/postgres_held.py", "tests/test_hub_beginnings.py"),
     ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
+    ("tests/test_placing.py", "tests/integration/postgres_transactions.py"),
     ("tests/test_inbox.py", "tests/test_models.py", "tests/test_following.py"),
     ("tests/test_receivers.py", "tests/test_signals.py", "tests/test_database.py"),
-    ("tests/test_pruning.py", "tests/test_unread.py", "tests/test_connecting.py"),
-    ("tests/test_epochs.py", "tests/test_incarnation.py", "tests/test_recovery.py"),
+    (
+        "tests/test_pruning.py",
+        "tests/test_unread.py",
+        "tests/test_connecting.py",
+        "tests/test_authentication.py",
+        "tests/test_hub_apart.py",
+    ),
+    ("tests/test_epochs.py", "tests/test_incarnation.py", "tests/test_instants.py"),
     ("tests/test_hub_renewals.py",),
 ]
 

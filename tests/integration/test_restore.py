@@ -92,7 +92,8 @@ def test_p8_a_backup_is_restored_under_live_clients(place: Place) -> None:
         client.wait_for_titles([*KEPT, *LOST, "as ever"], PATIENCE)
     fresh.wait_for_titles([*NEW, "as ever"], PATIENCE)
     assert place.other.run(jobs.epochs)[channel] == after, "once, not once for each worker"
-    insist_on_the_command(place, [*clients, fresh])
+    if "REDIS_URL" in place.env:
+        insist_on_the_command(place, [*clients, fresh])
 
 
 def insist_on_the_command(place: Place, clients: list[Client]) -> None:

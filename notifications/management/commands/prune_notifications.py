@@ -5,9 +5,11 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.utils import timezone
+from django.db import router
 
+from ...clock import read_clock
 from ...conf import app_settings
+from ...models import Notification
 from ...pruning import Pruned, prune
 
 
@@ -24,7 +26,8 @@ def _days(text: str) -> float:
 class Command(BaseCommand):
     help = (
         "Deletes notifications that were published, or withdrawn while they waited, longer ago "
-        "than KEEP_DAYS; and what dead workers have left. Never what waits."
+        "than KEEP_DAYS; streams that nobody needs; and what dead workers have left. "
+        "Never what waits."
     )
     requires_migrations_checks = True
 
@@ -39,7 +42,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         days = app_settings.KEEP_DAYS if options["days"] is None else options["days"]
         try:
-            before = timezone.now() - timedelta(days=days)
+            before = read_clock(router.db_for_write(Notification)) - timedelta(days=days)
         except OverflowError as error:
             raise CommandError("--days: That is before the calendar begins.") from error
         pruned = prune(before, dry_run=options["dry_run"])
@@ -50,5 +53,6 @@ def _report(pruned: Pruned, done: str) -> str:
     undelivered = f" ({pruned.undelivered} were never delivered)" if pruned.undelivered else ""
     return (
         f"{done} {pruned.published} published notifications{undelivered}, "
-        f"{pruned.withdrawn} withdrawn before they were sent, {pruned.workers} dead workers."
+        f"{pruned.withdrawn} withdrawn before they were sent, {pruned.streams} empty streams, "
+        f"{pruned.workers} dead workers."
     )

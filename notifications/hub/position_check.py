@@ -1,0 +1,97 @@
+"""The position check: streams as they are here, held against the tables (P4, P8)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from ..evidence import look
+from ..lanes import CHECK
+from ..metrics import REPAIRED
+from .renewals import Renewals
+from .repairs import Repairs
+from .rights import Rights
+from .stream import LocalStream
+
+#: So long after a publisher has asked for a check, what it finds is no loss of the layer; seconds.
+ASKED = 10.0
+
+
+class PositionCheck:
+    """One query finds what the layer did not tell, and histories that have gone back.
+
+    Args:
+        streams: of this process, by name.
+        reset: told of streams that have another epoch.
+        gone: told of streams that are gone.
+    """
+
+    def __init__(
+        self,
+        streams: Mapping[str, LocalStream],
+        repairs: Repairs,
+        renewals: Renewals,
+        rights: Rights,
+        reset: Callable[[LocalStream], None],
+        gone: Callable[[LocalStream], None],
+    ) -> None:
+        self._streams = streams
+        self._repairs = repairs
+        self._renewals = renewals
+        self._rights = rights
+        self._reset = reset
+        self._gone = gone
+        self._loop = asyncio.get_running_loop()
+        #: When a publisher last asked for it, on the loop's clock.
+        self._asked_at = -ASKED
+
+    def asked(self) -> None:
+        """A publisher has asked for it, instead of telling each publication."""
+        self._asked_at = self._loop.time()
+
+    async def run(self) -> None:
+        known = {
+            stream.id: stream
+            for stream in self._streams.values()
+            if stream.is_known and not stream.is_suspect
+        }
+        if not known:
+            return
+        # Taken now: what is heard while this reads may be newer than what it finds.
+        seen = {stream_id: stream.seen() for stream_id, stream in known.items()}
+        found = await CHECK.run(look, seen)
+        behind: dict[LocalStream, int] = {}
+        for stream_id, stream in known.items():
+            if self._streams.get(stream.name) is not stream:  # left while this was read
+                continue
+            top = found.tops.get(stream_id)
+            if top is None:
+                self._gone(stream)
+                continue
+            if top.epoch != stream.epoch:
+                self._reset(stream)
+                continue
+            if stream_id in found.gone_back:
+                self._renewals.add(stream, seen[stream_id])
+                continue
+            if top.offset > stream.top and not stream.busy:
+                behind[stream] = top.offset
+            elif top.offset == stream.top and not stream.busy:
+                stream.move_over(top.offset, top.at)
+            if top.revision != stream.revision:
+                stream.revision = top.revision
+                self._rights.suspect(stream.name)
+        self._bring_up(behind)
+
+    def _bring_up(self, behind: dict[LocalStream, int]) -> None:
+        """Repair streams whose tops lie ahead of what has been sent."""
+        if not behind:
+            return
+        was_asked = self._loop.time() - self._asked_at < ASKED
+        for stream, top in behind.items():
+            stream.heard = max(stream.heard, top)
+            if not was_asked:
+                REPAIRED.inc()
+                # Lost, or no longer a member: the layer does not tell which.
+                stream.is_joined = False
+        self._repairs.start_many(behind)

@@ -1,0 +1,446 @@
+"""Transactions that are open at the same time: nobody waits, nothing deadlocks (P9).
+
+Only PostgreSQL has them; run by test_postgres.py. A lock timeout turns a wait into a failure, so no
+test counts seconds.
+"""
+
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
+from django.utils import timezone
+
+from notifications import broadcast, inbox, notify, pruning, sequencing, streams, subscriptions
+from notifications.history import read_page
+from notifications.models import Notification, Stream, Subscription, Worker
+from notifications.publishing import originals, publish, withdraw
+from notifications.sequencing import sequence_waiting
+from notifications.streams import ensure, locked
+from tests.integration.postgres_only import open_transaction
+from tests.rooms import (
+    LONG_AGO,
+    acknowledge,
+    fill,
+    hints,
+    in_threads,
+    make_old_users,
+    make_user,
+    offsets,
+    rolled_back,
+    write,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TOMORROW = timedelta(days=1)
+
+
+def published_titles(name: str) -> list[str]:
+    rows = Notification.objects.published().filter(stream__name=name, withdrawn_at=None)
+    return list(rows.order_by("offset").values_list("title", flat=True))
+
+
+# Writing
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new streams", "old streams"])
+@pytest.mark.parametrize("bulk", [False, True], ids=["one by one", "in one call"])
+def test_two_transactions_that_notify_the_same_two_wait_for_nobody(old: bool, bulk: bool) -> None:
+    users = make_old_users(2)
+    if old:
+        ensure(f"user:{user.pk}" for user in users)
+
+    def send(title: str, to: list[Any]) -> None:
+        for each in [to] if bulk else [[user] for user in to]:
+            notify(each, title)
+
+    with open_transaction(lambda: send("slow", users)):
+        with transaction.atomic():
+            send("quick", users[::-1])
+        for user in users:
+            assert published_titles(f"user:{user.pk}") == ["quick"]
+    for user in users:
+        assert published_titles(f"user:{user.pk}") == ["quick", "slow"]
+
+
+def test_a_key_that_two_transactions_use_at_once_is_published_once() -> None:
+    users = make_old_users(2)
+    slow: list[int] = []
+    with open_transaction(lambda: slow.extend(notify(users, "slow", key="k"))):
+        quick = notify(users[::-1], "quick", key="k")
+        assert originals(quick) == quick
+    for user in users:
+        assert published_titles(f"user:{user.pk}") == ["quick"]
+    # Whoever got the other id finds the one that was published.
+    assert originals(slow) == quick[::-1]
+    assert Notification.objects.get(pk=slow[0]).original.pk == quick[1]
+    assert notify(users, "again", key="k") == quick[::-1]
+    assert Notification.objects.published().count() == 2
+    assert not Notification.objects.filter(channel__isnull=False).exists()
+
+
+def test_a_key_in_old_streams_and_broadcasts_waits_for_nobody() -> None:
+    broadcast("first")
+    found: list[Notification] = []
+    with open_transaction(lambda: found.append(broadcast("slow", key="k"))):
+        quick = broadcast("quick", key="k")
+        assert quick.offset == 2
+    assert published_titles("broadcast") == ["first", "quick"]
+    found[0].refresh_from_db()
+    assert found[0].original == quick
+    assert broadcast("again", key="k") == quick
+
+
+def test_a_key_whose_transaction_fails_is_free() -> None:
+    with open_transaction(lambda: broadcast("never", key="k"), rollback=True):
+        pass
+    assert broadcast("hello", key="k").offset == 1
+
+
+def test_what_is_scheduled_twice_at_once_with_one_key_waits_once() -> None:
+    at = timezone.now() + TOMORROW
+    (user,) = make_old_users(1)
+    with open_transaction(lambda: notify(user, "slow", key="k", publish_at=at)):
+        notify(user, "quick", key="k", publish_at=at)
+    (waiting,) = Notification.objects.waiting()
+    assert (waiting.title, waiting.stream_name) == ("quick", f"user:{user.pk}")
+    assert waiting.stream is not None
+    # It is the first one, whatever the second one wanted.
+    assert notify(user, "now", key="k") == [waiting.pk]
+    assert sequence_waiting(at) == 1
+
+
+def test_withdrawing_by_an_id_that_leads_to_another_withdraws_that_one() -> None:
+    slow: list[int] = []
+    with open_transaction(lambda: slow.append(broadcast("slow", key="k").pk)):
+        broadcast("quick", key="k")
+    assert withdraw(Notification.objects.filter(pk__in=slow)) == 1
+    assert published_titles("broadcast") == []
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+@pytest.mark.parametrize("old", [False, True], ids=["new streams", "old streams"])
+def test_bulk_calls_to_the_same_people_in_any_order_all_commit(key: str | None, old: bool) -> None:
+    """And somebody adds the same people to groups meanwhile."""
+    users = make_old_users(2000)
+    groups = [Group.objects.create(name=name) for name in "ab"]
+    if old:
+        ensure(f"user:{user.pk}" for user in users)
+    all_have_written = threading.Barrier(4)
+
+    def work(number: int) -> None:
+        people = users[::-1] if number % 2 else users
+        with transaction.atomic():
+            if number < 2:
+                notify(people, f"number {number}", key=key)
+            else:
+                groups[number % 2].user_set.add(*people)
+            # Nobody is through before everybody has written, so nobody can have waited.
+            all_have_written.wait(60)
+
+    with hints():
+        in_threads(4, work)
+        sequence_waiting()
+    count = 1 if key else 2
+    assert Notification.objects.published().count() == count * 2000
+    private = Stream.objects.filter(name__startswith="user:")
+    assert set(private.values_list("top", flat=True)) == {count}
+    assert Subscription.objects.filter(stream__name__startswith="group:").count() == 4000
+
+
+def test_an_open_transaction_that_needs_a_new_topic_holds_up_no_one() -> None:
+    with open_transaction(lambda: publish("topic:new", "slow")):
+        publish("topic:new", "quick")
+        (user,) = make_old_users(1)
+        subscriptions.join([user.pk], "topic:new")
+        assert published_titles("topic:new") == ["quick"]
+    assert published_titles("topic:new") == ["quick", "slow"]
+
+
+def test_a_new_stream_whose_transaction_fails_leaves_nothing() -> None:
+    with open_transaction(lambda: publish("topic:new", "never"), rollback=True):
+        pass
+    sequence_waiting()
+    assert not Stream.objects.filter(name="topic:new").exists()
+
+
+def test_a_new_user_is_notified_in_the_transaction_that_makes_him() -> None:
+    def make() -> None:
+        user = make_user("new")
+        (pk,) = notify(user, "welcome")
+        assert Notification.objects.get(pk=pk).stream is not None
+
+    with open_transaction(make):
+        broadcast("meanwhile")
+    user = get_user_model().objects.get(username="new")
+    assert published_titles(f"user:{user.pk}") == ["welcome"]
+    assert inbox.unread_count(user) == 2
+
+
+# Users and groups
+
+
+def test_an_old_group_without_a_stream_is_joined_after_the_commit() -> None:
+    group = Group.objects.create(name="a")
+    Stream.objects.filter(name=f"group:{group.pk}").delete()
+    (user,) = make_old_users(1)
+    with open_transaction(lambda: group.user_set.add(user)):
+        broadcast("meanwhile", to=group)
+    assert published_titles(f"group:{group.pk}") == ["meanwhile"]
+    # It may have been published after he had joined: he sees it rather than misses it.
+    assert Subscription.objects.get(user=user, stream__name=f"group:{group.pk}").since == 0
+
+
+def test_shared_streams_that_are_missing_are_not_made_in_a_callers_transaction() -> None:
+    Stream.objects.all().delete()
+    with open_transaction(lambda: make_user("a", is_staff=True)):
+        make_user("b", is_staff=True)
+        broadcast("hello")
+    rows = Subscription.objects.filter(stream__name__in=["broadcast", "staff"])
+    assert rows.count() == 4
+
+
+def test_an_open_transaction_that_deletes_a_user_holds_up_no_one_who_notifies_him() -> None:
+    user, other = make_user("a"), make_user("b")
+    notify(user, "before")
+    doomed = get_user_model()(pk=user.pk)
+    with open_transaction(user.delete):
+        notify([other, doomed], "meanwhile")
+        assert published_titles(f"user:{other.pk}") == ["meanwhile"]
+    assert not Stream.objects.filter(name=f"user:{doomed.pk}").exists()
+    assert Notification.objects.count() == 1
+
+
+def test_a_user_who_is_deleted_meanwhile_fails_nobodys_transaction() -> None:
+    user, other = make_user("a"), make_user("b")
+    pk = user.pk
+    people = [get_user_model()(pk=pk), other]
+    with open_transaction(lambda: notify(people, "slow")):
+        user.delete()
+    assert published_titles(f"user:{other.pk}") == ["slow"]
+    # What nobody reads any more goes with the next pruning after KEEP_DAYS.
+    pruning.prune(timezone.now() + TOMORROW)
+    assert not Stream.objects.filter(name=f"user:{pk}").exists()
+    assert not Notification.objects.exists()
+
+
+def test_a_user_is_deleted_with_what_is_not_placed_yet() -> None:
+    (user,) = make_old_users(1)
+    at = timezone.now() + TOMORROW
+    with rolled_back():
+        notify(user, "never")
+    Notification.objects.create(channel=f"user:{user.pk}", title="left", publish_at=at)
+    user.delete()
+    assert not Notification.objects.exists()
+
+
+def test_acknowledging_reading_and_leaving_at_once_do_not_deadlock() -> None:
+    """Each locks subscriptions of the same people."""
+    group = Group.objects.create(name="a")
+    users = make_old_users(40)
+    fill("broadcast", 9)
+    fill(f"group:{group.pk}", 9)
+    group.user_set.add(*users)
+    feeds = subscriptions.load_inboxes(users)
+    places = [(user.pk, feed.stream_id) for user in users for feed in feeds[user.pk]]
+
+    def work(number: int) -> None:
+        for turn in range(6):
+            if number == 0:
+                acknowledge(dict.fromkeys(places[::-1], turn))
+            elif number == 1:
+                for user in users[::4]:
+                    inbox.read_all(user)
+            else:
+                with transaction.atomic():
+                    subscriptions.leave([user.pk for user in users[::-1]], f"group:{group.pk}")
+                    subscriptions.join([user.pk for user in users[::-1]], f"group:{group.pk}")
+
+    in_threads(3, work)
+
+
+# Sequencing
+
+
+def test_a_locked_stream_delays_neither_the_caller_nor_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sequencing, "PATIENCE", 0.05)
+    users = [make_user("a"), make_user("b")]
+    busy = Stream.objects.filter(name=f"user:{users[0].pk}")
+    with open_transaction(lambda: list(locked(busy))):
+        notify(users, "hello")
+        assert offsets(f"user:{users[0].pk}") == [None]
+        assert offsets(f"user:{users[1].pk}") == [1]
+    assert sequence_waiting() == 1
+
+
+def test_a_locked_stream_is_waited_for_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another sequencer has it for milliseconds; nobody has to wait for the next tick then."""
+    monkeypatch.setattr(sequencing, "PATIENCE", 20)
+    ensure(["topic:a"])
+    is_locked, goes_on = threading.Event(), threading.Event()
+
+    def work(number: int) -> None:
+        if number:
+            is_locked.wait(30)
+            publish("topic:a", "hello")
+            return
+        with transaction.atomic():
+            list(locked(Stream.objects.filter(name="topic:a")))
+            is_locked.set()
+            with connection.cursor() as cursor:
+                while not goes_on.is_set():
+                    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                    if cursor.fetchone()[0]:
+                        goes_on.set()
+
+    in_threads(2, work)
+    assert offsets("topic:a") == [1]
+
+
+def test_tickers_reach_what_waits_behind_a_page_of_locked_streams(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sequencing, "BATCH", 4)
+    names = [f"topic:{number}" for number in range(3)]
+    for name in names:
+        for _ in range(5):
+            write(name, publish_at=LONG_AGO)
+    write("topic:free")
+    busy = Stream.objects.filter(name__in=names)
+    with open_transaction(lambda: list(locked(busy))):
+        assert sequence_waiting() == 1
+        assert offsets("topic:free") == [1]
+    assert sequence_waiting() == 15
+
+
+def test_a_stream_that_somebody_else_is_making_holds_up_no_ticker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sequencing, "MAKING", 0.05)
+    Notification.objects.create(channel="topic:a", title="a")
+    Notification.objects.create(channel="topic:b", title="b")
+    with open_transaction(lambda: streams.make(["topic:a"])):
+        assert sequence_waiting() == 1
+        assert published_titles("topic:b") == ["b"]
+    sequencing.setbacks.forget()
+    assert sequence_waiting() == 1
+    assert published_titles("topic:a") == ["a"]
+
+
+def test_what_is_being_withdrawn_is_placed_later() -> None:
+    left = Notification.objects.create(channel="topic:a", title="a")
+    with open_transaction(lambda: withdraw(Notification.objects.filter(pk=left.pk))):
+        assert sequence_waiting() == 0
+    assert sequence_waiting() == 0
+    left.refresh_from_db()
+    assert (left.stream_name, left.channel, left.offset) == ("topic:a", None, None)
+
+
+def test_two_that_withdraw_the_same_ones_do_not_deadlock() -> None:
+    ids = [broadcast(f"n{number}").pk for number in range(50)]
+
+    def work(number: int) -> None:
+        order = "pk" if number % 2 else "-pk"
+        for _ in range(10):
+            withdraw(Notification.objects.filter(pk__in=ids).order_by(order))
+            Notification.objects.filter(pk__in=ids[::2]).update(withdrawn_at=None)
+
+    in_threads(2, work)
+
+
+# Pruning
+
+
+def test_pruning_leaves_an_empty_topic_that_an_open_transaction_uses() -> None:
+    ensure(["topic:a", "topic:b"])
+    (user,) = make_old_users(1)
+    after = LONG_AGO + TOMORROW
+
+    def use() -> None:
+        publish("topic:a", "hello")
+        subscriptions.join_existing([user.pk], "topic:b")
+
+    with open_transaction(use):
+        assert pruning.prune(after).streams == 0
+    assert published_titles("topic:a") == ["hello"]
+    assert Subscription.objects.filter(stream__name="topic:b").count() == 1
+    assert pruning.prune(after).streams == 0
+
+
+def test_pruning_waits_for_nobody_who_withdraws() -> None:
+    """It has streams locked meanwhile, and everybody who publishes there would wait too."""
+    fill("broadcast", 4)
+    fill("topic:a", 4)
+    third = Notification.objects.filter(stream__name="broadcast", offset=3)
+    after = LONG_AGO + TOMORROW
+    with open_transaction(lambda: withdraw(third)):
+        assert pruning.prune(after).published == 6
+        assert offsets("broadcast") == [3, 4]
+        assert Stream.objects.get(name="broadcast").floor == 2
+    assert pruning.prune(after).published == 2
+
+
+# Clocks
+
+
+@pytest.fixture(params=[-3600, 3600], ids=["an hour behind", "an hour ahead"])
+def wrong_clock(request: Any, monkeypatch: pytest.MonkeyPatch) -> timedelta:
+    """This process's clock is wrong; the database's is not."""
+    wrong = timedelta(seconds=request.param)
+    right = timezone.now
+    monkeypatch.setattr(timezone, "now", lambda: right() + wrong)
+    return wrong
+
+
+def test_a_worker_whose_clock_is_wrong_publishes_nothing_early_or_late(
+    wrong_clock: timedelta,
+) -> None:
+    now = timezone.now() - wrong_clock
+    later = write("broadcast", title="later", publish_at=now + timedelta(minutes=30))
+    write("staff", title="due", publish_at=now - timedelta(minutes=30))
+    assert sequence_waiting() == 1
+    assert sequencing.sequence([later.stream_id or 0]) == 0
+    found = Notification.objects.get(title="due")
+    assert found.published_at is not None
+    assert abs(found.published_at - now) < timedelta(minutes=10)
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_a_caller_whose_clock_is_wrong_is_published_at_once(
+    wrong_clock: timedelta, key: str | None
+) -> None:
+    user = make_user()
+    notify(user, "hello", key=key)
+    publish("topic:new", "hello", key=key)
+    assert broadcast("hello", key=key).offset == 1
+    assert not Notification.objects.waiting().exists()
+
+
+def test_a_wrong_clock_moves_no_position_over_what_has_not_expired(
+    wrong_clock: timedelta,
+) -> None:
+    """Nor does it show what has."""
+    user = make_user()
+    now = timezone.now() - wrong_clock
+    soon, before = now + timedelta(minutes=30), now - timedelta(minutes=30)
+    write("broadcast", title="lasts", expires_at=soon)
+    write("broadcast", title="gone", expires_at=before)
+    with hints() as sent:
+        assert sequence_waiting() == 2
+    assert [message["offset"] for _, message in sent] == [1]
+    stream = Stream.objects.get(name="broadcast")
+    assert [found.offset for found in read_page(stream.pk, 0, 10).publications] == [1]
+    assert [row.title for row in Notification.objects.visible()] == ["lasts"]
+    assert inbox.unread_count(user) == 1
+
+
+def test_a_wrong_clock_prunes_no_living_worker(wrong_clock: timedelta) -> None:
+    now = timezone.now() - wrong_clock
+    Worker.objects.create(host="alive", pid=1, seen_at=now - pruning.LONG_DEAD + TOMORROW / 48)
+    assert pruning.prune(LONG_AGO).workers == 0
