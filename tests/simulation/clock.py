@@ -111,6 +111,25 @@ class _Datetime(datetime, metaclass=_AnyDatetime):
         return datetime.fromtimestamp(_time(), tz)
 
 
+class DatabaseTime:
+    """What ``timezone`` is for code that asks the clock of the database.
+
+    SQLite has none of its own; PostgreSQL, which is meant here, has.
+
+    Args:
+        clock: of the database.
+    """
+
+    def __init__(self, clock: WallClock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.time(), UTC)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(timezone, name)
+
+
 def install() -> None:
     """Take the place of Python's clocks and sources of chance, for good."""
     time.time = _time

@@ -116,8 +116,8 @@ class Publishers:
 
     def die(self) -> None:
         """Committed, but the process dies before it gives an offset."""
-        name = self._channel()
-        self._do(lambda title: write(name, title=title))
+        name, moment = self._channel(), self._moment(0)
+        self._do(lambda title: write(name, title=title, publish_at=moment))
 
     def roll_back(self) -> None:
         to = self._audience()

@@ -12,7 +12,8 @@ from typing import Any
 
 from channels.layers import channel_layers
 
-from notifications import database as database_module
+from notifications import clock as clock_module
+from notifications import drafts, numbering
 from notifications import layer as layer_module
 from notifications.models import Notification
 
@@ -61,6 +62,8 @@ class World:
         clock.begin(self.loop.time, seed)
         self.clock = WallClock()
         self.database = Database(self.chance("database"), self.loop.time, self.clock)
+        for module in (clock_module, drafts, numbering):
+            module.timezone = clock.DatabaseTime(self.clock)  # type: ignore[attr-defined]
         self.ledger = Ledger(self.loop.time, self.database.calm_seconds)
         self.threads = Threads(self.loop, self.database, self.chance("threads"), self.trace)
         self.loop.submit = self.threads.submit
@@ -211,7 +214,6 @@ class World:
         self.loop.close()
         asyncio.set_event_loop(None)
         clock.end()
-        database_module._executor = None
 
     def _failed(self, loop: Any, context: dict[str, Any]) -> None:
         error = context.get("exception")
