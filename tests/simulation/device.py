@@ -113,6 +113,11 @@ class Device:
         self.shown = None
         self._later(SOONEST, self._log_in)
 
+    def rest(self, seconds: float) -> None:
+        """No network for a while."""
+        self._drop()
+        self._later(seconds, self._connect if self.shown else self._log_in)
+
     def _log_in(self) -> None:
         options = {"by_session": self.by_session, "lifetime": self._lifetime}
         self._people.ask(self._logged_in, lambda: self._people.log_in(self.user_id, **options))

@@ -128,6 +128,15 @@ def slow_network(world: World, chance: Random) -> str:
 
 
 @fault(2)
+def offline(world: World, chance: Random) -> str:
+    seconds = chance.uniform(1, 20)
+    some = [device for device in world.devices if chance.random() < 0.5]
+    for device in some:
+        device.rest(seconds)
+    return f"{len(some)} devices are offline for {seconds:.1f} s"
+
+
+@fault(2)
 def new_browser(world: World, chance: Random) -> str:
     device = chance.choice(world.devices)
     device.forget()
@@ -274,12 +283,18 @@ def _go_back(world: World, age: float, away: float, then: Callable[[], None]) ->
     snapshot = world.database.snapshot()
 
     def lose() -> None:
+        # What will be gone is acknowledged, and that is written when the database is back.
+        for device in world.devices:
+            device.acknowledge()
         world.database.away[""] = world.loop.now + away
         world.database.trouble(away)
         _later(world, away, come_back)
 
     def come_back() -> None:
         world.go_back(snapshot)
+        # Before anybody has noticed, offsets are given a second time.
+        for _ in range(8):
+            world.publishers.shared()
         then()
 
     _later(world, age, lose)

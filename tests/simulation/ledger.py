@@ -60,7 +60,10 @@ class Loss(NamedTuple):
     """What a device has seen of a channel is not there any more."""
 
     since: float
-    what: str
+    titles: set[str]
+
+    def __str__(self) -> str:
+        return ", ".join(sorted(self.titles))
 
 
 @dataclass
@@ -82,6 +85,19 @@ class Account:
     told: dict[str, int] = field(default_factory=dict)
     #: Losses that have happened and that it has not been told of yet, by channel.
     untold: dict[str, Loss] = field(default_factory=dict)
+
+    def lose(self, now: float, before: dict[str, set[str]], after: dict[str, set[str]]) -> None:
+        """Tables have gone back; what was lost earlier may be there again."""
+        for channel in list(self.untold):
+            self.untold[channel].titles.difference_update(after.get(channel, ()))
+            if not self.untold[channel].titles:
+                del self.untold[channel]
+        for channel in self.follows:
+            gone = before.get(channel, set()) - after.get(channel, set())
+            lost = gone & {title for name, _, title in self.once if name == channel}
+            if lost:
+                earlier = self.untold.get(channel, Loss(now, set()))
+                self.untold[channel] = Loss(now, lost | earlier.titles)
 
     def begin_again(self, channel: str) -> None:
         """The application knows that what comes now does not follow what it has."""
@@ -114,6 +130,8 @@ class Ledger:
         #: When what a device has shown stopped to be good.
         self._invalid_since: dict[Receiver, float] = {}
         self._went_back_at = -math.inf
+        #: What the epochs were then.
+        self._old_epochs: dict[str, str] = {}
 
     def violate(self, promise: str, what: str) -> None:
         if promise not in self.ignored:
@@ -215,14 +233,18 @@ class Ledger:
 
     # History that goes back
 
-    def is_renewing(self) -> bool:
-        """Has history gone back so lately that not everybody need know?"""
-        if self._went_back_at == -math.inf:
+    def may_be_old(self, channel: str, epoch: str | None) -> bool:
+        """Has the channel gone back so lately that it may still be without a new epoch?"""
+        if self._old_epochs.get(channel) != epoch or self._went_back_at == -math.inf:
             return False
         return self._calm_seconds(self._went_back_at, self._now()) < RENEWAL_BOUND
 
     def went_back(
-        self, before: dict[str, set[str]], after: dict[str, set[str]], tops: dict[str, int]
+        self,
+        before: dict[str, set[str]],
+        after: dict[str, set[str]],
+        tops: dict[str, int],
+        epochs: dict[str, str],
     ) -> None:
         """Tables are as they were earlier.
 
@@ -230,17 +252,15 @@ class Ledger:
             before: titles that were published in each channel.
             after: those that are now.
             tops: of the channels now.
+            epochs: likewise.
         """
         self._went_back_at = self._now()
+        self._old_epochs = epochs
         for user_id, channel in list(self.excused):
             key = user_id, channel
             self.excused[key] = min(self.excused[key], tops.get(channel, 0))
-        for channel, titles in before.items():
-            gone = titles - after.get(channel, set())
-            for device, account in self.accounts.items():
-                lost = sorted(gone & {t for c, _, t in account.once if c == channel})
-                if lost and channel in account.follows:
-                    account.untold[channel] = Loss(self._now(), ", ".join(lost))
+        for account in self.accounts.values():
+            account.lose(self._now(), before, after)
         self._invalid_since.clear()
 
     def check_told(self, device: Receiver, connected_at: float) -> None:
@@ -248,7 +268,7 @@ class Ledger:
         for channel, loss in self.accounts[device].untold.items():
             if connected_at < loss.since < self._now():
                 if self._calm_seconds(loss.since, self._now()) > TOLD_BOUND:
-                    self.violate("P8", f"nobody tells {device} that {loss.what} of {channel} went back")
+                    self.violate("P8", f"nobody tells {device} that {loss} of {channel} went back")
 
     def _check_rights(self, device: Receiver, channel: str, at: float, what: str) -> None:
         ended = self._ended_at(device.user_id, channel, at)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from notifications import epochs, evidence, positions, publishing
 from notifications.hub import Connection, Hub, LocalStream
-from notifications.hub.acknowledgements import Acknowledgements
+from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.groups import Groups
 from notifications.hub.rights import Rights
 from notifications.hub.sockets import ASGISocket
@@ -91,7 +91,7 @@ def acknowledge_by_any_pong() -> None:
 @mutation("P6", faults=("deactivate", "change_group", "change_staff", "log_out"))
 def skip_rights() -> None:
     """Nobody looks again at what users may read."""
-    Rights._examine = _nothing  # type: ignore[method-assign]
+    Rights._judge = _nothing  # type: ignore[method-assign]
 
 
 @mutation("P1", faults=("lossy_layer", "late_commit", "publisher_dies"))
@@ -130,7 +130,7 @@ def drop_equality() -> None:
     evidence._gone_back = lambda seen, tops: set()
 
 
-@mutation("P8", "P1", faults=("restore", "failover"))
+@mutation("P8", "P1", faults=("failover", "failover", "layer_down"))
 def compare_tops_only() -> None:
     """A history that has passed its old top again counts as the same one."""
     evidence._gone_back = lambda seen, tops: {
@@ -138,7 +138,7 @@ def compare_tops_only() -> None:
     }
 
 
-@mutation("P1", faults=("restore", "failover", "acknowledge"))
+@mutation("P1", faults=("restore", "failover", "offline", "new_browser"))
 def skip_clamp() -> None:
     """Marks stay where they are when a stream gets a new epoch."""
     epochs._move_back = lambda cuts, newest: 0
@@ -157,11 +157,11 @@ def keep_epochs() -> None:
 
 
 @mutation("P1", faults=("kill_worker", "new_browser", "cut_all_sockets"))
-def acknowledge_what_was_not_flushed() -> None:
-    """Positions are flushed one further than they were acknowledged."""
+def acknowledge_one_more() -> None:
+    """What is written as acknowledged is one offset further than what was."""
     original = Acknowledgements.add
 
-    def add(self: Acknowledgements, user_id: Any, stream_id: int, name: str, offset: int) -> None:
-        original(self, user_id, stream_id, name, offset + 1)
+    def add(self: Acknowledgements, user_id: Any, stream_id: int, mark: Mark) -> None:
+        original(self, user_id, stream_id, mark._replace(offset=mark.offset + 1))
 
     Acknowledgements.add = add  # type: ignore[method-assign]

@@ -146,7 +146,7 @@ def main(arguments: Sequence[str]) -> int:
         print(f"seed {seed}: {len(report.faults)} faults, digest {report.digest}", flush=True)  # noqa: T201
         if report.violations:
             broken += 1
-            _print(report, options.faults)
+            _print(report, options)
             if not options.keep_going:
                 break
     words = f"with {broken} seeds a promise is broken" if broken else "no promise broken"
@@ -155,10 +155,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _kinds(options: argparse.Namespace) -> list[str]:
-    return [name for name in options.only or faults.FAULTS if name not in options.without]
+    if options.only:
+        return list(options.only)
+    if options.broken:
+        names = mutations.MUTATIONS[options.broken].faults
+        return list(names)
+    return [name for name in faults.FAULTS if name not in options.without]
 
 
-def _print(report: Report, count: int) -> None:
+def _print(report: Report, options: argparse.Namespace) -> None:
     lines = [
         f"A promise is broken with seed {report.seed}:",
         *(f"  {violation}" for violation in report.violations[:12]),
@@ -166,9 +171,21 @@ def _print(report: Report, count: int) -> None:
         *(f"  {fault}" for fault in report.faults),
         "The last events:",
         *(f"  {event}" for event in report.events),
-        f"Replay: python -m tests.simulation --seed {report.seed} --faults {count} --verbose",
+        f"Replay: python -m tests.simulation {_arguments(report.seed, options)} --verbose",
     ]
+    if options.broken:
+        expected = mutations.MUTATIONS[options.broken].promises
+        is_right = report.violations[0].startswith(expected)
+        lines.append(f"It is {'the' if is_right else 'not the'} promise that is expected.")
     print("\n".join(lines), flush=True)  # noqa: T201
+
+
+def _arguments(seed: int, options: argparse.Namespace) -> str:
+    words = ["--seed", str(seed), "--faults", str(options.faults)]
+    for name in ("only", "without", "skip", "ignore"):
+        if getattr(options, name):
+            words += [f"--{name}", *map(str, getattr(options, name))]
+    return " ".join(words + (["--break", options.broken] if options.broken else []))
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

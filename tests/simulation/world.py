@@ -188,11 +188,14 @@ class World:
         """The database is as it was then, and people's rights are too."""
         published, written = self._published(), self._written()
         self.database.go_back(snapshot)
-        for title in written - self._written():
-            if title in self.ledger.entries:
-                self.ledger.entries[title].is_gone = True
-        tops = self.invariants.tables().tops
-        self.ledger.went_back(published, self._published(), tops)
+        there = self._written()
+        for title, entry in self.ledger.entries.items():
+            if title in there:
+                entry.is_gone = False
+            elif title in written:
+                entry.is_gone = True
+        tables = self.invariants.tables()
+        self.ledger.went_back(published, self._published(), tables.tops, tables.epochs)
         self.rights_changed()
 
     def _published(self) -> dict[str, set[str]]:
