@@ -24,7 +24,7 @@ VERSION = "pushsite 1"
 #: Seconds; a client refreshes sooner than it would have to.
 MAX_TTL = 2**31 - 1
 
-#: What a connect takes of its user's budget, in seconds of work.
+#: What a connect takes of its user's budget, in CPU seconds.
 CONNECT_WORK = 0.01
 
 #: How often a connect reads, if it finds streams that it has not joined.

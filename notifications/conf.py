@@ -105,8 +105,8 @@ class Settings:
     LOCK_TIMEOUT: float = 5.0
     #: How long a statement of a worker may take.
     STATEMENT_TIMEOUT: float = 20.0
-    #: Seconds of database work that one user's commands may take for each second, on average and
-    #: at once, in one process; more has to wait.
+    #: CPU seconds that one user's commands may take for each second, on average and at once, in
+    #: one process; more has to wait.
     USER_WORK: float = 0.25
     USER_WORK_BURST: float = 2.0
     #: New objects after which the garbage collector of a server process looks at them; Python's

@@ -43,7 +43,11 @@ class WentBack(Exception):
 
 
 class Pruned(Exception):
-    """What lies behind the position was pruned before it was sent."""
+    """What lies behind the position was pruned, up to ``floor``."""
+
+    def __init__(self, floor: int) -> None:
+        super().__init__(floor)
+        self.floor = floor
 
 
 class Found(NamedTuple):
@@ -112,7 +116,7 @@ def _refusal(stream_id: int, after: int, seen: Seen, found: Found) -> Exception 
         return None  # gone, and with it all that could be read
     if top.epoch != seen.epoch or stream_id in found.gone_back:
         return WentBack()
-    return Pruned() if after < top.floor else None
+    return Pruned(top.floor) if after < top.floor else None
 
 
 def _gone_back(seen: Mapping[int, Seen], tops: Mapping[int, Top]) -> set[int]:

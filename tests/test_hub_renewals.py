@@ -469,6 +469,28 @@ async def test_p8_a_reader_behind_what_was_pruned_is_told(hub: Hub, user: Any) -
     assert quick.closed is None
 
 
+@pytest.mark.parametrize("many", [False, True], ids=["one stream", "many streams"])
+async def test_who_has_begun_behind_what_was_pruned_reads_on(
+    hub: Hub, user: Any, many: bool
+) -> None:
+    """The stream was left here before it was pruned, and is still known as it was then."""
+    peer = await peer_of(user)
+    await in_database(publish, "seen")
+    await peer.wait_for("seen")
+    await peer.end()
+    await in_database(publish_silently, "two", "three", "four")
+    await in_database(prune_broadcasts, 3)
+    await peer.connect()
+    assert peer.unrecovered == ["broadcast"]
+    await in_database(publish_silently, "five")
+    if many:
+        await hub.check()
+    else:
+        hub.hear("broadcast", hub.streams["broadcast"].epoch, 5, b"{}", 0, 0)
+    await peer.wait_for("seen", "five")
+    assert peer.closed is None
+
+
 def prune_broadcasts(floor: int) -> None:
     Notification.objects.filter(stream__name="broadcast", offset__lte=floor).delete()
     Stream.objects.filter(name="broadcast").update(floor=floor)

@@ -334,6 +334,31 @@ async def test_a_look_that_fails_is_repeated_and_reported_once(
     assert sum("Checking rights fails" in record.message for record in caplog.records) == 1
 
 
+async def test_one_user_who_cannot_be_looked_up_keeps_no_other_from_losing_his_rights(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    users = [user, *[await in_database(make_user, f"user {number}") for number in range(5)]]
+    peers = [await peer_of(one) for one in users]
+    spoiled = users[2].pk
+
+    def refusing(user_ids: Any) -> Any:
+        if spoiled in user_ids:
+            raise ValueError("a user who cannot be read")
+        return active_users(user_ids)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rights_module, "active_users", refusing)
+        await in_database(lambda: type(user).objects.update(is_active=False))
+        await hub.rights.check_all()
+        for number, peer in enumerate(peers):
+            if users[number].pk != spoiled:
+                assert await peer.wait_closed() == 3503
+        assert peers[2].closed is None
+    await hub.rights.check_all()
+    assert await peers[2].wait_closed() == 3503
+    assert sum("Checking rights fails" in record.message for record in caplog.records) == 1
+
+
 async def test_one_look_for_many_takes_few_queries(hub: Hub, user: Any) -> None:
     users = [user, *[await in_database(make_user, f"user {number}") for number in range(20)]]
     for one in users:

@@ -165,7 +165,7 @@ async def test_a_flood_of_one_user_holds_up_neither_connects_nor_acks_nor_comman
     run = COMMANDS.run
 
     async def slow(function: Any, *args: Any, **kwargs: Any) -> Any:
-        if args[1:2] == (greedy.pk,):
+        if greedy.pk in getattr(function, "args", ()):
             return await run(stuck)
         return await run(function, *args, **kwargs)
 
@@ -222,3 +222,46 @@ async def test_commands_are_counted_over_all_connections_of_a_user(settings: Any
         assert "error" not in await other.call(ping={})
         for peer in [*peers, other]:
             await peer.end()
+
+
+async def test_who_has_waited_in_vain_and_comes_back_much_later_is_served(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, stuck = Turns(lane), Stuck()
+    turns.charge("unlucky", 0.0)
+    others = [asyncio.create_task(turns.run(user, stuck)) for user in ("a", "a", "b", "b")]
+    await until(lambda: stuck.running == 4)
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    with pytest.raises(ClientError):
+        await turns.run("unlucky", nothing)
+    turns.tend()
+    assert "unlucky" not in turns._budgets
+    monkeypatch.setattr(module, "PATIENCE", 60.0)
+    again = asyncio.create_task(turns.run("unlucky", nothing))
+    await rest()
+    stuck.end.set()
+    await asyncio.wait_for(asyncio.gather(again, *others), 10)
+
+
+async def test_a_turn_lasts_as_long_as_its_thread_although_who_asked_is_gone(lane: Lane) -> None:
+    turns, stuck = Turns(lane), Stuck()
+    gone = [asyncio.create_task(turns.run("greedy", stuck)) for _ in range(2)]
+    await until(lambda: stuck.running == 2)
+    for task in gone:
+        task.cancel()
+    await asyncio.gather(*gone, return_exceptions=True)
+    more = asyncio.create_task(turns.run("greedy", nothing))
+    await rest()
+    assert not more.done()
+    stuck.end.set()
+    await asyncio.wait_for(more, 60)
+
+
+async def test_a_command_that_took_very_long_keeps_its_user_away_for_seconds_only(
+    settings: Any, lane: Lane
+) -> None:
+    settings.NOTIFICATIONS = {"USER_WORK": 0.25, "USER_WORK_BURST": 2.0}
+    turns = Turns(lane)
+    turns.charge("patient", 3600.0)
+    left = turns._budget("patient").work.left(asyncio.get_running_loop().time())
+    assert -2.0 <= left <= -1.9

@@ -495,3 +495,29 @@ async def test_every_stream_that_a_command_made_is_a_known_kind(peer: Peer) -> N
     names = await in_database(lambda: list(Stream.objects.values_list("name", flat=True)))
     assert "topic:news" in names
     assert "topic:secret" not in names
+
+
+async def test_one_strange_token_keeps_nobody_else_out(hub: Hub) -> None:
+    """All of one batch."""
+    users = await in_database(lambda: [make_user(f"user {number}") for number in range(8)])
+    peers = [await Peer.of(one) for one in users]
+    strange = [
+        Peer(token=await in_database(make_token, type(users[0])(pk=pk))) for pk in (2**70, 2**64)
+    ]
+    for peer in (*strange, *peers):
+        await peer.open()
+    for peer in (*strange[:1], *peers, *strange[1:]):
+        peer.ask(connect=peer.connect_request())
+    for peer in peers:
+        assert "connect" in await peer.reply(1)
+    for peer in strange:
+        assert await peer.wait_closed() == 3500
+
+
+async def test_a_token_that_lasts_very_long_has_a_time_that_every_client_understands(
+    hub: Hub, user: Any
+) -> None:
+    peer = Peer(token=await in_database(make_token, user, 1e15))
+    result = await peer.connect()
+    assert result["expires"]
+    assert 0 < result["ttl"] < 2**31

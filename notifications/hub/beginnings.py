@@ -19,6 +19,9 @@ from ..subscriptions import begin
 #: How long a connect waits for the rows; then it goes on without these streams, seconds.
 PATIENCE = 1.0
 
+#: Rows that are made together.
+TOGETHER = 1000
+
 Missing = tuple[Any, str]
 
 
@@ -84,11 +87,13 @@ class Beginnings:
     async def _run(self) -> None:
         failed: dict[Missing, None] = {}
         while self._missing:
-            pairs, self._missing = self._missing, {}
+            pairs = list(self._missing)[:TOGETHER]
+            for pair in pairs:
+                del self._missing[pair]
             try:
-                done = await self._make(list(pairs))
+                done = await self._make(pairs)
             except BaseException:
-                self._missing.update(pairs)
+                self._missing.update(dict.fromkeys(pairs))
                 raise
             failed.update(dict.fromkeys(pair for pair in pairs if pair not in done))
             self._tell({user_id for user_id, _ in pairs}, {user_id for user_id, _ in done})

@@ -78,9 +78,7 @@ class Hub:
         self._watch = Watch()
         self.renewals = Renewals(self._loops, self._reset, self._check_soon)
         self._catch_up = CatchUp(self._loops, self._visit, self.renewals.add)
-        self.repairs = Repairs(
-            self.streams, self._loops, self.fall_behind, self.renewals.add, self._reset
-        )
+        self.repairs = Repairs(self.streams, self._loops, self.fall_behind, self.renewals.add)
         self._check = PositionCheck(
             self.streams, self.repairs, self.renewals, self.rights, self._reset, self._gone
         )

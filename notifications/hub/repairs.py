@@ -10,6 +10,7 @@ from ..conf import app_settings
 from ..evidence import Pruned, Seen, WentBack, read_on, read_ranges_on
 from ..history import Publication, Range
 from ..lanes import DELIVERY
+from ..protocol import codes
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_publication
 from .connection import Reader
@@ -32,7 +33,6 @@ class Repairs:
         streams: of this process, by name.
         fall_behind: takes readers whose sockets are blocked.
         went_back: told of a stream that has another history than the one that was seen so far.
-        reset: told of a stream whose readers would miss something that was pruned.
     """
 
     def __init__(
@@ -41,13 +41,11 @@ class Repairs:
         loops: Loops,
         fall_behind: Callable[[Reader], None],
         went_back: Callable[[LocalStream, Seen], None],
-        reset: Callable[[LocalStream], None],
     ) -> None:
         self._streams = streams
         self._loops = loops
         self._fall_behind = fall_behind
         self._went_back = went_back
-        self._reset = reset
         self.tasks: set[asyncio.Task[None]] = set()
 
     def start(self, stream: LocalStream, first: Publication | None = None, at: int = 0) -> None:
@@ -92,9 +90,13 @@ class Repairs:
                     return
             while self._streams.get(stream.name) is stream and not stream.is_suspect:
                 heard, seen = stream.heard, stream.seen()
-                page = await DELIVERY.run(
-                    read_on, stream.id, stream.top, app_settings.PAGE_SIZE, seen
-                )
+                try:
+                    page = await DELIVERY.run(
+                        read_on, stream.id, stream.top, app_settings.PAGE_SIZE, seen
+                    )
+                except Pruned as pruned:
+                    _pass_over(stream, pruned.floor)
+                    continue
                 for publication in page.publications:
                     if publication.offset > stream.top:
                         await self._spread(stream, publication)
@@ -105,8 +107,6 @@ class Repairs:
                     return
         except WentBack:
             self._went_back(stream, seen)
-        except Pruned:
-            self._reset(stream)
         except Exception as error:
             self._loops.report(NAME, error)
         finally:
@@ -142,8 +142,8 @@ class Repairs:
             refusal = found.refused.get(stream.id)
             if isinstance(refusal, WentBack):
                 self._went_back(stream, seen[stream.id])
-            elif refusal is not None:
-                self._reset(stream)
+            elif isinstance(refusal, Pruned):
+                _pass_over(stream, refusal.floor)
             elif not stream.is_suspect:
                 for publication in found.publications[entry]:
                     await self._spread(stream, publication)
@@ -164,3 +164,14 @@ class Repairs:
             for reader in write_to(readers[start : start + SLICE], offset, message):
                 self._fall_behind(reader)
             await asyncio.sleep(0)
+
+
+def _pass_over(stream: LocalStream, floor: int) -> None:
+    """Go on behind what was pruned. Readers who have not got all of it are closed, and learn it.
+
+    Others may have read on from behind it while nobody here read the stream.
+    """
+    for reader in list(stream.live):
+        if reader.sent < floor:
+            reader.connection.close(codes.INSUFFICIENT_STATE)
+    stream.move_over(floor)

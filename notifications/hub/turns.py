@@ -1,8 +1,8 @@
 """Whose command is carried out next: fair among users, bounded for each of them (P9).
 
 A command of a client needs a database thread, and there are few. So each user has a *budget*, a
-token bucket of seconds of work: commands cost the time they take, from however many connections
-they come. Who has used up his budget waits, and who has too much waiting is refused at once, with
+token bucket of seconds of CPU: commands cost what they take, from however many connections they
+come. Who has used up his budget waits, and who has too much waiting is refused at once, with
 an error that is temporary. Connects, acknowledgements and the hub's own work do not pass here.
 """
 
@@ -12,6 +12,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
@@ -35,7 +36,7 @@ PATIENCE = 8.0
 
 
 class Budget:
-    """What one user may still use, in seconds of work, and what waits for it.
+    """What one user may still use, in CPU seconds, and what waits for it.
 
     Args:
         now: seconds of the loop's clock.
@@ -90,12 +91,20 @@ class Turns:
         """
         budget = self._budget(user_id)
         await self._turn(user_id, budget)
-        began = time.perf_counter()
-        try:
-            return await self._lane.run(function, *args, **kwargs)
-        finally:
-            self._charge(user_id, budget, time.perf_counter() - began)
-            self._give_back(budget)
+        spent: list[float] = []
+        timed = partial(_timed, spent, function, *args, **kwargs)
+        work = self._loop.create_task(self._lane.run(timed))
+        work.add_done_callback(partial(self._done, user_id, budget, spent))
+        # The thread goes on although nobody waits any more, and the turn lasts as long as it does.
+        return await asyncio.shield(work)
+
+    def _done(
+        self, user_id: Any, budget: Budget, spent: list[float], work: asyncio.Task[Any]
+    ) -> None:
+        if not work.cancelled():
+            work.exception()  # whoever asked may be gone, and then nobody else looks at it
+        self._charge(user_id, budget, sum(spent))
+        self._give_back(budget)
 
     def charge(self, user_id: Any, seconds: float) -> None:
         """Count work that is done for this user elsewhere.
@@ -132,17 +141,20 @@ class Turns:
             async with asyncio.timeout(PATIENCE):
                 await turn
         except TimeoutError:
-            self._withdraw(budget, turn)
+            self._withdraw(user_id, budget, turn)
             raise ClientError(codes.TOO_MANY_REQUESTS) from None
         except BaseException:
-            self._withdraw(budget, turn)
+            self._withdraw(user_id, budget, turn)
             raise
 
-    def _withdraw(self, budget: Budget, turn: asyncio.Future[None]) -> None:
+    def _withdraw(self, user_id: Any, budget: Budget, turn: asyncio.Future[None]) -> None:
         """Who waited has gone, perhaps in the very moment in which his turn came."""
         if turn in budget.waiting:
             budget.waiting.remove(turn)
             self._waiting -= 1
+            if not budget.waiting:
+                # Else a budget that is forgotten meanwhile would take the place of its successor.
+                del self._queue[user_id]
         elif not turn.cancelled():
             self._give_back(budget)
 
@@ -153,7 +165,10 @@ class Turns:
         return budget
 
     def _charge(self, user_id: Any, budget: Budget, seconds: float) -> None:
-        budget.work.take(seconds, self._loop.time())
+        now = self._loop.time()
+        # One call keeps its user away for no longer than he could have worked at once.
+        most = budget.work.left(now) + app_settings.USER_WORK_BURST
+        budget.work.take(max(0.0, min(seconds, most)), now)
         self._budgets[user_id] = budget
         self._budgets.move_to_end(user_id)
 
@@ -204,3 +219,15 @@ class Turns:
     def _woken(self) -> None:
         self._wake = None
         self._go_on()
+
+
+def _timed(spent: list[float], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ``function`` and note the CPU seconds of this thread that it has taken.
+
+    Not the time that passes: a lock, or a machine with other things to do, is not its user's fault.
+    """
+    began = time.thread_time()
+    try:
+        return function(*args, **kwargs)
+    finally:
+        spent.append(time.thread_time() - began)

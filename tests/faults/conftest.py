@@ -50,9 +50,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _verdicts:
         return
     terminalreporter.section("faults")
-    line = "{:<58} {:>8} {:>5} {:>5} {:>8} {:>11} {:>8} {:>8}"
-    heads = ("injected", "sent", "lost", "doubled", "misordered", "strange", "delay")
+    line = "{:<58} {:>8} {:>5} {:>13} {:>5} {:>8} {:>11} {:>8} {:>8}"
+    heads = ("injected", "sent", "delivered", "lost", "doubled", "misordered", "strange", "delay")
     terminalreporter.line(line.format("fault", *heads))
-    for name, faults, (*counts, delay) in _verdicts:
+    for name, faults, verdict in _verdicts:
         injected = faults or "all"  # a layer, or a load, that is wrong all the time
-        terminalreporter.line(line.format(name[:58], injected, *counts, f"{delay:.1f} s"))
+        sent, *counts, delay, _ = verdict
+        figures = (injected, sent, verdict.delivered, *counts, f"{delay:.1f} s")
+        terminalreporter.line(line.format(name[:58], *figures))

@@ -16,7 +16,10 @@ class Seen(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """``sent`` counts notifications, the others publications to one device; delay in seconds."""
+    """``sent`` counts notifications, the others publications to one device; delay in seconds.
+
+    ``expected`` counts what all devices together had to get.
+    """
 
     sent: int
     lost: int
@@ -24,6 +27,12 @@ class Verdict(NamedTuple):
     misordered: int
     strange: int
     delay: float
+    expected: int
+
+    @property
+    def delivered(self) -> str:
+        """What arrived, of what had to."""
+        return f"{self.expected - self.lost}/{self.expected}"
 
     @property
     def is_clean(self) -> bool:
@@ -45,6 +54,7 @@ def judge(committed: Mapping[str, Sequence[str]], devices: Iterable[Seen]) -> Ve
         sum(verdict.misordered for verdict in verdicts),
         sum(verdict.strange for verdict in verdicts),
         max((verdict.delay for verdict in verdicts), default=0.0),
+        sum(verdict.expected for verdict in verdicts),
     )
 
 
@@ -75,6 +85,7 @@ def _judge(committed: Mapping[str, Sequence[str]], device: Seen) -> Verdict:
         ),
         strange=len(found.keys() - expected),
         delay=max(delays, default=0.0),
+        expected=len(expected),
     )
 
 

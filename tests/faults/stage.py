@@ -112,11 +112,17 @@ class Run:
     def clients(self) -> list[Client]:
         return [device.client for _, device in self.devices]
 
-    def begin(self, count: int, pause: float = 0.05, publisher: int = 0) -> Other:
-        """Let a publisher work: ``count`` to each person, and as many broadcasts."""
+    def begin(self, count: int, pause: float = 0.05, publisher: int = 0, mark: str = "") -> Other:
+        """Let a publisher work: ``count`` to each person, and as many broadcasts.
+
+        Args:
+            pause: seconds between two rounds.
+            publisher: which one.
+            mark: what its titles begin with, if it is not the only one of this run.
+        """
         other = self.stage.publishers[publisher]
         ids = [person.id for person in self.people]
-        other.begin(jobs.publish_whatever_happens, ids, self.people[0].name, count, pause)
+        other.begin(jobs.publish_whatever_happens, ids, mark or self.people[0].name, count, pause)
         # A fault from now on meets it in the middle.
         self._publishing.append(other)
         self.wait(lambda: any(client.titles for client in self.clients), "a beginning")

@@ -22,7 +22,8 @@ RIGHT = [
 
 def test_what_is_right_is_clean() -> None:
     verdict = judge(COMMITTED, [Seen("user:1", RIGHT)])
-    assert verdict == Verdict(5, 0, 0, 0, 0, 1.5)
+    assert verdict == Verdict(5, 0, 0, 0, 0, 1.5, 4)
+    assert verdict.delivered == "4/4"
     assert verdict.is_clean
     assert missing(COMMITTED, Seen("user:1", RIGHT)) == set()
 

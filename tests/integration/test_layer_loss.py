@@ -111,9 +111,9 @@ async def wait_until_hints_arrive(
     offsets: set[int] = set()
     hear = hub.hear
 
-    def listen(name: str, epoch: str, offset: int, data: bytes) -> None:
+    def listen(name: str, epoch: str, offset: int, data: bytes, *times: int) -> None:
         offsets.add(offset)
-        hear(name, epoch, offset, data)
+        hear(name, epoch, offset, data, *times)
 
     monkeypatch.setattr(hub, "hear", listen)
     deadline = time.monotonic() + PATIENCE

@@ -1,0 +1,139 @@
+"""Very many devices in one thread, each dropped over and over while messages flow."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, WebSocketException
+
+from tests.client import Position, Received
+from tests.faults.ledger import Seen
+
+#: A device is away for so long, and is left alone for between these; seconds.
+AWAY = 2.0
+THERE = (1.0, 4.0)
+
+
+class Visitor:
+    """One device: it loses its connection, stays away, and comes back with its positions."""
+
+    def __init__(self, url: str, token: str, channel: str) -> None:
+        self.url = url
+        self.token = token
+        self.channel = channel
+        self.publications: list[Received] = []
+        self.positions: dict[str, Position] = {}
+        #: Channels whose position the server could not serve.
+        self.unrecovered: list[str] = []
+        self.violations: list[str] = []
+        self.drops = 0
+
+    async def come_and_go(self, until: asyncio.Event, chance: random.Random) -> None:
+        """Be dropped again and again until this is set; then stay until cancelled."""
+        await asyncio.sleep(chance.uniform(0, AWAY))
+        while not until.is_set():
+            with suppress(OSError, WebSocketException, TimeoutError):
+                async with asyncio.timeout(chance.uniform(*THERE)):
+                    await self._stay()
+            self.drops += 1
+            await asyncio.sleep(AWAY)
+        while True:
+            with suppress(OSError, WebSocketException, InvalidHandshake):
+                await self._stay()
+            await asyncio.sleep(0.1)
+
+    async def _stay(self) -> None:
+        socket = await connect(
+            self.url, compression=None, ping_interval=None, max_size=None, proxy=None
+        )
+        try:
+            await socket.send(json.dumps({"id": 1, "connect": self._request()}))
+            async for frame in socket:
+                for line in str(frame).split("\n"):
+                    await self._take(json.loads(line), socket)
+        finally:
+            # Without a word: what is on its way is lost.
+            socket.transport.abort()
+
+    def _request(self) -> dict[str, Any]:
+        subs = {
+            name: {"recover": True, "epoch": epoch, "offset": offset}
+            for name, (epoch, offset) in self.positions.items()
+        }
+        return {"token": self.token, "subs": subs}
+
+    async def _take(self, reply: dict[str, Any], socket: ClientConnection) -> None:
+        if not reply:
+            await socket.send("{}")
+        elif "error" in reply:
+            if not reply["error"].get("temporary"):
+                self.violations.append(f"an error: {reply}")
+            raise ConnectionError("to come back")
+        for name, sub in reply.get("connect", {}).get("subs", {}).items():
+            self._resume(name, sub)
+        push = reply.get("push", {})
+        if "pub" in push:
+            self._publication(push["channel"], push["pub"])
+
+    def _resume(self, name: str, sub: dict[str, Any]) -> None:
+        if sub.get("was_recovering") and not sub.get("recovered"):
+            self.unrecovered.append(name)
+        if name not in self.positions:
+            self.positions[name] = Position(sub["epoch"], 0)
+        for publication in sub.get("publications", []):
+            self._publication(name, publication)
+        self.positions[name] = Position(sub["epoch"], sub.get("offset", 0))
+
+    def _publication(self, name: str, publication: dict[str, Any]) -> None:
+        offset = publication["offset"]
+        if offset <= self.positions[name].offset:
+            return  # as an SDK does: on the wire it may come twice
+        self.positions[name] = self.positions[name]._replace(offset=offset)
+        received = Received(name, offset, publication["data"], time.monotonic())
+        self.publications.append(received)
+
+    @property
+    def seen(self) -> Seen:
+        return Seen(self.channel, list(self.publications))
+
+
+class Crowd:
+    """All visitors. ``run`` is to be called in a thread, the rest in any."""
+
+    def __init__(self, visitors: Iterable[Visitor], seed: int) -> None:
+        self.visitors = list(visitors)
+        self._chance = random.Random(seed)
+        self._loop = asyncio.new_event_loop()
+        self._calm = asyncio.Event()
+        self._over = asyncio.Event()
+
+    def run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._run())
+        finally:
+            self._loop.close()
+
+    def let_them_stay(self) -> None:
+        """Drop nobody any more."""
+        self._loop.call_soon_threadsafe(self._calm.set)
+
+    def end(self) -> None:
+        self._loop.call_soon_threadsafe(self._calm.set)
+        self._loop.call_soon_threadsafe(self._over.set)
+
+    async def _run(self) -> None:
+        tasks = [
+            asyncio.create_task(
+                visitor.come_and_go(self._calm, random.Random(self._chance.random()))
+            )
+            for visitor in self.visitors
+        ]
+        await self._over.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
