@@ -6,7 +6,7 @@ The order of a set of texts depends on the hash seed, which Python draws anew fo
 import os
 import sys
 
-os.execve(  # noqa: S606
+os.execve(
     sys.executable,
     [sys.executable, "-m", "tests.simulation.run", *sys.argv[1:]],
     {**os.environ, "PYTHONHASHSEED": "0"},

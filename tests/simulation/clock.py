@@ -84,7 +84,7 @@ def _monotonic() -> float:
     return virtual.now() if virtual.is_running else _real_monotonic()
 
 
-def _sleep(seconds: float) -> None:
+def _sleep(seconds: Any) -> None:
     """Nobody else runs meanwhile, so nothing would change."""
     if not virtual.is_running:
         _real_sleep(seconds)
@@ -139,4 +139,4 @@ def install() -> None:
     os.urandom = _urandom
     random._urandom = _urandom  # type: ignore[attr-defined]  # what ``secrets`` draws from
     timezone.now = _now
-    jwt.api_jwt.datetime = _Datetime  # type: ignore[attr-defined,misc]
+    jwt.api_jwt.datetime = _Datetime  # type: ignore[attr-defined]

@@ -182,9 +182,7 @@ def _prepare(database: Database) -> None:
         connections._connections = SimpleNamespace()  # type: ignore[attr-defined]
         call_command("migrate", verbosity=0)
         connection.execute_wrappers.append(
-            lambda execute, sql, params, many, context: _active[0].statement(
-                execute, sql, params, many, context
-            )
+            lambda *args: _active[0].statement(*args)  # noqa: PLW0108 - another one in each run
         )
         real_commit = connection._commit  # type: ignore[attr-defined]
         connection._commit = lambda: _active[0].commit(real_commit)  # type: ignore[attr-defined]

@@ -15,7 +15,6 @@ from .ledger import Ledger
 from .network import BUFFER, Network
 from .workers import Workers
 
-
 #: Tasks of a worker: its loops and what they have under way, and those of each socket.
 TASKS, TASKS_OF_SOCKET = 20, 5
 
@@ -137,9 +136,9 @@ class Invariants:
                 yield "P1", f"{title} waits for an offset"
             there = set(Notification.objects.values_list("title", flat=True))
         for entry in self._ledger.entries.values():
-            if entry.state == "committed" and not entry.is_gone and entry.title not in there:
-                if not entry.is_keyed:
-                    yield "P1", f"{entry.title} was committed and is not there"
+            is_owed = entry.state == "committed" and not entry.is_gone and not entry.is_keyed
+            if is_owed and entry.title not in there:
+                yield "P1", f"{entry.title} was committed and is not there"
         assert published <= there
 
     def _lost(self, tables: Tables) -> Iterator[tuple[str, str]]:
@@ -153,7 +152,11 @@ class Invariants:
             seen = self._ledger.seen[place.user_id]
             for row in tables.rows.get(place.channel, ()):
                 if row.lasts and row.offset > place.since and row.title not in seen:
-                    yield "P1", f"{row.title} ({place.channel} {row.offset}) reached no device of user {place.user_id}"
+                    yield (
+                        "P1",
+                        f"{row.title} ({place.channel} {row.offset}) reached no device of user "
+                        f"{place.user_id}",
+                    )
 
     def _missing(self, device: Device, tables: Tables) -> Iterator[tuple[str, str]]:
         """What this device was owed."""
@@ -187,8 +190,15 @@ class Invariants:
             if channel not in device.on_wire:
                 continue
             for row in tables.rows.get(channel, ()):
-                if since.get(channel, 0) < row.offset <= upto and row.lasts and row.title not in account.titles:
-                    yield "P8", f"{device} finds {row.title} ({channel} {row.offset}) not even in its inbox"
+                if (
+                    since.get(channel, 0) < row.offset <= upto
+                    and row.lasts
+                    and row.title not in account.titles
+                ):
+                    yield (
+                        "P8",
+                        f"{device} has {row.title} ({channel} {row.offset}) not even in its inbox",
+                    )
 
     def tables(self) -> Tables:
         rows: dict[str, list[Row]] = defaultdict(list)
@@ -209,5 +219,7 @@ class Invariants:
             fields = ("user", "stream__name", "since", "delivered")
             return [
                 Place(*row)
-                for row in Subscription.objects.filter(muted=False).order_by("pk").values_list(*fields)
+                for row in Subscription.objects.filter(muted=False)
+                .order_by("pk")
+                .values_list(*fields)
             ]

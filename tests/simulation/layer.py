@@ -26,7 +26,7 @@ class LayerDown(ConnectionError):
     """What the client library of a layer raises while it cannot be reached."""
 
 
-class FaultyLayer(BaseChannelLayer):  # type: ignore[misc]
+class FaultyLayer(BaseChannelLayer):
     """One for all processes of a run.
 
     Args:
@@ -130,7 +130,8 @@ class FaultyLayer(BaseChannelLayer):  # type: ignore[misc]
         if process is not None and not process.is_alive:
             raise LayerDown
         await asyncio.sleep(self._chance.uniform(0.0002, 0.002))
-        while self.is_hanging or (process is not None and process.name in self.cut_off):
+        cut_off = self.cut_off
+        while self.is_hanging or (process and process.name in cut_off):  # noqa: ASYNC110
             await asyncio.sleep(0.5)
         if self.is_down:
             raise LayerDown

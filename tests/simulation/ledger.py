@@ -266,9 +266,9 @@ class Ledger:
     def check_told(self, device: Receiver, connected_at: float) -> None:
         """P8: a device that has been connected all the time learns of a loss."""
         for channel, loss in self.accounts[device].untold.items():
-            if connected_at < loss.since < self._now():
-                if self._calm_seconds(loss.since, self._now()) > TOLD_BOUND:
-                    self.violate("P8", f"nobody tells {device} that {loss} of {channel} went back")
+            is_late = self._calm_seconds(loss.since, self._now()) > TOLD_BOUND
+            if connected_at < loss.since and is_late:
+                self.violate("P8", f"nobody tells {device} that {loss} of {channel} went back")
 
     def _check_rights(self, device: Receiver, channel: str, at: float, what: str) -> None:
         ended = self._ended_at(device.user_id, channel, at)

@@ -37,11 +37,11 @@ class _Numbered:
         return self is other
 
 
-class SimulatedTask(_Numbered, asyncio.Task):  # type: ignore[type-arg]
+class SimulatedTask(_Numbered, asyncio.Task):
     pass
 
 
-class SimulatedFuture(_Numbered, asyncio.Future):  # type: ignore[type-arg]
+class SimulatedFuture(_Numbered, asyncio.Future):
     pass
 
 

@@ -83,7 +83,7 @@ def acknowledge_by_any_pong() -> None:
     original = Hub.arrived
 
     def arrived(self: Hub, connection: Connection, positions: dict[str, int]) -> None:
-        original(self, connection, {n: r.stream.heard for n, r in connection.readers.items()})
+        original(self, connection, {n: r.stream.top for n, r in connection.readers.items()})
 
     Hub.arrived = arrived  # type: ignore[method-assign]
 
@@ -103,7 +103,7 @@ def ignore_gaps() -> None:
 @mutation("P2", faults=("caller_rolls_back",))
 def publish_before_commit() -> None:
     """What should follow the commit of the caller is done at once."""
-    publishing.after_commit = lambda using, function, *args: function(*args)  # type: ignore[assignment]
+    publishing.after_commit = lambda using, function, *args: function(*args)  # type: ignore[assignment,attr-defined]
 
 
 @mutation("P5", faults=("stall",))
@@ -138,7 +138,7 @@ def compare_tops_only() -> None:
     }
 
 
-@mutation("P1", faults=("restore", "failover", "offline", "new_browser"))
+@mutation("P1", faults=("failover", "failover", "lossy_layer", "layer_down"))
 def skip_clamp() -> None:
     """Marks stay where they are when a stream gets a new epoch."""
     epochs._move_back = lambda cuts, newest: 0

@@ -156,7 +156,13 @@ class Wire:
     def is_well(self) -> bool:
         """Does nothing but the worker itself decide when an answer comes?"""
         is_read = self.network.loop.now >= self.stalled_until
-        return is_read and not self.pace and self.worker.is_alive and self.has_client and self.has_server
+        return (
+            is_read
+            and not self.pace
+            and self.worker.is_alive
+            and self.has_client
+            and self.has_server
+        )
 
     # The server's end
 

@@ -26,9 +26,7 @@ class Operator:
         later: calls something after so many seconds.
     """
 
-    def __init__(
-        self, people: People, database: Database, later: Callable[..., None]
-    ) -> None:
+    def __init__(self, people: People, database: Database, later: Callable[..., None]) -> None:
         self._people = people
         self._later = later
         # What tells one physical database from another; here all of them are one in memory.

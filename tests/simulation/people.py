@@ -75,7 +75,7 @@ class People:
         with database.calm():
             users = get_user_model().objects
             self.ids = [
-                users.create(username=f"user{n}", is_staff=n == 0, password="none").pk  # noqa: S106
+                users.create(username=f"user{n}", is_staff=n == 0, password="none").pk
                 for n in range(5)
             ]
             self.groups = [Group.objects.create(name=f"group{n}").pk for n in range(2)]
@@ -100,7 +100,7 @@ class People:
 
     # Views
 
-    def log_in(self, user_id: int, *, by_session: bool, lifetime: float | None) -> Credentials | None:
+    def log_in(self, user_id: int, by_session: bool, lifetime: float | None) -> Credentials | None:
         user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
         if user is None:
             return None
@@ -110,16 +110,14 @@ class People:
 
     def create(self) -> int:
         users = get_user_model().objects
-        user = users.create(username=f"user{users.count()}", password="none")  # noqa: S106
+        user = users.create(username=f"user{users.count()}", password="none")
         self.ids.append(user.pk)
         return int(user.pk)
 
     def log_out(self, session: str) -> None:
         request = HttpRequest()
         request.session = SessionStore(session)
-        request.user = get_user_model().objects.get(
-            pk=request.session["_auth_user_id"]
-        )
+        request.user = get_user_model().objects.get(pk=request.session["_auth_user_id"])
         logout(request)
 
     def change_password(self, user_id: int) -> None:

@@ -98,7 +98,7 @@ class Publishers:
         self._do(work, in_seconds=seconds)
 
     def expiring(self) -> None:
-        to, moment = self._audience(), self._moment(self._chance.uniform(200, 210))
+        to, moment = self._audience(), self._moment(self._chance.uniform(1, 20))
         self._do(lambda title: broadcast(title, to=to, expires_at=moment))
 
     def withdrawn(self) -> None:

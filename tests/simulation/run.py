@@ -1,6 +1,8 @@
 """Run simulations: ``python -m tests.simulation --seed N [--faults M]``.
 
-See the end of ``--help`` for what a failure prints and how to replay it.
+The same arguments give the same run, event by event: the digest that is printed stands for all of
+them. A broken promise is printed with its seed, its faults, the last events and the command that
+replays it; ``--skip`` leaves single faults of a run out, to find those that matter.
 """
 
 import argparse
@@ -24,8 +26,18 @@ import django  # noqa: E402
 
 django.setup()
 
-from . import faults, mutations, workers  # noqa: E402
+from . import (  # noqa: E402
+    database_faults,
+    faults,
+    mutations,
+    network_faults,
+    people_faults,
+    workers,
+)
 from .world import World  # noqa: E402
+
+#: Where the faults are.
+KINDS = (database_faults, network_faults, people_faults)
 
 #: Virtual seconds between two actions of publishers on average.
 PACE = 0.7
@@ -70,7 +82,7 @@ def simulate(seed: int, options: argparse.Namespace) -> Report:
 
     try:
         world.loop.run_until_complete(script())
-    except Exception as error:  # noqa: BLE001 - whatever it is, the seed is wanted
+    except Exception as error:  # whatever it is, the seed is wanted
         world.ledger.violate("simulation", repr(error))
     finally:
         world.end()

@@ -25,4 +25,4 @@ NOTIFICATIONS = {
     "LOCK_TIMEOUT": 2.0,
 }
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
-LOGGING: dict[str, object] = {"version": 1, "disable_existing_loggers": True}
+LOGGING = {"version": 1, "disable_existing_loggers": True}

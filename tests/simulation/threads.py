@@ -82,16 +82,18 @@ class Threads:
     def _do(self, job: _Job) -> None:
         if job.process is not None and not job.process.is_alive:
             return
+        result: Any = None
+        error: Exception | None = None
         try:
-            result, error = self._database.run(job.work), None
+            result = self._database.run(job.work)
         except Held as held:
             until = min(held.until, job.patience)
             if self._loop.now < until:
                 self._later(until - self._loop.now, job, self._do)
                 return
-            result, error = None, OperationalError("canceling statement due to lock timeout")
+            error = OperationalError("canceling statement due to lock timeout")
         except Exception as raised:
-            result, error = None, raised
+            error = raised
         name = _name(job.work)
         self._trace("database", job.process, name, "" if error is None else repr(error))
         self.done(name)
@@ -123,7 +125,11 @@ def _name_only(name: str) -> None:
 
 def _name(work: Any) -> str:
     """What production code has asked for: partials and our own lambda taken off."""
-    function, *_ = [cell.cell_contents for cell in work.__closure__ or () if callable(cell.cell_contents)]
+    function, *_ = [
+        cell.cell_contents for cell in work.__closure__ or () if callable(cell.cell_contents)
+    ]
     while hasattr(function, "func"):
-        function = function.args[0] if function.args and callable(function.args[0]) else function.func
+        function = (
+            function.args[0] if function.args and callable(function.args[0]) else function.func
+        )
     return getattr(function, "__qualname__", type(function).__name__)

@@ -1,4 +1,4 @@
-"""A client that sends garbage. It gets an answer or a close code, and others notice nothing (P7)."""
+"""A client that sends garbage: it gets an answer, and others notice nothing (P7)."""
 
 from __future__ import annotations
 

@@ -40,8 +40,10 @@ async def _hub_of_process() -> Hub:
 
 def patch_singletons() -> None:
     """Give each simulated process a hub and an outbox of its own, wherever the app looks."""
-    stand_ins = {"announcer": (layer_module.announcer, _OfProcess()),
-                 "get_hub": (hub_package.get_hub, _hub_of_process)}
+    stand_ins = {
+        "announcer": (layer_module.announcer, _OfProcess()),
+        "get_hub": (hub_package.get_hub, _hub_of_process),
+    }
     for name in sorted(sys.modules):
         if not name.startswith("notifications"):
             continue
