@@ -135,6 +135,7 @@ def install() -> None:
     time.time = _time
     time.monotonic = _monotonic
     time.perf_counter = _monotonic
+    time.thread_time = _monotonic  # nothing takes any time
     time.sleep = _sleep
     os.urandom = _urandom
     random._urandom = _urandom  # type: ignore[attr-defined]  # what ``secrets`` draws from

@@ -23,14 +23,20 @@ SEED, RUNS = 1, 12
 SOAK_RUNS = 400
 
 
-def simulate(*arguments: str, hash_seed: str = "1") -> subprocess.CompletedProcess[str]:
-    """Run ``python -m tests.simulation`` in a process of its own."""
+def simulate(
+    *arguments: str, hash_seed: str = "1", is_shown: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m tests.simulation`` in a process of its own.
+
+    Args:
+        is_shown: what it prints is shown as it comes, and not returned.
+    """
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     return subprocess.run(
         [sys.executable, "-m", "tests.simulation", *arguments],
         cwd=ROOT,
         env=environment,
-        capture_output=True,
+        capture_output=not is_shown,
         text=True,
         check=False,
     )
@@ -39,9 +45,10 @@ def simulate(*arguments: str, hash_seed: str = "1") -> subprocess.CompletedProce
 def test_no_promise_is_broken() -> None:
     seed = int.from_bytes(os.urandom(3)) if SOAK else SEED
     runs = SOAK_RUNS if SOAK else RUNS
-    print(f"seeds {seed} to {seed + runs - 1}")  # noqa: T201 - pytest shows it with a failure
-    done = simulate("--seed", str(seed), "--runs", str(runs), "--faults", str(FAULTS))
-    assert done.returncode == 0, done.stdout + done.stderr
+    print(f"seeds {seed} to {seed + runs - 1}", flush=True)  # noqa: T201 - for a failure
+    arguments = "--seed", str(seed), "--runs", str(runs), "--faults", str(FAULTS)
+    done = simulate(*arguments, is_shown=SOAK)
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
 
 
 def test_a_seed_replays_its_run_exactly() -> None:
