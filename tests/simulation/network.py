@@ -153,6 +153,11 @@ class Wire:
         self.network.later(until - self.network.loop.now + 0.001, self._pass_on)
 
     @property
+    def was_stalled(self) -> bool:
+        """Has the client ever taken nothing for a while?"""
+        return bool(self.stalled_until or self.pace)
+
+    @property
     def is_well(self) -> bool:
         """Does nothing but the worker itself decide when an answer comes?"""
         is_read = self.network.loop.now >= self.stalled_until

@@ -12,7 +12,7 @@ from .network import Network, Wire
 from .process import Process
 
 #: Within which it is answered, seconds.
-BOUND = 8.0
+BOUND = 9.0
 
 GARBAGE: list[Any] = [
     "",
@@ -83,7 +83,8 @@ class _Socket:
         self._is_answered = True
 
     def _look(self) -> None:
-        if not self._is_answered and self._worker.is_alive:
+        is_well = self._worker.is_alive and not self._wire.was_stalled
+        if not self._is_answered and is_well:
             self._ledger.violate("P7", f"no answer to {str(self._garbage)[:60]!r}")
         if self._wire.has_client:
             self._wire.hang_up()
