@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
 from hashlib import blake2b
 from importlib import import_module
 from typing import Any, NamedTuple
@@ -181,7 +180,7 @@ def make_token(user: Any, lifetime: float | None = 3600.0) -> str:
         raise ValueError("NOTIFICATIONS['TOKEN_SECRET'] is not set")
     claims: dict[str, Any] = {"sub": str(user.pk)}
     if lifetime is not None:
-        claims["exp"] = int(datetime.now(UTC).timestamp() + lifetime)
+        claims["exp"] = int(timezone.now().timestamp() + lifetime)
     return jwt.encode(claims, app_settings.TOKEN_SECRET, algorithm="HS256")
 
 

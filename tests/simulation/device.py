@@ -1,0 +1,278 @@
+"""A client that behaves as the SDKs of the Centrifuge protocol do.
+
+It keeps the position of what it got and comes back with it, drops what has an offset that it has,
+subscribes to topics, has its token refreshed, and fetches the inbox when it is told that something
+could not be recovered. :mod:`tests.simulation.transport` is the rest of it.
+
+Source: https://centrifugal.dev/docs/transports/client_api.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, NamedTuple
+
+from .ledger import Ledger
+from .network import Network
+from .people import LIFETIME, Credentials, People, cookie
+from .process import Process
+from .transport import SOONEST, Transport
+
+#: Until a person whose client has been sent away for good logs in again.
+LOG_IN = 4.0
+
+#: Before it runs out a token is refreshed.
+EARLY = 1.0
+
+
+class Position(NamedTuple):
+    epoch: str
+    offset: int
+
+
+class Device(Transport):
+    """One client of one user.
+
+    Args:
+        name: for the trace.
+        by_session: it authenticates by cookie, else by a token.
+        topics: that it subscribes to by itself.
+        pick: finds the worker to which a new socket leads; None while there is none.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        user_id: int,
+        network: Network,
+        people: People,
+        ledger: Ledger,
+        chance: Random,
+        pick: Callable[[], Process | None],
+        *,
+        by_session: bool,
+        is_short: bool,
+        is_new: bool,
+        topics: tuple[str, ...],
+    ) -> None:
+        super().__init__(name, network, chance, pick)
+        self.user_id = user_id
+        self.channel = f"user:{user_id}"
+        #: Of somebody who has never connected.
+        self.is_new = is_new
+        self.by_session = by_session
+        self.topics = topics
+        self._people = people
+        self._ledger = ledger
+        self._lifetime = LIFETIME if is_short else None
+        self.shown: Credentials | None = None
+        self.password = ""
+        self.positions: dict[str, Position] = {}
+        #: Channels that this connection has, and the last offset that came in each.
+        self.on_wire: dict[str, int] = {}
+        self.needs_inbox = False
+        #: Topics whose screens are closed for now.
+        self.left: set[str] = set()
+
+    # Coming and going
+
+    def start(self) -> None:
+        self._log_in()
+
+    def forget(self) -> None:
+        """The same person with a new browser."""
+        self.drop()
+        self._ledger.forget(self)
+        self.positions.clear()
+        self.shown = None
+        self.later(SOONEST, self._log_in)
+
+    def rest(self, seconds: float) -> None:
+        """No network for a while."""
+        self.drop()
+        self.later(seconds, self.connect if self.shown else self._log_in)
+
+    def _log_in(self) -> None:
+        how = self.user_id, self.by_session, self._lifetime
+        self._people.ask(self._logged_in, self._people.log_in, *how)
+
+    def _logged_in(self, shown: Credentials | None) -> None:
+        if shown is None:
+            self.later(LOG_IN, self._log_in)
+            return
+        self.shown = shown
+        self.password = self._people.password(self.user_id)
+        self._ledger.logged_in(self)
+        self.connect()
+
+    def headers(self) -> list[tuple[bytes, bytes]] | None:
+        return None if self.shown is None else cookie(self.shown)
+
+    def dropped(self) -> None:
+        self.on_wire.clear()
+
+    def waited(self) -> None:
+        self._ledger.waited(self, self.asked_at)
+
+    def opened(self) -> None:
+        assert self.shown is not None
+        request: dict[str, Any] = {"token": self.shown.token} if self.shown.token else {}
+        subs = {
+            name: {"recover": True, "epoch": position.epoch, "offset": position.offset}
+            for name, position in self.positions.items()
+            if not name.startswith("topic:")
+        }
+        self.command(self._connect_answered, connect={**request, "subs": subs})
+
+    def sent_away(self) -> None:
+        """Sent away for good: a person has to log in again, and the SDK begins from nothing."""
+        self._ledger.forget(self)
+        self.positions.clear()
+        self.shown = None
+        self.later(LOG_IN, self._log_in)
+
+    # Commands
+
+    def _connect_answered(self, reply: dict[str, Any]) -> None:
+        error = reply.get("error")
+        if error is not None:
+            self._refused(error)
+            return
+        result = reply["connect"]
+        self.connected(result["ping"])
+        self.waited()
+        subs = result.get("subs", {})
+        for name in [name for name in self.positions if not name.startswith("topic:")]:
+            if name not in subs:
+                self._unsubscribed(name)
+        for name, sub in subs.items():
+            self._subscribed(name, sub)
+        if result.get("expires"):
+            self.later(max(0.1, result["ttl"] - EARLY), self._refresh)
+        for name in self.topics:
+            self.subscribe(name)
+        self.fetch_inbox()
+
+    def _refused(self, error: dict[str, Any]) -> None:
+        self.drop()
+        if error.get("temporary"):
+            self.come_back()
+        elif error["code"] == 109:
+            self.later(SOONEST, self._log_in)
+        else:
+            self.sent_away()
+
+    def subscribe(self, name: str) -> None:
+        if name in self.left or name in self.on_wire or not self.is_connected:
+            return
+        position = self.positions.get(name)
+        recover = {"recover": True, **position._asdict()} if position else {}
+        self.command(
+            lambda reply: self._topic_answered(name, reply), subscribe={"channel": name, **recover}
+        )
+
+    def _topic_answered(self, name: str, reply: dict[str, Any]) -> None:
+        if "subscribe" in reply:
+            self._subscribed(name, reply["subscribe"])
+            self.fetch_inbox()
+        elif name not in self.on_wire:
+            # Temporary or not: an application asks again when its screen is opened again.
+            self.later(3.0, self.subscribe, name)
+
+    def unsubscribe(self, name: str) -> None:
+        """A screen is closed; the SDK keeps the position."""
+        self.left.add(name)
+        if name in self.on_wire:
+            del self.on_wire[name]
+            self.command(None, unsubscribe={"channel": name})
+
+    def return_to(self, name: str) -> None:
+        """The screen is opened again."""
+        self.left.discard(name)
+        self.subscribe(name)
+
+    def _refresh(self) -> None:
+        how = self.user_id, False, self._lifetime
+        self._people.ask(self._refreshed, self._people.log_in, *how)
+
+    def _refreshed(self, shown: Credentials | None) -> None:
+        if shown is None or not self.is_connected:
+            return  # it goes on until it runs out, and asks for a new one then
+        self.shown = shown
+        self._ledger.logged_in(self)
+        self.command(self._refresh_answered, refresh={"token": shown.token})
+
+    def _refresh_answered(self, reply: dict[str, Any]) -> None:
+        if reply.get("refresh", {}).get("expires"):
+            self.later(max(0.1, reply["refresh"]["ttl"] - EARLY), self._refresh)
+
+    def acknowledge(self) -> None:
+        for name in self.on_wire:
+            offset = self.positions[name].offset
+            self.command(None, rpc={"method": "ack", "data": {"channel": name, "offset": offset}})
+
+    def fetch_inbox(self, before: str = "") -> None:
+        """What an application does that has been told of a loss."""
+        if self.needs_inbox and self.is_connected:
+            data = {"limit": 50, "before": before}
+            self.command(self._inbox_answered, rpc={"method": "inbox", "data": data})
+
+    def _inbox_answered(self, reply: dict[str, Any]) -> None:
+        if "rpc" not in reply:
+            self.later(2.0, self.fetch_inbox)
+            return
+        result = reply["rpc"]["data"]
+        self._ledger.fetched(self, [entry["title"] for entry in result["entries"]])
+        if result.get("next"):
+            self.fetch_inbox(result["next"])
+        else:
+            self.needs_inbox = False
+
+    # Frames
+
+    def pushed(self, push: dict[str, Any], written_at: float) -> None:
+        name = push.get("channel", "")
+        if "pub" in push:
+            if name not in self.left:
+                self._published(name, push["pub"], written_at)
+        elif "subscribe" in push:
+            self._ledger.ended(self, name)
+            self.positions.pop(name, None)
+            self._subscribed(name, push["subscribe"])
+        elif "unsubscribe" in push:
+            self._unsubscribed(name)
+            if name in self.topics:
+                self.later(3.0, self.subscribe, name)
+
+    def _subscribed(self, name: str, result: dict[str, Any]) -> None:
+        position = Position(result["epoch"], result.get("offset", 0))
+        publications = result.get("publications", [])
+        self._ledger.subscribed(self, name, result)
+        if result.get("was_recovering") and not result.get("recovered"):
+            self.needs_inbox = True
+        known = self.positions.get(name)
+        if known is None or known.epoch != position.epoch:
+            self.positions[name] = Position(position.epoch, 0)
+        self.on_wire[name] = 0
+        if result.get("recovered") or not result.get("was_recovering"):
+            for publication in publications:
+                self._published(name, publication, self.written_at)
+        self.on_wire[name] = position.offset
+        self.positions[name] = position
+
+    def _unsubscribed(self, name: str) -> None:
+        self.on_wire.pop(name, None)
+        if not name.startswith("topic:"):  # of those an SDK keeps the position
+            self._ledger.ended(self, name)
+            self.positions.pop(name, None)
+
+    def _published(self, name: str, publication: dict[str, Any], written_at: float) -> None:
+        offset, data = publication["offset"], publication["data"]
+        if offset <= self.on_wire.get(name, -1) or name not in self.on_wire:
+            self._ledger.violate("P3", f"{self} gets {offset} of {name} out of order")
+        self.on_wire[name] = offset
+        position = self.positions[name]
+        if offset > position.offset:
+            self.positions[name] = position._replace(offset=offset)
+            self._ledger.received(self, name, position.epoch, offset, data, written_at)

@@ -1,0 +1,101 @@
+"""The event loop of a simulation: virtual time, no thread, no socket.
+
+When nothing is ready the time jumps to the next timer. What production code runs in a thread runs
+in the loop itself, at moments that :class:`~tests.simulation.database.Threads` chooses. Tasks and
+futures are numbered, so that the order of a set of them is the same in each run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from . import clock
+from .process import Process, current
+
+#: Rounds of the loop without any time passing that are no coincidence any more.
+STANDSTILL = 100_000
+
+_numbers = count(1)
+
+
+class Standstill(Exception):
+    """The loop has nothing to wait for, or does not come to rest."""
+
+
+class _Numbered:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._number = next(_numbers)
+        super().__init__(*args, **kwargs)
+
+    def __hash__(self) -> int:
+        return self._number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class SimulatedTask(_Numbered, asyncio.Task):
+    pass
+
+
+class SimulatedFuture(_Numbered, asyncio.Future):
+    pass
+
+
+Submit = Callable[[Any, Callable[..., Any], tuple[Any, ...]], "asyncio.Future[Any]"]
+
+
+class SimulatedLoop(asyncio.BaseEventLoop):
+    """Jumps from timer to timer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = clock.START
+        #: Takes what production code wants to run in a thread.
+        self.submit: Submit | None = None
+        self._rounds = 0
+        self._clock_resolution = 1e-9
+        self._selector = self
+        self.set_task_factory(_make_task)
+
+    def time(self) -> float:
+        return self.now
+
+    def select(self, timeout: float | None) -> list[Any]:
+        """Instead of waiting: the time goes on."""
+        if timeout is None:
+            raise Standstill("everybody waits for something that will never happen")
+        if timeout > 0:
+            self.now = self._scheduled[0]._when  # type: ignore[attr-defined]
+            self._rounds = 0
+            return []
+        self._rounds += 1
+        if self._rounds > STANDSTILL:
+            raise Standstill("the loop does not come to rest")
+        return []
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return SimulatedFuture(loop=self)
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: Any, func: Callable[..., Any], *args: Any
+    ) -> asyncio.Future[Any]:
+        assert self.submit is not None
+        return self.submit(executor, func, args)
+
+    def _process_events(self, event_list: list[Any]) -> None:
+        return
+
+    def _write_to_self(self) -> None:
+        return
+
+
+def _make_task(loop: Any, coroutine: Any, context: Any = None) -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] = SimulatedTask(coroutine, loop=loop, context=context)
+    process: Process | None = current.get() if context is None else context.get(current)
+    if process is not None:
+        process.own(task)
+    return task

@@ -1,0 +1,29 @@
+"""The simulation finds what it is there for: production code broken on purpose is reported."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from .test_simulation import simulate
+
+TEXT = Path(__file__).with_name("mutations.py").read_text()
+
+#: Seeds within which a mutation is found. Most are found with the first.
+SEEDS = 40
+
+#: Few faults, after which there is time to see what became of them.
+FAULTS = 5
+
+NAMES = re.findall(r"^@mutation.*\ndef (\w+)", TEXT, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_code_that_breaks_a_promise_is_found(name: str) -> None:
+    done = simulate("--break", name, "--faults", str(FAULTS), "--runs", str(SEEDS))
+    assert done.returncode == 1, f"{name} is not found\n{done.stdout}{done.stderr}"
+    assert "It is the promise that is expected" in done.stdout, done.stdout
+
+
+def test_all_mutations_are_tried() -> None:
+    assert len(NAMES) == TEXT.count("@mutation(") > 10

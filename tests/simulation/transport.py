@@ -1,0 +1,184 @@
+"""The half of a client that keeps a connection: the transport of an SDK.
+
+It comes back after a backoff unless it is sent away for good, matches replies with commands,
+answers pings, and gives up a connection on which none comes.
+
+Source: https://centrifugal.dev/docs/transports/client_api.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from .network import Network, Wire
+from .process import Process
+
+#: Seconds: until the first attempt to come back, and until the last ones at most.
+SOONEST, LATEST = 0.5, 6.0
+
+#: How long a reply may take before the connection is given up.
+PATIENCE = 5.0
+
+#: So much longer than the server's interval no ping may come.
+PING_DELAY = 6.0
+
+Answered = Callable[[dict[str, Any]], None]
+
+
+class Transport(ABC):
+    """One client, over as many connections as it makes.
+
+    Args:
+        name: for the trace.
+        pick: finds the worker to which a new socket leads; None while there is none.
+    """
+
+    def __init__(
+        self, name: str, network: Network, chance: Random, pick: Callable[[], Process | None]
+    ) -> None:
+        self.name = name
+        self._network = network
+        self._chance = chance
+        self._pick = pick
+        self.wire: Wire | None = None
+        self.is_connected = False
+        self.connected_at = self.asked_at = 0.0
+        #: When the frame was written that is being taken.
+        self.written_at = 0.0
+        self._attempts = 0
+        self._last_id = 0
+        self._pending: dict[int, Answered] = {}
+        #: Timers of this connection; those of the one before count for nothing.
+        self._life = 0
+        self._pings = 0
+
+    def __repr__(self) -> str:
+        return self.name
+
+    # What the other half does
+
+    @abstractmethod
+    def headers(self) -> list[tuple[bytes, bytes]] | None:
+        """Of the handshake; None if there is nothing to connect with yet."""
+
+    @abstractmethod
+    def opened(self) -> None:
+        """The socket is there: say ``connect``."""
+
+    @abstractmethod
+    def pushed(self, push: dict[str, Any], written_at: float) -> None: ...
+
+    @abstractmethod
+    def dropped(self) -> None:
+        """The connection is gone."""
+
+    @abstractmethod
+    def sent_away(self) -> None:
+        """For good, as the close code says."""
+
+    @abstractmethod
+    def waited(self) -> None:
+        """There is an answer to ``connect``, or patience is lost although nothing is wrong."""
+
+    # Coming and going
+
+    def connect(self) -> None:
+        headers, worker = self.headers(), self._pick()
+        if worker is None or headers is None or self.wire is not None:
+            self.come_back()
+            return
+        self._life += 1
+        self.asked_at = self._network.loop.now
+        is_plain = self._chance.random() < 0.3
+        self.wire = Wire(self._network, worker, self, headers, is_plain=is_plain)
+        self.later(PATIENCE, self._lost_patience)
+
+    def connected(self, ping: float) -> None:
+        """The server has taken us; it pings every so many seconds."""
+        self.is_connected = True
+        self.connected_at = self._network.loop.now
+        self._attempts = 0
+        self._expect_ping(ping)
+
+    def lost(self, code: int) -> None:
+        """The socket is gone; the code says whether to come back."""
+        if self.wire is None:
+            return
+        self.drop()
+        if code == 1009 or 3500 <= code < 4000:
+            self.sent_away()
+        else:
+            self.come_back()
+
+    def drop(self) -> None:
+        self._life += 1
+        self.is_connected = False
+        self._pending.clear()
+        wire, self.wire = self.wire, None
+        if wire is not None and wire.has_client:
+            wire.hang_up()
+        self.dropped()
+
+    def come_back(self) -> None:
+        self._attempts += 1
+        most = min(LATEST, SOONEST * 2**self._attempts)
+        self.later(self._chance.uniform(SOONEST / 2, most), self.connect)
+
+    def _lost_patience(self) -> None:
+        if not self.is_connected and self.wire is not None:
+            if self.wire.is_well:
+                self.waited()
+            self.drop()
+            self.come_back()
+
+    # Frames
+
+    def command(self, answered: Answered | None, **request: Any) -> None:
+        if self.wire is None:
+            return
+        self._last_id += 1
+        if answered is not None:
+            self._pending[self._last_id] = answered
+        self.wire.say(json.dumps({"id": self._last_id, **request}))
+
+    def took(self, text: str, written_at: float) -> None:
+        for line in text.split("\n"):
+            self._take(json.loads(line), written_at)
+            if self.wire is None:
+                return
+
+    def _take(self, reply: dict[str, Any], written_at: float) -> None:
+        if reply == {}:
+            self._pings += 1
+            if self.wire is not None:
+                self.wire.say("{}")
+        elif "push" in reply:
+            self.pushed(reply["push"], written_at)
+        else:
+            answered = self._pending.pop(reply["id"], None)
+            if answered is not None:
+                self.written_at = written_at
+                answered(reply)
+
+    # Timers
+
+    def _expect_ping(self, interval: float) -> None:
+        seen = self._pings
+
+        def look() -> None:
+            if self._pings == seen:
+                self.drop()
+                self.come_back()
+            else:
+                self._expect_ping(interval)
+
+        self.later(interval + PING_DELAY, look)
+
+    def later(self, delay: float, call: Callable[..., None], *args: Any) -> None:
+        """Call it unless there is another connection by then, or none any more."""
+        life = self._life
+        self._network.later(delay, lambda: call(*args) if life == self._life else None)

@@ -1,0 +1,147 @@
+"""Server processes with a hub each: started, killed, stopped in order, cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from notifications import hub as hub_package
+from notifications import layer as layer_module
+from notifications.hub import Connection, Hub, LocalStream
+from notifications.hub.connection import Reader
+
+from .clock import WallClock
+from .loop import SimulatedLoop
+from .network import Network
+from .process import Process, current
+
+Trace = Callable[..., None]
+
+
+class _OfProcess:
+    """Stands for what there is one of in each process."""
+
+    def __getattr__(self, name: str) -> Any:
+        process = current.get()
+        assert process is not None, "nobody's announcer"
+        return getattr(process.announcer, name)
+
+
+async def _hub_of_process() -> Hub:
+    process = current.get()
+    assert process is not None
+    assert process.hub is not None, "a worker that does not run"
+    hub: Hub = process.hub
+    return hub
+
+
+def patch_singletons() -> None:
+    """Give each simulated process a hub and an outbox of its own, wherever the app looks."""
+    stand_ins = {
+        "announcer": (layer_module.announcer, _OfProcess()),
+        "get_hub": (hub_package.get_hub, _hub_of_process),
+    }
+    for name in sorted(sys.modules):
+        if not name.startswith("notifications"):
+            continue
+        for attribute, (original, stand_in) in stand_ins.items():
+            if getattr(sys.modules[name], attribute, None) is original:
+                setattr(sys.modules[name], attribute, stand_in)
+
+
+def number_objects() -> None:
+    """Sets of these iterate in an order that does not depend on addresses."""
+    for kind in (Connection, Reader, LocalStream):
+        _number(kind)
+
+
+def _number(kind: Any) -> None:
+    numbers: dict[int, int] = {}
+    original = kind.__init__
+
+    def initialize(self: Any, *args: Any, **kwargs: Any) -> None:
+        _last[0] += 1
+        numbers[id(self)] = _last[0]
+        original(self, *args, **kwargs)
+
+    kind.__init__ = initialize
+    kind.__hash__ = lambda self: numbers[id(self)]
+
+
+_last = [0]
+
+
+class Workers:
+    """The workers of a run.
+
+    Args:
+        count: how many.
+        clocks: makes the wall clock of the next process.
+    """
+
+    def __init__(
+        self,
+        loop: SimulatedLoop,
+        network: Network,
+        chance: Random,
+        trace: Trace,
+        count: int,
+        clocks: Callable[[], WallClock],
+    ) -> None:
+        self._loop = loop
+        self._network = network
+        self._chance = chance
+        self._trace = trace
+        self._clocks = clocks
+        self._started = 0
+        self.running: list[Process] = []
+        self.stopping: list[Process] = []
+        for _ in range(count):
+            self.start()
+
+    def start(self) -> Process:
+        self._started += 1
+        worker = Process(f"worker{self._started}", self._clocks())
+        worker.announcer = worker.context.run(layer_module.Announcer)
+        worker.spawn(self._start(worker))
+        self._trace("starts", worker)
+        return worker
+
+    async def _start(self, worker: Process) -> None:
+        worker.hub = Hub()
+        await worker.hub.start()
+        self.running.append(worker)
+
+    def pick(self) -> Process | None:
+        """Where a new socket leads to."""
+        return self._chance.choice(self.running) if self.running else None
+
+    def kill(self, worker: Process, *, silently: bool) -> None:
+        """It is gone at once, with everything that it had not written.
+
+        Args:
+            silently: with its host, so that nobody closes its sockets.
+        """
+        self._trace("is killed", worker)
+        if worker in self.running:
+            self.running.remove(worker)
+        worker.kill()
+        for wire in list(self._network.wires):
+            if wire.worker is worker and silently:
+                wire.vanish()
+
+    def stop(self, worker: Process) -> None:
+        """It is told to stop, and has the time for it."""
+        if worker in self.running:
+            self._trace("stops", worker)
+            self.running.remove(worker)
+            self.stopping.append(worker)
+            worker.spawn(self._stop(worker))
+
+    async def _stop(self, worker: Process) -> None:
+        await worker.hub.drain(asyncio.Event())
+        await worker.hub.stop()
+        self._network.later(0.1, worker.kill)
