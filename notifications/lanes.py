@@ -56,26 +56,25 @@ class Lane:
 
     def __init__(self, name: str, threads: int | None = 1) -> None:
         self.name = name
-        self._threads = threads
+        self._most = threads
         self._pool: Threads | None = None
         self._lock = threading.Lock()
 
     @property
     def size(self) -> int:
         """How many calls can be under way at once."""
-        return self._threads or app_settings.DATABASE_THREADS
+        return self._most or app_settings.DATABASE_THREADS
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function``, which may use the ORM, in a thread of this lane; return its result."""
-        return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(
+            self._threads(), partial(_call, function, *args, **kwargs)
+        )
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """The same from any thread, without waiting."""
-        with self._lock:
-            if self._pool is None:
-                name = f"notifications-database-{self.name}"
-                self._pool = Threads(self.size, name, partial(_enter, self.name))
-            return self._pool.submit(partial(_call, function, *args, **kwargs))
+        return self._threads().submit(partial(_call, function, *args, **kwargs))
 
     def close(self, patience: float = PATIENCE) -> bool:
         """End the threads; the next call starts new ones.
@@ -92,6 +91,13 @@ class Lane:
             return True
         pool.close()
         return pool.join(patience)
+
+    def _threads(self) -> Threads:
+        with self._lock:
+            if self._pool is None:
+                name = f"notifications-database-{self.name}"
+                self._pool = Threads(self.size, name, partial(_enter, self.name))
+            return self._pool
 
 
 #: What clients ask for, except to connect.

@@ -10,13 +10,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any, TypeVar
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Threads:
+class Threads(Executor):
     """Daemon threads that take calls in the order in which they come.
 
     Args:
@@ -35,8 +37,9 @@ class Threads:
         self._idle = 0
         self._is_closed = False
 
-    def submit(self, call: Callable[[], T]) -> Future[T]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Have a thread call this."""
+        call = partial(fn, *args, **kwargs)
         future: Future[T] = Future()
         with self._changed:
             self._calls.append((future, call))
