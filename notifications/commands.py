@@ -1,5 +1,6 @@
 """What each command of a client does: rights first, then the database, then the hub."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -9,6 +10,7 @@ import msgspec
 from django.core.exceptions import PermissionDenied, ValidationError
 
 from . import authentication, history, inbox, publishing, streams, subscriptions, topics
+from .asking import Undecided
 from .authentication import Credentials, Identity
 from .conf import app_settings
 from .connecting import Admitted, Resumed, Returning
@@ -29,6 +31,11 @@ CONNECT_WORK = 0.01
 
 #: How often a connect reads, if it finds streams that it has not joined.
 ATTEMPTS = 3
+
+#: How long a connect waits for what ``TOPIC_PERMISSION`` says of its user before it goes on
+#: without these topics, and before it asks again the first time; seconds.
+PATIENCE = 4.0
+AGAIN = 0.1
 
 
 def _nothing() -> None:
@@ -71,7 +78,10 @@ async def perform(hub: Hub, connection: Connection, request: messages.Request) -
     handler = HANDLERS.get(type(request))
     if handler is None:
         raise ClientError(codes.NOT_AVAILABLE)
-    return await handler(hub, connection, request)
+    try:
+        return await handler(hub, connection, request)
+    except Undecided:  # temporary
+        raise ClientError(codes.INTERNAL) from None
 
 
 # Connecting
@@ -145,7 +155,10 @@ async def _resume(
     is_begun = False
     # For all of them together: a layer that is slow must not keep anybody out.
     until = hub.loop.time() + app_settings.LAYER_TIMEOUT
-    for _ in range(ATTEMPTS):
+    patience = hub.loop.time() + PATIENCE
+    pause = AGAIN
+    left = ATTEMPTS
+    while left:
         for name in names:
             if name not in joined:
                 joined[name] = await hub.join(name, until)
@@ -161,6 +174,11 @@ async def _resume(
         except authentication.Revoked:
             # Whoever comes back learns what it is.
             raise Disconnected(codes.FORCE_RECONNECT) from None
+        if resumed.undecided and hub.loop.time() < patience:
+            await asyncio.sleep(pause)
+            pause *= 2
+            continue
+        left -= 1
         if resumed.missing and not is_begun:
             is_begun = True
             if await hub.beginnings.make(resumed.missing):
@@ -189,6 +207,8 @@ def _attach_all(
             mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, feed.at)
             if mine.revision != feed.revision:  # rights have changed since they were read
                 hub.rights.suspect(own)
+        if resumed.undecided:  # the unread count is without these topics
+            hub.rights.look_again(connection.user_id)
     for stream in joined.values():
         hub.unpin(stream)
 

@@ -99,7 +99,7 @@ class Settings:
     #: Origins, besides ``ALLOWED_HOSTS``, whose pages may open a socket ("https://a.example").
     ALLOWED_ORIGINS: tuple[str, ...] = ()
     #: Threads (and so database connections) a worker uses for the commands of its clients; its
-    #: own work has twelve more at most.
+    #: own work has twelve more at most, and ``TOPIC_PERMISSION`` four.
     DATABASE_THREADS: int = 4
     #: How long a statement of a worker waits for a lock that somebody else holds.
     LOCK_TIMEOUT: float = 5.0

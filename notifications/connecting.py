@@ -51,6 +51,8 @@ class Resumed(NamedTuple):
             revision was read before anything else: whoever sees another one later knows that
             rights may have changed since then.
         missing: pairs of user and stream name that have no row yet.
+        undecided: topics of which it is not known yet whether the user may read them. They are
+            left out.
     """
 
     recovered: list[Recovered]
@@ -58,6 +60,7 @@ class Resumed(NamedTuple):
     topics: list[str]
     own: Feed | None
     missing: list[tuple[Any, str]]
+    undecided: Sequence[str] = ()
 
 
 def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
@@ -117,7 +120,14 @@ def resume(
     return [
         authentication.Revoked()
         if user is None
-        else Resumed(pages, unread[user.pk], topics[user.pk], own.get(user.pk), missing[user.pk])
+        else Resumed(
+            pages,
+            unread[user.pk],
+            topics[user.pk],
+            own.get(user.pk),
+            missing[user.pk],
+            inboxes.undecided.get(user.pk, ()),
+        )
         for user, pages in zip(confirmed, recovered, strict=True)
     ]
 

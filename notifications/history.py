@@ -135,26 +135,34 @@ class Recent:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._found: dict[Range, tuple[float, list[Publication]]] = {}
+        self._found: dict[tuple[str, Range], tuple[float, list[Publication]]] = {}
 
-    def read(self, ranges: Iterable[Range]) -> dict[Range, list[Publication]]:
-        """:func:`read_ranges`, unless it was read a moment ago. Safe in any thread."""
+    def read(
+        self, ranges: Iterable[Range], epochs: Mapping[int, str]
+    ) -> dict[Range, list[Publication]]:
+        """:func:`read_ranges`, unless it was read a moment ago. Safe in any thread.
+
+        Args:
+            ranges: of shared streams.
+            epochs: of these streams, by primary key. In another epoch an offset is something else.
+        """
         now = self._clock()
-        wanted = set(ranges)
+        wanted = {entry: (epochs.get(entry.stream_id, ""), entry) for entry in ranges}
+        remembered = self._found
         found = {
-            entry: publications
-            for entry, (until, publications) in list(self._found.items())
-            if entry in wanted and until > now
+            entry: remembered[key][1]
+            for entry, key in wanted.items()
+            if key in remembered and remembered[key][0] > now
         }
-        read = read_ranges(wanted - found.keys())
-        self._remember(read, now)
+        read = read_ranges(wanted.keys() - found.keys())
+        self._remember({wanted[entry]: publications for entry, publications in read.items()}, now)
         return found | read
 
-    def _remember(self, read: Mapping[Range, list[Publication]], now: float) -> None:
-        kept = {entry: value for entry, value in list(self._found.items()) if value[0] > now}
+    def _remember(self, read: Mapping[tuple[str, Range], list[Publication]], now: float) -> None:
+        kept = {key: value for key, value in list(self._found.items()) if value[0] > now}
         kept |= {
-            entry: (now + REMEMBERED, publications)
-            for entry, publications in read.items()
+            key: (now + REMEMBERED, publications)
+            for key, publications in read.items()
             if sum(len(publication.data) for publication in publications) <= REMEMBERED_SIZE
         }
         self._found = dict(list(kept.items())[-REMEMBERED_RANGES:])

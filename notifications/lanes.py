@@ -12,9 +12,12 @@ connections of these threads carry ``LOCK_TIMEOUT`` and ``STATEMENT_TIMEOUT``.
 from __future__ import annotations
 
 import asyncio
+import atexit
+import logging
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -24,13 +27,20 @@ from django.db.backends.signals import connection_created
 from django.dispatch import receiver
 
 from .conf import app_settings
+from .threads import Threads
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_opened: set[BaseDatabaseWrapper] = set()
+logger = logging.getLogger(__name__)
 
-#: ``is_lane`` is set in the threads of lanes.
+#: How long :func:`close_threads` waits for what threads are doing; seconds.
+PATIENCE = 10.0
+
+#: Connections of the threads that have used any.
+_opened: dict[threading.Thread, list[BaseDatabaseWrapper]] = {}
+
+#: ``lane`` is the name of the lane whose thread this is.
 _here = threading.local()
 
 
@@ -47,7 +57,8 @@ class Lane:
     def __init__(self, name: str, threads: int | None = 1) -> None:
         self.name = name
         self._threads = threads
-        self._executor: ThreadPoolExecutor | None = None
+        self._pool: Threads | None = None
+        self._lock = threading.Lock()
 
     @property
     def size(self) -> int:
@@ -56,23 +67,31 @@ class Lane:
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function``, which may use the ORM, in a thread of this lane; return its result."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._pool(), partial(_call, function, *args, **kwargs))
+        return await asyncio.wrap_future(self.submit(function, *args, **kwargs))
 
-    def close(self) -> None:
-        """End the threads. It waits for what they are doing; the next call starts new ones."""
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown(wait=True)
+    def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """The same from any thread, without waiting."""
+        with self._lock:
+            if self._pool is None:
+                name = f"notifications-database-{self.name}"
+                self._pool = Threads(self.size, name, partial(_enter, self.name))
+            return self._pool.submit(partial(_call, function, *args, **kwargs))
 
-    def _pool(self) -> ThreadPoolExecutor:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(
-                self.size,
-                thread_name_prefix=f"notifications-database-{self.name}",
-                initializer=_enter,
-            )
-        return self._executor
+    def close(self, patience: float = PATIENCE) -> bool:
+        """End the threads; the next call starts new ones.
+
+        Args:
+            patience: how long to wait for what they are doing; seconds.
+
+        Returns:
+            False if that was too short for one of them.
+        """
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is None:
+            return True
+        pool.close()
+        return pool.join(patience)
 
 
 #: What clients ask for, except to connect.
@@ -89,28 +108,53 @@ DELIVERY = Lane("delivery", 2)
 RENEWALS = Lane("renewals")
 #: Rights of users who are connected.
 RIGHTS = Lane("rights")
+#: What the host says of topics, which may take long.
+PERMISSIONS = Lane("permissions", 4)
 #: What waits and is due.
 TICKER = Lane("ticker")
 #: Acknowledged positions, presence.
 FLUSH = Lane("flush")
 
-LANES = (COMMANDS, CONNECTS, BEGINNINGS, CHECK, DELIVERY, RENEWALS, RIGHTS, TICKER, FLUSH)
+LANES = (
+    COMMANDS,
+    CONNECTS,
+    BEGINNINGS,
+    CHECK,
+    DELIVERY,
+    RENEWALS,
+    RIGHTS,
+    PERMISSIONS,
+    TICKER,
+    FLUSH,
+)
 
 in_database = COMMANDS.run
+
+
+def this_lane() -> str:
+    """The name of the lane whose thread this is, "" for other threads."""
+    return getattr(_here, "lane", "")
 
 
 def close_threads() -> None:
     """End the threads of all lanes and their connections. The next call starts new ones.
 
-    It waits for what they are doing, so an event loop has to call it in another thread.
+    It waits for what they are doing, so an event loop has to call it in another thread. What takes
+    longer than ``PATIENCE`` is left behind: it ends with the process.
     """
-    for lane in LANES:
-        lane.close()
-    while _opened:
-        connection = _opened.pop()
-        # Its own thread is gone, so no other can be using it.
-        connection.inc_thread_sharing()
-        connection.close()
+    deadline = time.monotonic() + PATIENCE
+    stuck = [lane.name for lane in LANES if not lane.close(max(0.0, deadline - time.monotonic()))]
+    if stuck:
+        logger.warning("Threads are stuck and are left behind: %s.", ", ".join(stuck))
+    for thread in [thread for thread in list(_opened) if not thread.is_alive()]:
+        for connection in _opened.pop(thread):
+            # Its own thread is gone, so no other can be using it.
+            connection.inc_thread_sharing()
+            connection.close()
+
+
+#: Of a server that does not tell when it stops.
+atexit.register(close_threads)
 
 
 @receiver(connection_created)
@@ -120,7 +164,7 @@ def bound_waits(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     Not with a pooler in transaction mode (which ``DISABLE_SERVER_SIDE_CURSORS`` tells of): there a
     ``SET`` would reach connections of others. Set them for the role instead.
     """
-    if not getattr(_here, "is_lane", False):
+    if not this_lane():
         return
     lock, statement = (
         round(seconds * 1000)
@@ -139,12 +183,12 @@ def bound_waits(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
             cursor.execute(sql)
 
 
-def _enter() -> None:
+def _enter(lane: str) -> None:
     """Begin a thread: its connections are of its own, and not of Django's pool.
 
     What a pool lends goes to views later, and the timeouts would go with it.
     """
-    _here.is_lane = True
+    _here.lane = lane
     for alias in connections:
         wrapper = connections[alias]
         if "pool" in wrapper.settings_dict.get("OPTIONS", {}):
@@ -160,4 +204,4 @@ def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     finally:
         # An error may have left the connection unusable; CONN_MAX_AGE may have passed.
         close_old_connections()
-        _opened.update(connections.all(initialized_only=True))
+        _opened[threading.current_thread()] = list(connections.all(initialized_only=True))

@@ -56,6 +56,20 @@ class _Old(NamedTuple):
     offset: int
 
 
+class _Hidden(NamedTuple):
+    """What one transaction has hidden.
+
+    Args:
+        ids: primary keys of notifications.
+        undelivered: how many of them were still owed to somebody.
+        closed: streams of which somebody is withdrawing one: the rest of them is left.
+    """
+
+    ids: list[int]
+    undelivered: int
+    closed: set[int]
+
+
 def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = None) -> Pruned:
     """Delete what was published, or withdrawn while it waited, earlier than ``before``.
 
@@ -137,14 +151,13 @@ def _count(pruned: Pruned, stream_ids: list[int], before: datetime, now: datetim
 def _prune_published(
     pruned: Pruned, stream_ids: list[int], before: datetime, now: datetime
 ) -> None:
-    while old := _oldest(stream_ids, before):
-        undelivered = _undelivered(_rows().filter(pk__in=[row.pk for row in old]), now)
-        ids = _hide(old, now)
-        if not ids:
-            return  # somebody is withdrawing the first ones in an open transaction
-        _delete(ids)
-        pruned.published += len(ids)
-        pruned.undelivered += undelivered
+    left = stream_ids
+    while old := _oldest(left, before):
+        hidden = _hide(old, now)
+        _delete(hidden.ids)
+        pruned.published += len(hidden.ids)
+        pruned.undelivered += hidden.undelivered
+        left = [pk for pk in left if pk not in hidden.closed]
 
 
 def _oldest(stream_ids: list[int], before: datetime) -> list[_Old]:
@@ -154,14 +167,11 @@ def _oldest(stream_ids: list[int], before: datetime) -> list[_Old]:
     return [_Old(pk, stream_id, offset or 0) for pk, stream_id, offset in values]
 
 
-def _hide(old: Sequence[_Old], now: datetime) -> list[int]:
+def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
     """Raise the floors and withdraw, in one transaction; the streams are locked by their ids.
 
     A notification that somebody has locked, and what lies behind it in its stream, is left: to wait
     for it with streams locked would hold up all that is published in them.
-
-    Returns:
-        Primary keys of what was hidden.
     """
     alias = _alias()
     features = connections[alias].features
@@ -171,7 +181,9 @@ def _hide(old: Sequence[_Old], now: datetime) -> list[int]:
             no_key=features.has_select_for_no_key_update,
             skip_locked=features.has_select_for_update_skip_locked,
         )
-        hidden = _beginnings(old, set(free.values_list("pk", flat=True)))
+        hidden, closed = _beginnings(old, set(free.values_list("pk", flat=True)))
+        ids = [row.pk for row in hidden]
+        undelivered = _undelivered(_rows().filter(pk__in=ids), now)
         floors: dict[int, int] = defaultdict(int)
         for row in hidden:
             floors[row.stream_id] = max(floors[row.stream_id], row.offset)
@@ -179,13 +191,12 @@ def _hide(old: Sequence[_Old], now: datetime) -> list[int]:
         for stream in found:
             stream.floor = max(stream.floor, floors[stream.pk])
         update_rows(alias, Stream, ["floor"], [(stream.floor, stream.pk) for stream in found])
-        ids = [row.pk for row in hidden]
         _rows().filter(pk__in=ids, withdrawn_at=None).update(withdrawn_at=now)
-    return ids
+    return _Hidden(ids, undelivered, closed)
 
 
-def _beginnings(old: Iterable[_Old], free: Collection[int]) -> list[_Old]:
-    """Of each stream what lies before the first one that is not free."""
+def _beginnings(old: Iterable[_Old], free: Collection[int]) -> tuple[list[_Old], set[int]]:
+    """Of each stream what lies before the first one that is not free; streams that have one."""
     found: list[_Old] = []
     closed: set[int] = set()
     for row in old:
@@ -193,7 +204,7 @@ def _beginnings(old: Iterable[_Old], free: Collection[int]) -> list[_Old]:
             closed.add(row.stream_id)
         elif row.stream_id not in closed:
             found.append(row)
-    return found
+    return found, closed
 
 
 def _prune_withdrawn(pruned: Pruned, rows: NotificationQuerySet) -> None:

@@ -214,7 +214,7 @@ def withdraw(notifications: QuerySet[Notification]) -> int:
         How many were withdrawn now.
     """
     alias = _alias()
-    chosen = Notification.objects.filter(pk__in=notifications.values("pk"))
+    chosen = _rows().filter(pk__in=notifications.using(alias).values("pk"))
     meant = chosen.annotate(meant=Coalesce("duplicate_of_id", "pk")).values_list("meant", flat=True)
     count = 0
     with transaction.atomic(using=alias):

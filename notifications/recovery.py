@@ -112,13 +112,15 @@ def _read(
 ) -> dict[Range, list[Publication]]:
     private: set[Range] = set()
     shared: set[Range] = set()
+    epochs: dict[int, str] = {}
     for start in starts:
         entry = _range(start, limit)
+        epochs[entry.stream_id] = start.feed.epoch
         if entry.after < entry.upto:
             (private if is_private(start.feed.name) else shared).add(entry)
     if recent is None:
         return read_ranges(private | shared)
-    return read_ranges(private) | recent.read(shared)
+    return read_ranges(private) | recent.read(shared, epochs)
 
 
 def _start(feed: Feed, position: Position | None) -> _Start:

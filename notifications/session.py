@@ -96,6 +96,7 @@ class Session:
         "_pong_due",
         "_retry_at",
         "_spread",
+        "_stuck_since",
         "deadline",
         "expires_at",
         "state",
@@ -118,6 +119,8 @@ class Session:
         #: Since when the socket has taken no ping, None while it takes them.
         self._blocked_since: float | None = None
         self._retry_at = 0.0
+        #: Since when a ping that the socket took may not have left the server, None if it has.
+        self._stuck_since: float | None = None
         #: A request has been handed out, and what the client sends meanwhile is not read.
         self._is_performing = False
         self._pinged: dict[str, int] = {}
@@ -198,14 +201,7 @@ class Session:
         if self._ends_at is not None and now >= self._ends_at:
             return self.close(codes.EXPIRED)
         if self._awaiting_pong:
-            if now >= self._pong_due and not self._is_performing:
-                return self.close(codes.NO_PONG)
-            if now >= self._pong_due:
-                # It may wait behind the request, for a database that is slow: that is not the
-                # client's fault.
-                self._pong_due = now + self._limits.pong_timeout
-            self._set_deadline()
-            return []
+            return self._miss_pong(now, is_blocked=positions is None)
         if self.owes_ping or now >= self._ping_at + self._limits.ping_interval:
             return self._put_off_ping(now) if positions is None else self._ping(now, positions)
         self._set_deadline()
@@ -305,10 +301,31 @@ class Session:
     def _ping(self, now: float, positions: dict[str, int]) -> list[Effect]:
         self._ping_at = now
         self._awaiting_pong = True
+        self._stuck_since = None
         self._pong_due = now + self._limits.pong_timeout
         self._pinged = positions
         self._set_deadline()
         return [Send(PING)]
+
+    def _miss_pong(self, now: float, *, is_blocked: bool) -> list[Effect]:
+        """There is no pong yet. End the connection if that is the client's fault."""
+        if now >= self._pong_due:
+            if is_blocked:
+                # The ping may be among what has not left the server.
+                if self._stuck_since is None:
+                    self._stuck_since = now
+                if now - self._stuck_since >= self._limits.slow_timeout:
+                    return self.close(codes.SLOW)
+                self._pong_due = now + PING_RETRY
+            elif self._is_performing or self._stuck_since is not None:
+                # It may wait behind the request, for a database that is slow; or the ping has
+                # only just been written. That is not the client's fault.
+                self._stuck_since = None
+                self._pong_due = now + self._limits.pong_timeout
+            else:
+                return self.close(codes.NO_PONG)
+        self._set_deadline()
+        return []
 
     def _put_off_ping(self, now: float) -> list[Effect]:
         """Try again soon. A socket that never drains ends although nobody has to write to it."""

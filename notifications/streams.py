@@ -25,7 +25,7 @@ from django.db.models import F, QuerySet
 from .conf import TOPIC_SLUG
 from .locks import has_row_locks, hold_clause, limit_waiting
 from .models import Notification, Stream, Subscription
-from .topics import may_read_topic
+from .topics import may_read_topic, may_read_topics
 
 T = TypeVar("T")
 
@@ -121,6 +121,7 @@ def may_read(user: Any, name: str) -> bool:
 
     Raises:
         UnknownStream: see :func:`parse`.
+        Undecided: see :func:`notifications.topics.may_read_topic`.
     """
     kind, key = parse(name)
     if not user.is_active:
@@ -134,6 +135,32 @@ def may_read(user: Any, name: str) -> bool:
     if kind == "topic":
         return may_read_topic(user, key)
     return True
+
+
+def readable_topics(
+    wanted: Iterable[tuple[Any, Sequence[str]]], patience: float
+) -> tuple[dict[Any, list[str]], set[Any]]:
+    """Those of these names of topics that each user may read now.
+
+    Args:
+        wanted: pairs of a user and names.
+        patience: see :func:`notifications.topics.may_read_topics`; and what it raises.
+
+    Returns:
+        The names by primary key, and the users of whom it is not known yet.
+    """
+    slugs = [
+        (user, {name: parse(name).key for name in names})
+        for user, names in wanted
+        if names and user.is_active
+    ]
+    answers = may_read_topics([(user, list(keys.values())) for user, keys in slugs], patience)
+    found = {
+        user.pk: [name for name, slug in keys.items() if answers.readable[user.pk][slug]]
+        for user, keys in slugs
+        if user.pk in answers.readable
+    }
+    return found, set(answers.undecided)
 
 
 def may_publish(user: Any, name: str) -> bool:

@@ -10,8 +10,10 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from django.db.models.functions import Greatest
 
 from . import streams
+from .database import after_commit
 from .instants import Instant
 from .models import Notification, Stream, Subscription
+from .topics import PATIENCE
 
 ADVANCE = f"""
     UPDATE {Subscription._meta.db_table} SET delivered = %s
@@ -27,6 +29,9 @@ LOCK = 0x75AAC3C5
 #: How long :func:`begin` and :func:`acknowledge` wait for a row that somebody else has not
 #: committed; milliseconds.
 BRIEFLY = 500
+
+#: Where many users are looked up, so long is waited for what ``TOPIC_PERMISSION`` says; seconds.
+BRIEF = 0.5
 
 
 class Feed(NamedTuple):
@@ -115,13 +120,15 @@ def join_existing(
 def leave(user_ids: Iterable[Any], name: str) -> int:
     """End the subscriptions of these users to the stream.
 
-    A topic that nobody has left a trace in goes with the last of them.
+    A topic that nobody has left a trace in goes with the last of them, once this has committed:
+    whoever joins it would have to wait for that.
 
     Returns:
         How many there were.
     """
+    alias = router.db_for_write(Subscription)
     count = 0
-    with transaction.atomic(using=router.db_for_write(Subscription), savepoint=False):
+    with transaction.atomic(using=alias, savepoint=False):
         for chunk in streams.chunks(sorted(set(user_ids))):
             rows = _rows().filter(stream__name=name, user__in=chunk).order_by("user_id")
             # In the order of acknowledgements, which may be writing the same rows.
@@ -129,7 +136,7 @@ def leave(user_ids: Iterable[Any], name: str) -> int:
             if found:
                 count += _rows().filter(pk__in=found).delete()[0]
     if streams.is_topic(name):
-        streams.remove_unused(name)
+        after_commit(alias, streams.remove_unused, name)
     return count
 
 
@@ -150,10 +157,15 @@ def load_inbox(user: Any) -> list[Feed]:
 
 
 class Inboxes(NamedTuple):
-    """The feeds of users by primary key, and pairs of user and stream name without a row."""
+    """The feeds of users by primary key, and pairs of user and stream name without a row.
+
+    Topics that are undecided are not among the feeds.
+    """
 
     feeds: dict[Any, list[Feed]]
     missing: list[tuple[Any, str]]
+    #: Topics of which it is not known yet whether they may be read, by user.
+    undecided: dict[Any, list[str]] = {}
 
 
 def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
@@ -165,22 +177,30 @@ def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
     shared streams that somebody has to be subscribed to.
     """
     by_pk = {user.pk: user for user in users}
-    feeds, missing = read_inboxes(by_pk.values())
+    feeds, missing, _ = read_inboxes(by_pk.values(), PATIENCE)
     if missing and _subscribe(_available({name for _, name in missing}), missing):
         changed = {user_id for user_id, _ in missing}
-        feeds |= read_inboxes(by_pk[user_id] for user_id in changed).feeds
+        feeds |= read_inboxes((by_pk[pk] for pk in changed), PATIENCE).feeds
     return feeds
 
 
-def read_inboxes(users: Iterable[Any]) -> Inboxes:
-    """:func:`load_inboxes` without writing, so that nobody waits for a row of somebody else."""
+def read_inboxes(users: Iterable[Any], patience: float = BRIEF) -> Inboxes:
+    """:func:`load_inboxes` without writing, so that nobody waits for a row of somebody else.
+
+    Args:
+        users: saved users.
+        patience: how long to wait for what ``TOPIC_PERMISSION`` says of them; seconds.
+    """
     by_pk = {user.pk: user for user in users}
     names = streams.names_by_user(by_pk.values())
     found = _find(list(by_pk))
+    followed = {pk: [name for name in found[pk] if streams.is_topic(name)] for pk in by_pk}
+    readable, waiting = streams.readable_topics(
+        [(user, followed[pk]) for pk, user in by_pk.items()], patience
+    )
     feeds: dict[Any, list[Feed]] = {}
-    for user_id, user in by_pk.items():
-        own = found[user_id]
-        topics = [name for name in own if streams.is_topic(name) and streams.may_read(user, name)]
+    for user_id in by_pk:
+        own, topics = found[user_id], readable.get(user_id, ())
         wanted = [*names.get(user_id, ()), *topics]
         feeds[user_id] = [own[name] for name in wanted if name in own]
     missing = [
@@ -189,7 +209,7 @@ def read_inboxes(users: Iterable[Any]) -> Inboxes:
         for name in user_names
         if name not in found[user_id]
     ]
-    return Inboxes(feeds, missing)
+    return Inboxes(feeds, missing, {pk: followed[pk] for pk in waiting})
 
 
 def begin(missing: Iterable[tuple[Any, str]]) -> None:
@@ -335,8 +355,10 @@ def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:
         stream=stream, offset__isnull=False, published_at__gte=OuterRef("date_joined")
     )
     first = Subquery(theirs.order_by("published_at", "id").values("offset")[:1])
+    # A replica may lack what lies below the top: it would be passed over.
+    everybody = users._default_manager.using(router.db_for_write(Subscription))
     for chunk in streams.chunks(user_ids):
-        rows = users._default_manager.filter(pk__in=chunk).annotate(notifications_first=first)
+        rows = everybody.filter(pk__in=chunk).annotate(notifications_first=first)
         for user_id, offset in rows.values_list("pk", "notifications_first"):
             offsets[user_id] = stream.top if offset is None else offset - 1
     return offsets

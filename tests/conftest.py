@@ -7,6 +7,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
+from notifications.lanes import close_threads
 from tests import servers
 from tests.browsers import ARGUMENTS, People, find_chromium
 from tests.servers import Server, Site
@@ -17,6 +18,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _threads_end_before_the_database(django_db_setup: None) -> Iterator[None]:
+    """PostgreSQL deletes no database that somebody is connected to."""
+    yield
+    close_threads()
 
 
 @pytest.fixture

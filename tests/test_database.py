@@ -1,6 +1,10 @@
 """The ORM from asynchronous code: own threads, own connections, none left over."""
 
 import asyncio
+import os
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -9,8 +13,9 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 
+from notifications import lanes
 from notifications.database import after_commit, update_rows
-from notifications.lanes import LANES, close_threads, in_database
+from notifications.lanes import LANES, PERMISSIONS, close_threads, in_database
 from notifications.models import Stream
 from tests.rooms import queries, rolled_back
 
@@ -155,3 +160,29 @@ async def test_a_lane_that_is_stuck_keeps_only_its_own_work_waiting() -> None:
     assert not any(task.done() for task in stuck)
     go_on.set()
     await asyncio.gather(*stuck)
+
+
+async def test_threads_that_are_stuck_are_left_behind(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(lanes, "PATIENCE", 0.1)
+    go_on = threading.Event()
+    stuck = asyncio.create_task(PERMISSIONS.run(go_on.wait, 60))
+    await in_database(Stream.objects.count)
+    await asyncio.wait_for(asyncio.to_thread(close_threads), 30)
+    assert [message for message in caplog.messages if "permissions" in message]
+    assert await in_database(Stream.objects.filter(name="missing").count) == 0
+    go_on.set()
+    await stuck
+
+
+def test_a_process_ends_although_a_thread_is_stuck() -> None:
+    code = """
+        import threading
+        from notifications import lanes
+        lanes.PATIENCE = 0.1
+        lanes.COMMANDS.submit(threading.Event().wait)
+    """
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    subprocess.run(command, env=environment, check=True, timeout=60)

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -21,7 +22,7 @@ from notifications.hub import Hub, get_hub, shutdown
 from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.groups import MEMBERSHIP_TIME
 from notifications.hub.loops import Loops
-from notifications.lanes import FLUSH, in_database
+from notifications.lanes import DELIVERY, FLUSH, in_database
 from notifications.layer import group_name
 from notifications.models import Connection, Stream, Subscription, Worker
 from notifications.signals import connected, delivered, disconnected
@@ -207,6 +208,28 @@ async def test_who_waits_behind_a_join_that_hangs_goes_on_when_the_layer_is_down
         FickleLayer.mood = "good"
         await hub.tend_groups()
         assert all(members(f"user:{one.pk}") == 1 for one in users)
+
+
+async def test_streams_that_nobody_reads_are_forgotten_while_the_layer_is_down(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer, other = await Peer.of(user), await Peer.of(await in_database(make_user, "other"))
+    await peer.connect()
+    await other.connect()
+
+    async def refused(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError
+
+    monkeypatch.setattr("notifications.hub.groups.reconnect", refused)
+    hub._groups.went_down(ConnectionError())
+    await peer.end()
+    await hub.tend_groups()
+    assert f"user:{user.pk}" not in hub.streams
+    assert "broadcast" in hub.streams
+    await peer.connect()
+    await in_database(notify, user, "by the check")
+    await hub.check()
+    await peer.wait_for("by the check")
 
 
 async def test_who_waits_goes_on_although_the_join_before_it_still_hangs(
@@ -659,3 +682,28 @@ async def test_groups_of_users_are_joined_before_anything_is_read(hub: Hub, user
     peer = await peer_of(user)
     assert joined_at_reading == [{group_name(name) for name in peer.positions}]
     assert f"group:{group.pk}" in peer.positions
+
+
+async def test_a_stop_does_not_wait_for_what_is_stuck(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A repair, and a flush behind one that a frozen database keeps."""
+    monkeypatch.setattr("notifications.hub.hub.PATIENCE", 0.1)
+    monkeypatch.setattr("notifications.lanes.PATIENCE", 0.1)
+    go_on = threading.Event()
+    stuck: list[asyncio.Task[Any]] = []
+    async with running_hub(settings) as hub:
+        user = await in_database(make_user)
+        peer = await Peer.of(user)
+        await peer.connect()
+        stuck += [asyncio.create_task(FLUSH.run(go_on.wait, 60))]
+        stuck += [asyncio.create_task(DELIVERY.run(go_on.wait, 60)) for _ in range(2)]
+        stream = hub.streams["broadcast"]
+        stream.heard = stream.top + 1
+        hub.repairs.start(stream)
+        await rest()
+        assert hub.repairs.tasks
+        await asyncio.wait_for(shutdown(), 30)
+        assert not go_on.is_set()
+        go_on.set()
+        await asyncio.gather(*stuck)

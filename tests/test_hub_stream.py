@@ -692,3 +692,23 @@ async def test_a_stream_that_is_left_during_the_check_does_not_break_it(
     await hub.check()
     assert "broadcast" in hub.streams
     await peer.end()
+
+
+async def test_a_ping_that_the_server_holds_back_is_not_missed(hub: Hub, user: Any) -> None:
+    """Nothing else was on its way when the socket blocked, so it seemed to take the ping."""
+    peer = await peer_of(user)
+    connection = peer.connection(hub)
+    peer.block()
+    let_a_ping_come_due(connection)
+    hub._visit(connection)
+    assert connection.is_blocked
+    connection.session.deadline = connection.session._pong_due = 0.0
+    hub._visit(connection)
+    assert connection.closing is None
+    peer.unblock()
+    await until(lambda: peer.pings == 1)
+    connection.session.deadline = connection.session._pong_due = 0.0
+    hub._visit(connection)
+    assert connection.closing is None
+    peer.pong()
+    await until(lambda: not connection.session._awaiting_pong)

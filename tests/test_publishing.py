@@ -382,3 +382,20 @@ def test_withdrawing_cancels_what_waits_and_hides_what_is_published() -> None:
     shown.refresh_from_db()
     waiting.refresh_from_db()
     assert (shown.offset, waiting.offset) == (1, None)
+
+
+class Lagging:
+    """A router that reads where nothing of the last moments is yet."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+def test_withdrawing_does_not_look_at_a_replica(settings: Any) -> None:
+    """Where one lags, what was sent by mistake just now would stay."""
+    pk = publishing.publish("broadcast", "a mistake")
+    settings.DATABASE_ROUTERS = [f"{__name__}.Lagging"]
+    assert publishing.withdraw(Notification.objects.filter(pk=pk)) == 1

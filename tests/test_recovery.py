@@ -1,6 +1,7 @@
 """Where a client resumes: by its position, by what its user has acknowledged, or not at all."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -255,12 +256,21 @@ def test_what_is_remembered_has_bounds(user: Any, monkeypatch: pytest.MonkeyPatc
     recent = Recent(lambda: 0.0)
     ranges = [Range(entry.stream_id, 0, number + 1) for number in range(REMEMBERED_RANGES + 5)]
     for number in ranges:
-        recent.read([number])
-    assert not queries(lambda: recent.read(ranges[5:]))
-    assert len(queries(lambda: recent.read(ranges[:1]))) == 1
+        recent.read([number], {})
+    assert not queries(lambda: recent.read(ranges[5:], {}))
+    assert len(queries(lambda: recent.read(ranges[:1], {}))) == 1
     monkeypatch.setattr("notifications.history.REMEMBERED_SIZE", 10)
     large = Range(entry.stream_id, 1, 2)
-    assert [len(queries(lambda: recent.read([large]))) for _ in range(2)] == [1, 1]
+    assert [len(queries(lambda: recent.read([large], {}))) for _ in range(2)] == [1, 1]
+
+
+def test_p8_what_is_remembered_is_not_given_in_another_epoch(user: Any) -> None:
+    entry = feed(user)
+    recent = Recent(lambda: 0.0)
+    for epoch in (entry.epoch, "another"):
+        clients = [([entry._replace(epoch=epoch)], {"broadcast": Position(epoch, 0)})]
+        storm = partial(recover_many, clients, 300, recent)
+        assert len(queries(storm)) == 1
 
 
 def test_private_pages_are_not_remembered(user: Any) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.db import OperationalError, connection
+from django.db import DataError, OperationalError, connection
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
-from notifications import broadcast, history, notify, sequencing
+from notifications import broadcast, history, notify, numbering, sequencing, streams
 from notifications.models import Notification, Stream
-from notifications.publishing import withdraw
+from notifications.publishing import publish, withdraw
 from notifications.sequencing import sequence, sequence_waiting
 from notifications.setbacks import Setbacks
 from notifications.signals import published
@@ -371,6 +371,50 @@ def test_a_broken_stream_that_fills_a_page_starves_nobody(monkeypatch: pytest.Mo
     write("topic:good")
     assert sequence_waiting() == 1
     assert offsets("topic:good") == [1]
+
+
+def test_what_is_set_aside_costs_nothing_until_it_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Neither a try by each tick and caller, nor a walk over all that waits there."""
+    monkeypatch.setattr(sequencing, "setbacks", Setbacks(clock=lambda: 0.0))
+    monkeypatch.setattr(sequencing, "BATCH", 4)
+    broken = break_for_good("topic:broken")
+    for _ in range(9):
+        write("topic:broken", publish_at=NOON)
+    sequence_waiting()
+    tried: list[int] = []
+    real = numbering.give_offsets
+
+    def give_offsets(stream_ids: Any, *args: Any, **kwargs: Any) -> Any:
+        tried.extend(stream_ids)
+        return real(stream_ids, *args, **kwargs)
+
+    monkeypatch.setattr(sequencing, "give_offsets", give_offsets)
+    assert len(queries(sequence_waiting)) == 2
+    publish("topic:broken", "hello")
+    assert tried == []
+    good = write("topic:good").stream
+    assert good is not None
+    assert sequence_waiting() == 1
+    assert tried == [good.pk]
+    assert broken.pk in sequencing.setbacks.resting()
+
+
+def test_a_stream_that_cannot_be_made_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = streams.make
+
+    def fail(names: Any) -> None:
+        if "topic:bad" in names:
+            raise DataError("no such stream")
+        make(names)
+
+    monkeypatch.setattr(streams, "make", fail)
+    for name in ("topic:a", "topic:bad", "topic:c"):
+        Notification.objects.create(channel=name, title="hello")
+    assert sequence_waiting() == 2
+    assert offsets("topic:a") == offsets("topic:c") == [1]
+    assert "topic:bad" in sequencing.setbacks.resting()
 
 
 def test_a_database_that_is_away_is_one_failure_and_blames_no_stream(

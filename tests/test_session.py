@@ -625,3 +625,34 @@ def perform(session: Session, effect: Perform, how: str, now: float) -> list[Eff
     if isinstance(effect.request, messages.ConnectRequest):
         return session.answer(effect.command_id, CONNECTED, now)
     return session.answer(effect.command_id, messages.RPCResult(), now)
+
+
+def test_a_pong_is_not_missing_while_the_ping_may_wait_in_a_blocked_socket() -> None:
+    """Plain ASGI takes a message and tells only afterwards that it could not be written."""
+    session = connected()
+    assert session.tick(25.0, {"user:7": 5}) == [Send("{}")]
+    assert session.tick(35.0, None) == []
+    assert session.deadline == 36.0
+    assert session.tick(36.0, None) == []
+    # It has drained: now there is something to answer.
+    assert session.tick(37.0, {}) == []
+    assert session.deadline == 47.0
+    assert list(session.receive("{}", 46.0)) == [Arrived({"user:7": 5})]
+    session.tick(50.0, {})
+    assert session.tick(60.0, {}) == closes(codes.NO_PONG)
+
+
+def test_a_pong_that_is_missing_after_the_socket_has_drained_ends_the_connection() -> None:
+    session = connected()
+    session.tick(25.0, {})
+    assert session.tick(35.0, None) == []
+    assert session.tick(36.0, {}) == []
+    assert session.tick(46.0, {}) == closes(codes.NO_PONG)
+
+
+def test_a_socket_that_stays_blocked_with_the_ping_in_it_is_slow() -> None:
+    session = connected()
+    session.tick(25.0, {})
+    for now in range(35, 35 + round(LIMITS.slow_timeout)):
+        assert session.tick(float(now), None) == []
+    assert session.tick(35.0 + LIMITS.slow_timeout, None) == closes(codes.SLOW)

@@ -176,3 +176,21 @@ def test_expired_broadcasts_are_not_owed() -> None:
     Notification.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
     broadcast("there")
     assert owed(user, "broadcast") == ["there"]
+
+
+class LaggingUsers:
+    """A router that reads users, and what is asked together with them, from a replica."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return "replica" if model is get_user_model() else "default"
+
+    def db_for_write(self, model: Any, **hints: Any) -> str:
+        return "default"
+
+
+def test_p1_where_an_old_user_begins_is_not_read_from_a_replica(settings: Any) -> None:
+    """Where one lags, he would begin behind what it does not show yet."""
+    (user,) = make_old_users(1)
+    fill("broadcast", 3)
+    settings.DATABASE_ROUTERS = [f"{__name__}.LaggingUsers"]
+    assert load(user)["broadcast"].since == 0

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.db import DataError, IntegrityError
-from django.db import Error as DatabaseError
 
 from ..lanes import BEGINNINGS
 from ..subscriptions import begin
@@ -107,7 +106,7 @@ class Beginnings:
         except (IntegrityError, DataError):
             if len(pairs) == 1:
                 return set(pairs)  # the user is gone, and another try would not bring him back
-        except DatabaseError as error:
+        except Exception as error:
             if len(pairs) == 1:
                 self._report("making subscriptions", error)
                 return set()

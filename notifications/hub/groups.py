@@ -184,6 +184,14 @@ class Groups:
             elif self._loop.time() - stream.joined_at > MEMBERSHIP_TIME:
                 stream.is_joined = False
 
+    def forget(self) -> None:
+        """While the layer is down, :meth:`sweep` may not come to it: keep nothing nobody reads."""
+        if self.is_up:
+            return
+        for stream in list(self._streams.values()):
+            if stream.is_idle and not stream.busy and not stream.is_joined:
+                del self._streams[stream.name]
+
     async def _hand_over(self, take: Callable[[dict[str, Any]], None]) -> None:
         while True:
             take(await self._layer.receive(self._channel))

@@ -11,6 +11,7 @@ import asyncio
 import socket
 import time
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
@@ -49,6 +50,9 @@ from .wheel import Wheel
 
 #: From being asked for a position check to making it, in seconds.
 CHECK_DELAY = 0.1
+
+#: How long a process that ends waits for what it still wants to write; seconds.
+PATIENCE = 5.0
 
 
 class Hub:
@@ -110,7 +114,7 @@ class Hub:
             hurry: ends all waiting when it is set.
         """
         await drain(self, hurry)
-        await self._loops.guard("flush", self.flush)
+        await self._loops.guard("flush", partial(_in_time, self.flush))
 
     async def stop(self) -> None:
         """Close all sockets so that clients come back elsewhere; write what is not written."""
@@ -125,8 +129,8 @@ class Hub:
         await self.renewals.stop()
         await self.repairs.stop()
         await self._groups.stop()
-        await self._loops.guard("flush", self.flush)
-        await self._loops.guard("presence", self.presence.retire)
+        await self._loops.guard("flush", partial(_in_time, self.flush))
+        await self._loops.guard("presence", partial(_in_time, self.presence.retire))
         await announcer.emptied(app_settings.LAYER_TIMEOUT)
         announcer.use_loop(None)
 
@@ -321,6 +325,7 @@ class Hub:
 
     async def tend_groups(self) -> None:
         """Be in the groups of the streams read here, and see whether the layer works."""
+        self._groups.forget()
         if await self._groups.reconnect():
             await self._groups.sweep()
             await self._pulse.beat()
@@ -443,3 +448,9 @@ class Hub:
         for connection in list(self.by_user.get(self.users.get(stream.name), ())):
             if connection.own is stream:
                 connection.close(codes.INSUFFICIENT_STATE)
+
+
+async def _in_time(work: Callable[[], Awaitable[None]]) -> None:
+    """Do what is done at the end, unless the database keeps it too long."""
+    async with asyncio.timeout(PATIENCE):
+        await work()

@@ -70,7 +70,10 @@ class Repairs:
         self._spawn(self._repair_many(dict(tops)))
 
     async def stop(self) -> None:
-        await asyncio.gather(*self.tasks, return_exceptions=True)
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def fan_out(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
         """Write the next publication, published ``at``, to all live readers without a pause."""

@@ -36,6 +36,9 @@ DENIED = "permission denied"
 LEFT = "left"
 MUTED = "muted"
 
+#: Seconds after which a user is looked at again of whom not all is known yet.
+AGAIN = 1.0
+
 
 class Process(Protocol):
     """What is asked of the hub."""
@@ -74,6 +77,8 @@ class Verdict(NamedTuple):
     #: Why a stream is neither of these, by name.
     reasons: dict[str, str]
     unread: int | None
+    #: Topics of which it is not known yet whether the user may read them.
+    undecided: AbstractSet[str] = frozenset()
 
     def reason(self, name: str) -> str:
         """Why the user's connections read this stream no more."""
@@ -222,6 +227,9 @@ class Rights:
         self._hub.beginnings.follow(findings.missing)
         # For all that is joined by this look: what others lose does not wait for a slow layer.
         until = self._hub.loop.time() + app_settings.LAYER_TIMEOUT
+        for user_id, verdict in findings.verdicts.items():
+            if verdict.undecided:
+                self._hub.loop.call_later(AGAIN, self._look_at, user_id)
         for connection, known in readers.items():
             if connection.closing is None and connection in self._hub.connections:
                 await self._judge(connection, known, findings, until)
@@ -257,7 +265,7 @@ class Rights:
         for reader in known:
             allowed = verdict.topics if reader.topic else verdict.feeds
             name = reader.stream.name
-            if connection.readers.get(name) is not reader:
+            if connection.readers.get(name) is not reader or name in verdict.undecided:
                 continue
             if name not in allowed:
                 self._unsubscribe(reader, verdict.reason(name))
@@ -332,12 +340,15 @@ def _find(
 ) -> Findings:
     """What the database says of these users; ``read`` are the topics that they read here."""
     users = active_users(user_ids)
-    feeds, missing = read_inboxes(users.values())
+    feeds, missing, undecided = read_inboxes(users.values())
     unread = unread_counts(users.values(), feeds) if count else {}
     verdicts = {
         user_id: _verdict(user, feeds[user_id], unread.get(user_id), read.get(user_id, frozenset()))
         for user_id, user in users.items()
     }
+    for user_id, names in undecided.items():
+        # The count is without what is in these topics.
+        verdicts[user_id] = verdicts[user_id]._replace(undecided=set(names), unread=None)
     closing = Row.objects.filter(pk__in=list(clients), closing=True).values_list("pk", flat=True)
     return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing}, missing)
 

@@ -19,7 +19,9 @@ def shared_place(
     """A server for the tests of one module, once uvicorn and once daphne."""
     directory = tmp_path_factory.mktemp("place")
     # What other processes publish is found by the position check: often, so that tests are quick.
-    with open_place(site, directory, request.param, NOTIFICATIONS_CHECK_INTERVAL="0.2") as place:
+    # A token that has run out is waited for, too.
+    variables = {"NOTIFICATIONS_CHECK_INTERVAL": "0.2", "NOTIFICATIONS_EXPIRED_CLOSE_DELAY": "3"}
+    with open_place(site, directory, request.param, **variables) as place:
         yield place
 
 

@@ -5,6 +5,8 @@ test counts seconds.
 """
 
 import threading
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -30,6 +32,7 @@ from tests.rooms import (
     make_old_users,
     make_user,
     offsets,
+    queries,
     rolled_back,
     write,
 )
@@ -161,6 +164,16 @@ def test_an_open_transaction_that_needs_a_new_topic_holds_up_no_one() -> None:
     assert published_titles("topic:new") == ["quick", "slow"]
 
 
+def test_p9_leaving_a_topic_in_an_open_transaction_holds_up_nobody_who_joins_or_publishes() -> None:
+    leaving, joining = make_old_users(2)
+    inbox.join(leaving, "topic:a")
+    with open_transaction(lambda: inbox.leave(leaving, "topic:a")):
+        inbox.join(joining, "topic:a")
+        assert broadcast("hello", to="topic:a").offset == 1
+    assert published_titles("topic:a") == ["hello"]
+    assert inbox.unread_count(joining) == 1
+
+
 def test_a_new_stream_whose_transaction_fails_leaves_nothing() -> None:
     with open_transaction(lambda: publish("topic:new", "never"), rollback=True):
         pass
@@ -238,6 +251,91 @@ def test_a_user_is_deleted_with_what_is_not_placed_yet() -> None:
     assert not Notification.objects.exists()
 
 
+def meet(
+    monkeypatch: pytest.MonkeyPatch, held: Callable[[], Any], *works: Callable[[], Any]
+) -> None:
+    """Two that need what somebody holds: where each has taken what comes first, they go on.
+
+    If their orders differ, each has by then what the other needs next.
+    """
+    monkeypatch.setattr(subscriptions, "BRIEFLY", 20_000)
+    both_wait = threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            held()
+            is_held.set()
+            with connection.cursor() as cursor:
+                for _ in range(3000):
+                    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                    if cursor.fetchone()[0] >= len(works):
+                        both_wait.set()
+                        break
+                    time.sleep(0.01)
+            transaction.set_rollback(True)
+
+    is_held = threading.Event()
+
+    def work(number: int) -> None:
+        if number == len(works):
+            hold()
+            return
+        assert is_held.wait(30)
+        with transaction.atomic():
+            works[number]()
+
+    in_threads(len(works) + 1, work)
+    assert both_wait.is_set()
+
+
+def test_acknowledging_and_leaving_lock_the_same_people_in_one_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stream = fill("topic:a", 9)
+    users = [user.pk for user in make_old_users(3)]
+    subscriptions.join(users, "topic:a", from_start=True)
+    middle = Subscription.objects.filter(user=users[1]).select_for_update()
+    places = dict.fromkeys([(pk, stream.pk) for pk in (users[2], users[0], users[1])], 5)
+    meet(
+        monkeypatch,
+        lambda: list(middle),
+        lambda: acknowledge(places),
+        lambda: subscriptions.leave([users[2], users[0], users[1]], "topic:a"),
+    )
+
+
+def test_acknowledging_and_reading_lock_the_same_streams_in_one_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (user,) = make_old_users(1)
+    ids = [fill(name, 9).pk for name in ("broadcast", f"user:{user.pk}", "topic:a")]
+    subscriptions.join([user.pk], "topic:a", from_start=True)
+    inbox.unread_count(user)  # makes the other subscriptions
+    middle = Subscription.objects.filter(user=user.pk, stream=sorted(ids)[1]).select_for_update()
+    first, second, third = sorted(ids)
+    places = dict.fromkeys([(user.pk, pk) for pk in (third, first, second)], 5)
+    meet(
+        monkeypatch,
+        lambda: list(middle),
+        lambda: acknowledge(places),
+        lambda: inbox.read_all(user),
+    )
+
+
+def test_two_that_subscribe_the_same_people_do_it_in_one_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ensure(["topic:a"])
+    users = [user.pk for user in make_old_users(3)]
+    meet(
+        monkeypatch,
+        lambda: subscriptions.join_existing([users[1]], "topic:a"),
+        lambda: subscriptions.join_existing(users, "topic:a"),
+        lambda: subscriptions.join_existing(users[::-1], "topic:a"),
+    )
+    assert Subscription.objects.count() == 3
+
+
 def test_acknowledging_reading_and_leaving_at_once_do_not_deadlock() -> None:
     """Each locks subscriptions of the same people."""
     group = Group.objects.create(name="a")
@@ -306,8 +404,9 @@ def test_a_locked_stream_is_waited_for_briefly(monkeypatch: pytest.MonkeyPatch) 
 def test_tickers_reach_what_waits_behind_a_page_of_locked_streams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Also behind more of them than one statement can leave out."""
     monkeypatch.setattr(sequencing, "BATCH", 4)
-    names = [f"topic:{number}" for number in range(3)]
+    names = [f"topic:{number}" for number in range(7)]
     for name in names:
         for _ in range(5):
             write(name, publish_at=LONG_AGO)
@@ -316,7 +415,21 @@ def test_tickers_reach_what_waits_behind_a_page_of_locked_streams(
     with open_transaction(lambda: list(locked(busy))):
         assert sequence_waiting() == 1
         assert offsets("topic:free") == [1]
-    assert sequence_waiting() == 15
+    assert sequence_waiting() == 35
+
+
+def test_tickers_do_not_walk_over_all_that_waits_in_a_locked_stream(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sequencing, "BATCH", 4)
+    for _ in range(40):
+        write("topic:busy", publish_at=LONG_AGO)
+    write("topic:free")
+    busy = Stream.objects.filter(name="topic:busy")
+    with hints(), open_transaction(lambda: list(locked(busy))):
+        asked = queries(sequence_waiting)
+    pages = [sql for sql in asked if '"publish_at" <= ' in sql]
+    assert len(pages) == 2
 
 
 def test_a_stream_that_somebody_else_is_making_holds_up_no_ticker(
@@ -326,6 +439,8 @@ def test_a_stream_that_somebody_else_is_making_holds_up_no_ticker(
     Notification.objects.create(channel="topic:a", title="a")
     Notification.objects.create(channel="topic:b", title="b")
     with open_transaction(lambda: streams.make(["topic:a"])):
+        with connection.cursor() as cursor:
+            cursor.execute("RESET lock_timeout")  # the wait has a bound of its own
         assert sequence_waiting() == 1
         assert published_titles("topic:b") == ["b"]
     sequencing.setbacks.forget()
@@ -384,6 +499,25 @@ def test_pruning_waits_for_nobody_who_withdraws() -> None:
         assert offsets("broadcast") == [3, 4]
         assert Stream.objects.get(name="broadcast").floor == 2
     assert pruning.prune(after).published == 2
+
+
+def test_pruning_beside_a_withdrawal_goes_on_with_all_other_streams(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Although what is left fills the first chunk. What is left is not counted."""
+    monkeypatch.setattr(pruning, "CHUNK", 4)
+    fill("user:7", 5)
+    fill("topic:a", 5)
+    fill("user:8", 2)
+    first = Notification.objects.filter(stream__name="user:7", offset=1)
+    after = LONG_AGO + TOMORROW
+    with open_transaction(lambda: withdraw(first)):
+        pruned = pruning.prune(after)
+        assert (pruned.published, pruned.undelivered) == (7, 2)
+        assert offsets("user:7") == [1, 2, 3, 4, 5]
+    # The first one was withdrawn by then.
+    pruned = pruning.prune(after)
+    assert (pruned.published, pruned.undelivered) == (5, 4)
 
 
 # Clocks
