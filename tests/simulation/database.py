@@ -23,7 +23,8 @@ from .process import Process, current
 #: How long the effects of a trouble last, seconds: waits for locks, and what is tried again.
 AFTERMATH = 3.0
 
-WRITES = ("INSERT", "UPDATE", "DELETE", "REPLACE", "BEGIN")
+CHANGES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
+WRITES = (*CHANGES, "BEGIN")
 
 
 class Held(BaseException):
@@ -67,6 +68,8 @@ class Database:
         self.locked_until = 0.0
         #: Until when rows are locked that an open transaction has made, by name of the stream.
         self.held: dict[str, float] = {}
+        #: Until when somebody keeps the subscriptions of a user locked, by its primary key.
+        self.held_users: dict[int, float] = {}
         #: Seconds that a piece of work takes at most.
         self.latency = 0.004
 
@@ -137,7 +140,7 @@ class Database:
         if sql.lstrip().startswith(WRITES):
             self._meet_locks(sql, args[0])
         result = execute(sql, *args)
-        if not connection.in_atomic_block and sql.lstrip().startswith(WRITES):
+        if not connection.in_atomic_block and sql.lstrip().startswith(CHANGES):
             self._commits += 1
         return result
 
@@ -165,11 +168,23 @@ class Database:
         until = self.locked_until
         if self.held and 'INTO "notifications_stream"' in sql:
             until = max([until, *(t for name, t in self.held.items() if name in parameters)])
+        if self.held_users and "notifications_subscription" in sql:
+            values = set(_flat(parameters))
+            until = max([until, *(t for pk, t in self.held_users.items() if pk in values)])
         if self._now() >= until:
             return
         if self._commits:  # a part of the work is done, and is not done twice
             raise OperationalError("canceling statement due to lock timeout")
         raise Held(until)
+
+
+def _flat(parameters: Any) -> Iterator[Any]:
+    """The values of a statement, or of many."""
+    for value in parameters or ():
+        if isinstance(value, tuple | list):
+            yield from value
+        else:
+            yield value
 
 
 _active: list[Database] = []

@@ -117,3 +117,11 @@ def held_row(world: World, chance: Random) -> str:
 
     world.people.ask(created, world.people.create)
     return f"an open transaction locks the stream of a new user for {seconds:.1f} s"
+
+
+@fault(2)
+def held_user(world: World, chance: Random) -> str:
+    """Somebody has begun to delete a user, and takes his time."""
+    user_id, seconds = chance.choice(world.people.ids), chance.uniform(2, 25)
+    world.database.held_users[user_id] = world.loop.now + seconds
+    return f"an open transaction locks the subscriptions of user {user_id} for {seconds:.1f} s"

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
+
+from django.conf import settings
 
 from notifications import epochs, evidence, positions, publishing
 from notifications.hub import Connection, Hub, LocalStream
@@ -16,6 +19,7 @@ from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.groups import Groups
 from notifications.hub.rights import Rights
 from notifications.hub.sockets import ASGISocket
+from notifications.lanes import Lane
 from notifications.protocol import json as wire
 
 
@@ -165,3 +169,11 @@ def acknowledge_one_more() -> None:
         original(self, user_id, stream_id, mark._replace(offset=mark.offset + 1))
 
     Acknowledgements.add = add  # type: ignore[method-assign]
+
+
+@mutation("P9", faults=("held_user", "cut_all_sockets"))
+def wait_in_one_line() -> None:
+    """All work of a process goes through one thread, and waits for locks there."""
+    executor = ThreadPoolExecutor(1)
+    Lane._pool = lambda self: executor  # type: ignore[method-assign]
+    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "LOCK_TIMEOUT": 60.0}

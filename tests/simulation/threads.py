@@ -89,7 +89,7 @@ class Threads:
         except Held as held:
             until = min(held.until, job.patience)
             if self._loop.now < until:
-                self._later(until - self._loop.now, job, self._do)
+                self._later(until - self._loop.now + 0.001, job, self._do)
                 return
             error = OperationalError("canceling statement due to lock timeout")
         except Exception as raised:
