@@ -94,8 +94,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
 
 def _make_task(loop: Any, coroutine: Any, context: Any = None) -> asyncio.Task[Any]:
-    task: asyncio.Task[Any] = SimulatedTask(coroutine, loop=loop, context=context)
     process: Process | None = current.get() if context is None else context.get(current)
+    if process is not None and not process.is_alive:
+        coroutine.close()
+        coroutine = _never(loop)
+    task: asyncio.Task[Any] = SimulatedTask(coroutine, loop=loop, context=context)
     if process is not None:
         process.own(task)
     return task
+
+
+async def _never(loop: SimulatedLoop) -> None:
+    """What becomes of a task that a dead process wants to start."""
+    await loop.create_future()

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 
 from notifications import epochs, evidence, positions, publishing
+from notifications.conf import app_settings
 from notifications.hub import Connection, Hub, LocalStream
 from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.groups import Groups
 from notifications.hub.rights import Rights
 from notifications.hub.sockets import ASGISocket
-from notifications.lanes import Lane
 from notifications.protocol import json as wire
+
+from .threads import Pool
 
 
 class Mutation(NamedTuple):
@@ -174,6 +175,7 @@ def acknowledge_one_more() -> None:
 @mutation("P9", faults=("held_user", "cut_all_sockets"))
 def wait_in_one_line() -> None:
     """All work of a process goes through one thread, and waits for locks there."""
-    executor = ThreadPoolExecutor(1)
-    Lane._pool = lambda self: executor  # type: ignore[method-assign]
+    one, original = Pool(1, "", lambda: None), Pool.submit
+    Pool.submit = lambda self, work: original(one, work)  # type: ignore[method-assign]
     settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "LOCK_TIMEOUT": 60.0}
+    cast(Any, app_settings).forget()

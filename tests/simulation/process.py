@@ -45,8 +45,6 @@ class Process:
     def own(self, task: asyncio.Task[Any]) -> None:
         self._tasks[task] = None
         task.add_done_callback(self._forget)
-        if not self.is_alive:
-            task.cancel()
 
     @property
     def tasks(self) -> int:

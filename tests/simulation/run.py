@@ -147,6 +147,7 @@ async def _deliver_at_once(world: World) -> None:
 def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     workers.patch_singletons()
+    workers.patch_threads()
     workers.number_objects()
     if options.broken:
         mutations.MUTATIONS[options.broken].apply()

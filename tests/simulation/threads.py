@@ -6,6 +6,8 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -17,20 +19,22 @@ from .database import Database, Held
 from .loop import SimulatedLoop
 from .process import Process, current
 
-#: Threads of an executor that does not say how many it has.
+#: Threads of a process for its views.
 THREADS = 4
 
-#: How long a view waits for a lock. The threads of hubs have ``LOCK_TIMEOUT``.
+#: How long a view waits for a lock, seconds. The threads of hubs have ``LOCK_TIMEOUT``.
 PATIENCE_OF_VIEWS = 30.0
+
+AnyFuture = Future[Any] | asyncio.Future[Any]
 
 
 class _Job:
-    def __init__(self, loop: SimulatedLoop, lane: _Lane, work: Callable[[], Any]) -> None:
+    def __init__(self, lane: _Lane, work: Callable[[], Any], future: AnyFuture) -> None:
         self.lane = lane
         self.work = work
+        self.future = future
         self.process: Process | None = current.get()
         self.context = contextvars.copy_context()
-        self.future: asyncio.Future[Any] = loop.create_future()
         #: When it gives up waiting for a lock.
         self.patience = 0.0
 
@@ -45,7 +49,7 @@ class _Lane:
 
 
 class Threads:
-    """Takes the place of the event loop's ``run_in_executor``."""
+    """All threads of a run."""
 
     def __init__(
         self, loop: SimulatedLoop, database: Database, chance: Random, trace: Callable[..., None]
@@ -56,24 +60,38 @@ class Threads:
         self._trace = trace
         #: Told the name of each piece of work that is done.
         self.done: Callable[[str], None] = _name_only
+        running[:] = [self]
         self._lanes: dict[tuple[str, Any], _Lane] = {}
 
-    def submit(
+    def run_in_executor(
         self, executor: Any, function: Callable[..., Any], args: tuple[Any, ...]
     ) -> asyncio.Future[Any]:
-        """Do ``function(*args)`` in the process that is running, when a thread is free."""
+        """What the loop's method of this name does; here it is for views."""
+        future = self._loop.create_future()
+        work = partial(function, *args)
+        self._submit((executor, THREADS, PATIENCE_OF_VIEWS), work, future)
+        return future
+
+    def submit(self, pool: Pool, work: Callable[[], Any]) -> Future[Any]:
+        """What a lane of the app has to do."""
+        future: Future[Any] = Future()
+        self._submit((pool, pool.most, app_settings.LOCK_TIMEOUT), work, future)
+        return future
+
+    def _submit(
+        self, threads: tuple[Any, int, float], work: Callable[[], Any], future: AnyFuture
+    ) -> None:
+        """Do it in the process that is running, when one of the threads is free."""
         process = current.get()
-        size = getattr(executor, "_max_workers", THREADS)
-        name = "" if process is None else process.name
-        patience = PATIENCE_OF_VIEWS if executor is None else app_settings.LOCK_TIMEOUT
-        lane = self._lanes.setdefault((name, executor), _Lane(size, patience))
-        job = _Job(self._loop, lane, lambda: function(*args))
+        owner, size, patience = threads
+        key = ("" if process is None else process.name, owner)
+        lane = self._lanes.setdefault(key, _Lane(size, patience))
+        job = _Job(lane, work, future)
         if lane.free:
             lane.free -= 1
             self._start(job)
         else:
             lane.waiting.append(job)
-        return job.future
 
     def _start(self, job: _Job) -> None:
         job.patience = self._loop.now + job.lane.patience
@@ -124,12 +142,30 @@ def _name_only(name: str) -> None:
 
 
 def _name(work: Any) -> str:
-    """What production code has asked for: partials and our own lambda taken off."""
-    function, *_ = [
-        cell.cell_contents for cell in work.__closure__ or () if callable(cell.cell_contents)
-    ]
-    while hasattr(function, "func"):
-        function = (
-            function.args[0] if function.args and callable(function.args[0]) else function.func
-        )
-    return getattr(function, "__qualname__", type(function).__name__)
+    """What is to be done, without the partials around it."""
+    while isinstance(work, partial):
+        work = work.args[0] if work.args and callable(work.args[0]) else work.func
+    return getattr(work, "__qualname__", type(work).__name__)
+
+
+class Pool:
+    """Stands for :class:`notifications.threads.Threads`, the threads of one lane.
+
+    Its arguments are those of that class.
+    """
+
+    def __init__(self, most: int, name: str, begin: Callable[[], None]) -> None:
+        self.most = most
+
+    def submit(self, work: Callable[[], Any]) -> Future[Any]:
+        return running[0].submit(self, work)
+
+    def close(self) -> None:
+        return
+
+    def join(self, patience: float) -> bool:
+        return True
+
+
+#: The threads of the run that is under way.
+running: list[Threads] = []

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from notifications import hub as hub_package
+from notifications import lanes
 from notifications import layer as layer_module
 from notifications.hub import Connection, Hub, LocalStream
 from notifications.hub.connection import Reader
@@ -17,6 +18,7 @@ from .clock import WallClock
 from .loop import SimulatedLoop
 from .network import Network
 from .process import Process, current
+from .threads import Pool
 
 Trace = Callable[..., None]
 
@@ -50,6 +52,11 @@ def patch_singletons() -> None:
         for attribute, (original, stand_in) in stand_ins.items():
             if getattr(sys.modules[name], attribute, None) is original:
                 setattr(sys.modules[name], attribute, stand_in)
+
+
+def patch_threads() -> None:
+    """Give the lanes of the app threads that are none."""
+    setattr(lanes, "Threads", Pool)  # noqa: B010 - mypy knows that it is a class
 
 
 def number_objects() -> None:

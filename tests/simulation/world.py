@@ -66,7 +66,7 @@ class World:
             module.timezone = clock.DatabaseTime(self.clock)  # type: ignore[attr-defined]
         self.ledger = Ledger(self.loop.time, self.database.calm_seconds)
         self.threads = Threads(self.loop, self.database, self.chance("threads"), self.trace)
-        self.loop.submit = self.threads.submit
+        self.loop.submit = self.threads.run_in_executor
         self.loop.set_exception_handler(self._failed)
         self._watch = _Watch(self.ledger)
         self.loop.run_until_complete(self._populate())
@@ -219,6 +219,8 @@ class World:
         clock.end()
 
     def _failed(self, loop: Any, context: dict[str, Any]) -> None:
+        if "was destroyed but it is pending" in context["message"]:
+            return  # of a process that was killed
         error = context.get("exception")
         self.ledger.violate("P7", f"nobody catches {error!r}: {context['message']}")
 
