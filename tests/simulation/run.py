@@ -7,6 +7,7 @@ replays it; ``--skip`` leaves single faults of a run out, to find those that mat
 
 import argparse
 import asyncio
+import multiprocessing
 import os
 import sys
 import time
@@ -89,6 +90,21 @@ def simulate(seed: int, options: argparse.Namespace) -> Report:
     return Report(seed, injected, world.ledger.violations, list(world.events), world.digest)
 
 
+def simulate_apart(seed: int, options: argparse.Namespace) -> Report:
+    """One run in a process of its own, so that no run leaves anything to the next one."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: there.send(simulate(seed, options)))
+    process.start()
+    there.close()
+    try:
+        report: Report = here.recv()
+    except EOFError:
+        report = Report(seed, [], ["simulation: its process has died"], [], "")
+    process.join()
+    return report
+
+
 def _inject(world: World, planned: Sequence[faults.Fault], injected: list[str]) -> None:
     def inject(fault: faults.Fault) -> None:
         words = faults.FAULTS[fault.name](world, Random(fault.seed))
@@ -154,7 +170,7 @@ def main(arguments: Sequence[str]) -> int:
     seeds = range(options.seed, options.seed + options.runs)
     started, total, broken = _real_seconds(), 0, 0
     for seed in seeds:
-        report = simulate(seed, options)
+        report = simulate_apart(seed, options)
         total += len(report.faults)
         print(f"seed {seed}: {len(report.faults)} faults, digest {report.digest}", flush=True)  # noqa: T201
         if report.violations:
