@@ -166,9 +166,11 @@ class World:
         """Look who may read what."""
         self.ledger.rights_are(self.people.readable())
         for device in self.devices:
-            if device.shown and not self.people.is_valid(
-                device.user_id, device.shown, device.password
-            ):
+            if device.shown is None:
+                continue
+            if self.people.is_valid(device.user_id, device.shown, device.password):
+                self.ledger.logged_in(device)
+            else:
                 self.ledger.credentials_end(device)
 
     def heal(self) -> None:
