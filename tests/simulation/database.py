@@ -54,7 +54,7 @@ class Database:
         self.incarnation = 1
         self._troubles: list[tuple[float, float]] = []
         self.heal()
-        _prepare(self)
+        _active[:] = [self]
 
     def heal(self) -> None:
         """Work as it should from now on."""
@@ -190,24 +190,17 @@ def _flat(parameters: Any) -> Iterator[Any]:
 _active: list[Database] = []
 
 
-def _prepare(database: Database) -> None:
-    """Make the tables once in this Python process, and put the faults between Django and them."""
-    if not _active:
-        # In a loop, Django would keep a connection for each task.
-        connections._connections = SimpleNamespace()  # type: ignore[attr-defined]
-        call_command("migrate", verbosity=0)
-        connection.execute_wrappers.append(
-            lambda *args: _active[0].statement(*args)  # noqa: PLW0108 - another one in each run
-        )
-        real_commit = connection._commit  # type: ignore[attr-defined]
-        connection._commit = lambda: _active[0].commit(real_commit)  # type: ignore[attr-defined]
-        connection.connection.create_function("strftime", 2, _strftime)
-        _empty.append(database.snapshot())
-    _active[:] = [database]
-    database.go_back(_empty[0])
-
-
-_empty: list[sqlite3.Connection] = []
+def prepare() -> None:
+    """Make the tables, and put the faults between Django and them: once in a Python process."""
+    # In a loop, Django would keep a connection for each task.
+    connections._connections = SimpleNamespace()  # type: ignore[attr-defined]
+    call_command("migrate", verbosity=0)
+    connection.execute_wrappers.append(
+        lambda *args: _active[0].statement(*args)  # noqa: PLW0108 - another one in each run
+    )
+    real_commit = connection._commit  # type: ignore[attr-defined]
+    connection._commit = lambda: _active[0].commit(real_commit)  # type: ignore[attr-defined]
+    connection.connection.create_function("strftime", 2, _strftime)
 
 
 _plain = sqlite3.connect(":memory:")

@@ -28,6 +28,7 @@ import django  # noqa: E402
 django.setup()
 
 from . import (  # noqa: E402
+    database,
     database_faults,
     faults,
     mutations,
@@ -163,6 +164,7 @@ async def _deliver_at_once(world: World) -> None:
 def main(arguments: Sequence[str]) -> int:
     options = _options(arguments)
     workers.patch_singletons()
+    database.prepare()
     workers.patch_threads()
     workers.number_objects()
     if options.broken:

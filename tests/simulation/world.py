@@ -166,10 +166,10 @@ class World:
         """Look who may read what."""
         self.ledger.rights_are(self.people.readable())
         for device in self.devices:
-            if not device.shown:
+            if device.shown is None:
                 continue
             if self.people.is_valid(device.user_id, device.shown, device.password):
-                self.ledger.logged_in(device)  # again, as that of a user who was inactive
+                self.ledger.logged_in(device)
             else:
                 self.ledger.credentials_end(device)
 
