@@ -17,6 +17,7 @@ from typing import Any
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections
 
+from . import clock
 from .clock import WallClock
 from .process import Process, current
 
@@ -41,13 +42,13 @@ class Database:
     Args:
         chance: decides about faults.
         now: virtual seconds.
-        clock: of the database's host.
+        host: the clock of the database's host.
     """
 
-    def __init__(self, chance: Random, now: Callable[[], float], clock: WallClock) -> None:
+    def __init__(self, chance: Random, now: Callable[[], float], host: WallClock) -> None:
         self._chance = chance
         self._now = now
-        self.clock = clock
+        self.clock = host
         self._is_calm = 0
         self._commits = 0
         #: Which physical database it is.
@@ -194,7 +195,10 @@ def prepare() -> None:
     """Make the tables, and put the faults between Django and them: once in a Python process."""
     # In a loop, Django would keep a connection for each task.
     connections._connections = SimpleNamespace()  # type: ignore[attr-defined]
+    # What migrations write, such as epochs, has to be the same each time.
+    clock.begin(lambda: clock.START, 0)
     call_command("migrate", verbosity=0)
+    clock.end()
     connection.execute_wrappers.append(
         lambda *args: _active[0].statement(*args)  # noqa: PLW0108 - another one in each run
     )

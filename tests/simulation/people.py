@@ -159,9 +159,12 @@ class People:
         """Does this still let its bearer in?"""
         with self._database.calm():
             user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
-            if user is None or user.password != password:
+            if user is None:
                 return False
-            return not shown.session or SessionStore(shown.session).exists(shown.session)
+            # A token lasts as long as it says. A session ends with the password.
+            if not shown.session:
+                return True
+            return bool(user.password == password) and SessionStore().exists(shown.session)
 
     def password(self, user_id: int) -> str:
         with self._database.calm():
