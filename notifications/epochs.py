@@ -19,6 +19,7 @@ from django.db.models.expressions import RawSQL
 from . import incarnation
 from .database import update_rows
 from .evidence import Seen, look
+from .locks import limit_waiting
 from .metrics import RENEWED
 from .models import Notification, NotificationQuerySet, Stream, Subscription, new_epoch
 from .streams import CHUNK, chunks, locked
@@ -29,9 +30,9 @@ logger = logging.getLogger(__name__)
 #: Streams in one transaction.
 TOGETHER = 100
 
-#: How long a transaction waits for one of its locks, in milliseconds. Nobody may have to wait
+#: How long a transaction waits for one of its locks, in seconds. Nobody may have to wait
 #: long for it in turn: what cannot be renewed now is tried again later.
-PATIENCE = 1000
+PATIENCE = 1.0
 
 #: Subscriptions that are found by one query.
 KEYS = 20 * CHUNK
@@ -250,7 +251,7 @@ def _renew(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
     # anything is locked for long. Positions go on being acknowledged, so it is never done.
     moved = sum(_move_back(cuts, newest) for _ in range(PASSES))
     with transaction.atomic(using=_alias()):
-        _wait_no_longer()
+        limit_waiting(_alias(), PATIENCE)
         # Subscriptions before streams, as somebody locks them who deletes a user.
         _stop_acknowledging()
         moved += _move_back(cuts, newest)
@@ -316,7 +317,7 @@ def _move_some_back(
     alias = _alias()
     no_key = connections[alias].features.has_select_for_no_key_update
     with transaction.atomic(using=alias):
-        _wait_no_longer()
+        limit_waiting(_alias(), PATIENCE)
         rows = Subscription.objects.using(alias).filter(pk__in=keys).order_by("pk")
         changed = []
         for row in rows.select_for_update(no_key=no_key):
@@ -378,14 +379,6 @@ def _streams(keys: Iterable[int]) -> QuerySet[Stream]:
 
 def _published(stream_id: int) -> NotificationQuerySet:
     return Notification.objects.using(_alias()).published().filter(stream=stream_id)
-
-
-def _wait_no_longer() -> None:
-    """Give up a lock that somebody holds, for this transaction. SQLite has its busy timeout."""
-    connection = connections[_alias()]
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {PATIENCE}")
 
 
 def _alias() -> str:

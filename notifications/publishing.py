@@ -5,6 +5,7 @@ transaction has committed (P2).
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
@@ -215,16 +216,22 @@ def withdraw(notifications: QuerySet[Notification]) -> int:
     """
     alias = _alias()
     chosen = _rows().filter(pk__in=notifications.using(alias).values("pk"))
-    meant = chosen.annotate(meant=Coalesce("duplicate_of_id", "pk")).values_list("meant", flat=True)
+    meant = dict(chosen.values_list("pk", Coalesce("duplicate_of_id", "pk")))
+    by_meant: dict[int, list[int]] = defaultdict(list)
+    for pk, kept in meant.items():
+        by_meant[kept].append(pk)
     count = 0
     with transaction.atomic(using=alias):
         # Locked in the order of their keys: two that withdraw the same ones do not lock each other
         # out.
-        for chunk in streams.chunks(sorted(set(meant))):
+        for chunk in streams.chunks(sorted(by_meant)):
             rows = _rows().filter(pk__in=chunk, withdrawn_at=None).order_by("pk")
             no_key = connections[alias].features.has_select_for_no_key_update
             ids = list(rows.select_for_update(no_key=no_key).values_list("pk", flat=True))
-            count += _rows().filter(pk__in=ids).update(withdrawn_at=present(alias))
+            # One that was published while its lock was waited for may not be meant any more.
+            asked = [pk for kept in ids for pk in by_meant[kept]]
+            still = {meant[pk] for pk in chosen.filter(pk__in=asked).values_list("pk", flat=True)}
+            count += _rows().filter(pk__in=still).update(withdrawn_at=present(alias))
     return count
 
 

@@ -12,6 +12,7 @@ from django.db.models.functions import Greatest
 from . import streams
 from .database import after_commit
 from .instants import Instant
+from .locks import has_row_locks, limit_waiting
 from .models import Notification, Stream, Subscription
 from .topics import PATIENCE
 
@@ -27,8 +28,8 @@ ADVANCE = f"""
 LOCK = 0x75AAC3C5
 
 #: How long :func:`begin` and :func:`acknowledge` wait for a row that somebody else has not
-#: committed; milliseconds.
-BRIEFLY = 500
+#: committed; seconds.
+BRIEFLY = 0.5
 
 #: Where many users are looked up, so long is waited for what ``TOPIC_PERMISSION`` says; seconds.
 BRIEF = 0.5
@@ -224,9 +225,7 @@ def begin(missing: Iterable[tuple[Any, str]]) -> None:
     pairs = list(missing)
     alias = router.db_for_write(Subscription)
     with transaction.atomic(using=alias):
-        if connections[alias].vendor == "postgresql":
-            with connections[alias].cursor() as cursor:
-                cursor.execute(f"SET LOCAL lock_timeout = {BRIEFLY}")
+        limit_waiting(alias, BRIEFLY)
         _subscribe(streams.ensure({name for _, name in pairs}), pairs)
 
 
@@ -258,9 +257,9 @@ def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
         user = user_key.get_db_prep_value(user_id, connection)
         rows.append((offset, user, stream_id, offset, stream_id, epoch, offset))
     with transaction.atomic(using=alias), connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # There is a next time; meanwhile others must not wait for somebody's row.
-            cursor.execute(f"SET LOCAL lock_timeout = {BRIEFLY}")
+        # There is a next time; meanwhile others must not wait for somebody's row.
+        limit_waiting(alias, BRIEFLY)
+        if has_row_locks(alias):
             cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])
         cursor.executemany(ADVANCE, rows)
 

@@ -6,6 +6,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from django.db import InterfaceError, OperationalError, ProgrammingError, connections
 
+from ..locks import limit_waiting
+
 logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
@@ -13,8 +15,8 @@ Item = TypeVar("Item")
 #: Rows that may be locked, in one round, before the others are left to the next.
 PATIENCE = 3
 
-#: How long a row that somebody else has locked is waited for; milliseconds.
-BRIEFLY = 500
+#: How long a row that somebody else has locked is waited for; seconds.
+BRIEFLY = 0.5
 
 #: Rounds after which what still cannot be written is given up.
 TRIES = 10
@@ -69,10 +71,7 @@ def write_apart(
 
 def wait_briefly(using: str) -> None:
     """Let the present transaction wait for no lock for long: there is a next time."""
-    connection = connections[using]
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute(f"SET LOCAL lock_timeout = {BRIEFLY}")
+    limit_waiting(using, BRIEFLY)
 
 
 def _is_away(using: str, error: Exception) -> bool:

@@ -237,7 +237,7 @@ def test_p1_an_acknowledgement_under_way_is_not_read_with_the_new_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its statement still sees the old epoch, whatever is committed meanwhile."""
-    monkeypatch.setattr(epochs, "PATIENCE", 10_000)
+    monkeypatch.setattr(epochs, "PATIENCE", 10.0)
     user = make_user()
     stream = fill("broadcast", 9)
     seen = Notification.objects.get(offset=4).published_at

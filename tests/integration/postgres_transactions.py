@@ -469,6 +469,29 @@ def test_two_that_withdraw_the_same_ones_do_not_deadlock() -> None:
     in_threads(2, work)
 
 
+def test_what_is_published_while_its_withdrawal_waits_is_not_withdrawn_as_waiting() -> None:
+    row = write("broadcast")
+    goes_on, is_locked = threading.Event(), threading.Event()
+
+    def work(number: int) -> int:
+        if number == 1:
+            assert is_locked.wait(30)
+            return withdraw(Notification.objects.waiting())
+        with transaction.atomic():
+            Notification.objects.filter(pk=row.pk).update(offset=1, published_at=LONG_AGO)
+            is_locked.set()
+            with connection.cursor() as cursor:
+                while not goes_on.is_set():
+                    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                    if cursor.fetchone()[0]:
+                        goes_on.set()
+        return 0
+
+    assert in_threads(2, work) == [0, 0]
+    row.refresh_from_db()
+    assert row.withdrawn_at is None
+
+
 # Pruning
 
 
