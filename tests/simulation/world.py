@@ -108,9 +108,7 @@ class World:
         # Two users have two devices.
         for user_id in [*self.people.ids, *self.people.ids[:2]]:
             self.add_device(user_id, is_new=False)
-        self.operator = Operator(
-            self.people, self.database, self.network.later, self.excuse
-        )
+        self.operator = Operator(self.people, self.database, self.network.later, self.excuse)
         self.vandal = Vandal(self.network, self.ledger, self.chance("vandal"), self.workers.pick)
         self.invariants = Invariants(
             self.database, self.ledger, self.devices, self.workers, self.network
