@@ -104,6 +104,12 @@ class Invariants:
                         f"({place.channel} {row.offset} <= {place.delivered}), who has not seen it",
                     )
 
+    def excuse(self) -> None:
+        """Everybody is told of a loss, and asks the inbox for what counts as delivered now."""
+        for place in self._places():
+            key = place.user_id, place.channel
+            self._ledger.excused[key] = max(self._ledger.excused[key], place.delivered)
+
     # In the end
 
     def is_settled(self) -> bool:
@@ -150,8 +156,9 @@ class Invariants:
             if place.channel not in followed[place.user_id] or place.channel.startswith("topic:"):
                 continue
             seen = self._ledger.seen[place.user_id]
+            after = max(place.since, self._ledger.excused[place.user_id, place.channel])
             for row in tables.rows.get(place.channel, ()):
-                if row.lasts and row.offset > place.since and row.title not in seen:
+                if row.lasts and row.offset > after and row.title not in seen:
                     yield (
                         "P1",
                         f"{row.title} ({place.channel} {row.offset}) reached no device of user "

@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, NamedTuple, cast
-
-from django.conf import settings
+from typing import Any, NamedTuple
 
 from notifications import epochs, evidence, positions, publishing
-from notifications.conf import app_settings
 from notifications.hub import Connection, Hub, LocalStream
 from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.groups import Groups
@@ -21,7 +18,7 @@ from notifications.hub.rights import Rights
 from notifications.hub.sockets import ASGISocket
 from notifications.protocol import json as wire
 
-from .threads import Pool
+from .threads import Pool, Some
 
 
 class Mutation(NamedTuple):
@@ -175,7 +172,4 @@ def acknowledge_one_more() -> None:
 @mutation("P9", faults=("held_user", "cut_all_sockets"))
 def wait_in_one_line() -> None:
     """All work of a process goes through one thread, and waits for locks there."""
-    one, original = Pool(1, "", lambda: None), Pool.submit
-    Pool.submit = lambda self, work: original(one, work)  # type: ignore[method-assign]
-    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "LOCK_TIMEOUT": 60.0}
-    cast(Any, app_settings).forget()
+    Pool.threads = Some("one", 1, 60.0)  # type: ignore[method-assign,assignment]

@@ -24,18 +24,27 @@ class Operator:
 
     Args:
         later: calls something after so many seconds.
+        excuse: told when all epochs are new. Nobody knows where the histories part, so marks are
+            moved back to the tops only; clients are told, and fetch the inbox.
     """
 
-    def __init__(self, people: People, database: Database, later: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        people: People,
+        database: Database,
+        later: Callable[..., None],
+        excuse: Callable[[], None],
+    ) -> None:
         self._people = people
         self._later = later
+        self._excuse = excuse
         # What tells one physical database from another; here all of them are one in memory.
         incarnation.fingerprint = lambda: f"file={database.incarnation}"
         later(LOOKS, self._look)
 
     def renew(self) -> None:
         """After a restore that is known of."""
-        self._people.ask(self._renewed, _renew_epochs)
+        self._people.ask(self._renewed, self._renew)
 
     def _look(self) -> None:
         self._people.ask(self._looked, lambda: incarnation.known() is not None)
@@ -49,7 +58,7 @@ class Operator:
     def _renewed(self, is_done: bool | None) -> None:
         self._later(LOOKS if is_done else 1.0, self._look)
 
-
-def _renew_epochs() -> bool:
-    call_command("renew_epochs", stdout=StringIO())
-    return True
+    def _renew(self) -> bool:
+        call_command("renew_epochs", stdout=StringIO())
+        self._excuse()
+        return True

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from random import Random
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import OperationalError
 
@@ -26,6 +26,18 @@ THREADS = 4
 PATIENCE_OF_VIEWS = 30.0
 
 AnyFuture = Future[Any] | asyncio.Future[Any]
+
+
+class Some(NamedTuple):
+    """Threads of one owner in one process.
+
+    Args:
+        patience: how long they wait for a lock, seconds.
+    """
+
+    owner: Any
+    size: int
+    patience: float
 
 
 class _Job:
@@ -64,28 +76,29 @@ class Threads:
         self._lanes: dict[tuple[str, Any], _Lane] = {}
 
     def run_in_executor(
-        self, executor: Any, function: Callable[..., Any], args: tuple[Any, ...]
+        self, pool: Pool | None, function: Callable[..., Any], args: tuple[Any, ...]
     ) -> asyncio.Future[Any]:
-        """What the loop's method of this name does; here it is for views."""
+        """What the loop's method of this name does.
+
+        Args:
+            pool: of a lane of the app; None for views.
+        """
         future = self._loop.create_future()
-        work = partial(function, *args)
-        self._submit((executor, THREADS, PATIENCE_OF_VIEWS), work, future)
+        threads = Some(None, THREADS, PATIENCE_OF_VIEWS) if pool is None else pool.threads
+        self._submit(threads, partial(function, *args), future)
         return future
 
     def submit(self, pool: Pool, work: Callable[[], Any]) -> Future[Any]:
-        """What a lane of the app has to do."""
+        """The same from outside of the loop."""
         future: Future[Any] = Future()
-        self._submit((pool, pool.most, app_settings.LOCK_TIMEOUT), work, future)
+        self._submit(pool.threads, work, future)
         return future
 
-    def _submit(
-        self, threads: tuple[Any, int, float], work: Callable[[], Any], future: AnyFuture
-    ) -> None:
+    def _submit(self, threads: Some, work: Callable[[], Any], future: AnyFuture) -> None:
         """Do it in the process that is running, when one of the threads is free."""
         process = current.get()
-        owner, size, patience = threads
-        key = ("" if process is None else process.name, owner)
-        lane = self._lanes.setdefault(key, _Lane(size, patience))
+        key = ("" if process is None else process.name, threads.owner)
+        lane = self._lanes.setdefault(key, _Lane(threads.size, threads.patience))
         job = _Job(lane, work, future)
         if lane.free:
             lane.free -= 1
@@ -105,6 +118,7 @@ class Threads:
         try:
             result = self._database.run(job.work)
         except Held as held:
+            self._trace("waits for a lock", job.process, _name(job.work))
             until = min(held.until, job.patience)
             if self._loop.now < until:
                 self._later(until - self._loop.now + 0.001, job, self._do)
@@ -155,7 +169,11 @@ class Pool:
     """
 
     def __init__(self, most: int, name: str, begin: Callable[[], None]) -> None:
-        self.most = most
+        self._most = most
+
+    @property
+    def threads(self) -> Some:
+        return Some(self, self._most, app_settings.LOCK_TIMEOUT)
 
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         return running[0].submit(self, work)

@@ -108,7 +108,7 @@ class World:
         # Two users have two devices.
         for user_id in [*self.people.ids, *self.people.ids[:2]]:
             self.add_device(user_id, is_new=False)
-        self.operator = Operator(self.people, self.database, self.network.later)
+        self.operator = Operator(self.people, self.database, self.network.later, self.excuse)
         self.vandal = Vandal(self.network, self.ledger, self.chance("vandal"), self.workers.pick)
         self.invariants = Invariants(
             self.database, self.ledger, self.devices, self.workers, self.network
@@ -172,6 +172,10 @@ class World:
                 self.ledger.logged_in(device)
             else:
                 self.ledger.credentials_end(device)
+
+    def excuse(self) -> None:
+        """See :meth:`Invariants.excuse`."""
+        self.invariants.excuse()
 
     def heal(self) -> None:
         """All faults are over, and the clocks are set about right again."""
