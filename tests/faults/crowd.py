@@ -32,6 +32,8 @@ class Visitor:
         self.unrecovered: list[str] = []
         self.violations: list[str] = []
         self.drops = 0
+        #: What it is doing, for the message of a failure.
+        self.what = ""
 
     async def come_and_go(self, until: asyncio.Event, chance: random.Random) -> None:
         """Be dropped again and again until this is set; then stay until cancelled."""
@@ -48,10 +50,12 @@ class Visitor:
             await asyncio.sleep(0.1)
 
     async def _stay(self) -> None:
+        self.what = "opens"
         socket = await connect(
             self.url, compression=None, ping_interval=None, max_size=None, proxy=None
         )
         try:
+            self.what = "connects"
             await socket.send(json.dumps({"id": 1, "connect": self._request()}))
             async for frame in socket:
                 for line in str(frame).split("\n"):
@@ -74,6 +78,8 @@ class Visitor:
             if not reply["error"].get("temporary"):
                 self.violations.append(f"an error: {reply}")
             raise ConnectionError("to come back")
+        elif "connect" in reply:
+            self.what = "is connected"
         for name, sub in reply.get("connect", {}).get("subs", {}).items():
             self._resume(name, sub)
         push = reply.get("push", {})
@@ -96,6 +102,9 @@ class Visitor:
         self.positions[name] = self.positions[name]._replace(offset=offset)
         received = Received(name, offset, publication["data"], time.monotonic())
         self.publications.append(received)
+
+    def __repr__(self) -> str:
+        return f"<Visitor {self.channel} {self.drops} drops {self.positions} {self.what}>"
 
     @property
     def seen(self) -> Seen:
@@ -139,6 +148,8 @@ class Crowd:
             for visitor in self.visitors
         ]
         await self._over.wait()
-        for task in tasks:
+        for task, visitor in zip(tasks, self.visitors, strict=True):
+            if task.done():
+                visitor.violations.append(f"it has given up: {task.exception()!r}")
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.faults.conftest import ROUNDS, Survived
 from tests.faults.crowd import Crowd, Visitor
+from tests.faults.ledger import missing
 from tests.faults.stage import Stage, running
 from tests.integration import jobs
 
@@ -54,6 +55,9 @@ def test_p1_each_of_a_hundred_clients_is_dropped_for_two_seconds_over_and_over(
             crowd.let_them_stay()
             run.faults = sum(visitor.drops for visitor in crowd.visitors)
             survived(run)
+        except AssertionError:
+            print(*(each for each in crowd.visitors if missing(run.committed, each.seen)), sep="\n")  # noqa: T201
+            raise
         finally:
             crowd.end()
             thread.join()
