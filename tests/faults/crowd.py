@@ -118,6 +118,11 @@ class Crowd:
         finally:
             self._loop.close()
 
+    @property
+    def fewest_drops(self) -> int:
+        """How often the one was dropped that was dropped least."""
+        return min(visitor.drops for visitor in self.visitors)
+
     def let_them_stay(self) -> None:
         """Drop nobody any more."""
         self._loop.call_soon_threadsafe(self._calm.set)

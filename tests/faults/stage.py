@@ -24,7 +24,7 @@ PONG_TIMEOUT = 1.0
 GRACE = 4.0
 
 #: So long everything may take that has to happen in the end.
-PATIENCE = 60.0
+PATIENCE = 180.0
 
 #: What may not come has so long to come; seconds.
 QUIET = 1.0

@@ -31,6 +31,9 @@ def test_p1_all_connections_are_cut_over_and_over(stage: Stage, survived: Surviv
 CROWD = 100
 SECONDS = 60.0
 
+#: So often each of them is dropped at least, which takes longer on a busy machine.
+DROPS = 5
+
 
 def test_p1_each_of_a_hundred_clients_is_dropped_for_two_seconds_over_and_over(
     stage: Stage, survived: Survived, monkeypatch: pytest.MonkeyPatch
@@ -44,7 +47,8 @@ def test_p1_each_of_a_hundred_clients_is_dropped_for_two_seconds_over_and_over(
         monkeypatch.setattr(run, "_seen", lambda: [*own(), *(each.seen for each in crowd.visitors)])
         try:
             begun = time.monotonic()
-            while time.monotonic() - begun < SECONDS:
+            while time.monotonic() - begun < SECONDS or crowd.fewest_drops < DROPS:
+                assert time.monotonic() - begun < 10 * SECONDS
                 # A few at a time, so that it lasts as long on any machine.
                 run.finish(run.begin(5, pause=0.2, mark=f"{time.monotonic():.3f}"))
             crowd.let_them_stay()
@@ -53,7 +57,6 @@ def test_p1_each_of_a_hundred_clients_is_dropped_for_two_seconds_over_and_over(
         finally:
             crowd.end()
             thread.join()
-    assert min(visitor.drops for visitor in crowd.visitors) >= 5
     assert [visitor.violations for visitor in crowd.visitors if visitor.violations] == []
     assert [visitor.unrecovered for visitor in crowd.visitors if visitor.unrecovered] == []
 
