@@ -112,6 +112,17 @@ async def test_a_layer_that_has_forgotten_all_groups_is_joined_again(hub: Hub, p
     await peer.wait_for("heard")
 
 
+async def test_groups_that_were_forgotten_before_the_first_beat_are_joined_again(
+    hub: Hub, peer: Peer
+) -> None:
+    layer: Any = get_channel_layer("default")
+    layer.groups.clear()  # the beat that comes then tells nothing of them
+    await hub.tend_groups()
+    assert is_up()
+    await hub.tend_groups()
+    assert layer.groups[group_name("broadcast")]
+
+
 async def test_it_is_up_only_when_all_groups_are_joined(
     hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

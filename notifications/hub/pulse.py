@@ -80,6 +80,9 @@ class Pulse:
             for name in self._names:
                 await self._groups.enter(name)
         self._is_joined = True
+        if self._groups.is_up:
+            # Until now nobody would have noticed that the layer forgets other groups.
+            self._groups.doubt()
 
     async def _comes_back(self) -> bool:
         self._number += 1

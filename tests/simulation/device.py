@@ -113,7 +113,8 @@ class Device(Transport):
         self.on_wire.clear()
 
     def waited(self) -> None:
-        self._ledger.waited(self, self.asked_at)
+        if self.wire is not None and not self.wire.was_stalled:
+            self._ledger.waited(self, self.asked_at)
 
     def opened(self) -> None:
         assert self.shown is not None

@@ -87,10 +87,12 @@ class FaultyLayer(BaseChannelLayer):
 
     async def group_add(self, group: str, channel: str) -> None:
         await self._reach()
+        self._trace("layer adds", channel, to=group)
         self._groups.setdefault(group, {})[channel] = None
 
     async def group_discard(self, group: str, channel: str) -> None:
         await self._reach()
+        self._trace("layer takes", channel, out_of=group)
         self._groups.get(group, {}).pop(channel, None)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
