@@ -44,8 +44,9 @@ LAYERS = [
     {"layer"},
     {"metrics", "authentication"},
     {"models"},
+    {"asking"},
     {"clock", "database", "instants", "lanes", "locks"},
-    {"bucket", "conf", "logs", "server", "signals"},
+    {"bucket", "conf", "logs", "server", "signals", "threads"},
 ]
 LEVEL = {room: len(LAYERS) - number for number, layer in enumerate(LAYERS) for room in layer}
 OUTSIDE = {"migrations", "__init__"}
