@@ -155,6 +155,7 @@ def device(url: str, cookie: str, **headers: str) -> Iterator[ClientConnection]:
         url,
         ssl=trusting() if url.startswith("wss") else None,
         origin=Origin("https://127.0.0.1"),
+        open_timeout=60,
         additional_headers={"Cookie": cookie, **headers},
         source_address=(HOME, 0),
         compression=None,
