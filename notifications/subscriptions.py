@@ -271,9 +271,8 @@ def stop_acknowledging(using: str) -> None:
     it from writing a position of the old history behind the replacement. The stream's own lock
     would do, but then publishing would wait for acknowledgements. SQLite has one writer anyway.
     """
-    connection = connections[using]
-    if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
+    if has_row_locks(using):
+        with connections[using].cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
 
 
