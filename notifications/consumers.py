@@ -9,7 +9,7 @@ import logging
 import random
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from channels.consumer import get_handler_name
@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 JSON_SUBPROTOCOL = "centrifuge-json"
 PROTOBUF_SUBPROTOCOL = "centrifuge-protobuf"
 
+#: What one connection does before others have their turn: messages taken, effects carried out.
+MOST_AT_ONCE = 32
+
 
 class NotificationConsumer(AsyncJsonWebsocketConsumer):
     """One socket that speaks the Centrifuge client protocol in JSON.
@@ -43,6 +46,8 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
 
     hub: Hub
     connection: Connection | None = None
+    #: Messages and effects since others had their turn.
+    _done = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
@@ -50,6 +55,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         try:
             while True:
                 await self.dispatch(await receive())
+                await self._give_way()
         except StopConsumer:
             return
         except asyncio.CancelledError:
@@ -70,9 +76,9 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             self.connection.close(codes.SERVER_ERROR)
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
-        offered = self.scope.get("subprotocols", ())
         user_agent, cookie = _headers(self.scope, b"user-agent", b"cookie")
-        await self.accept(JSON_SUBPROTOCOL if JSON_SUBPROTOCOL in offered else None)
+        subprotocol = _subprotocol(self.scope.get("subprotocols", ()))
+        await self.accept(subprotocol)
         self.hub = await get_hub()
         session = Session(time.monotonic(), _limits(), random.uniform(0.1, 1.0))
         self.connection = Connection(
@@ -84,7 +90,8 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             session_key=_session_key(cookie),
         )
         self.hub.watch(self.connection)
-        if PROTOBUF_SUBPROTOCOL in offered and JSON_SUBPROTOCOL not in offered:
+        self.connection.socket.charge_to(self._charge)
+        if subprotocol == PROTOBUF_SUBPROTOCOL:
             self.connection.close(codes.INAPPROPRIATE_PROTOCOL)
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
@@ -105,9 +112,24 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         if self.connection is not None:
             self.hub.leave(self.connection, code)
 
+    def _charge(self, amount: float) -> None:
+        """Take what the server has counted: frames that bring no message."""
+        assert self.connection is not None
+        for effect in self.connection.session.charge(amount, time.monotonic()):
+            assert isinstance(effect, Close)
+            self.connection.close(effect.disconnect)
+
+    async def _give_way(self) -> None:
+        """Let others have a turn now and then, however much has come at once."""
+        self._done += 1
+        if self._done >= MOST_AT_ONCE:
+            self._done = 0
+            await asyncio.sleep(0)
+
     async def _carry_out(self, effects: Iterable[Effect]) -> None:
         assert self.connection is not None
         for effect in effects:
+            await self._give_way()
             if isinstance(effect, Send):
                 await self.connection.send(Prepared(effect.text))
             elif isinstance(effect, Arrived):
@@ -161,6 +183,18 @@ def _limits() -> Limits:
         command_burst=app_settings.COMMAND_BURST,
         expired_close_delay=app_settings.EXPIRED_CLOSE_DELAY,
     )
+
+
+def _subprotocol(offered: Sequence[str]) -> str | None:
+    """The one of the subprotocols offered that is accepted.
+
+    Protobuf is accepted to be closed with a code: browsers show no code of a socket on which no
+    subprotocol of theirs was accepted.
+    """
+    for name in (JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL):
+        if name in offered:
+            return name
+    return None
 
 
 def _headers(scope: dict[str, Any], *names: bytes) -> list[str]:

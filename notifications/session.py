@@ -137,18 +137,26 @@ class Session:
             yield from self.close(codes.MESSAGE_TOO_BIG)
             return
         try:
-            commands = decode_frame(frame)
+            for command in decode_frame(frame):
+                if self.is_closed:
+                    return
+                yield from self.charge(1, now) if command is None else self._command(command, now)
         except BadFrame:
             yield from self.close(codes.BAD_FRAME)
-            return
-        for command in commands:
-            if self.is_closed:
-                return
-            yield from self._command(command, now)
 
     def receive_binary(self) -> list[Effect]:
         """Take a binary frame, which the JSON form does not have."""
         return [] if self.state is State.CLOSED else self.close(codes.INAPPROPRIATE_PROTOCOL)
+
+    def charge(self, amount: float, now: float) -> list[Effect]:
+        """Count what the client has sent besides commands.
+
+        Args:
+            amount: in commands.
+        """
+        if self.is_closed or self._bucket.afford(amount, now):
+            return []
+        return self._too_many(0)
 
     def answer(self, command_id: int, result: messages.Result, now: float) -> list[Effect]:
         """The result of a performed request."""
@@ -291,7 +299,7 @@ class Session:
     def _pong(self, now: float) -> list[Effect]:
         if not self._awaiting_pong:
             # Late ones happen; any number of them for free would keep the server busy.
-            return [] if self._bucket.afford(1, now) else self._too_many(0)
+            return self.charge(1, now)
         self._awaiting_pong = False
         self._blocked_since = None
         self._set_deadline()

@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -160,6 +160,13 @@ class Writer:
     def __init__(self) -> None:
         self.frames: list[bytes] = []
         self.aborted = False
+        self.told: list[object] = []
+
+    def charge_to(self, charge: Callable[[float], None]) -> None:
+        self.told.append(charge)
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        self.told.append(callback)
 
     def offer(self, message: Prepared) -> bool:
         self.frames.append(message.frame)
@@ -182,6 +189,9 @@ async def test_the_extension_is_used_where_it_is() -> None:
     await socket.drained()
     await socket.close(codes.SHUTDOWN)
     assert server.sent == [3001]
+    socket.charge_to(print)
+    socket.when_gone(writer.abort)
+    assert writer.told == [print, writer.abort]
     socket.release()
     socket.abort()
     assert writer.aborted

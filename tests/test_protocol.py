@@ -125,6 +125,7 @@ def meaning_of_connect(result: messages.ConnectResult) -> dict[str, Any]:
 @vectors("client")
 def test_commands_mean_what_the_vectors_say(vector: dict[str, Any]) -> None:
     (command,) = decode_frame(json.dumps(vector["json"]))
+    assert command is not None
     assert command.id == vector["json"].get("id", 0)
     assert meaning_of_command(command) == vector["meaning"]
 
@@ -167,10 +168,19 @@ def test_a_ping_is_the_empty_reply() -> None:
 # Frames
 
 
-def test_a_frame_holds_several_commands() -> None:
+def test_a_frame_holds_several_commands_and_lines_that_hold_nothing() -> None:
     frame = '{"id":1,"connect":{}}\n{"id":2,"rpc":{"method":"unread"}}\r\n\n  \n{}\n'
-    ids = [command.id for command in decode_frame(frame)]
-    assert ids == [1, 2, 0]
+    ids = [None if command is None else command.id for command in decode_frame(frame)]
+    assert ids == [1, 2, None, None, 0]
+    for empty in ("", "\n", " ", " \n"):
+        assert list(decode_frame(empty)) == [None]
+
+
+def test_lines_behind_one_that_ends_the_connection_are_not_decoded() -> None:
+    commands = decode_frame('{"id":1,"ping":{}}\nnonsense')
+    assert next(commands) == messages.Command(id=1, ping=messages.PingRequest())
+    with pytest.raises(BadFrame):
+        next(commands)
 
 
 def test_unknown_fields_of_newer_clients_are_passed_over() -> None:
@@ -195,7 +205,7 @@ def test_unknown_fields_of_newer_clients_are_passed_over() -> None:
     ],
 )
 def test_wrong_types_can_be_answered(request_json: str) -> None:
-    assert decode_frame(f'{{"id":7,{request_json}}}') == [messages.Malformed(id=7)]
+    assert list(decode_frame(f'{{"id":7,{request_json}}}')) == [messages.Malformed(id=7)]
 
 
 @pytest.mark.parametrize(
@@ -224,7 +234,7 @@ def test_wrong_types_can_be_answered(request_json: str) -> None:
 )
 def test_what_is_no_command_is_a_bad_frame(frame: str) -> None:
     with pytest.raises(BadFrame):
-        decode_frame(frame)
+        list(decode_frame(frame))
 
 
 JSON = st.recursive(
@@ -241,17 +251,17 @@ COMMANDISH = st.dictionaries(
 @given(st.text() | JSON.map(json.dumps) | COMMANDISH.map(json.dumps))
 def test_any_frame_is_commands_or_a_bad_frame(frame: str) -> None:
     try:
-        commands = decode_frame(frame)
+        commands = list(decode_frame(frame))
     except BadFrame:
         return
     for command in commands:
-        assert isinstance(command, messages.Command | messages.Malformed)
+        assert command is None or isinstance(command, messages.Command | messages.Malformed)
 
 
 @given(COMMANDISH.map(json.dumps), st.integers(0))
 def test_any_broken_off_frame_is_commands_or_a_bad_frame(frame: str, end: int) -> None:
     try:
-        decode_frame(frame[: end % (len(frame) + 1)])
+        list(decode_frame(frame[: end % (len(frame) + 1)]))
     except BadFrame:
         return
 

@@ -179,7 +179,7 @@ class Hub:
             connection.pump.cancel()
         for reader in list(connection.readers.values()):
             self.detach(reader)
-        self.addresses.leave(connection)
+        connection.socket.when_gone(partial(self.addresses.leave, connection))
         self.dismiss(connection, code)
 
     def dismiss(self, connection: Connection, code: int) -> None:

@@ -30,6 +30,8 @@ class FrameWriter(Protocol):
     @property
     def is_blocked(self) -> bool: ...
     async def drained(self) -> None: ...
+    def charge_to(self, charge: Callable[[float], None]) -> None: ...
+    def when_gone(self, callback: Callable[[], None]) -> None: ...
     def abort(self) -> None: ...
 
 
@@ -52,8 +54,14 @@ class Socket(Protocol):
     async def close(self, disconnect: Disconnect) -> None:
         """Write the close frame, on plain ASGI as soon as the socket takes it."""
 
+    def charge_to(self, charge: Callable[[float], None]) -> None:
+        """Have frames counted that bring no message, as far as the server tells of them."""
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        """Call this when the server holds nothing of the socket any more, as far as it tells."""
+
     def release(self) -> None:
-        """It is gone: end what still waits for it."""
+        """The consumer has ended: end what still waits for the socket."""
 
     def abort(self) -> None:
         """Drop it with whatever it holds, as far as the server lets us."""
@@ -89,6 +97,12 @@ class FrameSocket:
 
     async def close(self, disconnect: Disconnect) -> None:
         await _send_close(self._send, disconnect)
+
+    def charge_to(self, charge: Callable[[float], None]) -> None:
+        self._writer.charge_to(charge)
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        self._writer.when_gone(callback)
 
     def release(self) -> None:
         return
@@ -134,6 +148,12 @@ class ASGISocket:
         if disconnect == codes.MESSAGE_TOO_BIG:
             disconnect = codes.BAD_FRAME._replace(reason=disconnect.reason)
         await _send_close(self._send, disconnect)
+
+    def charge_to(self, charge: Callable[[float], None]) -> None:
+        """Plain ASGI tells of messages only."""
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        callback()  # plain ASGI tells nothing after the disconnect
 
     def release(self) -> None:
         if not self._released.done():

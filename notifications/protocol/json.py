@@ -1,5 +1,7 @@
 """The JSON form: one command or reply per line, several lines per frame."""
 
+from collections.abc import Iterator
+
 import msgspec
 
 from .messages import Command, Malformed, Reply
@@ -15,14 +17,18 @@ class BadFrame(ValueError):
     """A frame that holds something else than commands."""
 
 
-def decode_frame(frame: str) -> list[Command | Malformed]:
-    """The commands of a frame, in order. A :class:`Malformed` one can still be answered.
+def decode_frame(frame: str) -> Iterator[Command | Malformed | None]:
+    """The lines of a frame one by one, so that the next can be left alone.
+
+    Returns:
+        Commands in order; a :class:`Malformed` one can still be answered. None stands for a line
+        that holds nothing; the end of the last line is none.
 
     Raises:
         BadFrame: a line is not a JSON object, or has no id to answer.
     """
-    lines = frame.split("\n")
-    return [_decode(line) for line in lines if line and not line.isspace()]
+    for line in frame.removesuffix("\n").split("\n"):
+        yield _decode(line) if line and not line.isspace() else None
 
 
 def encode_reply(reply: Reply) -> str:

@@ -1,7 +1,8 @@
-"""What waits for the ASGI application of one websocket."""
+"""What waits for the ASGI application of one websocket, and when its socket is read from."""
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 #: Events that may wait before nothing more is read from the socket.
@@ -16,7 +17,17 @@ class Events:
     An empty one holds nothing: an ``asyncio.Queue`` for each socket takes 3 KB.
     """
 
-    __slots__ = ("_is_reading", "_loop", "_transport", "_waiter", "_waiting")
+    __slots__ = (
+        "_holds",
+        "_is_reading",
+        "_is_unheeded",
+        "_loop",
+        "_transport",
+        "_waiter",
+        "_waiting",
+        "is_full",
+        "when_empty",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
         self._loop = loop
@@ -24,6 +35,12 @@ class Events:
         self._waiting: deque[Event] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_reading = True
+        self._is_unheeded = False
+        self._holds = False
+        #: So many wait that no more should come until there is none.
+        self.is_full = False
+        #: Called once, as soon as it is not full.
+        self.when_empty: Callable[[], None] | None = None
 
     def put(self, event: Event) -> None:
         if self._waiting is None:
@@ -31,8 +48,9 @@ class Events:
         self._waiting.append(event)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        if len(self._waiting) >= MOST_WAITING:
-            self._pause()
+        if len(self._waiting) >= MOST_WAITING and not self._is_unheeded:
+            self.is_full = True
+            self._settle()
 
     async def get(self) -> Event:
         while self._waiting is None:
@@ -44,16 +62,32 @@ class Events:
         event = self._waiting.popleft()
         if not self._waiting:
             self._waiting = None
-            self.read_on()
+            self._make_room()
         return event
 
-    def read_on(self) -> None:
-        """Read from the socket again, whatever waits."""
-        if not self._is_reading and not self._transport.is_closing():
-            self._is_reading = True
-            self._transport.resume_reading()
+    def hold(self, holds: bool) -> None:
+        """Is there something that was read and is not parsed yet? Then no more is read."""
+        self._holds = holds
+        self._settle()
 
-    def _pause(self) -> None:
-        if self._is_reading and not self._transport.is_closing():
-            self._is_reading = False
+    def read_on(self) -> None:
+        """From now on, read from the socket whatever waits here."""
+        self._is_unheeded = True
+        self._make_room()
+
+    def _make_room(self) -> None:
+        self.is_full = False
+        if self.when_empty is not None:
+            go_on, self.when_empty = self.when_empty, None
+            self._loop.call_soon(go_on)
+        self._settle()
+
+    def _settle(self) -> None:
+        may_read = not self.is_full and not self._holds
+        if may_read is self._is_reading or self._transport.is_closing():
+            return
+        self._is_reading = may_read
+        if may_read:
+            self._transport.resume_reading()
+        else:
             self._transport.pause_reading()

@@ -5,15 +5,20 @@ It offers the ASGI extension ``notifications.frames`` in the scope of each socke
     scope["extensions"]["notifications.frames"] -> the FrameProtocol
 
 by which one publication is framed once for all its readers, and which tells without waiting
-whether the socket has room. Servers without the extension (daphne, hypercorn, granian) get the
+whether the socket has room; what came in that was no message (``charge_to``); and when the socket
+is really gone (``when_gone``). Servers without the extension (daphne, hypercorn, granian) get the
 ordinary ASGI ``send``, which is here as well.
 
 Frames that arrive are parsed by the ``websockets`` library. It compresses nothing and sends no
 pings of its own: the wire has a heartbeat that also acknowledges.
+
+Whichever side ends a connection, and however: what its peer has not taken ``CLOSE_TIMEOUT`` later
+is dropped.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from uvicorn.protocols.utils import (
@@ -24,12 +29,13 @@ from uvicorn.protocols.utils import (
     get_remote_addr,
     is_ssl,
 )
-from websockets.frames import CloseCode, Frame, Opcode
+from websockets.frames import CloseCode
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as Frames
 
 from .events import Event, Events
 from .handshake import Handshake, accept, read_handshake, refuse
+from .incoming import Incoming
 
 EXTENSION = "notifications.frames"
 
@@ -38,10 +44,7 @@ EXTENSION = "notifications.frames"
 HIGH_WATER = 32 * 1024
 LOW_WATER = 8 * 1024
 
-#: Fragments of one message. Its size is limited too, but empty ones add nothing to that.
-MOST_FRAGMENTS = 1024
-
-#: How long the peer may take to answer a close frame, in seconds.
+#: How long the peer may take to answer a close frame, and to take what was written; in seconds.
 CLOSE_TIMEOUT = 10.0
 
 logger = logging.getLogger("uvicorn.error")
@@ -72,13 +75,15 @@ class FrameProtocol(asyncio.Protocol):
         "_config",
         "_events",
         "_frames",
+        "_gone",
+        "_has_closed",
         "_has_ended",
+        "_incoming",
         "_is_accepted",
         "_is_closing",
         "_is_lost",
         "_key",
         "_loop",
-        "_parts",
         "_scope",
         "_server_state",
         "_state",
@@ -89,6 +94,7 @@ class FrameProtocol(asyncio.Protocol):
 
     transport: asyncio.Transport
     _events: Events
+    _incoming: Incoming
 
     def __init__(
         self,
@@ -109,12 +115,13 @@ class FrameProtocol(asyncio.Protocol):
         self._is_accepted = False
         self._is_closing = False
         self._is_lost = False
-        #: The application has been told, or is about to be.
+        #: The application has closed it, or has refused to accept it.
+        self._has_closed = False
+        #: The application has been told of the end, or is about to be.
         self._has_ended = False
         self._writable: asyncio.Event | None = None
         self._close_timer: asyncio.TimerHandle | None = None
-        #: The fragments of a message so far, the first with its opcode.
-        self._parts: list[Frame] = []
+        self._gone: Callable[[], None] | None = None
 
     # The extension
 
@@ -140,6 +147,21 @@ class FrameProtocol(asyncio.Protocol):
         """Drop the socket with whatever it holds."""
         self.transport.abort()
 
+    def charge_to(self, charge: Callable[[float], None]) -> None:
+        """Have control frames and fragments counted, which never reach the application.
+
+        Args:
+            charge: is called with what has come, in frames; a fragment counts as part of one.
+        """
+        self._incoming.charge_to(charge)
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        """Call this as soon as the socket is closed and holds nothing any more."""
+        if self._is_lost:
+            callback()
+        else:
+            self._gone = callback
+
     @property
     def is_closing(self) -> bool:
         """Has one side closed it? The transport may still be there."""
@@ -160,6 +182,17 @@ class FrameProtocol(asyncio.Protocol):
             self._close_timer.cancel()
         self.resume_writing()
         self._ended(CloseCode.ABNORMAL_CLOSURE)
+        if self._frames is not None:
+            self._incoming.stop()
+        if self._gone is not None:
+            gone, self._gone = self._gone, None
+            gone()
+
+    def eof_received(self) -> None:
+        """The peer sends nothing more, and the transport closes when all has been written."""
+        self._is_closing = True
+        self._ended(CloseCode.ABNORMAL_CLOSURE)
+        self._expect_end()
 
     def pause_writing(self) -> None:
         self.is_blocked = True
@@ -174,13 +207,8 @@ class FrameProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._frames is None:
             self._open_late(data)
-            return
-        self._frames.receive_data(data)
-        for event in self._frames.events_received():
-            self._take(cast(Frame, event))
-        self._flush()
-        if self._frames.parser_exc is not None:
-            self._failed()
+        else:
+            self._incoming.receive(data)
 
     # What uvicorn calls
 
@@ -192,13 +220,14 @@ class FrameProtocol(asyncio.Protocol):
         if self.is_blocked:  # the close frame would wait for a peer that reads nothing
             self.transport.abort()
         else:
-            self.transport.close()
+            self._end()
 
     def open(self, handshake: Handshake) -> None:
         """Start the application for this handshake."""
         self._frames = Frames(
             SERVER, state=State.OPEN, max_size=self._config.ws_max_size, logger=frames_logger
         )
+        self._incoming = Incoming(self, self._frames, self._events, self._loop)
         self._key = handshake.key
         root = self._config.root_path
         self._scope = {
@@ -239,12 +268,10 @@ class FrameProtocol(asyncio.Protocol):
         kind = message["type"]
         if kind != "websocket.close":  # a few bytes, which need not wait
             await self.drained()
-        if self._is_lost:
-            raise ClientDisconnected
-        if self._is_closing:
-            if self._frames is not None and self._frames.close_rcvd is not None:
-                raise ClientDisconnected
+        if self._has_closed:
             raise RuntimeError(f"{kind} after the websocket has been closed")
+        if self._is_lost or self._is_closing:
+            raise ClientDisconnected
         if kind == "websocket.accept" and not self._is_accepted:
             self._accept(message)
         elif kind == "websocket.send" and self._is_accepted:
@@ -280,9 +307,10 @@ class FrameProtocol(asyncio.Protocol):
             self._frames.send_binary(data)
         elif text is not None:
             self._frames.send_text(text.encode())
-        self._flush()
+        self.flush()
 
     def _close(self, message: Event) -> None:
+        self._has_closed = True
         if not self._is_accepted:
             self._log("403")
             self._refuse(b"403 Forbidden")
@@ -298,7 +326,7 @@ class FrameProtocol(asyncio.Protocol):
         self._is_closing = True
         if self._frames.state is State.OPEN:
             self._frames.send_close(code, reason)
-            self._flush()
+            self.flush()
 
     def _application_ended(self, code: int) -> None:
         """The application has ended: so does what it has left open."""
@@ -306,7 +334,7 @@ class FrameProtocol(asyncio.Protocol):
             return
         if self._is_accepted:
             self._send_close(code, "")
-            self.transport.close()
+            self._end()
             return
         self._refuse(b"500 Internal Server Error")
 
@@ -315,9 +343,9 @@ class FrameProtocol(asyncio.Protocol):
         self.transport.write(
             refuse(status, [*self._server_state.default_headers, *(headers or ())])
         )
-        self.transport.close()
+        self._end()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Write what the frame parser wants written: answers to pings, close frames."""
         assert self._frames is not None
         output = b"".join(self._frames.data_to_send())
@@ -336,47 +364,16 @@ class FrameProtocol(asyncio.Protocol):
             return
         self._refuse(b"400 Bad Request", [(b"Sec-WebSocket-Version", b"13")])
 
-    def _take(self, frame: Frame) -> None:
-        if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            self._parts.append(frame)
-            if frame.fin:
-                self._deliver()
-            elif len(self._parts) >= MOST_FRAGMENTS:
-                self._give_up(CloseCode.MESSAGE_TOO_BIG)
-        elif frame.opcode is Opcode.CLOSE:
-            self._closed()
-
-    def _deliver(self) -> None:
-        parts, self._parts = self._parts, []
-        if self._is_closing:
-            return
-        data = b"".join(bytes(part.data) for part in parts)
-        if parts[0].opcode is Opcode.BINARY:
-            self._events.put({"type": "websocket.receive", "bytes": data})
-            return
-        try:
-            self._events.put({"type": "websocket.receive", "text": data.decode()})
-        except UnicodeDecodeError:
-            self._give_up(CloseCode.INVALID_DATA)
-
-    def _closed(self) -> None:
+    def closed(self) -> None:
         """The peer has closed, or has answered our close."""
         assert self._frames is not None
         assert self._frames.close_rcvd is not None
         self._is_closing = True
         self._ended(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
-        self._flush()
-        self.transport.close()
+        self.flush()
+        self._end()
 
-    def _give_up(self, code: CloseCode) -> None:
-        """End it for what the peer has sent."""
-        assert self._frames is not None
-        self._parts = []
-        if not self._is_closing:
-            self._frames.fail(code)
-            self._failed()
-
-    def _failed(self) -> None:
+    def failed(self) -> None:
         """What the peer sends is no websocket any more.
 
         It is read on and dropped: closing with something unread resets the connection, which may
@@ -388,15 +385,23 @@ class FrameProtocol(asyncio.Protocol):
         self._is_closing = True
         sent = self._frames.close_sent
         self._ended(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
-        self._flush()
+        self.flush()
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
+        self._expect_end()
+
+    # The end
+
+    def _end(self) -> None:
+        """Close the socket as soon as all has been written, or there was time enough for that."""
+        self.transport.close()
         self._expect_end()
 
     def _expect_end(self) -> None:
         """The peer's end has to be read, whatever the application has left unread."""
         self._events.read_on()
-        self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
+        if self._close_timer is None and not self._is_lost:
+            self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
     def _ended(self, code: int, reason: str = "") -> None:
         """Tell the application, once."""

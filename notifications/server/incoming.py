@@ -1,0 +1,172 @@
+"""The frames of one websocket as they come in: parsed by turns, counted, joined to messages."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import Protocol as Frames
+
+from .events import Events
+from .pieces import next_piece
+
+#: Frames after which the loop gets its turn. One read may bring 40 000 of them.
+MOST_AT_ONCE = 64
+
+#: Fragments of one message. Its size is limited too, but empty ones add nothing to that.
+MOST_FRAGMENTS = 1024
+
+#: What a fragment costs, where a frame that is no part of any message costs 1.
+FRAGMENT = 1 / 8
+
+#: Frames that are looked at after our own close frame, to find the answer to it.
+MOST_LATE = 1000
+
+
+class Listener(Protocol):
+    """Whoever the frames are for."""
+
+    @property
+    def is_closing(self) -> bool: ...
+    def flush(self) -> None: ...
+    def closed(self) -> None: ...
+    def failed(self) -> None: ...
+
+
+class Incoming:
+    """From bytes to events of the application.
+
+    Args:
+        listener: is told what becomes of the connection.
+        frames: the parser.
+        events: takes the messages.
+    """
+
+    __slots__ = (
+        "_charge",
+        "_events",
+        "_frames",
+        "_held",
+        "_late",
+        "_listener",
+        "_loop",
+        "_owed",
+        "_parts",
+    )
+
+    def __init__(
+        self, listener: Listener, frames: Frames, events: Events, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._listener = listener
+        self._frames = frames
+        self._events = events
+        self._loop = loop
+        #: What has come and is not parsed yet. Nothing is read from the socket meanwhile.
+        self._held: bytearray | None = None
+        #: The fragments of a message so far, the first with its opcode.
+        self._parts: list[Frame] = []
+        #: Frames that came after our close frame.
+        self._late = 0
+        #: What has come without being a message of its own, and who is told.
+        self._owed = 0.0
+        self._charge: Callable[[float], None] | None = None
+
+    def charge_to(self, charge: Callable[[float], None]) -> None:
+        """Tell ``charge`` of whatever costs work and brings no message.
+
+        Args:
+            charge: gets a number, in frames.
+        """
+        self._charge = charge
+        self._settle_up()
+
+    def receive(self, data: bytes) -> None:
+        """Take what the socket has brought."""
+        if self._held is None:
+            self._held = bytearray(data)
+            self._go_on()
+        else:
+            self._held += data
+
+    def stop(self) -> None:
+        """The socket is gone, and with it whoever was told."""
+        self._held = self._charge = None
+
+    def fail(self, code: CloseCode) -> None:
+        """End the connection for what the peer has sent."""
+        self._parts = []
+        if not self._listener.is_closing:
+            self._frames.fail(code)
+            self._listener.failed()
+
+    def _go_on(self) -> None:
+        """Parse until it has been enough for one turn; the rest follows in the next."""
+        count = 0
+        while self._held and count < MOST_AT_ONCE and not self._events.is_full:
+            count += self._parse(next_piece(self._held))
+        self._settle_up()
+        if not self._held:
+            self._held = None
+            self._events.hold(False)
+            return
+        self._events.hold(True)
+        if self._events.is_full:
+            self._events.when_empty = self._go_on
+        else:
+            self._loop.call_soon(self._go_on)
+
+    def _parse(self, piece: bytes) -> int:
+        """Returns how many frames there were."""
+        if self._frames.eof_sent:  # nothing that follows counts
+            return 0
+        self._frames.receive_data(piece)
+        found = self._frames.events_received()
+        for frame in found:
+            self._take(cast(Frame, frame))
+        self._listener.flush()
+        if self._frames.parser_exc is not None:
+            self._listener.failed()
+        elif self._listener.is_closing:
+            self._count_late(len(found))
+        return len(found)
+
+    def _take(self, frame: Frame) -> None:
+        if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            self._join(frame)
+        elif frame.opcode is Opcode.CLOSE:
+            self._listener.closed()
+        else:
+            self._owed += 1
+
+    def _join(self, frame: Frame) -> None:
+        self._parts.append(frame)
+        if frame.fin:
+            self._deliver()
+            return
+        self._owed += FRAGMENT
+        if len(self._parts) >= MOST_FRAGMENTS:
+            self.fail(CloseCode.MESSAGE_TOO_BIG)
+
+    def _deliver(self) -> None:
+        parts, self._parts = self._parts, []
+        if self._listener.is_closing:
+            return
+        data = b"".join(bytes(part.data) for part in parts)
+        if parts[0].opcode is Opcode.BINARY:
+            self._events.put({"type": "websocket.receive", "bytes": data})
+            return
+        try:
+            self._events.put({"type": "websocket.receive", "text": data.decode()})
+        except UnicodeDecodeError:
+            self.fail(CloseCode.INVALID_DATA)
+
+    def _count_late(self, count: int) -> None:
+        """Who goes on after our close frame is looked at for a while, then no more."""
+        self._late += count
+        if self._late > MOST_LATE and not self._frames.eof_sent:
+            self._frames.fail(CloseCode.GOING_AWAY)
+
+    def _settle_up(self) -> None:
+        if self._owed and self._charge is not None and not self._listener.is_closing:
+            owed, self._owed = self._owed, 0.0
+            self._charge(owed)

@@ -1,0 +1,42 @@
+"""When an HTTP connection is read from."""
+
+import asyncio
+
+from uvicorn.protocols.http.flow_control import FlowControl
+
+
+class Reading(FlowControl):
+    """uvicorn's flow control, with a second reason for reading nothing: what is not parsed yet."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self._is_held = False
+        self._is_reading = True
+        #: Has nothing been read for a while since the last :meth:`look`?
+        self.was_paused = False
+
+    def look(self) -> None:
+        self.was_paused = not self._is_reading
+
+    def hold(self, is_held: bool) -> None:
+        self._is_held = is_held
+        self._settle()
+
+    def pause_reading(self) -> None:
+        self.read_paused = True
+        self._settle()
+
+    def resume_reading(self) -> None:
+        self.read_paused = False
+        self._settle()
+
+    def _settle(self) -> None:
+        may_read = not self.read_paused and not self._is_held
+        if may_read is self._is_reading or self._transport.is_closing():
+            return
+        self._is_reading = may_read
+        if may_read:
+            self._transport.resume_reading()
+        else:
+            self.was_paused = True
+            self._transport.pause_reading()
