@@ -1,0 +1,175 @@
+"""However much comes in one read, others get their turn in between, and all is counted (P7)."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from notifications.server import FrameProtocol
+from notifications.server.incoming import FRAGMENT, MOST_AT_ONCE, MOST_FRAGMENTS, MOST_LATE
+from notifications.server.pieces import PIECE
+from tests.raw import BINARY, CONTINUATION, PING, PONG, TEXT, frame
+from tests.sockets import raw, serving, until
+from tests.test_server import PLAIN
+
+#: The shortest frame of a client.
+SHORTEST = len(frame(PING))
+assert SHORTEST == 6
+
+#: Frames of one turn at most: the last piece may begin when one more may come.
+MOST = MOST_AT_ONCE + PIECE // SHORTEST + 1
+
+
+class Turns:
+    """Counts the turns of a loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._loop = asyncio.get_running_loop()
+        self._next = self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self.count += 1
+        self._next = self._loop.call_soon(self._turn)
+
+    def stop(self) -> None:
+        self._next.cancel()
+
+
+class Application:
+    """Takes what comes, and notes in which turn it is told of what."""
+
+    def __init__(self) -> None:
+        self.received: list[Any] = []
+        self.charged: list[tuple[int, float]] = []
+        self.most_waiting = 0
+        self.protocol: FrameProtocol | None = None
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+        self.code: int | None = None
+        self.turns = Turns()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        self.protocol = scope["extensions"]["notifications.frames"]
+        self.protocol.charge_to(lambda amount: self.charged.append((self.turns.count, amount)))
+        while (event := await receive())["type"] == "websocket.receive":
+            waiting = self.protocol._events._waiting
+            self.most_waiting = max(self.most_waiting, len(waiting or ()))
+            text = event.get("text")
+            if text == "close":
+                await send({"type": "websocket.close", "code": 4000})
+            self.received.append(event.get("bytes") if text is None else text)
+            await self.may_go_on.wait()
+        self.code = event["code"]
+        self.turns.stop()
+
+    @property
+    def cost(self) -> float:
+        return sum(amount for _, amount in self.charged)
+
+    @property
+    def most_at_once(self) -> float:
+        """Of what was charged in one turn of the loop."""
+        by_turn: dict[int, float] = {}
+        for turn, amount in self.charged:
+            by_turn[turn] = by_turn.get(turn, 0.0) + amount
+        return max(by_turn.values())
+
+
+async def reading(port: int, data: bytes, done: Callable[[], object]) -> None:
+    """Open a websocket, send all of it in one piece, and read until something is so."""
+    async with raw(port) as reader:
+        writer = reader._transport  # type: ignore[attr-defined]
+        writer.write(PLAIN)
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(data)
+        drain = asyncio.ensure_future(_drain(reader))
+        await until(done)
+        drain.cancel()
+
+
+async def _drain(reader: asyncio.StreamReader) -> None:
+    while await reader.read(2**16):
+        pass
+
+
+@pytest.mark.parametrize("opcode", [PING, PONG])
+async def test_control_frames_are_counted_and_taken_by_turns(opcode: int) -> None:
+    application = Application()
+    async with serving(application) as (_, port):
+        await reading(port, frame(opcode) * 40_000, lambda: application.cost >= 40_000)
+    assert application.cost == 40_000
+    # uvloop calls what was to be called soon once more before it looks at its sockets.
+    assert application.most_at_once <= 2 * MOST
+
+
+async def test_empty_messages_are_taken_by_turns_and_wait_in_bounds() -> None:
+    application = Application()
+    data = (frame(TEXT) + frame(BINARY)) * 10_000
+    async with serving(application) as (_, port):
+        await reading(port, data, lambda: len(application.received) >= 20_000)
+    assert application.received == ["", b""] * 10_000
+    assert application.most_waiting <= MOST
+    assert application.turns.count > 20_000 / MOST
+    assert application.charged == []  # the application counts its messages itself
+
+
+async def test_fragments_are_counted_as_part_of_a_frame() -> None:
+    application = Application()
+    fragments = frame(TEXT, b"a", fin=False) + frame(CONTINUATION, fin=False) * 799
+    message = fragments + frame(CONTINUATION, b"b")
+    async with serving(application) as (_, port):
+        await reading(port, message * 3, lambda: len(application.received) == 3)
+    assert application.received == ["ab"] * 3
+    assert application.cost == 3 * 800 * FRAGMENT
+    assert application.most_at_once <= 2 * MOST * FRAGMENT
+    assert MOST_FRAGMENTS * FRAGMENT < 200, "a message in as many as may be ends no connection"
+
+
+async def test_what_one_read_has_brought_waits_for_a_slow_application() -> None:
+    application = Application()
+    application.may_go_on.clear()
+    texts = [str(number) for number in range(5000)]
+    data = b"".join(frame(TEXT, text.encode()) for text in texts)
+    async with serving(application) as (_, port):
+        turns = application.turns
+        going = asyncio.ensure_future(
+            reading(port, data, lambda: len(application.received) == len(texts))
+        )
+        await until(lambda: application.received)
+        start = turns.count
+        await until(lambda: turns.count > start + 1000)
+        assert application.received == ["0"]
+        application.may_go_on.set()
+        await asyncio.wait_for(going, 60)
+    assert application.received == texts
+    assert application.most_waiting <= MOST
+
+
+async def test_who_goes_on_after_a_close_is_not_listened_to_for_ever() -> None:
+    application = Application()
+
+    def is_past() -> bool:
+        incoming = application.protocol and application.protocol._incoming
+        return bool(incoming and incoming._late > MOST_LATE and incoming._held is None)
+
+    async with serving(application) as (_, port):
+        await reading(port, frame(TEXT, b"close") + frame(PING) * 25_000, is_past)
+        assert application.protocol is not None
+        assert application.protocol._incoming._late <= MOST_LATE + MOST
+    assert application.code == 4000
+    assert len(application.received) < MOST
+
+
+async def test_who_goes_on_after_a_close_for_a_little_gets_it_answered() -> None:
+    application = Application()
+    async with serving(application) as (server, port):
+        data = frame(TEXT, b"close") + frame(TEXT, b"more") * 300 + frame(8, b"\x0f\xa0")
+        await reading(port, data, lambda: not server.server_state.connections)
+    assert application.code == 4000
+    assert application.protocol is not None
+    assert application.protocol._frames is not None
+    assert application.protocol._frames.close_rcvd is not None
