@@ -161,10 +161,11 @@ class Incoming:
             self.fail(CloseCode.INVALID_DATA)
 
     def _count_late(self, count: int) -> None:
-        """Who goes on after our close frame is looked at for a while, then no more."""
+        """Who goes on after our close frame is listened to for a while, then no more."""
         self._late += count
         if self._late > MOST_LATE and not self._frames.eof_sent:
             self._frames.fail(CloseCode.GOING_AWAY)
+            self._listener.failed()
 
     def _settle_up(self) -> None:
         if self._owed and self._charge is not None and not self._listener.is_closing:

@@ -380,8 +380,6 @@ class FrameProtocol(asyncio.Protocol):
         overtake the close frame (RFC 6455 section 7.1.1).
         """
         assert self._frames is not None
-        if self._close_timer is not None:
-            return
         self._is_closing = True
         sent = self._frames.close_sent
         self._ended(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)

@@ -1,12 +1,18 @@
 """The way of one notification: published by one process, received from another over TCP."""
 
+import json
 import time
 from collections.abc import Iterator
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect as open_socket
+from websockets.typing import Subprotocol
 
+from tests.client import PATIENCE
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
+from tests.raw import RawSocket
 from tests.servers import Site
 
 pytestmark = pytest.mark.integration
@@ -121,3 +127,29 @@ def test_two_processes_publish_to_one_user(place: Place) -> None:
     assert client.offsets == list(range(1, 51))
     assert [t for t in client.titles if t[0] == "a"] == [f"a{n}" for n in range(25)]
     assert [t for t in client.titles if t[0] == "b"] == [f"b{n}" for n in range(25)]
+
+
+@pytest.mark.parametrize("offered", [["centrifuge-protobuf"], ["other", "centrifuge-protobuf"]])
+def test_who_offers_protobuf_only_sees_the_code_that_refuses_it(
+    place: Place, offered: list[Subprotocol]
+) -> None:
+    """A browser shows no code of a socket on which none of its subprotocols was accepted."""
+    with open_socket(place.server.socket_url, subprotocols=offered, proxy=None) as client:
+        assert client.subprotocol == "centrifuge-protobuf"
+        with pytest.raises(ConnectionClosed):
+            client.recv(PATIENCE)
+        assert client.close_code == 3506
+
+
+def test_who_offers_json_too_gets_json(place: Place) -> None:
+    offered = [Subprotocol("centrifuge-protobuf"), Subprotocol("centrifuge-json")]
+    with open_socket(place.server.socket_url, subprotocols=offered, proxy=None) as client:
+        assert client.subprotocol == "centrifuge-json"
+        client.send(json.dumps({"id": 1, "connect": {"token": place.person().token}}))
+        assert "connect" in json.loads(client.recv(PATIENCE))
+
+
+def test_an_empty_offer_is_none(place: Place) -> None:
+    """Old clients in Python send it. Plain uvicorn refuses it before anything of ours is asked."""
+    with RawSocket(place.server, ["Sec-WebSocket-Protocol:"]) as socket:
+        assert socket.status == (400 if place.command == "uvicorn" else 101)

@@ -163,6 +163,29 @@ def test_pings_are_answered_with_what_they_carry(place: Place) -> None:
         assert socket.next_frame() == Frame(PONG, b"x" * 125)
 
 
+FLOODS = {
+    "empty messages": frame(TEXT) * 5000,
+    "empty lines": frame(TEXT, b"\n" * 60_000),
+    "pings": frame(PING) * 5000,
+    "pongs": frame(PONG) * 5000,
+    "fragments": (
+        frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 1000 + frame(CONTINUATION)
+    )
+    * 4,
+}
+
+#: Daphne answers them, and tells the application of none.
+UNTOLD = {"pings", "pongs", "fragments"}
+
+
+@pytest.mark.parametrize("what", FLOODS)
+def test_who_sends_thousands_of_frames_for_nothing_is_ended(place: Place, what: str) -> None:
+    with connected(place, place.person()) as socket:
+        socket.send(FLOODS[what])
+        if place.command == "serve" or what not in UNTOLD:
+            assert socket.close_code() == 3013
+
+
 BREAKS = {
     "in a header": frame(TEXT, b"x" * 300)[:3],
     "in a message": frame(TEXT, PINGING)[:-3],
