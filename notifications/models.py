@@ -27,7 +27,7 @@ from .clock import present
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 validate_kind = RegexValidator(
-    r"\A[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z",
+    r"\A[a-z0-9_-](?:[a-z0-9_-]|\.(?=[a-z0-9_-]))*\Z",
     _("A kind is a dotted slug such as “order.shipped”."),
 )
 

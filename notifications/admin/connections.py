@@ -1,6 +1,5 @@
 """Who is connected now: a live list, and an end to some of it."""
 
-import re
 from datetime import timedelta
 from typing import Any
 
@@ -24,23 +23,29 @@ from ..models import Connection
 from .lists import ReadOnlyAdmin
 from .states import badge
 
-#: Most browsers claim to be others too: the first that matches is meant.
-BROWSERS = (
-    ("Edge", r"Edga?/(\d+)"),
-    ("Opera", r"OPR/(\d+)"),
-    ("Samsung Internet", r"SamsungBrowser/(\d+)"),
-    ("Firefox", r"(?:Firefox|FxiOS)/(\d+)"),
-    ("Chrome", r"(?:Chrome|CriOS)/(\d+)"),
-    ("Safari", r"Version/(\d+).* Safari/"),
-)
-SYSTEMS = (
-    ("Android", r"Android"),
-    ("iOS", r"iPhone|iPad|iPod"),
-    ("Windows", r"Windows"),
-    ("macOS", r"Macintosh"),
-    ("ChromeOS", r"CrOS"),
-    ("Linux", r"Linux"),
-)
+#: Names by the product that has their version (RFC 9110 section 10.1.5). Most browsers claim to
+#: be others too: the first that is there is meant.
+BROWSERS = {
+    "Edg": "Edge",
+    "EdgA": "Edge",
+    "OPR": "Opera",
+    "SamsungBrowser": "Samsung Internet",
+    "Firefox": "Firefox",
+    "FxiOS": "Firefox",
+    "Chrome": "Chrome",
+    "CriOS": "Chrome",
+    "Version": "Safari",
+}
+SYSTEMS = {
+    "Android": "Android",
+    "iPhone": "iOS",
+    "iPad": "iOS",
+    "iPod": "iOS",
+    "Windows": "Windows",
+    "Macintosh": "macOS",
+    "CrOS": "ChromeOS",
+    "Linux": "Linux",
+}
 
 
 @admin.register(Connection)
@@ -106,10 +111,12 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
 def browser_name(user_agent: str) -> str:
     """“Firefox 130 on Linux”; what is no known browser is shown as it calls itself."""
-    for name, pattern in BROWSERS:
-        found = re.search(pattern, user_agent)
-        if found:
-            system = next((s for s, p in SYSTEMS if re.search(p, user_agent)), "")
-            version = f"{name} {found[1]}"
-            return gettext("%s on %s") % (version, system) if system else version
+    products = dict(part.split("/", 1) for part in user_agent.split() if "/" in part)
+    for product, name in BROWSERS.items():
+        version = products.get(product, "").partition(".")[0]
+        if not version.isdecimal() or (name == "Safari" and name not in products):
+            continue
+        system = next((system for word, system in SYSTEMS.items() if word in user_agent), "")
+        browser = f"{name} {version}"
+        return gettext("%s on %s") % (browser, system) if system else browser
     return user_agent[:40]

@@ -102,7 +102,7 @@ class Migration(migrations.Migration):
                         max_length=100,
                         validators=[
                             django.core.validators.RegexValidator(
-                                "\\A[a-z0-9_-]+(\\.[a-z0-9_-]+)*\\Z",
+                                "\\A[a-z0-9_-](?:[a-z0-9_-]|\\.(?=[a-z0-9_-]))*\\Z",
                                 "A kind is a dotted slug such as “order.shipped”.",
                             )
                         ],
