@@ -30,8 +30,8 @@ lint: venv-test node ## check form, types, rooms, migrations and JavaScript, wit
 pytest: venv-test ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
 	@scripts/pytest $(ARGS)
 
-soak: venv-test ## the simulation, and the tests of faults and of generated commands, for much longer
-	@SOAK=1 scripts/pytest -s tests/simulation/test_simulation.py tests/faults tests/integration/test_fuzz.py $(ARGS)
+soak: venv-test ## the simulation, and the tests of faults and of generated input, for much longer
+	@SOAK=1 scripts/pytest -s tests/simulation/test_simulation.py tests/faults tests/integration/test_fuzz.py tests/security/test_bytes.py $(ARGS)
 
 bench: venv-test ## measure beside other push servers (ARGS=--full: up to 10 000 sockets)
 	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm install --prefix benchmarks/peers --no-audit --no-fund --silent || true
