@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from .bucket import Bucket
 from .protocol import codes, messages
-from .protocol.json import PING, BadFrame, decode_frame, encode_reply
+from .protocol.json import PING, BadFrame, decode_frame, encode_reply, is_longer
 
 #: Ids of recent commands that may not come again.
 REMEMBERED_IDS = 64
@@ -133,7 +133,7 @@ class Session:
         """
         if self.is_closed:
             return
-        if _is_longer(frame, self._limits.max_frame_size):
+        if is_longer(frame, self._limits.max_frame_size):
             yield from self.close(codes.MESSAGE_TOO_BIG)
             return
         try:
@@ -366,10 +366,3 @@ class Session:
         if self._excess > PATIENCE or command_id == 0:
             return self.close(codes.TOO_MANY_COMMANDS)
         return self._refuse_unasked(command_id, codes.TOO_MANY_REQUESTS)
-
-
-def _is_longer(frame: str, size: int) -> bool:
-    """Is a text frame longer than ``size`` bytes of UTF-8?"""
-    if len(frame) * 4 <= size:
-        return False
-    return len(frame.encode(errors="surrogatepass")) > size

@@ -31,6 +31,13 @@ def decode_frame(frame: str) -> Iterator[Command | Malformed | None]:
         yield _decode(line) if line and not line.isspace() else None
 
 
+def is_longer(frame: str, size: int) -> bool:
+    """Is a text frame longer than ``size`` bytes of UTF-8?"""
+    if len(frame) * 4 <= size:
+        return False
+    return len(frame.encode(errors="surrogatepass")) > size
+
+
 def encode_reply(reply: Reply) -> str:
     """One line, without a line break."""
     return _encoder.encode(reply).decode()

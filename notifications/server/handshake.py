@@ -27,6 +27,16 @@ MOST_FIELDS = 128
 #: With a body it is no plain one either.
 BODY = frozenset({b"content-length", b"transfer-encoding"})
 
+#: What is looked at here.
+WANTED = BODY | {
+    b"host",
+    b"upgrade",
+    b"connection",
+    b"sec-websocket-key",
+    b"sec-websocket-version",
+    b"sec-websocket-protocol",
+}
+
 Headers = list[tuple[bytes, bytes]]
 
 #: The values of each field, in order; names in lower case.
@@ -78,7 +88,8 @@ def read_handshake(head: bytes) -> Handshake | None:
         return None
     fields: Fields = defaultdict(list)
     for name, value in found.headers:
-        fields[name].append(value)
+        if name in WANTED:
+            fields[name].append(value)
     if not _upgrades(fields):
         return None
     offered = _list(fields[b"sec-websocket-protocol"])

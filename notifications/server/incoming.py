@@ -8,7 +8,7 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol as Frames
 
 from .events import Events
-from .pieces import next_piece
+from .pieces import PIECE, next_piece
 
 #: Frames after which the loop gets its turn. One read may bring 40 000 of them.
 MOST_AT_ONCE = 64
@@ -82,11 +82,14 @@ class Incoming:
 
     def receive(self, data: bytes) -> None:
         """Take what the socket has brought."""
-        if self._held is None:
+        if self._held is not None:
+            self._held += data
+        elif len(data) <= PIECE:
+            self._parse(data)
+            self._settle_up()
+        else:
             self._held = bytearray(data)
             self._go_on()
-        else:
-            self._held += data
 
     def stop(self) -> None:
         """The socket is gone, and with it whoever was told."""

@@ -24,10 +24,7 @@ from typing import Any, Protocol, cast
 from uvicorn.protocols.utils import (
     ClientDisconnected,
     get_client_addr,
-    get_local_addr,
     get_path_with_query_string,
-    get_remote_addr,
-    is_ssl,
 )
 from websockets.frames import CloseCode
 from websockets.protocol import SERVER, State
@@ -36,6 +33,7 @@ from websockets.protocol import Protocol as Frames
 from .events import Event, Events
 from .handshake import Handshake, accept, read_handshake, refuse
 from .incoming import Incoming
+from .scope import websocket_scope
 
 EXTENSION = "notifications.frames"
 
@@ -229,23 +227,9 @@ class FrameProtocol(asyncio.Protocol):
         )
         self._incoming = Incoming(self, self._frames, self._events, self._loop)
         self._key = handshake.key
-        root = self._config.root_path
-        self._scope = {
-            "type": "websocket",
-            "asgi": {"version": self._config.asgi_version, "spec_version": "2.4"},
-            "http_version": "1.1",
-            "scheme": "wss" if is_ssl(self.transport) else "ws",
-            "server": get_local_addr(self.transport),
-            "client": get_remote_addr(self.transport),
-            "root_path": root,
-            "path": root + handshake.path,
-            "raw_path": root.encode("ascii") + handshake.raw_path,
-            "query_string": handshake.query,
-            "headers": handshake.headers,
-            "subprotocols": handshake.subprotocols,
-            "state": self._state.copy(),
-            "extensions": {EXTENSION: self},
-        }
+        self._scope = websocket_scope(
+            self._config, self.transport, handshake, self._state, {EXTENSION: self}
+        )
         self._events.put({"type": "websocket.connect"})
         tasks = self._server_state.tasks
         task = self._loop.create_task(self._run())
