@@ -152,7 +152,12 @@ def _notifications(debug: bool) -> dict[str, Any]:
 
 DEBUG = _flag("DEBUG")
 SECRET_KEY = _secret_key(DEBUG)
-ALLOWED_HOSTS = _split(os.environ.get("ALLOWED_HOSTS") or "localhost,127.0.0.1,[::1]")
+ALLOWED_HOSTS = _split(os.environ.get("ALLOWED_HOSTS", "")) or [
+    # As Django allows under DEBUG: browsers take any name below localhost for this machine.
+    ".localhost" if DEBUG else "localhost",
+    "127.0.0.1",
+    "[::1]",
+]
 CSRF_TRUSTED_ORIGINS = _split(os.environ.get("CSRF_TRUSTED_ORIGINS", ""))
 FORCE_SCRIPT_NAME = _prefix() or None
 
