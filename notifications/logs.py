@@ -23,6 +23,9 @@ SILENCE = 60.0
 #: Characters of a stranger's text that a line may quote.
 QUOTED = 200
 
+#: And all of a line about a refused request.
+LONGEST = 400
+
 #: What a terminal or a reader of lines obeys instead of showing it: control characters (C0, DEL,
 #: C1), other ends of lines, and marks that turn the direction of writing.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -137,7 +140,9 @@ def _pass_on(record: logging.LogRecord, left_out: int | None) -> bool:
         more.append(type(record.exc_info[1]).__name__)
     if left_out:
         more.append(f"{left_out} more since the last such line")
-    if more:
-        record.msg, record.args = f"{record.getMessage()} ({', '.join(more)})", ()
+    text = record.getMessage()
+    if len(text) > LONGEST:
+        text = f"{text[:LONGEST]}…"
+    record.msg, record.args = f"{text} ({', '.join(more)})" if more else text, ()
     record.exc_info = record.exc_text = record.stack_info = None
     return True

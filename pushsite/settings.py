@@ -268,18 +268,31 @@ METRICS_ALLOW = _networks("METRICS_ALLOW")
 
 NOTIFICATIONS = _notifications(DEBUG)
 
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "line": {
+            "()": "notifications.logs.Line",
+            "format": "{asctime} {levelname} {name} {message}",
+            "style": "{",
+        },
     },
-    "filters": {"seldom": {"()": "notifications.logs.Seldom"}},
+    "filters": {
+        "seldom": {"()": "notifications.logs.Seldom"},
+        "strangers": {"()": "notifications.logs.Strangers"},
+    },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line"},
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["strangers"],
+        },
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
+        # Django's own handlers would print everything under DEBUG once more, with tracebacks.
+        "django": {"handlers": [], "level": "INFO"},
         "notifications": {"level": "INFO"},
         "channels_redis.pubsub": {"filters": ["seldom"]},
         # Nothing here for uvicorn: serve sets how much it says, and an entry would undo that.
