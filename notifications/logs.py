@@ -15,7 +15,7 @@ A site that has these in its ``LOGGING`` gets one line for a kind of bad request
 import logging
 import re
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 #: Seconds between two lines of one kind.
 SILENCE = 60.0
@@ -85,15 +85,31 @@ class Strangers(logging.Filter):
     These are refused requests: 4xx of ``django.request``, all of ``django.security``, warnings of
     uvicorn. Everything else passes as it is. It belongs to a handler, because a filter of a logger
     does not see the records of its children.
+
+    Args:
+        seconds: between two of one kind.
+        also: the first parts of names of more loggers that strangers make warn.
     """
 
-    def __init__(self, seconds: float = SILENCE) -> None:
+    def __init__(self, seconds: float = SILENCE, also: Iterable[str] = ()) -> None:
         super().__init__()
         self._pace = Pace(seconds)
+        self._warning = {"uvicorn", *also}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        kind = _refusal(record)
+        kind = self._refusal(record)
         return kind is None or _pass_on(record, self._pace.left_out(kind))
+
+    def _refusal(self, record: logging.LogRecord) -> Hashable | None:
+        """The kind of refused request that a record tells of; None for any other record."""
+        if record.name.startswith("django.security"):
+            return record.name
+        if record.name == "django.request" and record.levelno < logging.ERROR:
+            return (record.name, getattr(record, "status_code", None))
+        first = record.name.partition(".")[0]
+        if first in self._warning and record.levelno == logging.WARNING:
+            return (record.name, record.msg)
+        return None
 
 
 class Line(logging.Formatter):
@@ -118,17 +134,6 @@ def printable(text: str) -> str:
 def quoted(text: str) -> str:
     """What a stranger has sent, in quotes, in ASCII and no longer than a line has room for."""
     return ascii(text if len(text) <= QUOTED else f"{text[:QUOTED]}…")
-
-
-def _refusal(record: logging.LogRecord) -> Hashable | None:
-    """The kind of refused request that a record tells of; None for any other record."""
-    if record.name.startswith("django.security"):
-        return record.name
-    if record.name == "django.request" and record.levelno < logging.ERROR:
-        return (record.name, getattr(record, "status_code", None))
-    if record.name == "uvicorn.error" and record.levelno == logging.WARNING:
-        return (record.name, record.msg)
-    return None
 
 
 def _pass_on(record: logging.LogRecord, left_out: int | None) -> bool:

@@ -4,14 +4,17 @@ Only DEBUG sites get a SECRET_KEY for free; every other default is safe in produ
 """
 
 import os
+from datetime import timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
 import dj_database_url
+import django
 from django.core.exceptions import ImproperlyConfigured
 
 from pushsite.layer import channel_layer
+from pushsite.policies import middleware_for
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -170,11 +173,15 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "channels",
     "notifications.apps.NotificationsConfig",
 ]
 
 MIDDLEWARE = [
+    # Around all others, so that no page of theirs goes without.
+    middleware_for(django.VERSION),
+    "pushsite.policies.PermissionsPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "pushsite.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -183,6 +190,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Its answer replaces that of the login page.
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "pushsite.urls"
@@ -208,6 +217,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CHANNEL_LAYERS = {"default": channel_layer(os.environ)}
 
+AUTHENTICATION_BACKENDS = [
+    # Lets nobody in, but keeps out who has tried too often.
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{validator}"}
     for validator in (
@@ -220,6 +234,23 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
+
+# How many wrong passwords a name may be given from one address, and the pause after that in
+# minutes; see pushsite/logins.py.
+AXES_FAILURE_LIMIT = _number("LOGIN_FAILURES", int) or 10
+AXES_COOLOFF_TIME = timedelta(minutes=_number("LOGIN_PAUSE", float) or 15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+# Who goes on trying makes the pause no longer: it may be somebody else behind the same address.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "pushsite.logins.client_address"
+AXES_USERNAME_CALLABLE = "pushsite.logins.user_name"
+AXES_LOCKOUT_CALLABLE = "pushsite.logins.too_many"
+# Of what was typed, nothing is logged, and of the form little kept: some type a password as name.
+AXES_SENSITIVE_PARAMETERS = ["username", "csrfmiddlewaretoken"]
+AXES_VERBOSE = False
+# Who logged in when is not our business.
+AXES_DISABLE_ACCESS_LOG = True
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -253,6 +284,28 @@ SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", int)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _flag("SECURE_HSTS_INCLUDE_SUBDOMAINS")
 SECURE_HSTS_PRELOAD = _flag("SECURE_HSTS_PRELOAD")
 SECURE_REFERRER_POLICY = "same-origin"
+# Nothing but this site's own files; 'self' covers its websocket, too. Neither the pages nor the
+# admin have scripts or styles in their HTML.
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+    "object-src": ["'none'"],
+}
+# What no page of this site needs, nor any that it could be made to show.
+DENIED_FEATURES = (
+    "accelerometer",
+    "camera",
+    "display-capture",
+    "geolocation",
+    "gyroscope",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "payment",
+    "usb",
+)
 # Only right behind a proxy that sets the header itself: anybody else could send it.
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if _flag("TRUST_X_FORWARDED_PROTO") else None
@@ -280,7 +333,7 @@ LOGGING: dict[str, Any] = {
     },
     "filters": {
         "seldom": {"()": "notifications.logs.Seldom"},
-        "strangers": {"()": "notifications.logs.Strangers"},
+        "strangers": {"()": "notifications.logs.Strangers", "also": ["axes"]},
     },
     "handlers": {
         "console": {
