@@ -5,54 +5,18 @@ Only DEBUG sites get a SECRET_KEY for free; every other default is safe in produ
 
 import os
 from datetime import timedelta
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 import django
 from django.core.exceptions import ImproperlyConfigured
 
+from pushsite.database import database
+from pushsite.environment import flag, networks, number, split
 from pushsite.layer import channel_layer
 from pushsite.policies import middleware_for
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-
-
-def _flag(name: str, default: bool = False) -> bool:
-    """Read a yes/no environment variable."""
-    value = os.environ.get(name, "").strip().lower()
-    if not value:
-        return default
-    if value in {"1", "true", "yes", "on"}:
-        return True
-    if value in {"0", "false", "no", "off"}:
-        return False
-    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}.")
-
-
-def _split(value: str) -> list[str]:
-    return [word.strip() for word in value.split(",") if word.strip()]
-
-
-def _number(name: str, kind: type[int] | type[float], default: float = 0) -> float:
-    """Read a number from an environment variable."""
-    value = os.environ.get(name, "").strip()
-    if not value:
-        return default
-    try:
-        return kind(value)
-    except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise ImproperlyConfigured(f"{name} must be {wanted}, not {value!r}.") from None
-
-
-def _networks(name: str) -> list[IPv4Network | IPv6Network]:
-    """Read addresses and networks such as ``10.0.0.0/8`` from an environment variable."""
-    try:
-        return [ip_network(word) for word in _split(os.environ.get(name, ""))]
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name}: {error}.") from None
 
 
 def _secret_key(debug: bool) -> str:
@@ -74,43 +38,6 @@ def _prefix() -> str:
     return prefix
 
 
-#: What libpq may wait for a server that has vanished without a word: seconds, the last one
-#: milliseconds. Its own defaults are for ever and two hours.
-_POSTGRES = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
-
-
-def _database() -> dict[str, Any]:
-    data_dir = Path(os.environ.get("DATA_DIR") or BASE_DIR)
-    url = os.environ.get("DATABASE_URL") or f"sqlite:///{data_dir / 'db.sqlite3'}"
-    try:
-        parsed = dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)
-    except ValueError:
-        # The message of the library may quote the address, and with it a password.
-        raise ImproperlyConfigured(
-            "DATABASE_URL must look like postgres://user:password@host/name or sqlite:////path."
-        ) from None
-    database: dict[str, Any] = {**parsed}
-    if database["ENGINE"] == "django.db.backends.postgresql":
-        database["OPTIONS"] = {**_POSTGRES, **database.get("OPTIONS", {})}
-    if database["ENGINE"] != "django.db.backends.sqlite3":
-        return database
-    # Without IMMEDIATE a reader that turns into a writer fails at once with "database is locked",
-    # whatever the timeout says; WAL lets readers go on while one connection writes.
-    database["OPTIONS"] = {
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        **database.get("OPTIONS", {}),
-    }
-    return database
-
-
 #: What there is to follow on a site under development.
 _DEMO_TOPICS = "news,releases,tips"
 
@@ -120,7 +47,7 @@ def _notifications(debug: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("TOKEN_SECRET", "TOPIC_PERMISSION"):
         found[name] = os.environ.get(f"NOTIFICATIONS_{name}", "")
-    found["ALLOWED_ORIGINS"] = _split(os.environ.get("NOTIFICATIONS_ALLOWED_ORIGINS", ""))
+    found["ALLOWED_ORIGINS"] = split(os.environ.get("NOTIFICATIONS_ALLOWED_ORIGINS", ""))
     for name in (
         "COMMAND_BURST",
         "DATABASE_THREADS",
@@ -129,7 +56,7 @@ def _notifications(debug: bool) -> dict[str, Any]:
         "MAX_CONNECTIONS_PER_USER",
         "WORKERS",
     ):
-        found[name] = _number(f"NOTIFICATIONS_{name}", int)
+        found[name] = number(f"NOTIFICATIONS_{name}", int)
     for name in (
         "CHECK_INTERVAL",
         "COMMAND_RATE",
@@ -143,25 +70,25 @@ def _notifications(debug: bool) -> dict[str, Any]:
         "USER_WORK_BURST",
         "WORKER_TIMEOUT",
     ):
-        found[name] = _number(f"NOTIFICATIONS_{name}", float)
+        found[name] = number(f"NOTIFICATIONS_{name}", float)
     found = {name: value for name, value in found.items() if value}
     # These may be 0, or nothing.
     for name in ("DRAIN_SECONDS", "EXPIRED_CLOSE_DELAY"):
         if os.environ.get(f"NOTIFICATIONS_{name}", "").strip():
-            found[name] = _number(f"NOTIFICATIONS_{name}", float)
-    topics = _split(os.environ.get("NOTIFICATIONS_TOPICS", _DEMO_TOPICS if debug else ""))
+            found[name] = number(f"NOTIFICATIONS_{name}", float)
+    topics = split(os.environ.get("NOTIFICATIONS_TOPICS", _DEMO_TOPICS if debug else ""))
     return {**found, "TOPICS": topics} if topics else found
 
 
-DEBUG = _flag("DEBUG")
+DEBUG = flag("DEBUG")
 SECRET_KEY = _secret_key(DEBUG)
-ALLOWED_HOSTS = _split(os.environ.get("ALLOWED_HOSTS", "")) or [
+ALLOWED_HOSTS = split(os.environ.get("ALLOWED_HOSTS", "")) or [
     # As Django allows under DEBUG: browsers take any name below localhost for this machine.
     ".localhost" if DEBUG else "localhost",
     "127.0.0.1",
     "[::1]",
 ]
-CSRF_TRUSTED_ORIGINS = _split(os.environ.get("CSRF_TRUSTED_ORIGINS", ""))
+CSRF_TRUSTED_ORIGINS = split(os.environ.get("CSRF_TRUSTED_ORIGINS", ""))
 FORCE_SCRIPT_NAME = _prefix() or None
 
 INSTALLED_APPS = [
@@ -212,7 +139,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": _database()}
+DATABASES = {"default": database(BASE_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CHANNEL_LAYERS = {"default": channel_layer(os.environ)}
@@ -237,8 +164,10 @@ LOGOUT_REDIRECT_URL = "login"
 
 # How many wrong passwords a name may be given from one address, and the pause after that in
 # minutes; see pushsite/logins.py.
-AXES_FAILURE_LIMIT = _number("LOGIN_FAILURES", int) or 10
-AXES_COOLOFF_TIME = timedelta(minutes=_number("LOGIN_PAUSE", float) or 15)
+AXES_FAILURE_LIMIT = number("LOGIN_FAILURES", int, 10)
+AXES_COOLOFF_TIME = timedelta(minutes=number("LOGIN_PAUSE", int, 15))
+if AXES_FAILURE_LIMIT < 1 or AXES_COOLOFF_TIME < timedelta(minutes=1):
+    raise ImproperlyConfigured("LOGIN_FAILURES and LOGIN_PAUSE must be at least 1.")
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 # Who goes on trying makes the pause no longer: it may be somebody else behind the same address.
@@ -274,15 +203,15 @@ WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_AUTOREFRESH = DEBUG
 
 # COOKIE_SECURE=0 is for a site that people reach by plain http, on a network of their own.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("COOKIE_SECURE", default=not DEBUG)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = flag("COOKIE_SECURE", default=not DEBUG)
 # Nobody can log in by plain http when the cookies are only sent by https.
-SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", default=SESSION_COOKIE_SECURE)
+SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", default=SESSION_COOKIE_SECURE)
 # What asks for these comes from the machine itself or the network behind the proxy.
 SECURE_REDIRECT_EXEMPT = [r"^health/$", r"^metrics$"]
 # Browsers remember it for that long, and there is no way back: off unless asked for.
-SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", int)
-SECURE_HSTS_INCLUDE_SUBDOMAINS = _flag("SECURE_HSTS_INCLUDE_SUBDOMAINS")
-SECURE_HSTS_PRELOAD = _flag("SECURE_HSTS_PRELOAD")
+SECURE_HSTS_SECONDS = number("SECURE_HSTS_SECONDS", int)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = flag("SECURE_HSTS_INCLUDE_SUBDOMAINS")
+SECURE_HSTS_PRELOAD = flag("SECURE_HSTS_PRELOAD")
 SECURE_REFERRER_POLICY = "same-origin"
 # Nothing but this site's own files; 'self' covers its websocket, too. Neither the pages nor the
 # admin have scripts or styles in their HTML.
@@ -308,7 +237,7 @@ DENIED_FEATURES = (
 )
 # Only right behind a proxy that sets the header itself: anybody else could send it.
 SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if _flag("TRUST_X_FORWARDED_PROTO") else None
+    ("HTTP_X_FORWARDED_PROTO", "https") if flag("TRUST_X_FORWARDED_PROTO") else None
 )
 
 # The longest websocket frame a client may send, in bytes, with daphne; serve sets uvicorn's.
@@ -317,7 +246,7 @@ DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = 65_536
 DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
 
 # Besides staff, who may read /metrics: addresses and networks.
-METRICS_ALLOW = _networks("METRICS_ALLOW")
+METRICS_ALLOW = networks("METRICS_ALLOW")
 
 NOTIFICATIONS = _notifications(DEBUG)
 
