@@ -165,9 +165,10 @@ LOGOUT_REDIRECT_URL = "login"
 # How many wrong passwords a name may be given from one address, and the pause after that in
 # minutes; see pushsite/logins.py.
 AXES_FAILURE_LIMIT = number("LOGIN_FAILURES", int, 10)
-AXES_COOLOFF_TIME = timedelta(minutes=number("LOGIN_PAUSE", int, 15))
-if AXES_FAILURE_LIMIT < 1 or AXES_COOLOFF_TIME < timedelta(minutes=1):
+_PAUSE = number("LOGIN_PAUSE", int, 15)
+if min(AXES_FAILURE_LIMIT, _PAUSE) < 1:
     raise ImproperlyConfigured("LOGIN_FAILURES and LOGIN_PAUSE must be at least 1.")
+AXES_COOLOFF_TIME = timedelta(minutes=_PAUSE)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
 # Who goes on trying makes the pause no longer: it may be somebody else behind the same address.
