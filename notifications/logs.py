@@ -131,6 +131,11 @@ def printable(text: str) -> str:
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
+def since(left_out: int) -> str:
+    """What a line says of those like it that were left out; see :meth:`Pace.left_out`."""
+    return f"{left_out} more since the last such line"
+
+
 def quoted(text: str) -> str:
     """What a stranger has sent, in quotes, in ASCII and no longer than a line has room for."""
     return ascii(text if len(text) <= QUOTED else f"{text[:QUOTED]}…")
@@ -144,7 +149,7 @@ def _pass_on(record: logging.LogRecord, left_out: int | None) -> bool:
     if record.exc_info and record.exc_info[1] is not None:
         more.append(type(record.exc_info[1]).__name__)
     if left_out:
-        more.append(f"{left_out} more since the last such line")
+        more.append(since(left_out))
     text = record.getMessage()
     if len(text) > LONGEST:
         text = f"{text[:LONGEST]}…"

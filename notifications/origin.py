@@ -11,7 +11,7 @@ from django.http.request import split_domain_port
 from django.utils.http import is_same_domain
 
 from .conf import app_settings
-from .logs import Pace, quoted
+from .logs import Pace, quoted, since
 
 logger = logging.getLogger(__name__)
 
@@ -44,9 +44,8 @@ class AllowedOriginValidator:
             return
         left_out = self._pace.left_out(None)
         if left_out is not None:
-            logger.warning(
-                "A websocket is refused: %s (%d more since the last such line)", reason, left_out
-            )
+            more = f" ({since(left_out)})" if left_out else ""
+            logger.warning("A websocket is refused: %s%s", reason, more)
         await refuse(scope, receive, send)
 
 
