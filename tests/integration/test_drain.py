@@ -21,6 +21,9 @@ pytestmark = pytest.mark.integration
 #: Several waves.
 CLIENTS = 36
 
+#: Seconds; longer than the 5 that uvicorn gives a worker.
+SLOW_START = 6.0
+
 #: Seconds between the notifications of the load.
 PAUSE = 0.02
 
@@ -45,6 +48,22 @@ class Load:
     @property
     def clients(self) -> list[Client]:
         return [each.client for each in self.stubborn]
+
+    def spread_over_workers(self, count: int) -> None:
+        """Wait until so many workers of one port have clients.
+
+        Who accepts a connection is the kernel's choice, so more may have to come.
+        """
+        other = self.place.other
+        deadline = time.monotonic() + START_TIMEOUT
+        while (found := (other.run(jobs.connections), other.run(jobs.workers))) != (
+            len(self.stubborn),
+            count,
+        ):
+            assert time.monotonic() < deadline, f"{found[0]} connections, {found[1]} workers"
+            if found[0] == len(self.stubborn):
+                self.stubborn.append(Stubborn(self._client(self.stubborn[0].client.url)))
+            time.sleep(0.1)
 
     def begin(self, count: int) -> None:
         titles = [f"n{len(self.published) + number}" for number in range(count)]
@@ -100,7 +119,7 @@ def test_rolling_restart_of_two_servers_under_load_loses_nothing(
     with open_place(site, directory) as place:
         first, second = place.server, place.add_server()
         with load(place, [first.socket_url, second.socket_url]) as running:
-            wait_until(place, CLIENTS, 2, timeout=20)
+            wait_until(place, CLIENTS, 2, timeout=START_TIMEOUT)
             running.begin(200)
             for leaving, staying in ((first, second), (second, first)):
                 send_elsewhere(running.clients, leaving.socket_url, staying.socket_url)
@@ -123,7 +142,7 @@ def test_workers_of_one_server_are_replaced_one_by_one_under_load(
         server.start()
         wait_for_starts(server, 2)
         with load(place, [server.socket_url]) as running:
-            wait_until(place, CLIENTS, 2, timeout=20)
+            running.spread_over_workers(2)
             beside = place.add_other()
             before = set(beside.run(jobs.worker_pids))
             running.begin(200)
@@ -137,6 +156,30 @@ def test_workers_of_one_server_are_replaced_one_by_one_under_load(
             running.verify()
             assert {code for each in running.stubborn for code in each.codes} == {3001}
             assert sum(each.failures for each in running.stubborn) == 0
+
+
+def test_workers_that_start_slowly_replace_others_too(site: Site, directory: Path) -> None:
+    with open_place(site, directory) as place:
+        server = Server(directory, place.env, args=("--workers", "2", "--access-log"))
+        place.servers.append(server)
+        server.start()
+        wait_for_starts(server, 2)
+        before = children(server.pid)
+        os.kill(server.pid, signal.SIGHUP)
+        deadline = time.monotonic() + START_TIMEOUT
+        while not (new := children(server.pid) - before):
+            assert time.monotonic() < deadline, server.log
+            time.sleep(0.05)
+        os.kill(new.pop(), signal.SIGSTOP)
+        time.sleep(SLOW_START)
+        for pid in children(server.pid):
+            os.kill(pid, signal.SIGCONT)
+        wait_for_starts(server, 4)
+
+
+def children(pid: int) -> set[int]:
+    """Processes that this one has started, by proc(5); the one that tracks resources too."""
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def test_a_signal_to_all_processes_drains_all_of_them(site: Site, directory: Path) -> None:
