@@ -186,6 +186,12 @@ class Wire:
             self._room.clear()
             await self._room.wait()
 
+    def charge_to(self, charge: Callable[[float], None]) -> None:
+        """No client here sends anything but messages."""
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        callback()  # it is, as soon as the consumer has ended
+
     def abort(self) -> None:
         self.cut()
 
