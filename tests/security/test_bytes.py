@@ -13,6 +13,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import jwt
@@ -158,7 +159,7 @@ class Loop:
             writer.write(piece)
             await asyncio.sleep(0)
             await asyncio.sleep(0)
-        if not writer.transport.is_closing():
+        with suppress(OSError):  # the server has closed already
             writer.write_eof()
         answer = await asyncio.wait_for(_read(reader), 30)
         writer.close()
@@ -258,6 +259,38 @@ def test_frames_in_pieces_of_any_size_are_taken_in_linear_time(
     assert_linear(steps.count, len(data), base=4000 + 100 * len(pieces), each=40)
     assert answer.startswith(b"HTTP/1.1 101 ")
     assert_quiet(caplog)
+
+
+POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+
+#: Requests and frames in which there is so much of something.
+GROWING: dict[str, Callable[[int], bytes]] = {
+    "fields": lambda n: b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * n + b"\r\n",
+    "fields of a handshake": lambda n: PLAIN[:-2] + b"A: b\r\n" * n + b"\r\n",
+    "a head that is not whole": lambda n: b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * n,
+    "a url": lambda n: b"GET /" + b"a" * 6 * n + b" HTTP/1.1\r\n\r\n",
+    "a value": lambda n: PLAIN[:-2] + b"A: " + b" b" * 3 * n + b"\r\n\r\n",
+    "chunks": lambda n: POST + b"1\r\nx\r\n" * n + b"0\r\n\r\n",
+    "pings": lambda n: PLAIN + frame(9) * n,
+    "fragments": lambda n: PLAIN + frame(1, fin=False) + frame(0, fin=False) * n + frame(0),
+    "messages": lambda n: PLAIN + frame(1) * n,
+    "a message": lambda n: PLAIN + frame(1, b"x" * 6 * n),
+}
+
+
+@pytest.mark.parametrize("size", [7, 61, 511])
+@pytest.mark.parametrize("what", GROWING)
+def test_twice_as_much_in_pieces_of_one_size_costs_twice_as_much(
+    loop: Loop, what: str, size: int
+) -> None:
+    costs = []
+    for count in (50, 50, 100):  # the first makes whatever is made once
+        data = GROWING[what](count)
+        head, rest = (PLAIN, data[len(PLAIN) :]) if data.startswith(PLAIN) else (b"", data)
+        with counted() as steps:
+            loop.send([*pieces_of(head, size), *pieces_of(rest, size)])
+        costs.append(steps.count)
+    assert costs[2] <= 2.2 * costs[1] + 500
 
 
 # Commands
