@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from . import authentication, epochs, streams, subscriptions
+from . import authentication, epochs, revisions, streams, subscriptions
 from .authentication import Credentials, Identity
 from .conf import app_settings
 from .history import Recent
@@ -91,7 +91,7 @@ def resume(
         For each what it gets, or :class:`~notifications.authentication.Revoked`.
     """
     # Before the users, so that a change after this shows as another revision.
-    revisions = streams.revisions([entry.identity.user.pk for entry in returning])
+    marks = revisions.of_users([entry.identity.user.pk for entry in returning])
     confirmed = authentication.confirm([(each.identity, each.session_key) for each in returning])
     users = {user.pk: user for user in confirmed if user is not None}
     inboxes = _inboxes(list(users.values()))
@@ -104,7 +104,7 @@ def resume(
     for user_id, feeds in inboxes.feeds.items():
         for feed in feeds:
             if feed.name == streams.user_stream(user_id):
-                own[user_id] = feed._replace(revision=revisions.get(user_id, feed.revision))
+                own[user_id] = feed._replace(revision=marks.get(user_id, feed.revision))
         pushed[user_id] = [
             feed for feed in feeds if not feed.muted and not streams.is_topic(feed.name)
         ]

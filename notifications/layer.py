@@ -201,15 +201,24 @@ def send_check() -> None:
     announcer.send("broadcast", {"type": type_prefix + "check", "stream": "broadcast"})
 
 
-def send_message(stream: str, data: bytes, origin: str = "") -> None:
+def send_message(
+    stream: str,
+    data: bytes,
+    origin: str = "",
+    unread: int | None = None,
+    revision: int | None = None,
+) -> None:
     """Send ``data`` (JSON) as a ``message`` push to the connections on a user's own stream.
 
-    ``origin`` is the client that caused it and knows already.
+    Args:
+        stream: the user's own stream.
+        data: the message.
+        origin: the client that caused it and knows already, "" for none.
+        unread: the unread count that ``data`` tells, None if it tells none.
+        revision: of the stream, which this change alone has made; None if it made none.
     """
-    announcer.send(
-        stream,
-        {"type": type_prefix + "message", "stream": stream, "data": data, "origin": origin},
-    )
+    message = {"type": type_prefix + "message", "stream": stream, "data": data, "origin": origin}
+    announcer.send(stream, {**message, "unread": unread, "revision": revision})
 
 
 def send_changed(stream: str, session: str = "") -> None:

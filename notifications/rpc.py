@@ -64,12 +64,15 @@ class Procedure(NamedTuple):
     then: Callable[[Hub, Connection, Any], None] = _nothing
 
 
-async def call(hub: Hub, connection: Connection, method: str, data: bytes) -> bytes:
+async def call(
+    hub: Hub, connection: Connection, method: str, data: bytes, *, is_answered: bool = True
+) -> bytes:
     """Call a procedure.
 
     Args:
         method: its name, see :data:`PROCEDURES`; and ``ack``.
         data: its arguments as a JSON object; empty for none.
+        is_answered: the client gets the result.
 
     Returns:
         Its result as JSON.
@@ -87,7 +90,8 @@ async def call(hub: Hub, connection: Connection, method: str, data: bytes) -> by
     result = await hub.turns.run(
         connection.user_id, _run, procedure, connection.user_id, arguments, connection.client
     )
-    connection.unread = result.get("unread", connection.unread)
+    if "unread" in result:
+        connection.unread = result["unread"] if is_answered else None
     procedure.then(hub, connection, arguments)
     return msgspec.json.encode(result)
 

@@ -20,10 +20,10 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import connections, router, transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 
 from .conf import TOPIC_SLUG
-from .locks import has_row_locks, hold_clause, limit_waiting
+from .locks import hold_clause
 from .models import Notification, Stream, Subscription
 from .topics import may_read_topic, may_read_topics
 
@@ -342,41 +342,6 @@ def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
             return False
         rows.delete()
     return True
-
-
-def revisions(user_ids: Sequence[Any]) -> dict[Any, int]:
-    """The revision of each user's own stream, by primary key; without a stream it is left out."""
-    names = {user_stream(user_id): user_id for user_id in user_ids}
-    found: dict[Any, int] = {}
-    for chunk in chunks(list(names)):
-        rows = _rows().filter(name__in=chunk).values_list("name", "revision")
-        found |= {names[name]: revision for name, revision in rows}
-    return found
-
-
-def touch(names: Iterable[str]) -> None:
-    """Raise the revision of these streams, so that every worker's position check looks again.
-
-    Raises:
-        OperationalError: somebody has kept one of them locked for too long.
-    """
-    for chunk in chunks(sorted(set(names))):
-        _touch(_rows().filter(name__in=chunk), is_one=len(chunk) == 1)
-
-
-def _touch(rows: QuerySet[Stream], *, is_one: bool) -> None:
-    if is_one and not has_row_locks(rows.db):
-        rows.update(revision=F("revision") + 1)
-        return
-    with transaction.atomic(using=rows.db):
-        # This is done after the commits of callers, who must not wait for whom they do not know.
-        limit_waiting(rows.db, PATIENCE)
-        if is_one:
-            rows.update(revision=F("revision") + 1)
-            return
-        # An UPDATE takes its locks in any order; sequencing takes them by primary key.
-        ids = list(locked(rows).values_list("pk", flat=True))
-        _rows().filter(pk__in=ids).update(revision=F("revision") + 1)
 
 
 def locked(rows: QuerySet[Stream], *, skip_locked: bool = False) -> QuerySet[Stream]:

@@ -14,7 +14,8 @@ from django.utils.translation import gettext_lazy
 from notifications import broadcast, history
 from notifications.models import Notification, Stream
 from notifications.publishing import withdraw
-from notifications.streams import ensure, touch
+from notifications.revisions import touch
+from notifications.streams import ensure
 from tests.rooms import fill, in_threads, make_user, plans, queries, reads_whole_table, write
 
 pytestmark = pytest.mark.django_db(transaction=True)

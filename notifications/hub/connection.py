@@ -123,8 +123,8 @@ class Connection:
         #: How often something about its user may have changed: what was read before it rose is
         #: to be looked at again.
         self.doubts = 0
-        #: The unread count the client was told last.
-        self.unread = 0
+        #: The unread count the client was told last; None where it may have missed a change.
+        self.unread: int | None = 0
         self.readers: dict[str, Reader] = {}
         self.behind: set[Reader] = set()
         self.pump: asyncio.Task[None] | None = None
