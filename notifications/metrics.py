@@ -36,6 +36,9 @@ PERMISSION_ERRORS = Counter(
     "notifications_permission_errors", "Times that TOPIC_PERMISSION raised, which means no"
 )
 ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])
+SENDS_IGNORED = Counter(
+    "notifications_sends_ignored", "Messages of clients (send) that called no procedure, or in vain"
+)
 DISCONNECTS = Counter("notifications_disconnects", "Connections closed by the server", ["code"])
 CONNECTIONS = Gauge(
     "notifications_connections",

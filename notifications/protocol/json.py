@@ -25,6 +25,13 @@ def decode_frame(frame: str) -> list[Command | Malformed]:
     return [_decode(line) for line in lines if line and not line.isspace()]
 
 
+def is_longer(frame: str, size: int) -> bool:
+    """Is a text frame longer than ``size`` bytes of UTF-8?"""
+    if len(frame) * 4 <= size:
+        return False
+    return len(frame.encode(errors="surrogatepass")) > size
+
+
 def encode_reply(reply: Reply) -> str:
     """One line, without a line break."""
     return _encoder.encode(reply).decode()
