@@ -497,6 +497,25 @@ async def test_refreshing_with_a_token_that_has_expired_lets_the_client_come_bac
     assert await peer.wait_closed() == 3005
 
 
+async def test_a_token_of_before_another_password_opens_nothing_and_is_to_be_replaced(
+    hub: Hub, user: Any
+) -> None:
+    """An SDK asks its application for a new one, and tries again."""
+    peer = await Peer.of(user)
+    await in_database(change_password, user)
+    await peer.open()
+    assert (await peer.try_connect())["error"] == {"code": 109, "message": "token expired"}
+    token, peer.token = peer.token, await in_database(make_token, user)
+    assert "connect" in await peer.try_connect()
+    peer.ask(refresh={"token": token})
+    assert await peer.wait_closed() == 3005
+
+
+def change_password(user: Any) -> None:
+    user.set_password("another")
+    user.save()
+
+
 async def test_a_connection_lives_on_for_a_while_after_its_token_has_expired(
     hub: Hub, user: Any
 ) -> None:
