@@ -196,6 +196,8 @@ def _attach_all(
         if hub.streams.get(own) is not mine:  # it was reset meanwhile
             connection.close(codes.INSUFFICIENT_STATE)
         connection.is_ready = True
+        # Not before: one that is refused may connect again under the same id.
+        hub.presence.add(connection)
         if resumed.own is not None:
             # Also while it is muted: its revision tells of changes.
             feed = resumed.own

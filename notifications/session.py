@@ -90,11 +90,11 @@ class Session:
         "_excess",
         "_ids",
         "_is_performing",
+        "_is_put_off",
         "_limits",
         "_ping_at",
         "_pinged",
         "_pong_due",
-        "_refused",
         "_retry_at",
         "_spread",
         "_stuck_since",
@@ -114,8 +114,8 @@ class Session:
         self._ids: deque[int] = deque(maxlen=REMEMBERED_IDS)
         self._bucket = Bucket(limits.command_rate, limits.command_burst, now)
         self._excess = 0
-        #: Why the last ``connect`` was refused, None before that.
-        self._refused: codes.Error | None = None
+        #: The last ``connect`` was refused in a way that lets the client try again.
+        self._is_put_off = False
         self._ping_at = 0.0
         self._awaiting_pong = False
         self._pong_due = 0.0
@@ -171,7 +171,7 @@ class Session:
             return []
         if self.state is State.CONNECTING:
             self.state = State.NEW
-            self._refused = error
+            self._is_put_off = error.temporary or error.code == codes.TOKEN_EXPIRED.code
         if command_id == 0:  # a ``send`` command has no answer, whatever became of it
             return []
         reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
@@ -198,7 +198,7 @@ class Session:
             return []
         if self.state in (State.NEW, State.CONNECTING):
             # If it is the server that is slow, a client that did its part may come back.
-            is_ours = self.state is State.CONNECTING or (self._refused and self._refused.temporary)
+            is_ours = self.state is State.CONNECTING or self._is_put_off
             return self.close(codes.SERVER_ERROR if is_ours else codes.STALE)
         if self._ends_at is not None and now >= self._ends_at:
             return self.close(codes.EXPIRED)
@@ -273,7 +273,7 @@ class Session:
                 return self.close(codes.BAD_FRAME)
             self.state = State.CONNECTING
             return self._hand_out(command_id, request)
-        if self.state is State.NEW and self._refused:
+        if self.state is State.NEW and self._is_put_off:
             # SDKs send subscriptions along, and give them up on an error that is not temporary.
             return self._refuse_unasked(command_id, codes.INTERNAL) if command_id else []
         if self.state is not State.CONNECTED:

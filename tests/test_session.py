@@ -179,8 +179,19 @@ def test_a_batch_waits_for_its_connect() -> None:
     assert next(effects, None) is None
 
 
-@pytest.mark.parametrize("error", [codes.UNAUTHORIZED, codes.INTERNAL, codes.TOKEN_EXPIRED])
-def test_what_comes_behind_a_connect_that_fails_is_refused_for_now(error: codes.Error) -> None:
+def test_a_batch_whose_connect_fails_for_good_goes_no_further() -> None:
+    session = new_session()
+    effects = session.receive(CONNECT + "\n" + RPC, 0.0)
+    next(effects)
+    assert error_codes(session.refuse(1, codes.UNAUTHORIZED)) == [101]
+    assert next(effects) == Close(codes.BAD_FRAME)
+    assert next(effects, None) is None
+
+
+@pytest.mark.parametrize(
+    "error", [codes.INTERNAL, codes.TOO_MANY_REQUESTS, codes.TOKEN_EXPIRED], ids=str
+)
+def test_what_comes_behind_a_connect_that_is_put_off_is_put_off_too(error: codes.Error) -> None:
     """SDKs send subscriptions together with it: nothing of that may keep them away for good."""
     session = new_session()
     frame = "\n".join([CONNECT, SEND, '{"id":3,"subscribe":{"channel":"topic:a"}}'])

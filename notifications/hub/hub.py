@@ -168,7 +168,6 @@ class Hub:
         self.by_user[connection.user_id].add(connection)
         self.users[user_stream(connection.user_id)] = connection.user_id
         self.connections.add(connection)
-        self.presence.add(connection)
         CONNECTIONS.inc()
 
     def leave(self, connection: Connection, code: int) -> None:
