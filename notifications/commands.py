@@ -103,6 +103,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
         hub.dismiss(connection, codes.SERVER_ERROR.code)
         raise
     connection.unread = resumed.unread
+    connection.counted = None if resumed.undecided else resumed.counted
     connection.session.renew(_deadline(identity))
     result = messages.ConnectResult(
         client=connection.client,

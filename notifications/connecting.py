@@ -15,7 +15,7 @@ from .history import Recent
 from .positions import Position
 from .recovery import Recovered, recover_many
 from .subscriptions import Feed, Inboxes
-from .unread import unread_counts
+from .unread import streams_counted, unread_counts
 
 
 class Admitted(NamedTuple):
@@ -53,6 +53,7 @@ class Resumed(NamedTuple):
         missing: pairs of user and stream name that have no row yet.
         undecided: topics of which it is not known yet whether the user may read them. They are
             left out.
+        counted: which streams are in ``unread``; see :func:`notifications.unread.streams_counted`.
     """
 
     recovered: list[Recovered]
@@ -61,6 +62,7 @@ class Resumed(NamedTuple):
     own: Feed | None
     missing: list[tuple[Any, str]]
     undecided: Sequence[str] = ()
+    counted: int = 0
 
 
 def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
@@ -127,6 +129,7 @@ def resume(
             own.get(user.pk),
             missing[user.pk],
             inboxes.undecided.get(user.pk, ()),
+            streams_counted(inboxes.feeds[user.pk]),
         )
         for user, pages in zip(confirmed, recovered, strict=True)
     ]

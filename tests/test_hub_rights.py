@@ -395,6 +395,41 @@ async def test_an_unread_count_that_a_blocked_socket_missed_is_told_later(
     await until(lambda: peer.messages == [{"type": "sync", "ids": [], "unread": 0}])
 
 
+async def test_a_count_is_told_anew_where_a_topic_is_forbidden_or_allowed(
+    settings: Any, user: Any
+) -> None:
+    """What the permission says changes without a word, and the count with it."""
+    denied.clear()
+    async with running_hub(settings, TOPIC_PERMISSION=f"{__name__}.not_denied") as hub:
+        for name in ("topic:a", "topic:b"):
+            await in_database(subscriptions.join, [user.pk], name)
+            await in_database(broadcast, name, to=name)
+        peer = await Peer.of(user)
+        assert (await peer.connect())["data"]["unread"] == 2
+        await in_database(notify, user, "of which the hub keeps no count")
+        await peer.wait_for("of which the hub keeps no count")
+        await hub.rights.check_all()
+        assert peer.messages == []
+        for forbidden, count in ({"a"}, 2), ({"a", "b"}, 1), (set(), 3):
+            denied.clear()
+            denied.update(forbidden)
+            await hub.rights.check_all()
+            await until(lambda: peer.messages, "a sync")
+            assert peer.messages == [{"type": "sync", "ids": [], "unread": count}]
+            assert (await (await Peer.of(user)).connect())["data"]["unread"] == count
+            assert (await peer.rpc("inbox", folder="unread"))["unread"] == count
+            assert len((await peer.rpc("inbox", folder="unread"))["entries"]) == count
+            assert await in_database(inbox.unread_count, user) == count
+            peer.messages.clear()
+
+
+denied: set[str] = set()
+
+
+def not_denied(user: Any, slug: str) -> bool:
+    return slug not in denied
+
+
 # The database
 
 

@@ -254,7 +254,21 @@ class Rights:
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
                 await self._subscribe(connection, feed, until)
+        self._recount(connection, verdict)
         self._synchronize(connection, verdict.unread, told)
+
+    def _recount(self, connection: Connection, verdict: Verdict) -> None:
+        """See that the count is told anew where other streams are in it than before.
+
+        What ``TOPIC_PERMISSION`` says changes without a word.
+        """
+        if verdict.undecided:
+            return
+        if connection.counted not in (None, verdict.counted):
+            connection.unread = None
+            if verdict.unread is None:  # this look has not counted
+                self._look_at(connection.user_id)
+        connection.counted = verdict.counted
 
     def _follow(self, connection: Connection, known: Iterable[Reader], verdict: Verdict) -> None:
         """Take away what the user may no longer read."""
@@ -319,9 +333,8 @@ class Rights:
         """
         if unread is None or connection.unread == unread:
             return
-        if (
-            connection.unread != before
-        ):  # it was told while this was counted, perhaps something newer
+        if connection.unread not in (before, None):
+            # It was told while this was counted, perhaps something newer.
             self._look_later(connection.user_id)
             return
         data = msgspec.json.encode({"type": "sync", "ids": [], "unread": unread})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from ..authentication import active_users, credentials_of, valid_sessions
 from ..models import Connection as Row
 from ..streams import is_topic
 from ..subscriptions import Feed, read_inboxes, topics_of
-from ..unread import unread_counts
+from ..unread import streams_counted, unread_counts
 
 #: Reasons of ``unsubscribe`` pushes.
 DENIED = "permission denied"
@@ -28,6 +28,8 @@ class Verdict(NamedTuple):
     #: Why a stream is neither of these, by name.
     reasons: dict[str, str]
     unread: int | None
+    #: Which streams are in that count; see :func:`notifications.unread.streams_counted`.
+    counted: int
     #: Topics of which it is not known yet whether the user may read them.
     undecided: AbstractSet[str] = frozenset()
 
@@ -75,7 +77,7 @@ def find(
 
 
 def _verdict(
-    user: Any, feeds: Iterable[Feed], unread: int | None, read: AbstractSet[str]
+    user: Any, feeds: Sequence[Feed], unread: int | None, read: AbstractSet[str]
 ) -> Verdict:
     loud = [feed for feed in feeds if not feed.muted]
     reasons = {feed.name: MUTED for feed in feeds if feed.muted}
@@ -90,4 +92,5 @@ def _verdict(
         topics,
         reasons,
         unread,
+        streams_counted(feeds),
     )
