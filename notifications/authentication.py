@@ -13,7 +13,6 @@ from django.contrib.auth import (
     SESSION_KEY,
     get_user_model,
 )
-from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.db import DataError
 from django.utils import timezone
@@ -161,17 +160,9 @@ def confirm(found: Sequence[tuple[Identity, str]]) -> list[Any | None]:
     confirmed = []
     for identity, key in found:
         user = users.get(identity.user.pk)
-        is_same = user is not None and _has_same_credentials(user, identity)
+        is_same = user is not None and credentials_of(user) == identity.credentials
         confirmed.append(user if is_same and (not identity.session or key in present) else None)
     return confirmed
-
-
-def _has_same_credentials(user: Any, identity: Identity) -> bool:
-    method = getattr(type(user), "get_session_auth_hash", None)
-    if method is AbstractBaseUser.get_session_auth_hash:
-        # It hashes the password alone. This saves what the digest adds to reading a token.
-        return bool(user.password == identity.user.password)
-    return credentials_of(user) == identity.credentials
 
 
 def valid_sessions(keys: Iterable[str]) -> set[str]:

@@ -103,22 +103,20 @@ def resume(
         missing[pair[0]].append(pair)
     own: dict[Any, Feed] = {}
     pushed: dict[Any, list[Feed]] = {}
+    topics: dict[Any, list[str]] = {}
     for user_id, feeds in inboxes.feeds.items():
+        name = streams.user_stream(user_id)
         for feed in feeds:
-            if feed.name == streams.user_stream(user_id):
+            if feed.name == name:
                 own[user_id] = feed._replace(revision=marks.get(user_id, feed.revision))
-        pushed[user_id] = [
-            feed for feed in feeds if not feed.muted and not streams.is_topic(feed.name)
-        ]
+        loud = [feed for feed in feeds if not feed.muted]
+        pushed[user_id] = [feed for feed in loud if not streams.is_topic(feed.name)]
+        topics[user_id] = [feed.name for feed in loud if streams.is_topic(feed.name)]
     recovered = recover_many(
         ((pushed.get(entry.identity.user.pk, ()), entry.positions) for entry in returning),
         app_settings.PAGE_SIZE,
         recent,
     )
-    topics = {
-        user_id: [feed.name for feed in feeds if not feed.muted and streams.is_topic(feed.name)]
-        for user_id, feeds in inboxes.feeds.items()
-    }
     return [
         authentication.Revoked()
         if user is None
