@@ -11,7 +11,7 @@ from django.db.backends.utils import CursorWrapper
 
 from notifications import broadcast, inbox, notify, subscriptions
 from notifications.authentication import active_users, session_digest
-from notifications.hub import Hub, verdicts
+from notifications.hub import Hub, position_check, verdicts
 from notifications.inbox.announcing import MOST_CHANNELS
 from notifications.lanes import CHECK, RIGHTS, in_database
 from notifications.models import Connection, Subscription
@@ -280,8 +280,11 @@ async def test_read_state_reaches_the_other_connections_only(hub: Hub, user: Any
     assert not reading.messages
 
 
-async def test_a_change_that_was_told_is_told_once_and_nobody_looks(hub: Hub, user: Any) -> None:
+async def test_a_change_that_was_told_is_told_once_and_nobody_looks(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A ``sync`` behind each change would make every other device ask for its list."""
+    monkeypatch.setattr(position_check, "GRACE", 0.0)
     reading, other = await peer_of(user), await peer_of(user)
     ids = await in_database(lambda: [pk for n in range(4) for pk in notify(user, f"{n}")])
     await other.wait_for("0", "1", "2", "3")
@@ -289,8 +292,8 @@ async def test_a_change_that_was_told_is_told_once_and_nobody_looks(hub: Hub, us
     await reading.rpc("unread", ids=ids[:1])
     await in_database(inbox.archive, user, ids[1:2])
     await in_database(inbox.read_all, user)
-    await hub.check()
     await until(lambda: len(other.messages) == 4)
+    await hub.check()
     await rest()
     kinds = ["read", "unread", "archive", "read_all"]
     assert [message["type"] for message in other.messages] == kinds
@@ -331,6 +334,7 @@ async def test_a_message_without_offsets_of_very_many_channels_stays_small(
 async def test_a_change_told_while_the_check_reads_is_no_reason_to_look(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(position_check, "GRACE", 0.0)
     peer = await peer_of(user)
     (pk,) = await in_database(notify, user, "one")
     run = CHECK.run
@@ -345,6 +349,7 @@ async def test_a_change_told_while_the_check_reads_is_no_reason_to_look(
     await hub.check()
     monkeypatch.setattr(CHECK, "run", run)
     await hub.check()
+    await rest()
     assert [message["type"] for message in peer.messages] == ["read"]
     assert hub.rights._task is None
 
