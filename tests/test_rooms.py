@@ -41,7 +41,7 @@ LAYERS = [
     {"rights"},
     {"incarnation", "streams"},
     {"topics"},
-    {"layer"},
+    {"layer", "pubsub"},
     {"metrics", "authentication"},
     {"models"},
     {"asking"},
