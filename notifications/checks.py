@@ -23,6 +23,7 @@ from . import incarnation
 from .clock import read_clock
 from .conf import app_settings, layer_is_in_memory
 from .models import Notification, Stream, Subscription
+from .streams import topic_stream
 
 #: The first version with ``RETURNING``.
 SQLITE = (3, 35)
@@ -215,7 +216,7 @@ def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[
         return []
     if app_settings.TOPIC_PERMISSION:
         return []  # it alone knows
-    declared = [f"topic:{slug}" for slug in app_settings.declared_topics]
+    declared = [topic_stream(slug) for slug in app_settings.declared_topics]
     followed = Exists(Subscription.objects.filter(stream=OuterRef("pk")))
     rows = Stream.objects.filter(followed, name__startswith="topic:").exclude(name__in=declared)
     try:

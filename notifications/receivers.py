@@ -24,6 +24,7 @@ from django.db.models.signals import (
     pre_delete,
 )
 from django.dispatch import receiver
+from django.utils.functional import Promise
 
 from . import publishing, rights, signals, streams, subscriptions
 from .authentication import session_digest
@@ -167,7 +168,7 @@ def logged_out(request: Any, user: Any, **kwargs: Any) -> None:
 def push_sent(to: Any, title: str, **options: Any) -> Any:
     """See :mod:`notifications.signals`."""
     options = _without_dispatch(options)
-    if isinstance(to, str | Group):
+    if isinstance(to, str | Promise | Group):
         return publishing.broadcast(title, to=to, **options)
     return publishing.notify(to, title, **options)
 

@@ -9,7 +9,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field
 
 from .clock import SQL_NOW, has_clock
-from .history import encode_content
 from .locks import hold_clause
 from .models import Notification, Stream
 
@@ -144,11 +143,6 @@ def find_known(names: Sequence[str], key: str) -> dict[str, int]:
     with connection.cursor() as cursor:
         cursor.execute(statement, [key, key, *parameters])
         return {name: pk for name, pk in cursor.fetchall() if pk is not None}
-
-
-def written(draft: Notification, ids: Collection[int]) -> Written:
-    """What is known of the rows that :func:`write` has made of this draft."""
-    return Written(frozenset(ids), encode_content(draft), draft.expires_at)
 
 
 def _content(draft: Notification, at_once: bool) -> tuple[str, str, list[Any]]:

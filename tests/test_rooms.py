@@ -32,7 +32,7 @@ LAYERS = [
     {"publishing"},
     {"pruning", "sequencing"},
     {"numbering", "setbacks"},
-    {"connecting", "drafts", "placing", "writing"},
+    {"connecting", "drafts", "placing", "recipients", "writing"},
     {"epochs"},
     {"evidence", "recovery", "unread"},
     {"inbox", "history", "reach"},
@@ -47,6 +47,7 @@ LAYERS = [
     {"asking"},
     {"clock", "database", "instants", "lanes", "locks"},
     {"bucket", "conf", "logs", "server", "signals", "threads"},
+    {"texts"},
 ]
 LEVEL = {room: len(LAYERS) - number for number, layer in enumerate(LAYERS) for room in layer}
 OUTSIDE = {"migrations", "__init__"}

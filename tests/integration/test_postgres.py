@@ -16,7 +16,12 @@ pytestmark = pytest.mark.integration
 #: Several to a run, because each run makes a database of its own. What only PostgreSQL can do or
 #: get wrong is in the modules postgres_*.py, which nothing else collects.
 RUNS = [
-    ("tests/test_publishing.py", "tests/test_sequencing.py", "tests/integration/postgres_only.py"),
+    (
+        "tests/test_publishing.py",
+        "tests/test_texts.py",
+        "tests/test_sequencing.py",
+        "tests/integration/postgres_only.py",
+    ),
     ("tests/integration/postgres_held.py", "tests/test_hub_beginnings.py"),
     ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
     ("tests/test_placing.py", "tests/integration/postgres_transactions.py"),
