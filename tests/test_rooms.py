@@ -32,7 +32,7 @@ LAYERS = [
     {"publishing"},
     {"pruning", "sequencing"},
     {"numbering", "setbacks"},
-    {"connecting", "drafts", "placing", "recipients", "writing"},
+    {"connecting", "drafts", "loading", "placing", "recipients", "writing"},
     {"epochs"},
     {"evidence", "recovery", "unread"},
     {"inbox", "history", "reach"},

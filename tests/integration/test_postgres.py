@@ -26,7 +26,12 @@ RUNS = [
     ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
     ("tests/test_placing.py", "tests/integration/postgres_transactions.py"),
     ("tests/test_inbox.py", "tests/test_models.py", "tests/test_following.py"),
-    ("tests/test_receivers.py", "tests/test_signals.py", "tests/test_database.py"),
+    (
+        "tests/test_receivers.py",
+        "tests/test_signals.py",
+        "tests/test_database.py",
+        "tests/test_loading.py",
+    ),
     (
         "tests/test_pruning.py",
         "tests/test_unread.py",
