@@ -8,12 +8,11 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxLengthValidator
 from django.utils import timezone
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from .conf import app_settings
 from .models import Notification, validate_text
-from .texts import is_blank, one_line, plain, plain_json
+from .texts import TEXT, is_blank, one_line, plain, plain_json
 
 #: A TextField's ``max_length`` is checked by forms only.
 check_body_length = MaxLengthValidator(10_000)
@@ -78,8 +77,7 @@ def _plain_texts(**texts: Any) -> dict[str, Any]:
     Lazy translations become what they say now: the reader's language is not known here.
     """
     plain_ones = {
-        name: plain(text) if isinstance(text, str | Promise) else text
-        for name, text in texts.items()
+        name: plain(text) if isinstance(text, TEXT) else text for name, text in texts.items()
     }
     return {**plain_ones, "key": plain_ones["key"] or None}
 

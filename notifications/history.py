@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
@@ -270,7 +269,7 @@ def content(notification: Notification) -> dict[str, Any]:
         "title": notification.title,
         "body": notification.body,
         "url": notification.url,
-        "data": _plain(notification.data),
+        "data": notification.data,
         "actor": None if notification.actor is None else describe_user(notification.actor),
         "created": _iso(notification.created_at),
         "expires": _iso(notification.expires_at),
@@ -308,11 +307,6 @@ def _encoded(rows: Iterable[Notification]) -> list[Publication]:
         except ValueError as error:  # written past the checks of publishing
             logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
     return publications
-
-
-def _plain(data: Any) -> Any:
-    # A notification that was never reloaded may still hold dates, decimals or lazy texts.
-    return msgspec.json.decode(DjangoJSONEncoder().encode(data)) if data else None
 
 
 def _plain_text(value: Any) -> str:
