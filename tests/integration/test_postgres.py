@@ -24,7 +24,11 @@ RUNS = [
     ),
     ("tests/integration/postgres_held.py", "tests/test_hub_beginnings.py"),
     ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
-    ("tests/test_placing.py", "tests/integration/postgres_transactions.py"),
+    (
+        "tests/test_placing.py",
+        "tests/integration/postgres_transactions.py",
+        "tests/integration/postgres_keys.py",
+    ),
     ("tests/test_inbox.py", "tests/test_models.py", "tests/test_following.py"),
     (
         "tests/test_receivers.py",
