@@ -25,6 +25,7 @@ from django.db.models import QuerySet
 from .conf import TOPIC_SLUG
 from .locks import hold_clause
 from .models import Notification, Stream, Subscription
+from .texts import is_storable, plain
 from .topics import may_read_topic, may_read_topics
 
 T = TypeVar("T")
@@ -69,10 +70,11 @@ def parse(name: str) -> StreamName:
     Raises:
         UnknownStream: the name has none of the five forms.
     """
+    name = plain(name)
     if name in (BROADCAST, STAFF):
         return StreamName(name, "")
     kind, colon, key = name.partition(":")
-    if not colon or not key or not _can_be_stored(name):
+    if not colon or not key or len(name) > 255 or not is_storable(name):
         raise UnknownStream(name)
     if kind == "topic" and TOPIC.match(key):
         return StreamName(kind, key)
@@ -81,14 +83,6 @@ def parse(name: str) -> StreamName:
     if kind == "user":
         return StreamName(kind, key)
     raise UnknownStream(name)
-
-
-def _can_be_stored(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return len(name) <= 255 and "\x00" not in name
 
 
 def user_stream(user_id: Any) -> str:
@@ -105,7 +99,7 @@ def topic_stream(slug: str) -> str:
     Raises:
         UnknownStream: ``slug`` is not 1–100 letters, digits, ``-``, ``_`` or (not first) ``.``.
     """
-    return "topic:" + parse(f"topic:{slug}").key
+    return "topic:" + parse(f"topic:{plain(slug)}").key
 
 
 def is_topic(name: str) -> bool:

@@ -32,7 +32,7 @@ LAYERS = [
     {"publishing"},
     {"pruning", "sequencing"},
     {"numbering", "setbacks"},
-    {"connecting", "drafts", "placing", "writing"},
+    {"connecting", "drafts", "loading", "placing", "recipients", "writing"},
     {"epochs"},
     {"evidence", "recovery", "unread"},
     {"inbox", "history", "reach"},
@@ -42,13 +42,14 @@ LAYERS = [
     {"revisions"},
     {"incarnation", "streams"},
     {"topics"},
-    {"layer"},
+    {"layer", "pubsub"},
     {"announcements", "authentication"},
     {"metrics", "tokens"},
     {"models"},
     {"asking"},
     {"clock", "database", "instants", "lanes", "locks"},
     {"bucket", "conf", "logs", "server", "signals", "threads"},
+    {"texts"},
 ]
 LEVEL = {room: len(LAYERS) - number for number, layer in enumerate(LAYERS) for room in layer}
 OUTSIDE = {"migrations", "__init__"}
