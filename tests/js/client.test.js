@@ -1,48 +1,9 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, mock, test } from "node:test";
+import { mock, test } from "node:test";
 
-import { MemoryStorage, browser, errors } from "./browser.js";
-import { Client } from "../../static/notifications/client.js";
-import { Notifications } from "../../static/notifications/notifications.js";
-
-const ENDPOINT = "/push/connection/websocket";
-const KEY = `notifications:${ENDPOINT}:7`;
-
-beforeEach(() => {
-  browser.reset();
-  mock.timers.enable({ apis: ["setTimeout", "Date"] });
-  mock.method(Math, "random", () => 1);
-});
-
-afterEach(() => {
-  mock.timers.reset();
-  mock.restoreAll();
-});
-
-const storage = () => new MemoryStorage();
-const publication = (offset) => ({ data: { id: offset, title: `n${offset}` }, offset });
-const push = (channel, offset) => ({ push: { channel, pub: publication(offset) } });
-
-function start(options = {}) {
-  const client = new Client(ENDPOINT, "7", { storage: storage(), ...options });
-  const seen = [];
-  client.on("publication", ({ channel, offset }) => seen.push(`${channel}@${offset}`));
-  client.connect();
-  return { client, seen };
-}
-
-/** Answers the connect command of the newest socket. */
-function greet(connect = {}) {
-  const socket = browser.socket;
-  socket.open();
-  socket.take({
-    id: socket.last("connect").id,
-    connect: { client: "c", ping: 25, pong: true, data: { user: { id: "7" } }, ...connect },
-  });
-  return socket;
-}
-
-const own = (result = {}) => ({ subs: { "user:7": { epoch: "a", ...result } } });
+import { browser, errors } from "./browser.js";
+import { ENDPOINT, KEY, follow, greet, own, publication, push, settled, start, storage } from "./talk.js";
+import { reaches } from "../../static/notifications/notifications.js";
 
 test("it connects below the prefix, over TLS where the page came over TLS", () => {
   start();
@@ -266,14 +227,6 @@ test("streams that the user has lost are forgotten", () => {
   assert.deepEqual(JSON.parse(kept.getItem(KEY))["group:4"], { epoch: "h", offset: 3 });
 });
 
-function follow(unread) {
-  const { client } = start();
-  const notifications = new Notifications(client, unread);
-  const counts = [];
-  notifications.on("count", ({ unread: count }) => counts.push(count));
-  return { notifications, counts };
-}
-
 test("the unread count follows publications, other devices and the server", () => {
   const { notifications, counts } = follow(1);
   const changes = [];
@@ -285,7 +238,8 @@ test("the unread count follows publications, other devices and the server", () =
   mock.timers.tick(20_000);
   socket.take(push("user:7", 2));
   socket.take({ push: { message: { data: { type: "read", ids: [2], unread: 3 } } } });
-  assert.deepEqual(changes, [["read", [2]]]);
+  // The page was made before the first of them.
+  assert.deepEqual(changes, [["sync", []], ["read", [2]]]);
   assert.deepEqual(counts, [3, 4, 3]);
 });
 
@@ -312,8 +266,7 @@ test("a count that is long known is not asked for again", () => {
 });
 
 test("after an interruption everything is looked at again", () => {
-  const { client } = start();
-  const notifications = new Notifications(client, 0);
+  const { notifications } = follow(0);
   const changes = [];
   notifications.on("change", ({ type }) => changes.push(type));
   greet().end(1006);
@@ -371,4 +324,121 @@ test("a topic that is joined elsewhere is read here too", () => {
   const join = { type: "join", ids: [], channel: "topic:news", unread: 0 };
   socket.take({ push: { message: { data: join } } });
   assert.deepEqual(socket.last("subscribe").subscribe, { channel: "topic:news" });
+});
+
+const told = (data) => ({ push: { message: { data } } });
+
+test("a change elsewhere tells how far it has counted, and nothing is asked for", () => {
+  const { counts } = follow(3);
+  const socket = greet({ data: { unread: 3, user: { id: "7" } }, ...own({ offset: 4 }) });
+  const tops = { "user:7": 6 };
+  socket.take(push("user:7", 5), told({ type: "read", ids: [1], unread: 4, tops }));
+  socket.take(push("user:7", 6), push("user:7", 7));
+  mock.timers.tick(20_000);
+  assert.deepEqual(counts, [4, 5]);
+  assert.equal(socket.last("rpc").rpc.method, "ack");
+  assert.equal(socket.sent.filter(({ rpc }) => rpc && rpc.method !== "ack").length, 0);
+});
+
+test("what has overtaken a count is counted again", () => {
+  follow(3);
+  const socket = greet({ data: { unread: 3, user: { id: "7" } }, ...own({ offset: 4 }) });
+  mock.timers.tick(20_000);
+  socket.take(push("user:7", 5), told({ type: "read", ids: [1], unread: 2, tops: { "user:7": 4 } }));
+  mock.timers.tick(250);
+  assert.equal(socket.last("rpc").rpc.method, "unread");
+});
+
+test("how far it was counted holds until the next count", () => {
+  const { counts } = follow(3);
+  let socket = greet({ data: { unread: 3, user: { id: "7" } }, ...own() });
+  socket.take(told({ type: "read", ids: [1], unread: 2, tops: { "user:7": 6 } }));
+  socket.take(told({ type: "read", ids: [2], unread: 1 }));
+  socket.take(push("user:7", 1));
+  assert.deepEqual(counts, [2, 1, 2]);
+  socket.take(told({ type: "read", ids: [2], unread: 1, tops: { "user:7": 6 } }));
+  socket.end(3010);
+  mock.timers.tick(500);
+  socket = greet({ data: { unread: 1, user: { id: "7" } }, ...own({ epoch: "b" }) });
+  socket.take(push("user:7", 1));
+  assert.deepEqual(counts, [2, 1, 2, 1, 2]);
+});
+
+test("a sync that tells what is known already is no reason to look again", () => {
+  const { notifications } = follow(3);
+  const changes = [];
+  notifications.on("change", ({ type }) => changes.push(type));
+  const socket = greet({ data: { unread: 3, user: { id: "7" } }, ...own() });
+  socket.take(told({ type: "read", ids: [1], unread: 2 }), told({ type: "sync", ids: [], unread: 2 }));
+  assert.deepEqual(changes, ["read"]);
+  socket.take(told({ type: "sync", ids: [], unread: 4 }));
+  assert.deepEqual(changes, ["read", "sync"]);
+});
+
+test("a count that differs from that of the page is a reason to look again", () => {
+  const { notifications } = follow(3);
+  const changes = [];
+  notifications.on("change", ({ type }) => changes.push(type));
+  greet({ data: { unread: 2, user: { id: "7" } }, ...own() });
+  assert.deepEqual(changes, ["sync"]);
+});
+
+test("reading all reaches what the server says, and nothing that came later", () => {
+  const marks = { "user:7": 5 };
+  const reached = (channel, offset) => reaches({ type: "read_all", ids: [], marks }, { channel, offset });
+  assert.deepEqual([reached("user:7", 5), reached("user:7", 6)], [true, false]);
+  assert.deepEqual([reached("broadcast", 9), reached(undefined, undefined)], [true, true]);
+  assert.equal(reaches({ type: "read_all", ids: [] }, { channel: "user:7", offset: 9 }), true);
+});
+
+test("what came while all was being read is looked for", async () => {
+  const { notifications } = follow(3);
+  const changes = [];
+  notifications.on("change", ({ type }) => changes.push(type));
+  const socket = greet({ data: { unread: 3, user: { id: "7" } }, ...own() });
+  const done = notifications.readAll();
+  socket.take(push("user:7", 5), { id: socket.last("rpc").id, rpc: { data: { unread: 1 } } });
+  await done;
+  assert.deepEqual(changes, ["read_all", "sync"]);
+  assert.equal(notifications.unreadCount, 1);
+});
+
+test("a count that fails for now is asked for again", async () => {
+  const { counts } = follow(0);
+  const socket = greet({ data: { unread: 5, user: { id: "7" } }, ...own() });
+  socket.take(push("user:7", 1));
+  mock.timers.tick(250);
+  for (let step = 0; step < 20; step += 1) {
+    mock.timers.tick(500);
+    await settled();
+  }
+  const asked = socket.sent.filter(({ rpc }) => rpc?.method === "unread");
+  assert.equal(asked.length, 2);
+  socket.take({ id: asked[1].id, rpc: { data: { unread: 5 } } });
+  await settled();
+  assert.deepEqual(counts, [5, 6, 5]);
+});
+
+test("on a page of another user nothing of the first one is left", async () => {
+  const { client, notifications } = follow(3);
+  const socket = greet({ data: { unread: 3, user: { id: "7" }, topics: ["topic:news"] }, ...own() });
+  socket.take(push("user:7", 1));
+  const pending = assert.rejects(notifications.list(), { message: "not connected" });
+  client.become(ENDPOINT, "8", ["topic:own"]);
+  notifications.begin(1);
+  assert.equal(socket.closed, true);
+  await pending;
+  assert.equal(client.state, "disconnected");
+  assert.equal(notifications.unreadCount, 1);
+
+  client.connect();
+  const reconnected = [];
+  client.on("connected", (context) => reconnected.push(context.reconnected));
+  const next = greet({ data: { unread: 1, user: { id: "8" }, topics: ["topic:own"] } });
+  assert.deepEqual(next.last("connect").connect.subs, {});
+  assert.deepEqual(next.last("subscribe").subscribe, { channel: "topic:own" });
+  assert.equal(next.sent.filter(({ subscribe }) => subscribe).length, 1);
+  assert.deepEqual(reconnected, [false]);
+  mock.timers.tick(20_000);
+  assert.equal(browser.sockets.length, 2);
 });
