@@ -77,6 +77,8 @@ export class Client extends Emitter {
   #answersPings = false;
   #retryTimer = 0;
   #pingTimer = 0;
+  /** The server has ended the last connection, or refused it, for good. */
+  #wasEnded = false;
 
   /**
    * @param {string} endpoint path or URL of the socket
@@ -111,6 +113,7 @@ export class Client extends Emitter {
     this.endpoint = endpoint;
     this.userId = userId;
     this.backoff.reset();
+    this.#wasEnded = false;
     this.#connections = 0;
     this.#streams = this.#makeStreams();
     this.#subscriptions = this.#makeSubscriptions([], followed);
@@ -153,7 +156,9 @@ export class Client extends Emitter {
     document.addEventListener("visibilitychange", this.#wake);
     this.#state = "connecting";
     this.emit("connecting", reasons.connectCalled);
-    this.#open();
+    // A page whose parts keep coming and going calls this over and over.
+    if (this.#wasEnded) this.#openLater();
+    else this.#open();
   }
 
   disconnect() {
@@ -210,6 +215,10 @@ export class Client extends Emitter {
   }
 
   // Life of the socket
+
+  #openLater() {
+    this.#retryTimer = setTimeout(() => this.#open(), this.backoff.next());
+  }
 
   #open() {
     clearTimeout(this.#retryTimer);
@@ -292,10 +301,9 @@ export class Client extends Emitter {
   /** @param {{code: number, reason: string}} reason */
   #reconnect(reason) {
     const wasConnected = this.#state === "connected";
-    if (wasConnected && Date.now() - this.#connectedAt > LASTING) this.backoff.reset();
     this.#drop();
     this.#state = "connecting";
-    this.#retryTimer = setTimeout(() => this.#open(), this.backoff.next());
+    this.#openLater();
     if (wasConnected) this.emit("connecting", reason);
   }
 
@@ -309,6 +317,7 @@ export class Client extends Emitter {
     this.#leave();
     this.#drop();
     this.#state = "disconnected";
+    this.#wasEnded = reason !== reasons.disconnectCalled;
     this.emit("disconnected", reason);
   }
 
@@ -324,6 +333,8 @@ export class Client extends Emitter {
 
   /** Lets go of the socket and of everything that waits for it. */
   #drop() {
+    const hasLasted = Date.now() - this.#connectedAt > LASTING;
+    if (this.#state === "connected" && hasLasted) this.backoff.reset();
     const socket = this.#socket;
     this.#socket = null;
     clearTimeout(this.#pingTimer);

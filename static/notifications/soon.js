@@ -16,6 +16,8 @@ const CALM = 10_000;
 export class Soon {
   #ask;
   #timer = 0;
+  /** How often it was called off: what was asked before then is not asked again. */
+  #cancelled = 0;
   #askedAt = -Infinity;
   /** Spreads the questions of many clients. */
   #backoff = new Backoff(SHORTEST, LONGEST);
@@ -31,21 +33,30 @@ export class Soon {
     this.#timer = setTimeout(() => this.#run(), this.#backoff.next());
   }
 
+  /** Asks without a pause. */
+  now() {
+    this.cancel();
+    return this.#run();
+  }
+
   /** Nobody wants it any more. */
   cancel() {
     clearTimeout(this.#timer);
     this.#timer = 0;
+    this.#cancelled += 1;
   }
 
   async #run() {
     this.#askedAt = Date.now();
     this.#timer = 0;
+    const cancelled = this.#cancelled;
     try {
       await this.#ask();
     } catch (error) {
       const { code, temporary } = /** @type {ProtocolError} */ (error);
       // Without a connection, the next one asks for everything anew.
-      if (temporary && code !== NOT_CONNECTED) this.want();
+      const isWanted = cancelled === this.#cancelled;
+      if (isWanted && temporary && code !== NOT_CONNECTED) this.want();
     }
   }
 }
