@@ -120,6 +120,8 @@ PERMISSIONS = Lane("permissions", 4)
 TICKER = Lane("ticker")
 #: Acknowledged positions, presence.
 FLUSH = Lane("flush")
+#: The host's receivers of this app's signals, which may take long.
+RECEIVERS = Lane("receivers")
 
 LANES = (
     COMMANDS,
@@ -132,6 +134,7 @@ LANES = (
     PERMISSIONS,
     TICKER,
     FLUSH,
+    RECEIVERS,
 )
 
 in_database = COMMANDS.run

@@ -35,6 +35,9 @@ DATABASE_ERRORS = Counter("notifications_database_errors", "Background tasks the
 PERMISSION_ERRORS = Counter(
     "notifications_permission_errors", "Times that TOPIC_PERMISSION raised, which means no"
 )
+ANNOUNCEMENTS_DROPPED = Counter(
+    "notifications_announcements_dropped", "Signals that slow receivers left no room for"
+)
 ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])
 DISCONNECTS = Counter("notifications_disconnects", "Connections closed by the server", ["code"])
 CONNECTIONS = Gauge(

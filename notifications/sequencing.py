@@ -18,6 +18,7 @@ from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, router, transaction
 
 from . import streams
+from .announcements import tell_receivers
 from .clock import present
 from .history import encode_content
 from .instants import instant
@@ -289,7 +290,7 @@ def announce(batch: Sequence[Numbered], written: Written | None = None) -> None:
         _hint_each(batch, written)
     if published.has_listeners(Notification):
         for row in _load(entry.id for entry in batch).values():
-            published.send_robust(Notification, notification=row)
+            tell_receivers(published, Notification, notification=row)
 
 
 def _hint_each(batch: Sequence[Numbered], written: Written | None) -> None:

@@ -34,8 +34,10 @@ Announced by the app (receivers get keyword arguments):
 ``connected``      ``user_id``, ``client``: a socket has been authenticated.
 ``disconnected``   ``user_id``, ``client``, ``code``: that socket is gone.
 
-They are sent with ``send_robust``, most of them from worker threads: a receiver that fails is
-logged and disturbs nobody.
+They are sent with ``send_robust``: a receiver that fails is logged and disturbs nobody. A worker
+calls receivers in a thread of their own, where one that blocks delays only other receivers; if
+10 000 announcements wait, more are dropped, logged once and counted. ``published`` and ``read`` of
+a request or a script are sent in its own thread.
 """
 
 from django.dispatch import Signal

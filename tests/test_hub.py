@@ -22,7 +22,7 @@ from notifications.hub import Hub, get_hub, shutdown
 from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.groups import MEMBERSHIP_TIME
 from notifications.hub.loops import Loops
-from notifications.lanes import DELIVERY, FLUSH, in_database
+from notifications.lanes import DELIVERY, FLUSH, RECEIVERS, in_database
 from notifications.layer import group_name
 from notifications.models import Connection, Stream, Subscription, Worker
 from notifications.signals import connected, delivered, disconnected
@@ -485,6 +485,7 @@ async def test_only_the_highest_mark_is_written(user: Any) -> None:
     try:
         await marks.flush()
         await marks.flush()
+        await RECEIVERS.run(bool)  # the thread is done with those before
     finally:
         delivered.disconnect(listen)
     await in_database(subscription.refresh_from_db)
@@ -543,6 +544,7 @@ async def test_connections_have_rows_while_they_last(hub: Hub, user: Any) -> Non
         await peer.end()
         await hub.flush()
         assert await in_database(Connection.objects.count) == 0
+        await RECEIVERS.run(bool)
     finally:
         connected.disconnect(arrive)
         disconnected.disconnect(leave)

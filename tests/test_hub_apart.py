@@ -12,7 +12,7 @@ from django.db import connection, connections, transaction
 from notifications import broadcast
 from notifications.hub import Hub
 from notifications.hub.apart import TRIES
-from notifications.lanes import in_database
+from notifications.lanes import RECEIVERS, in_database
 from notifications.models import Connection, Stream, Subscription
 from notifications.signals import connected, delivered
 from tests.peers import Peer, running_hub
@@ -106,6 +106,7 @@ async def test_one_acknowledgement_that_fails_keeps_no_other_from_being_written(
         await acknowledge(peers, 1)
         assert await fails(hub), "it is reported"
         assert await in_database(delivered_to, users) == [1, 1, 0, 1, 1, 1]
+        await RECEIVERS.run(bool)
         assert users[2].pk not in told
         rounds = 1
         with caplog.at_level(logging.WARNING):
@@ -117,6 +118,7 @@ async def test_one_acknowledgement_that_fails_keeps_no_other_from_being_written(
         await acknowledge(peers, 2)
         await hub.flush()
         assert await in_database(delivered_to, users) == [2] * 6
+        await RECEIVERS.run(bool)
         assert told.count(users[2].pk) == 1
         assert len(told) == 11
     finally:
@@ -171,6 +173,7 @@ async def test_a_connection_that_cannot_be_written_hides_no_other(
         await peers[0].end()
         await fails(hub)
         assert await in_database(present) == others - {users[0].pk}
+        await RECEIVERS.run(bool)
         assert len(told) == len(set(told))
     finally:
         connected.disconnect(listen)

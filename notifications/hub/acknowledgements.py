@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from django.db import router
 
+from ..announcements import tell_receivers
 from ..lanes import FLUSH
 from ..models import Subscription
 from ..signals import delivered
@@ -73,7 +74,9 @@ def _write(marks: dict[Pair, Mark]) -> Outcome[tuple[Pair, Mark]]:
         missing = {pair for pair, _ in (*(item for item, _ in outcome.failed), *outcome.untried)}
         for (user_id, stream_id), mark in marks.items():
             if (user_id, stream_id) not in missing:
-                delivered.send_robust(None, user_id=user_id, stream=mark.name, offset=mark.offset)
+                tell_receivers(
+                    delivered, None, user_id=user_id, stream=mark.name, offset=mark.offset
+                )
     return outcome
 
 

@@ -12,6 +12,7 @@ from django.db import IntegrityError, connections, router, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from ..announcements import tell_receivers
 from ..conf import app_settings
 from ..lanes import FLUSH
 from ..models import Connection as Row
@@ -124,12 +125,12 @@ class Presence:
         missing = {row for row, _ in added.failed} | set(added.untried)
         for row in new if connected.has_listeners(Row) else ():
             if row not in missing:
-                connected.send_robust(Row, user_id=row.user_id, client=row.client)
+                tell_receivers(connected, Row, user_id=row.user_id, client=row.client)
         late = {entry for entry, _ in removed.failed} | set(removed.untried)
         for entry in gone if disconnected.has_listeners(Row) else ():
             if entry not in late:
-                disconnected.send_robust(
-                    Row, user_id=entry.user_id, client=entry.client, code=entry.code
+                tell_receivers(
+                    disconnected, Row, user_id=entry.user_id, client=entry.client, code=entry.code
                 )
         return added, removed
 

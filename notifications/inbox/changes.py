@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
 from .. import rights, signals, subscriptions
+from ..announcements import tell_receivers
 from ..database import after_commit
 from ..models import Notification, Receipt, Stream, Subscription, receipt_of
 from ..subscriptions import Feed
@@ -194,4 +195,4 @@ def _subscription(user: Any, feed: Feed) -> QuerySet[Subscription]:
 
 
 def _signal_read(user: Any, ids: list[int]) -> None:
-    signals.read.send_robust(Receipt, user_id=user.pk, ids=ids)
+    tell_receivers(signals.read, Receipt, user_id=user.pk, ids=ids)

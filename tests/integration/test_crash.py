@@ -12,7 +12,7 @@ import pytest
 from tests.client import PATIENCE, Client, Stubborn
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
-from tests.servers import Site
+from tests.servers import START_TIMEOUT, Site
 
 pytestmark = pytest.mark.integration
 
@@ -41,11 +41,11 @@ def test_kill_9_loses_and_doubles_nothing(
         devices = [(person, Stubborn(place.client(person))) for person in people for _ in range(2)]
         publishing = Publishing(place, people)
         for _ in range(KILLS):
-            time.sleep(0.7)
+            publishing.wait_for_more(35)
             place.server.kill()
-            time.sleep(0.3)
+            publishing.wait_for_more(5)
             place.server.start()
-        time.sleep(0.5)
+        publishing.wait_for_more(10)
         published = publishing.stop()
         verdicts = [judge(person, stubborn, published) for person, stubborn in devices]
         for _, stubborn in devices:
@@ -69,6 +69,17 @@ class Publishing:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def wait_for_more(self, count: int) -> None:
+        """Wait until everybody has been sent so many more."""
+        enough = self._rounds() + count
+        deadline = time.monotonic() + START_TIMEOUT
+        while self._rounds() < enough:
+            assert time.monotonic() < deadline, "the publishing process hangs"
+            time.sleep(0.02)
+
+    def _rounds(self) -> int:
+        return min(len(self._published[person.channel]) for person in self._people)
 
     def stop(self) -> Published:
         self._stopped.set()

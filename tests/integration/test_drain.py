@@ -46,6 +46,22 @@ class Load:
     def clients(self) -> list[Client]:
         return [each.client for each in self.stubborn]
 
+    def spread_over_workers(self, count: int) -> None:
+        """Wait until so many workers of one port have clients.
+
+        Who accepts a connection is the kernel's choice, so more may have to come.
+        """
+        other = self.place.other
+        deadline = time.monotonic() + START_TIMEOUT
+        while (found := (other.run(jobs.connections), other.run(jobs.workers))) != (
+            len(self.stubborn),
+            count,
+        ):
+            assert time.monotonic() < deadline, f"{found[0]} connections, {found[1]} workers"
+            if found[0] == len(self.stubborn):
+                self.stubborn.append(Stubborn(self._client(self.stubborn[0].client.url)))
+            time.sleep(0.1)
+
     def begin(self, count: int) -> None:
         titles = [f"n{len(self.published) + number}" for number in range(count)]
         self.published += titles
@@ -100,7 +116,7 @@ def test_rolling_restart_of_two_servers_under_load_loses_nothing(
     with open_place(site, directory) as place:
         first, second = place.server, place.add_server()
         with load(place, [first.socket_url, second.socket_url]) as running:
-            wait_until(place, CLIENTS, 2, timeout=20)
+            wait_until(place, CLIENTS, 2, timeout=START_TIMEOUT)
             running.begin(200)
             for leaving, staying in ((first, second), (second, first)):
                 send_elsewhere(running.clients, leaving.socket_url, staying.socket_url)
@@ -123,7 +139,7 @@ def test_workers_of_one_server_are_replaced_one_by_one_under_load(
         server.start()
         wait_for_starts(server, 2)
         with load(place, [server.socket_url]) as running:
-            wait_until(place, CLIENTS, 2, timeout=20)
+            running.spread_over_workers(2)
             beside = place.add_other()
             before = set(beside.run(jobs.worker_pids))
             running.begin(200)
