@@ -21,6 +21,9 @@ pytestmark = pytest.mark.integration
 #: Several waves.
 CLIENTS = 36
 
+#: Seconds; longer than the 5 that uvicorn gives a worker.
+SLOW_START = 6.0
+
 #: Seconds between the notifications of the load.
 PAUSE = 0.02
 
@@ -153,6 +156,30 @@ def test_workers_of_one_server_are_replaced_one_by_one_under_load(
             running.verify()
             assert {code for each in running.stubborn for code in each.codes} == {3001}
             assert sum(each.failures for each in running.stubborn) == 0
+
+
+def test_workers_that_start_slowly_replace_others_too(site: Site, directory: Path) -> None:
+    with open_place(site, directory) as place:
+        server = Server(directory, place.env, args=("--workers", "2", "--access-log"))
+        place.servers.append(server)
+        server.start()
+        wait_for_starts(server, 2)
+        before = children(server.pid)
+        os.kill(server.pid, signal.SIGHUP)
+        deadline = time.monotonic() + START_TIMEOUT
+        while not (new := children(server.pid) - before):
+            assert time.monotonic() < deadline, server.log
+            time.sleep(0.05)
+        os.kill(new.pop(), signal.SIGSTOP)
+        time.sleep(SLOW_START)
+        for pid in children(server.pid):
+            os.kill(pid, signal.SIGCONT)
+        wait_for_starts(server, 4)
+
+
+def children(pid: int) -> set[int]:
+    """Processes that this one has started, by proc(5); the one that tracks resources too."""
+    return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def test_a_signal_to_all_processes_drains_all_of_them(site: Site, directory: Path) -> None:

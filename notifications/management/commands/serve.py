@@ -27,6 +27,9 @@ except ModuleNotFoundError:
 BACKLOG = 2048
 #: Sockets that have not closed within this time when the server stops are cut, in seconds.
 STOP_TIMEOUT = 10
+#: How long a worker may take to start, and to answer its parent, in seconds. uvicorn gives it 5: on
+#: a busy machine, busy workers would be killed, and a rolling restart would be given up half way.
+WORKER_TIMEOUT = 60
 
 
 class Command(BaseCommand):
@@ -86,6 +89,7 @@ class Command(BaseCommand):
             forwarded_allow_ips=forwarded_allow_ips,
             server_header=False,
             timeout_graceful_shutdown=STOP_TIMEOUT,
+            timeout_worker_healthcheck=WORKER_TIMEOUT,
         )
         # Ends up on the screen before the first request, also when stdout is a file.
         self.stdout.write(f"Serving on {_url(listener)} - stop with Ctrl-C.")
