@@ -45,7 +45,7 @@ export class Page {
   #notifications;
   #parts;
   #isWaiting = false;
-  /** Has somebody been named since nobody was? */
+  /** Somebody is logged in: the parts run. */
   #isFollowed = false;
   #wasLeft = false;
 
