@@ -122,8 +122,8 @@ def check_origins(**kwargs: Any) -> list[CheckMessage]:
     if "*" in settings.ALLOWED_HOSTS:
         messages.append(
             Warning(
-                "ALLOWED_HOSTS contains '*', so pages of every site may open a socket in the name "
-                "of their visitors.",
+                "ALLOWED_HOSTS contains '*', so this site answers to, and opens sockets for pages "
+                "of, every name that somebody points at it.",
                 hint="Name the hosts of this site.",
                 id="notifications.W008",
             )

@@ -96,7 +96,8 @@ class Settings:
     TOPICS: tuple[str, ...] = ()
     #: Dotted path of ``f(user, slug) -> bool``: may this user read this topic? It alone decides.
     TOPIC_PERMISSION: str = ""
-    #: Origins, besides ``ALLOWED_HOSTS``, whose pages may open a socket ("https://a.example").
+    #: Other sites whose pages may open a socket, as "https://a.example" or "https://*.a.example";
+    #: besides those of the host that is asked, and of ``CSRF_TRUSTED_ORIGINS``.
     ALLOWED_ORIGINS: tuple[str, ...] = ()
     #: Threads (and so database connections) a worker uses for the commands of its clients; its
     #: own work has twelve more at most, and ``TOPIC_PERMISSION`` four.

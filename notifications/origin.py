@@ -1,47 +1,134 @@
 """Which pages may open a socket: cross-site WebSocket hijacking stops here (RFC 6455, 10.2)."""
 
-from typing import Any
-from urllib.parse import urlsplit
+import logging
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-from channels.security.websocket import OriginValidator, WebsocketDenier
 from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest
+from django.http.request import split_domain_port
+from django.utils.http import is_same_domain
 
 from .conf import app_settings
+from .logs import Pace, quoted, since
+
+logger = logging.getLogger(__name__)
+
+#: Schemes of websockets, and of the pages that may open one (RFC 6455 section 3).
+SCHEMES = {"ws": "http", "wss": "https"}
+
+#: Ports that an address may leave out.
+PORTS = {"http": "80", "https": "443"}
 
 
 class AllowedOriginValidator:
-    """ASGI middleware: refuses upgrades whose ``Origin`` is not a page of this site.
+    """ASGI middleware: refuses upgrades to a ``Host`` or by a page that is not of this site.
 
-    Allowed are the hosts of ``ALLOWED_HOSTS`` and the origins of the setting
-    ``ALLOWED_ORIGINS``. A request without ``Origin`` does not come from a browser, which always
-    sends one, and is let through: native clients authenticate by token.
+    It compares what Django's CSRF check compares: the host must be one of ``ALLOWED_HOSTS``, and
+    the ``Origin`` scheme, host and port of this very request, or one of ``CSRF_TRUSTED_ORIGINS``
+    or of the setting ``ALLOWED_ORIGINS``. ``USE_X_FORWARDED_HOST`` and ``SECURE_PROXY_SSL_HEADER``
+    hold here too. A request without ``Origin`` does not come from a browser, which always sends
+    one: native clients authenticate by token.
     """
 
     def __init__(self, application: Any) -> None:
         self.application = application
+        self._pace = Pace()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        origins = [value for name, value in scope["headers"] if name == b"origin"]
-        if not origins:
+        handshake = _Handshake(scope)
+        reason = _refusal(handshake)
+        if reason is None:
             await self.application(scope, receive, send)
             return
-        if not all(_can_be_read(origin) for origin in origins):
-            await WebsocketDenier()(scope, receive, send)
-            return
-        await OriginValidator(self.application, _allowed())(scope, receive, send)
+        left_out = self._pace.left_out(None)
+        if left_out is not None:
+            more = f" ({since(left_out)})" if left_out else ""
+            logger.warning("A websocket is refused: %s%s", reason, more)
+        await refuse(scope, receive, send)
 
 
-def _can_be_read(origin: bytes) -> bool:
-    """Would Channels take it apart without an exception?"""
+async def refuse(scope: Any, receive: Any, send: Any) -> None:
+    """An ASGI application that answers every handshake with 403, and asks nobody for it."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+class _Handshake(HttpRequest):
+    """As much of a request as Django needs to tell its host and scheme."""
+
+    def __init__(self, scope: Any) -> None:  # as Django's own subclasses, without HttpRequest's
+        self._own_scheme = SCHEMES.get(scope.get("scheme") or "ws", "")
+        server, port = scope.get("server") or ("unknown", 0)
+        self.META = {"SERVER_NAME": server, "SERVER_PORT": str(port)}
+        self.origins: list[str] = []
+        variables = _variables()
+        for name, value in scope["headers"]:
+            if name == b"origin":
+                self.origins.append(value.decode("latin-1"))
+            elif name in variables:
+                known = self.META.get(variables[name], "")
+                text = value.decode("latin-1")
+                self.META[variables[name]] = f"{known},{text}" if known else text
+
+    def _get_scheme(self) -> str:
+        return self._own_scheme
+
+
+class _Origin(NamedTuple):
+    """Where a page comes from (RFC 6454 section 4); a host with a dot in front has subdomains."""
+
+    scheme: str
+    host: str
+    port: str
+
+    def covers(self, other: "_Origin") -> bool:
+        if (self.scheme, self.port) != (other.scheme, other.port):
+            return False
+        return bool(is_same_domain(other.host, self.host))
+
+
+def _variables() -> dict[bytes, str]:
+    """The headers that Django looks at for host and scheme, and the names it has for them."""
+    names = ["HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT"]
+    if settings.SECURE_PROXY_SSL_HEADER:
+        names.append(settings.SECURE_PROXY_SSL_HEADER[0])
+    return {n.removeprefix("HTTP_").replace("_", "-").lower().encode(): n for n in names}
+
+
+def _refusal(handshake: _Handshake) -> str | None:
+    """Why this handshake is refused, None if it is not."""
+    if not handshake.origins and "HTTP_HOST" not in handshake.META:
+        return None  # no browser, and servers let none but tests leave out the host
     try:
-        urlsplit(origin.decode("latin-1")).port  # noqa: B018 - it is parsed when it is read
-    except ValueError:
-        return False
-    return True
+        host = handshake.get_host()
+    except DisallowedHost:
+        host = handshake._get_raw_host()  # type: ignore[attr-defined]
+        return f"the host {quoted(host)} is not in ALLOWED_HOSTS"
+    if not handshake.origins:
+        return None
+    if len(handshake.origins) > 1:
+        return "it has more than one Origin header"
+    origin = _read(handshake.origins[0])
+    own = f"{'https' if handshake.is_secure() else 'http'}://{host}"
+    if origin is None or not (origin == _read(own) or any(x.covers(origin) for x in _trusted())):
+        return f"a page of {quoted(handshake.origins[0])} may not open one at {quoted(own)}"
+    return None
 
 
-def _allowed() -> list[str]:
-    hosts = list(settings.ALLOWED_HOSTS)
-    if settings.DEBUG and not hosts:
-        hosts = ["localhost", "127.0.0.1", "[::1]"]
-    return [*hosts, *(origin for origin in app_settings.ALLOWED_ORIGINS if urlsplit(origin).scheme)]
+def _trusted() -> Iterator[_Origin]:
+    """Other sites whose pages may, subdomains as ``https://*.a.example`` or ``https://.a.example``."""
+    for text in (*settings.CSRF_TRUSTED_ORIGINS, *app_settings.ALLOWED_ORIGINS):
+        origin = _read(text.replace("://*.", "://.", 1))
+        if origin is not None:
+            yield origin
+
+
+def _read(text: str) -> _Origin | None:
+    """Take ``scheme://host`` or ``scheme://host:port`` apart; None if it is anything else."""
+    scheme, separator, rest = text.lower().partition("://")
+    host, port = split_domain_port(rest)
+    if not separator or not scheme or not host:
+        return None
+    return _Origin(scheme, host, port or PORTS.get(scheme, ""))

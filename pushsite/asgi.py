@@ -2,17 +2,16 @@
 
 import os
 
-from django.core.asgi import get_asgi_application
+from django import setup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pushsite.settings")
 # Fills the app registry, which everything imported below needs.
-django_application = get_asgi_application()
+setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402
 
 from notifications.lifespan import lifespan  # noqa: E402
+from pushsite.handler import Handler  # noqa: E402
 from pushsite.routing import websocket  # noqa: E402
 
-application = ProtocolTypeRouter(
-    {"http": django_application, "websocket": websocket, "lifespan": lifespan}
-)
+application = ProtocolTypeRouter({"http": Handler(), "websocket": websocket, "lifespan": lifespan})

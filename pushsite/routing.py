@@ -6,16 +6,10 @@ from channels.routing import URLRouter
 from django.conf import settings
 from django.urls import re_path
 
-from notifications.origin import AllowedOriginValidator
+from notifications.origin import AllowedOriginValidator, refuse
 from notifications.routing import websocket_urlpatterns
 
-
-async def refuse(scope: Any, receive: Any, send: Any) -> None:
-    """Answer the handshake of an unknown path with 403, which URLRouter would log as an error."""
-    await receive()
-    await send({"type": "websocket.close"})
-
-
+# The last one: URLRouter would log an unknown path as an error.
 _router = AllowedOriginValidator(
     URLRouter([*websocket_urlpatterns, re_path("", cast(Any, refuse))])
 )

@@ -4,52 +4,19 @@ Only DEBUG sites get a SECRET_KEY for free; every other default is safe in produ
 """
 
 import os
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
+import django
 from django.core.exceptions import ImproperlyConfigured
 
+from pushsite.database import database
+from pushsite.environment import flag, networks, number, split
 from pushsite.layer import channel_layer
+from pushsite.policies import middleware_for
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-
-
-def _flag(name: str, default: bool = False) -> bool:
-    """Read a yes/no environment variable."""
-    value = os.environ.get(name, "").strip().lower()
-    if not value:
-        return default
-    if value in {"1", "true", "yes", "on"}:
-        return True
-    if value in {"0", "false", "no", "off"}:
-        return False
-    raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}.")
-
-
-def _split(value: str) -> list[str]:
-    return [word.strip() for word in value.split(",") if word.strip()]
-
-
-def _number(name: str, kind: type[int] | type[float], default: float = 0) -> float:
-    """Read a number from an environment variable."""
-    value = os.environ.get(name, "").strip()
-    if not value:
-        return default
-    try:
-        return kind(value)
-    except ValueError:
-        wanted = "a whole number" if kind is int else "a number"
-        raise ImproperlyConfigured(f"{name} must be {wanted}, not {value!r}.") from None
-
-
-def _networks(name: str) -> list[IPv4Network | IPv6Network]:
-    """Read addresses and networks such as ``10.0.0.0/8`` from an environment variable."""
-    try:
-        return [ip_network(word) for word in _split(os.environ.get(name, ""))]
-    except ValueError as error:
-        raise ImproperlyConfigured(f"{name}: {error}.") from None
 
 
 def _secret_key(debug: bool) -> str:
@@ -71,43 +38,6 @@ def _prefix() -> str:
     return prefix
 
 
-#: What libpq may wait for a server that has vanished without a word: seconds, the last one
-#: milliseconds. Its own defaults are for ever and two hours.
-_POSTGRES = {
-    "connect_timeout": 5,
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
-}
-
-
-def _database() -> dict[str, Any]:
-    data_dir = Path(os.environ.get("DATA_DIR") or BASE_DIR)
-    url = os.environ.get("DATABASE_URL") or f"sqlite:///{data_dir / 'db.sqlite3'}"
-    try:
-        parsed = dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)
-    except ValueError:
-        # The message of the library may quote the address, and with it a password.
-        raise ImproperlyConfigured(
-            "DATABASE_URL must look like postgres://user:password@host/name or sqlite:////path."
-        ) from None
-    database: dict[str, Any] = {**parsed}
-    if database["ENGINE"] == "django.db.backends.postgresql":
-        database["OPTIONS"] = {**_POSTGRES, **database.get("OPTIONS", {})}
-    if database["ENGINE"] != "django.db.backends.sqlite3":
-        return database
-    # Without IMMEDIATE a reader that turns into a writer fails at once with "database is locked",
-    # whatever the timeout says; WAL lets readers go on while one connection writes.
-    database["OPTIONS"] = {
-        "transaction_mode": "IMMEDIATE",
-        "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        **database.get("OPTIONS", {}),
-    }
-    return database
-
-
 #: What there is to follow on a site under development.
 _DEMO_TOPICS = "news,releases,tips"
 
@@ -117,7 +47,7 @@ def _notifications(debug: bool) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in ("TOKEN_SECRET", "TOPIC_PERMISSION"):
         found[name] = os.environ.get(f"NOTIFICATIONS_{name}", "")
-    found["ALLOWED_ORIGINS"] = _split(os.environ.get("NOTIFICATIONS_ALLOWED_ORIGINS", ""))
+    found["ALLOWED_ORIGINS"] = split(os.environ.get("NOTIFICATIONS_ALLOWED_ORIGINS", ""))
     for name in (
         "COMMAND_BURST",
         "DATABASE_THREADS",
@@ -126,7 +56,7 @@ def _notifications(debug: bool) -> dict[str, Any]:
         "MAX_CONNECTIONS_PER_USER",
         "WORKERS",
     ):
-        found[name] = _number(f"NOTIFICATIONS_{name}", int)
+        found[name] = number(f"NOTIFICATIONS_{name}", int)
     for name in (
         "CHECK_INTERVAL",
         "COMMAND_RATE",
@@ -140,20 +70,25 @@ def _notifications(debug: bool) -> dict[str, Any]:
         "USER_WORK_BURST",
         "WORKER_TIMEOUT",
     ):
-        found[name] = _number(f"NOTIFICATIONS_{name}", float)
+        found[name] = number(f"NOTIFICATIONS_{name}", float)
     found = {name: value for name, value in found.items() if value}
     # These may be 0, or nothing.
     for name in ("DRAIN_SECONDS", "EXPIRED_CLOSE_DELAY"):
         if os.environ.get(f"NOTIFICATIONS_{name}", "").strip():
-            found[name] = _number(f"NOTIFICATIONS_{name}", float)
-    topics = _split(os.environ.get("NOTIFICATIONS_TOPICS", _DEMO_TOPICS if debug else ""))
+            found[name] = number(f"NOTIFICATIONS_{name}", float)
+    topics = split(os.environ.get("NOTIFICATIONS_TOPICS", _DEMO_TOPICS if debug else ""))
     return {**found, "TOPICS": topics} if topics else found
 
 
-DEBUG = _flag("DEBUG")
+DEBUG = flag("DEBUG")
 SECRET_KEY = _secret_key(DEBUG)
-ALLOWED_HOSTS = _split(os.environ.get("ALLOWED_HOSTS") or "localhost,127.0.0.1,[::1]")
-CSRF_TRUSTED_ORIGINS = _split(os.environ.get("CSRF_TRUSTED_ORIGINS", ""))
+ALLOWED_HOSTS = split(os.environ.get("ALLOWED_HOSTS", "")) or [
+    # As Django allows under DEBUG: browsers take any name below localhost for this machine.
+    ".localhost" if DEBUG else "localhost",
+    "127.0.0.1",
+    "[::1]",
+]
+CSRF_TRUSTED_ORIGINS = split(os.environ.get("CSRF_TRUSTED_ORIGINS", ""))
 FORCE_SCRIPT_NAME = _prefix() or None
 
 INSTALLED_APPS = [
@@ -165,11 +100,15 @@ INSTALLED_APPS = [
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "axes",
     "channels",
     "notifications.apps.NotificationsConfig",
 ]
 
 MIDDLEWARE = [
+    # Around all others, so that no page of theirs goes without.
+    middleware_for(django.VERSION),
+    "pushsite.policies.PermissionsPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "pushsite.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -178,6 +117,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Its answer replaces that of the login page.
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "pushsite.urls"
@@ -198,11 +139,16 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": _database()}
+DATABASES = {"default": database(BASE_DIR)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 CHANNEL_LAYERS = {"default": channel_layer(os.environ)}
 
+AUTHENTICATION_BACKENDS = [
+    # Lets nobody in, but keeps out who has tried too often.
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{validator}"}
     for validator in (
@@ -215,6 +161,26 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
+
+# How many wrong passwords a name may be given from one address, and the pause after that in
+# minutes; see pushsite/logins.py.
+AXES_FAILURE_LIMIT = number("LOGIN_FAILURES", int, 10)
+_PAUSE = number("LOGIN_PAUSE", int, 15)
+if min(AXES_FAILURE_LIMIT, _PAUSE) < 1:
+    raise ImproperlyConfigured("LOGIN_FAILURES and LOGIN_PAUSE must be at least 1.")
+AXES_COOLOFF_TIME = timedelta(minutes=_PAUSE)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+# Who goes on trying makes the pause no longer: it may be somebody else behind the same address.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_CLIENT_IP_CALLABLE = "pushsite.logins.client_address"
+AXES_USERNAME_CALLABLE = "pushsite.logins.user_name"
+AXES_LOCKOUT_CALLABLE = "pushsite.logins.too_many"
+# Of what was typed, nothing is logged, and of the form little kept: some type a password as name.
+AXES_SENSITIVE_PARAMETERS = ["username", "csrfmiddlewaretoken"]
+AXES_VERBOSE = False
+# Who logged in when is not our business.
+AXES_DISABLE_ACCESS_LOG = True
 
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
@@ -238,19 +204,41 @@ WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_AUTOREFRESH = DEBUG
 
 # COOKIE_SECURE=0 is for a site that people reach by plain http, on a network of their own.
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _flag("COOKIE_SECURE", default=not DEBUG)
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = flag("COOKIE_SECURE", default=not DEBUG)
 # Nobody can log in by plain http when the cookies are only sent by https.
-SECURE_SSL_REDIRECT = _flag("SECURE_SSL_REDIRECT", default=SESSION_COOKIE_SECURE)
+SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", default=SESSION_COOKIE_SECURE)
 # What asks for these comes from the machine itself or the network behind the proxy.
 SECURE_REDIRECT_EXEMPT = [r"^health/$", r"^metrics$"]
 # Browsers remember it for that long, and there is no way back: off unless asked for.
-SECURE_HSTS_SECONDS = _number("SECURE_HSTS_SECONDS", int)
-SECURE_HSTS_INCLUDE_SUBDOMAINS = _flag("SECURE_HSTS_INCLUDE_SUBDOMAINS")
-SECURE_HSTS_PRELOAD = _flag("SECURE_HSTS_PRELOAD")
+SECURE_HSTS_SECONDS = number("SECURE_HSTS_SECONDS", int)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = flag("SECURE_HSTS_INCLUDE_SUBDOMAINS")
+SECURE_HSTS_PRELOAD = flag("SECURE_HSTS_PRELOAD")
 SECURE_REFERRER_POLICY = "same-origin"
+# Nothing but this site's own files; 'self' covers its websocket, too. Neither the pages nor the
+# admin have scripts or styles in their HTML.
+SECURE_CSP = {
+    "default-src": ["'self'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+    "object-src": ["'none'"],
+}
+# What no page of this site needs, nor any that it could be made to show.
+DENIED_FEATURES = (
+    "accelerometer",
+    "camera",
+    "display-capture",
+    "geolocation",
+    "gyroscope",
+    "magnetometer",
+    "microphone",
+    "midi",
+    "payment",
+    "usb",
+)
 # Only right behind a proxy that sets the header itself: anybody else could send it.
 SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if _flag("TRUST_X_FORWARDED_PROTO") else None
+    ("HTTP_X_FORWARDED_PROTO", "https") if flag("TRUST_X_FORWARDED_PROTO") else None
 )
 
 # The longest websocket frame a client may send, in bytes, with daphne; serve sets uvicorn's.
@@ -259,22 +247,35 @@ DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = 65_536
 DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
 
 # Besides staff, who may read /metrics: addresses and networks.
-METRICS_ALLOW = _networks("METRICS_ALLOW")
+METRICS_ALLOW = networks("METRICS_ALLOW")
 
 NOTIFICATIONS = _notifications(DEBUG)
 
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"},
+        "line": {
+            "()": "notifications.logs.Line",
+            "format": "{asctime} {levelname} {name} {message}",
+            "style": "{",
+        },
     },
-    "filters": {"seldom": {"()": "notifications.logs.Seldom"}},
+    "filters": {
+        "seldom": {"()": "notifications.logs.Seldom"},
+        "strangers": {"()": "notifications.logs.Strangers", "also": ["axes"]},
+    },
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "line"},
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["strangers"],
+        },
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
+        # Django's own handlers would print everything under DEBUG once more, with tracebacks.
+        "django": {"handlers": [], "level": "INFO"},
         "notifications": {"level": "INFO"},
         "channels_redis.pubsub": {"filters": ["seldom"]},
         # Nothing here for uvicorn: serve sets how much it says, and an entry would undo that.

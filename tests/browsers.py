@@ -6,9 +6,10 @@ tests nor Django's ORM work any more.
 
 import os
 import shutil
+import time
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -34,6 +35,27 @@ def find_chromium() -> str:
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     assert found, "Chromium is needed: install it (apt-get install chromium) or set CHROMIUM"
     return found
+
+
+async def until(page: Page, expression: str, patience: float = TIMEOUT) -> None:
+    """Wait until something is true in a page, whatever page that is meanwhile.
+
+    Playwright's own ``wait_for_function`` compiles text in the page, which the policy forbids.
+
+    Args:
+        expression: JavaScript, or a function.
+        patience: milliseconds.
+    """
+    deadline = time.monotonic() + patience / 1000
+    while True:
+        try:
+            if await page.evaluate(expression):
+                return
+            problem = "it is not"
+        except Error as error:  # the page is just being left
+            problem = str(error)
+        assert time.monotonic() < deadline, f"{expression}: {problem}"
+        await page.wait_for_timeout(50)
 
 
 class People:

@@ -226,3 +226,13 @@ def test_systemd_has_nothing_to_object_to(tmp_path: Path) -> None:
 
 def seconds(text: str) -> int:
     return int(text.removesuffix("s"))
+
+
+def test_both_configurations_of_nginx_bound_logins_alike() -> None:
+    bounds = [
+        re.search(r"(?ms)^map .*^limit_req_zone .*?;", (DEPLOY / "nginx" / name).read_text())
+        for name in ("pushsite.conf", "compose.conf")
+    ]
+    assert bounds[0] is not None
+    assert bounds[1] is not None
+    assert bounds[0][0] == bounds[1][0]

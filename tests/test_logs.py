@@ -2,7 +2,9 @@
 
 import logging
 
-from notifications.logs import Seldom
+import pytest
+
+from notifications.logs import LONGEST, Line, Seldom, Strangers, quoted
 
 
 def record(text: str) -> logging.LogRecord:
@@ -22,3 +24,75 @@ def test_a_minute_later_one_passes_again() -> None:
     seldom = Seldom(seconds=0.0)
     assert seldom.filter(record("one"))
     assert seldom.filter(record("two"))
+
+
+def refusal(name: str, status: int | None = None, text: str = "Not Found") -> logging.LogRecord:
+    level = logging.ERROR if status == 500 else logging.WARNING
+    made = logging.LogRecord(name, level, "", 0, "%s: /", (text,), None)
+    if status is not None:
+        made.status_code = status
+    return made
+
+
+def test_of_each_kind_of_refused_request_one_passes_and_tells_how_many_did_not() -> None:
+    strangers = Strangers(seconds=60)
+    kinds = [
+        ("django.request", 404),
+        ("django.request", 403),
+        ("django.security.DisallowedHost", None),
+        ("django.security.csrf", 403),
+        ("uvicorn.error", None),
+    ]
+    assert [kind for _ in range(3) for kind in kinds if strangers.filter(refusal(*kind))] == kinds
+    every = Strangers(seconds=0)
+    every._pace._kinds[("django.request", 404)] = (0.0, 7)
+    last = refusal("django.request", 404)
+    assert every.filter(last)
+    assert last.getMessage() == "Not Found: / (7 more since the last such line)"
+
+
+def test_what_is_no_refused_request_passes_as_it_is() -> None:
+    strangers = Strangers(seconds=60)
+    for name, status in [("django.request", 500), ("notifications.hub", None), ("django", None)]:
+        for _ in range(2):
+            each = refusal(name, status)
+            each.exc_info = (ValueError, ValueError("x"), None)
+            assert strangers.filter(each)
+            assert each.exc_info is not None
+
+
+def test_a_refused_request_is_a_line_without_its_traceback_and_of_bounded_length() -> None:
+    long = refusal("django.security.DisallowedHost", text="x" * 9999)
+    long.exc_info = (ValueError, ValueError("x"), None)
+    assert Strangers().filter(long)
+    line = Line().format(long)
+    assert line.endswith("x… (ValueError)")
+    assert len(line) < LONGEST + 50
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\nb\r\n\tc", r"a\nb\r\n\tc"),
+        ("\x1b[2J\x00\x7f\x85\x9b", r"\x1b[2J\x00\x7f\x85\x9b"),
+        ("\u2028\u2029\u202e\u2066", r"\u2028\u2029\u202e\u2066"),
+        ("Grüße, 世界 \\n", "Grüße, 世界 \\n"),
+    ],
+)
+def test_a_record_is_one_line_that_no_terminal_obeys(text: str, shown: str) -> None:
+    assert Line("{message}", style="{").format(refusal("x", text=text)) == f"{shown}: /"
+
+
+def test_no_line_of_a_traceback_looks_like_a_record() -> None:
+    error = ValueError("a\n2026-01-01 ERROR forged\x1b[31m")
+    found = logging.LogRecord("x", logging.ERROR, "", 0, "m", (), (ValueError, error, None))
+    assert Line().format(found).splitlines() == [
+        "m",
+        "    ValueError: a",
+        "    2026-01-01 ERROR forged\\x1b[31m",
+    ]
+
+
+def test_what_is_quoted_is_ascii_and_short() -> None:
+    assert quoted("ä\n'") == '"\\xe4\\n\'"'
+    assert len(quoted("x" * 9999)) < 220

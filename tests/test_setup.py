@@ -50,6 +50,8 @@ def test_debug_site_has_a_secret_key(tmp_path: Path) -> None:
     [
         ("DEBUG", "maybe", "DEBUG must be 1 or 0, not 'maybe'"),
         ("SECURE_HSTS_SECONDS", "year", "SECURE_HSTS_SECONDS must be a whole number"),
+        ("LOGIN_FAILURES", "0", "LOGIN_FAILURES and LOGIN_PAUSE must be at least 1"),
+        ("LOGIN_PAUSE", "-5", "LOGIN_FAILURES and LOGIN_PAUSE must be at least 1"),
         ("NOTIFICATIONS_PING_INTERVAL", "soon", "NOTIFICATIONS_PING_INTERVAL must be a number"),
         ("METRICS_ALLOW", "10.0.0.1/8", "METRICS_ALLOW: 10.0.0.1/8 has host bits set"),
         ("SCRIPT_NAME", "push", "SCRIPT_NAME must start with a slash"),
@@ -66,6 +68,13 @@ def test_production_defaults_are_safe(tmp_path: Path) -> None:
     names = ("DEBUG", "SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_PROXY_SSL_HEADER")
     expression = "[" + ", ".join(f"settings.{name}" for name in names) + "]"
     assert read_setting(tmp_path, expression, COOKIE_SECURE="") == "[False, True, True, None]"
+
+
+def test_environment_says_how_hard_logins_are_braked(tmp_path: Path) -> None:
+    names = "settings.AXES_FAILURE_LIMIT, settings.AXES_COOLOFF_TIME"
+    assert read_setting(tmp_path, names) == "10 0:15:00"
+    shown = read_setting(tmp_path, names, LOGIN_FAILURES="3", LOGIN_PAUSE="60")
+    assert shown == "3 1:00:00"
 
 
 def test_environment_names_database_layer_and_hosts(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browsers import People
+from tests.browsers import People, until
 from tests.servers import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
@@ -47,11 +47,12 @@ def badge(page: Page):
 
 
 async def connected(page: Page) -> None:
-    await page.wait_for_function(
+    await until(
+        page,
         """async () => {
           const script = document.querySelector("script[type=module]");
-          return (await import(script.src)).notifications.state === "connected";
-        }"""
+          return script && (await import(script.src)).notifications.state === "connected";
+        }""",
     )
 
 
@@ -128,7 +129,7 @@ async def test_many_at_once_are_one_toast(server: StartServer, people: People) -
     await connected(page)
     await page.evaluate(LISTEN)
     send(site, 'for number in range(30): notify(reader, f"Number {number}")')
-    await page.wait_for_function("window.seen.length === 30")
+    await until(page, "window.seen.length === 30")
     assert await page.evaluate("window.seen") == [f"Number {number}" for number in range(30)]
     await expect(badge(page)).to_have_text("30")
     assert await toasts(page).count() <= 4
@@ -178,7 +179,7 @@ async def test_reload_shows_no_toast_again(server: StartServer, people: People) 
     await connected(page)
     await page.evaluate(LISTEN)
     send(site, 'notify(reader, "Twice")')
-    await page.wait_for_function("window.seen.length")
+    await until(page, "window.seen.length")
     assert await page.evaluate("window.seen") == ["Twice"]
     await expect(toasts(page)).to_have_count(1)
     await expect(toasts(page)).to_contain_text("Twice")
@@ -193,17 +194,17 @@ async def test_p3_killed_server_replays_once_and_in_order(
     await connected(page)
     await page.evaluate(LISTEN)
     send(site, 'notify(reader, "Number 0")')
-    await page.wait_for_function("window.seen.length === 1")
+    await until(page, "window.seen.length === 1")
 
     site.kill()
     await expect(bell(page)).to_have_attribute("title", "Offline – reconnecting")
     await expect(bell(page)).to_have_attribute("aria-label", re.compile("Offline – reconnecting"))
     send(site, 'for number in range(1, 4): notify(reader, f"Number {number}")')
     site.start()
-    await page.wait_for_function("window.seen.length >= 4", timeout=30_000)
+    await until(page, "window.seen.length >= 4", patience=30_000)
     await expect(bell(page)).to_have_attribute("title", "Notifications")
     send(site, 'notify(reader, "Number 4")')
-    await page.wait_for_function("window.seen.length >= 5")
+    await until(page, "window.seen.length >= 5")
     assert await page.evaluate("window.seen") == [f"Number {number}" for number in range(5)]
     await expect(badge(page)).to_have_text("5")
     await expect(page.locator("main li")).to_have_count(5)
@@ -228,7 +229,7 @@ async def test_what_another_device_has_read_meanwhile_is_no_news(
     )
     site.start()
     await page.context.set_offline(False)
-    await page.wait_for_function("window.seen.length === 2", timeout=30_000)
+    await until(page, "window.seen.length === 2", patience=30_000)
     await expect(toasts(page)).to_have_count(1)
     await expect(toasts(page)).to_contain_text("New")
     await expect(page.locator("main li")).to_have_count(1)

@@ -91,6 +91,41 @@ async def test_strictest_policy_for_content_is_enough(server: StartServer, peopl
     await expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_count(1)
 
 
+#: Has ids that are written with separators.
+HIGH_IDS = """
+from notifications.models import Notification
+notify(reader, "The first")
+row = Notification.objects.get()
+Notification.objects.filter(pk=row.pk).delete()
+row.pk = 1_234_567
+row.save(force_insert=True)
+notify(reader, "One", url="/notifications/archived/")
+for title in ("Two", "Three"): notify(reader, title)
+"""
+
+
+@pytest.mark.parametrize("has_script", [True, False])
+async def test_buttons_and_links_work_where_numbers_are_written_with_separators(
+    server: StartServer, people: People, has_script: bool
+) -> None:
+    site = server(DJANGO_SETTINGS_MODULE="tests.browser.german_settings")
+    send(site, HIGH_IDS)
+    page = await people.log_in(site.url, "reader", java_script_enabled=has_script)
+    if has_script:
+        await connected(page)
+    await page.goto(f"{site.url}/notifications/unread/")
+    rows = page.locator("main li")
+    await expect(rows).to_have_count(4)
+    await page.get_by_role("button", name="Mark read: Three").click()
+    await expect(rows).to_have_count(3)
+    await page.get_by_role("button", name="Archive: Two").click()
+    await expect(rows).to_have_count(2)
+    await page.get_by_role("link", name="One", exact=True).click()
+    await expect(page).to_have_url(f"{site.url}/notifications/archived/")
+    await expect(rows).to_have_count(1)
+    await expect(badge(page)).to_have_text("1" if has_script else "2")
+
+
 @pytest.mark.parametrize("address", ["/", "/notifications/"])
 async def test_phone_has_no_sideways_scrolling(
     server: StartServer, people: People, address: str

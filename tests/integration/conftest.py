@@ -7,6 +7,7 @@ import pytest
 
 from tests.client import Client
 from tests.integration import jobs
+from tests.integration.fronts import StartFront, opener
 from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis
 from tests.servers import Site
@@ -67,3 +68,10 @@ def redis() -> Iterator[Redis]:
     redis = Redis().start()
     yield redis
     redis.close()
+
+
+@pytest.fixture
+def front(site: Site, tmp_path: Path) -> Iterator[StartFront]:
+    """Start nginx and two processes; see :func:`opener`."""
+    with opener(site, tmp_path) as start:
+        yield start

@@ -366,13 +366,23 @@ def test_cookie_that_is_not_good(place: Place) -> None:
 
 
 def test_page_of_another_site_is_refused(place: Place) -> None:
-    for origin in ("https://evil.example", "null", "http://127.0.0.1.evil.example", "file://"):
+    own, _, port = place.server.url.rpartition(":")
+    for origin in (
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1.evil.example",
+        "file://",
+        f"https://127.0.0.1:{port}",
+        f"http://localhost:{port}",
+        own,
+        f"{own}:1",
+    ):
         assert place.client(origin=origin).refused() == 403
 
 
 def test_own_pages_and_native_clients_may_come(place: Place) -> None:
     person = place.person()
-    for origin in (None, place.server.url, place.server.url.replace("127.0.0.1", "localhost")):
+    for origin in (None, place.server.url):
         place.connected(person, origin=origin)
 
 

@@ -203,6 +203,10 @@ HANDSHAKES = {
     "a path with a traversal": HANDSHAKE.replace(b"/connection/", b"/../connection/"),
     "another site": HANDSHAKE.replace(b"Host:", b"Origin: https://evil.example\r\nHost:"),
     "an origin of junk": HANDSHAKE.replace(b"Host:", b"Origin: http://[::\xff\r\nHost:"),
+    "two origins": HANDSHAKE.replace(
+        b"Host:", b"Origin: http://127.0.0.1\r\nOrigin: http://127.0.0.1\r\nHost:"
+    ),
+    "a host of another site": HANDSHAKE.replace(b"Host: 127.0.0.1", b"Host: evil.example"),
     "an endless header": HANDSHAKE.replace(b"Host:", b"X: " + b"x" * 200_000 + b"\r\nHost:"),
     "a zero in a header": HANDSHAKE.replace(b"Host:", b"X: \x00\r\nHost:"),
     "no http": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",

@@ -30,7 +30,7 @@ RUNS = [
         "tests/test_hub_apart.py",
     ),
     ("tests/test_epochs.py", "tests/test_incarnation.py", "tests/test_instants.py"),
-    ("tests/test_hub_renewals.py",),
+    ("tests/test_hub_renewals.py", "tests/test_site_logins.py"),
 ]
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import socket
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -157,3 +158,35 @@ def test_page_of_another_site_cannot_open_a_socket(server: StartServer) -> None:
         connect(running.socket_url, origin=Origin("https://evil.example")),
     ):
         pass
+
+
+@pytest.mark.parametrize("command", ["serve", "runserver"])
+def test_any_name_below_localhost_is_the_sites_while_it_is_developed(
+    server: StartServer, command: str
+) -> None:
+    assert _answers_to("shop.localhost", server(command=command, DEBUG="1")) == (200, 101)
+
+
+def test_names_below_localhost_are_strange_to_a_site_in_production(server: StartServer) -> None:
+    running = server()
+    assert _answers_to("localhost", running) == (200, 101)
+    assert _answers_to("shop.localhost", running) == (400, 403)
+
+
+def _answers_to(name: str, running: Server) -> tuple[int, int]:
+    """What the site answers under a name: to a page, and to a socket of that page."""
+    host = f"{name}:{running.port}"
+    page = urllib.request.Request(f"{running.url}/accounts/login/", headers={"Host": host})
+    try:
+        status = urllib.request.urlopen(page, timeout=10).status
+    except urllib.error.HTTPError as refused:
+        status = refused.code
+    # Not every resolver knows that such names are this machine.
+    tcp = socket.create_connection(("127.0.0.1", running.port), timeout=10)
+    try:
+        url = f"ws://{host}/connection/websocket"
+        with connect(url, sock=tcp, origin=Origin(f"http://{host}"), proxy=None) as opened:
+            assert opened.response is not None
+            return status, opened.response.status_code
+    except InvalidStatus as refused:
+        return status, refused.response.status_code
