@@ -85,8 +85,8 @@ async def is_same(page: Page) -> bool:
 async def visit(page: Page, name: str) -> None:
     """Follow a link of the page's head as a user does."""
     await page.locator("header").get_by_role("link", name=name, exact=True).click()
-    await expect(page.locator("main h1")).to_have_text(re.compile("Inbox|Hello"))
-    await expect(page).to_have_title(re.compile(name if name == "Home" else "Inbox"))
+    # The title may come before the page.
+    await expect(page.locator("main h1")).to_contain_text("Hello" if name == "Home" else name)
 
 
 async def log_out(page: Page) -> None:
