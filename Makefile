@@ -27,7 +27,7 @@ lint: venv-test node ## check form, types, rooms, migrations and JavaScript, wit
 	DEBUG=1 $(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/node node_modules/typescript/bin/tsc
 
-pytest: venv-test ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
+pytest: venv-test node ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
 	@scripts/pytest $(ARGS)
 
 soak: venv-test ## the simulation, and the tests of faults and of generated input, for much longer

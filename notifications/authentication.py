@@ -6,7 +6,6 @@ from hashlib import blake2b
 from importlib import import_module
 from typing import Any, NamedTuple
 
-import jwt
 from django.conf import settings
 from django.contrib.auth import (
     BACKEND_SESSION_KEY,
@@ -19,20 +18,39 @@ from django.db import DataError
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from .conf import app_settings
 from .models import validate_text
+from .tokens import (
+    UNREADABLE,
+    Claims,
+    ExpiredToken,
+    InvalidToken,
+    are_current,
+    credentials_of,
+    make_token,
+    read_token,
+)
+
+__all__ = [
+    "Anonymous",
+    "Credentials",
+    "ExpiredToken",
+    "Identity",
+    "InvalidToken",
+    "Revoked",
+    "active_users",
+    "confirm",
+    "credentials_of",
+    "identify",
+    "make_token",
+    "session_digest",
+    "valid_sessions",
+]
 
 #: Largest integer that a column holds.
 MAX_KEY = 2**63 - 1
 
 #: What a session key may be. Anything else is nobody's, and not every store takes it.
 PLAIN_KEY = re.compile(r"[!-~]{8,4096}\Z")
-
-#: What the values of a genuine token may raise: it holds any JSON, numbers without end too.
-UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
-
-#: An expiry beyond this (in the year 5138) is none; Unix time.
-FOR_EVER = 1e11
 
 
 class Identity(NamedTuple):
@@ -48,16 +66,8 @@ class Identity(NamedTuple):
     expires: float | None = None
 
 
-class InvalidToken(Exception):
-    """Forged, malformed, or for a user who is not there: no use in trying again."""
-
-
 class Anonymous(Exception):
     """No token, and nobody is logged in under the session key."""
-
-
-class ExpiredToken(Exception):
-    """Genuine, but out of date: the client should get a new one."""
 
 
 class Revoked(Exception):
@@ -69,13 +79,6 @@ def session_digest(key: str) -> str:
     return blake2b(key.encode(), digest_size=16).hexdigest()
 
 
-def credentials_of(user: Any) -> str:
-    """What stands for the user's password hash: another one, and its connections have to end."""
-    if not hasattr(user, "get_session_auth_hash"):
-        return ""
-    return blake2b(user.get_session_auth_hash().encode(), digest_size=8).hexdigest()
-
-
 class Credentials(NamedTuple):
     """What a client shows: the key of its session, and a token, which goes first. "" for none."""
 
@@ -83,22 +86,16 @@ class Credentials(NamedTuple):
     token: str
 
 
-class Claims(NamedTuple):
-    user_id: str
-    expires: float | None
-
-
 def identify(callers: Sequence[Credentials]) -> list[Identity | Exception]:
     """Who these callers are, in order, at a number of queries that does not grow with theirs.
 
-    A token is a JWT (RFC 7519) signed with HS256 and ``TOKEN_SECRET``; ``sub`` is the user's
-    primary key as a string, ``exp`` ends the connection.
+    What a token is, :mod:`notifications.tokens` says.
 
     Returns:
         For each an :class:`Identity`, or :class:`ExpiredToken`, :class:`InvalidToken` or
         :class:`Anonymous`.
     """
-    claims = [_claims(caller.token) if caller.token else None for caller in callers]
+    claims = [read_token(caller.token) if caller.token else None for caller in callers]
     keys = {
         caller.session_key
         for caller in callers
@@ -119,32 +116,6 @@ def identify(callers: Sequence[Credentials]) -> list[Identity | Exception]:
     ]
 
 
-def _claims(token: str) -> Claims | InvalidToken | ExpiredToken:
-    if not app_settings.TOKEN_SECRET:
-        return InvalidToken()
-    try:
-        claims = jwt.decode(
-            token,
-            app_settings.TOKEN_SECRET,
-            algorithms=["HS256"],
-            options={"require": ["sub"], "verify_aud": False},
-        )
-        expires = claims.get("exp")
-        return Claims(
-            _text(claims["sub"]), None if expires is None else min(float(expires), FOR_EVER)
-        )
-    except jwt.ExpiredSignatureError:
-        return ExpiredToken()
-    except (jwt.InvalidTokenError, *UNREADABLE):
-        return InvalidToken()
-
-
-def _text(claim: Any) -> str:
-    if not isinstance(claim, str):
-        raise TypeError("sub is not text")
-    return claim
-
-
 def _by_claims(
     claims: Claims | InvalidToken | ExpiredToken, users: dict[str, Any]
 ) -> Identity | Exception:
@@ -153,7 +124,10 @@ def _by_claims(
     user = users.get(claims.user_id)
     if user is None or not user.is_active:
         return InvalidToken()
-    return Identity(user, credentials_of(user), "", claims.expires)
+    present = credentials_of(user)
+    if claims.credentials and not are_current(claims.credentials, user, present):
+        return ExpiredToken()  # made before the password was changed
+    return Identity(user, present, "", claims.expires)
 
 
 def _by_session(
@@ -164,24 +138,6 @@ def _by_session(
     if data is None or user is None or not _session_is_valid(data, user):
         return Anonymous()
     return Identity(user, credentials_of(user), session_digest(key))
-
-
-def make_token(user: Any, lifetime: float | None = 3600.0) -> str:
-    """A connection token for a native client or another origin.
-
-    Args:
-        user: a saved user.
-        lifetime: seconds until it expires; None for never.
-
-    Raises:
-        ValueError: no ``TOKEN_SECRET`` is configured.
-    """
-    if not app_settings.TOKEN_SECRET:
-        raise ValueError("NOTIFICATIONS['TOKEN_SECRET'] is not set")
-    claims: dict[str, Any] = {"sub": str(user.pk)}
-    if lifetime is not None:
-        claims["exp"] = int(timezone.now().timestamp() + lifetime)
-    return jwt.encode(claims, app_settings.TOKEN_SECRET, algorithm="HS256")
 
 
 def active_users(user_ids: Iterable[Any]) -> dict[Any, Any]:

@@ -14,15 +14,20 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db import router
 from django.db.models import Exists, OuterRef
+from django.db.utils import load_backend
 
 from . import incarnation
 from .clock import read_clock
 from .conf import app_settings, layer_is_in_memory
 from .models import Notification, Stream, Subscription
+from .streams import topic_stream
+
+#: The databases whose SQL the app writes, and none at all, of which Django says enough.
+SUPPORTED = ("postgresql", "sqlite", "unknown")
 
 #: The first version with ``RETURNING``.
 SQLITE = (3, 35)
@@ -41,16 +46,44 @@ PRUNE_GRACE = timedelta(days=7)
 
 
 @register(Tags.compatibility)
-def check_sqlite(**kwargs: Any) -> list[CheckMessage]:
-    """``E007``, always: an SQLite that does not know ``INSERT … RETURNING``."""
-    engine = settings.DATABASES.get(router.db_for_write(Notification), {}).get("ENGINE", "")
-    if not engine.endswith("sqlite3") or sqlite3.sqlite_version_info >= SQLITE:
+def check_database(**kwargs: Any) -> list[CheckMessage]:
+    """``E007`` and ``E009``, always: a database whose SQL is another one.
+
+    It looks at settings only, so that ``check`` tells without ``--database``, and ``migrate``
+    before it writes anything. How old PostgreSQL may be, Django says itself when it connects.
+    """
+    vendor = _vendor()
+    if vendor == "sqlite" and sqlite3.sqlite_version_info < SQLITE:
+        return [
+            Error(
+                f"SQLite 3.35 or later is needed, and Python has {sqlite3.sqlite_version}.",
+                hint="Another Python build brings a newer one; or use PostgreSQL.",
+                id="notifications.E007",
+            )
+        ]
+    if vendor in SUPPORTED:
         return []
     return [
         Error(
-            f"SQLite 3.35 or later is needed, and Python has {sqlite3.sqlite_version}.",
-            hint="Another Python build brings a newer one; or use PostgreSQL.",
-            id="notifications.E007",
+            f"Notifications are stored in PostgreSQL or SQLite, and the database is {vendor}.",
+            hint="Give the app a database of its own by a database router, or use another one.",
+            id="notifications.E009",
+        )
+    ]
+
+
+@register(Tags.compatibility)
+def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
+    """``E010``, always: times without a zone, of which an hour comes twice a year."""
+    zone = settings.DATABASES.get(router.db_for_write(Notification), {}).get("TIME_ZONE")
+    if settings.USE_TZ and (zone in (None, "UTC") or _vendor() == "postgresql"):
+        return []
+    return [
+        Error(
+            "Notifications need USE_TZ = True, and no TIME_ZONE of the database: local times go "
+            "back an hour when summer ends, and time decides what is due, expired and in order.",
+            hint="Django's documentation on time zones says how to change over.",
+            id="notifications.E010",
         )
     ]
 
@@ -75,8 +108,7 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
                 id="notifications.W002",
             )
         )
-    engine = settings.DATABASES.get(router.db_for_write(Notification), {}).get("ENGINE", "")
-    if engine.endswith("sqlite3"):
+    if _vendor() == "sqlite":
         messages.append(
             Warning(
                 f"SQLite lets one of {count} workers write at a time, and serves one host only.",
@@ -129,6 +161,15 @@ def check_origins(**kwargs: Any) -> list[CheckMessage]:
             )
         )
     return messages
+
+
+def _vendor() -> str:
+    """Whose database the app's models are in; "unknown" where there is none, or no driver."""
+    engine = settings.DATABASES.get(router.db_for_write(Notification), {}).get("ENGINE", "")
+    try:
+        return str(load_backend(engine or "django.db.backends.dummy").DatabaseWrapper.vendor)
+    except ImproperlyConfigured:
+        return "unknown"
 
 
 def _judge(origin: str) -> list[CheckMessage]:
@@ -215,7 +256,7 @@ def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[
         return []
     if app_settings.TOPIC_PERMISSION:
         return []  # it alone knows
-    declared = [f"topic:{slug}" for slug in app_settings.declared_topics]
+    declared = [topic_stream(slug) for slug in app_settings.declared_topics]
     followed = Exists(Subscription.objects.filter(stream=OuterRef("pk")))
     rows = Stream.objects.filter(followed, name__startswith="topic:").exclude(name__in=declared)
     try:

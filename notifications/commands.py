@@ -15,11 +15,12 @@ from .authentication import Credentials, Identity
 from .conf import app_settings
 from .connecting import Admitted, Resumed, Returning
 from .hub import Connection, Hub, LocalStream
+from .options import refuse_unavailable
 from .positions import Position
 from .protocol import codes, messages
 from .protocol.codes import ClientError, Disconnected
 from .recovery import Recovered, cut, recover
-from .rpc import call, decode
+from .rpc import call, call_unanswered, decode
 
 VERSION = "pushsite 1"
 
@@ -61,13 +62,6 @@ class PublishData(msgspec.Struct, forbid_unknown_fields=True):
     key: str | None = None
 
 
-class SendData(msgspec.Struct):
-    """The ``data`` of a client's ``send``: a remote procedure whose answer nobody awaits."""
-
-    method: str
-    data: msgspec.Raw = msgspec.Raw(b"{}")
-
-
 async def perform(hub: Hub, connection: Connection, request: messages.Request) -> Outcome:
     """Carry out one request.
 
@@ -78,6 +72,7 @@ async def perform(hub: Hub, connection: Connection, request: messages.Request) -
     handler = HANDLERS.get(type(request))
     if handler is None:
         raise ClientError(codes.NOT_AVAILABLE)
+    refuse_unavailable(request)
     try:
         return await handler(hub, connection, request)
     except Undecided:  # temporary
@@ -108,6 +103,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
         hub.dismiss(connection, codes.SERVER_ERROR.code)
         raise
     connection.unread = resumed.unread
+    connection.counted = None if resumed.undecided else resumed.counted
     connection.session.renew(_deadline(identity))
     result = messages.ConnectResult(
         client=connection.client,
@@ -201,6 +197,8 @@ def _attach_all(
         if hub.streams.get(own) is not mine:  # it was reset meanwhile
             connection.close(codes.INSUFFICIENT_STATE)
         connection.is_ready = True
+        # Not before: one that is refused may connect again under the same id.
+        hub.presence.add(connection)
         if resumed.own is not None:
             # Also while it is muted: its revision tells of changes.
             feed = resumed.own
@@ -288,9 +286,8 @@ async def subscribe(
     await hub.turns.run(connection.user_id, _check_topic, connection.user_id, name)
     stream = await hub.join(name)
     try:
-        position = Position(request.epoch, request.offset) if request.recover else None
         item = await hub.turns.run(
-            connection.user_id, _follow, connection.user_id, name, position, connection.client
+            connection.user_id, _follow, connection.user_id, request, connection.client
         )
     except BaseException:
         hub.unpin(stream)
@@ -313,8 +310,9 @@ def _check_topic(user_id: Any, name: str) -> None:
         raise ClientError(codes.BAD_REQUEST, "only topics are subscribed to by clients")
 
 
-def _follow(user_id: Any, name: str, position: Position | None, origin: str) -> Recovered:
-    """The feed of a topic from this position on; the user joins it for good if need be."""
+def _follow(user_id: Any, request: messages.SubscribeRequest, origin: str) -> Recovered:
+    """The feed of a topic from a position on; the user joins it for good if need be."""
+    name = request.channel
     feed = subscriptions.load_topic(user_id, name)
     if feed is None:
         _join_topic(user_id, name, origin)
@@ -323,8 +321,11 @@ def _follow(user_id: Any, name: str, position: Position | None, origin: str) -> 
         raise ClientError(codes.INTERNAL)
     if feed.muted:
         raise ClientError(codes.PERMISSION_DENIED, "muted")
-    positions = {} if position is None else {name: position}
-    return recover([feed], positions, app_settings.PAGE_SIZE)[0]
+    positions = {name: Position(request.epoch, request.offset)} if request.recover else {}
+    item = recover([feed], positions, app_settings.PAGE_SIZE)[0]
+    if item.asked and not item.recovered and request.flag & messages.REJECT_UNRECOVERED:
+        raise ClientError(codes.UNRECOVERABLE_POSITION)
+    return item
 
 
 def _join_topic(user_id: Any, name: str, origin: str) -> None:
@@ -413,8 +414,9 @@ async def read_history(
 def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.HistoryResult:
     feed = _readable_feed(_user(user_id), request.channel)
     since = request.since
+    last = feed.top + 1 if request.reverse else feed.top  # before what comes next, or after this
     if since is not None and (
-        since.epoch not in ("", feed.epoch) or not feed.floor <= since.offset <= feed.top + 1
+        since.epoch not in ("", feed.epoch) or not feed.floor <= since.offset <= last
     ):
         raise ClientError(codes.UNRECOVERABLE_POSITION)
     limit = min(request.limit, app_settings.PAGE_SIZE)
@@ -463,9 +465,8 @@ async def rpc(hub: Hub, connection: Connection, request: messages.RPCRequest) ->
 
 
 async def send(hub: Hub, connection: Connection, request: messages.SendRequest) -> Outcome:
-    """Call a procedure without an answer; one that fails ends the connection (no id to answer)."""
-    message = decode(bytes(request.data), SendData)
-    await call(hub, connection, message.method, bytes(message.data))
+    """Call a procedure without an answer. Any other message is for nobody, and is ignored."""
+    await call_unanswered(hub, connection, bytes(request.data))
     return Outcome(messages.PingResult())
 
 

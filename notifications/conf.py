@@ -37,6 +37,8 @@ class Settings:
 
     #: HS256 key of connection tokens; without one only session cookies authenticate.
     TOKEN_SECRET: str = ""
+    #: What ``aud`` of connection tokens has to name; "": tokens must not have that claim.
+    TOKEN_AUDIENCE: str = ""
     #: Alias of the channel layer that carries hints between processes.
     CHANNEL_LAYER: str = "default"
     #: How long one message may take to enter the channel layer before it is given up.

@@ -8,14 +8,14 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from . import authentication, epochs, streams, subscriptions
+from . import authentication, epochs, revisions, streams, subscriptions
 from .authentication import Credentials, Identity
 from .conf import app_settings
 from .history import Recent
 from .positions import Position
 from .recovery import Recovered, recover_many
 from .subscriptions import Feed, Inboxes
-from .unread import unread_counts
+from .unread import streams_counted, unread_counts
 
 
 class Admitted(NamedTuple):
@@ -53,6 +53,7 @@ class Resumed(NamedTuple):
         missing: pairs of user and stream name that have no row yet.
         undecided: topics of which it is not known yet whether the user may read them. They are
             left out.
+        counted: which streams are in ``unread``; see :func:`notifications.unread.streams_counted`.
     """
 
     recovered: list[Recovered]
@@ -61,6 +62,7 @@ class Resumed(NamedTuple):
     own: Feed | None
     missing: list[tuple[Any, str]]
     undecided: Sequence[str] = ()
+    counted: int = 0
 
 
 def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
@@ -91,7 +93,7 @@ def resume(
         For each what it gets, or :class:`~notifications.authentication.Revoked`.
     """
     # Before the users, so that a change after this shows as another revision.
-    revisions = streams.revisions([entry.identity.user.pk for entry in returning])
+    marks = revisions.of_users([entry.identity.user.pk for entry in returning])
     confirmed = authentication.confirm([(each.identity, each.session_key) for each in returning])
     users = {user.pk: user for user in confirmed if user is not None}
     inboxes = _inboxes(list(users.values()))
@@ -101,22 +103,20 @@ def resume(
         missing[pair[0]].append(pair)
     own: dict[Any, Feed] = {}
     pushed: dict[Any, list[Feed]] = {}
+    topics: dict[Any, list[str]] = {}
     for user_id, feeds in inboxes.feeds.items():
+        name = streams.user_stream(user_id)
         for feed in feeds:
-            if feed.name == streams.user_stream(user_id):
-                own[user_id] = feed._replace(revision=revisions.get(user_id, feed.revision))
-        pushed[user_id] = [
-            feed for feed in feeds if not feed.muted and not streams.is_topic(feed.name)
-        ]
+            if feed.name == name:
+                own[user_id] = feed._replace(revision=marks.get(user_id, feed.revision))
+        loud = [feed for feed in feeds if not feed.muted]
+        pushed[user_id] = [feed for feed in loud if not streams.is_topic(feed.name)]
+        topics[user_id] = [feed.name for feed in loud if streams.is_topic(feed.name)]
     recovered = recover_many(
         ((pushed.get(entry.identity.user.pk, ()), entry.positions) for entry in returning),
         app_settings.PAGE_SIZE,
         recent,
     )
-    topics = {
-        user_id: [feed.name for feed in feeds if not feed.muted and streams.is_topic(feed.name)]
-        for user_id, feeds in inboxes.feeds.items()
-    }
     return [
         authentication.Revoked()
         if user is None
@@ -127,6 +127,7 @@ def resume(
             own.get(user.pk),
             missing[user.pk],
             inboxes.undecided.get(user.pk, ()),
+            streams_counted(inboxes.feeds[user.pk]),
         )
         for user, pages in zip(confirmed, recovered, strict=True)
     ]

@@ -22,7 +22,7 @@ from django.http import parse_cookie
 from .commands import Outcome, perform
 from .conf import app_settings
 from .hub import Connection, Hub, get_hub, open_socket
-from .metrics import ERRORS
+from .metrics import ERRORS, SENDS_IGNORED
 from .protocol import codes, messages
 from .protocol.frames import Prepared
 from .session import Arrived, Close, Effect, Limits, Perform, Send, Session
@@ -168,7 +168,11 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
 
     async def _refuse(self, command_id: int, error: codes.Error) -> None:
         assert self.connection is not None
-        ERRORS.labels(error.code).inc()
+        if command_id == 0:
+            SENDS_IGNORED.inc()
+            logger.debug("A message of a client is ignored (%d).", error.code)
+        else:
+            ERRORS.labels(error.code).inc()
         await self._carry_out(self.connection.session.refuse(command_id, error))
 
 

@@ -1,23 +1,18 @@
 """What a notification may hold: every argument is checked before anything is written."""
 
-import json
-import re
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.core.serializers.json import DjangoJSONEncoder
 from django.core.validators import MaxLengthValidator
 from django.utils import timezone
-from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
 
 from .conf import app_settings
-from .history import encode_data
 from .models import Notification, validate_text
-
-#: A NUL escaped in JSON, behind an even number of backslashes.
-NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+from .texts import TEXT, is_blank, one_line, plain, plain_json
 
 #: A TextField's ``max_length`` is checked by forms only.
 check_body_length = MaxLengthValidator(10_000)
@@ -43,22 +38,17 @@ def make_draft(
     Raises:
         ValidationError: an argument is bad; ``message_dict`` names each that is.
     """
-    texts = {"title": title, "body": body, "url": url, "kind": kind, "level": level, "key": key}
-    # Lazy translations become what they say now: the reader's language is not known here.
-    texts = {name: str(text) if isinstance(text, Promise) else text for name, text in texts.items()}
-    texts["key"] = texts["key"] or None
+    texts = _plain_texts(title=title, body=body, url=url, kind=kind, level=level, key=key)
+    if isinstance(texts["title"], str):
+        texts["title"] = one_line(texts["title"])
+    content, errors = _plain_data({} if data is None else data)
     draft = Notification(
         **texts,
-        data={} if data is None else data,
+        data=content,
         publish_at=timezone.now() if publish_at is None else publish_at,
         expires_at=expires_at,
     )
-    errors = {
-        **_check_texts(texts),
-        **_check_times(draft),
-        **_check_data(draft.data),
-        **_check_actor(actor),
-    }
+    errors |= {**_check_texts(texts), **_check_times(draft), **_check_actor(actor)}
     try:
         draft.clean_fields(exclude={"stream", "actor", *errors})
     except ValidationError as error:
@@ -69,13 +59,37 @@ def make_draft(
     return draft
 
 
+def clean_title(text: str) -> str:
+    """The title as it is kept: one line.
+
+    Raises:
+        ValidationError: there is nothing to see in it.
+    """
+    title = one_line(text)
+    if is_blank(title):
+        raise ValidationError(_("A title needs something to see."))
+    return title
+
+
+def _plain_texts(**texts: Any) -> dict[str, Any]:
+    """Texts of any kind as plain ones; what is no text stays, to be refused.
+
+    Lazy translations become what they say now: the reader's language is not known here.
+    """
+    plain_ones = {
+        name: plain(text) if isinstance(text, TEXT) else text for name, text in texts.items()
+    }
+    return {**plain_ones, "key": plain_ones["key"] or None}
+
+
 def _check_texts(texts: dict[str, Any]) -> Errors:
     """What the fields do not check: types, the length of a TextField, characters in a key."""
     errors: Errors = {}
     for name, text in texts.items():
         if not isinstance(text, str) and not (name == "key" and text is None):
             errors[name] = ValidationError("Text is needed.")
-    for name, check in (("body", check_body_length), ("key", validate_text)):
+    checks = (("title", clean_title), ("body", check_body_length), ("key", validate_text))
+    for name, check in checks:
         try:
             if name not in errors and texts[name] is not None:
                 check(texts[name])
@@ -97,21 +111,18 @@ def _check_times(draft: Notification) -> Errors:
     return errors
 
 
-def _check_data(data: Any) -> Errors:
+def _plain_data(data: Any) -> tuple[dict[str, Any], Errors]:
+    """``data`` as it is stored and travels, and what is wrong with it."""
     if not isinstance(data, dict):
-        return {"data": ValidationError("A dict is needed.")}
+        return {}, {"data": ValidationError("A dict is needed.")}
     try:
-        # NaN is what Python writes and nobody else reads.
-        json.dumps(data, cls=DjangoJSONEncoder, allow_nan=False)
-        text = encode_data(data)
-    except (TypeError, ValueError, RecursionError) as error:
-        return {"data": ValidationError(f"This is not JSON: {error}")}
-    if len(text) > app_settings.MAX_DATA_SIZE:
-        most = app_settings.MAX_DATA_SIZE
-        return {"data": ValidationError(f"{len(text)} bytes; {most} at most.")}
-    if NUL.search(text):
-        return {"data": ValidationError("JSON text holds no NUL character.")}
-    return {}
+        content = plain_json(data)
+    except ValueError as error:
+        return {}, {"data": ValidationError(f"This is not JSON: {error}.")}
+    size, most = len(msgspec.json.encode(content)), app_settings.MAX_DATA_SIZE
+    if size > most:
+        return {}, {"data": ValidationError(f"{size} bytes; {most} at most.")}
+    return content, {}
 
 
 def _check_actor(actor: Any) -> Errors:

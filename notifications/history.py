@@ -8,14 +8,15 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import msgspec
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import router
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
+from django.utils.functional import Promise
 
 from .instants import Instant, instant
 from .models import Notification, NotificationQuerySet, Stream
 from .streams import chunks
+from .texts import plain
 
 logger = logging.getLogger(__name__)
 
@@ -254,21 +255,9 @@ def encode_content(notification: Notification) -> bytes:
         ValueError: its content is not JSON.
     """
     try:
-        return msgspec.json.encode(content(notification))
+        return msgspec.json.encode(content(notification), enc_hook=_plain_text)
     except UNENCODABLE as error:
         raise ValueError(f"notification {notification.pk}: {error}") from error
-
-
-def encode_data(data: dict[str, Any]) -> bytes:
-    """A notification's ``data`` as it travels.
-
-    Raises:
-        ValueError: it is not JSON.
-    """
-    try:
-        return msgspec.json.encode(_plain(data))
-    except UNENCODABLE as error:
-        raise ValueError(str(error)) from error
 
 
 def content(notification: Notification) -> dict[str, Any]:
@@ -280,7 +269,7 @@ def content(notification: Notification) -> dict[str, Any]:
         "title": notification.title,
         "body": notification.body,
         "url": notification.url,
-        "data": _plain(notification.data),
+        "data": notification.data,
         "actor": None if notification.actor is None else describe_user(notification.actor),
         "created": _iso(notification.created_at),
         "expires": _iso(notification.expires_at),
@@ -291,7 +280,9 @@ def content(notification: Notification) -> dict[str, Any]:
 def describe_user(user: Any) -> dict[str, str]:
     """How a user is named to clients: primary key as text, and full name or user name."""
     full_name = getattr(user, "get_full_name", str)()
-    return {"id": str(user.pk), "name": full_name or user.get_username()}
+    name = plain(full_name or user.get_username())
+    # What a host's code makes up need not be text that can be encoded.
+    return {"id": plain(user.pk), "name": name.encode(errors="replace").decode()}
 
 
 def _rows(stream_id: int, now: datetime | None) -> NotificationQuerySet:
@@ -318,9 +309,11 @@ def _encoded(rows: Iterable[Notification]) -> list[Publication]:
     return publications
 
 
-def _plain(data: Any) -> Any:
-    # A notification that was never reloaded may still hold dates, decimals or lazy texts.
-    return msgspec.json.decode(DjangoJSONEncoder().encode(data)) if data else None
+def _plain_text(value: Any) -> str:
+    """For texts of a notification that was never reloaded."""
+    if isinstance(value, str | Promise):
+        return plain(value)
+    raise TypeError(f"{type(value).__name__} is not JSON")
 
 
 def _iso(moment: datetime | None) -> str | None:

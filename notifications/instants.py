@@ -7,7 +7,6 @@ one that got the same offset in another history.
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db.models import BigIntegerField, Func
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -24,10 +23,7 @@ def instant(moment: datetime | None) -> int:
 
 def moment(instant: int) -> datetime | None:
     """What :func:`instant` was made of."""
-    if not instant:
-        return None
-    made = EPOCH + instant * MICROSECOND
-    return made if settings.USE_TZ else made.replace(tzinfo=None)
+    return EPOCH + instant * MICROSECOND if instant else None
 
 
 class Instant(Func):
@@ -39,9 +35,7 @@ class Instant(Func):
     output_field = BigIntegerField()
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        # Without USE_TZ, times are those of the session's zone.
-        column = "%(expressions)s" if settings.USE_TZ else "(%(expressions)s)::timestamp"
-        template = f"COALESCE(ROUND(EXTRACT(EPOCH FROM {column}) * 1000000)::bigint, 0)"
+        template = "COALESCE(ROUND(EXTRACT(EPOCH FROM %(expressions)s) * 1000000)::bigint, 0)"
         return self.as_sql(compiler, connection, template=template, **context)
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:

@@ -5,7 +5,8 @@ position check of every worker finds what it would have told.
 
 Layers keep their connections per event loop, and ``async_to_sync`` makes a loop per call. So all
 messages of a process leave through one long-lived loop: the hub's where a hub runs, else that of
-a background thread.
+a background thread. That is a thread of the operating system, because a loop that runs in one
+counts as running for all that the thread does: below gevent, for every greenlet of the process.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from channels.layers import get_channel_layer
 
 from .conf import app_settings
 from .metrics import LAYER_ERRORS
+from .threads import start_native
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +66,9 @@ class Announcer:
         self._queue: deque[tuple[str, dict[str, Any]]] = deque(maxlen=QUEUE_SIZE)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        #: The background thread's, once it has made it.
         self._own_loop: asyncio.AbstractEventLoop | None = None
+        self._has_thread = False
         self._task: asyncio.Task[None] | None = None
         #: The loop has been told that there is something, and has not looked yet.
         self._is_woken = False
@@ -96,7 +100,9 @@ class Announcer:
             return
         self._is_woken = True
         try:
-            self._sending_loop().call_soon_threadsafe(self._start)
+            loop = self._sending_loop()
+            if loop is not None:  # else the thread looks at the queue when it has made one
+                loop.call_soon_threadsafe(self._start)
         except RuntimeError:
             self._is_woken = False
             # The loop has closed this very moment; the message leaves with the next one.
@@ -148,21 +154,24 @@ class Announcer:
         if self._on_failure is not None:
             self._on_failure(error)
 
-    def _sending_loop(self) -> asyncio.AbstractEventLoop:
+    def _sending_loop(self) -> asyncio.AbstractEventLoop | None:
+        # Nothing below switches to another greenlet: this lock may be of before gevent came.
         with self._lock:
             if self._loop is not None and self._loop.is_closed():  # and nobody has said so
                 self._loop = self._task = None
                 self._is_woken = False
-            return self._loop or self._background_loop()
+            if self._loop is None and not self._has_thread:
+                start_native(self._run, "notifications-layer")
+                self._has_thread = True
+                atexit.register(lambda: self.flush(app_settings.LAYER_TIMEOUT))
+            return self._loop or self._own_loop
 
-    def _background_loop(self) -> asyncio.AbstractEventLoop:
-        if self._own_loop is None:
-            self._own_loop = asyncio.new_event_loop()
-            threading.Thread(
-                target=self._own_loop.run_forever, name="notifications-layer", daemon=True
-            ).start()
-            atexit.register(lambda: self.flush(app_settings.LAYER_TIMEOUT))
-        return self._own_loop
+    def _run(self) -> None:
+        """The background thread. It makes its loop itself: gevent ties selectors to threads."""
+        loop = asyncio.new_event_loop()
+        loop.call_soon(self._start)
+        self._own_loop = loop
+        loop.run_forever()
 
 
 announcer = Announcer()
@@ -201,15 +210,24 @@ def send_check() -> None:
     announcer.send("broadcast", {"type": type_prefix + "check", "stream": "broadcast"})
 
 
-def send_message(stream: str, data: bytes, origin: str = "") -> None:
+def send_message(
+    stream: str,
+    data: bytes,
+    origin: str = "",
+    unread: int | None = None,
+    revision: int | None = None,
+) -> None:
     """Send ``data`` (JSON) as a ``message`` push to the connections on a user's own stream.
 
-    ``origin`` is the client that caused it and knows already.
+    Args:
+        stream: the user's own stream.
+        data: the message.
+        origin: the client that caused it and knows already, "" for none.
+        unread: the unread count that ``data`` tells, None if it tells none.
+        revision: of the stream, which this change alone has made; None if it made none.
     """
-    announcer.send(
-        stream,
-        {"type": type_prefix + "message", "stream": stream, "data": data, "origin": origin},
-    )
+    message = {"type": type_prefix + "message", "stream": stream, "data": data, "origin": origin}
+    announcer.send(stream, {**message, "unread": unread, "revision": revision})
 
 
 def send_changed(stream: str, session: str = "") -> None:
@@ -264,51 +282,6 @@ async def ask(call: Callable[..., Awaitable[None]], *args: Any) -> None:
                     raise
             else:
                 return
-
-
-async def reconnect(layer: Any, *, anew: bool) -> bool:
-    """Have a pub/sub layer make its connections, and with them its subscriptions.
-
-    ``channels_redis.pubsub`` listens for ever on a connection that has died without a word, takes
-    a group for joined because it has once asked to join it, and can only be told to forget
-    everything, which other users of the same layer would not survive. It also connects while it
-    listens and while it joins, both at once, and may then wait for ever for an answer on the
-    connection that the other has replaced. So it is connected here, while it does neither;
-    redis-py subscribes again to all it had.
-
-    Args:
-        anew: give up connections too that seem to live.
-
-    Returns:
-        False for other layers, which connect anew when a ``receive`` is cancelled.
-
-    Raises:
-        Exception: whatever the layer's client library raises, or TimeoutError.
-    """
-    if not any(kind.__module__ == "channels_redis.pubsub" for kind in type(layer).__mro__):
-        return False
-    async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
-        for shard in layer._get_layer()._shards:
-            async with shard._lock:
-                await _reconnect_shard(shard, anew)
-    return True
-
-
-async def _reconnect_shard(shard: Any, anew: bool) -> None:
-    connection = getattr(shard._pubsub, "connection", None)
-    if connection is None or (connection.is_connected and not anew):
-        return
-    if shard._receive_task is not None:
-        shard._receive_task.cancel()
-        await asyncio.wait({shard._receive_task})
-        shard._receive_task = None
-    await connection.disconnect(nowait=True)
-    try:
-        await shard._pubsub.connect()
-    except BaseException:  # half connected is not connected
-        await connection.disconnect(nowait=True)
-        raise
-    shard._ensure_receiver()
 
 
 def _layer() -> Any:

@@ -39,6 +39,9 @@ ANNOUNCEMENTS_DROPPED = Counter(
     "notifications_announcements_dropped", "Signals that slow receivers left no room for"
 )
 ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])
+SENDS_IGNORED = Counter(
+    "notifications_sends_ignored", "Messages of clients (send) that called no procedure, or in vain"
+)
 DISCONNECTS = Counter("notifications_disconnects", "Connections closed by the server", ["code"])
 CONNECTIONS = Gauge(
     "notifications_connections",

@@ -116,9 +116,10 @@ def _find(names: Collection[str], limit: int) -> list[_Unplaced]:
     statement = f"""
         SELECT unplaced.id, unplaced.channel, unplaced.key, (
             SELECT known.id FROM {TABLE} known
-            JOIN {Stream._meta.db_table} stream ON stream.id = known.stream_id
-            WHERE stream.name = unplaced.channel
-            AND known.key = unplaced.key AND known.key IS NOT NULL
+            WHERE known.key = unplaced.key AND known.stream_id = (
+                SELECT stream.id FROM {Stream._meta.db_table} stream
+                WHERE stream.name = unplaced.channel
+            )
         )
         FROM {TABLE} unplaced WHERE unplaced.channel IN ({", ".join(["%s"] * len(names))})
         ORDER BY unplaced.id LIMIT {limit} {lock}

@@ -4,31 +4,26 @@ Nothing is written before every argument is found good, and nothing is sent befo
 transaction has committed (P2).
 """
 
-import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
-from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
 from django.db import connections, router, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
-from . import streams, topics
+from . import streams
 from .clock import present
 from .database import after_commit
 from .drafts import make_draft
+from .history import encode_content
 from .models import Notification, NotificationQuerySet
+from .recipients import EVERYONE, audience, recipients
 from .sequencing import sequence_after_commit
-from .writing import find_known, write_placed, write_unplaced, written
-
-logger = logging.getLogger(__name__)
-
-EVERYONE = "everyone"
+from .texts import plain
+from .writing import Written, find_known, write_placed, write_unplaced
 
 Progress = Callable[[int], None]
 
@@ -52,14 +47,19 @@ def notify(
 
     Written in the caller's transaction; it leaves when that commits.
 
+    Texts may be of any subclass of ``str``, or lazy: these become what they say now, in the
+    language that is active.
+
     Args:
         to: a user, an iterable of users, or a queryset of users.
-        title: plain text, at most 200 characters.
+        title: plain text, at most 200 characters, with something to see in it. It is one line:
+            line breaks become spaces.
         body: plain text, at most 10 000 characters.
         url: a path on this site or an http(s) URL.
         kind: a dotted slug such as ``order.shipped``.
         level: ``debug``, ``info``, ``success``, ``warning`` or ``error``.
-        data: anything JSON for the client, at most ``MAX_DATA_SIZE`` bytes of it.
+        data: anything JSON for the client, at most ``MAX_DATA_SIZE`` bytes of it; see
+            :func:`notifications.texts.plain_json`.
         actor: the user on whose behalf it is sent.
         key: publishing again to the same recipient with the same key gives the first one; at
             most 200 characters, "" for none. Of those that are written at the same time one is
@@ -91,7 +91,7 @@ def notify(
     )
     ids: list[int] = []
     with transaction.atomic(using=_alias()):
-        for user_ids in streams.chunks(_recipients(to)):
+        for user_ids in streams.chunks(recipients(to)):
             names = [streams.user_stream(user_id) for user_id in user_ids]
             ids += _write(draft, names, publish_at)
             if progress is not None:
@@ -117,7 +117,7 @@ def broadcast(
     """Send one notification to all readers of a shared stream. One row, however many readers.
 
     Args:
-        title: plain text, at most 200 characters.
+        title: as of :func:`notify`.
         to: ``"everyone"``, ``"staff"``, ``"topic:<slug>"``, a Django ``Group`` or the
             ``"group:<id>"`` of one. Any topic will do, but nobody can read one that neither
             ``TOPICS`` nor ``TOPIC_PERMISSION`` lets be read.
@@ -176,6 +176,7 @@ def publish(name: str, title: str, **options: Any) -> int:
         UnknownStream: no such name.
         ValidationError: as :func:`notify`.
     """
+    name = plain(name)
     streams.parse(name)
     draft = make_draft(title, **options)
     with transaction.atomic(using=_alias()):
@@ -235,38 +236,6 @@ def withdraw(notifications: QuerySet[Notification]) -> int:
     return count
 
 
-def audience(to: Any) -> str:
-    """The shared stream that ``to`` means; see :func:`broadcast`.
-
-    Raises:
-        ValueError: it means none.
-    """
-    if isinstance(to, Group):
-        if to.pk is None:
-            raise ValueError("to: the group is not saved")
-        return streams.group_stream(to.pk)
-    if to in (EVERYONE, streams.BROADCAST):
-        return streams.BROADCAST
-    if not isinstance(to, str) or not _is_shared(to):
-        raise ValueError(
-            f"to: {to!r} is not “everyone”, “staff”, “topic:<slug>” or a Group "
-            "(for users there is notify())"
-        )
-    if not streams.has_audience(to):
-        raise ValueError(f"to: there is no {to!r}")
-    kind, key = streams.parse(to)
-    if kind == "topic" and settings.DEBUG and not topics.has_readers(key):
-        logger.warning("Nobody can read %s: NOTIFICATIONS['TOPICS'] does not list it.", to)
-    return to
-
-
-def _is_shared(name: str) -> bool:
-    try:
-        return streams.parse(name).kind in streams.SHARED_KINDS
-    except streams.UnknownStream:
-        return False
-
-
 def _alias() -> str:
     return router.db_for_write(Notification)
 
@@ -276,29 +245,6 @@ def _rows() -> NotificationQuerySet:
     return Notification.objects.using(_alias())
 
 
-def _recipients(to: Any) -> list[Any]:
-    """Primary keys of users, each once; all are checked before anything is written."""
-    users = get_user_model()
-    if isinstance(to, QuerySet):
-        if not issubclass(to.model, users):
-            raise ValueError(f"to: a queryset of users is needed, not of {to.model.__name__}")
-        # All at once: on SQLite a query that is still read would see what is written meanwhile.
-        return list(dict.fromkeys(to.values_list("pk", flat=True)))
-    if isinstance(to, users):
-        return [_user_id(to)]
-    if isinstance(to, str | bytes | dict) or not isinstance(to, Iterable):
-        raise ValueError(f"to: {to!r} is not a user, a list of users or a queryset")
-    return list(dict.fromkeys(_user_id(user) for user in to))
-
-
-def _user_id(user: Any) -> Any:
-    if not isinstance(user, get_user_model()):
-        raise ValueError(f"to: {user!r} is not a user")
-    if user.pk is None:
-        raise ValueError(f"to: the user {user} is not saved")
-    return user.pk
-
-
 def _write(draft: Notification, names: list[str], publish_at: datetime | None) -> list[int]:
     """Insert the draft for each stream; place and sequence these after the caller's commit.
 
@@ -306,6 +252,7 @@ def _write(draft: Notification, names: list[str], publish_at: datetime | None) -
     was committed. What needs either is written without its stream.
     """
     at_once = publish_at is None
+    content = encode_content(draft)
     ids: dict[str, int] = {}
     placed: dict[int, int] = {}
     unplaced: dict[str, int] = {}
@@ -320,10 +267,9 @@ def _write(draft: Notification, names: list[str], publish_at: datetime | None) -
         if draft.key is not None:
             # Those that were there; what has been pruned since then is written once more.
             ids |= find_known([name for name in missing if name not in new], draft.key)
-    new_ids = [*placed.values(), *unplaced.values()]
-    after_commit(
-        _alias(), sequence_after_commit, list(placed), list(unplaced), written(draft, new_ids)
-    )
+    new_ids = frozenset((*placed.values(), *unplaced.values()))
+    written = Written(new_ids, content, draft.expires_at)
+    after_commit(_alias(), sequence_after_commit, list(placed), list(unplaced), written)
     return [ids[name] for name in names]
 
 

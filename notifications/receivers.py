@@ -22,10 +22,12 @@ from django.db.models.signals import (
     post_migrate,
     post_save,
     pre_delete,
+    pre_save,
 )
 from django.dispatch import receiver
+from django.utils.functional import Promise
 
-from . import publishing, rights, signals, streams, subscriptions
+from . import loading, publishing, rights, signals, streams, subscriptions
 from .authentication import session_digest
 from .database import after_commit
 from .layer import send_session_ended
@@ -37,6 +39,13 @@ RIGHTS_FIELDS = {"is_active", "is_staff", "password"}
 #: What the fields of a notification hold.
 TITLE_LENGTH = 200
 URL_LENGTH = 2000
+
+
+@receiver(pre_save)
+def row_is_loaded(instance: Model, raw: bool, using: str, **kwargs: Any) -> None:
+    """A row of a fixture; see :mod:`notifications.loading`."""
+    if raw:
+        loading.prepare(instance, using)
 
 
 @receiver(post_save)
@@ -84,7 +93,7 @@ def membership_changed(
     sender: Any, instance: Model, action: str, reverse: bool, pk_set: Any, using: str, **kwargs: Any
 ) -> None:
     """``user.groups`` or ``group.user_set`` has changed; ``reverse`` tells from which side."""
-    if not _is_membership(sender):
+    if not _is_membership(sender) or loading.is_loaded(instance):
         return
     if action in {"post_add", "post_remove"}:
         others = set(pk_set or ())
@@ -167,7 +176,7 @@ def logged_out(request: Any, user: Any, **kwargs: Any) -> None:
 def push_sent(to: Any, title: str, **options: Any) -> Any:
     """See :mod:`notifications.signals`."""
     options = _without_dispatch(options)
-    if isinstance(to, str | Group):
+    if isinstance(to, str | Promise | Group):
         return publishing.broadcast(title, to=to, **options)
     return publishing.notify(to, title, **options)
 

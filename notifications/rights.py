@@ -6,7 +6,7 @@ from typing import Any
 from django.db import Error as DatabaseError
 from django.db import router
 
-from . import streams
+from . import revisions, streams
 from .database import after_commit
 from .layer import send_changed
 from .metrics import DATABASE_ERRORS
@@ -31,7 +31,7 @@ def changed(user_ids: Iterable[Any], using: str | None = None, session: str = ""
 def _tell(names: list[str], session: str) -> None:
     """Leave a mark for workers that hear no hints, then send the hints, whatever became of it."""
     try:
-        streams.touch(names)
+        revisions.touch(names)
     except DatabaseError:
         # Each worker looks at everybody again within RIGHTS_INTERVAL.
         DATABASE_ERRORS.inc()

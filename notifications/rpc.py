@@ -48,6 +48,13 @@ class Leave(msgspec.Struct):
     channel: str
 
 
+class Unanswered(msgspec.Struct):
+    """The ``data`` of a client's ``send``, where it is a procedure whose answer nobody awaits."""
+
+    method: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
 def _nothing(hub: Hub, connection: Connection, arguments: Any) -> None:
     return None
 
@@ -64,12 +71,16 @@ class Procedure(NamedTuple):
     then: Callable[[Hub, Connection, Any], None] = _nothing
 
 
-async def call(hub: Hub, connection: Connection, method: str, data: bytes) -> bytes:
+async def call(
+    hub: Hub, connection: Connection, method: str, data: bytes, *, is_answered: bool = True
+) -> bytes:
     """Call a procedure.
 
     Args:
         method: its name, see :data:`PROCEDURES`; and ``ack``.
         data: its arguments as a JSON object; empty for none.
+        is_answered: the client gets the result; else it is told of what has changed as the
+            user's other connections are.
 
     Returns:
         Its result as JSON.
@@ -84,12 +95,25 @@ async def call(hub: Hub, connection: Connection, method: str, data: bytes) -> by
     if procedure is None:
         raise ClientError(codes.METHOD_NOT_FOUND)
     arguments = decode(data, procedure.arguments)
+    origin = connection.client if is_answered else ""
     result = await hub.turns.run(
-        connection.user_id, _run, procedure, connection.user_id, arguments, connection.client
+        connection.user_id, _run, procedure, connection.user_id, arguments, origin
     )
-    connection.unread = result.get("unread", connection.unread)
+    if is_answered:
+        connection.unread = result.get("unread", connection.unread)
     procedure.then(hub, connection, arguments)
     return msgspec.json.encode(result)
+
+
+async def call_unanswered(hub: Hub, connection: Connection, data: bytes) -> None:
+    """Call the procedure that ``data`` names, and do not tell the client what came of it.
+
+    Raises:
+        ClientError: ``data`` names none, or as :func:`call`.
+        Disconnected: the user is gone.
+    """
+    message = decode(data, Unanswered)
+    await call(hub, connection, message.method, bytes(message.data), is_answered=False)
 
 
 def _acknowledge(hub: Hub, connection: Connection, ack: Ack) -> bytes:

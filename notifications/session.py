@@ -90,6 +90,7 @@ class Session:
         "_excess",
         "_ids",
         "_is_performing",
+        "_is_put_off",
         "_limits",
         "_ping_at",
         "_pinged",
@@ -113,6 +114,8 @@ class Session:
         self._ids: deque[int] = deque(maxlen=REMEMBERED_IDS)
         self._bucket = Bucket(limits.command_rate, limits.command_burst, now)
         self._excess = 0
+        #: The last ``connect`` was refused in a way that lets the client try again.
+        self._is_put_off = False
         self._ping_at = 0.0
         self._awaiting_pong = False
         self._pong_due = 0.0
@@ -176,9 +179,9 @@ class Session:
             return []
         if self.state is State.CONNECTING:
             self.state = State.NEW
-        if command_id == 0:
-            # There is nobody to tell, and what is no fault of the client must not keep it away.
-            return self.close(codes.SERVER_ERROR if error.temporary else codes.BAD_FRAME)
+            self._is_put_off = error.temporary or error.code == codes.TOKEN_EXPIRED.code
+        if command_id == 0:  # a ``send`` command has no answer, whatever became of it
+            return []
         reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
         return [Send(encode_reply(reply))]
 
@@ -201,11 +204,10 @@ class Session:
         """
         if self.is_closed or (now < self.deadline and not self.owes_ping):
             return []
-        if self.state is State.NEW:
-            return self.close(codes.STALE)
-        if self.state is State.CONNECTING:
-            # The server is slow. A client that did its part may come back.
-            return self.close(codes.SERVER_ERROR)
+        if self.state in (State.NEW, State.CONNECTING):
+            # If it is the server that is slow, a client that did its part may come back.
+            is_ours = self.state is State.CONNECTING or self._is_put_off
+            return self.close(codes.SERVER_ERROR if is_ours else codes.STALE)
         if self._ends_at is not None and now >= self._ends_at:
             return self.close(codes.EXPIRED)
         if self._awaiting_pong:
@@ -254,22 +256,24 @@ class Session:
         return self._blocked_since is not None and not self._awaiting_pong
 
     def _command(self, command: messages.Command | messages.Malformed, now: float) -> list[Effect]:
-        request = command.request if isinstance(command, messages.Command) else None
-        if isinstance(command, messages.Command) and command.id == 0 and request is None:
+        is_malformed = isinstance(command, messages.Malformed)
+        requests = command.requests if isinstance(command, messages.Command) else []
+        if command.id == 0 and not requests and not is_malformed:
             return self._pong(now)
+        is_send = len(requests) == 1 and isinstance(requests[0], messages.SendRequest)
         if not self._bucket.afford(1, now):
-            return self._too_many(command.id)
+            return self._too_many(command.id, is_send=is_send)
         if command.id:
             if command.id in self._ids:
                 return self._refuse_unasked(command.id, codes.BAD_REQUEST)
             self._ids.append(command.id)
-        if isinstance(command, messages.Malformed):
+        if is_malformed or len(requests) > 1:
             return self._refuse_unasked(command.id, codes.BAD_REQUEST)
-        if request is None:
+        if not requests:
             return self._refuse_unasked(command.id, codes.METHOD_NOT_FOUND)
-        if command.id == 0 and not isinstance(request, messages.SendRequest):
+        if command.id == 0 and not is_send:
             return self.close(codes.BAD_FRAME)
-        return self._request(command.id, request)
+        return self._request(0 if is_send else command.id, requests[0])
 
     def _request(self, command_id: int, request: messages.Request) -> list[Effect]:
         if isinstance(request, messages.ConnectRequest):
@@ -277,13 +281,15 @@ class Session:
                 return self.close(codes.BAD_FRAME)
             self.state = State.CONNECTING
             return self._hand_out(command_id, request)
+        if self.state is State.NEW and self._is_put_off:
+            # SDKs send subscriptions along, and give them up on an error that is not temporary.
+            return self._refuse_unasked(command_id, codes.INTERNAL) if command_id else []
         if self.state is not State.CONNECTED:
             return self.close(codes.BAD_FRAME)
         if isinstance(request, messages.PingRequest):
             reply = messages.reply(command_id, messages.PingResult())
             return [Send(encode_reply(reply))]
-        is_send = isinstance(request, messages.SendRequest)
-        return self._hand_out(0 if is_send else command_id, request)
+        return self._hand_out(command_id, request)
 
     def _hand_out(self, command_id: int, request: messages.Request) -> list[Effect]:
         self._is_performing = True
@@ -361,8 +367,10 @@ class Session:
         if self._ends_at is not None:
             self.deadline = min(self.deadline, self._ends_at)
 
-    def _too_many(self, command_id: int) -> list[Effect]:
+    def _too_many(self, command_id: int, *, is_send: bool = False) -> list[Effect]:
         self._excess += 1
-        if self._excess > PATIENCE or command_id == 0:
+        if self._excess > PATIENCE or (command_id == 0 and not is_send):
             return self.close(codes.TOO_MANY_COMMANDS)
+        if is_send:
+            return []
         return self._refuse_unasked(command_id, codes.TOO_MANY_REQUESTS)

@@ -20,11 +20,12 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import connections, router, transaction
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 
 from .conf import TOPIC_SLUG
-from .locks import has_row_locks, hold_clause, limit_waiting
+from .locks import hold_clause
 from .models import Notification, Stream, Subscription
+from .texts import is_storable, plain
 from .topics import may_read_topic, may_read_topics
 
 T = TypeVar("T")
@@ -69,10 +70,11 @@ def parse(name: str) -> StreamName:
     Raises:
         UnknownStream: the name has none of the five forms.
     """
+    name = plain(name)
     if name in (BROADCAST, STAFF):
         return StreamName(name, "")
     kind, colon, key = name.partition(":")
-    if not colon or not key or not _can_be_stored(name):
+    if not colon or not key or len(name) > 255 or not is_storable(name):
         raise UnknownStream(name)
     if kind == "topic" and TOPIC.match(key):
         return StreamName(kind, key)
@@ -81,14 +83,6 @@ def parse(name: str) -> StreamName:
     if kind == "user":
         return StreamName(kind, key)
     raise UnknownStream(name)
-
-
-def _can_be_stored(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return len(name) <= 255 and "\x00" not in name
 
 
 def user_stream(user_id: Any) -> str:
@@ -105,7 +99,7 @@ def topic_stream(slug: str) -> str:
     Raises:
         UnknownStream: ``slug`` is not 1–100 letters, digits, ``-``, ``_`` or (not first) ``.``.
     """
-    return "topic:" + parse(f"topic:{slug}").key
+    return "topic:" + parse(f"topic:{plain(slug)}").key
 
 
 def is_topic(name: str) -> bool:
@@ -342,41 +336,6 @@ def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
             return False
         rows.delete()
     return True
-
-
-def revisions(user_ids: Sequence[Any]) -> dict[Any, int]:
-    """The revision of each user's own stream, by primary key; without a stream it is left out."""
-    names = {user_stream(user_id): user_id for user_id in user_ids}
-    found: dict[Any, int] = {}
-    for chunk in chunks(list(names)):
-        rows = _rows().filter(name__in=chunk).values_list("name", "revision")
-        found |= {names[name]: revision for name, revision in rows}
-    return found
-
-
-def touch(names: Iterable[str]) -> None:
-    """Raise the revision of these streams, so that every worker's position check looks again.
-
-    Raises:
-        OperationalError: somebody has kept one of them locked for too long.
-    """
-    for chunk in chunks(sorted(set(names))):
-        _touch(_rows().filter(name__in=chunk), is_one=len(chunk) == 1)
-
-
-def _touch(rows: QuerySet[Stream], *, is_one: bool) -> None:
-    if is_one and not has_row_locks(rows.db):
-        rows.update(revision=F("revision") + 1)
-        return
-    with transaction.atomic(using=rows.db):
-        # This is done after the commits of callers, who must not wait for whom they do not know.
-        limit_waiting(rows.db, PATIENCE)
-        if is_one:
-            rows.update(revision=F("revision") + 1)
-            return
-        # An UPDATE takes its locks in any order; sequencing takes them by primary key.
-        ids = list(locked(rows).values_list("pk", flat=True))
-        _rows().filter(pk__in=ids).update(revision=F("revision") + 1)
 
 
 def locked(rows: QuerySet[Stream], *, skip_locked: bool = False) -> QuerySet[Stream]:

@@ -1,4 +1,4 @@
-"""A few threads that start with their work, and in whose hands the process may end.
+"""Threads: a few that start with their work, and in whose hands the process may end.
 
 ``ThreadPoolExecutor`` has Python wait at its end for whatever its threads do. What the host's code
 or a database that is frozen keeps for ever would keep the process too.
@@ -6,6 +6,7 @@ or a database that is frozen keeps for ever would keep the process too.
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import deque
@@ -16,6 +17,26 @@ from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+def start_native(function: Callable[[], None], name: str) -> None:
+    """Run ``function`` in a daemon thread of the operating system.
+
+    Also where gevent or eventlet has replaced :mod:`threading`, and threads are greenlets that
+    share one. There the call does not switch to another greenlet.
+
+    Args:
+        name: of the thread, where threads have names.
+
+    Raises:
+        RuntimeError: the process is ending, or may have no more threads.
+    """
+    if (gevent := sys.modules.get("gevent.monkey")) is not None:
+        gevent.get_original("_thread", "start_new_thread")(function, ())
+    elif (eventlet := sys.modules.get("eventlet.patcher")) is not None:
+        eventlet.original("_thread").start_new_thread(function, ())
+    else:
+        threading.Thread(target=function, name=name, daemon=True).start()
 
 
 class Threads(Executor):

@@ -55,6 +55,11 @@ def unread_counts(users: Iterable[Any], feeds_by_user: Mapping[Any, list[Feed]])
     return {user_id: min(most, counts[user_id]) for user_id in feeds_by_user}
 
 
+def streams_counted(feeds: Iterable[Feed]) -> int:
+    """Which of a user's streams are in the count: a number that is another one for others."""
+    return hash(frozenset(feed.name for feed in feeds if not feed.muted))
+
+
 def _above_marks(feeds_by_user: Mapping[Any, list[Feed]], most: int) -> Counter[Any]:
     """Above the users' marks, where no receipt says otherwise."""
     private: list[_Place] = []

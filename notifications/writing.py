@@ -9,7 +9,6 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field
 
 from .clock import SQL_NOW, has_clock
-from .history import encode_content
 from .locks import hold_clause
 from .models import Notification, Stream
 
@@ -33,18 +32,21 @@ FIELDS = tuple(
     )
 )
 
-#: The notification with a key that is placed in the stream of this name.
+#: The notification with a key that is placed in the stream of this name. Not with a join, which
+#: PostgreSQL may begin with all that has the key.
 KNOWN_PLACED = f"""
-    SELECT known.id FROM {TABLE} known
-    JOIN {Stream._meta.db_table} stream ON stream.id = known.stream_id
-    WHERE stream.name = wanted.column1 AND known.key = %s
+    SELECT known.id FROM {TABLE} known WHERE known.key = %s AND known.stream_id = (
+        SELECT stream.id FROM {Stream._meta.db_table} stream WHERE stream.name = wanted.column1
+    )
 """  # noqa: S608 - names of the models, no value
 
-#: The first one with a key that is to be placed there.
-KNOWN_UNPLACED = f"""
-    SELECT known.id FROM {TABLE} known
-    WHERE known.channel = wanted.column1 AND known.key = %s ORDER BY known.id LIMIT 1
-"""  # noqa: S608 - names of the models, no value
+#: That an unplaced one has the key, by database. PostgreSQL has another index with keys, and before
+#: it knows how many rows have one it may read all of these; it serves no comparison of rows.
+HAS_KEY = {
+    "postgresql": "(known.channel, known.key) "
+    "BETWEEN (wanted.column1, %s) AND (wanted.column1, %s)",
+    "sqlite": "known.key BETWEEN %s AND %s",
+}
 
 
 class Written(NamedTuple):
@@ -118,8 +120,8 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
     unknown, keys = "", list[str]()
     if draft.key is not None:
         # Not as NOT EXISTS: for that PostgreSQL may read all keys there are.
-        unknown = f"WHERE ({KNOWN_PLACED}) IS NULL AND ({KNOWN_UNPLACED}) IS NULL"
-        keys = [draft.key, draft.key]
+        placed, unplaced, keys = _known(connection, draft.key)
+        unknown = f"WHERE ({placed}) IS NULL AND ({unplaced}) IS NULL"
     statement = f"""
         INSERT INTO {TABLE} (channel, {columns})
         SELECT wanted.column1, {places} FROM {wanted} {unknown} RETURNING channel, id
@@ -138,17 +140,13 @@ def find_known(names: Sequence[str], key: str) -> dict[str, int]:
         return {}
     connection = _connection()
     wanted, parameters = _wanted(connection, names)
+    placed, unplaced, keys = _known(connection, key)
     statement = f"""
-        SELECT wanted.column1, COALESCE(({KNOWN_PLACED}), ({KNOWN_UNPLACED})) FROM {wanted}
+        SELECT wanted.column1, COALESCE(({placed}), ({unplaced})) FROM {wanted}
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
-        cursor.execute(statement, [key, key, *parameters])
+        cursor.execute(statement, [*keys, *parameters])
         return {name: pk for name, pk in cursor.fetchall() if pk is not None}
-
-
-def written(draft: Notification, ids: Collection[int]) -> Written:
-    """What is known of the rows that :func:`write` has made of this draft."""
-    return Written(frozenset(ids), encode_content(draft), draft.expires_at)
 
 
 def _content(draft: Notification, at_once: bool) -> tuple[str, str, list[Any]]:
@@ -163,6 +161,20 @@ def _content(draft: Notification, at_once: bool) -> tuple[str, str, list[Any]]:
         places.append("%s")
         values.append(field.get_db_prep_save(getattr(draft, field.attname), connection))
     return ", ".join(columns), ", ".join(places), values
+
+
+def _known(connection: BaseDatabaseWrapper, key: str) -> tuple[str, str, list[str]]:
+    """Queries for what has this key and is placed, or is not, in a row of :func:`_wanted`.
+
+    Returns:
+        Both queries, and the parameters of both.
+    """
+    unplaced = f"""
+        SELECT known.id FROM {TABLE} known
+        WHERE known.channel = wanted.column1 AND {HAS_KEY[connection.vendor]}
+        ORDER BY known.id LIMIT 1
+    """  # noqa: S608 - names of the models, no value
+    return KNOWN_PLACED, unplaced, [key] * 3
 
 
 def _wanted(connection: BaseDatabaseWrapper, names: Sequence[str]) -> tuple[str, list[Any]]:

@@ -45,7 +45,7 @@ _DEMO_TOPICS = "news,releases,tips"
 def _notifications(debug: bool) -> dict[str, Any]:
     """Read what an operator may tune, each from ``NOTIFICATIONS_<name>``."""
     found: dict[str, Any] = {}
-    for name in ("TOKEN_SECRET", "TOPIC_PERMISSION"):
+    for name in ("TOKEN_SECRET", "TOKEN_AUDIENCE", "TOPIC_PERMISSION"):
         found[name] = os.environ.get(f"NOTIFICATIONS_{name}", "")
     found["ALLOWED_ORIGINS"] = split(os.environ.get("NOTIFICATIONS_ALLOWED_ORIGINS", ""))
     for name in (

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 from notifications import authentication
 from notifications.authentication import (
-    FOR_EVER,
     Anonymous,
     Credentials,
     ExpiredToken,
@@ -30,6 +29,7 @@ from notifications.authentication import (
     session_digest,
     valid_sessions,
 )
+from notifications.tokens import FOR_EVER
 from tests.peers import log_in
 from tests.rooms import make_user, queries
 
@@ -152,6 +152,8 @@ STRANGE: dict[str, list[Any]] = {
         {"a": 1},
     ],
     "exp": [10**400, -(10**400), -1, math.nan, math.inf, -math.inf, True, [], {}, "x", "1" * 5000],
+    "credentials": ["x", "\ud800", 7, None, [], {}],
+    "aud": ["x", "", "\ud800", 7, [], {}],
     "nbf": [10**400, math.nan, math.inf, [], {}, "x"],
     "iat": [10**400, math.nan, math.inf, [], {}, "x"],
 }

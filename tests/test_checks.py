@@ -2,6 +2,7 @@
 
 import io
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from notifications.conf import IN_MEMORY_LAYER
 from notifications.models import Incarnation, Notification
 from notifications.publishing import broadcast
 from tests.rooms import make_user
+from tests.servers import ROOT, manage, site_environment
 
 REDIS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
 MEMORY = {"default": {"BACKEND": IN_MEMORY_LAYER}}
@@ -179,3 +181,68 @@ def test_old_sqlite_is_an_error(monkeypatch: pytest.MonkeyPatch, settings: Setti
     monkeypatch.setattr("sqlite3.sqlite_version_info", (3, 34, 1))
     is_sqlite = settings.DATABASES["default"]["ENGINE"].endswith("sqlite3")
     assert ("E007" in complaints(deploy=False)) is is_sqlite
+
+
+FOREIGN = """
+from django.db.backends.sqlite3 import base
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    vendor = {vendor!r}
+"""
+
+
+def unsuited(tmp_path: Path, command: str, *, vendor: str = "", **settings: Any) -> str:
+    """What ``manage.py`` says of a site with such a database, or such settings.
+
+    Args:
+        vendor: of the database, "" for what the tests run on.
+    """
+    lines = ["from tests.settings import *"]
+    if vendor:
+        (tmp_path / "foreign").mkdir()
+        (tmp_path / "foreign" / "base.py").write_text(FOREIGN.format(vendor=vendor))
+        lines.append('DATABASES = {"default": {"ENGINE": "foreign", "NAME": ":memory:"}}')
+    lines += [f"{name} = {value!r}" for name, value in settings.items()]
+    (tmp_path / "unsuited.py").write_text("\n".join(lines))
+    paths = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "DJANGO_SETTINGS_MODULE": "unsuited"}
+    done = manage(command, env=site_environment(tmp_path) | paths, check=False)
+    assert done.returncode == 1, done.stdout
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "migrate"])
+def test_a_database_that_is_not_supported_is_an_error_before_anything_is_written(
+    command: str, tmp_path: Path
+) -> None:
+    said = unsuited(tmp_path, command, vendor="mysql")
+    assert "(notifications.E009) Notifications are stored in PostgreSQL or SQLite" in said
+
+
+@pytest.mark.parametrize("command", ["check", "migrate"])
+def test_times_without_zones_are_an_error_before_anything_is_written(
+    command: str, tmp_path: Path
+) -> None:
+    said = unsuited(tmp_path, command, USE_TZ=False, TIME_ZONE="Europe/Berlin")
+    assert "(notifications.E010) Notifications need USE_TZ = True" in said
+
+
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+@pytest.mark.parametrize(
+    ("engine", "expected"),
+    [
+        ("django.db.backends.sqlite3", ["E010"]),
+        ("django.db.backends.postgresql", []),
+    ],
+)
+def test_a_database_in_local_time_is_an_error_where_it_stores_no_zones(
+    engine: str, expected: list[str]
+) -> None:
+    with site(databases={"default": {"ENGINE": engine, "TIME_ZONE": "Europe/Berlin"}}):
+        assert complaints(deploy=False) == expected
+
+
+@pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
+def test_a_site_without_a_database_is_left_to_django() -> None:
+    with site(databases={}):
+        assert complaints(deploy=False) == []

@@ -14,7 +14,9 @@ from django.utils.translation import gettext_lazy
 from notifications import broadcast, history
 from notifications.models import Notification, Stream
 from notifications.publishing import withdraw
-from notifications.streams import ensure, touch
+from notifications.revisions import touch
+from notifications.streams import ensure
+from notifications.texts import plain_json
 from tests.rooms import fill, in_threads, make_user, plans, queries, reads_whole_table, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -149,7 +151,7 @@ def test_content_is_the_same_before_and_after_the_database() -> None:
         stream=ensure(["broadcast"])["broadcast"],
         offset=1,
         title="hello",
-        data=data,
+        data=plain_json(data),
         actor=actor,
         published_at=timezone.now(),
         expires_at=timezone.now() + timedelta(days=1),

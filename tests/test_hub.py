@@ -551,6 +551,59 @@ async def test_connections_have_rows_while_they_last(hub: Hub, user: Any) -> Non
     assert told == [("connected", user.pk), ("disconnected", 1006)]
 
 
+@pytest.mark.parametrize("is_flushed", [True, False], ids=["flushed in between", "at once"])
+async def test_who_connects_at_the_second_try_on_the_same_socket_is_present(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, is_flushed: bool
+) -> None:
+    told: list[str] = []
+
+    def arrive(**kwargs: Any) -> None:
+        told.append("connected")
+
+    def leave(**kwargs: Any) -> None:
+        told.append("disconnected")
+
+    async def away(*args: Any) -> None:
+        raise OperationalError
+
+    connected.connect(arrive)
+    disconnected.connect(leave)
+    try:
+        peer = await (await Peer.of(user)).open()
+        for _ in range(2):
+            with monkeypatch.context() as patched:
+                patched.setattr(hub, "resume", away)
+                assert (await peer.try_connect())["error"]["code"] == 100
+            if is_flushed:
+                await hub.flush()
+        assert "connect" in await peer.try_connect()
+        for _ in range(2):
+            await hub.flush()
+            present = await in_database(lambda: list(Connection.objects.values_list("pk")))
+            assert present == [(uuid.UUID(peer.connection(hub).client),)]
+        await peer.end()
+        await hub.flush()
+        assert await in_database(Connection.objects.count) == 0
+    finally:
+        connected.disconnect(arrive)
+        disconnected.disconnect(leave)
+    assert told == ["connected", "disconnected"]
+
+
+async def test_who_never_connects_was_never_present(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*args: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(hub, "resume", away)
+    peer = await (await Peer.of(user)).open()
+    assert "error" in await peer.try_connect()
+    assert (hub.presence._new, hub.presence._present, hub.presence._gone) == ({}, {}, [])
+    await peer.end()
+    assert hub.presence._gone == []
+
+
 async def test_presence_that_cannot_be_written_is_written_later(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,11 +9,11 @@ from django.contrib.auth.models import Group
 from django.contrib.sessions.models import Session
 from django.db.backends.utils import CursorWrapper
 
-from notifications import broadcast, inbox, notify
+from notifications import broadcast, inbox, notify, subscriptions
 from notifications.authentication import active_users, session_digest
-from notifications.hub import Hub
-from notifications.hub import rights as rights_module
-from notifications.lanes import RIGHTS, in_database
+from notifications.hub import Hub, position_check, verdicts
+from notifications.inbox.announcing import MOST_CHANNELS
+from notifications.lanes import CHECK, RIGHTS, in_database
 from notifications.models import Connection, Subscription
 from notifications.rights import changed
 from tests.peers import Peer, log_in, rest, running_hub, until
@@ -274,17 +274,109 @@ async def test_read_state_reaches_the_other_connections_only(hub: Hub, user: Any
     await other.wait_for("one")
     assert await reading.rpc("read", ids=[pk]) == {"ids": [pk], "unread": 0}
     await until(lambda: other.messages)
-    assert other.messages[0] == {"type": "read", "ids": [pk], "unread": 0}
+    tops = {f"user:{user.pk}": 1, "broadcast": 0}
+    assert other.messages[0] == {"type": "read", "ids": [pk], "unread": 0, "tops": tops}
     await rest()
     assert not reading.messages
+
+
+async def test_a_change_that_was_told_is_told_once_and_nobody_looks(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ``sync`` behind each change would make every other device ask for its list."""
+    monkeypatch.setattr(position_check, "GRACE", 0.0)
+    reading, other = await peer_of(user), await peer_of(user)
+    ids = await in_database(lambda: [pk for n in range(4) for pk in notify(user, f"{n}")])
+    await other.wait_for("0", "1", "2", "3")
+    await reading.rpc("read", ids=ids[:1])
+    await reading.rpc("unread", ids=ids[:1])
+    await in_database(inbox.archive, user, ids[1:2])
+    await in_database(inbox.read_all, user)
+    await until(lambda: len(other.messages) == 4)
+    await hub.check()
+    await rest()
+    kinds = ["read", "unread", "archive", "read_all"]
+    assert [message["type"] for message in other.messages] == kinds
+    assert [message["unread"] for message in other.messages] == [3, 4, 3, 0]
+    assert [message["type"] for message in reading.messages] == kinds[2:]
+    everything = {f"user:{user.pk}": 4, "broadcast": 0}
+    assert other.messages[-1]["marks"] == other.messages[-1]["tops"] == everything
+    assert hub.rights._task is None
+
+
+async def test_a_count_says_up_to_where_it_has_counted(hub: Hub, user: Any) -> None:
+    """So a client knows which publications to add, and does not ask for another count."""
+    reading, other = await peer_of(user), await peer_of(user)
+    name = f"user:{user.pk}"
+    (first,) = await in_database(notify, user, "one")
+    await in_database(broadcast, "for all")
+    await in_database(subscriptions.mute, user.pk, "broadcast", True)
+    await reading.rpc("read", ids=[first])
+    await in_database(notify, user, "two")
+    await other.wait_for("one", "for all", "two")
+    (told,) = [message for message in other.messages if message["type"] == "read"]
+    assert (told["unread"], told["tops"]) == (0, {name: 1})
+
+
+async def test_a_message_without_offsets_of_very_many_channels_stays_small(
+    hub: Hub, user: Any
+) -> None:
+    other = await peer_of(user)
+    (pk,) = await in_database(notify, user, "one")
+    for number in range(MOST_CHANNELS - 1):
+        await make_group(f"{number}", user)
+    await in_database(inbox.mark_read, user, [pk])
+    await in_database(inbox.read_all, user)
+    await until(lambda: [message["type"] for message in other.messages][-1:] == ["read_all"])
+    assert other.messages[-1] == {"type": "read_all", "ids": [], "unread": 0}
+
+
+async def test_a_change_told_while_the_check_reads_is_no_reason_to_look(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(position_check, "GRACE", 0.0)
+    peer = await peer_of(user)
+    (pk,) = await in_database(notify, user, "one")
+    run = CHECK.run
+
+    async def slow(function: Any, *args: Any) -> Any:
+        found = await run(function, *args)
+        await in_database(inbox.mark_read, user, [pk])
+        await until(lambda: peer.messages)
+        return found
+
+    monkeypatch.setattr(CHECK, "run", slow)
+    await hub.check()
+    monkeypatch.setattr(CHECK, "run", run)
+    await hub.check()
+    await rest()
+    assert [message["type"] for message in peer.messages] == ["read"]
+    assert hub.rights._task is None
+
+
+async def test_a_change_told_while_a_look_counts_is_not_taken_back(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = await peer_of(user)
+    (pk,) = await in_database(notify, user, "one")
+    run = RIGHTS.run
+
+    async def slow(function: Any, *args: Any) -> Any:
+        found = await run(function, *args)
+        await in_database(inbox.mark_read, user, [pk])
+        await until(lambda: peer.messages)
+        return found
+
+    monkeypatch.setattr(RIGHTS, "run", slow)
+    hub.rights.suspect(f"user:{user.pk}")
+    await until(lambda: hub.rights._task is not None and hub.rights._task.done())
+    assert [message["type"] for message in peer.messages] == ["read"]
 
 
 async def test_a_lost_hint_of_a_read_is_made_good_by_the_check(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     (pk,) = await in_database(notify, user, "one")
     await peer.wait_for("one")
-    await in_database(inbox.unread_count, user)
-    peer.connection(hub).unread = 1
     await silently(inbox.mark_read, user, [pk])
     await hub.check()
     await until(lambda: peer.messages == [{"type": "sync", "ids": [], "unread": 0}])
@@ -298,15 +390,49 @@ async def test_an_unread_count_that_a_blocked_socket_missed_is_told_later(
     peer.block()
     (pk,) = await in_database(notify, user, "one")
     await until(lambda: connection.is_blocked)
-    connection.unread = 1
     await silently(inbox.mark_read, user, [pk])
     await hub.check()
     await until(lambda: hub.rights._task is not None and hub.rights._task.done())
-    assert connection.unread == 1, "it has not been told"
+    assert connection.unread is None, "it has not been told"
     peer.unblock()
     await until(lambda: not connection.is_blocked)
     hub.rights._look_at(user.pk)
     await until(lambda: peer.messages == [{"type": "sync", "ids": [], "unread": 0}])
+
+
+async def test_a_count_is_told_anew_where_a_topic_is_forbidden_or_allowed(
+    settings: Any, user: Any
+) -> None:
+    """What the permission says changes without a word, and the count with it."""
+    denied.clear()
+    async with running_hub(settings, TOPIC_PERMISSION=f"{__name__}.not_denied") as hub:
+        for name in ("topic:a", "topic:b"):
+            await in_database(subscriptions.join, [user.pk], name)
+            await in_database(broadcast, name, to=name)
+        peer = await Peer.of(user)
+        assert (await peer.connect())["data"]["unread"] == 2
+        await in_database(notify, user, "of which the hub keeps no count")
+        await peer.wait_for("of which the hub keeps no count")
+        await hub.rights.check_all()
+        assert peer.messages == []
+        for forbidden, count in ({"a"}, 2), ({"a", "b"}, 1), (set(), 3):
+            denied.clear()
+            denied.update(forbidden)
+            await hub.rights.check_all()
+            await until(lambda: peer.messages, "a sync")
+            assert peer.messages == [{"type": "sync", "ids": [], "unread": count}]
+            assert (await (await Peer.of(user)).connect())["data"]["unread"] == count
+            assert (await peer.rpc("inbox", folder="unread"))["unread"] == count
+            assert len((await peer.rpc("inbox", folder="unread"))["entries"]) == count
+            assert await in_database(inbox.unread_count, user) == count
+            peer.messages.clear()
+
+
+denied: set[str] = set()
+
+
+def not_denied(user: Any, slug: str) -> bool:
+    return slug not in denied
 
 
 # The database
@@ -327,7 +453,7 @@ async def test_a_look_that_fails_is_repeated_and_reported_once(
         await sleep(min(seconds, 0.01))
 
     monkeypatch.setattr(asyncio, "sleep", quickly)
-    monkeypatch.setattr(rights_module, "active_users", fickle)
+    monkeypatch.setattr(verdicts, "active_users", fickle)
     user.is_active = False
     await in_database(user.save)
     assert await peer.wait_closed() == 3503
@@ -347,7 +473,7 @@ async def test_one_user_who_cannot_be_looked_up_keeps_no_other_from_losing_his_r
         return active_users(user_ids)
 
     with monkeypatch.context() as patched:
-        patched.setattr(rights_module, "active_users", refusing)
+        patched.setattr(verdicts, "active_users", refusing)
         await in_database(lambda: type(user).objects.update(is_active=False))
         await hub.rights.check_all()
         for number, peer in enumerate(peers):

@@ -450,7 +450,9 @@ def test_a_change_is_told_after_the_commit_and_leaves_a_mark(user: Any) -> None:
     assert stream == own
     assert message["type"] == "notifications.message"
     assert message["origin"] == "client-1"
-    assert msgspec.json.decode(message["data"]) == {"type": "read", "ids": ids, "unread": 0}
+    told = {"type": "read", "ids": ids, "unread": 0, "tops": {own: 1, "broadcast": 0}}
+    assert msgspec.json.decode(message["data"]) == told
+    assert (message["unread"], message["revision"]) == (0, before + 1)
     assert Stream.objects.get(name=own).revision == before + 1
 
 

@@ -4,8 +4,6 @@ import random
 from datetime import UTC, datetime
 
 import pytest
-from django.db import connection
-from django.test import override_settings
 
 from notifications.history import read_tops
 from notifications.instants import MICROSECOND, instant, moment
@@ -27,12 +25,3 @@ def test_the_database_tells_times_as_exactly_as_we_do() -> None:
     for stream in Stream.objects.all():
         assert tops[stream.pk].at == instant(stream.published_at)
         assert moment(tops[stream.pk].at) == stream.published_at
-
-
-@override_settings(USE_TZ=False, TIME_ZONE="Asia/Kolkata")
-def test_times_without_a_zone_are_told_too() -> None:
-    naive = datetime(2026, 1, 1, 12, 30, 0, 5)  # noqa: DTZ001
-    connection.close()  # its zone is another one now
-    stream = Stream.objects.create(name="topic:a", published_at=naive)
-    (top,) = read_tops([stream.pk]).values()
-    assert moment(top.at) == naive

@@ -34,9 +34,9 @@ def vectors(direction: str) -> pytest.MarkDecorator:
 def meaning_of_command(command: Any) -> dict[str, Any]:
     """What a decoded command says, in the words of the vectors."""
     assert isinstance(command, messages.Command)
-    request = command.request
-    if request is None:
+    if not command.requests:
         return {"command": "pong"}
+    (request,) = command.requests
     name = next(name for name in messages.REQUESTS if getattr(command, name) is request)
     meaning: dict[str, Any] = {"command": name}
     for field in ("channel", "method", "token", "name", "version", "limit"):

@@ -13,6 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import connections, transaction
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
+from django.utils.safestring import mark_safe
 from django.utils.translation import gettext_lazy
 
 import notifications
@@ -25,7 +26,6 @@ from notifications import (
     publishing,
     sequencing,
     streams,
-    writing,
 )
 from notifications.models import Notification, Stream
 from notifications.publishing import originals
@@ -195,7 +195,7 @@ def test_content_is_encoded_once_for_a_chunk_of_recipients(
         encoded.append(notification)
         return original(notification)
 
-    monkeypatch.setattr(writing, "encode_content", count)
+    monkeypatch.setattr(publishing, "encode_content", count)
     monkeypatch.setattr(sequencing, "encode_content", count)
     users = make_old_users(2 * streams.CHUNK)
     with hints() as sent:
@@ -251,6 +251,11 @@ async def test_asynchronous_code_has_the_same_functions() -> None:
         ("title", ""),
         ("title", None),
         ("title", 7),
+        ("title", " \n\t\xa0"),
+        ("title", "\u200b\ufeff"),
+        ("title", "\x07\x1b\u200f\u202e\u2066"),
+        ("title", "\u3164\u2800\ufe0f"),
+        ("title", mark_safe("\u200b")),
         ("title", b"bytes"),
         ("title", "a" * 201),
         ("title", "a\x00b"),
@@ -270,6 +275,17 @@ async def test_asynchronous_code_has_the_same_functions() -> None:
         ("data", {"a": "\x00"}),
         ("data", {"a": "\ud800"}),
         ("data", {"a": "x" * 20_000}),
+        ("data", {"a": [{"b": 2**53}]}),
+        ("data", {"a": -(2**53)}),
+        ("data", {"a": float("-inf")}),
+        ("data", {"a": {1, 2}}),
+        ("data", {"a": b"bytes"}),
+        ("data", {"a": AnonymousUser()}),
+        ("data", {"\x00": 1}),
+        ("data", {"\ud800": 1}),
+        ("data", {("a", "b"): 1}),
+        ("data", {1: "a", "1": "b"}),
+        ("data", {"at": datetime(2026, 1, 1, tzinfo=UTC).timetz()}),
         ("actor", "me"),
         ("actor", AnonymousUser()),
         ("key", "a" * 201),
@@ -309,7 +325,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 
 def test_content_at_its_limits_is_accepted_and_kept() -> None:
     user = make_user()
-    data = {"text": "\\u0000 “x” \U0001f600", "big": 2**70, "when": timezone.now(), "n": None}
+    data = {"text": "\\u0000 “x” \U0001f600", "big": 2**53 - 1, "when": timezone.now(), "n": None}
     notification = broadcast(
         gettext_lazy("Notifications"),  # type: ignore[arg-type]
         body="b" * 10_000,
@@ -324,7 +340,7 @@ def test_content_at_its_limits_is_accepted_and_kept() -> None:
     notification = Notification.objects.get(pk=notification.pk)
     assert notification.title == "Notifications"
     assert notification.data["text"] == data["text"]
-    assert notification.data["big"] == 2**70
+    assert notification.data["big"] == 2**53 - 1
     assert notification.actor == user
 
 

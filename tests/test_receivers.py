@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import OperationalError, transaction
 from django.test import Client, RequestFactory
 
-from notifications import broadcast, notify, rights, streams
+from notifications import broadcast, notify, revisions, rights
 from notifications.authentication import session_digest
 from notifications.models import Notification, Receipt, Stream, Subscription
 from notifications.subscriptions import load_inboxes
@@ -315,7 +315,7 @@ def test_a_database_that_fails_does_not_keep_the_hints_back(
     def fail(names: Any) -> None:
         raise OperationalError("gone")
 
-    monkeypatch.setattr(streams, "touch", fail)
+    monkeypatch.setattr(revisions, "touch", fail)
     with hints() as sent:
         rights.changed([1, 2])
     assert looked_at(sent) == ["user:1", "user:2"]

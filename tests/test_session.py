@@ -179,13 +179,33 @@ def test_a_batch_waits_for_its_connect() -> None:
     assert next(effects, None) is None
 
 
-def test_a_batch_whose_connect_fails_goes_no_further() -> None:
+def test_a_batch_whose_connect_fails_for_good_goes_no_further() -> None:
     session = new_session()
     effects = session.receive(CONNECT + "\n" + RPC, 0.0)
     next(effects)
     assert error_codes(session.refuse(1, codes.UNAUTHORIZED)) == [101]
     assert next(effects) == Close(codes.BAD_FRAME)
     assert next(effects, None) is None
+
+
+@pytest.mark.parametrize(
+    "error", [codes.INTERNAL, codes.TOO_MANY_REQUESTS, codes.TOKEN_EXPIRED], ids=str
+)
+def test_what_comes_behind_a_connect_that_is_put_off_is_put_off_too(error: codes.Error) -> None:
+    """SDKs send subscriptions together with it: nothing of that may keep them away for good."""
+    session = new_session()
+    frame = "\n".join([CONNECT, SEND, '{"id":3,"subscribe":{"channel":"topic:a"}}'])
+    effects = session.receive(frame, 0.0)
+    next(effects)
+    assert error_codes(session.refuse(1, error)) == [error.code]
+    (reply,) = sent(effects)
+    assert reply["id"] == 3
+    assert reply["error"]["temporary"] is True
+    assert list(session.receive('{"id":4,"connect":{}}', 1.0)) == [
+        Perform(4, messages.ConnectRequest())
+    ]
+    session.answer(4, CONNECTED, 1.0)
+    assert session.state is State.CONNECTED
 
 
 def test_a_batch_ends_with_its_session() -> None:
@@ -200,12 +220,21 @@ def test_who_was_refused_may_try_again_until_it_is_stale() -> None:
     session = connecting()
     session.refuse(1, codes.INTERNAL)
     assert session.state is State.NEW
+    assert list(session.receive("{}", 1.0)) == []
     assert list(session.receive('{"id":2,"connect":{}}', 9.0)) == [
         Perform(2, messages.ConnectRequest())
     ]
     session.refuse(2, codes.UNAUTHORIZED)
     assert session.tick(9.9, {}) == []
     assert session.tick(10.0, {}) == closes(codes.STALE)
+
+
+def test_who_was_refused_for_now_is_not_kept_away_for_good() -> None:
+    session = connecting()
+    session.refuse(1, codes.INTERNAL)
+    (effect,) = session.tick(10.0, {})
+    assert isinstance(effect, Close)
+    assert effect.disconnect.reconnect
 
 
 def test_an_answer_after_the_end_is_not_written() -> None:
@@ -271,14 +300,11 @@ def test_nobody_waits_for_the_answer_of_send() -> None:
     assert session.answer(0, messages.PingResult(), 1.0) == []
 
 
-def test_a_send_that_is_wrong_ends_the_connection() -> None:
-    assert connected().refuse(0, codes.BAD_REQUEST) == closes(codes.BAD_FRAME)
-
-
-def test_a_send_that_the_server_fails_lets_the_client_come_back() -> None:
-    (effect,) = connected().refuse(0, codes.INTERNAL)
-    assert isinstance(effect, Close)
-    assert effect.disconnect.reconnect
+@pytest.mark.parametrize("error", [codes.BAD_REQUEST, codes.METHOD_NOT_FOUND, codes.INTERNAL])
+def test_a_send_that_fails_is_over(error: codes.Error) -> None:
+    session = connected()
+    assert session.refuse(0, error) == []
+    assert session.state is State.CONNECTED
 
 
 # Ids
@@ -347,12 +373,13 @@ def test_who_does_not_stop_is_disconnected_once() -> None:
     assert codes.TOO_MANY_COMMANDS.reconnect
 
 
-def test_too_many_sends_do_not_send_the_client_away_for_good() -> None:
+def test_sends_beyond_the_burst_are_dropped_until_there_is_no_end_of_them() -> None:
     effects: list[Effect] = []
-    session = connected()
-    for _ in range(201):
+    session = connected()  # has cost one command
+    for _ in range(199 + PATIENCE):
         effects += session.receive(SEND, 0.0)
-    assert effects[-1] == Close(codes.TOO_MANY_COMMANDS)
+    assert [type(effect) for effect in effects] == [Perform] * 199
+    assert list(session.receive(SEND, 0.0)) == closes(codes.TOO_MANY_COMMANDS)
 
 
 def test_pongs_cost_nothing() -> None:

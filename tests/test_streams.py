@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, Permission
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications import streams
+from notifications import revisions, streams
 from notifications.models import Stream
 from tests.rooms import in_threads, make_user, queries, write
 
@@ -170,7 +170,7 @@ def test_a_stream_made_by_many_at_once_is_one() -> None:
 def test_many_streams_are_made_and_touched_in_chunks() -> None:
     names = [f"user:{n}" for n in range(1100)]
     assert len(queries(lambda: streams.ensure(names))) < 50
-    assert len(queries(lambda: streams.touch(names))) <= 6
+    assert len(queries(lambda: revisions.touch(names))) <= 6
     touched = Stream.objects.filter(name__startswith="user:")
     assert set(touched.values_list("revision", flat=True)) == {1}
 
@@ -178,7 +178,7 @@ def test_many_streams_are_made_and_touched_in_chunks() -> None:
 @pytest.mark.django_db
 def test_touching_one_stream_is_one_statement() -> None:
     streams.ensure(["user:1", "user:2"])
-    assert len(queries(lambda: streams.touch(["user:1"]))) == 1
+    assert len(queries(lambda: revisions.touch(["user:1"]))) == 1
     assert Stream.objects.get(name="user:1").revision == 1
     assert Stream.objects.get(name="user:2").revision == 0
 

@@ -1,5 +1,6 @@
 """What each command does, over the wire: rights, bad arguments, topics, history, procedures."""
 
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ from notifications import broadcast, notify
 from notifications.authentication import make_token
 from notifications.hub import Hub
 from notifications.lanes import in_database
+from notifications.metrics import SENDS_IGNORED
 from notifications.models import Notification, Stream, Subscription
 from notifications.protocol import codes
 from notifications.session import Close
@@ -312,7 +314,7 @@ async def test_a_page_of_history_is_bounded_in_bytes(peer: Peer, user: Any, reve
     assert offsets == sorted(range(1, 61), reverse=reverse)
 
 
-@pytest.mark.parametrize("since", [{"offset": 12}, {"offset": 2**63 - 1}, {"epoch": "other"}])
+@pytest.mark.parametrize("since", [{"offset": 11}, {"offset": 2**63 - 1}, {"epoch": "other"}])
 async def test_history_of_another_position(peer: Peer, user: Any, since: Any) -> None:
     await in_database(fill, own(user), 10)
     assert await peer.error(history={"channel": own(user), "limit": 5, "since": since}) == 112
@@ -418,9 +420,44 @@ async def test_send_calls_a_procedure_without_an_answer(peer: Peer, user: Any) -
     assert await peer.rpc("unread") == {"unread": 0}
 
 
-async def test_a_send_that_is_wrong_ends_the_connection(peer: Peer) -> None:
-    peer.say('{"send":{"data":{"method":"nothing"}}}')
-    assert await peer.wait_closed() == 3501
+FREE_FORM: list[Any] = [
+    {"hello": 1},
+    {"method": "nothing"},
+    {"method": "read"},
+    {"method": "read", "data": {"ids": "all"}},
+    {"method": "ack", "data": {"channel": "topic:unknown", "offset": 3}},
+    {"method": 7},
+    "text",
+    7,
+    None,
+    [],
+    {},
+]
+
+
+async def test_a_send_that_is_for_nobody_is_ignored_and_counted(peer: Peer) -> None:
+    """Nobody waits for an answer, and every SDK lets its application send what it likes."""
+    before = SENDS_IGNORED._value.get()
+    for data in FREE_FORM:
+        peer.say(json.dumps({"send": {"data": data}}))
+        peer.say(json.dumps({"id": 900 + FREE_FORM.index(data), "send": {"data": data}}))
+    peer.say('{"send":{}}')
+    assert await peer.rpc("unread") == {"unread": 0}
+    assert SENDS_IGNORED._value.get() == before + 2 * len(FREE_FORM) + 1
+    assert len(peer.replies) == 2
+    assert peer.closed is None
+
+
+async def test_what_a_send_has_changed_is_told_to_its_own_device_too(
+    peer: Peer, hub: Hub, user: Any
+) -> None:
+    """It has no answer that tells the new count."""
+    (pk,) = await in_database(notify, user, "one")
+    await peer.wait_for("one")
+    peer.say(json.dumps({"send": {"data": {"method": "read", "data": {"ids": [pk]}}}}))
+    await until(lambda: peer.messages)
+    assert peer.messages[0]["type"] == "read"
+    assert peer.messages[0]["unread"] == 0
 
 
 async def test_a_user_who_is_gone_is_disconnected_by_the_next_command(
@@ -458,6 +495,25 @@ async def test_refreshing_with_a_token_that_has_expired_lets_the_client_come_bac
     """On an error SDKs would give up for good."""
     peer.ask(refresh={"token": await in_database(make_token, user, -5)})
     assert await peer.wait_closed() == 3005
+
+
+async def test_a_token_of_before_another_password_opens_nothing_and_is_to_be_replaced(
+    hub: Hub, user: Any
+) -> None:
+    """An SDK asks its application for a new one, and tries again."""
+    peer = await Peer.of(user)
+    await in_database(change_password, user)
+    await peer.open()
+    assert (await peer.try_connect())["error"] == {"code": 109, "message": "token expired"}
+    token, peer.token = peer.token, await in_database(make_token, user)
+    assert "connect" in await peer.try_connect()
+    peer.ask(refresh={"token": token})
+    assert await peer.wait_closed() == 3005
+
+
+def change_password(user: Any) -> None:
+    user.set_password("another")
+    user.save()
 
 
 async def test_a_connection_lives_on_for_a_while_after_its_token_has_expired(

@@ -18,6 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from .. import streams
+from ..drafts import clean_title
 from ..models import Level, Notification
 
 NOW, LATER = "now", "later"
@@ -89,6 +90,9 @@ class ComposeForm(forms.ModelForm):  # type: ignore[type-arg]
         self.fields["publish_at"].help_text = gettext("In the time zone %s.") % (
             timezone.get_current_timezone_name()
         )
+
+    def clean_title(self) -> str:
+        return clean_title(self.cleaned_data["title"])
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data

@@ -75,6 +75,7 @@ class Connection:
         "client",
         "closing",
         "connected_at",
+        "counted",
         "credentials",
         "doubts",
         "due",
@@ -123,8 +124,11 @@ class Connection:
         #: How often something about its user may have changed: what was read before it rose is
         #: to be looked at again.
         self.doubts = 0
-        #: The unread count the client was told last.
-        self.unread = 0
+        #: The unread count the client was told last; None where it may have missed a change.
+        self.unread: int | None = 0
+        #: Which streams are in that count, None where that is not known; see
+        #: :func:`notifications.unread.streams_counted`.
+        self.counted: int | None = None
         self.readers: dict[str, Reader] = {}
         self.behind: set[Reader] = set()
         self.pump: asyncio.Task[None] | None = None

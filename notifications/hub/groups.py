@@ -8,8 +8,9 @@ from typing import Any
 from channels.layers import get_channel_layer
 
 from ..conf import app_settings
-from ..layer import ask, group_name, reconnect
+from ..layer import ask, group_name
 from ..metrics import LAYER_UP
+from ..pubsub import reconnect
 from .stream import LocalStream
 
 logger = logging.getLogger(__name__)

@@ -168,7 +168,6 @@ class Hub:
         self.by_user[connection.user_id].add(connection)
         self.users[user_stream(connection.user_id)] = connection.user_id
         self.connections.add(connection)
-        self.presence.add(connection)
         CONNECTIONS.inc()
 
     def leave(self, connection: Connection, code: int) -> None:
@@ -396,7 +395,9 @@ class Hub:
             times = message.get("at", 0), message.get("previous", 0)
             self.hear(stream, message["epoch"], message["offset"], message["data"], *times)
         elif kind == "notifications.message":
-            self.rights.tell(stream, message["data"], message["origin"])
+            # Workers of an earlier version tell neither.
+            counted = message.get("unread"), message.get("revision")
+            self.rights.tell(stream, message["data"], message["origin"], *counted)
         elif kind == "notifications.changed":
             self.rights.suspect(stream, message.get("session", ""))
         elif kind == "notifications.session_ended":

@@ -13,6 +13,9 @@ from .repairs import Repairs
 from .rights import Rights
 from .stream import LocalStream
 
+#: How long a revision may wait for the message that tells what it stands for; seconds.
+GRACE = 0.2
+
 #: So long after a publisher has asked for a check, what it finds is no loss of the layer; seconds.
 ASKED = 10.0
 
@@ -78,10 +81,15 @@ class PositionCheck:
                 behind[stream] = top.offset
             elif top.offset == stream.top and not stream.busy:
                 stream.move_over(top.offset, top.at)
-            if top.revision != stream.revision:
-                stream.revision = top.revision
-                self._rights.suspect(stream.name)
+            if top.revision > stream.revision:
+                self._loop.call_later(GRACE, self._suspect, stream, top.revision)
         self._bring_up(behind)
+
+    def _suspect(self, stream: LocalStream, revision: int) -> None:
+        """Look at the user of this stream, unless a message has told all there was to know."""
+        if revision > stream.revision and self._streams.get(stream.name) is stream:
+            stream.revision = revision
+            self._rights.suspect(stream.name)
 
     def _bring_up(self, behind: dict[LocalStream, int]) -> None:
         """Repair streams whose tops lie ahead of what has been sent."""

@@ -64,6 +64,7 @@ class Presence:
         self._beaten_at = time.monotonic()
 
     def add(self, connection: Connection) -> None:
+        """A connection has been made. Its id comes once only."""
         connection.connected_at = timezone.now()
         row = Present(
             connection.client,
@@ -76,8 +77,9 @@ class Presence:
         self._present[connection.client] = row
 
     def remove(self, connection: Connection, code: int) -> None:
-        self._present.pop(connection.client, None)
-        self._gone.append(Gone(connection.client, connection.user_id, code))
+        """A connection has ended; perhaps before it was :meth:`add`-ed."""
+        if self._present.pop(connection.client, None) is not None:
+            self._gone.append(Gone(connection.client, connection.user_id, code))
 
     async def flush(self) -> None:
         """Write them. What cannot be written now is kept for the next time.

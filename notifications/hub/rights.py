@@ -8,33 +8,24 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from collections.abc import Set as AbstractSet
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterable
+from typing import Any, Protocol
 
 import msgspec
 from django.db import InterfaceError, OperationalError
 
-from ..authentication import active_users, credentials_of, valid_sessions
 from ..conf import app_settings
 from ..history import Page
 from ..lanes import RIGHTS
-from ..models import Connection as Row
 from ..positions import beginning
 from ..protocol import codes, messages
 from ..protocol.frames import Prepared
 from ..protocol.json import encode_reply
-from ..streams import is_topic
-from ..subscriptions import Feed, read_inboxes, topics_of
-from ..unread import unread_counts
+from ..subscriptions import Feed
 from .beginnings import Beginnings
 from .connection import Connection, Reader
 from .stream import LocalStream
-
-#: Reasons of ``unsubscribe`` pushes.
-DENIED = "permission denied"
-LEFT = "left"
-MUTED = "muted"
+from .verdicts import LEFT, Findings, Verdict, find
 
 #: Seconds after which a user is looked at again of whom not all is known yet.
 AGAIN = 1.0
@@ -67,32 +58,6 @@ class Process(Protocol):
     def works(self, name: str) -> None: ...
 
 
-class Verdict(NamedTuple):
-    """What the database says of one user now."""
-
-    credentials: str
-    feeds: dict[str, Feed]
-    #: Of topics that the user may read and has not muted.
-    topics: set[str]
-    #: Why a stream is neither of these, by name.
-    reasons: dict[str, str]
-    unread: int | None
-    #: Topics of which it is not known yet whether the user may read them.
-    undecided: AbstractSet[str] = frozenset()
-
-    def reason(self, name: str) -> str:
-        """Why the user's connections read this stream no more."""
-        return self.reasons.get(name, LEFT if is_topic(name) else DENIED)
-
-
-class Findings(NamedTuple):
-    verdicts: dict[Any, Verdict]
-    sessions: set[str]
-    closing: set[str]
-    #: Pairs of user and stream name that have no row yet.
-    missing: list[tuple[Any, str]]
-
-
 class Rights:
     """Looks again at users of this process: soon after a hint, and all of them by the clock."""
 
@@ -117,6 +82,7 @@ class Rights:
                 self.end_session(session, self._hub.by_user.get(user_id, ()))
             for connection in self._hub.by_user.get(user_id, ()):
                 connection.doubts += 1
+                connection.unread = None
             self._look_at(user_id)
             # The change may become visible after its announcement: a session is flushed after
             # ``user_logged_out`` is sent, and replicas lag.
@@ -134,14 +100,39 @@ class Rights:
             if connection.session_digest == digest:
                 connection.close(codes.FORCE_RECONNECT)
 
-    def tell(self, name: str, data: bytes, origin: str) -> None:
-        """Push a change of read state to the user's connections, except the one that made it."""
+    def tell(
+        self,
+        name: str,
+        data: bytes,
+        origin: str,
+        unread: int | None = None,
+        revision: int | None = None,
+    ) -> None:
+        """Push a change of read state to the user's connections, except the one that made it.
+
+        Args:
+            name: the user's own stream.
+            data: the message, as JSON.
+            origin: the client that has made the change, "" for none.
+            unread: the count that ``data`` tells, None if it tells none.
+            revision: of the stream, which this change alone has made; None if that is not known.
+        """
         reply = messages.Reply(push=messages.Push(message=messages.Message(msgspec.Raw(data))))
         message = Prepared(encode_reply(reply))
+        stream = self._hub.streams.get(name)
+        is_next = stream is not None and revision == stream.revision + 1
         for user_id in self._users_of(name):
             for connection in list(self._hub.by_user.get(user_id, ())):
-                if connection.is_ready and connection.client != origin:
-                    connection.socket.offer(message)
+                if not connection.is_ready or connection.client == origin:
+                    continue
+                if connection.socket.offer(message) and (is_next or connection.unread == unread):
+                    connection.unread = unread
+                else:  # it has missed this one, or one that has counted later
+                    connection.unread = None
+                    self._look_later(user_id)
+        if stream is not None and revision is not None and is_next:
+            # All that this revision stands for has been told: nobody has to look.
+            stream.revision = revision
 
     async def check_all(self) -> None:
         """Look at everybody, whatever was announced or not."""
@@ -214,28 +205,33 @@ class Rights:
     async def _examine_some(self, user_ids: list[Any], count: bool) -> None:
         # What a connection subscribes to from now on is newer than what is found.
         readers = {
-            connection: list(connection.readers.values())
+            connection: (list(connection.readers.values()), connection.unread)
             for user_id in user_ids
             for connection in self._hub.by_user.get(user_id, ())
         }
         keys = {connection.session_key for connection in readers if connection.session_digest}
         clients = [connection.client for connection in readers]
         read: dict[Any, set[str]] = defaultdict(set)
-        for connection, known in readers.items():
+        for connection, (known, _) in readers.items():
             read[connection.user_id] |= {reader.stream.name for reader in known if reader.topic}
-        findings = await RIGHTS.run(_find, user_ids, keys, clients, count, read)
+        findings = await RIGHTS.run(find, user_ids, keys, clients, count, read)
         self._hub.beginnings.follow(findings.missing)
         # For all that is joined by this look: what others lose does not wait for a slow layer.
         until = self._hub.loop.time() + app_settings.LAYER_TIMEOUT
         for user_id, verdict in findings.verdicts.items():
             if verdict.undecided:
                 self._hub.loop.call_later(AGAIN, self._look_at, user_id)
-        for connection, known in readers.items():
+        for connection, (known, told) in readers.items():
             if connection.closing is None and connection in self._hub.connections:
-                await self._judge(connection, known, findings, until)
+                await self._judge(connection, known, told, findings, until)
 
     async def _judge(
-        self, connection: Connection, known: Iterable[Reader], findings: Findings, until: float
+        self,
+        connection: Connection,
+        known: Iterable[Reader],
+        told: int | None,
+        findings: Findings,
+        until: float,
     ) -> None:
         verdict = findings.verdicts.get(connection.user_id)
         if verdict is None or connection.client in findings.closing:
@@ -258,7 +254,21 @@ class Rights:
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
                 await self._subscribe(connection, feed, until)
-        self._synchronize(connection, verdict.unread)
+        self._recount(connection, verdict)
+        self._synchronize(connection, verdict.unread, told)
+
+    def _recount(self, connection: Connection, verdict: Verdict) -> None:
+        """See that the count is told anew where other streams are in it than before.
+
+        What ``TOPIC_PERMISSION`` says changes without a word.
+        """
+        if verdict.undecided:
+            return
+        if connection.counted not in (None, verdict.counted):
+            connection.unread = None
+            if verdict.unread is None:  # this look has not counted
+                self._look_at(connection.user_id)
+        connection.counted = verdict.counted
 
     def _follow(self, connection: Connection, known: Iterable[Reader], verdict: Verdict) -> None:
         """Take away what the user may no longer read."""
@@ -315,9 +325,17 @@ class Rights:
         finally:
             self._hub.unpin(stream)
 
-    def _synchronize(self, connection: Connection, unread: int | None) -> None:
-        """Tell the unread count: a hint of a read elsewhere may have been lost."""
+    def _synchronize(self, connection: Connection, unread: int | None, before: int | None) -> None:
+        """Tell the unread count: a hint of a read elsewhere may have been lost.
+
+        Args:
+            before: what :attr:`Connection.unread` was when the look began.
+        """
         if unread is None or connection.unread == unread:
+            return
+        if connection.unread not in (before, None):
+            # It was told while this was counted, perhaps something newer.
+            self._look_later(connection.user_id)
             return
         data = msgspec.json.encode({"type": "sync", "ids": [], "unread": unread})
         if self._write(connection, messages.Push(message=messages.Message(msgspec.Raw(data)))):
@@ -329,44 +347,3 @@ class Rights:
             return True
         self._look_later(connection.user_id)
         return False
-
-
-def _find(
-    user_ids: Iterable[Any],
-    keys: Iterable[str],
-    clients: Iterable[str],
-    count: bool,
-    read: Mapping[Any, set[str]],
-) -> Findings:
-    """What the database says of these users; ``read`` are the topics that they read here."""
-    users = active_users(user_ids)
-    feeds, missing, undecided = read_inboxes(users.values())
-    unread = unread_counts(users.values(), feeds) if count else {}
-    verdicts = {
-        user_id: _verdict(user, feeds[user_id], unread.get(user_id), read.get(user_id, frozenset()))
-        for user_id, user in users.items()
-    }
-    for user_id, names in undecided.items():
-        # The count is without what is in these topics.
-        verdicts[user_id] = verdicts[user_id]._replace(undecided=set(names), unread=None)
-    closing = Row.objects.filter(pk__in=list(clients), closing=True).values_list("pk", flat=True)
-    return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing}, missing)
-
-
-def _verdict(
-    user: Any, feeds: Iterable[Feed], unread: int | None, read: AbstractSet[str]
-) -> Verdict:
-    loud = [feed for feed in feeds if not feed.muted]
-    reasons = {feed.name: MUTED for feed in feeds if feed.muted}
-    topics = {feed.name for feed in loud if is_topic(feed.name)}
-    if read - topics - reasons.keys():
-        # Followed still, but not among the feeds: another query, only when one is missing.
-        denied = {name: DENIED for name, _ in topics_of(user.pk) if name not in topics}
-        reasons = denied | reasons
-    return Verdict(
-        credentials_of(user),
-        {feed.name: feed for feed in loud if not is_topic(feed.name)},
-        topics,
-        reasons,
-        unread,
-    )

@@ -1,22 +1,32 @@
 """Telling of a change in the inbox.
 
-The user's other connections learn it by a ``message`` push; the revision of the user's own stream
-is a mark for workers that a lost hint did not reach.
+The user's other connections learn it by a ``message`` push, which says enough for them to follow
+without a question; the revision of the user's own stream is a mark for workers that a lost hint
+did not reach.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from .. import streams
+from .. import revisions, streams, subscriptions
 from ..database import after_commit
 from ..layer import send_message
-from .folders import alias, unread_count
+from .folders import alias, count_unread
+
+#: Offsets of more channels than this are not told: a push stays small, and a client that misses
+#: them asks.
+MOST_CHANNELS = 100
 
 
 def announce(
-    user: Any, change: str, ids: Iterable[int] = (), origin: str = "", channel: str = ""
+    user: Any,
+    change: str,
+    ids: Iterable[int] = (),
+    origin: str = "",
+    channel: str = "",
+    marks: Mapping[str, int] | None = None,
 ) -> None:
     """Push a ``message`` about a change once the current transaction has committed.
 
@@ -26,14 +36,28 @@ def announce(
         ids: of the notifications that were changed.
         origin: the client that has made it and is not told, "" for none.
         channel: the stream it is about, "" where ``ids`` says enough.
+        marks: offsets by stream; everything up to them has changed, and nothing after them.
     """
-    about = {"channel": channel} if channel else {}
-    after_commit(alias(), _tell, user, {"type": change, "ids": list(ids), **about}, origin)
+    message: dict[str, Any] = {"type": change, "ids": list(ids)}
+    if channel:
+        message["channel"] = channel
+    if marks is not None:
+        message |= _offsets("marks", marks)
+    after_commit(alias(), _tell, user, message, origin)
 
 
 def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
     own = streams.user_stream(user.pk)
+    revision = None
     try:
-        streams.touch([own])
+        revision = revisions.touch_one(own)
     finally:
-        send_message(own, msgspec.json.encode({**message, "unread": unread_count(user)}), origin)
+        feeds = subscriptions.load_inbox(user)
+        unread = count_unread(user, feeds)
+        tops = _offsets("tops", {feed.name: feed.top for feed in feeds if not feed.muted})
+        data = msgspec.json.encode({**message, "unread": unread, **tops})
+        send_message(own, data, origin, unread, revision)
+
+
+def _offsets(name: str, offsets: Mapping[str, int]) -> dict[str, Any]:
+    return {name: offsets} if len(offsets) <= MOST_CHANNELS else {}

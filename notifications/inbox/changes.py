@@ -91,7 +91,7 @@ def read_all(user: Any, origin: str = "") -> None:
             if feed.read < feed.top:
                 _subscription(user, feed).update(read=Greatest("read", feed.top))
         Receipt.objects.filter(user=user.pk, read_at=None).update(read_at=timezone.now())
-    announce(user, "read_all", origin=origin)
+    announce(user, "read_all", origin=origin, marks=_tops(feeds))
 
 
 def archive_all(user: Any, origin: str = "") -> None:
@@ -107,7 +107,7 @@ def archive_all(user: Any, origin: str = "") -> None:
         Receipt.objects.filter(user=user.pk, archived_at=None).update(
             read_at=Coalesce("read_at", now), archived_at=now
         )
-    announce(user, "archive_all", origin=origin)
+    announce(user, "archive_all", origin=origin, marks=_tops(feeds))
 
 
 def mute(user: Any, name: str, muted: bool = True) -> bool:
@@ -119,8 +119,12 @@ def mute(user: Any, name: str, muted: bool = True) -> bool:
     if not subscriptions.mute(user.pk, name, muted):
         return False
     rights.changed([user.pk])
-    announce(user, "mute" if muted else "unmute")
+    announce(user, "mute" if muted else "unmute", channel=name)
     return True
+
+
+def _tops(feeds: Iterable[Feed]) -> dict[str, int]:
+    return {feed.name: feed.top for feed in feeds}
 
 
 def _change(

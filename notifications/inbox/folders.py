@@ -67,7 +67,7 @@ def unread_count(user: Any) -> int:
 
 
 def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
-    """:func:`unread_count` for feeds that have been loaded already."""
+    """:func:`unread_count` for feeds that have been loaded already, up to their tops."""
     loud = [feed for feed in feeds if not feed.muted]
     most = app_settings.MAX_UNREAD_COUNT
     return _newest(_unread_parts(user, loud, None), most)[:most].count()
@@ -165,7 +165,9 @@ def _unread_parts(
     user: Any, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
     by_marks = [
-        _part(feed, position).filter(~receipt_of(user), offset__gt=read_mark(feed))
+        _part(feed, position).filter(
+            ~receipt_of(user), offset__gt=read_mark(feed), offset__lte=feed.top
+        )
         for feed in feeds
         if feed.top > read_mark(feed)
     ]

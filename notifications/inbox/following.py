@@ -63,7 +63,7 @@ def join(user: Any, name: str, origin: str = "") -> bool:
         PermissionDenied: the user may not read it; see ``TOPICS`` and ``TOPIC_PERMISSION``.
         TooManyTopics: the user follows ``MAX_TOPICS``.
     """
-    _check(name)
+    name = _topic(name)
     if not streams.may_read(user, name):
         raise PermissionDenied(f"{name} may not be read")
     if subscriptions.load_topic(user.pk, name) is not None:
@@ -96,7 +96,7 @@ def leave(user: Any, name: str, origin: str = "") -> bool:
     Raises:
         ValueError: this is no topic. All other streams follow from who the user is.
     """
-    _check(name)
+    name = _topic(name)
     if not subscriptions.leave([user.pk], name):
         return False
     rights.changed([user.pk])
@@ -104,6 +104,8 @@ def leave(user: Any, name: str, origin: str = "") -> bool:
     return True
 
 
-def _check(name: str) -> None:
-    if streams.parse(name).kind != "topic":
+def _topic(name: str) -> str:
+    kind, slug = streams.parse(name)
+    if kind != "topic":
         raise ValueError(f"{name} is no topic")
+    return streams.topic_stream(slug)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 Uint32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # uint64 on the wire, bigint in the database
+Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Channel = Annotated[str, Meta(max_length=255)]
+
+
+#: The bit of ``flag`` that asks for an error instead of a subscription that was not recovered.
+REJECT_UNRECOVERED = 2
 
 
 class SubscribeRequest(Struct, frozen=True):
@@ -17,6 +23,13 @@ class SubscribeRequest(Struct, frozen=True):
     recover: bool = False
     epoch: str = ""
     offset: Offset = 0
+    flag: Int64 = 0
+    tf: dict[str, Any] | None = None
+    type: Int32 = 0
+    phase: Int32 = 0
+    cursor: str = ""
+    limit: Int32 = 0
+    asc: bool = False
 
 
 class ConnectRequest(Struct, frozen=True):
@@ -34,6 +47,9 @@ class UnsubscribeRequest(Struct, frozen=True):
 class PublishRequest(Struct, frozen=True):
     channel: Channel = ""
     data: Raw = Raw()
+    type: Int32 = 0
+    key: str = ""
+    removed: bool = False
 
 
 class PresenceRequest(Struct, frozen=True):
@@ -51,7 +67,7 @@ class StreamPosition(Struct, frozen=True):
 
 class HistoryRequest(Struct, frozen=True):
     channel: Channel = ""
-    limit: Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)] = 0
+    limit: Int32 = 0
     since: StreamPosition | None = None
     reverse: bool = False
 
@@ -95,7 +111,7 @@ Request = (
 
 
 class Command(Struct, frozen=True):
-    """One command of a client. The first request that is set counts; none and no id is a pong."""
+    """One command of a client: an id and one request; neither of them is a pong."""
 
     id: Uint32 = 0
     connect: ConnectRequest | None = None
@@ -112,12 +128,9 @@ class Command(Struct, frozen=True):
     sub_refresh: SubRefreshRequest | None = None
 
     @property
-    def request(self) -> Request | None:
-        for name in REQUESTS:
-            request: Request | None = getattr(self, name)
-            if request is not None:
-                return request
-        return None
+    def requests(self) -> list[Request]:
+        """The requests that are set: more than one is a mistake of the client."""
+        return [request for name in REQUESTS if (request := getattr(self, name)) is not None]
 
 
 REQUESTS = tuple(name for name in Command.__struct_fields__ if name != "id")

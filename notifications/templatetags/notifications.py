@@ -9,6 +9,7 @@ from django.template.loader import render_to_string
 from django.urls import get_script_prefix
 
 from .. import inbox, streams, subscriptions
+from ..history import describe_user
 from ..models import validate_url
 
 register = template.Library()
@@ -78,10 +79,7 @@ def notification_link(url: Any) -> str:
 @register.filter
 def notification_actor(actor: Any) -> str:
     """The name of the user on whose behalf a notification was sent."""
-    if not actor:
-        return ""
-    full_name = getattr(actor, "get_full_name", str)()
-    return str(full_name or actor.get_username())
+    return describe_user(actor)["name"] if actor else ""
 
 
 def _user(context: Context) -> Any:

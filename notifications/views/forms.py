@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from .. import publishing, streams, topics
 from ..conf import app_settings
+from ..drafts import clean_title
 from ..models import Level, Notification, validate_text, validate_url
 
 TOPIC = "topic"
@@ -56,6 +57,9 @@ class SendForm(forms.Form):
     )
     # A form that is sent twice, by a double click or from the history, publishes once.
     key = forms.RegexField(r"\A[0-9a-f]{32}\Z", initial=_new_key, widget=forms.HiddenInput)
+
+    def clean_title(self) -> str:
+        return clean_title(self.cleaned_data["title"])
 
     def stream(self) -> str:
         """The name of the stream that the valid form is for."""

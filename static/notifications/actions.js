@@ -1,10 +1,16 @@
+import { toInteger } from "./format.js";
+
 /** @typedef {import("./notifications.js").Notifications} Notifications */
 
-/** @type {Record<string, (notifications: Notifications, value: string) => Promise<void>>} */
-const ACTIONS = {
-  read: (notifications, id) => notifications.read([Number(id)]),
-  unread: (notifications, id) => notifications.unread([Number(id)]),
-  archive: (notifications, id) => notifications.archive([Number(id)]),
+/** @type {Record<string, (notifications: Notifications, ids: number[]) => Promise<void>>} */
+const OF_ENTRIES = {
+  read: (notifications, ids) => notifications.read(ids),
+  unread: (notifications, ids) => notifications.unread(ids),
+  archive: (notifications, ids) => notifications.archive(ids),
+};
+
+/** @type {Record<string, (notifications: Notifications, channel: string) => Promise<void>>} */
+const OTHERS = {
   read_all: (notifications) => notifications.readAll(),
   archive_all: (notifications) => notifications.archiveAll(),
   join: (notifications, channel) => notifications.join(channel),
@@ -36,9 +42,21 @@ export class Actions {
   /** @param {MouseEvent} event */
   #clicked = (event) => {
     const button = event.target instanceof Element && event.target.closest("button");
-    const act = button && ACTIONS[button.dataset.notificationAction ?? ""];
-    if (!act || this.#notifications.state !== "connected") return;
+    if (!button || this.#notifications.state !== "connected") return;
+    const done = this.#act(button.dataset.notificationAction ?? "", button.value);
+    if (!done) return;
     event.preventDefault();
-    act(this.#notifications, button.value).catch(() => button.form?.requestSubmit(button));
+    done.catch(() => button.form?.requestSubmit(button));
   };
+
+  /**
+   * @param {string} name
+   * @param {string} value id of an entry, or a channel
+   * @returns {Promise<void> | undefined} undefined where it is for the form to do
+   */
+  #act(name, value) {
+    const id = toInteger(value);
+    if (name in OF_ENTRIES && id !== undefined) return OF_ENTRIES[name]?.(this.#notifications, [id]);
+    return OTHERS[name]?.(this.#notifications, value);
+  }
 }

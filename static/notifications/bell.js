@@ -18,32 +18,31 @@ const ENDED = "Disconnected – reload the page";
 export class Bell {
   #element;
   #notifications;
-  #link;
   #panel;
   #badge;
   #list;
-  #button = make("button", { type: "button", class: "notification-bell__button" });
+  #button;
   #stateTimer = 0;
   #state = "";
 
   /**
-   * @param {HTMLElement} element holds a link to the inbox, which the button replaces, and the panel
+   * @param {HTMLElement} element holds the panel, and a link to the inbox that a button replaces; a
+   *   copy of an element that ran before, which a library has kept, holds the button
    * @param {Notifications} notifications
    */
   constructor(element, notifications) {
     this.#element = element;
     this.#notifications = notifications;
-    this.#link = find(element, "a.notification-bell__button");
+    this.#button = toButton(find(element, ".notification-bell__button"));
     this.#badge = find(element, "[data-part=badge]");
     this.#panel = find(element, "[role=dialog]");
     this.#list = new List(find(this.#panel, "[data-part=list]"), notifications);
   }
 
   start() {
-    this.#button.append(...this.#link.childNodes);
     this.#button.setAttribute("aria-haspopup", "dialog");
     this.#button.setAttribute("aria-expanded", "false");
-    this.#link.replaceWith(this.#button);
+    this.#panel.hidden = true;
     this.#button.addEventListener("click", this.#toggle);
     this.#element.addEventListener("keydown", this.#pressed);
     this.#element.addEventListener("focusout", this.#left);
@@ -53,24 +52,24 @@ export class Bell {
     this.#notifications.on("connected", this.#connected);
     this.#notifications.on("disconnected", this.#disconnected);
     this.#takeState();
-    this.#show();
   }
 
   stop() {
     this.#close();
     clearTimeout(this.#stateTimer);
+    this.#button.removeEventListener("click", this.#toggle);
+    this.#element.removeEventListener("keydown", this.#pressed);
+    this.#element.removeEventListener("focusout", this.#left);
     this.#notifications.off("count", this.#show);
     this.#notifications.off("connecting", this.#connecting);
     this.#notifications.off("connected", this.#connected);
     this.#notifications.off("disconnected", this.#disconnected);
     document.removeEventListener("pointerdown", this.#pointed);
-    this.#link.append(...this.#button.childNodes);
-    this.#button.replaceWith(this.#link);
   }
 
   #takeState() {
+    this.#say("", "");
     if (this.#notifications.state === "connecting") this.#connecting();
-    if (this.#notifications.state === "connected") this.#connected();
   }
 
   get #isOpen() {
@@ -88,7 +87,7 @@ export class Bell {
     this.#panel.focus();
     this.#list.start();
     // While the connection is away the panel says so, and shows what it had.
-    this.#list.refresh().catch(() => undefined);
+    this.#list.look();
   }
 
   #close() {
@@ -159,4 +158,15 @@ export class Bell {
     this.#button.title = this.#state || "Notifications";
     find(this.#panel, "[data-notification-action=read_all]").hidden = unread <= 0;
   };
+}
+
+/**
+ * @param {HTMLElement} found the link, or the button that has replaced it
+ * @returns {HTMLButtonElement} in its place
+ */
+function toButton(found) {
+  if (found instanceof HTMLButtonElement) return found;
+  const button = make("button", { type: "button", class: found.className }, [...found.childNodes]);
+  found.replaceWith(button);
+  return button;
 }

@@ -23,6 +23,8 @@
  * @property {{channel: string, data: Content, offset: number, recovered: boolean}} publication
  *   `recovered`: it came with the answer to a connect or subscribe
  * @property {{data: any}} message
+ * @property {{method: string, data: any, result: any}} late the answer to a call that has failed by
+ *   then: the server has done it all the same
  *
  * @typedef {object} Options times in milliseconds
  * @property {string[]} [topics] channels to subscribe to whenever it connects
@@ -37,29 +39,20 @@
 import { Backoff } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 import { Positions, localStorageOrNull } from "./positions.js";
-import {
-  ALREADY_SUBSCRIBED,
-  PONG,
-  ProtocolError,
-  UNAUTHORIZED,
-  decodeFrame,
-  isPing,
-  isTerminal,
-} from "./protocol.js";
-import { Requests, notConnected } from "./requests.js";
+import { PONG, ProtocolError, UNAUTHORIZED, decodeFrame, isPing, isTerminal } from "./protocol.js";
+import { Requests } from "./requests.js";
 import { Streams } from "./streams.js";
+import { Subscriptions } from "./subscriptions.js";
 
 /** Why it is connecting or disconnected, besides the close codes of the server. */
 export const reasons = Object.freeze({
   connectCalled: { code: 0, reason: "connect called" },
   transportClosed: { code: 1, reason: "transport closed" },
   noPing: { code: 2, reason: "no ping" },
+  subscribeTimeout: { code: 3, reason: "subscribe timeout" },
   disconnectCalled: { code: 0, reason: "disconnect called" },
   unauthorized: { code: 1, reason: "unauthorized" },
 });
-
-/** Code of an `unsubscribed` event: the subscription has ended for good. */
-const LEFT = 2000;
 
 /** A connection that lived for this long was a good one: the next failure starts from anew. */
 const LASTING = 5000;
@@ -73,18 +66,19 @@ export class Client extends Emitter {
   /** @type {WebSocket | null} */
   #leaving = null;
   #requests;
+  #storage;
+  /** @type {Streams} */
   #streams;
-  /** @type {Set<string>} to subscribe to whenever it connects */
-  #topics;
-  /** @type {Set<string>} those of them that the user is known to follow */
-  #followed;
-  #mirrors;
+  /** @type {Subscriptions} */
+  #subscriptions;
   #connections = 0;
   #connectedAt = 0;
   #pingInterval = 0;
   #answersPings = false;
   #retryTimer = 0;
   #pingTimer = 0;
+  /** The server has ended the last connection, or refused it, for good. */
+  #wasEnded = false;
 
   /**
    * @param {string} endpoint path or URL of the socket
@@ -93,20 +87,62 @@ export class Client extends Emitter {
    */
   constructor(endpoint, userId, options = {}) {
     super();
-    this.endpoint = endpoint;
-    this.userId = userId;
     this.timeout = options.timeout ?? 5000;
     this.maxServerPingDelay = options.maxServerPingDelay ?? 10_000;
-    this.backoff = new Backoff(options.minReconnectDelay ?? 500, options.maxReconnectDelay ?? 20_000);
-    const storage = options.storage ?? localStorageOrNull();
-    // Without an answer to an acknowledgement, the next pong says the same.
-    this.#streams = new Streams(this, new Positions(endpoint, userId, storage), (channel, offset) => {
+    this.minReconnectDelay = options.minReconnectDelay ?? 500;
+    this.maxReconnectDelay = options.maxReconnectDelay ?? 20_000;
+    this.backoff = this.#makeBackoff();
+    this.#requests = new Requests(this.timeout);
+    this.#storage = options.storage ?? localStorageOrNull();
+    this.endpoint = endpoint;
+    this.userId = userId;
+    this.#streams = this.#makeStreams();
+    this.#subscriptions = this.#makeSubscriptions(options.topics, options.followed);
+  }
+
+  /**
+   * Goes on for another user: the connection ends, and nothing of the user before is kept. It
+   * connects when it is told to.
+   *
+   * @param {string} endpoint
+   * @param {string} userId whose page this is now
+   * @param {string[]} [followed] see {@link Options}
+   */
+  become(endpoint, userId, followed) {
+    this.disconnect();
+    this.endpoint = endpoint;
+    this.userId = userId;
+    this.backoff.reset();
+    this.#wasEnded = false;
+    this.#connections = 0;
+    this.#streams = this.#makeStreams();
+    this.#subscriptions = this.#makeSubscriptions([], followed);
+  }
+
+  #makeBackoff() {
+    return new Backoff(this.minReconnectDelay, this.maxReconnectDelay);
+  }
+
+  #makeStreams() {
+    const positions = new Positions(this.endpoint, this.userId, this.#storage);
+    return new Streams(this, positions, (channel, offset) => {
+      // Without an answer to an acknowledgement, the next pong says the same.
       this.rpc("ack", { channel, offset }).catch(() => undefined);
     });
-    this.#requests = new Requests(this.timeout);
-    this.#mirrors = options.followed !== undefined;
-    this.#followed = new Set(options.followed ?? []);
-    this.#topics = new Set([...(options.topics ?? []), ...this.#followed]);
+  }
+
+  /**
+   * @param {string[]} [topics]
+   * @param {string[]} [followed]
+   */
+  #makeSubscriptions(topics = [], followed) {
+    const line = {
+      send: this.#request.bind(this),
+      target: this,
+      makeBackoff: () => this.#makeBackoff(),
+      reconnect: () => this.#reconnect(reasons.subscribeTimeout),
+    };
+    return new Subscriptions(line, this.#streams, topics, followed);
   }
 
   /** @returns {State} */
@@ -120,7 +156,9 @@ export class Client extends Emitter {
     document.addEventListener("visibilitychange", this.#wake);
     this.#state = "connecting";
     this.emit("connecting", reasons.connectCalled);
-    this.#open();
+    // A page whose parts keep coming and going calls this over and over.
+    if (this.#wasEnded) this.#openLater();
+    else this.#open();
   }
 
   disconnect() {
@@ -128,12 +166,16 @@ export class Client extends Emitter {
   }
 
   /**
+   * Calls a procedure; again after a while, where the server says that it cannot do it for now.
+   *
    * @param {string} method
    * @param {object} [data]
    * @returns {Promise<any>} rejected with a ProtocolError: refused, no answer, not connected
    */
   async rpc(method, data = {}) {
-    const reply = await this.#call({ rpc: { method, data } });
+    const reply = await this.#call({ rpc: { method, data } }, (reply) =>
+      this.emit("late", { method, data, result: reply.rpc?.data ?? {} }),
+    );
     return reply.rpc?.data ?? {};
   }
 
@@ -141,10 +183,12 @@ export class Client extends Emitter {
    * Reads a topic on this and every later connection; the user joins it where that is new.
    *
    * @param {string} channel such as `topic:news`
+   * @returns {Promise<void>} rejected where it is refused or takes too long; if that may pass, it
+   *   goes on trying
    */
   async subscribe(channel) {
-    this.#topics.add(channel);
-    if (this.#state === "connected") await this.#subscribe(channel);
+    this.#subscriptions.want(channel);
+    if (this.#state === "connected") await this.#subscriptions.subscribe(channel);
   }
 
   /**
@@ -154,7 +198,7 @@ export class Client extends Emitter {
    * @param {string} channel
    */
   async unsubscribe(channel) {
-    this.#topics.delete(channel);
+    this.#subscriptions.unwant(channel);
     if (this.#state === "connected") await this.#call({ unsubscribe: { channel } });
   }
 
@@ -166,11 +210,15 @@ export class Client extends Emitter {
    */
   async leave(channel) {
     const result = await this.rpc("leave", { channel });
-    this.#lose(channel);
+    this.#subscriptions.lose(channel);
     return result;
   }
 
   // Life of the socket
+
+  #openLater() {
+    this.#retryTimer = setTimeout(() => this.#open(), this.backoff.next());
+  }
 
   #open() {
     clearTimeout(this.#retryTimer);
@@ -225,26 +273,7 @@ export class Client extends Emitter {
       reconnected: this.#connections > 1,
     });
     this.#streams.adoptAll(result.subs ?? {});
-    this.#adoptTopics(result.data?.topics);
-    for (const channel of this.#topics) {
-      this.#subscribe(channel).catch((error) => this.emit("error", { type: "subscribe", error }));
-    }
-  }
-
-  /**
-   * Topics may have been joined and left while this client was away. To subscribe to one that was
-   * left would join it again.
-   *
-   * @param {string[]} [followed] by the user; left out where there are none
-   */
-  #adoptTopics(followed = this.#mirrors ? [] : [...this.#followed]) {
-    for (const channel of [...this.#followed]) {
-      if (!followed.includes(channel)) this.#unsubscribed(channel, { code: LEFT, reason: "left" });
-    }
-    for (const channel of followed) {
-      if (this.#mirrors && !this.#followed.has(channel)) this.#topics.add(channel);
-    }
-    this.#followed = new Set(followed);
+    this.#subscriptions.begin(result.data?.topics);
   }
 
   /** @param {ProtocolError} error */
@@ -272,10 +301,9 @@ export class Client extends Emitter {
   /** @param {{code: number, reason: string}} reason */
   #reconnect(reason) {
     const wasConnected = this.#state === "connected";
-    if (wasConnected && Date.now() - this.#connectedAt > LASTING) this.backoff.reset();
     this.#drop();
     this.#state = "connecting";
-    this.#retryTimer = setTimeout(() => this.#open(), this.backoff.next());
+    this.#openLater();
     if (wasConnected) this.emit("connecting", reason);
   }
 
@@ -289,6 +317,7 @@ export class Client extends Emitter {
     this.#leave();
     this.#drop();
     this.#state = "disconnected";
+    this.#wasEnded = reason !== reasons.disconnectCalled;
     this.emit("disconnected", reason);
   }
 
@@ -304,10 +333,13 @@ export class Client extends Emitter {
 
   /** Lets go of the socket and of everything that waits for it. */
   #drop() {
+    const hasLasted = Date.now() - this.#connectedAt > LASTING;
+    if (this.#state === "connected" && hasLasted) this.backoff.reset();
     const socket = this.#socket;
     this.#socket = null;
     clearTimeout(this.#pingTimer);
     this.#streams.pause();
+    this.#subscriptions.pause();
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null;
       socket.close();
@@ -365,13 +397,15 @@ export class Client extends Emitter {
     if (pub) this.#streams.publish(channel, pub);
     if (message) this.emit("message", { data: message.data });
     if (subscribe) this.#streams.adopt(channel, subscribe);
-    if (unsubscribe) this.#unsubscribed(channel, unsubscribe);
+    if (unsubscribe) {
+      this.#subscriptions.ended(channel, unsubscribe.code ?? 0, unsubscribe.reason ?? "");
+    }
   }
 
   /**
    * @param {Command} command
-   * @param {(reply: Reply) => void} handle
-   * @param {(error: Error) => void} fail
+   * @param {import("./requests.js").Handle} handle
+   * @param {(error: ProtocolError) => void} fail
    */
   #request(command, handle, fail) {
     this.#requests.send(this.#socket, command, handle, fail);
@@ -379,57 +413,12 @@ export class Client extends Emitter {
 
   /**
    * @param {Command} command
+   * @param {(reply: Reply) => void} [late] takes an answer that comes after the timeout
    * @returns {Promise<Reply>}
    */
-  #call(command) {
-    return new Promise((resolve, reject) => {
-      if (this.#state !== "connected") {
-        reject(notConnected());
-        return;
-      }
-      this.#request(
-        command,
-        (reply) => (reply.error ? reject(new ProtocolError(reply.error)) : resolve(reply)),
-        reject,
-      );
-    });
-  }
-
-  /** @param {string} channel */
-  #subscribe(channel) {
-    /** @type {Promise<void>} */
-    const subscribed = new Promise((resolve, reject) => {
-      this.#request(
-        { subscribe: { channel, ...this.#streams.resume(channel) } },
-        (reply) => {
-          if (reply.subscribe) {
-            this.#followed.add(channel);
-            this.#streams.adopt(channel, reply.subscribe);
-          }
-          if (!reply.error || reply.error.code === ALREADY_SUBSCRIBED) resolve();
-          else reject(new ProtocolError(reply.error));
-        },
-        reject,
-      );
-    });
-    return subscribed;
-  }
-
-  /**
-   * @param {string} channel
-   * @param {{code?: number, reason?: string}} unsubscribe
-   */
-  #unsubscribed(channel, { code = 0, reason = "" }) {
-    this.#lose(channel);
-    this.emit("unsubscribed", { channel, code, reason });
-  }
-
-  /** @param {string} channel */
-  #lose(channel) {
-    this.#streams.forget(channel);
-    this.#streams.save();
-    this.#topics.delete(channel);
-    this.#followed.delete(channel);
+  #call(command, late) {
+    const socket = this.#state === "connected" ? this.#socket : null;
+    return this.#requests.call(socket, command, this.#makeBackoff(), late);
   }
 
   // Heartbeat

@@ -19,6 +19,8 @@ export function makeRow(template, entry) {
   const level = toLevel(entry.level);
   row.dataset.id = String(entry.id);
   row.dataset.level = level;
+  row.dataset.channel = entry.channel ?? "";
+  row.dataset.offset = String(entry.offset ?? 0);
   find(row, "[data-part=level]").textContent = levelLabel(level);
   find(row, "[data-part=actor]").textContent = entry.actor?.name ?? "";
   find(row, "[data-part=body]").textContent = entry.body ?? "";

@@ -44,6 +44,17 @@ export function formatCount(count) {
 }
 
 /**
+ * Numbers in attributes are for machines: digits and nothing else, in every language.
+ *
+ * @param {string | undefined} text
+ * @returns {number | undefined} undefined for anything that is no whole number from 0 to 2⁵³ - 1
+ */
+export function toInteger(text) {
+  const number = /^[0-9]+$/.test(text ?? "") ? Number(text) : NaN;
+  return Number.isSafeInteger(number) ? number : undefined;
+}
+
+/**
  * @param {Date} moment
  * @param {number} now milliseconds since the epoch
  * @param {string} [language]

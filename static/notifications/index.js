@@ -1,5 +1,6 @@
 /**
- * What the template tags load: one connection for the page, and everything that follows it.
+ * What the template tags load: one connection for the page, and everything that follows it, for as
+ * long as the page lives, however often its content is swapped.
  *
  *     import { notifications } from "/static/notifications/index.js";
  *     notifications.on("publication", ({ data }) => console.log(data.title));
@@ -14,48 +15,34 @@ import { defineElement } from "./elements.js";
 import { List } from "./list.js";
 import { Notifications } from "./notifications.js";
 import { Opening } from "./opening.js";
+import { Page, readPage } from "./page.js";
 import { Times } from "./times.js";
 import { Title } from "./title.js";
-import { Toasts } from "./toasts.js";
+import { TAG, Toasts } from "./toasts.js";
 import { Topics } from "./topics.js";
 
 /** @typedef {{client: Client, notifications: Notifications}} Started */
 
+/** @returns {Started} the same two objects for all users whom this page sees */
 function start() {
-  const element = document.querySelector("[data-notifications-socket]");
-  const settings = element instanceof HTMLElement ? element.dataset : {};
-  const client = new Client(settings.notificationsSocket ?? "", settings.notificationsUser ?? "", {
-    followed: settings.notificationsTopics?.split(" ").filter(Boolean) ?? [],
-  });
-  const notifications = new Notifications(client, Number(settings.notificationsUnread ?? 0));
-  // Nobody is logged in on a page without any of the elements.
-  if (element) follow(client, notifications, settings.notificationsInbox ?? "");
-  return { client, notifications };
-}
-
-/**
- * @param {Client} client
- * @param {Notifications} notifications
- * @param {string} inboxUrl
- */
-function follow(client, notifications, inboxUrl) {
-  for (const part of [
+  const client = new Client("", "");
+  const notifications = new Notifications(client, 0);
+  const toasts = new Toasts(notifications, () => readPage()?.inboxUrl ?? "");
+  const page = new Page(client, notifications, [
     new Title(notifications),
     new Times(),
-    new Toasts(notifications, inboxUrl),
+    toasts,
     new Actions(notifications),
     new Opening(notifications),
-  ]) {
-    part.start();
-  }
-  defineElement("notification-badge", (element) => new Badge(element, notifications));
-  defineElement("notification-list", (element) => new List(element, notifications));
-  defineElement("notification-topics", (element) => new Topics(element, notifications));
-  defineElement("notification-bell", (element) => new Bell(element, notifications));
-  // A page that is left may be kept and shown again; with an open socket it could not be.
-  addEventListener("pagehide", () => client.disconnect());
-  addEventListener("pageshow", (event) => event.persisted && client.connect());
-  client.connect();
+  ]);
+  page.start();
+  const changed = () => page.changed();
+  defineElement(TAG, (element) => toasts.controlOf(element), changed);
+  defineElement("notification-badge", (element) => new Badge(element, notifications), changed);
+  defineElement("notification-list", (element) => new List(element, notifications), changed);
+  defineElement("notification-topics", (element) => new Topics(element, notifications), changed);
+  defineElement("notification-bell", (element) => new Bell(element, notifications), changed);
+  return { client, notifications };
 }
 
 // The site may know this file under two names, with and without a hash: it still runs once.

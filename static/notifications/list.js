@@ -8,10 +8,13 @@
  */
 import { find } from "./elements.js";
 import { makeRow, setState } from "./entry.js";
+import { toInteger } from "./format.js";
+import { reaches } from "./notifications.js";
+import { Soon } from "./soon.js";
+import { updateTimes } from "./times.js";
 
 const LARGEST_PAGE = 100;
-/** A backlog comes as many publications and is one reason to look again, in milliseconds. */
-const GATHERING = 50;
+const DEFAULT_LIMIT = 20;
 
 /**
  * Its element says what to list: `data-folder`, `data-limit`, `data-before` (a page behind the
@@ -20,13 +23,14 @@ const GATHERING = 50;
 export class List {
   #element;
   #notifications;
-  #rows;
-  #template;
   #folder;
   #limit;
   #before;
   #fresh = 0;
-  #refreshTimer = 0;
+  #isRunning = false;
+  /** Without a connection nobody could be asked. */
+  #isStale = false;
+  #look = new Soon(() => this.#refresh());
 
   /**
    * @param {HTMLElement} element
@@ -35,31 +39,54 @@ export class List {
   constructor(element, notifications) {
     this.#element = element;
     this.#notifications = notifications;
-    this.#rows = find(element, "[data-part=rows]");
-    this.#template = /** @type {HTMLTemplateElement} */ (find(element, "template"));
     this.#folder = /** @type {Folder} */ (element.dataset.folder ?? "all");
-    this.#limit = Number(element.dataset.limit ?? 20);
+    this.#limit = toInteger(element.dataset.limit) ?? DEFAULT_LIMIT;
     this.#before = element.dataset.before ?? "";
   }
 
   start() {
+    this.#isRunning = true;
     this.#notifications.on("publication", this.#published);
     this.#notifications.on("change", this.#changed);
+    this.#notifications.on("connected", this.#connected);
+    updateTimes(this.#element);
+    // The server, or a cache, has made these rows before now, and nobody tells what came between.
+    if (this.#notifications.state === "connected") this.#look.want();
   }
 
   stop() {
+    this.#isRunning = false;
     this.#notifications.off("publication", this.#published);
     this.#notifications.off("change", this.#changed);
-    clearTimeout(this.#refreshTimer);
+    this.#notifications.off("connected", this.#connected);
+    this.#look.cancel();
   }
 
-  /** Asks the server what the list holds. */
-  async refresh() {
+  get #rows() {
+    return find(this.#element, "[data-part=rows]");
+  }
+
+  /** @param {Entry} entry */
+  #make(entry) {
+    const template = /** @type {HTMLTemplateElement} */ (find(this.#element, "template"));
+    return makeRow(template, entry);
+  }
+
+  /** Asks the server at once what the list holds. */
+  look() {
+    return this.#look.now();
+  }
+
+  async #refresh() {
+    this.#isStale = true;
     const rows = this.#isTrimmed ? 0 : this.#rows.children.length;
     const limit = Math.min(LARGEST_PAGE, Math.max(this.#limit, rows));
     this.#element.setAttribute("aria-busy", "true");
     try {
-      this.#show(await this.#ask(limit));
+      const entries = await this.#ask(limit);
+      this.#isStale = false;
+      // Meanwhile the element may have become another list.
+      if (this.#isRunning) this.#show(entries);
     } finally {
       this.#element.removeAttribute("aria-busy");
     }
@@ -93,7 +120,7 @@ export class List {
   #show(entries) {
     const wanted = entries.map((entry) => {
       const row = this.#find(entry.id);
-      if (!row) return makeRow(this.#template, entry);
+      if (!row) return this.#make(entry);
       setState(row, { read: entry.read ?? false, archived: entry.archived ?? false });
       return row;
     });
@@ -107,8 +134,12 @@ export class List {
     this.#showEmpty();
   }
 
-  /** @param {{data: Entry, recovered: boolean}} publication */
-  #published = ({ data, recovered }) => {
+  #connected = () => {
+    if (this.#isStale) this.#look.want();
+  };
+
+  /** @param {{channel: string, offset: number, data: Entry, recovered: boolean}} publication */
+  #published = ({ channel, offset, data, recovered }) => {
     if (this.#folder === "archived" || this.#find(data.id)) return;
     if (this.#before) {
       this.#showFresh();
@@ -116,46 +147,63 @@ export class List {
     }
     if (recovered) {
       // Another device may have read it meanwhile.
-      this.#refreshSoon();
+      this.#look.want();
       return;
     }
-    this.#rows.prepend(makeRow(this.#template, { ...data, published: new Date().toISOString() }));
+    const published = new Date().toISOString();
+    this.#rows.prepend(this.#make({ ...data, channel, offset, published }));
     if (this.#isTrimmed) this.#all().slice(this.#limit).forEach((row) => row.remove());
     this.#showEmpty();
   };
 
   /** @param {Change} change */
-  #changed = ({ type, ids }) => {
-    const all = type === "read_all" || type === "archive_all";
-    const rows = all ? this.#all() : ids.map((id) => this.#find(id)).filter((row) => row !== null);
+  #changed = (change) => {
+    const { type, ids, isOwn = false } = change;
     if (type === "read" || type === "read_all") {
-      this.#read(rows);
+      this.#read(this.#reached(change), isOwn);
     } else if (type === "archive" || type === "archive_all") {
-      this.#archive(rows);
+      this.#archive(this.#reached(change), isOwn);
     } else if (type === "unread") {
-      this.#unread(rows, ids.length);
+      this.#unread(this.#reached(change), ids.length);
     } else if (type === "sync") {
-      this.#refreshQuietly();
+      this.#look.want();
     }
   };
 
-  /** @param {HTMLElement[]} rows */
-  #read(rows) {
+  /**
+   * @param {Change} change
+   * @returns {HTMLElement[]} rows of what it has changed
+   */
+  #reached(change) {
+    if (change.type === "read_all" || change.type === "archive_all") {
+      return this.#all().filter((row) => reaches(change, place(row)));
+    }
+    return change.ids.map((id) => this.#find(id)).filter((row) => row !== null);
+  }
+
+  /**
+   * @param {HTMLElement[]} rows
+   * @param {boolean} isOwn
+   */
+  #read(rows, isOwn) {
     for (const row of rows) {
       if (this.#folder === "unread") this.#remove(row);
       else setState(row, { read: true, archived: "archived" in row.dataset });
     }
-    this.#refill();
+    this.#refill(isOwn);
   }
 
-  /** @param {HTMLElement[]} rows */
-  #archive(rows) {
+  /**
+   * @param {HTMLElement[]} rows
+   * @param {boolean} isOwn
+   */
+  #archive(rows, isOwn) {
     if (this.#folder === "archived") {
-      this.#refreshQuietly();
+      this.#look.want();
       return;
     }
     for (const row of rows) this.#remove(row);
-    this.#refill();
+    this.#refill(isOwn);
   }
 
   /**
@@ -167,26 +215,22 @@ export class List {
       if (this.#folder === "archived") this.#remove(row);
       else setState(row, { read: false, archived: false });
     }
-    if (this.#folder !== "archived" && rows.length < changed) this.#refreshQuietly();
+    if (this.#folder !== "archived" && rows.length < changed) this.#look.want();
     this.#showEmpty();
   }
 
-  /** What has left may make room for what did not fit. */
-  #refill() {
+  /**
+   * What has left may make room for what did not fit. While another device reads one by one, a few
+   * rows less are no reason to ask each time.
+   *
+   * @param {boolean} isOwn
+   */
+  #refill(isOwn) {
     this.#showEmpty();
-    const isShort = this.#rows.children.length < this.#limit;
-    const hasMore = this.#notifications.unreadCount > this.#rows.children.length;
-    if (this.#folder === "unread" && isShort && hasMore) this.#refreshQuietly();
-  }
-
-  #refreshSoon() {
-    clearTimeout(this.#refreshTimer);
-    this.#refreshTimer = setTimeout(() => this.#refreshQuietly(), GATHERING);
-  }
-
-  #refreshQuietly() {
-    // A connection that is lost meanwhile brings a sync when it is back.
-    this.refresh().catch(() => undefined);
+    const rows = this.#rows.children.length;
+    const isShort = isOwn ? rows < this.#limit : rows < this.#limit / 2;
+    const hasMore = this.#notifications.unreadCount > rows;
+    if (this.#folder === "unread" && isShort && hasMore) this.#look.want();
   }
 
   /** @param {HTMLElement} row */
@@ -223,4 +267,12 @@ export class List {
   #find(id) {
     return this.#rows.querySelector(`[data-id="${Number(id)}"]`);
   }
+}
+
+/**
+ * @param {HTMLElement} row
+ * @returns {{channel: string | undefined, offset: number | undefined}} unknown in rows of the server
+ */
+function place({ dataset }) {
+  return { channel: dataset.channel, offset: toInteger(dataset.offset) };
 }

@@ -17,15 +17,18 @@
  *   | "join" | "leave" | "sync"} type
  *   `sync`: something may have been missed, look again
  * @property {number[]} ids
- * @property {string} [channel] of a topic that was joined or left
+ * @property {string} [channel] that was joined, left, muted or unmuted
+ * @property {Record<string, number>} [marks] of `read_all` and `archive_all`, by channel: what is
+ *   above has come later and is as it was
+ * @property {boolean} [isOwn] made by this tab
  *
  * @typedef {{channel: string, muted: boolean}} Topic that the user follows
  *
  * @typedef {Pick<ClientEvents, "connecting" | "connected" | "disconnected" | "error" | "publication">
  *   & {change: Change, count: {unread: number}}} Events
  */
-import { Backoff } from "./backoff.js";
 import { Emitter } from "./emitter.js";
+import { Soon } from "./soon.js";
 
 const FORWARDED = /** @type {const} */ ([
   "connecting",
@@ -41,14 +44,30 @@ const FORWARDED = /** @type {const} */ ([
  */
 const UNCERTAIN = 10_000;
 
+/** What is over when the server says so; the other procedures change nothing. */
+const CHANGES = new Set(["read", "unread", "archive", "read_all", "archive_all", "leave"]);
+
+/**
+ * Has a change of all entries reached this one? It may have come later.
+ *
+ * @param {Change} change
+ * @param {{channel?: string | undefined, offset?: number | undefined}} entry
+ * @returns {boolean}
+ */
+export function reaches({ marks = {} }, { channel = "", offset = 0 }) {
+  return offset <= (marks[channel] ?? offset);
+}
+
 /** @extends {Emitter<Events>} */
 export class Notifications extends Emitter {
   #client;
   #unread;
   #countedAt = 0;
-  #recountTimer = 0;
-  /** Spreads the questions of many clients, and makes them rarer while publications keep coming. */
-  #recounts = new Backoff(250, 30_000);
+  /** @type {Record<string, number>} how far the count reaches, by channel, where the server has said so */
+  #tops = {};
+  /** @type {Record<string, number>} the last offset that was added to the count, by channel */
+  #added = {};
+  #recount = new Soon(() => this.count());
 
   /**
    * @param {Client} client
@@ -59,16 +78,32 @@ export class Notifications extends Emitter {
     this.#client = client;
     this.#unread = unread;
     client.on("connected", ({ data, reconnected }) => {
+      this.#added = {};
+      const isSame = data.unread === undefined || data.unread === this.#unread;
       this.#counted(data.unread ?? this.#unread);
       // What others have read while this tab was away is told to nobody.
-      if (reconnected) this.#changed({ type: "sync", ids: [] });
+      if (reconnected || !isSame) this.#changed({ type: "sync", ids: [] });
     });
     client.on("subscribed", (context) => this.#subscribed(context));
-    client.on("publication", ({ recovered }) => this.#published(recovered));
+    client.on("publication", (publication) => this.#published(publication));
     client.on("message", ({ data }) => this.#told(data));
+    client.on("late", ({ method, data, result }) => this.#done(method, data, result));
     for (const name of FORWARDED) {
       client.on(name, (/** @type {any} */ context) => this.emit(name, context));
     }
+  }
+
+  /**
+   * Takes over what the server has counted for a page of which the connection knows nothing yet.
+   *
+   * @param {number} unread
+   */
+  begin(unread) {
+    this.#recount.cancel();
+    this.#countedAt = 0;
+    this.#tops = {};
+    this.#added = {};
+    this.#count(unread);
   }
 
   /** The last known number of unread notifications. */
@@ -134,22 +169,21 @@ export class Notifications extends Emitter {
   /** @param {string} channel such as `topic:news`: the user follows it from now on */
   async join(channel) {
     await this.#client.subscribe(channel);
-    this.#changed({ type: "join", ids: [], channel });
+    this.#changed({ type: "join", ids: [], channel, isOwn: true });
   }
 
   /** @param {string} channel the user follows it no more, on any device */
   async leave(channel) {
-    this.#counted((await this.#client.leave(channel)).unread ?? this.#unread);
-    this.#changed({ type: "leave", ids: [], channel });
+    this.#done("leave", { channel }, await this.#client.leave(channel));
   }
 
   /**
-   * @param {"read" | "unread" | "archive" | "read_all" | "archive_all"} type
+   * @param {Change["type"]} type
    * @param {number[]} [ids]
    */
   async #change(type, ids) {
-    await this.#call(type, ids ? { ids } : {});
-    this.#changed({ type, ids: ids ?? [] });
+    const data = ids ? { ids } : {};
+    this.#done(type, data, await this.#client.rpc(type, data));
   }
 
   /**
@@ -158,8 +192,25 @@ export class Notifications extends Emitter {
    */
   async #call(method, data) {
     const result = await this.#client.rpc(method, data);
-    if ("unread" in result) this.#counted(result.unread);
+    this.#done(method, {}, result);
     return result;
+  }
+
+  /**
+   * The server has carried out a procedure.
+   *
+   * @param {string} method
+   * @param {{ids?: number[], channel?: string}} data
+   * @param {{unread?: number}} result
+   */
+  #done(method, { ids, channel }, { unread }) {
+    if (unread !== undefined) this.#counted(unread);
+    const isCount = method === "unread" && !ids;
+    if (!CHANGES.has(method) || isCount) return;
+    const type = /** @type {Change["type"]} */ (method);
+    this.#changed({ type, ids: ids ?? [], isOwn: true, ...(channel ? { channel } : {}) });
+    // Something came after all was read, and before that was answered.
+    if (!ids && unread && method !== "leave") this.#changed({ type: "sync", ids: [] });
   }
 
   /** @param {ClientEvents["subscribed"]} context */
@@ -167,28 +218,33 @@ export class Notifications extends Emitter {
     if (wasRecovering && !recovered) this.#changed({ type: "sync", ids: [] });
   }
 
-  /** @param {boolean} recovered the reply that brought it has counted it */
-  #published(recovered) {
+  /** @param {ClientEvents["publication"]} publication */
+  #published({ channel, offset, recovered }) {
+    // The reply that brought it has counted it.
     if (recovered) return;
+    const top = this.#tops[channel];
+    if (top !== undefined && offset <= top) return;
+    this.#added[channel] = offset;
     this.#count(this.#unread + 1);
-    if (Date.now() - this.#countedAt < UNCERTAIN) this.#recountSoon();
-    else this.#recounts.reset();
+    if (top === undefined && Date.now() - this.#countedAt < UNCERTAIN) this.#recount.want();
   }
 
-  #recountSoon() {
-    if (this.#recountTimer) return;
-    this.#recountTimer = setTimeout(() => {
-      this.#recountTimer = 0;
-      // A lost connection counts when it is back.
-      this.count().catch(() => undefined);
-    }, this.#recounts.next());
-  }
-
-  /** @param {Partial<Change> & {unread?: number}} message */
-  #told({ type = "sync", ids = [], unread, channel }) {
-    if (unread !== undefined) this.#counted(unread);
+  /** @param {Partial<Change> & {unread?: number, tops?: Record<string, number>}} message */
+  #told({ type = "sync", ids = [], channel, marks, unread, tops }) {
+    const isKnown = type === "sync" && unread === this.#unread;
+    if (unread !== undefined) this.#counted(unread, tops);
+    if (tops) this.#compare(tops);
     if (type === "join" && channel) this.#follow(channel);
-    this.#changed(channel ? { type, ids, channel } : { type, ids });
+    if (isKnown) return;
+    this.#changed({ type, ids, ...(channel ? { channel } : {}), ...(marks ? { marks } : {}) });
+  }
+
+  /** @param {Record<string, number>} tops of the count that holds now */
+  #compare(tops) {
+    const hasMore = Object.entries(tops).some(([channel, top]) => (this.#added[channel] ?? 0) > top);
+    // A publication that has overtaken the message was added, and is not in its count.
+    if (hasMore) this.#recount.want();
+    else this.#recount.cancel();
   }
 
   /** @param {string} channel that the user has joined elsewhere */
@@ -202,9 +258,13 @@ export class Notifications extends Emitter {
     this.emit("change", change);
   }
 
-  /** @param {number} unread as the server has counted it just now */
-  #counted(unread) {
+  /**
+   * @param {number} unread as the server has counted it just now
+   * @param {Record<string, number>} [tops] up to where, by channel
+   */
+  #counted(unread, tops = {}) {
     this.#countedAt = Date.now();
+    this.#tops = tops;
     this.#count(unread);
   }
 

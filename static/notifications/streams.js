@@ -2,7 +2,8 @@
  * What each stream delivers, once and in order.
  *
  * A publication at or below the position of its stream is dropped, and the position moves only
- * after every handler has run.
+ * after every handler has run. Before the server has told where a stream begins on this connection,
+ * nothing of it is taken: something before it may be missing.
  *
  * @typedef {import("./client.js").Events} Events
  * @typedef {import("./emitter.js").Emitter<Events>} Target
@@ -17,6 +18,8 @@ const ACK_DELAY = 300;
 const TOPIC = "topic:";
 
 export class Streams {
+  /** @type {Set<string>} streams that have begun on this connection */
+  #live = new Set();
   /** @type {Set<string>} */
   #unacknowledged = new Set();
   #ackTimer = 0;
@@ -71,6 +74,7 @@ export class Streams {
     if (this.#positions.get(channel)?.epoch !== epoch) {
       this.#positions.set(channel, { epoch, offset: 0 });
     }
+    this.#live.add(channel);
     this.#target.emit("subscribed", { channel, wasRecovering, recovered });
     for (const publication of publications) this.publish(channel, publication, true);
     if (wasRecovering && !recovered) {
@@ -87,14 +91,28 @@ export class Streams {
    */
   publish(channel, { data, offset = 0 }, recovered = false) {
     const position = this.#positions.get(channel);
-    if (!position || offset <= position.offset) return;
+    if (!position || !this.#live.has(channel) || offset <= position.offset) return;
     this.#target.emit("publication", { channel, data, offset, recovered });
     this.#advance(channel, offset);
     this.#acknowledgeSoon(channel);
   }
 
+  /**
+   * @param {string} channel
+   * @returns {boolean} whether it has begun on this connection
+   */
+  isLive(channel) {
+    return this.#live.has(channel);
+  }
+
+  /** @param {string} channel of which nothing is taken until it begins again */
+  end(channel) {
+    this.#live.delete(channel);
+  }
+
   /** @param {string} channel */
   forget(channel) {
+    this.end(channel);
     this.#positions.forget(channel);
     this.#unacknowledged.delete(channel);
   }
@@ -108,6 +126,7 @@ export class Streams {
   pause() {
     clearTimeout(this.#ackTimer);
     this.#unacknowledged.clear();
+    this.#live.clear();
   }
 
   /**

@@ -7,6 +7,8 @@ const COUNT = /^\(\d+\+?\) /;
 /** Shows the number of unread notifications in front of the page's title. */
 export class Title {
   #notifications;
+  /** Pages that are swapped have titles of their own. */
+  #observer = new MutationObserver(() => this.#show());
 
   /** @param {Notifications} notifications */
   constructor(notifications) {
@@ -15,17 +17,20 @@ export class Title {
 
   start() {
     this.#notifications.on("count", this.#show);
+    this.#observer.observe(document.head, { childList: true, subtree: true, characterData: true });
     this.#show();
   }
 
   stop() {
     this.#notifications.off("count", this.#show);
+    this.#observer.disconnect();
     document.title = document.title.replace(COUNT, "");
   }
 
   #show = () => {
     const unread = this.#notifications.unreadCount;
     const title = document.title.replace(COUNT, "");
-    document.title = unread > 0 ? `(${formatCount(unread)}) ${title}` : title;
+    const wanted = unread > 0 ? `(${formatCount(unread)}) ${title}` : title;
+    if (document.title !== wanted) document.title = wanted;
   };
 }

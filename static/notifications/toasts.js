@@ -8,6 +8,10 @@
 import { make } from "./elements.js";
 import { setLink } from "./entry.js";
 import { levelLabel, toLevel } from "./format.js";
+import { reaches } from "./notifications.js";
+
+/** A custom element is told when it is taken from the page. */
+export const TAG = "notification-toasts";
 
 const MOST = 4;
 const DURATION = 6000;
@@ -22,7 +26,8 @@ export class Toasts {
   #polite = make("div", { "aria-live": "polite" });
   #assertive = make("div", { "aria-live": "assertive" });
   #more = make("a", { class: "notification-toasts__more" });
-  #root;
+  #root = document.createElement(TAG);
+  #isRunning = false;
   /** @type {Entry[]} */
   #gathered = [];
   #gatherTimer = 0;
@@ -30,28 +35,29 @@ export class Toasts {
   #overflow = 0;
   /** @type {Map<HTMLElement, number>} the running timer of each toast */
   #timers = new Map();
+  /** @type {WeakMap<HTMLElement, Entry>} */
+  #shown = new WeakMap();
   /** @type {HTMLElement | null} */
   #summary = null;
   #summarized = 0;
 
   /**
    * @param {Notifications} notifications
-   * @param {string} inboxUrl
+   * @param {() => string} inboxUrl of the page as it is then
    */
   constructor(notifications, inboxUrl) {
     this.#notifications = notifications;
     this.#inboxUrl = inboxUrl;
-    this.#more.href = inboxUrl;
-    this.#more.hidden = true;
-    this.#root = make("section", { class: "notification-toasts", "aria-label": "New notifications" }, [
-      this.#assertive,
-      this.#polite,
-      this.#more,
-    ]);
+    this.#root.className = "notification-toasts";
+    this.#root.setAttribute("role", "region");
+    this.#root.setAttribute("aria-label", "New notifications");
+    this.#root.append(this.#assertive, this.#polite, this.#more);
+    this.#showMore();
   }
 
   start() {
-    document.body.append(this.#root);
+    this.#isRunning = true;
+    this.#place();
     this.#root.addEventListener("pointerenter", this.#hold);
     this.#root.addEventListener("pointerleave", this.#release);
     this.#root.addEventListener("focusin", this.#hold);
@@ -62,17 +68,38 @@ export class Toasts {
   }
 
   stop() {
+    this.#isRunning = false;
     this.#notifications.off("publication", this.#published);
     this.#notifications.off("change", this.#changed);
     document.removeEventListener("visibilitychange", this.#release);
     clearTimeout(this.#gatherTimer);
-    this.#hold();
+    this.#gathered = [];
+    for (const toast of [...this.#timers.keys()]) this.#dismiss(toast);
     this.#root.remove();
   }
 
-  /** @param {{data: Entry, recovered: boolean}} publication */
-  #published = ({ data, recovered }) => {
-    this.#gathered.push(data);
+  /**
+   * @param {HTMLElement} element that holds toasts: the one that is ours, or a copy that a library has
+   *   kept with a page of before
+   * @returns {import("./elements.js").Controller} keeps ours in the page, whatever is swapped, and
+   *   copies out of it
+   */
+  controlOf(element) {
+    return {
+      start: () => {
+        if (element !== this.#root) element.remove();
+      },
+      stop: () => this.#place(),
+    };
+  }
+
+  #place() {
+    if (this.#isRunning && !this.#root.isConnected) document.body.append(this.#root);
+  }
+
+  /** @param {{channel: string, offset: number, data: Entry, recovered: boolean}} publication */
+  #published = ({ channel, offset, data, recovered }) => {
+    this.#gathered.push({ ...data, channel, offset });
     this.#isBacklog ||= recovered;
     clearTimeout(this.#gatherTimer);
     this.#gatherTimer = setTimeout(() => this.#show(), GATHERING);
@@ -83,6 +110,7 @@ export class Toasts {
     const isBacklog = this.#isBacklog;
     this.#isBacklog = false;
     const entries = isBacklog ? await this.#stillUnread(gathered) : gathered;
+    if (!this.#isRunning) return;
     if (entries.length > MOST) {
       this.#summarize(entries.length);
     } else {
@@ -122,13 +150,14 @@ export class Toasts {
       ...(entry.body ? [make("p", { class: "notification-toast__body" }, [entry.body])] : []),
     ]);
     toast.dataset.id = String(entry.id);
+    this.#shown.set(toast, entry);
     this.#put(toast, level === "warning" || level === "error" ? this.#assertive : this.#polite);
   }
 
   /** @param {number} count */
   #summarize(count) {
     this.#summarized = (this.#summary ? this.#summarized : 0) + count;
-    const title = make("a", { class: "notification-toast__title", href: this.#inboxUrl }, [
+    const title = make("a", { class: "notification-toast__title", href: this.#inboxUrl() }, [
       `${this.#summarized} new notifications`,
     ]);
     const toast = this.#make("info", [title]);
@@ -194,15 +223,18 @@ export class Toasts {
   };
 
   /** @param {Change} change */
-  #changed = ({ type, ids }) => {
-    const all = type === "read_all" || type === "archive_all";
-    if (!all && type !== "read" && type !== "archive") return;
+  #changed = (change) => {
+    const all = change.type === "read_all" || change.type === "archive_all";
+    if (!all && change.type !== "read" && change.type !== "archive") return;
     for (const toast of [...this.#timers.keys()]) {
-      if (all || ids.includes(Number(toast.dataset.id))) this.#dismiss(toast);
+      const entry = this.#shown.get(toast);
+      const isReached = all ? reaches(change, entry ?? {}) : entry && change.ids.includes(entry.id);
+      if (isReached) this.#dismiss(toast);
     }
   };
 
   #showMore() {
+    this.#more.href = this.#inboxUrl();
     this.#more.hidden = this.#overflow === 0;
     this.#more.textContent = `+${this.#overflow} more`;
   }

@@ -5,14 +5,14 @@
  * @typedef {import("./notifications.js").Notifications} Notifications
  */
 import { find } from "./elements.js";
+import { Soon } from "./soon.js";
 
 const TOPIC = "topic:";
 
 export class Topics {
   #element;
   #notifications;
-  #rows;
-  #template;
+  #look = new Soon(() => this.#refresh());
 
   /**
    * @param {HTMLElement} element
@@ -21,23 +21,27 @@ export class Topics {
   constructor(element, notifications) {
     this.#element = element;
     this.#notifications = notifications;
-    this.#rows = find(element, "[data-part=rows]");
-    this.#template = /** @type {HTMLTemplateElement} */ (find(element, "template"));
   }
 
   start() {
     this.#notifications.on("change", this.#changed);
+    // The page may have been made, or kept, before something that nobody tells any more.
+    if (this.#notifications.state === "connected") this.#look.want();
   }
 
   stop() {
     this.#notifications.off("change", this.#changed);
+    this.#look.cancel();
+  }
+
+  get #rows() {
+    return find(this.#element, "[data-part=rows]");
   }
 
   /** @param {Change} change */
   #changed = ({ type, channel }) => {
     if (type === "sync") {
-      // A connection that is lost meanwhile brings a sync when it is back.
-      this.#refresh().catch(() => undefined);
+      this.#look.want();
     } else if (channel && (type === "join" || type === "leave")) {
       this.#follow(channel, type === "join");
       const name = channel.slice(TOPIC.length);
@@ -80,7 +84,8 @@ export class Topics {
    * @returns {HTMLElement} a row in its place among the others
    */
   #make(channel) {
-    const copy = /** @type {DocumentFragment} */ (document.importNode(this.#template.content, true));
+    const template = /** @type {HTMLTemplateElement} */ (find(this.#element, "template"));
+    const copy = /** @type {DocumentFragment} */ (document.importNode(template.content, true));
     const row = find(copy, "[data-channel]");
     const name = channel.slice(TOPIC.length);
     row.dataset.channel = channel;

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import Locator, Page, WebSocketRoute, expect
 
-from tests.browser.test_live import connected, send, toasts
+from tests.browser.test_live import LISTEN, connected, send, toasts
 from tests.browsers import People
 from tests.servers import Server
 
@@ -64,6 +64,64 @@ async def test_leaving_a_topic_is_followed_by_every_tab_and_device(
         await expect(toasts(page).filter(has_text="Too late")).to_have_count(0)
     await first.reload()
     await follows(first, "news", False)
+
+
+class SlowAnswer:
+    """Holds back what the server sends from the answer to the first subscribe on."""
+
+    def __init__(self) -> None:
+        self._page: WebSocketRoute | None = None
+        self._held: list[str | bytes] = []
+        self._is_over = False
+
+    def route(self, page: WebSocketRoute) -> None:
+        self._page = page
+        page.connect_to_server().on_message(self._pass)
+
+    @property
+    def is_holding(self) -> bool:
+        return bool(self._held)
+
+    def let_go(self) -> None:
+        assert self._page is not None
+        self._is_over = True
+        for frame in self._held:
+            self._page.send(frame)
+
+    def _pass(self, frame: str | bytes) -> None:
+        assert self._page is not None
+        begins = '"subscribe":' in str(frame) and not self._is_over
+        if begins or (self._held and not self._is_over):
+            self._held.append(frame)
+        else:
+            self._page.send(frame)
+
+
+async def test_p1_what_a_late_answer_to_subscribe_carries_is_shown(
+    server: StartServer, people: People
+) -> None:
+    site = server(NOTIFICATIONS_TOPICS=TOPICS)
+    send(site, "from notifications import inbox; inbox.join(reader, 'topic:news')")
+    page = await people.log_in(site.url, "reader")
+    await connected(page)
+    send(site, 'broadcast("One", to="topic:news")')
+    await expect(toasts(page)).to_contain_text("One")
+    await page.goto("about:blank")
+    send(site, 'broadcast("Two", to="topic:news"); broadcast("Three", to="topic:news")')
+
+    slow = SlowAnswer()
+    await page.route_web_socket("**/connection/websocket", slow.route)
+    await page.clock.install()
+    await page.goto(site.url)
+    await connected(page)
+    await page.evaluate(LISTEN)
+    while not slow.is_holding:
+        await page.wait_for_timeout(20)
+    await page.clock.run_for(5_000)
+    slow.let_go()
+    send(site, 'broadcast("Four", to="topic:news")')
+    await page.wait_for_function("seen.includes('Four')")
+    assert await page.evaluate("seen") == ["Two", "Three", "Four"]
 
 
 async def test_a_tab_that_was_away_does_not_join_again_what_was_left(

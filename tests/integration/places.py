@@ -61,8 +61,8 @@ class Place:
         self.servers.append(server)
         return server.start()
 
-    def add_other(self) -> Other:
-        other = Other(self.env)
+    def add_other(self, env: dict[str, str] | None = None) -> Other:
+        other = Other(env or self.env)
         self._others.append(other)
         return other
 

@@ -14,8 +14,9 @@ from notifications import broadcast, epochs, inbox, incarnation, notify
 from notifications.lanes import close_threads, in_database
 from notifications.models import Notification, Stream
 from notifications.publishing import withdraw
+from notifications.revisions import touch
 from notifications.sequencing import sequence, sequence_waiting
-from notifications.streams import ensure, locked, touch
+from notifications.streams import ensure, locked
 from notifications.subscriptions import load_inboxes
 from tests.rooms import (
     acknowledge,

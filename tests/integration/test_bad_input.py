@@ -177,6 +177,17 @@ def test_unknown_and_forbidden(place: Place) -> None:
     assert got == {json.dumps(request)[:80]: code for request, code in REFUSED}
 
 
+def test_free_form_messages_end_no_connection(place: Place) -> None:
+    """SDKs have ``send`` for their applications; here it is for nobody."""
+    client = place.connected(place.person())
+    values: list[object] = [{"hello": 1}, {"method": "teleport"}, {"method": "read"}, "a", 7, None]
+    for data in values:
+        client.send_text(json.dumps({"send": {"data": data}}))
+    client.send_text("\n".join(['{"send":{"data":{}}}'] * 20))
+    assert "ping" in client.ask(ping={})
+    assert client.reply_codes() == []
+
+
 def test_id_used_twice(place: Place) -> None:
     client = place.connected(place.person())
     client.send_text(command(100, ping={}))

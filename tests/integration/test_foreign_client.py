@@ -344,3 +344,83 @@ async def test_leaving_on_another_device_ends_the_subscription_for_good(place: P
         await phone.rpc("leave", {"channel": "topic:b"})
         await record.wait(lambda: ended == [(2000, "left")], "an end")
         assert topic.state == centrifuge.SubscriptionState.UNSUBSCRIBED
+
+
+class OfSubscription(centrifuge.SubscriptionEventHandler):
+    """What the SDK tells of one subscription."""
+
+    def __init__(self) -> None:
+        self.subscribed: list[centrifuge.SubscribedContext] = []
+        self.ended: list[int] = []
+        self.titles: list[str] = []
+
+    async def on_subscribed(self, ctx: centrifuge.SubscribedContext) -> None:
+        self.subscribed.append(ctx)
+
+    async def on_unsubscribed(self, ctx: centrifuge.UnsubscribedContext) -> None:
+        self.ended.append(ctx.code)
+
+    async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
+        self.titles.append(ctx.pub.data["title"])
+
+
+async def test_options_that_are_negotiated_cost_nothing(place: Place) -> None:
+    person, record, events = place.person(), Record(), OfSubscription()
+    options = {"positioned": True, "recoverable": True, "join_leave": True}
+    async with sdk(place, person, record) as client:
+        topic = client.new_subscription(
+            "topic:a", events=events, delta=centrifuge.DeltaType.FOSSIL, data={"app": 1}, **options
+        )
+        await topic.subscribe()
+        await topic.ready(PATIENCE)
+        await elsewhere(place.other.run, jobs.broadcast_to, "topic:a", ["one", "two"])
+        await record.wait(lambda: events.titles == ["one", "two"], "both")
+        assert record.connecting == [0]
+
+
+async def test_options_that_are_not_there_end_their_subscription_only(place: Place) -> None:
+    person, record = place.person(), Record()
+
+    async def get_token(ctx: Any) -> str:
+        return person.token
+
+    options: dict[str, dict[str, Any]] = {
+        "topic:b": {"tags_filter": centrifuge.Filter.eq("level", "error")},
+        "topic:c": {"token": person.token},
+        "topic:d": {"get_token": get_token},
+    }
+    async with sdk(place, person, record) as client:
+        ends = {channel: OfSubscription() for channel in options}
+        for channel, events in ends.items():
+            topic = client.new_subscription(channel, events=events, **options[channel])
+            await topic.subscribe()
+        await record.wait(lambda: all(events.ended for events in ends.values()), "an end of each")
+        assert [events.ended for events in ends.values()] == [[108]] * 3
+        for ask in (client.presence, client.presence_stats):
+            with pytest.raises(centrifuge.ReplyError) as refused:
+                await ask("broadcast")
+            assert refused.value.code == 108
+        assert (await client.rpc("unread", {})).data == {"unread": 0}
+        assert (record.connecting, record.disconnected) == ([0], [])
+
+
+async def test_state_that_is_loaded_elsewhere_is_loaded_again_when_it_is_too_old(
+    place: Place,
+) -> None:
+    person, record, events = place.person(), Record(), OfSubscription()
+    asked: list[str] = []
+
+    async def get_state(channel: str) -> centrifuge.StreamPosition:
+        asked.append(channel)
+        if len(asked) == 1:
+            return centrifuge.StreamPosition(offset=7, epoch="lost")
+        known = await client.history(channel, limit=0)
+        return centrifuge.StreamPosition(offset=known.offset, epoch=known.epoch)
+
+    await elsewhere(place.other.run, jobs.broadcast_to, "topic:e", ["before"])
+    async with sdk(place, person, record) as client:
+        topic = client.new_subscription("topic:e", events=events, get_state=get_state)
+        await topic.subscribe()
+        await topic.ready(PATIENCE)
+        assert asked == ["topic:e"] * 2
+        assert events.subscribed[-1].recovered

@@ -16,12 +16,26 @@ pytestmark = pytest.mark.integration
 #: Several to a run, because each run makes a database of its own. What only PostgreSQL can do or
 #: get wrong is in the modules postgres_*.py, which nothing else collects.
 RUNS = [
-    ("tests/test_publishing.py", "tests/test_sequencing.py", "tests/integration/postgres_only.py"),
+    (
+        "tests/test_publishing.py",
+        "tests/test_texts.py",
+        "tests/test_sequencing.py",
+        "tests/integration/postgres_only.py",
+    ),
     ("tests/integration/postgres_held.py", "tests/test_hub_beginnings.py"),
     ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
-    ("tests/test_placing.py", "tests/integration/postgres_transactions.py"),
+    (
+        "tests/test_placing.py",
+        "tests/integration/postgres_transactions.py",
+        "tests/integration/postgres_keys.py",
+    ),
     ("tests/test_inbox.py", "tests/test_models.py", "tests/test_following.py"),
-    ("tests/test_receivers.py", "tests/test_signals.py", "tests/test_database.py"),
+    (
+        "tests/test_receivers.py",
+        "tests/test_signals.py",
+        "tests/test_database.py",
+        "tests/test_loading.py",
+    ),
     (
         "tests/test_pruning.py",
         "tests/test_unread.py",

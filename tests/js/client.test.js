@@ -1,48 +1,8 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, mock, test } from "node:test";
+import { mock, test } from "node:test";
 
-import { MemoryStorage, browser, errors } from "./browser.js";
-import { Client } from "../../static/notifications/client.js";
-import { Notifications } from "../../static/notifications/notifications.js";
-
-const ENDPOINT = "/push/connection/websocket";
-const KEY = `notifications:${ENDPOINT}:7`;
-
-beforeEach(() => {
-  browser.reset();
-  mock.timers.enable({ apis: ["setTimeout", "Date"] });
-  mock.method(Math, "random", () => 1);
-});
-
-afterEach(() => {
-  mock.timers.reset();
-  mock.restoreAll();
-});
-
-const storage = () => new MemoryStorage();
-const publication = (offset) => ({ data: { id: offset, title: `n${offset}` }, offset });
-const push = (channel, offset) => ({ push: { channel, pub: publication(offset) } });
-
-function start(options = {}) {
-  const client = new Client(ENDPOINT, "7", { storage: storage(), ...options });
-  const seen = [];
-  client.on("publication", ({ channel, offset }) => seen.push(`${channel}@${offset}`));
-  client.connect();
-  return { client, seen };
-}
-
-/** Answers the connect command of the newest socket. */
-function greet(connect = {}) {
-  const socket = browser.socket;
-  socket.open();
-  socket.take({
-    id: socket.last("connect").id,
-    connect: { client: "c", ping: 25, pong: true, data: { user: { id: "7" } }, ...connect },
-  });
-  return socket;
-}
-
-const own = (result = {}) => ({ subs: { "user:7": { epoch: "a", ...result } } });
+import { browser, errors } from "./browser.js";
+import { KEY, greet, own, publication, push, start, storage } from "./talk.js";
 
 test("it connects below the prefix, over TLS where the page came over TLS", () => {
   start();
@@ -266,63 +226,6 @@ test("streams that the user has lost are forgotten", () => {
   assert.deepEqual(JSON.parse(kept.getItem(KEY))["group:4"], { epoch: "h", offset: 3 });
 });
 
-function follow(unread) {
-  const { client } = start();
-  const notifications = new Notifications(client, unread);
-  const counts = [];
-  notifications.on("count", ({ unread: count }) => counts.push(count));
-  return { notifications, counts };
-}
-
-test("the unread count follows publications, other devices and the server", () => {
-  const { notifications, counts } = follow(1);
-  const changes = [];
-  notifications.on("change", ({ type, ids }) => changes.push([type, ids]));
-  const socket = greet({
-    data: { unread: 3, user: { id: "7" } },
-    ...own({ offset: 1, recovered: true, publications: [publication(1)] }),
-  });
-  mock.timers.tick(20_000);
-  socket.take(push("user:7", 2));
-  socket.take({ push: { message: { data: { type: "read", ids: [2], unread: 3 } } } });
-  assert.deepEqual(changes, [["read", [2]]]);
-  assert.deepEqual(counts, [3, 4, 3]);
-});
-
-test("what arrives right after the server has counted may be counted already", async () => {
-  const { counts } = follow(0);
-  const socket = greet({ data: { unread: 5, user: { id: "7" } }, ...own() });
-  socket.take(push("user:7", 1), push("user:7", 2));
-  mock.timers.tick(250);
-  const asked = socket.sent.filter((command) => command.rpc?.method === "unread");
-  assert.equal(asked.length, 1);
-  socket.take({ id: asked[0].id, rpc: { data: { unread: 5 } } });
-  await new Promise(setImmediate);
-  assert.deepEqual(counts, [5, 6, 7, 5]);
-});
-
-test("a count that is long known is not asked for again", () => {
-  const { counts } = follow(0);
-  const socket = greet({ data: { unread: 5, user: { id: "7" } }, ...own() });
-  mock.timers.tick(10_000);
-  socket.take(push("user:7", 1));
-  mock.timers.tick(10_000);
-  assert.deepEqual(counts, [5, 6]);
-  assert.equal(socket.sent.filter((command) => command.rpc?.method === "unread").length, 0);
-});
-
-test("after an interruption everything is looked at again", () => {
-  const { client } = start();
-  const notifications = new Notifications(client, 0);
-  const changes = [];
-  notifications.on("change", ({ type }) => changes.push(type));
-  greet().end(1006);
-  assert.deepEqual(changes, []);
-  mock.timers.tick(500);
-  greet();
-  assert.deepEqual(changes, ["sync"]);
-});
-
 test("a topic that was left while it was away is not joined again", () => {
   const { client } = start({ topics: ["topic:own"], followed: ["topic:news"] });
   const ended = [];
@@ -365,10 +268,22 @@ test("unsubscribe keeps the position, leave forgets it", async () => {
   assert.deepEqual(JSON.parse(kept.getItem(KEY)), {});
 });
 
-test("a topic that is joined elsewhere is read here too", () => {
-  follow(0);
-  const socket = greet({ data: { user: { id: "7" } } });
-  const join = { type: "join", ids: [], channel: "topic:news", unread: 0 };
-  socket.take({ push: { message: { data: join } } });
-  assert.deepEqual(socket.last("subscribe").subscribe, { channel: "topic:news" });
+test("whoever was refused and is told to connect again and again does it with growing pauses", () => {
+  const { client } = start();
+  for (const pause of [500, 1000, 2000]) {
+    browser.socket.open();
+    browser.socket.take({ id: browser.socket.last("connect").id, error: { code: 101, message: "unauthorized" } });
+    const before = browser.sockets.length;
+    for (let left = pause; left > 0; left -= 100) {
+      client.connect();
+      assert.equal(browser.sockets.length, before);
+      mock.timers.tick(100);
+    }
+    assert.equal(browser.sockets.length, before + 1);
+  }
+  client.disconnect();
+  client.connect();
+  assert.equal(browser.socket.closed, false);
+  greet();
+  assert.equal(client.state, "connected");
 });

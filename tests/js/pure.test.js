@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Backoff } from "../../static/notifications/backoff.js";
-import { formatCount, relativeTime, safeLink, toLevel } from "../../static/notifications/format.js";
+import { formatCount, relativeTime, safeLink, toInteger, toLevel } from "../../static/notifications/format.js";
 import { Positions } from "../../static/notifications/positions.js";
 import { decodeFrame, encodeFrame, isPing, isTerminal } from "../../static/notifications/protocol.js";
 import { MemoryStorage } from "./browser.js";
@@ -56,6 +56,13 @@ test("texts are short and never in the future", () => {
     "now", "now", "1 minute ago", "2 hours ago", "yesterday",
   ]);
   assert.equal(relativeTime(new Date("nonsense"), now, "en"), "");
+});
+
+test("numbers in attributes are digits, and nothing that depends on a language", () => {
+  assert.deepEqual(["0", "7", "1234", "9007199254740991"].map(toInteger), [0, 7, 1234, 2 ** 53 - 1]);
+  const others = ["1,234", "1.234", "1 234", "1\u00a0234", "1'234", "٣", "１", "-1", "1e3", "0x10", "", " 7", undefined];
+  assert.deepEqual(others.map(toInteger).filter((number) => number !== undefined), []);
+  assert.equal(toInteger("9007199254740993"), undefined);
 });
 
 test("positions belong to one user of one endpoint", () => {

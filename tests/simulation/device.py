@@ -201,6 +201,7 @@ class Device(Transport):
         if shown is None or not self.is_connected:
             return  # it goes on until it runs out, and asks for a new one then
         self.shown = shown
+        self.password = self._people.password(self.user_id)
         self._ledger.logged_in(self)
         self.command(self._refresh_answered, refresh={"token": shown.token})
 

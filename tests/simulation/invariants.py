@@ -13,6 +13,7 @@ from .database import Database
 from .device import Device
 from .ledger import Ledger
 from .network import BUFFER, Network
+from .operator import Operator
 from .workers import Workers
 
 #: Tasks of a worker: its loops and what they have under way, and those of each socket.
@@ -51,12 +52,14 @@ class Invariants:
         devices: list[Device],
         workers: Workers,
         network: Network,
+        operator: Operator,
     ) -> None:
         self._database = database
         self._ledger = ledger
         self._devices = devices
         self._workers = workers
         self._network = network
+        self._operator = operator
 
     # At any time
 
@@ -120,6 +123,8 @@ class Invariants:
         with self._database.calm():
             if incarnation.known() is not None:
                 yield "P8", "the history is still suspect"
+        if self._operator.alarms:
+            yield "P8", "the operator has not acted upon an alarm yet"
         tables = self.tables()
         yield from self._unpublished(tables)
         yield from self._lost(tables)

@@ -38,6 +38,9 @@ class Operator:
         self._people = people
         self._later = later
         self._excuse = excuse
+        #: Alarms that he has seen and not yet acted upon. Another renewal may have ended an alarm
+        #: meanwhile; he renews the epochs all the same.
+        self.alarms = 0
         # What tells one physical database from another; here all of them are one in memory.
         incarnation.fingerprint = lambda: f"file={database.incarnation}"
         later(LOOKS, self._look)
@@ -51,9 +54,17 @@ class Operator:
 
     def _looked(self, is_suspect: bool | None) -> None:
         if is_suspect:
-            self._later(REACTION, self.renew)
+            self.alarms += 1
+            self._later(REACTION, self._react)
         else:
             self._later(LOOKS, self._look)
+
+    def _react(self) -> None:
+        self._people.ask(self._reacted, self._renew)
+
+    def _reacted(self, is_done: bool | None) -> None:
+        self.alarms -= 1
+        self._renewed(is_done)
 
     def _renewed(self, is_done: bool | None) -> None:
         self._later(LOOKS if is_done else 1.0, self._look)

@@ -111,7 +111,12 @@ class World:
         self.operator = Operator(self.people, self.database, self.network.later, self.excuse)
         self.vandal = Vandal(self.network, self.ledger, self.chance("vandal"), self.workers.pick)
         self.invariants = Invariants(
-            self.database, self.ledger, self.devices, self.workers, self.network
+            self.database,
+            self.ledger,
+            self.devices,
+            self.workers,
+            self.network,
+            self.operator,
         )
 
         self.threads.done = self._work_is_done

@@ -4,7 +4,6 @@ from argparse import ArgumentParser, ArgumentTypeError
 from datetime import datetime
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -20,8 +19,6 @@ def _moment(text: str) -> datetime:
         moment = None
     if moment is None:
         raise ArgumentTypeError(f"{text!r} is no time such as 2026-11-29T11:30 or …+01:00")
-    if not settings.USE_TZ:
-        return timezone.make_naive(moment) if timezone.is_aware(moment) else moment
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 

@@ -1,0 +1,96 @@
+"""What the database says of users whose rights or read state may have changed (P6)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, NamedTuple
+
+from ..authentication import active_users, credentials_of, valid_sessions
+from ..models import Connection as Row
+from ..streams import is_topic
+from ..subscriptions import Feed, read_inboxes, topics_of
+from ..unread import streams_counted, unread_counts
+
+#: Reasons of ``unsubscribe`` pushes.
+DENIED = "permission denied"
+LEFT = "left"
+MUTED = "muted"
+
+
+class Verdict(NamedTuple):
+    """What the database says of one user now."""
+
+    credentials: str
+    feeds: dict[str, Feed]
+    #: Of topics that the user may read and has not muted.
+    topics: set[str]
+    #: Why a stream is neither of these, by name.
+    reasons: dict[str, str]
+    unread: int | None
+    #: Which streams are in that count; see :func:`notifications.unread.streams_counted`.
+    counted: int
+    #: Topics of which it is not known yet whether the user may read them.
+    undecided: AbstractSet[str] = frozenset()
+
+    def reason(self, name: str) -> str:
+        """Why the user's connections read this stream no more."""
+        return self.reasons.get(name, LEFT if is_topic(name) else DENIED)
+
+
+class Findings(NamedTuple):
+    verdicts: dict[Any, Verdict]
+    sessions: set[str]
+    closing: set[str]
+    #: Pairs of user and stream name that have no row yet.
+    missing: list[tuple[Any, str]]
+
+
+def find(
+    user_ids: Iterable[Any],
+    keys: Iterable[str],
+    clients: Iterable[str],
+    count: bool,
+    read: Mapping[Any, set[str]],
+) -> Findings:
+    """What the database says of these users.
+
+    Args:
+        user_ids: primary keys.
+        keys: of the sessions by which they are connected.
+        clients: their connections.
+        count: their unread notifications too.
+        read: the topics that they read here, by user.
+    """
+    users = active_users(user_ids)
+    feeds, missing, undecided = read_inboxes(users.values())
+    unread = unread_counts(users.values(), feeds) if count else {}
+    verdicts = {
+        user_id: _verdict(user, feeds[user_id], unread.get(user_id), read.get(user_id, frozenset()))
+        for user_id, user in users.items()
+    }
+    for user_id, names in undecided.items():
+        # The count is without what is in these topics.
+        verdicts[user_id] = verdicts[user_id]._replace(undecided=set(names), unread=None)
+    closing = Row.objects.filter(pk__in=list(clients), closing=True).values_list("pk", flat=True)
+    return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing}, missing)
+
+
+def _verdict(
+    user: Any, feeds: Sequence[Feed], unread: int | None, read: AbstractSet[str]
+) -> Verdict:
+    loud = [feed for feed in feeds if not feed.muted]
+    reasons = {feed.name: MUTED for feed in feeds if feed.muted}
+    topics = {feed.name for feed in loud if is_topic(feed.name)}
+    if read - topics - reasons.keys():
+        # Followed still, but not among the feeds: another query, only when one is missing.
+        denied = {name: DENIED for name, _ in topics_of(user.pk) if name not in topics}
+        reasons = denied | reasons
+    return Verdict(
+        credentials_of(user),
+        {feed.name: feed for feed in loud if not is_topic(feed.name)},
+        topics,
+        reasons,
+        unread,
+        streams_counted(feeds),
+    )

@@ -1,0 +1,23 @@
+"""The user model; it has no migrations, so ``migrate --run-syncdb`` makes its table."""
+
+import os
+import secrets
+import uuid
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+
+def new_key() -> str:
+    """What a host may have for a key: letters of all kinds, spaces, and the signs of our names."""
+    return f"Ключ: {secrets.token_hex(4)}/“ä”,%s_"
+
+
+KEYS: dict[str, models.Field] = {
+    "text": models.CharField(primary_key=True, max_length=150, default=new_key, editable=False),
+    "uuid": models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False),
+}
+
+
+class Person(AbstractUser):
+    id = KEYS[os.environ.get("USER_KEY", "text")]

@@ -1,0 +1,63 @@
+"""That a key costs the same however many have it, on PostgreSQL; run by test_postgres.py."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection, transaction
+
+from notifications import broadcast, notify
+from notifications.drafts import make_draft
+from notifications.models import Notification
+from notifications.placing import place
+from notifications.streams import ensure, ids, user_stream
+from notifications.writing import find_known, write_unplaced
+from tests.rooms import hints, make_old_users
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+#: Streams of a call, and rows that each may look at on the average.
+MANY = 1500
+FEW = 100
+
+
+def looked_at(work: Callable[[], object]) -> int:
+    """Rows of notifications that are read by ``work``, which has a transaction of its own."""
+    with transaction.atomic():
+        work()
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT COALESCE(idx_tup_fetch, 0) + seq_tup_read FROM pg_stat_xact_user_tables "
+                "WHERE relname = %s",
+                [Notification._meta.db_table],
+            )
+            return int(cursor.fetchone()[0])
+
+
+def learn() -> None:
+    """Have the planner learn that no row has a key, as on a site that has never used one."""
+    for number in range(10):
+        broadcast(f"without a key {number}")
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {Notification._meta.db_table}")
+
+
+def test_a_bulk_call_with_a_key_looks_at_few_rows_for_each_recipient() -> None:
+    users = make_old_users(MANY)
+    with hints():
+        learn()
+        assert looked_at(lambda: notify(users, "hello", key="k")) < FEW * MANY
+        assert looked_at(lambda: notify(users, "again", key="k")) < FEW * MANY
+    assert Notification.objects.filter(key="k").count() == MANY
+
+
+def test_placing_many_with_a_key_looks_at_few_rows_for_each() -> None:
+    names = [user_stream(number) for number in range(MANY)]
+    ensure(names)
+    learn()
+    draft = make_draft("hello", key="k")
+    write_unplaced(draft, names, at_once=True)
+    assert looked_at(lambda: place(names, MANY)) < FEW * MANY
+    write_unplaced(make_draft("other", key="other"), names, at_once=True)
+    assert looked_at(lambda: find_known(names, "k")) < FEW * MANY
+    assert looked_at(lambda: place(names, MANY)) < FEW * MANY
+    assert len(ids(names)) == MANY
