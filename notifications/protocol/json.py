@@ -38,13 +38,6 @@ def is_longer(frame: str, size: int) -> bool:
     return len(frame.encode(errors="surrogatepass")) > size
 
 
-def is_longer(frame: str, size: int) -> bool:
-    """Is a text frame longer than ``size`` bytes of UTF-8?"""
-    if len(frame) * 4 <= size:
-        return False
-    return len(frame.encode(errors="surrogatepass")) > size
-
-
 def encode_reply(reply: Reply) -> str:
     """One line, without a line break."""
     return _encoder.encode(reply).decode()
