@@ -7,7 +7,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.test_live import badge, bell, connected, send, toasts
 from tests.browser.test_shells import Sockets, rows
-from tests.browsers import People
+from tests.browsers import People, until
 from tests.servers import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
@@ -67,7 +67,7 @@ async def begin(people: People, site: Server) -> tuple[Page, Sockets]:
 
 
 async def is_in(page: Page, state: str) -> None:
-    await page.wait_for_function("(state) => notifications.state === state", arg=state)
+    await until(page, f"notifications.state === {state!r}")
 
 
 async def test_the_connection_follows_the_user_whom_the_page_names(

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import Locator, Page, WebSocketRoute, expect
 
 from tests.browser.test_live import LISTEN, connected, send, toasts
-from tests.browsers import People
+from tests.browsers import People, until
 from tests.servers import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
@@ -120,7 +120,7 @@ async def test_p1_what_a_late_answer_to_subscribe_carries_is_shown(
     await page.clock.run_for(5_000)
     slow.let_go()
     send(site, 'broadcast("Four", to="topic:news")')
-    await page.wait_for_function("seen.includes('Four')")
+    await until(page, "seen.includes('Four')")
     assert await page.evaluate("seen") == ["Two", "Three", "Four"]
 
 
