@@ -295,14 +295,14 @@ def test_logging_out_nobody_tells_nobody() -> None:
     request.session = Client().session
     with hints() as sent:
         logout(request)
-        user_logged_out.send(None, request=None, user=None)
+        user_logged_out.send(None, request=RequestFactory().get("/"), user=None)
     assert sent == []
 
 
 def test_logging_out_without_a_session_still_asks_for_a_look() -> None:
     user = make_user()
     with hints() as sent:
-        user_logged_out.send(None, request=None, user=user)
+        user_logged_out.send(None, request=RequestFactory().get("/"), user=user)
     assert [message["session"] for _, message in sent] == [""]
 
 
