@@ -12,14 +12,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .publishing import abroadcast, anotify, broadcast, notify
+    from .publishing.notify import abroadcast, anotify, broadcast, notify
 
 __all__ = ["abroadcast", "anotify", "broadcast", "notify"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return getattr(import_module(".publishing", __name__), name)
+        return getattr(import_module(".publishing.notify", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -20,11 +20,11 @@ from django.db import router
 from django.db.models import Exists, OuterRef
 from django.db.utils import load_backend
 
-from . import incarnation
-from .clock import read_clock
 from .conf import app_settings, layer_is_in_memory
+from .database.clock import read_clock
 from .models import Notification, Stream, Subscription
-from .streams import topic_stream
+from .streams import incarnation
+from .streams.names import topic_stream
 
 #: The databases whose SQL the app writes, and none at all, of which Django says enough.
 SUPPORTED = ("postgresql", "sqlite", "unknown")

@@ -24,8 +24,8 @@ from typing import Any
 from channels.layers import get_channel_layer
 
 from .conf import app_settings
+from .database.threads import start_native
 from .metrics import LAYER_ERRORS
-from .threads import start_native
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db.models import Model
 
-from . import streams
 from .models import Stream, Subscription
+from .streams import names as stream_names
 
 #: An attribute of instances that a fixture has brought.
 LOADED = "_notifications_loaded"
@@ -54,7 +54,7 @@ def prepare(instance: Model, using: str) -> None:
     elif isinstance(instance, Group):
         _note(instance, "group", using)
     elif isinstance(instance, Stream):
-        if (using, streams.parse(instance.name).kind) in _renumbered:
+        if (using, stream_names.parse(instance.name).kind) in _renumbered:
             raise Renumbered(instance.name)
         _make_room(instance, using)
     elif isinstance(instance, Subscription):
@@ -72,12 +72,12 @@ def _note(instance: Model, kind: str, using: str) -> None:
 def _make_room(stream: Stream, using: str) -> None:
     """The streams that ``migrate`` makes may have other primary keys in the dump."""
     for other in Stream.objects.using(using).filter(name=stream.name).exclude(pk=stream.pk):
-        if other.top == 0 and streams.is_empty(other):
+        if other.top == 0 and stream_names.is_empty(other):
             other.delete()
 
 
 def _check_owner(subscription: Subscription, using: str) -> None:
     rows = Stream.objects.using(using).filter(pk=subscription.stream_id)
     for name in rows.values_list("name", flat=True):
-        if streams.is_private(name) and name != streams.user_stream(subscription.user_id):
+        if stream_names.is_private(name) and name != stream_names.user_stream(subscription.user_id):
             raise Renumbered(name)

@@ -1,7 +1,8 @@
 """Stream, Notification, Subscription, Receipt; Incarnation; Worker and Connection for presence.
 
-Invariants kept by :mod:`notifications.sequencing`: within a stream offsets are 1, 2, 3 … without
-gaps, ``Stream.top`` is the highest one given, and a notification without an offset is *waiting*.
+Invariants kept by :mod:`notifications.publishing.sequencing`: within a stream offsets are
+1, 2, 3 … without gaps, ``Stream.top`` is the highest one given, and a notification without an
+offset is *waiting*.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from .clock import present
+from .database.clock import present
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -169,10 +170,12 @@ def _is_unread(user: Any) -> Q:
 
 
 class Notification(models.Model):
-    """One message in a stream. Waiting until :mod:`notifications.sequencing` gives an offset.
+    """One message in a stream.
+
+    It waits until :mod:`notifications.publishing.sequencing` gives it an offset.
 
     It is *unplaced* while it has the name of its stream in ``channel`` instead of a ``stream``:
-    see :mod:`notifications.placing`.
+    see :mod:`notifications.publishing.placing`.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -27,11 +27,14 @@ from django.db.models.signals import (
 from django.dispatch import receiver
 from django.utils.functional import Promise
 
-from . import loading, publishing, rights, signals, streams, subscriptions
-from .authentication import session_digest
-from .database import after_commit
+from . import loading, signals
+from .connect.authentication import session_digest
+from .database.transactions import after_commit
 from .layer import send_session_ended
 from .models import validate_url
+from .publishing import notify as publishing
+from .streams import names as stream_names
+from .streams import rights, subscriptions
 
 #: Fields of a user that decide what he may see and whether his sessions stay valid.
 RIGHTS_FIELDS = {"is_active", "is_staff", "password"}
@@ -66,15 +69,15 @@ def user_saved(
     if update_fields is not None and RIGHTS_FIELDS.isdisjoint(update_fields):
         return
     if created:
-        own = streams.user_stream(instance.pk)
+        own = stream_names.user_stream(instance.pk)
         # Nobody else can need it before this transaction commits.
-        streams.make([own])
+        stream_names.make([own])
         subscriptions.join_existing([instance.pk], own, from_start=True)
-        _join([instance.pk], streams.BROADCAST, using)
+        _join([instance.pk], stream_names.BROADCAST, using)
     if getattr(instance, "is_staff", False):
-        _join([instance.pk], streams.STAFF, using)
+        _join([instance.pk], stream_names.STAFF, using)
     elif not created:
-        subscriptions.leave([instance.pk], streams.STAFF)
+        subscriptions.leave([instance.pk], stream_names.STAFF)
     if not created:
         rights.changed([instance.pk], using)
 
@@ -84,7 +87,7 @@ def user_deleted(instance: Model, using: str, **kwargs: Any) -> None:
     """What was private to a user goes with him."""
     if not isinstance(instance, get_user_model()):
         return
-    _remove(streams.user_stream(instance.pk), using)
+    _remove(stream_names.user_stream(instance.pk), using)
     rights.changed([instance.pk], using)
 
 
@@ -107,7 +110,7 @@ def membership_changed(
     if not users or not groups:
         return
     for group_id in sorted(groups):
-        name = streams.group_stream(group_id)
+        name = stream_names.group_stream(group_id)
         if action == "post_add":
             _join(users, name, using)
         else:
@@ -119,7 +122,7 @@ def membership_changed(
 def group_saved(instance: Group, created: bool, raw: bool, **kwargs: Any) -> None:
     """A new group's stream is there before its first member."""
     if created and not raw:
-        streams.make([streams.group_stream(instance.pk)])
+        stream_names.make([stream_names.group_stream(instance.pk)])
 
 
 @receiver(pre_delete, sender=Group)
@@ -130,7 +133,7 @@ def group_is_deleted(instance: Group, using: str, **kwargs: Any) -> None:
 
 @receiver(post_delete, sender=Group)
 def group_deleted(instance: Group, using: str, **kwargs: Any) -> None:
-    _remove(streams.group_stream(instance.pk), using)
+    _remove(stream_names.group_stream(instance.pk), using)
 
 
 @receiver(post_migrate)
@@ -147,7 +150,7 @@ def migrated(sender: Any, using: str, apps: Apps = global_apps, **kwargs: Any) -
     except LookupError:
         return
     if router.allow_migrate_model(using, model):
-        rows = [model(name=name) for name in (streams.BROADCAST, streams.STAFF)]
+        rows = [model(name=name) for name in (stream_names.BROADCAST, stream_names.STAFF)]
         model._default_manager.using(using).bulk_create(rows, ignore_conflicts=True)
 
 
@@ -222,8 +225,8 @@ def _join(user_ids: Iterable[Any], name: str, using: str) -> None:
 
 def _remove(name: str, using: str) -> None:
     """What was in a stream goes in this transaction, the stream itself once it has committed."""
-    streams.clear(name)
-    after_commit(using, streams.remove, name)
+    stream_names.clear(name)
+    after_commit(using, stream_names.remove, name)
 
 
 def _without_dispatch(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright
 
-from notifications.lanes import close_threads
+from notifications.database.lanes import close_threads
 from tests import servers
 from tests.browsers import ARGUMENTS, People, find_chromium
 from tests.servers import Server, Site

@@ -15,10 +15,10 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
 from django.contrib.sessions.backends.db import SessionStore
 
-from notifications.authentication import make_token
+from notifications.connect.authentication import make_token
 from notifications.consumers import NotificationConsumer
+from notifications.database.lanes import in_database
 from notifications.hub import Connection, Hub, get_hub, shutdown
-from notifications.lanes import in_database
 
 T = TypeVar("T")
 

@@ -10,9 +10,10 @@ from django.contrib.auth import get_user_model
 from django.db import connection, connections, transaction
 from django.test.utils import CaptureQueriesContext
 
-from notifications import layer, subscriptions
+from notifications import layer
 from notifications.models import Notification, Receipt, Stream, Subscription
-from notifications.streams import ensure
+from notifications.streams import subscriptions
+from notifications.streams.names import ensure
 
 T = TypeVar("T")
 

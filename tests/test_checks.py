@@ -13,11 +13,11 @@ from django.test import override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
-from notifications import incarnation, subscriptions
 from notifications.checks import check_topics
 from notifications.conf import IN_MEMORY_LAYER
 from notifications.models import Incarnation, Notification
-from notifications.publishing import broadcast
+from notifications.publishing.notify import broadcast
+from notifications.streams import incarnation, subscriptions
 from tests.rooms import make_user
 from tests.servers import ROOT, manage, site_environment
 
@@ -139,7 +139,7 @@ def test_followed_topics_that_nobody_may_read_are_told(settings: Settings) -> No
     assert message.msg.endswith("may read them: b, c, d, e, f and more.")
     settings.NOTIFICATIONS = {"TOPICS": list("abcdefg")}
     assert check_topics(["default"]) == []
-    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": "tests.test_streams.only_garden"}
+    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": "tests.streams.test_names.only_garden"}
     assert check_topics(["default"]) == []
 
 

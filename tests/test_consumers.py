@@ -13,10 +13,10 @@ from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
 from notifications import notify
-from notifications.authentication import make_token
+from notifications.connect.authentication import make_token
 from notifications.consumers import NotificationConsumer
+from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.lanes import in_database
 from tests.peers import QUIET, Peer, log_in, rest, running_hub, until
 from tests.rooms import make_user
 
@@ -253,7 +253,7 @@ async def test_a_bug_ends_one_connection_and_leaves_nothing(
     def fail(*args: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("notifications.session.Session.receive", fail)
+    monkeypatch.setattr("notifications.protocol.session.Session.receive", fail)
     peer.say("{}")
     assert await peer.wait_closed() == 3004
     await peer.ended()
@@ -271,7 +271,7 @@ async def test_a_command_that_the_database_fails_is_answered(
         raise OperationalError("the password is secret")
 
     with monkeypatch.context() as patched:
-        patched.setattr("notifications.authentication.active_users", away)
+        patched.setattr("notifications.connect.authentication.active_users", away)
         reply = await peer.call(rpc={"method": "unread"})
     assert reply["error"] == {"code": 100, "message": "internal server error", "temporary": True}
     assert (await peer.rpc("unread")) == {"unread": 0}
@@ -288,7 +288,7 @@ async def test_a_connect_that_the_database_fails_may_be_tried_again(
     peer = await Peer.of(user)
     await peer.open()
     with monkeypatch.context() as patched:
-        patched.setattr("notifications.subscriptions.read_inboxes", away)
+        patched.setattr("notifications.streams.subscriptions.read_inboxes", away)
         assert await peer.error(connect=peer.connect_request()) == 100
     assert not hub.connections
     assert all(stream.pins == 0 for stream in hub.streams.values())

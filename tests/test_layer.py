@@ -18,7 +18,7 @@ from prometheus_client import REGISTRY
 
 from notifications import layer
 from notifications.layer import Announcer, group_name
-from notifications.streams import TOPIC
+from notifications.streams.names import TOPIC
 from tests.servers import ROOT, site_environment
 
 FORKING = """

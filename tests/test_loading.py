@@ -12,7 +12,7 @@ from django.core.management import call_command
 from notifications import broadcast, inbox, notify
 from notifications.loading import Renumbered
 from notifications.models import Notification, Receipt, Stream, Subscription
-from notifications.streams import BROADCAST, user_stream
+from notifications.streams.names import BROADCAST, user_stream
 from tests.rooms import make_old_users, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)

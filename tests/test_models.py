@@ -11,10 +11,11 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications import broadcast, inbox, notify, subscriptions
+from notifications import broadcast, inbox, notify
 from notifications.models import Notification, validate_kind, validate_text, validate_url
-from notifications.publishing import withdraw
-from notifications.streams import ensure
+from notifications.publishing.notify import withdraw
+from notifications.streams import subscriptions
+from notifications.streams.names import ensure
 from tests.rooms import LONG_AGO, make_user
 
 GOOD_URLS = [

@@ -11,10 +11,11 @@ from django.core.management import call_command
 from django.db import OperationalError, transaction
 from django.test import Client, RequestFactory
 
-from notifications import broadcast, notify, revisions, rights
-from notifications.authentication import session_digest
+from notifications import broadcast, notify
+from notifications.connect.authentication import session_digest
 from notifications.models import Notification, Receipt, Stream, Subscription
-from notifications.subscriptions import load_inboxes
+from notifications.streams import revisions, rights
+from notifications.streams.subscriptions import load_inboxes
 from tests.rooms import hints, make_old_users, make_user, queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)

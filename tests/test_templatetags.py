@@ -7,7 +7,8 @@ from django.template import Context, Template
 from django.test import RequestFactory
 from django.urls import set_script_prefix
 
-from notifications import broadcast, inbox, notify, subscriptions
+from notifications import broadcast, inbox, notify
+from notifications.streams import subscriptions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -24,10 +24,11 @@ from django.utils.translation import gettext_lazy, override
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from notifications import broadcast, history, inbox, notify, signals, subscriptions
+from notifications import broadcast, inbox, notify, signals
 from notifications.admin import forms as admin
 from notifications.models import Notification
-from notifications.publishing import publish
+from notifications.publishing.notify import publish
+from notifications.streams import history, subscriptions
 from notifications.texts import MAX_DEPTH, is_blank, one_line, plain, plain_json
 from notifications.views import forms as views
 from tests.rooms import hints, make_user

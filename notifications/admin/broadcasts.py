@@ -16,14 +16,14 @@ from django.urls import path, reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from .. import streams
 from ..models import Broadcast, Notification, Stream
-from ..publishing import broadcast, withdraw
-from ..reach import Reach, audience_size, reach
+from ..publishing.notify import broadcast, withdraw
+from ..streams import names as stream_names
 from .composing import Composer
 from .forms import BroadcastForm
 from .lists import ReadOnlyAdmin, StateFilter
 from .names import describe_streams
+from .reach import Reach, audience_size, reach
 from .states import moment
 
 SEND = "notifications.send_broadcast"
@@ -65,7 +65,7 @@ class BroadcastComposer(Composer):
 
 def _shared(field: str) -> Q:
     """Condition: this field is the name of a shared stream."""
-    shared = Q(**{f"{field}__in": (streams.BROADCAST, streams.STAFF)})
+    shared = Q(**{f"{field}__in": (stream_names.BROADCAST, stream_names.STAFF)})
     return (
         shared | Q(**{f"{field}__startswith": "group:"}) | Q(**{f"{field}__startswith": "topic:"})
     )

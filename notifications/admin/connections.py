@@ -17,9 +17,9 @@ from django.utils.timesince import timesince
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from .. import rights
 from ..conf import app_settings
 from ..models import Connection
+from ..streams import rights
 from .lists import ReadOnlyAdmin
 from .states import badge
 

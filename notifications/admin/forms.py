@@ -17,13 +17,13 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from .. import streams
-from ..drafts import clean_title
 from ..models import Level, Notification
+from ..publishing.drafts import clean_title
+from ..streams import names as stream_names
 
 NOW, LATER = "now", "later"
 
-EVERYONE, STAFF, GROUP, TOPIC = streams.SHARED_KINDS
+EVERYONE, STAFF, GROUP, TOPIC = stream_names.SHARED_KINDS
 
 RADIOS = {"class": "radiolist inline"}
 
@@ -167,9 +167,9 @@ class BroadcastForm(ComposeForm):
         """The name of the stream that the valid form is for."""
         audience = self.cleaned_data["audience"]
         if audience == GROUP:
-            return streams.group_stream(self.cleaned_data["group"].pk)
+            return stream_names.group_stream(self.cleaned_data["group"].pk)
         if audience == TOPIC:
-            return streams.topic_stream(self.cleaned_data["topic"])
+            return stream_names.topic_stream(self.cleaned_data["topic"])
         return str(audience)
 
     def _check_topic(self, topic: str) -> None:
@@ -177,6 +177,6 @@ class BroadcastForm(ComposeForm):
             self.add_error("topic", _("Which topic?"))
             return
         try:
-            streams.topic_stream(topic)
-        except streams.UnknownStream:
+            stream_names.topic_stream(topic)
+        except stream_names.UnknownStream:
             self.add_error("topic", _("Letters, digits, “-”, “_” and “.” only."))

@@ -14,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from ..clock import present, read_clock
+from ..database.clock import present, read_clock
 from ..models import Notification
 from .states import State, badge, condition, describe
 

@@ -9,13 +9,13 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext
 
-from .. import streams
+from ..streams import names as stream_names
 
 
 def describe_streams(names: Iterable[str]) -> dict[str, str]:
     """What to call each stream, with at most one query for groups and one for users."""
     keys: dict[str, set[str]] = defaultdict(set)
-    parsed = {name: streams.parse(name) for name in names}
+    parsed = {name: stream_names.parse(name) for name in names}
     for kind, key in parsed.values():
         keys[kind].add(key)
     groups = _groups(keys["group"]) if keys["group"] else {}

@@ -9,8 +9,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from .. import streams
 from ..models import Notification
+from ..streams import names as stream_names
 from .lists import ReadOnlyAdmin, StateFilter
 from .names import describe_streams
 
@@ -105,4 +105,4 @@ def _streams_of_users(word: str) -> list[str]:
     users = get_user_model()
     named = {f"{users.USERNAME_FIELD}__icontains": word.strip()}
     found = users._default_manager.filter(**named).values_list("pk", flat=True)
-    return [streams.user_stream(pk) for pk in found[:MOST_USERS]]
+    return [stream_names.user_stream(pk) for pk in found[:MOST_USERS]]

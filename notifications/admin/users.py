@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from ..publishing import notify
+from ..publishing.notify import notify
 from .composing import Composer
 from .forms import ComposeForm
 from .states import moment

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from ..lanes import close_threads
-from .connection import Connection
+from ..database.lanes import close_threads
+from .delivery.stream import LocalStream
 from .hub import Hub
-from .sockets import open_socket
-from .stream import LocalStream
+from .sockets.connection import Connection
+from .sockets.writing import open_socket
 
 __all__ = ["Connection", "Hub", "LocalStream", "drain", "get_hub", "open_socket", "shutdown"]
 

@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 from django.db import router
 
-from ..announcements import tell_receivers
-from ..lanes import FLUSH
+from ..database.lanes import FLUSH
+from ..host.announcements import tell_receivers
 from ..models import Subscription
 from ..signals import delivered
-from ..subscriptions import Acknowledged, acknowledge
+from ..streams.subscriptions import Acknowledged, acknowledge
 from .apart import Outcome, Tries, write_apart
 
 #: A user and a stream.

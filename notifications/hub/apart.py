@@ -6,7 +6,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from django.db import InterfaceError, OperationalError, ProgrammingError, connections
 
-from ..locks import limit_waiting
+from ..database.locks import limit_waiting
 
 logger = logging.getLogger(__name__)
 

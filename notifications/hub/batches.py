@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 from django.db import InterfaceError, OperationalError
 
-from ..lanes import Lane
+from ..database.lanes import Lane
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

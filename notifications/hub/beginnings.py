@@ -12,8 +12,8 @@ from typing import Any
 
 from django.db import DataError, IntegrityError
 
-from ..lanes import BEGINNINGS
-from ..subscriptions import begin
+from ..database.lanes import BEGINNINGS
+from ..streams.subscriptions import begin
 
 #: How long a connect waits for the rows; then it goes on without these streams, seconds.
 PATIENCE = 1.0

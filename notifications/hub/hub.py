@@ -17,36 +17,36 @@ from typing import Any
 
 from django.db import Error as DatabaseError
 
-from .. import connecting
 from ..conf import app_settings
-from ..history import Page, Publication, Recent
-from ..lanes import CONNECTS, TICKER
+from ..connect import admission
+from ..database.lanes import CONNECTS, TICKER
 from ..layer import announcer
 from ..metrics import CONNECTIONS
 from ..protocol import codes
-from ..sequencing import sequence_waiting
-from ..session import Close, Send
-from ..streams import is_topic, user_stream
-from ..subscriptions import Feed
+from ..protocol.session import Close, Send
+from ..publishing.sequencing import sequence_waiting
+from ..streams.history import Page, Publication, Recent
+from ..streams.names import is_topic, user_stream
+from ..streams.subscriptions import Feed
 from .acknowledgements import Acknowledgements, Mark
-from .addresses import Addresses
 from .batches import Batcher
 from .beginnings import Beginnings
-from .catching_up import CatchUp
-from .connection import Connection, Reader, Stream
-from .groups import Groups
+from .delivery.catching_up import CatchUp
+from .delivery.renewals import Renewals
+from .delivery.repairs import SLICE, Repairs
+from .delivery.stream import LocalStream
 from .incarnation import Watch
+from .layer.groups import Groups
+from .layer.probe import Pulse
 from .loops import Loops
 from .position_check import PositionCheck
 from .presence import BEAT, Presence
-from .pulse import Pulse
-from .renewals import Renewals
-from .repairs import SLICE, Repairs
 from .rights import Rights
-from .stream import LocalStream
+from .sockets.addresses import Addresses
+from .sockets.connection import Connection, Reader, Stream
+from .sockets.deadlines import Wheel
+from .sockets.drain import drain
 from .turns import Turns
-from .waves import drain
-from .wheel import Wheel
 
 #: From being asked for a position check to making it, in seconds.
 CHECK_DELAY = 0.1
@@ -73,8 +73,8 @@ class Hub:
         self.rights = Rights(self)
         self.turns = Turns()
         self.beginnings = Beginnings(self._look_at, self.report)
-        self.admit_callers = Batcher(connecting.admit, CONNECTS)
-        self.resume = Batcher(partial(connecting.resume, recent=Recent()), CONNECTS)
+        self.admit_callers = Batcher(admission.admit, CONNECTS)
+        self.resume = Batcher(partial(admission.resume, recent=Recent()), CONNECTS)
         self._wheel = Wheel()
         self._loops = Loops(probe="ticker")
         self._groups = Groups(self.streams, self._layer_changed)

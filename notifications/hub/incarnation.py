@@ -2,9 +2,9 @@
 
 import logging
 
-from .. import incarnation
-from ..lanes import CHECK
+from ..database.lanes import CHECK
 from ..metrics import HISTORY_SUSPECT
+from ..streams import incarnation
 
 logger = logging.getLogger(__name__)
 

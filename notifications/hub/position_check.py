@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 
-from ..evidence import look
-from ..lanes import CHECK
+from ..database.lanes import CHECK
 from ..metrics import REPAIRED
-from .renewals import Renewals
-from .repairs import Repairs
+from ..streams.evidence import look
+from .delivery.renewals import Renewals
+from .delivery.repairs import Repairs
+from .delivery.stream import LocalStream
 from .rights import Rights
-from .stream import LocalStream
 
 #: How long a revision may wait for the message that tells what it stands for; seconds.
 GRACE = 0.2

@@ -12,14 +12,14 @@ from django.db import IntegrityError, connections, router, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from ..announcements import tell_receivers
 from ..conf import app_settings
-from ..lanes import FLUSH
+from ..database.lanes import FLUSH
+from ..host.announcements import tell_receivers
 from ..models import Connection as Row
 from ..models import Worker
 from ..signals import connected, disconnected
 from .apart import Outcome, Tries, wait_briefly, write_apart
-from .connection import Connection
+from .sockets.connection import Connection
 
 #: One prepared statement for all rows: 13 µs each, where ``bulk_create`` takes 27.
 INSERT = f"""

@@ -15,16 +15,16 @@ import msgspec
 from django.db import InterfaceError, OperationalError
 
 from ..conf import app_settings
-from ..history import Page
-from ..lanes import RIGHTS
-from ..positions import beginning
+from ..database.lanes import RIGHTS
 from ..protocol import codes, messages
-from ..protocol.frames import Prepared
 from ..protocol.json import encode_reply
-from ..subscriptions import Feed
+from ..protocol.prepared import Prepared
+from ..streams.history import Page
+from ..streams.positions import beginning
+from ..streams.subscriptions import Feed
 from .beginnings import Beginnings
-from .connection import Connection, Reader
-from .stream import LocalStream
+from .delivery.stream import LocalStream
+from .sockets.connection import Connection, Reader
 from .verdicts import LEFT, Findings, Verdict, find
 
 #: Seconds after which a user is looked at again of whom not all is known yet.

@@ -16,10 +16,10 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
 
-from ..bucket import Bucket
 from ..conf import app_settings
-from ..lanes import COMMANDS, Lane
+from ..database.lanes import COMMANDS, Lane
 from ..protocol import codes
+from ..protocol.bucket import Bucket
 from ..protocol.codes import ClientError
 
 P = ParamSpec("P")

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
-from ..authentication import active_users, credentials_of, valid_sessions
+from ..connect.authentication import active_users, credentials_of, valid_sessions
+from ..inbox.counts import streams_counted, unread_counts
 from ..models import Connection as Row
-from ..streams import is_topic
-from ..subscriptions import Feed, read_inboxes, topics_of
-from ..unread import streams_counted, unread_counts
+from ..streams.names import is_topic
+from ..streams.subscriptions import Feed, read_inboxes, topics_of
 
 #: Reasons of ``unsubscribe`` pushes.
 DENIED = "permission denied"
@@ -28,7 +28,7 @@ class Verdict(NamedTuple):
     #: Why a stream is neither of these, by name.
     reasons: dict[str, str]
     unread: int | None
-    #: Which streams are in that count; see :func:`notifications.unread.streams_counted`.
+    #: Which streams are in that count; see :func:`notifications.inbox.counts.streams_counted`.
     counted: int
     #: Topics of which it is not known yet whether the user may read them.
     undecided: AbstractSet[str] = frozenset()

@@ -10,9 +10,10 @@ from typing import Any
 
 import msgspec
 
-from .. import revisions, streams, subscriptions
-from ..database import after_commit
+from ..database.transactions import after_commit
 from ..layer import send_message
+from ..streams import names as stream_names
+from ..streams import revisions, subscriptions
 from .folders import alias, count_unread
 
 #: Offsets of more channels than this are not told: a push stays small, and a client that misses
@@ -47,7 +48,7 @@ def announce(
 
 
 def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
-    own = streams.user_stream(user.pk)
+    own = stream_names.user_stream(user.pk)
     revision = None
     try:
         revision = revisions.touch_one(own)

@@ -11,11 +11,12 @@ from django.db.models import Exists, QuerySet
 from django.db.models.functions import Coalesce, Greatest
 from django.utils import timezone
 
-from .. import rights, signals, subscriptions
-from ..announcements import tell_receivers
-from ..database import after_commit
+from .. import signals
+from ..database.transactions import after_commit
+from ..host.announcements import tell_receivers
 from ..models import Notification, Receipt, Stream, Subscription, receipt_of
-from ..subscriptions import Feed
+from ..streams import rights, subscriptions
+from ..streams.subscriptions import Feed
 from .announcing import announce
 from .folders import MAX_ID, Entry, State, alias, is_own, read_mark, states, visible
 

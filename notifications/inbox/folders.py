@@ -12,7 +12,6 @@ from django.db import router
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from .. import subscriptions
 from ..conf import app_settings
 from ..models import (
     Notification,
@@ -21,7 +20,8 @@ from ..models import (
     Subscription,
     receipt_of,
 )
-from ..subscriptions import Feed
+from ..streams import subscriptions
+from ..streams.subscriptions import Feed
 
 Folder = Literal["unread", "all", "archived"]
 FOLDERS: tuple[Folder, ...] = get_args(Folder)
@@ -210,7 +210,8 @@ def _part(feed: Feed, position: _Position | None) -> NotificationQuerySet:
     """One feed, newest first, after ``position``.
 
     By offset, because the marks are offsets. ``published_at`` ascends with it (see
-    :mod:`notifications.sequencing`), so a position is an offset too: that of the newest older one.
+    :mod:`notifications.publishing.sequencing`), so a position is an offset too: that of the
+    newest older one.
     """
     rows = visible().filter(stream=feed.stream_id).order_by("-offset")
     if position is None:

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from django.core.exceptions import PermissionDenied
 
-from .. import rights, streams, subscriptions
 from ..conf import app_settings
+from ..streams import names as stream_names
+from ..streams import rights, subscriptions
 from .announcing import announce
 
 
@@ -29,7 +30,7 @@ class Topic(NamedTuple):
 
     @property
     def slug(self) -> str:
-        return streams.parse(self.channel).key
+        return stream_names.parse(self.channel).key
 
 
 class TooManyTopics(ValueError):
@@ -39,9 +40,9 @@ class TooManyTopics(ValueError):
 def topics(user: Any) -> list[Topic]:
     """What the user follows, and what of ``TOPICS`` could be followed, by name."""
     muted = dict(subscriptions.topics_of(user.pk))
-    offered = {streams.topic_stream(slug) for slug in app_settings.declared_topics}
+    offered = {stream_names.topic_stream(slug) for slug in app_settings.declared_topics}
     found = [
-        Topic(name, name in muted, muted.get(name, False), streams.may_read(user, name))
+        Topic(name, name in muted, muted.get(name, False), stream_names.may_read(user, name))
         for name in sorted(muted.keys() | offered)
     ]
     return [topic for topic in found if topic.is_followed or topic.is_readable]
@@ -64,7 +65,7 @@ def join(user: Any, name: str, origin: str = "") -> bool:
         TooManyTopics: the user follows ``MAX_TOPICS``.
     """
     name = _topic(name)
-    if not streams.may_read(user, name):
+    if not stream_names.may_read(user, name):
         raise PermissionDenied(f"{name} may not be read")
     if subscriptions.load_topic(user.pk, name) is not None:
         return False
@@ -105,7 +106,7 @@ def leave(user: Any, name: str, origin: str = "") -> bool:
 
 
 def _topic(name: str) -> str:
-    kind, slug = streams.parse(name)
+    kind, slug = stream_names.parse(name)
     if kind != "topic":
         raise ValueError(f"{name} is no topic")
-    return streams.topic_stream(slug)
+    return stream_names.topic_stream(slug)

@@ -5,7 +5,7 @@ Both classes are uvicorn's own kind of part, and it can be started with them by 
     uvicorn --ws notifications.server:FrameProtocol --http notifications.server:Door site.asgi:app
 """
 
-from .door import Door
+from .entrance import Door
 from .websocket import FrameProtocol
 
 __all__ = ["Door", "FrameProtocol"]

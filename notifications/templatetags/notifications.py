@@ -8,9 +8,11 @@ from django.template import Context
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
 
-from .. import inbox, streams, subscriptions
-from ..history import describe_user
+from .. import inbox
 from ..models import validate_url
+from ..streams import names as stream_names
+from ..streams import subscriptions
+from ..streams.history import describe_user
 
 register = template.Library()
 
@@ -114,5 +116,5 @@ def _topics(user: Any) -> list[str]:
     return [
         name
         for name, is_muted in subscriptions.topics_of(user.pk)
-        if not is_muted and streams.may_read(user, name)
+        if not is_muted and stream_names.may_read(user, name)
     ]

@@ -10,10 +10,12 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from .. import publishing, streams, topics
 from ..conf import app_settings
-from ..drafts import clean_title
 from ..models import Level, Notification, validate_text, validate_url
+from ..publishing import notify as publishing
+from ..publishing.drafts import clean_title
+from ..streams import names as stream_names
+from ..streams import topics
 
 TOPIC = "topic"
 
@@ -84,12 +86,14 @@ class SendForm(forms.Form):
         if not self.is_valid():
             return False
         name = self.stream()
-        if not streams.may_publish(actor, name):
+        if not stream_names.may_publish(actor, name):
             raise PermissionDenied
         fields = ("title", "body", "url", "level")
         content = {field: self.cleaned_data[field] for field in fields}
         key = f"form:{actor.pk}:{self.cleaned_data['key']}"
-        kind = "broadcast" if streams.parse(name).kind in streams.SHARED_KINDS else "message"
+        kind = (
+            "broadcast" if stream_names.parse(name).kind in stream_names.SHARED_KINDS else "message"
+        )
         try:
             publishing.publish(name, **content, kind=kind, actor=actor, key=key)
         except ValidationError as error:
@@ -124,7 +128,7 @@ class PrivateForm(SendForm):
         return user
 
     def stream(self) -> str:
-        return streams.user_stream(self.cleaned_data["recipient"].pk)
+        return stream_names.user_stream(self.cleaned_data["recipient"].pk)
 
 
 class BroadcastForm(SendForm):
@@ -147,9 +151,9 @@ class BroadcastForm(SendForm):
         audience = self.fields["audience"]
         assert isinstance(audience, forms.ChoiceField)
         audience.choices = [
-            (streams.BROADCAST, _("Everyone")),
-            (streams.STAFF, _("Staff")),
-            *((streams.group_stream(pk), _("Group %s") % name) for pk, name in groups),
+            (stream_names.BROADCAST, _("Everyone")),
+            (stream_names.STAFF, _("Staff")),
+            *((stream_names.group_stream(pk), _("Group %s") % name) for pk, name in groups),
             (TOPIC, _("A topic")),
         ]
         if declared := app_settings.declared_topics:
@@ -159,8 +163,8 @@ class BroadcastForm(SendForm):
     def clean_topic(self) -> str:
         topic = str(self.cleaned_data["topic"])
         try:
-            return streams.parse(f"{TOPIC}:{topic}").key if topic else ""
-        except streams.UnknownStream:
+            return stream_names.parse(f"{TOPIC}:{topic}").key if topic else ""
+        except stream_names.UnknownStream:
             raise ValidationError(_("Letters, digits, “-”, “_” and “.” only.")) from None
 
     def clean(self) -> dict[str, Any]:
@@ -173,7 +177,7 @@ class BroadcastForm(SendForm):
     def stream(self) -> str:
         audience = self.cleaned_data["audience"]
         if audience == TOPIC:
-            return streams.topic_stream(self.cleaned_data["topic"])
+            return stream_names.topic_stream(self.cleaned_data["topic"])
         return str(audience)
 
     def warning(self) -> str:

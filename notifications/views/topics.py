@@ -16,7 +16,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 from django.views.generic import TemplateView
 
-from .. import inbox, streams
+from .. import inbox
+from ..streams import names as stream_names
 from .redirects import redirect_back
 
 
@@ -40,7 +41,7 @@ def join(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return _log_in()
     name = _posted(request)
-    slug = {"topic": streams.parse(name).key}
+    slug = {"topic": stream_names.parse(name).key}
     try:
         inbox.join(request.user, name)
     except PermissionDenied:
@@ -59,7 +60,7 @@ def leave(request: HttpRequest) -> HttpResponse:
         return _log_in()
     name = _posted(request)
     inbox.leave(request.user, name)
-    slug = {"topic": streams.parse(name).key}
+    slug = {"topic": stream_names.parse(name).key}
     messages.success(request, _("You no longer follow “%(topic)s”.") % slug)
     return _back(request)
 
@@ -72,8 +73,8 @@ def _posted(request: HttpRequest) -> str:
     """
     name = request.POST.get("channel", "")
     try:
-        is_topic = streams.parse(name).kind == "topic"
-    except streams.UnknownStream:
+        is_topic = stream_names.parse(name).kind == "topic"
+    except stream_names.UnknownStream:
         is_topic = False
     if not is_topic:
         raise Http404("This is no topic.")

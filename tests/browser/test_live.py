@@ -339,7 +339,10 @@ async def test_panel_by_keyboard(server: StartServer, people: People) -> None:
 
 async def test_topic_of_the_user_arrives_live(server: StartServer, people: People) -> None:
     site = server(NOTIFICATIONS_TOPICS="news")
-    join = "from notifications import subscriptions; subscriptions.join([reader.pk], 'topic:news')"
+    join = (
+        "from notifications.streams import subscriptions\n"
+        "subscriptions.join([reader.pk], 'topic:news')"
+    )
     send(site, join)
     page = await people.log_in(site.url, "reader")
     await connected(page)

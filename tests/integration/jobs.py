@@ -19,8 +19,8 @@ from django.db import transaction
 from django.test import Client as Browser
 from django.utils import timezone
 
-from notifications import broadcast, notify, rights
-from notifications.authentication import make_token
+from notifications import broadcast, notify
+from notifications.connect.authentication import make_token
 from notifications.inbox import mark_read, unread_count
 from notifications.models import (
     Connection,
@@ -31,8 +31,9 @@ from notifications.models import (
     Worker,
     new_epoch,
 )
-from notifications.sequencing import sequence
-from notifications.streams import ensure, user_stream
+from notifications.publishing.sequencing import sequence
+from notifications.streams import rights
+from notifications.streams.names import ensure, user_stream
 
 # People
 

@@ -16,13 +16,13 @@ from django.contrib.auth import get_user_model
 from django.db import connection, connections, transaction
 
 from notifications import broadcast, notify
-from notifications.authentication import make_token
 from notifications.conf import app_settings
+from notifications.connect.authentication import make_token
+from notifications.database.lanes import CONNECTS, FLUSH, close_threads, in_database
 from notifications.hub import Hub
 from notifications.hub.beginnings import Beginnings
-from notifications.lanes import CONNECTS, FLUSH, close_threads, in_database
 from notifications.models import Stream, Subscription
-from notifications.streams import ensure
+from notifications.streams.names import ensure
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_old_users, make_user, write
 

@@ -6,11 +6,11 @@ import pytest
 from django.db import connection, transaction
 
 from notifications import broadcast, notify
-from notifications.drafts import make_draft
 from notifications.models import Notification
-from notifications.placing import place
-from notifications.streams import ensure, ids, user_stream
-from notifications.writing import find_known, write_unplaced
+from notifications.publishing.drafts import make_draft
+from notifications.publishing.placing import place
+from notifications.publishing.writing import find_known, write_unplaced
+from notifications.streams.names import ensure, ids, user_stream
 from tests.rooms import hints, make_old_users
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from notifications import broadcast, epochs, inbox, incarnation, notify
-from notifications.lanes import close_threads, in_database
+from notifications import broadcast, inbox, notify
+from notifications.database.lanes import close_threads, in_database
 from notifications.models import Notification, Stream
-from notifications.publishing import withdraw
-from notifications.revisions import touch
-from notifications.sequencing import sequence, sequence_waiting
-from notifications.streams import ensure, locked
-from notifications.subscriptions import load_inboxes
+from notifications.publishing.notify import withdraw
+from notifications.publishing.sequencing import sequence, sequence_waiting
+from notifications.streams import epochs, incarnation
+from notifications.streams.names import ensure, locked
+from notifications.streams.revisions import touch
+from notifications.streams.subscriptions import load_inboxes
 from tests.rooms import (
     acknowledge,
     fill,

@@ -16,12 +16,15 @@ from django.contrib.auth.models import Group
 from django.db import connection, transaction
 from django.utils import timezone
 
-from notifications import broadcast, inbox, notify, pruning, sequencing, streams, subscriptions
-from notifications.history import read_page
+from notifications import broadcast, inbox, notify
 from notifications.models import Notification, Stream, Subscription, Worker
-from notifications.publishing import originals, publish, withdraw
-from notifications.sequencing import sequence_waiting
-from notifications.streams import ensure, locked
+from notifications.publishing import sequencing
+from notifications.publishing.notify import originals, publish, withdraw
+from notifications.publishing.sequencing import sequence_waiting
+from notifications.streams import names as stream_names
+from notifications.streams import pruning, subscriptions
+from notifications.streams.history import read_page
+from notifications.streams.names import ensure, locked
 from tests.integration.postgres_only import open_transaction
 from tests.rooms import (
     LONG_AGO,
@@ -438,7 +441,7 @@ def test_a_stream_that_somebody_else_is_making_holds_up_no_ticker(
     monkeypatch.setattr(sequencing, "MAKING", 0.05)
     Notification.objects.create(channel="topic:a", title="a")
     Notification.objects.create(channel="topic:b", title="b")
-    with open_transaction(lambda: streams.make(["topic:a"])):
+    with open_transaction(lambda: stream_names.make(["topic:a"])):
         with connection.cursor() as cursor:
             cursor.execute("RESET lock_timeout")  # the wait has a bound of its own
         assert sequence_waiting() == 1

@@ -15,8 +15,8 @@ from prometheus_client import REGISTRY
 from redis import Redis as Commands
 
 from notifications import broadcast
+from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.lanes import in_database
 from tests.integration.partition import Relay
 from tests.integration.processes import Redis
 from tests.peers import Peer, running_hub, until

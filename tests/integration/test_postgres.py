@@ -17,34 +17,42 @@ pytestmark = pytest.mark.integration
 #: get wrong is in the modules postgres_*.py, which nothing else collects.
 RUNS = [
     (
-        "tests/test_publishing.py",
+        "tests/publishing/test_notify.py",
         "tests/test_texts.py",
-        "tests/test_sequencing.py",
+        "tests/publishing/test_sequencing.py",
         "tests/integration/postgres_only.py",
     ),
-    ("tests/integration/postgres_held.py", "tests/test_hub_beginnings.py"),
-    ("tests/test_streams.py", "tests/test_subscriptions.py", "tests/test_history.py"),
+    ("tests/integration/postgres_held.py", "tests/hub/test_beginnings.py"),
     (
-        "tests/test_placing.py",
+        "tests/streams/test_names.py",
+        "tests/streams/test_subscriptions.py",
+        "tests/streams/test_history.py",
+    ),
+    (
+        "tests/publishing/test_placing.py",
         "tests/integration/postgres_transactions.py",
         "tests/integration/postgres_keys.py",
     ),
-    ("tests/test_inbox.py", "tests/test_models.py", "tests/test_following.py"),
+    ("tests/inbox/test_inbox.py", "tests/test_models.py", "tests/inbox/test_following.py"),
     (
         "tests/test_receivers.py",
         "tests/test_signals.py",
-        "tests/test_database.py",
+        "tests/database/test_lanes.py",
         "tests/test_loading.py",
     ),
     (
-        "tests/test_pruning.py",
-        "tests/test_unread.py",
-        "tests/test_connecting.py",
-        "tests/test_authentication.py",
-        "tests/test_hub_apart.py",
+        "tests/streams/test_pruning.py",
+        "tests/inbox/test_counts.py",
+        "tests/connect/test_admission.py",
+        "tests/connect/test_authentication.py",
+        "tests/hub/test_apart.py",
     ),
-    ("tests/test_epochs.py", "tests/test_incarnation.py", "tests/test_instants.py"),
-    ("tests/test_hub_renewals.py", "tests/test_site_logins.py"),
+    (
+        "tests/streams/test_epochs.py",
+        "tests/streams/test_incarnation.py",
+        "tests/streams/test_instants.py",
+    ),
+    ("tests/hub/delivery/test_renewals.py", "tests/pushsite/test_logins.py"),
 ]
 
 

@@ -22,23 +22,23 @@ from django.core.exceptions import ValidationError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from notifications import streams
 from notifications.admin.connections import browser_name
-from notifications.authentication import PLAIN_KEY
+from notifications.connect.authentication import PLAIN_KEY
+from notifications.connect.tokens import read_token
 from notifications.consumers import _session_key
 from notifications.layer import group_name
 from notifications.models import validate_kind, validate_text, validate_url
 from notifications.origin import AllowedOriginValidator
 from notifications.protocol import codes
+from notifications.protocol.session import Close, Perform, Send
 from notifications.server.handshake import MAX_HEAD, read_handshake
-from notifications.session import Close, Perform, Send
-from notifications.tokens import read_token
+from notifications.streams import names as stream_names
 from tests.integration.commands import answerable, dangerous
+from tests.protocol.test_session import connected, new_session
 from tests.raw import frame
+from tests.server.test_websocket import PLAIN, echo
 from tests.sockets import serving, until
 from tests.steps import counted
-from tests.test_server import PLAIN, echo
-from tests.test_session import connected, new_session
 
 SOAK = 100 if os.environ.get("SOAK") == "1" else 1
 
@@ -339,7 +339,7 @@ def refused(error: type[Exception], function: Callable[[str], object], text: str
 def test_names_are_read_in_linear_time(text: str) -> None:
     def read() -> None:
         for name in (text, f"user:{text}", f"topic:{text}", f"group:{text}"):
-            if not refused(streams.UnknownStream, streams.parse, name):
+            if not refused(stream_names.UnknownStream, stream_names.parse, name):
                 assert len(group_name(name)) < 100
         refused(ValidationError, validate_kind, text)
         refused(ValidationError, validate_text, text)

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import pytest
 from django.contrib.auth.models import Group, Permission
 
+from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.lanes import in_database
-from notifications.publishing import publish
+from notifications.publishing.notify import publish
 from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import make_user
 

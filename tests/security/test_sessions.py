@@ -8,9 +8,9 @@ from django.test import Client
 from django.urls import reverse
 
 from notifications import notify
-from notifications.authentication import make_token
+from notifications.connect.authentication import make_token
+from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.lanes import in_database
 from tests.peers import Peer, log_in, running_hub
 from tests.rooms import make_user
 

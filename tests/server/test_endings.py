@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from notifications.protocol.frames import Prepared
+from notifications.protocol.prepared import Prepared
 from notifications.server import FrameProtocol
 from notifications.server.outlet import Outlet
 from tests.raw import CLOSE, TEXT, frame
+from tests.server.test_websocket import PLAIN
 from tests.sockets import serving, until
-from tests.test_server import PLAIN
 
 GET = b"GET / HTTP/1.1\r\nHost: site.example\r\n\r\n"
 

@@ -11,8 +11,8 @@ import pytest
 from notifications.server.handshake import MOST_FIELDS
 from notifications.server.http import MAX_HEAD, MOST_AT_ONCE
 from notifications.server.pieces import PIECE
+from tests.server.test_websocket import PLAIN
 from tests.sockets import serving, until
-from tests.test_server import PLAIN
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"

@@ -10,8 +10,8 @@ from notifications.server import FrameProtocol
 from notifications.server.incoming import FRAGMENT, MOST_AT_ONCE, MOST_FRAGMENTS, MOST_LATE
 from notifications.server.pieces import PIECE
 from tests.raw import BINARY, CONTINUATION, PING, PONG, TEXT, frame
+from tests.server.test_websocket import PLAIN
 from tests.sockets import raw, serving, until
-from tests.test_server import PLAIN
 
 #: The shortest frame of a client.
 SHORTEST = len(frame(PING))

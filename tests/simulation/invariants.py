@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from notifications import incarnation
 from notifications.models import Notification, Stream, Subscription
+from notifications.streams import incarnation
 
 from .database import Database
 from .device import Device

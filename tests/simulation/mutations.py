@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from notifications import epochs, evidence, positions, publishing
 from notifications.hub import Connection, Hub, LocalStream
 from notifications.hub.acknowledgements import Acknowledgements, Mark
-from notifications.hub.groups import Groups
+from notifications.hub.layer.groups import Groups
 from notifications.hub.rights import Rights
-from notifications.hub.sockets import ASGISocket
+from notifications.hub.sockets.writing import ASGISocket
 from notifications.protocol import json as wire
+from notifications.publishing import notify as publishing
+from notifications.streams import epochs, evidence, positions
 
 from .threads import Pool, Some
 

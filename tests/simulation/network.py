@@ -10,8 +10,8 @@ from random import Random
 from typing import Any, NamedTuple, Protocol
 
 from notifications.consumers import NotificationConsumer
-from notifications.hub.sockets import EXTENSION
-from notifications.protocol.frames import Prepared
+from notifications.hub.sockets.writing import EXTENSION
+from notifications.protocol.prepared import Prepared
 
 from .loop import SimulatedLoop
 from .process import Process

@@ -7,7 +7,7 @@ from io import StringIO
 
 from django.core.management import call_command
 
-from notifications import incarnation
+from notifications.streams import incarnation
 
 from .database import Database
 from .people import People

@@ -16,8 +16,8 @@ from django.contrib.auth.models import Group
 from django.contrib.sessions.backends.db import SessionStore
 from django.http import HttpRequest
 
-from notifications import rights
-from notifications.authentication import make_token
+from notifications.connect.authentication import make_token
+from notifications.streams import rights
 from tests.peers import log_in
 
 from .database import Database

@@ -10,10 +10,11 @@ from typing import Any
 
 from django.db import transaction
 
-from notifications import broadcast, notify, publishing
+from notifications import broadcast, notify
 from notifications.models import Notification
-from notifications.sequencing import sequence
-from notifications.streams import ensure
+from notifications.publishing import notify as publishing
+from notifications.publishing.sequencing import sequence
+from notifications.streams.names import ensure
 from tests.rooms import write
 
 from .clock import BEGINNING, START

@@ -163,7 +163,7 @@ def _name(work: Any) -> str:
 
 
 class Pool:
-    """Stands for :class:`notifications.threads.Threads`, the threads of one lane.
+    """Stands for :class:`notifications.database.threads.Threads`, the threads of one lane.
 
     Its arguments are those of that class.
     """

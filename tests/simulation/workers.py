@@ -9,10 +9,10 @@ from random import Random
 from typing import Any
 
 from notifications import hub as hub_package
-from notifications import lanes
 from notifications import layer as layer_module
+from notifications.database import lanes
 from notifications.hub import Connection, Hub, LocalStream
-from notifications.hub.connection import Reader
+from notifications.hub.sockets.connection import Reader
 
 from .clock import WallClock
 from .loop import SimulatedLoop

@@ -12,10 +12,10 @@ from typing import Any
 
 from channels.layers import channel_layers
 
-from notifications import clock as clock_module
-from notifications import drafts, numbering
 from notifications import layer as layer_module
+from notifications.database import clock as clock_module
 from notifications.models import Notification
+from notifications.publishing import drafts, numbering
 
 from . import clock
 from .clock import WallClock

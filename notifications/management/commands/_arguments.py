@@ -14,7 +14,7 @@ from django.db import router
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime, parse_duration
 
-from ...clock import read_clock
+from ...database.clock import read_clock
 from ...models import Level, Notification
 
 #: Options whose name is not that of the field.
@@ -45,7 +45,7 @@ def add_arguments(parser: ArgumentParser, kind: str) -> None:
 
 
 def read_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of :func:`notifications.publishing.notify` that the options mean.
+    """The arguments of :func:`notifications.publishing.notify.notify` that the options mean.
 
     Raises:
         CommandError: an option cannot be read; it is named.

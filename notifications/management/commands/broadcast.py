@@ -6,8 +6,8 @@ from typing import Any
 from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError
 
-from ...publishing import broadcast
-from ...recipients import EVERYONE, audience
+from ...publishing.notify import broadcast
+from ...publishing.recipients import EVERYONE, audience
 from ._arguments import add_arguments, describe, named_errors, read_arguments
 
 

@@ -7,8 +7,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand, CommandError
 
-from notifications import inbox, streams
+from notifications import inbox
 from notifications.conf import app_settings
+from notifications.streams import names as stream_names
 
 #: User name (the password is the same), is a superuser, permissions of this app, what it is for.
 ACCOUNTS: tuple[tuple[str, bool, frozenset[str], str], ...] = (
@@ -59,8 +60,10 @@ def _follow_a_topic(name: str) -> str:
     topics = {topic.channel: topic for topic in inbox.topics(user) if topic.is_readable}
     if not topics or any(topic.is_followed for topic in topics.values()):
         return ""
-    slugs = [slug for slug in app_settings.declared_topics if streams.topic_stream(slug) in topics]
-    inbox.join(user, streams.topic_stream(slugs[0]))
+    slugs = [
+        slug for slug in app_settings.declared_topics if stream_names.topic_stream(slug) in topics
+    ]
+    inbox.join(user, stream_names.topic_stream(slugs[0]))
     return slugs[0]
 
 

@@ -8,9 +8,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from ... import streams
 from ...models import Notification
-from ...publishing import notify
+from ...publishing.notify import notify
+from ...streams import names as stream_names
 from ._arguments import add_arguments, describe, named_errors, read_arguments
 
 #: From this many recipients on it takes long enough to show how far it has come.
@@ -86,7 +86,7 @@ def _recipients(options: dict[str, Any]) -> list[Any]:
 
 def _group(name: str) -> Group:
     """The group that ``name`` means. A group of this id comes before one of this name."""
-    by_id = Group.objects.filter(pk=int(name)).first() if streams.GROUP.match(name) else None
+    by_id = Group.objects.filter(pk=int(name)).first() if stream_names.GROUP.match(name) else None
     group = by_id or Group.objects.filter(name=name).first()
     if group is None:
         raise CommandError(f"--group: There is no group “{name}”.")

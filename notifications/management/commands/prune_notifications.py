@@ -7,10 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.db import router
 
-from ...clock import read_clock
 from ...conf import app_settings
+from ...database.clock import read_clock
 from ...models import Notification
-from ...pruning import Pruned, prune
+from ...streams.pruning import Pruned, prune
 
 
 def _days(text: str) -> float:

@@ -8,8 +8,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from ... import incarnation
-from ...epochs import Renewed, count_all, renew_all
+from ...streams import incarnation
+from ...streams.epochs import Renewed, count_all, renew_all
 
 
 def _moment(text: str) -> datetime:

@@ -1,0 +1,154 @@
+"""What connecting clients need of the database, for many of them at once.
+
+After a deploy all clients come back in the same seconds. Building a query costs far more than
+running it, so those that wait are served together: see :class:`notifications.hub.Batcher`.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from ..conf import app_settings
+from ..inbox.counts import streams_counted, unread_counts
+from ..streams import epochs, revisions, subscriptions
+from ..streams import names as stream_names
+from ..streams.history import Recent
+from ..streams.positions import Position
+from ..streams.recovery import Recovered, recover_many
+from ..streams.subscriptions import Feed, Inboxes
+from . import authentication
+from .authentication import Credentials, Identity
+
+
+class Admitted(NamedTuple):
+    """Who connects, and the names of the streams to join before anything is read."""
+
+    identity: Identity
+    names: list[str]
+
+
+class Returning(NamedTuple):
+    """An admitted user, by which session, and the positions that the client has shown.
+
+    Args:
+        identity: as :func:`admit` has found it.
+        session_key: what it was found by, "" for a token.
+        positions: by channel.
+    """
+
+    identity: Identity
+    session_key: str
+    positions: dict[str, Position]
+
+
+class Resumed(NamedTuple):
+    """What is told to a client that connects.
+
+    Args:
+        recovered: where each stream resumes.
+        unread: the user's unread count.
+        topics: what the user follows; those that are muted or not readable are left out. The client
+            subscribes to them.
+        own: the feed of the user's own stream, muted or not, None if there is none yet. Its
+            revision was read before anything else: whoever sees another one later knows that
+            rights may have changed since then.
+        missing: pairs of user and stream name that have no row yet.
+        undecided: topics of which it is not known yet whether the user may read them. They are
+            left out.
+        counted: which streams are in ``unread``; see
+            :func:`notifications.inbox.counts.streams_counted`.
+    """
+
+    recovered: list[Recovered]
+    unread: int
+    topics: list[str]
+    own: Feed | None
+    missing: list[tuple[Any, str]]
+    undecided: Sequence[str] = ()
+    counted: int = 0
+
+
+def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
+    """Authenticate callers; for the errors see :func:`.authentication.identify`."""
+    found = authentication.identify(callers)
+    users = {entry.user.pk: entry.user for entry in found if isinstance(entry, Identity)}
+    names = stream_names.names_by_user(users.values())
+    return [
+        Admitted(entry, names[entry.user.pk]) if isinstance(entry, Identity) else entry
+        for entry in found
+    ]
+
+
+def resume(
+    returning: Sequence[Returning], recent: Recent | None = None
+) -> list[Resumed | Exception]:
+    """Where each client resumes in its streams, what it has missed, and its unread count.
+
+    Users and sessions are read again: between :func:`admit` and the moment in which the hub knew
+    the connection, a change of rights reached nobody. Nothing is written, unless a history has
+    gone back.
+
+    Args:
+        returning: users who are known to the hub by now, and what their clients have shown.
+        recent: pages of shared streams that need not be read again.
+
+    Returns:
+        For each what it gets, or :class:`~notifications.connect.authentication.Revoked`.
+    """
+    # Before the users, so that a change after this shows as another revision.
+    marks = revisions.of_users([entry.identity.user.pk for entry in returning])
+    confirmed = authentication.confirm([(each.identity, each.session_key) for each in returning])
+    users = {user.pk: user for user in confirmed if user is not None}
+    inboxes = _inboxes(list(users.values()))
+    unread = unread_counts(users.values(), inboxes.feeds)
+    missing: dict[Any, list[tuple[Any, str]]] = defaultdict(list)
+    for pair in inboxes.missing:
+        missing[pair[0]].append(pair)
+    own: dict[Any, Feed] = {}
+    pushed: dict[Any, list[Feed]] = {}
+    topics: dict[Any, list[str]] = {}
+    for user_id, feeds in inboxes.feeds.items():
+        name = stream_names.user_stream(user_id)
+        for feed in feeds:
+            if feed.name == name:
+                own[user_id] = feed._replace(revision=marks.get(user_id, feed.revision))
+        loud = [feed for feed in feeds if not feed.muted]
+        pushed[user_id] = [feed for feed in loud if not stream_names.is_topic(feed.name)]
+        topics[user_id] = [feed.name for feed in loud if stream_names.is_topic(feed.name)]
+    recovered = recover_many(
+        ((pushed.get(entry.identity.user.pk, ()), entry.positions) for entry in returning),
+        app_settings.PAGE_SIZE,
+        recent,
+    )
+    return [
+        authentication.Revoked()
+        if user is None
+        else Resumed(
+            pages,
+            unread[user.pk],
+            topics[user.pk],
+            own.get(user.pk),
+            missing[user.pk],
+            inboxes.undecided.get(user.pk, ()),
+            streams_counted(inboxes.feeds[user.pk]),
+        )
+        for user, pages in zip(confirmed, recovered, strict=True)
+    ]
+
+
+def _inboxes(users: Sequence[Any]) -> Inboxes:
+    """The feeds of users. No position of theirs lies above the top of its stream.
+
+    Where one does, the history has gone back, and no worker was there to see it.
+    """
+    inboxes = subscriptions.read_inboxes(users)
+    old = {
+        feed.stream_id: epochs.Old(feed.epoch)
+        for own in inboxes.feeds.values()
+        for feed in own
+        if max(feed.since, feed.delivered, feed.read, feed.archived) > feed.top
+    }
+    if not old:
+        return inboxes
+    epochs.renew(old)
+    return subscriptions.read_inboxes(users)

@@ -1,0 +1,257 @@
+"""Who is at the other end of a socket: session cookie or token, at connect and again later."""
+
+import re
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from django.conf import settings
+from django.contrib.auth import (
+    BACKEND_SESSION_KEY,
+    HASH_SESSION_KEY,
+    SESSION_KEY,
+    get_user_model,
+)
+from django.core.exceptions import ValidationError
+from django.db import DataError
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from ..models import validate_text
+from .tokens import (
+    UNREADABLE,
+    Claims,
+    ExpiredToken,
+    InvalidToken,
+    are_current,
+    credentials_of,
+    make_token,
+    read_token,
+)
+
+__all__ = [
+    "Anonymous",
+    "Credentials",
+    "ExpiredToken",
+    "Identity",
+    "InvalidToken",
+    "Revoked",
+    "active_users",
+    "confirm",
+    "credentials_of",
+    "identify",
+    "make_token",
+    "session_digest",
+    "valid_sessions",
+]
+
+#: Largest integer that a column holds.
+MAX_KEY = 2**63 - 1
+
+#: What a session key may be. Anything else is nobody's, and not every store takes it.
+PLAIN_KEY = re.compile(r"[!-~]{8,4096}\Z")
+
+
+class Identity(NamedTuple):
+    """An authenticated user and what the authentication hangs on.
+
+    ``credentials`` changes with the password; ``session`` is the digest of a session key, "" for
+    a token; ``expires`` is a Unix time.
+    """
+
+    user: Any
+    credentials: str
+    session: str = ""
+    expires: float | None = None
+
+
+class Anonymous(Exception):
+    """No token, and nobody is logged in under the session key."""
+
+
+class Revoked(Exception):
+    """What was true when the caller was authenticated is true no longer."""
+
+
+def session_digest(key: str) -> str:
+    """What stands for a session key outside this module; the key itself is a credential."""
+    return blake2b(key.encode(), digest_size=16).hexdigest()
+
+
+class Credentials(NamedTuple):
+    """What a client shows: the key of its session, and a token, which goes first. "" for none."""
+
+    session_key: str
+    token: str
+
+
+def identify(callers: Sequence[Credentials]) -> list[Identity | Exception]:
+    """Who these callers are, in order, at a number of queries that does not grow with theirs.
+
+    What a token is, :mod:`notifications.connect.tokens` says.
+
+    Returns:
+        For each an :class:`Identity`, or :class:`ExpiredToken`, :class:`InvalidToken` or
+        :class:`Anonymous`.
+    """
+    claims = [read_token(caller.token) if caller.token else None for caller in callers]
+    keys = {
+        caller.session_key
+        for caller in callers
+        if not caller.token and PLAIN_KEY.match(caller.session_key)
+    }
+    sessions = _load_sessions(list(keys)) if keys else {}
+    users = _users(
+        [
+            *(claim.user_id for claim in claims if isinstance(claim, Claims)),
+            *(str(data.get(SESSION_KEY)) for data in sessions.values()),
+        ]
+    )
+    return [
+        _by_session(caller.session_key, sessions, users)
+        if claim is None
+        else _by_claims(claim, users)
+        for caller, claim in zip(callers, claims, strict=True)
+    ]
+
+
+def _by_claims(
+    claims: Claims | InvalidToken | ExpiredToken, users: dict[str, Any]
+) -> Identity | Exception:
+    if not isinstance(claims, Claims):
+        return claims
+    user = users.get(claims.user_id)
+    if user is None or not user.is_active:
+        return InvalidToken()
+    present = credentials_of(user)
+    if claims.credentials and not are_current(claims.credentials, user, present):
+        return ExpiredToken()  # made before the password was changed
+    return Identity(user, present, "", claims.expires)
+
+
+def _by_session(
+    key: str, sessions: dict[str, dict[str, Any]], users: dict[str, Any]
+) -> Identity | Exception:
+    data = sessions.get(key)
+    user = users.get(str(data.get(SESSION_KEY))) if data else None
+    if data is None or user is None or not _session_is_valid(data, user):
+        return Anonymous()
+    return Identity(user, credentials_of(user), session_digest(key))
+
+
+def active_users(user_ids: Iterable[Any]) -> dict[Any, Any]:
+    """Those of these users who exist and are active, by primary key."""
+    users = get_user_model()._default_manager.in_bulk(list(user_ids))
+    return {pk: user for pk, user in users.items() if user.is_active}
+
+
+def confirm(found: Sequence[tuple[Identity, str]]) -> list[Any | None]:
+    """The users of these identities as they are now, at two queries for all.
+
+    Args:
+        found: identities, each with the key of its session, "" for a token.
+
+    Returns:
+        For each the user, None if he is gone or inactive, has another password or is logged out.
+    """
+    users = active_users({identity.user.pk for identity, _ in found})
+    present = _present([key for identity, key in found if identity.session])
+    confirmed = []
+    for identity, key in found:
+        user = users.get(identity.user.pk)
+        is_same = user is not None and credentials_of(user) == identity.credentials
+        confirmed.append(user if is_same and (not identity.session or key in present) else None)
+    return confirmed
+
+
+def valid_sessions(keys: Iterable[str]) -> set[str]:
+    """Those of these session keys under which an active user is still logged in.
+
+    One query per 500 keys with a database session engine, one look-up per key with others.
+    """
+    found = _load_sessions([key for key in keys if PLAIN_KEY.match(key)])
+    users = _users(str(data.get(SESSION_KEY)) for data in found.values())
+    return {
+        key
+        for key, data in found.items()
+        if (user := users.get(str(data.get(SESSION_KEY)))) and _session_is_valid(data, user)
+    }
+
+
+def _store() -> Any:
+    return import_module(settings.SESSION_ENGINE).SessionStore
+
+
+def _load_sessions(keys: list[str]) -> dict[str, dict[str, Any]]:
+    store = _store()
+    if not hasattr(store, "get_model_class"):
+        return {key: store(key).load() for key in keys}
+    model = store.get_model_class()
+    found: dict[str, dict[str, Any]] = {}
+    for start in range(0, len(keys), 500):
+        rows = model._default_manager.filter(
+            session_key__in=keys[start : start + 500], expire_date__gt=timezone.now()
+        )
+        found |= {row.session_key: row.get_decoded() for row in rows}
+    return found
+
+
+def _present(keys: list[str]) -> set[str]:
+    """Those of these session keys that have a session, whoever's it is."""
+    store = _store()
+    if not keys:
+        return set()
+    if not hasattr(store, "get_model_class"):
+        return {key for key in keys if store(key).load()}
+    found: set[str] = set()
+    for start in range(0, len(keys), 500):
+        rows = store.get_model_class()._default_manager.filter(
+            session_key__in=keys[start : start + 500], expire_date__gt=timezone.now()
+        )
+        found |= set(rows.values_list("session_key", flat=True))
+    return found
+
+
+def _users(ids: Iterable[Any]) -> dict[str, Any]:
+    """Users by the text of their primary key; what is no key of this model is nobody."""
+    keys = {key for value in ids if (key := _key(value)) is not None}
+    return {str(pk): user for pk, user in _find(list(keys)).items()}
+
+
+def _key(value: Any) -> Any:
+    """The primary key of which this is the text; None for what no column holds."""
+    if not isinstance(value, str):
+        return None
+    try:
+        validate_text(value)
+        key = get_user_model()._meta.pk.to_python(value)
+    except (ValidationError, *UNREADABLE):
+        return None
+    is_too_big = isinstance(key, int) and not -MAX_KEY <= key <= MAX_KEY
+    return None if is_too_big or str(key) != value else key
+
+
+def _find(keys: Sequence[Any]) -> dict[Any, Any]:
+    """Users by primary key. A key that the database refuses is nobody's, and spoils no other's."""
+    try:
+        return get_user_model()._default_manager.in_bulk(keys)
+    except (DataError, *UNREADABLE):
+        if len(keys) == 1:
+            return {}
+    return {pk: user for key in keys for pk, user in _find([key]).items()}
+
+
+def _session_is_valid(data: dict[str, Any], user: Any) -> bool:
+    """What :func:`django.contrib.auth.get_user` checks: backend, active user, password hash."""
+    if data.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
+        return False
+    if not user.is_active:
+        return False
+    if not hasattr(user, "get_session_auth_hash"):
+        return True
+    known = data.get(HASH_SESSION_KEY, "")
+    if not known:
+        return False
+    hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return any(constant_time_compare(known, value) for value in hashes)

@@ -1,0 +1,1 @@
+"""What the app needs from a database beyond Django: threads, locks, clocks."""

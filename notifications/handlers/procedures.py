@@ -1,0 +1,245 @@
+"""The remote procedures of the wire: acknowledge, and everything the inbox does."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, NamedTuple, TypeVar
+
+import msgspec
+
+from .. import inbox
+from ..connect import authentication
+from ..hub import Connection, Hub
+from ..protocol import codes
+from ..protocol.codes import ClientError, Disconnected
+from ..streams import history
+from ..streams import names as stream_names
+from ..streams.recovery import Room
+
+T = TypeVar("T")
+
+Ids = Annotated[list[int], msgspec.Meta(max_length=inbox.MAX_IDS)]
+
+
+class Nothing(msgspec.Struct):
+    pass
+
+
+class Ack(msgspec.Struct):
+    channel: str
+    offset: int
+
+
+class Change(msgspec.Struct):
+    ids: Ids
+
+
+class MaybeChange(msgspec.Struct):
+    ids: Ids | None = None
+
+
+class Listing(msgspec.Struct):
+    folder: inbox.Folder = "all"
+    before: str = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=inbox.MAX_PAGE)] = 20
+
+
+class Mute(msgspec.Struct):
+    channel: str
+    muted: bool = True
+
+
+class Leave(msgspec.Struct):
+    channel: str
+
+
+class Unanswered(msgspec.Struct):
+    """The ``data`` of a client's ``send``, where it is a procedure whose answer nobody awaits."""
+
+    method: str
+    data: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+def _nothing(hub: Hub, connection: Connection, arguments: Any) -> None:
+    return None
+
+
+class Procedure(NamedTuple):
+    """``function(user, arguments, origin)`` runs in a database thread.
+
+    ``then(hub, connection, arguments)`` runs in the hub's loop once that is done, before the
+    result is written.
+    """
+
+    arguments: type[msgspec.Struct]
+    function: Callable[[Any, Any, str], dict[str, Any]]
+    then: Callable[[Hub, Connection, Any], None] = _nothing
+
+
+async def call(
+    hub: Hub, connection: Connection, method: str, data: bytes, *, is_answered: bool = True
+) -> bytes:
+    """Call a procedure.
+
+    Args:
+        method: its name, see :data:`PROCEDURES`; and ``ack``.
+        data: its arguments as a JSON object; empty for none.
+        is_answered: the client gets the result; else it is told of what has changed as the
+            user's other connections are.
+
+    Returns:
+        Its result as JSON.
+
+    Raises:
+        ClientError: no such procedure, or bad arguments.
+        Disconnected: the user is gone.
+    """
+    if method == "ack":
+        return _acknowledge(hub, connection, decode(data, Ack))
+    procedure = PROCEDURES.get(method)
+    if procedure is None:
+        raise ClientError(codes.METHOD_NOT_FOUND)
+    arguments = decode(data, procedure.arguments)
+    origin = connection.client if is_answered else ""
+    result = await hub.turns.run(
+        connection.user_id, _run, procedure, connection.user_id, arguments, origin
+    )
+    if is_answered:
+        connection.unread = result.get("unread", connection.unread)
+    procedure.then(hub, connection, arguments)
+    return msgspec.json.encode(result)
+
+
+async def call_unanswered(hub: Hub, connection: Connection, data: bytes) -> None:
+    """Call the procedure that ``data`` names, and do not tell the client what came of it.
+
+    Raises:
+        ClientError: ``data`` names none, or as :func:`call`.
+        Disconnected: the user is gone.
+    """
+    message = decode(data, Unanswered)
+    await call(hub, connection, message.method, bytes(message.data), is_answered=False)
+
+
+def _acknowledge(hub: Hub, connection: Connection, ack: Ack) -> bytes:
+    reader = connection.readers.get(ack.channel)
+    if reader is None:
+        raise ClientError(codes.BAD_REQUEST, "not subscribed")
+    if not 0 <= ack.offset <= reader.sent:
+        raise ClientError(codes.BAD_REQUEST, "offset was not sent")
+    hub.arrived(connection, {ack.channel: ack.offset})
+    return b"{}"
+
+
+def _run(procedure: Procedure, user_id: Any, arguments: Any, origin: str) -> dict[str, Any]:
+    user = authentication.active_users([user_id]).get(user_id)
+    if user is None:
+        raise Disconnected(codes.FORCE_NO_RECONNECT)
+    try:
+        return procedure.function(user, arguments, origin)
+    except ValueError as error:
+        raise ClientError(codes.BAD_REQUEST, str(error)) from None
+
+
+def _read(user: Any, change: Change, origin: str) -> dict[str, Any]:
+    return _changed(user, inbox.mark_read(user, change.ids, origin))
+
+
+def _unread(user: Any, change: MaybeChange, origin: str) -> dict[str, Any]:
+    if change.ids is None:
+        return {"unread": inbox.unread_count(user)}
+    return _changed(user, inbox.mark_unread(user, change.ids, origin))
+
+
+def _archive(user: Any, change: Change, origin: str) -> dict[str, Any]:
+    return _changed(user, inbox.archive(user, change.ids, origin))
+
+
+def _read_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+    inbox.read_all(user, origin)
+    return {"unread": inbox.unread_count(user)}
+
+
+def _archive_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+    inbox.archive_all(user, origin)
+    return {"unread": inbox.unread_count(user)}
+
+
+def _inbox(user: Any, listing: Listing, origin: str) -> dict[str, Any]:
+    page = inbox.list_entries(user, listing.folder, listing.before, listing.limit)
+    found = [msgspec.Raw(msgspec.json.encode(_entry(entry))) for entry in page.entries]
+    count = Room().take(map(len, found))
+    following = page.next if count == len(found) else inbox.cursor(page.entries[count - 1])
+    result = {"entries": found[:count], "unread": inbox.unread_count(user)}
+    return {**result, "next": following} if following else result
+
+
+def _mute(user: Any, mute: Mute, origin: str) -> dict[str, Any]:
+    try:
+        stream_names.parse(mute.channel)
+    except stream_names.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
+    if not inbox.mute(user, mute.channel, mute.muted):
+        raise ClientError(codes.UNKNOWN_CHANNEL)
+    return {"unread": inbox.unread_count(user)}
+
+
+def _topics(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+    followed = [topic for topic in inbox.topics(user) if topic.is_followed and topic.is_readable]
+    return {
+        "topics": [{"channel": topic.channel, "muted": topic.is_muted} for topic in followed],
+    }
+
+
+def _leave(user: Any, leave: Leave, origin: str) -> dict[str, Any]:
+    try:
+        inbox.leave(user, leave.channel, origin)
+    except stream_names.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
+    except ValueError:  # what the server subscribes to is not left
+        raise ClientError(codes.PERMISSION_DENIED) from None
+    return {"unread": inbox.unread_count(user)}
+
+
+def _left(hub: Hub, connection: Connection, leave: Leave) -> None:
+    hub.rights.left(connection, leave.channel)
+
+
+def _changed(user: Any, ids: list[int]) -> dict[str, Any]:
+    return {"ids": ids, "unread": inbox.unread_count(user)}
+
+
+def _entry(entry: inbox.Entry) -> dict[str, Any]:
+    notification = entry.notification
+    return {
+        **history.content(notification),
+        "channel": notification.stream_name,
+        "offset": notification.offset,
+        "published": notification.published_at,
+        "read": entry.read,
+        "archived": entry.archived,
+    }
+
+
+#: What ``rpc`` (and ``send``) can call by name, besides ``ack``.
+PROCEDURES = {
+    "read": Procedure(Change, _read),
+    "unread": Procedure(MaybeChange, _unread),
+    "archive": Procedure(Change, _archive),
+    "read_all": Procedure(Nothing, _read_all),
+    "archive_all": Procedure(Nothing, _archive_all),
+    "inbox": Procedure(Listing, _inbox),
+    "mute": Procedure(Mute, _mute),
+    "topics": Procedure(Nothing, _topics),
+    "leave": Procedure(Leave, _leave, _left),
+}
+
+
+def decode(data: bytes, kind: type[T]) -> T:
+    """What a client has sent as JSON; nothing at all stands for an empty object.
+
+    Raises:
+        ClientError: it is no JSON, or has another shape than ``kind``.
+    """
+    try:
+        return msgspec.json.decode(data or b"{}", type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ClientError(codes.BAD_REQUEST, str(error)) from None

@@ -1,0 +1,1 @@
+"""Code of the host that may fail or take long, called apart."""

@@ -1,0 +1,145 @@
+"""Questions to the host's code that may take long: asked in threads of their own.
+
+Whoever asks waits only briefly. An answer that comes later is kept for the next time, and until
+then nobody else is held up: a question that hangs costs one thread, however often it is asked.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future, wait
+from typing import Generic, NamedTuple, TypeVar
+
+from ..database.lanes import Lane
+
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
+
+#: An answer that came too late is good for so long; seconds.
+FRESH = 5.0
+
+
+class Undecided(Exception):
+    """There is no answer yet.
+
+    Args:
+        age: for how long the question has been thought about, in seconds.
+    """
+
+    def __init__(self, age: float = 0.0) -> None:
+        super().__init__(f"no answer for {age:.1f} s")
+        self.age = age
+
+
+class _Call(Generic[T]):
+    """A question that has been asked."""
+
+    def __init__(self, lane: Lane, question: Callable[[], T]) -> None:
+        self._question = question
+        #: When a thread has taken it, and when it was done with it; 0 for not yet.
+        self._began = 0.0
+        self.ended = 0.0
+        self.future: Future[T] = lane.submit(self._answer)
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self._began if self._began else 0.0
+
+    @property
+    def is_old(self) -> bool:
+        return self.ended > 0 and time.monotonic() - self.ended > FRESH
+
+    def _answer(self) -> T:
+        self._began = time.monotonic()
+        try:
+            return self._question()
+        finally:
+            self.ended = time.monotonic()
+
+
+class Answers(NamedTuple, Generic[K, T]):
+    """Calls with a result or an exception by key, and the ages of those that are undecided."""
+
+    found: dict[K, Future[T]]
+    undecided: dict[K, float]
+
+
+class Asker(Generic[K, T]):
+    """Asks one question at a time for each key.
+
+    Args:
+        lane: whose threads carry the questions.
+    """
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+        self._lock = threading.Lock()
+        #: Somebody waits for the answers of these.
+        self._asked: dict[K, _Call[T]] = {}
+        #: For these nobody has waited to the end.
+        self._late: dict[K, _Call[T]] = {}
+
+    def ask(self, key: K, question: Callable[[], T], patience: float) -> T:
+        """The answer to one question; see :meth:`ask_all`.
+
+        Raises:
+            Undecided: it takes longer.
+            Exception: what the question raises.
+        """
+        answers = self.ask_all({key: question}, patience)
+        if key in answers.undecided:
+            raise Undecided(answers.undecided[key])
+        return answers.found[key].result()
+
+    def ask_all(self, questions: Mapping[K, Callable[[], T]], patience: float) -> Answers[K, T]:
+        """Ask these questions together; an answer that came too late the last time counts.
+
+        Args:
+            questions: by what they are about.
+            patience: how long to wait for all of them; seconds.
+        """
+        deadline = time.monotonic() + patience
+        answers: Answers[K, T] = Answers({}, {})
+        mine: dict[K, _Call[T]] = {}
+        others: dict[K, _Call[T]] = {}
+        with self._lock:
+            self._late = {key: call for key, call in self._late.items() if not call.is_old}
+            for key, question in questions.items():
+                late = self._late.get(key)
+                if late is not None and late.future.done():
+                    answers.found[key] = self._late.pop(key).future
+                elif late is not None:
+                    answers.undecided[key] = late.age
+                elif key in self._asked:
+                    others[key] = self._asked[key]
+                else:
+                    mine[key] = self._asked[key] = _Call(self._lane, question)
+        _wait(mine, deadline)
+        with self._lock:
+            for key, call in mine.items():
+                del self._asked[key]
+                if call.future.done():
+                    answers.found[key] = call.future
+                else:
+                    self._late[key] = call
+                    answers.undecided[key] = call.age
+        # Somebody else's answer may be of before what this one wants to know.
+        _wait(others, deadline)
+        done = {key: questions[key] for key, call in others.items() if call.future.done()}
+        answers.undecided.update({key: others[key].age for key in others.keys() - done.keys()})
+        if done:
+            time.sleep(0.001)  # they are being taken out
+            more = self.ask_all(done, max(0.0, deadline - time.monotonic()))
+            answers.found.update(more.found)
+            answers.undecided.update(more.undecided)
+        return answers
+
+
+def _wait(calls: Mapping[K, _Call[T]], deadline: float) -> None:
+    if calls:
+        wait(
+            [call.future for call in calls.values()],
+            max(0.0, deadline - time.monotonic()),
+        )

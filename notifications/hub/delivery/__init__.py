@@ -1,0 +1,1 @@
+"""What is sent to readers, in order, and what repairs a gap."""

@@ -1,0 +1,180 @@
+"""Live readers brought up to date from history, in order: one stream, or many at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from ...conf import app_settings
+from ...database.lanes import DELIVERY
+from ...protocol import codes
+from ...protocol.json import encode_publication
+from ...protocol.prepared import Prepared
+from ...streams.evidence import Pruned, Seen, WentBack, read_on, read_ranges_on
+from ...streams.history import Publication, Range
+from ..loops import Loops
+from ..sockets.connection import Reader
+from .stream import LocalStream, write_to
+
+#: Sockets written to without a pause: about 10 ms of a core.
+SLICE = 1000
+
+#: Streams whose tails are read together.
+TOGETHER = 200
+
+NAME = "repair"
+
+
+class Repairs:
+    """One repair of a stream at a time; meanwhile it is ``busy`` and only listens.
+
+    Args:
+        streams: of this process, by name.
+        fall_behind: takes readers whose sockets are blocked.
+        went_back: told of a stream that has another history than the one that was seen so far.
+    """
+
+    def __init__(
+        self,
+        streams: Mapping[str, LocalStream],
+        loops: Loops,
+        fall_behind: Callable[[Reader], None],
+        went_back: Callable[[LocalStream, Seen], None],
+    ) -> None:
+        self._streams = streams
+        self._loops = loops
+        self._fall_behind = fall_behind
+        self._went_back = went_back
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, stream: LocalStream, first: Publication | None = None, at: int = 0) -> None:
+        """Bring all live readers up to date: with ``first``, then from history.
+
+        Args:
+            at: when ``first`` was published, in microseconds; 0 if unknown.
+        """
+        if stream.busy or stream.is_suspect or not stream.is_known:
+            return
+        stream.busy = True
+        self._spawn(self._repair(stream, first, at))
+
+    def start_many(self, tops: Mapping[LocalStream, int]) -> None:
+        """The same for many streams, each up to this offset, at a query per hundred.
+
+        Args:
+            tops: offsets that the database has shown, by stream; none of these is ``busy``.
+        """
+        for stream in tops:
+            stream.busy = True
+        self._spawn(self._repair_many(dict(tops)))
+
+    async def stop(self) -> None:
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def fan_out(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
+        """Write the next publication, published ``at``, to all live readers without a pause."""
+        for reader in stream.fan_out(*publication, at):
+            self._fall_behind(reader)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _repair(self, stream: LocalStream, first: Publication | None, at: int) -> None:
+        try:
+            if first is not None:
+                await self._spread(stream, first, at)
+                if stream.heard <= stream.top:
+                    return
+            while self._streams.get(stream.name) is stream and not stream.is_suspect:
+                heard, seen = stream.heard, stream.seen()
+                try:
+                    page = await DELIVERY.run(
+                        read_on, stream.id, stream.top, app_settings.PAGE_SIZE, seen
+                    )
+                except Pruned as pruned:
+                    _pass_over(stream, pruned.floor)
+                    continue
+                for publication in page.publications:
+                    if publication.offset > stream.top:
+                        await self._spread(stream, publication)
+                stream.move_over(page.offset, page.at)
+                self._loops.works(NAME)
+                # Nothing was announced while this was read.
+                if not page.more and stream.heard == heard:
+                    return
+        except WentBack:
+            self._went_back(stream, seen)
+        except Exception as error:
+            self._loops.report(NAME, error)
+        finally:
+            stream.busy = False
+
+    async def _repair_many(self, tops: dict[LocalStream, int]) -> None:
+        streams = list(tops)
+        try:
+            for start in range(0, len(streams), TOGETHER):
+                await self._repair_some(
+                    {stream: tops[stream] for stream in streams[start : start + TOGETHER]}
+                )
+            self._loops.works(NAME)
+        except Exception as error:
+            self._loops.report(NAME, error)
+            return
+        finally:
+            for stream in streams:
+                stream.busy = False
+        for stream in streams:
+            if stream.heard > stream.top:
+                self.start(stream)
+
+    async def _repair_some(self, tops: dict[LocalStream, int]) -> None:
+        ranges = {
+            stream: Range(stream.id, stream.top, min(top, stream.top + app_settings.PAGE_SIZE))
+            for stream, top in tops.items()
+        }
+        seen = {stream.id: stream.seen() for stream in ranges}
+        wanted = {stream.id: entry for stream, entry in ranges.items()}
+        found = await DELIVERY.run(read_ranges_on, wanted, seen)
+        for stream, entry in ranges.items():
+            refusal = found.refused.get(stream.id)
+            if isinstance(refusal, WentBack):
+                self._went_back(stream, seen[stream.id])
+            elif isinstance(refusal, Pruned):
+                _pass_over(stream, refusal.floor)
+            elif not stream.is_suspect:
+                for publication in found.publications[entry]:
+                    await self._spread(stream, publication)
+                top = found.tops.get(stream.id)
+                at = top.at if top is not None and top.offset == entry.upto else 0
+                stream.move_over(entry.upto, at)
+
+    async def _spread(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
+        """Fan out in slices, so that pings are answered and sockets accepted in between."""
+        if len(stream.live) <= SLICE:
+            self.fan_out(stream, publication, at)
+            return
+        offset = publication.offset
+        stream.advance(offset, at)
+        message = Prepared(encode_publication(stream.name, offset, publication.data))
+        readers = list(stream.live)
+        for start in range(0, len(readers), SLICE):
+            for reader in write_to(readers[start : start + SLICE], offset, message):
+                self._fall_behind(reader)
+            await asyncio.sleep(0)
+
+
+def _pass_over(stream: LocalStream, floor: int) -> None:
+    """Go on behind what was pruned. Readers who have not got all of it are closed, and learn it.
+
+    Others may have read on from behind it while nobody here read the stream.
+    """
+    for reader in list(stream.live):
+        if reader.sent < floor:
+            reader.connection.close(codes.INSUFFICIENT_STATE)
+    stream.move_over(floor)

@@ -1,0 +1,1 @@
+"""The channel layer as this process sees it."""

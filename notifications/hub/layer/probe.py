@@ -1,0 +1,106 @@
+"""Does the channel layer still bring what is sent to this process? It asks itself.
+
+A layer does not tell when a membership is lost: the pub/sub layer of channels-redis waits in
+silence on a connection that is dead, the core layer forgets groups with its Redis. So each
+process sends small messages to groups of its own and waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from typing import Any
+
+from django.conf import settings
+
+from ...conf import app_settings
+from ...layer import group_send
+from .groups import MEMBERSHIP_TIME, Groups
+
+#: Groups for each shard, so that, whatever the layer's hash does, each shard gets one of them.
+PER_SHARD = 8
+
+
+class Lost(Exception):
+    """A message to ourselves has not come back."""
+
+
+class Pulse:
+    """Takes the layer down when no beat comes back, and up when one does.
+
+    Args:
+        groups: through which the beats are sent.
+    """
+
+    def __init__(self, groups: Groups) -> None:
+        self._groups = groups
+        self._loop = asyncio.get_running_loop()
+        name = f"notifications.beat.{uuid.uuid4().hex}"
+        self._names = [f"{name}.{number}" for number in range(_count_groups())]
+        self._joined_at = 0.0
+        self._is_joined = False
+        self._number = 0
+        self._missing: set[str] = set()
+        self._all_back = asyncio.Event()
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """A beat has come back; one of an earlier round counts for nothing."""
+        if message["number"] == self._number:
+            self._missing.discard(message["group"])
+            if not self._missing:
+                self._all_back.set()
+
+    async def beat(self) -> None:
+        """One round: send beats and wait for them."""
+        groups = self._groups
+        if not groups.is_hearing or not (groups.is_up or groups.has_joined_all):
+            return
+        try:
+            await self._round()
+        except Exception as error:  # whatever the layer's client library raises
+            self._is_joined = False
+            groups.went_down(error)
+        else:
+            groups.came_back()
+
+    async def _round(self) -> None:
+        await self._join()
+        # A single one may be lost where many messages are, or this loop may have stood still.
+        if not await self._comes_back() and not (self._groups.is_up and await self._comes_back()):
+            raise Lost
+
+    async def _join(self) -> None:
+        """Once, and not for each beat: that would hide that the layer has forgotten us."""
+        if not self._groups.is_up or self._loop.time() - self._joined_at > MEMBERSHIP_TIME:
+            self._is_joined = False
+        if self._is_joined:
+            return
+        self._joined_at = self._loop.time()
+        async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
+            for name in self._names:
+                await self._groups.enter(name)
+        self._is_joined = True
+        if self._groups.is_up:
+            # Until now nobody would have noticed that the layer forgets other groups.
+            self._groups.doubt()
+
+    async def _comes_back(self) -> bool:
+        self._number += 1
+        self._missing = set(self._names)
+        self._all_back.clear()
+        try:
+            async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
+                for name in self._names:
+                    message = {"type": "notifications.beat", "stream": "", "group": name}
+                    await group_send(name, {**message, "number": self._number})
+                await self._all_back.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _count_groups() -> int:
+    layers: dict[str, Any] = getattr(settings, "CHANNEL_LAYERS", {})
+    hosts = layers.get(app_settings.CHANNEL_LAYER, {}).get("CONFIG", {}).get("hosts")
+    shards = len(hosts) if isinstance(hosts, list | tuple) else 1
+    return PER_SHARD * shards if shards > 1 else 1

@@ -1,0 +1,1 @@
+"""The connections of this process: writing, limits, deadlines, drain."""

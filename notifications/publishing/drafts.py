@@ -1,0 +1,131 @@
+"""What a notification may hold: every argument is checked before anything is written."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxLengthValidator
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ..conf import app_settings
+from ..models import Notification, validate_text
+from ..texts import TEXT, is_blank, one_line, plain, plain_json
+
+#: A TextField's ``max_length`` is checked by forms only.
+check_body_length = MaxLengthValidator(10_000)
+
+Errors = dict[str, Any]
+
+
+def make_draft(
+    title: str,
+    *,
+    body: str = "",
+    url: str = "",
+    kind: str = "message",
+    level: str = "info",
+    data: dict[str, Any] | None = None,
+    actor: Any = None,
+    key: str | None = None,
+    publish_at: datetime | None = None,
+    expires_at: datetime | None = None,
+) -> Notification:
+    """An unsaved notification without a stream; see :func:`notifications.publishing.notify.notify`.
+
+    Raises:
+        ValidationError: an argument is bad; ``message_dict`` names each that is.
+    """
+    texts = _plain_texts(title=title, body=body, url=url, kind=kind, level=level, key=key)
+    if isinstance(texts["title"], str):
+        texts["title"] = one_line(texts["title"])
+    content, errors = _plain_data({} if data is None else data)
+    draft = Notification(
+        **texts,
+        data=content,
+        publish_at=timezone.now() if publish_at is None else publish_at,
+        expires_at=expires_at,
+    )
+    errors |= {**_check_texts(texts), **_check_times(draft), **_check_actor(actor)}
+    try:
+        draft.clean_fields(exclude={"stream", "actor", *errors})
+    except ValidationError as error:
+        errors |= error.error_dict
+    if errors:
+        raise ValidationError(errors)
+    draft.actor = actor
+    return draft
+
+
+def clean_title(text: str) -> str:
+    """The title as it is kept: one line.
+
+    Raises:
+        ValidationError: there is nothing to see in it.
+    """
+    title = one_line(text)
+    if is_blank(title):
+        raise ValidationError(_("A title needs something to see."))
+    return title
+
+
+def _plain_texts(**texts: Any) -> dict[str, Any]:
+    """Texts of any kind as plain ones; what is no text stays, to be refused.
+
+    Lazy translations become what they say now: the reader's language is not known here.
+    """
+    plain_ones = {
+        name: plain(text) if isinstance(text, TEXT) else text for name, text in texts.items()
+    }
+    return {**plain_ones, "key": plain_ones["key"] or None}
+
+
+def _check_texts(texts: dict[str, Any]) -> Errors:
+    """What the fields do not check: types, the length of a TextField, characters in a key."""
+    errors: Errors = {}
+    for name, text in texts.items():
+        if not isinstance(text, str) and not (name == "key" and text is None):
+            errors[name] = ValidationError("Text is needed.")
+    checks = (("title", clean_title), ("body", check_body_length), ("key", validate_text))
+    for name, check in checks:
+        try:
+            if name not in errors and texts[name] is not None:
+                check(texts[name])
+        except ValidationError as error:
+            errors[name] = error
+    return errors
+
+
+def _check_times(draft: Notification) -> Errors:
+    errors: Errors = {}
+    for name in ("publish_at", "expires_at"):
+        value = getattr(draft, name)
+        if value is None:
+            continue
+        if not isinstance(value, datetime) or timezone.is_naive(value):
+            errors[name] = ValidationError("An aware datetime is needed.")
+    if not errors and draft.expires_at and draft.expires_at <= draft.publish_at:
+        errors["expires_at"] = ValidationError("It would expire before it is published.")
+    return errors
+
+
+def _plain_data(data: Any) -> tuple[dict[str, Any], Errors]:
+    """``data`` as it is stored and travels, and what is wrong with it."""
+    if not isinstance(data, dict):
+        return {}, {"data": ValidationError("A dict is needed.")}
+    try:
+        content = plain_json(data)
+    except ValueError as error:
+        return {}, {"data": ValidationError(f"This is not JSON: {error}.")}
+    size, most = len(msgspec.json.encode(content)), app_settings.MAX_DATA_SIZE
+    if size > most:
+        return {}, {"data": ValidationError(f"{size} bytes; {most} at most.")}
+    return content, {}
+
+
+def _check_actor(actor: Any) -> Errors:
+    if actor is None or (isinstance(actor, get_user_model()) and actor.pk is not None):
+        return {}
+    return {"actor": ValidationError("A saved user is needed.")}

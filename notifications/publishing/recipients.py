@@ -1,0 +1,81 @@
+"""Whom ``to`` means: users, or the audience of a shared stream."""
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db.models import QuerySet
+from django.utils.functional import Promise
+
+from ..streams import names as stream_names
+from ..streams import topics
+from ..texts import plain
+
+logger = logging.getLogger(__name__)
+
+EVERYONE = "everyone"
+
+
+def audience(to: Any) -> str:
+    """The shared stream that ``to`` means; see :func:`notifications.publishing.notify.broadcast`.
+
+    Raises:
+        ValueError: it means none.
+    """
+    if isinstance(to, Group):
+        if to.pk is None:
+            raise ValueError("to: the group is not saved")
+        return stream_names.group_stream(to.pk)
+    if isinstance(to, str | Promise):
+        to = plain(to)
+    if to in (EVERYONE, stream_names.BROADCAST):
+        return stream_names.BROADCAST
+    if not isinstance(to, str) or not _is_shared(to):
+        raise ValueError(
+            f"to: {to!r} is not “everyone”, “staff”, “topic:<slug>” or a Group "
+            "(for users there is notify())"
+        )
+    if not stream_names.has_audience(to):
+        raise ValueError(f"to: there is no {to!r}")
+    kind, key = stream_names.parse(to)
+    if kind == "topic" and settings.DEBUG and not topics.has_readers(key):
+        logger.warning("Nobody can read %s: NOTIFICATIONS['TOPICS'] does not list it.", to)
+    return to
+
+
+def recipients(to: Any) -> list[Any]:
+    """Primary keys of the users that ``to`` means, each once; see
+    :func:`notifications.publishing.notify.notify`.
+
+    Raises:
+        ValueError: it holds something else than saved users.
+    """
+    users = get_user_model()
+    if isinstance(to, QuerySet):
+        if not issubclass(to.model, users):
+            raise ValueError(f"to: a queryset of users is needed, not of {to.model.__name__}")
+        # All at once: on SQLite a query that is still read would see what is written meanwhile.
+        return list(dict.fromkeys(to.values_list("pk", flat=True)))
+    if isinstance(to, users):
+        return [_user_id(to)]
+    if isinstance(to, str | bytes | dict) or not isinstance(to, Iterable):
+        raise ValueError(f"to: {to!r} is not a user, a list of users or a queryset")
+    return list(dict.fromkeys(_user_id(user) for user in to))
+
+
+def _is_shared(name: str) -> bool:
+    try:
+        return stream_names.parse(name).kind in stream_names.SHARED_KINDS
+    except stream_names.UnknownStream:
+        return False
+
+
+def _user_id(user: Any) -> Any:
+    if not isinstance(user, get_user_model()):
+        raise ValueError(f"to: {user!r} is not a user")
+    if user.pk is None:
+        raise ValueError(f"to: the user {user} is not saved")
+    return user.pk

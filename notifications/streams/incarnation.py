@@ -1,0 +1,174 @@
+"""Is this the database that the epochs were made in?
+
+A backup that was restored and a replica that took over hold the same epochs as the database they
+stand for, but perhaps not its last transactions. Offsets are then given a second time under an
+epoch that clients know, and nothing in the streams tells. What tells is the physical database: its
+*fingerprint* is kept in a row of its own, and compared with what the server says of itself.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from django.db import (
+    InternalError,
+    NotSupportedError,
+    ProgrammingError,
+    connections,
+    router,
+    transaction,
+)
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from ..models import Incarnation, Stream
+
+#: The primary key of the only row.
+ROW = 1
+
+#: What names a PostgreSQL database. A dump that is restored makes other oids, often in another
+#: cluster; recovery to a point in time and a failover begin a new timeline.
+POSTGRESQL = {
+    "cluster": "SELECT system_identifier FROM pg_control_system()",
+    "timeline": (
+        "SELECT CASE WHEN NOT pg_is_in_recovery() "
+        "THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END"
+    ),
+    "database": "SELECT oid FROM pg_database WHERE datname = current_database()",
+    "table": f"SELECT to_regclass('{Stream._meta.db_table}')::oid",
+}
+
+#: What ends a suspicion, for logs and checks.
+COMMAND = (
+    "Run manage.py renew_epochs if transactions may be missing, "
+    "or manage.py renew_epochs --nothing-lost if none can be."
+)
+
+
+class Suspicion(NamedTuple):
+    """Why the epochs may not belong to this history.
+
+    Args:
+        moved: it is another physical database.
+        went_back: a stream was found whose history had gone back.
+    """
+
+    moved: bool
+    went_back: bool
+
+    def __str__(self) -> str:
+        reasons = []
+        if self.moved:
+            reasons.append(
+                "this is another database than the one in which notifications were published "
+                "before, such as a restored backup or a replica that took over"
+            )
+        if self.went_back:
+            reasons.append("the history of a stream has gone back")
+        return ", and ".join(reasons)
+
+
+def look() -> Suspicion | None:
+    """Compare the fingerprint with the kept one, which is written if there is none.
+
+    Returns:
+        None when all is well.
+    """
+    present = fingerprint()
+    row = _rows().filter(pk=ROW).first()
+    if row is None:
+        # Several workers may start at once: the first one's stays.
+        Incarnation.objects.using(_alias()).bulk_create(
+            [Incarnation(pk=ROW, fingerprint=present)], ignore_conflicts=True
+        )
+        return None
+    return _judge(row, present)
+
+
+def known() -> Suspicion | None:
+    """The same without writing anything, for system checks."""
+    row = _rows().filter(pk=ROW).first()
+    return None if row is None else _judge(row, fingerprint())
+
+
+def suspect() -> None:
+    """Note that a stream was found whose history had gone back, until :func:`accept`."""
+    look()  # makes the row
+    _rows().filter(pk=ROW, suspected_at=None).update(suspected_at=timezone.now())
+
+
+def accept() -> None:
+    """The epochs belong to this database from now on."""
+    Incarnation.objects.using(_alias()).update_or_create(
+        pk=ROW, defaults={"fingerprint": fingerprint(), "suspected_at": None}
+    )
+
+
+def fingerprint() -> str:
+    """What tells this physical database from its copies, as ``name=value`` pairs.
+
+    Values that the server does not tell, or not to this role, are left out; see :func:`differ`.
+    """
+    connection = connections[_alias()]
+    parts: dict[str, Any] = {}
+    if connection.vendor == "postgresql":
+        parts = _ask_all()
+    elif connection.vendor == "sqlite":
+        parts = {"file": _inode(str(connection.settings_dict["NAME"]))}
+    return " ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
+
+
+def differ(one: str, other: str) -> bool:
+    """Are these fingerprints of different databases? What only one of them has does not count."""
+    first, second = _parts(one), _parts(other)
+    return any(first[name] != second[name] for name in first.keys() & second.keys())
+
+
+def _judge(row: Incarnation, present: str) -> Suspicion | None:
+    found = Suspicion(differ(row.fingerprint, present), row.suspected_at is not None)
+    return found if any(found) else None
+
+
+def _parts(text: str) -> dict[str, str]:
+    return {name: value for name, _, value in (pair.partition("=") for pair in text.split())}
+
+
+def _ask_all() -> dict[str, Any]:
+    """One query, unless one of the functions is forbidden or missing."""
+    together = ", ".join(f"({statement})" for statement in POSTGRESQL.values())
+    values = _ask(f"SELECT {together}")
+    if values is None:
+        values = [(_ask(statement) or [None])[0] for statement in POSTGRESQL.values()]
+    return dict(zip(POSTGRESQL, values, strict=True))
+
+
+def _ask(statement: str) -> Sequence[Any] | None:
+    """The row, None where it is not allowed."""
+    connection = connections[_alias()]
+    # A savepoint, should somebody ask in a transaction.
+    guard = transaction.atomic(using=_alias()) if connection.in_atomic_block else nullcontext()
+    try:
+        with guard, connection.cursor() as cursor:
+            cursor.execute(statement)
+            row: Sequence[Any] | None = cursor.fetchone()
+    except (ProgrammingError, NotSupportedError, InternalError):
+        return None
+    return row
+
+
+def _inode(name: str) -> int | None:
+    # Not the device: its number may be another one after the next boot.
+    try:
+        return Path(name).stat().st_ino
+    except (OSError, ValueError):  # in memory
+        return None
+
+
+def _rows() -> QuerySet[Incarnation]:
+    # A replica has another fingerprint than the database that is written to.
+    return Incarnation.objects.using(_alias())
+
+
+def _alias() -> str:
+    return router.db_for_write(Stream)

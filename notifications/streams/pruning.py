@@ -1,0 +1,253 @@
+"""Deleting what is old: notifications, what was withdrawn before it was sent, dead workers.
+
+Many short transactions, so that publishing goes on meanwhile. A notification disappears in one of
+them: it is withdrawn, and the floor of its stream rises above it. Only then its receipts and itself
+are deleted, however many receipts a broadcast has. A run that is killed in between has shown nobody
+half of it, and the next one deletes the rest.
+
+Streams stay, and so do their tops: offsets are never given twice. Only what was never used goes,
+and what belonged to a user or group that is gone.
+"""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import connections, router, transaction
+from django.db.models import Exists, OuterRef, Q
+
+from ..conf import app_settings
+from ..database.clock import read_clock
+from ..database.transactions import update_rows
+from ..models import Notification, NotificationQuerySet, Receipt, Stream, Subscription, Worker
+from . import names as stream_names
+from .names import CHUNK
+
+#: A worker that is only cut off from the database comes back within this time.
+LONG_DEAD = timedelta(days=1)
+
+
+@dataclass
+class Pruned:
+    """What a run has deleted, or would delete."""
+
+    published: int = 0
+    #: Private ones among them that the recipient was still owed: no device has acknowledged them,
+    #: they were not read, withdrawn or expired.
+    undelivered: int = 0
+    withdrawn: int = 0
+    #: Without readers, notifications and history; or of users and groups that are gone.
+    streams: int = 0
+    workers: int = 0
+
+
+class _Old(NamedTuple):
+    pk: int
+    stream_id: int
+    offset: int
+
+
+class _Hidden(NamedTuple):
+    """What one transaction has hidden.
+
+    Args:
+        ids: primary keys of notifications.
+        undelivered: how many of them were still owed to somebody.
+        closed: streams of which somebody is withdrawing one: the rest of them is left.
+    """
+
+    ids: list[int]
+    undelivered: int
+    closed: set[int]
+
+
+def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = None) -> Pruned:
+    """Delete what was published, or withdrawn while it waited, earlier than ``before``.
+
+    What waits and was not withdrawn stays, however old it is. A position below the floor can no
+    longer be served: such a client is told ``recovered: false`` and fetches the inbox. A ``key``
+    whose notification is gone can be used again.
+
+    Args:
+        before: aware datetime.
+        dry_run: only count.
+        now: the moment that decides what has expired and who is dead; default the present by the
+            database's clock.
+    """
+    now = now or read_clock(_alias())
+    pruned = Pruned()
+    for stream_ids in _streams():
+        if dry_run:
+            _count(pruned, stream_ids, before, now)
+        else:
+            _prune_published(pruned, stream_ids, before, now)
+            _prune_withdrawn(pruned, _withdrawn(stream_ids, before))
+            pruned.streams += sum(_remove(name) for name in _unused(stream_ids))
+    unplaced = _rows().filter(channel__isnull=False, withdrawn_at__lt=before)
+    if dry_run:
+        pruned.withdrawn += unplaced.count()
+    else:
+        _prune_withdrawn(pruned, unplaced)
+    silence = max(LONG_DEAD, timedelta(seconds=app_settings.WORKER_TIMEOUT))
+    dead = Worker.objects.using(_alias()).filter(seen_at__lt=now - silence)
+    pruned.workers = dead.count()
+    if not dry_run:
+        dead.delete()
+    return pruned
+
+
+def _alias() -> str:
+    return router.db_for_write(Notification)
+
+
+def _rows() -> NotificationQuerySet:
+    return Notification.objects.using(_alias())
+
+
+def _streams() -> Iterator[list[int]]:
+    rows = Stream.objects.using(_alias()).order_by("pk").values_list("pk", flat=True)
+    chunk = list(rows[:CHUNK])
+    while chunk:
+        yield chunk
+        chunk = list(rows.filter(pk__gt=chunk[-1])[:CHUNK])
+
+
+def _published(stream_ids: list[int], before: datetime) -> NotificationQuerySet:
+    return _rows().published().filter(stream__in=stream_ids, published_at__lt=before)
+
+
+def _withdrawn(stream_ids: list[int], before: datetime) -> NotificationQuerySet:
+    return _rows().filter(stream__in=stream_ids, offset=None, withdrawn_at__lt=before)
+
+
+def _undelivered(rows: NotificationQuerySet, now: datetime) -> int:
+    """How many are still owed to the one user of their stream."""
+    met = Subscription.objects.filter(
+        Q(delivered__gte=OuterRef("offset")) | Q(read__gte=OuterRef("offset")),
+        stream=OuterRef("stream"),
+    )
+    read = Receipt.objects.filter(notification=OuterRef("pk"), read_at__isnull=False)
+    private = rows.visible(now).filter(stream__name__startswith="user:")
+    return private.filter(~Exists(met), ~Exists(read)).count()
+
+
+def _count(pruned: Pruned, stream_ids: list[int], before: datetime, now: datetime) -> None:
+    published = _published(stream_ids, before)
+    pruned.published += published.count()
+    pruned.undelivered += _undelivered(published, now)
+    pruned.withdrawn += _withdrawn(stream_ids, before).count()
+    pruned.streams += len(_unused(stream_ids))
+
+
+def _prune_published(
+    pruned: Pruned, stream_ids: list[int], before: datetime, now: datetime
+) -> None:
+    left = stream_ids
+    while old := _oldest(left, before):
+        hidden = _hide(old, now)
+        _delete(hidden.ids)
+        pruned.published += len(hidden.ids)
+        pruned.undelivered += hidden.undelivered
+        left = [pk for pk in left if pk not in hidden.closed]
+
+
+def _oldest(stream_ids: list[int], before: datetime) -> list[_Old]:
+    """The beginning of each stream; ``published_at`` ascends with the offset."""
+    rows = _published(stream_ids, before).order_by("stream", "offset")
+    values = rows.values_list("pk", "stream", "offset")[:CHUNK]
+    return [_Old(pk, stream_id, offset or 0) for pk, stream_id, offset in values]
+
+
+def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
+    """Raise the floors and withdraw, in one transaction; the streams are locked by their ids.
+
+    A notification that somebody has locked, and what lies behind it in its stream, is left: to wait
+    for it with streams locked would hold up all that is published in them.
+    """
+    alias = _alias()
+    features = connections[alias].features
+    with transaction.atomic(using=alias):
+        rows = _rows().filter(pk__in=[row.pk for row in old]).order_by("pk")
+        free = rows.select_for_update(
+            no_key=features.has_select_for_no_key_update,
+            skip_locked=features.has_select_for_update_skip_locked,
+        )
+        hidden, closed = _beginnings(old, set(free.values_list("pk", flat=True)))
+        ids = [row.pk for row in hidden]
+        undelivered = _undelivered(_rows().filter(pk__in=ids), now)
+        floors: dict[int, int] = defaultdict(int)
+        for row in hidden:
+            floors[row.stream_id] = max(floors[row.stream_id], row.offset)
+        found = list(stream_names.locked(Stream.objects.using(alias).filter(pk__in=list(floors))))
+        for stream in found:
+            stream.floor = max(stream.floor, floors[stream.pk])
+        update_rows(alias, Stream, ["floor"], [(stream.floor, stream.pk) for stream in found])
+        _rows().filter(pk__in=ids, withdrawn_at=None).update(withdrawn_at=now)
+    return _Hidden(ids, undelivered, closed)
+
+
+def _beginnings(old: Iterable[_Old], free: Collection[int]) -> tuple[list[_Old], set[int]]:
+    """Of each stream what lies before the first one that is not free; streams that have one."""
+    found: list[_Old] = []
+    closed: set[int] = set()
+    for row in old:
+        if row.pk not in free:
+            closed.add(row.stream_id)
+        elif row.stream_id not in closed:
+            found.append(row)
+    return found, closed
+
+
+def _prune_withdrawn(pruned: Pruned, rows: NotificationQuerySet) -> None:
+    keys = rows.order_by("pk").values_list("pk", flat=True)
+    while ids := list(keys[:CHUNK]):
+        _delete(ids)
+        pruned.withdrawn += len(ids)
+
+
+def _unused(stream_ids: list[int]) -> list[str]:
+    """Names of streams that can go: see :func:`_is_unused`."""
+    rows = Stream.objects.using(_alias()).filter(
+        ~Exists(Subscription.objects.filter(stream=OuterRef("pk"))),
+        ~Exists(Notification.objects.filter(stream=OuterRef("pk"))),
+        pk__in=stream_ids,
+    )
+    return [stream.name for stream in rows.order_by("pk") if _is_needless(stream)]
+
+
+def _is_needless(stream: Stream) -> bool:
+    """Of nobody who is there, or a topic that never had a notification.
+
+    The stream of a user or group stays as long as they do: it is there before it is needed.
+    """
+    try:
+        kind = stream_names.parse(stream.name).kind
+    except stream_names.UnknownStream:
+        return False
+    if kind == "topic":
+        return stream.top == 0
+    return kind in {"user", "group"} and not stream_names.has_audience(stream.name)
+
+
+def _is_unused(stream: Stream) -> bool:
+    """Asked once more when nobody can begin to use it."""
+    return stream_names.is_empty(stream) and _is_needless(stream)
+
+
+def _remove(name: str) -> bool:
+    return stream_names.remove_if(name, _is_unused)
+
+
+def _delete(ids: list[int]) -> None:
+    """Delete notifications that nobody sees any more, receipts first and in chunks of their own."""
+    alias = _alias()
+    receipts = Receipt.objects.using(alias)
+    theirs = receipts.filter(notification__in=ids).order_by("pk").values_list("pk", flat=True)
+    while chunk := list(theirs[:CHUNK]):
+        receipts.filter(pk__in=chunk).delete()
+    with transaction.atomic(using=alias):
+        # Locked in full, so that whoever is writing a receipt now comes before or not at all.
+        rows = _rows().filter(pk__in=ids).order_by("pk").select_for_update()
+        _rows().filter(pk__in=list(rows.values_list("pk", flat=True))).delete()

@@ -1,0 +1,171 @@
+"""What a connecting client has missed: where each stream resumes, and the first page from there."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+from ..metrics import POSITIONS_AHEAD
+from .history import Page, Publication, Range, Recent, read_ranges
+from .names import is_private
+from .positions import Position, is_ahead, resume_at
+from .subscriptions import Feed
+
+#: Most of one reply, in bytes; the rest follows as pushes, or on the next page. Some clients end
+#: the connection at a frame of 1 MiB, and would at the same one after each reconnect.
+MAX_REPLY_SIZE = 256 * 1024
+
+#: What a reply spends on a publication beside its data, and on a stream beside its name.
+PUBLICATION_COST = 40
+STREAM_COST = 160
+
+
+class Recovered(NamedTuple):
+    """Where a stream resumes for one client.
+
+    ``recovered`` is False when the client's position cannot be resumed, for which see
+    :mod:`notifications.streams.positions`: then it resumes at the top and the client has to fetch
+    the inbox again.
+    """
+
+    feed: Feed
+    page: Page
+    asked: bool
+    recovered: bool
+
+
+class _Start(NamedTuple):
+    feed: Feed
+    after: int
+    asked: bool
+    recovered: bool
+
+
+def recover(
+    feeds: Iterable[Feed], positions: Mapping[str, Position], limit: int
+) -> list[Recovered]:
+    """Resume each feed after the client's position, else after what the user has acknowledged.
+
+    All of it fits into one reply. A stream for which no room is left resumes where it starts, with
+    ``more``.
+
+    Args:
+        feeds: loaded after the layer groups were joined ("join, then read").
+        positions: by channel; feeds without one resume where their user has come to.
+        limit: offsets per feed.
+    """
+    return recover_many([(feeds, positions)], limit)[0]
+
+
+def recover_many(
+    clients: Iterable[tuple[Iterable[Feed], Mapping[str, Position]]],
+    limit: int,
+    recent: Recent | None = None,
+) -> list[list[Recovered]]:
+    """:func:`recover` for many clients; a page that several of them need is read once.
+
+    Args:
+        clients: the feeds of each, and the positions that it has shown.
+        limit: offsets per feed.
+        recent: pages of shared streams that need not be read again, None for none.
+    """
+    starts = [
+        [_start(feed, positions.get(feed.name)) for feed in feeds] for feeds, positions in clients
+    ]
+    pages = _read(chain.from_iterable(starts), limit, recent)
+    return [_reply(started, pages, limit) for started in starts]
+
+
+class Room:
+    """What is left of one reply."""
+
+    def __init__(self) -> None:
+        self._left = MAX_REPLY_SIZE
+        self._is_empty = True
+
+    def reserve(self, size: int) -> None:
+        """Take what cannot be left out."""
+        self._left -= size
+
+    def take(self, sizes: Iterable[int]) -> int:
+        """Take as many of these parts, in their order, as fit.
+
+        The very first of a reply always fits: it has to go some time.
+
+        Args:
+            sizes: of the parts, in bytes.
+
+        Returns:
+            How many.
+        """
+        count = 0
+        for size in sizes:
+            if size > self._left and not self._is_empty:
+                return count
+            self._left -= size
+            self._is_empty = False
+            count += 1
+        return count
+
+
+def _read(
+    starts: Iterable[_Start], limit: int, recent: Recent | None
+) -> dict[Range, list[Publication]]:
+    private: set[Range] = set()
+    shared: set[Range] = set()
+    epochs: dict[int, str] = {}
+    for start in starts:
+        entry = _range(start, limit)
+        epochs[entry.stream_id] = start.feed.epoch
+        if entry.after < entry.upto:
+            (private if is_private(start.feed.name) else shared).add(entry)
+    if recent is None:
+        return read_ranges(private | shared)
+    return read_ranges(private) | recent.read(shared, epochs)
+
+
+def _start(feed: Feed, position: Position | None) -> _Start:
+    if position is not None and is_ahead(feed, position):
+        POSITIONS_AHEAD.inc()
+    return _Start(feed, *resume_at(feed, position))
+
+
+def _range(start: _Start, limit: int) -> Range:
+    # What was pruned is not there to be read.
+    after = max(start.after, start.feed.floor)
+    return Range(start.feed.stream_id, after, min(start.feed.top, after + limit))
+
+
+def _reply(
+    started: Sequence[_Start], pages: Mapping[Range, list[Publication]], limit: int
+) -> list[Recovered]:
+    """What one client gets in one reply."""
+    room = Room()
+    for start in started:
+        room.reserve(STREAM_COST + len(start.feed.name.encode()))
+    return [
+        Recovered(start.feed, _page(start, pages, limit, room), start.asked, start.recovered)
+        for start in started
+    ]
+
+
+def _page(start: _Start, pages: Mapping[Range, list[Publication]], limit: int, room: Room) -> Page:
+    entry = _range(start, limit)
+    if entry.after >= entry.upto:
+        return Page([], max(start.after, start.feed.top), more=False)
+    publications = cut(pages[entry], room)
+    if len(publications) < len(pages[entry]):
+        # The position never runs ahead of what is in the reply.
+        offset = publications[-1].offset if publications else entry.after
+        return Page(publications, offset, more=True)
+    return Page(publications, entry.upto, more=entry.upto < start.feed.top)
+
+
+def cut(publications: list[Publication], room: Room | None = None) -> list[Publication]:
+    """The first of these publications, as many as fit into what is left of a reply.
+
+    Args:
+        publications: in the order in which they are sent.
+        room: default a reply of their own.
+    """
+    costs = (len(publication.data) + PUBLICATION_COST for publication in publications)
+    return publications[: (room or Room()).take(costs)]

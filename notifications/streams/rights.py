@@ -1,0 +1,42 @@
+"""Telling every worker that rights of users have changed, so that their sockets follow (P6)."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import Error as DatabaseError
+from django.db import router
+
+from ..database.transactions import after_commit
+from ..layer import send_changed
+from ..metrics import DATABASE_ERRORS
+from ..models import Stream
+from . import names as stream_names
+from . import revisions
+
+
+def changed(user_ids: Iterable[Any], using: str | None = None, session: str = "") -> None:
+    """Let every hub look again at these users, once the current transaction has committed.
+
+    Args:
+        user_ids: primary keys of users, any number.
+        using: alias of the database whose commit is awaited; default the app's own.
+        session: digest of a session key that has been logged out; its connections end without
+            a look at the database, where the session may still be found for a moment.
+    """
+    names = [stream_names.user_stream(user_id) for user_id in user_ids]
+    if not names:
+        return
+    after_commit(using or router.db_for_write(Stream), _tell, names, session)
+
+
+def _tell(names: list[str], session: str) -> None:
+    """Leave a mark for workers that hear no hints, then send the hints, whatever became of it."""
+    try:
+        revisions.touch(names)
+    except DatabaseError:
+        # Each worker looks at everybody again within RIGHTS_INTERVAL.
+        DATABASE_ERRORS.inc()
+        raise
+    finally:
+        for name in names:
+            send_changed(name, session)

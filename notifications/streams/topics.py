@@ -1,0 +1,153 @@
+"""Which topics there are, and who may read them.
+
+``TOPIC_PERMISSION`` decides where it is set; else every active user reads the topics that
+``TOPICS`` lists, and nobody any other.
+"""
+
+import logging
+import traceback
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+from django.db import DatabaseError, connections, router
+
+from ..conf import app_settings
+from ..database.lanes import PERMISSIONS, this_lane
+from ..host.questions import Asker, Undecided
+from ..metrics import PERMISSION_ERRORS
+from ..models import Stream
+
+logger = logging.getLogger(__name__)
+
+#: How long a client's command waits for the answer of ``TOPIC_PERMISSION``; seconds.
+PATIENCE = 5.0
+
+#: One that takes longer than this means no; seconds.
+HANGING = 30.0
+
+_asker: Asker[Any, dict[str, bool]] = Asker(PERMISSIONS)
+
+#: Types of the errors of ``TOPIC_PERMISSION`` that this process has logged.
+_logged: set[str] = set()
+
+
+class Answers(NamedTuple):
+    """What each user may read of the topics in question, and of whom it is not known yet."""
+
+    readable: dict[Any, dict[str, bool]]
+    #: For how many seconds ``TOPIC_PERMISSION`` has thought about each of these, by primary key.
+    undecided: dict[Any, float]
+
+
+def may_read_topic(user: Any, slug: str) -> bool:
+    """May this active user read the topic? See :func:`may_read_topics`.
+
+    Raises:
+        Undecided: the answer takes longer than ``PATIENCE``.
+        DatabaseError: the permission could not be asked, because the app's database is away.
+    """
+    answers = may_read_topics([(user, [slug])], PATIENCE)
+    if user.pk in answers.undecided:
+        raise Undecided(answers.undecided[user.pk])
+    return answers.readable[user.pk][slug]
+
+
+def may_read_topics(wanted: Sequence[tuple[Any, Collection[str]]], patience: float) -> Answers:
+    """Which of these topics may these active users read?
+
+    A ``TOPIC_PERMISSION`` that raises means no, for this user and this topic; so does one that
+    hangs. For sockets it is asked in other threads, because one that takes long must not keep
+    the threads that others need.
+
+    Args:
+        wanted: pairs of a user and slugs of topics.
+        patience: how long a thread of a lane waits for all of them; seconds.
+
+    Raises:
+        DatabaseError: the permission could not be asked, because the app's database is away.
+    """
+    if not _is_asked_apart():
+        return Answers({user.pk: _judge(user, slugs) for user, slugs in wanted}, {})
+    answers: Answers = Answers({}, {})
+    left = {user.pk: (user, slugs) for user, slugs in wanted}
+    for _ in range(2):  # a late answer may be one to another question
+        questions = {pk: partial(_judge, user, slugs) for pk, (user, slugs) in left.items()}
+        found, undecided = _asker.ask_all(questions, patience)
+        for pk, future in found.items():
+            if future.result().keys() >= set(left[pk][1]):
+                answers.readable[pk] = future.result()
+        answers.undecided.update(undecided)
+        left = {
+            pk: entry
+            for pk, entry in left.items()
+            if pk not in answers.readable and pk not in answers.undecided
+        }
+        if not left:
+            break
+    answers.undecided.update(dict.fromkeys(left, 0.0))
+    return _give_up(answers, {user.pk: slugs for user, slugs in wanted})
+
+
+def _give_up(answers: Answers, wanted: Mapping[Any, Collection[str]]) -> Answers:
+    """What hangs means no."""
+    for pk, age in list(answers.undecided.items()):
+        if age >= HANGING:
+            del answers.undecided[pk]
+            answers.readable[pk] = dict.fromkeys(wanted[pk], False)
+            _report(Undecided(age))
+    return answers
+
+
+def _is_asked_apart() -> bool:
+    if not app_settings.TOPIC_PERMISSION or this_lane() in ("", PERMISSIONS.name):
+        return False
+    # Another thread does not see what this one has not committed.
+    return not connections[router.db_for_write(Stream)].in_atomic_block
+
+
+def _judge(user: Any, slugs: Collection[str]) -> dict[str, bool]:
+    return {slug: _may_read(user, slug) for slug in slugs}
+
+
+def _may_read(user: Any, slug: str) -> bool:
+    try:
+        permission = app_settings.topic_permission()
+        if permission is None:
+            return slug in app_settings.declared_topics
+        return bool(permission(user, slug))
+    except Exception as error:  # whatever the host's code raises
+        # Without its database nobody has said no: whoever asks tries again.
+        if isinstance(error, DatabaseError) and not _database_answers():
+            raise
+        _report(error)
+        return False
+
+
+def has_readers(slug: str) -> bool:
+    """Can there be anybody who may read the topic?"""
+    return bool(app_settings.TOPIC_PERMISSION) or slug in app_settings.declared_topics
+
+
+def _database_answers() -> bool:
+    return connections[router.db_for_write(Stream)].is_usable()
+
+
+def _report(error: Exception) -> None:
+    """Count an error of ``TOPIC_PERMISSION``, and log each type of them once.
+
+    Not its message, which may hold anything; where it was raised is what helps.
+    """
+    PERMISSION_ERRORS.inc()
+    name = type(error).__name__
+    if name in _logged:
+        return
+    _logged.add(name)
+    if isinstance(error, Undecided):
+        logger.warning("TOPIC_PERMISSION takes longer than %.0f s, which means no.", HANGING)
+        return
+    frames = traceback.extract_tb(error.__traceback__)
+    # The first frame is ours, the second one the host's.
+    frame = frames[min(1, len(frames) - 1)]
+    place = f"{frame.filename}:{frame.lineno}"
+    logger.warning("TOPIC_PERMISSION raises (%s at %s), which means no.", name, place)

@@ -1,0 +1,236 @@
+"""Every field of every request of the protocol: used, left to the server, or refused (P7)."""
+
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from notifications import broadcast
+from notifications.database.lanes import in_database
+from notifications.hub import Hub
+from notifications.protocol import messages
+from tests.handlers.test_commands import allow
+from tests.peers import Peer, running_hub
+from tests.rooms import make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PROTO = (Path(__file__).parent.parent / "wire" / "requests.proto").read_text()
+
+#: A filter by tags that an SDK may build.
+FILTER = {"key": "level", "cmp": "eq", "val": "error"}
+
+USED: dict[str, set[str]] = {
+    "connect": {"token", "subs"},
+    "subscribe": {"channel", "recover", "epoch", "offset"},
+    "unsubscribe": {"channel"},
+    "publish": {"channel", "data"},
+    "presence": set(),
+    "presence_stats": set(),
+    "history": {"channel", "limit", "since", "reverse"},
+    "ping": set(),
+    "send": {"data"},
+    "rpc": {"data", "method"},
+    "refresh": {"token"},
+    "sub_refresh": set(),
+}
+
+#: Left to the server: the reply is as it were without these.
+PASSED_OVER: dict[str, dict[str, Any]] = {
+    "connect": {
+        "data": {"app": 7},
+        "name": "test",
+        "version": "9",
+        "headers": {"x-app": "1"},
+        "flag": 2**40,
+        "profile": "mobile",
+        "dict": "abcdef",
+    },
+    "subscribe": {
+        "data": {"app": 7},
+        "positioned": True,
+        "recoverable": True,
+        "join_leave": True,
+        "delta": "fossil",
+        "flag": 2**40 + 1,
+    },
+}
+
+REFUSED: dict[str, dict[str, list[Any]]] = {
+    "subscribe": {
+        "token": ["head.body.signature"],
+        "tf": [FILTER, {"op": "not", "nodes": [FILTER]}, {}],
+        "type": [1, 2, 3, 4, 99, -1],
+        "phase": [1, 2],
+        "cursor": ["next"],
+        "limit": [10],
+        "asc": [True],
+    },
+    "publish": {"type": [1, 2], "key": ["a"], "removed": [True]},
+    "presence": {"channel": ["broadcast"]},
+    "presence_stats": {"channel": ["broadcast"]},
+    "sub_refresh": {
+        "channel": ["broadcast"],
+        "token": ["head.body.signature"],
+        "type": [1],
+        "track": [[{"signature": "x", "items": [{"key": "a", "version": 1}]}]],
+        "untrack": [["a"]],
+    },
+}
+
+#: A request that succeeds, to add fields to.
+GOOD: dict[str, dict[str, Any]] = {
+    "subscribe": {"channel": "topic:news"},
+    "publish": {"channel": "broadcast", "data": {"title": "written by a client"}},
+}
+
+
+@pytest.fixture
+async def hub(settings: Any) -> AsyncIterator[Hub]:
+    async with running_hub(settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def peer(hub: Hub) -> Peer:
+    user = await in_database(make_user)
+    await in_database(allow, user, "send_broadcast")
+    peer = await Peer.of(user)
+    await peer.connect()
+    return peer
+
+
+def fields_of(message: str) -> set[str]:
+    """The names of its fields, as ``client.proto`` has them."""
+    found = re.search(rf"^message {message} ?\{{(.*?)\}}", PROTO, re.MULTILINE | re.DOTALL)
+    assert found, message
+    return set(re.findall(r"(\w+) = \d+;", found[1]))
+
+
+def requests() -> dict[str, str]:
+    """The message behind each request, by its name."""
+    found = re.search(r"^message Command \{(.*?)\}", PROTO, re.MULTILINE | re.DOTALL)
+    assert found
+    return {name: kind for kind, name in re.findall(r"(\w+Request) (\w+) = \d+;", found[1])}
+
+
+def test_every_field_of_the_protocol_has_its_line_here() -> None:
+    assert set(requests()) == set(messages.REQUESTS) == set(USED)
+    for name, message in requests().items():
+        lines = [*USED[name], *PASSED_OVER.get(name, ()), *REFUSED.get(name, ())]
+        assert sorted(lines) == sorted(fields_of(message)), name
+
+
+async def test_what_is_left_to_the_server_changes_no_reply(peer: Peer) -> None:
+    plain = await peer.call(subscribe=GOOD["subscribe"])
+    assert set(plain["subscribe"]) == {"recoverable", "epoch", "positioned", "recovered"}
+    for name, value in PASSED_OVER["subscribe"].items():
+        await peer.call(unsubscribe={"channel": "topic:news"})
+        reply = await peer.call(subscribe={**GOOD["subscribe"], name: value})
+        assert reply["subscribe"] == plain["subscribe"], name
+
+
+async def test_what_is_left_to_the_server_changes_no_connect(peer: Peer) -> None:
+    async def connect(**more: Any) -> set[str]:
+        await peer.end()
+        await peer.open()
+        reply = await peer.call(connect={**peer.connect_request(), **more})
+        return set(reply["connect"])
+
+    plain = await connect()
+    for name, value in PASSED_OVER["connect"].items():
+        assert await connect(**{name: value}) == plain, name
+    assert await connect(**PASSED_OVER["connect"]) == plain
+
+
+async def test_what_is_not_there_is_not_answered_as_success(peer: Peer) -> None:
+    for request, fields in REFUSED.items():
+        for name, values in fields.items():
+            for value in values:
+                error = await peer.error(**{request: {**GOOD.get(request, {}), name: value}})
+                assert error == 108, (request, name, value)
+    assert "ping" in await peer.call(ping={})
+    # None of them has done what it says.
+    assert "subscribe" in await peer.call(subscribe=GOOD["subscribe"])
+    assert await peer.rpc("inbox") == {"entries": [], "unread": 0}
+
+
+async def test_an_option_that_is_not_used_may_be_said(peer: Peer) -> None:
+    """As Protobuf's default, or as nothing."""
+    nothing = {"token": "", "tf": None, "type": 0, "phase": 0, "cursor": "", "limit": 0}
+    assert "subscribe" in await peer.call(subscribe={**GOOD["subscribe"], **nothing, "asc": False})
+    nothing = {"type": 0, "key": "", "removed": False}
+    assert "publish" in await peer.call(publish={**GOOD["publish"], **nothing})
+
+
+WRONG_TYPES: list[dict[str, Any]] = [
+    *({"subscribe": {"channel": "topic:news", name: 7}} for name in ("token", "epoch", "cursor")),
+    *({"subscribe": {"channel": "topic:news", name: "x"}} for name in ("type", "limit", "flag")),
+    *({"subscribe": {"channel": "topic:news", name: 1}} for name in ("recover", "asc", "tf")),
+    {"subscribe": {"channel": "topic:news", "type": 2**31}},
+    {"subscribe": {"channel": "topic:news", "tf": [FILTER]}},
+    {"publish": {"channel": "broadcast", "data": {"title": "x"}, "key": 7}},
+    {"publish": {"channel": "broadcast", "data": {"title": "x"}, "removed": "no"}},
+    {"history": {"channel": "broadcast", "reverse": 1}},
+    {"history": {"channel": "broadcast", "since": []}},
+    {"unsubscribe": {"channel": 7}},
+    {"refresh": {"token": 7}},
+    {"rpc": {"method": 7}},
+    *({name: 7} for name in messages.REQUESTS),
+    *({name: []} for name in messages.REQUESTS),
+]
+
+
+async def test_wrong_types_of_every_request_are_a_bad_request(peer: Peer) -> None:
+    for request in WRONG_TYPES:
+        assert await peer.error(**request) == 107, request
+    assert "ping" in await peer.call(ping={})
+
+
+async def test_a_command_with_more_than_one_request_is_refused_and_does_none(peer: Peer) -> None:
+    publish = GOOD["publish"]
+    others: list[dict[str, Any]] = [{"ping": {}}, {"send": {}}, {"rpc": {"method": "read_all"}}]
+    for other in others:
+        assert await peer.error(publish=publish, **other) == 107
+    assert await peer.rpc("inbox") == {"entries": [], "unread": 0}
+
+
+async def test_fields_and_requests_of_newer_clients_do_no_harm(peer: Peer) -> None:
+    assert await peer.error(future={"a": [1]}) == 104
+    assert "ping" in await peer.call(ping={}, future={"a": [1]})
+    assert "ping" in await peer.call(ping={"deadline": 5})
+    assert "subscribe" in await peer.call(subscribe={**GOOD["subscribe"], "future": {"a": [1]}})
+    peer.say('{"future":{"a":[1]}}')
+    assert "ping" in await peer.call(ping={})
+
+
+IDS = {0: 3501, -1: 3501, 2**32: 3501, 2**64: 3501, 1.5: 3501, "7": 3501}
+
+
+async def test_an_id_that_cannot_be_answered_ends_the_connection(peer: Peer) -> None:
+    """No SDK sends these: ids begin at 1, and are 32 bits wide on the wire."""
+    for wrong, code in IDS.items():
+        peer.say(json.dumps({"id": wrong, "ping": {}}))
+        assert await peer.wait_closed() == code, wrong
+        await peer.connect()
+    peer.say(json.dumps({"id": 2**32 - 1, "ping": {}}))
+    assert "ping" in await peer.reply(2**32 - 1)
+
+
+async def test_a_client_that_wants_all_or_nothing_is_told_that_it_cannot_recover(
+    peer: Peer,
+) -> None:
+    """The flag that an SDK sets which loads the state from elsewhere first."""
+    result = (await peer.call(subscribe=GOOD["subscribe"]))["subscribe"]
+    await in_database(broadcast, "one", to="topic:news")
+    await peer.call(unsubscribe={"channel": "topic:news"})
+    lost = {**GOOD["subscribe"], "recover": True, "epoch": "another", "offset": 1}
+    assert await peer.error(subscribe={**lost, "flag": 3}) == 112
+    known = {**lost, "epoch": result["epoch"], "offset": 0, "flag": 3}
+    again = (await peer.call(subscribe=known))["subscribe"]
+    assert again["recovered"] is True
+    await peer.call(unsubscribe={"channel": "topic:news"})
+    assert "recovered" not in (await peer.call(subscribe={**lost, "flag": 1}))["subscribe"]

@@ -1,0 +1,164 @@
+"""A ``TOPIC_PERMISSION`` that takes long for one user delays only him (P9)."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+
+from notifications import notify
+from notifications.database.lanes import in_database
+from notifications.hub import Hub
+from notifications.streams import topics
+from notifications.streams.subscriptions import join
+from tests.peers import Peer, running_hub, until
+from tests.rooms import make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+NEWS = "topic:news"
+
+#: While it is not set, the permission hangs for users whose names begin with "slow".
+answered = threading.Event()
+
+
+def hanging(user: Any, slug: str) -> bool:
+    if user.username.startswith("slow"):
+        assert answered.wait(120)
+    return True
+
+
+@pytest.fixture
+async def hub(settings: Any) -> AsyncIterator[Hub]:
+    answered.clear()
+    permission = "tests.handlers.test_permissions.hanging"
+    async with running_hub(settings, TOPIC_PERMISSION=permission) as running:
+        try:
+            yield running
+        finally:
+            answered.set()
+
+
+async def follower(name: str) -> Any:
+    user = await in_database(make_user, name)
+    await in_database(join, [user.pk], NEWS)
+    return user
+
+
+async def slow_ones(user: Any, count: int) -> list[Peer]:
+    """Connections whose connects are under way, begun one after the other."""
+    found = []
+    for _ in range(count):
+        peer = await Peer.of(user)
+        await peer.open()
+        peer.ask(connect=peer.connect_request())
+        found.append(peer)
+        await asyncio.sleep(0.1)
+    return found
+
+
+async def test_p9_a_permission_that_hangs_for_one_user_keeps_nobody_else_from_connecting(
+    hub: Hub,
+) -> None:
+    slow, quick = await follower("slow"), await follower("quick")
+    await slow_ones(slow, 8)
+    for _ in range(5):
+        peer = await Peer.of(quick)
+        reply = await asyncio.wait_for(peer.connect(), 5)
+        assert reply["data"]["topics"] == [NEWS]
+    assert not answered.is_set()
+
+
+async def test_p9_whoever_connects_together_with_a_hanging_permission_is_let_in(hub: Hub) -> None:
+    slow, quick = await follower("slow"), await follower("quick")
+    peers = [await Peer.of(user) for user in (slow, quick, slow, quick)]
+    for peer in peers:
+        await peer.open()
+    ids = [peer.ask(connect=peer.connect_request()) for peer in peers]
+    for peer, command in list(zip(peers, ids, strict=True))[1::2]:
+        reply = await asyncio.wait_for(peer.reply(command), 5)
+        assert reply["connect"]["data"]["topics"] == [NEWS]
+
+
+async def test_p9_who_connects_beside_four_users_with_hanging_permissions_is_let_in(
+    hub: Hub,
+) -> None:
+    slow = [await follower(f"slow{number}") for number in range(5)]
+    for user in slow:
+        await slow_ones(user, 2)
+    peer = await Peer.of(await in_database(make_user))
+    await asyncio.wait_for(peer.connect(), 5)
+
+
+async def test_p9_a_hanging_permission_keeps_nobody_else_from_losing_his_rights(hub: Hub) -> None:
+    slow, quick = await follower("slow"), await follower("quick")
+    answered.set()
+    reader, other = await Peer.of(slow), await Peer.of(quick)
+    await reader.connect()
+    await other.connect()
+    answered.clear()
+    hub.rights.look_again(slow.pk)
+    hub.rights.look_again(quick.pk)
+    await in_database(get_user_model().objects.filter(pk=quick.pk).update, is_active=False)
+    await asyncio.wait_for(hub.rights.check_all(), 10)
+    assert await other.wait_closed() == 3503
+    # Of his own rights all is seen that does not depend on the permission.
+    await in_database(get_user_model().objects.filter(pk=slow.pk).update, is_active=False)
+    await asyncio.wait_for(hub.rights.check_all(), 10)
+    assert await reader.wait_closed() == 3503
+
+
+async def test_p9_a_hanging_permission_keeps_nobody_else_from_the_inbox(hub: Hub) -> None:
+    slow, quick = await follower("slow"), await follower("quick")
+    answered.set()
+    peers = [await Peer.of(slow) for _ in range(6)]
+    other = await Peer.of(quick)
+    for peer in [*peers, other]:
+        await peer.connect()
+    answered.clear()
+    for peer in peers:
+        peer.ask(rpc={"method": "inbox", "data": {}})
+        peer.ask(rpc={"method": "topics", "data": {}})
+    for _ in range(3):
+        await asyncio.wait_for(other.rpc("inbox"), 5)
+
+
+async def test_whose_permission_takes_some_time_connects_a_little_later(hub: Hub) -> None:
+    slow = await follower("slow")
+    (peer,) = await slow_ones(slow, 1)
+    await asyncio.sleep(1.0)
+    assert not peer.replies
+    answered.set()
+    await until(lambda: peer.replies)
+    assert peer.replies[1]["connect"]["data"]["topics"] == [NEWS]
+
+
+async def test_whose_permission_hangs_gets_everything_but_his_topics(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.handlers.commands.PATIENCE", 1.0)
+    slow = await follower("slow")
+    await in_database(notify, slow, "mine")
+    peer = await Peer.of(slow)
+    reply = await peer.connect()
+    assert "topics" not in reply["data"]
+    await peer.wait_for("mine")
+
+
+async def test_p6_a_permission_that_hangs_for_too_long_means_no(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(topics, "_logged", set())
+    slow = await follower("slow")
+    answered.set()
+    peer = await Peer.of(slow)
+    await peer.connect()
+    await peer.call(subscribe={"channel": NEWS})
+    answered.clear()
+    await hub.rights.check_all()
+    assert NEWS in peer.connection(hub).readers
+    monkeypatch.setattr(topics, "HANGING", 0.1)
+    await until(lambda: NEWS in peer.unsubscribed)
+    assert sum("TOPIC_PERMISSION takes longer" in line for line in caplog.messages) == 1

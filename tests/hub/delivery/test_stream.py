@@ -1,0 +1,715 @@
+"""Delivery by the hub: fan-out, gaps, blocked readers, races, and what the position check finds."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db.backends.utils import CursorWrapper
+
+from notifications import broadcast, notify
+from notifications.database.lanes import in_database
+from notifications.hub import Connection, Hub
+from notifications.hub.delivery.stream import LocalStream
+from notifications.models import Notification, Stream, Subscription
+from notifications.protocol import codes
+from notifications.protocol.json import encode_publication
+from notifications.publishing.notify import withdraw
+from notifications.publishing.sequencing import sequence_waiting
+from notifications.streams import evidence, history, recovery
+from notifications.streams.history import read_page
+from tests.peers import Peer, rest, running_hub, until
+from tests.rooms import fill, hints, make_user, write
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def hub(settings: Any) -> AsyncIterator[Hub]:
+    async with running_hub(settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def user() -> Any:
+    return await in_database(make_user)
+
+
+async def peer_of(user: Any) -> Peer:
+    peer = await Peer.of(user)
+    await peer.connect()
+    return peer
+
+
+async def silently(*args: Any, **kwargs: Any) -> None:
+    """Publish to everybody without a hint: the channel layer has lost it."""
+
+    def publish() -> None:
+        with hints():
+            broadcast(*args, **kwargs)
+
+    await in_database(publish)
+
+
+def own(user: Any) -> str:
+    return f"user:{user.pk}"
+
+
+@contextmanager
+def counted_statements(table: str) -> Iterator[list[str]]:
+    """Statements on any thread that name ``table``."""
+    statements: list[str] = []
+    original = CursorWrapper.execute
+
+    def execute(self: Any, sql: Any, params: Any = None) -> Any:
+        if table in str(sql):
+            statements.append(str(sql))
+        return original(self, sql, params)
+
+    CursorWrapper.execute = execute  # type: ignore[method-assign]
+    try:
+        yield statements
+    finally:
+        CursorWrapper.execute = original  # type: ignore[method-assign]
+
+
+# Fan-out
+
+
+async def test_one_publication_is_encoded_once_for_all(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peers = [await peer_of(user) for _ in range(5)]
+    calls = []
+
+    def counting(*args: Any) -> str:
+        calls.append(args)
+        return encode_publication(*args)
+
+    monkeypatch.setattr("notifications.hub.delivery.stream.encode_publication", counting)
+    await in_database(broadcast, "for all")
+    for peer in peers:
+        await peer.wait_for("for all")
+    assert len(calls) == 1
+
+
+async def test_private_and_shared_streams_reach_only_their_readers(hub: Hub, user: Any) -> None:
+    other = await in_database(make_user, "other")
+    mine, theirs = await peer_of(user), await peer_of(other)
+    await in_database(notify, user, "private")
+    await in_database(broadcast, "shared")
+    await mine.wait_for("private", "shared")
+    await theirs.wait_for("shared")
+
+
+async def test_duplicates_and_old_hints_are_dropped(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    for title in ("one", "two"):
+        await in_database(broadcast, title)
+    await peer.wait_for("one", "two")
+    stream = hub.streams["broadcast"]
+    page = await in_database(read_page, stream.id, 0, 10)
+    for publication in page.publications:
+        hub.hear("broadcast", stream.epoch, *publication)
+    await rest()
+    assert peer.titles == ["one", "two"]
+    assert not peer.violations
+
+
+async def test_a_gap_is_read_from_history_in_order(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    await silently("one")
+    await silently("two")
+    await in_database(broadcast, "three")
+    await peer.wait_for("one", "two", "three")
+
+
+async def test_a_hint_of_another_epoch_is_passed_over(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    hub.hear("broadcast", "another", 1, b'{"title":"wrong"}')
+    hub.hear("nobody:here", "another", 1, b"{}")
+    await in_database(broadcast, "right")
+    await peer.wait_for("right")
+
+
+async def test_a_big_fan_out_goes_in_slices_and_in_order(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.hub.hub.SLICE", 2)
+    monkeypatch.setattr("notifications.hub.delivery.repairs.SLICE", 2)
+    peers = [await peer_of(user) for _ in range(7)]
+    peers[3].block()
+    titles = [f"number {number}" for number in range(5)]
+    for title in titles:
+        await in_database(broadcast, title)
+    for peer in [*peers[:3], *peers[4:]]:
+        await peer.wait_for(*titles)
+    peers[3].unblock()
+    await peers[3].wait_for(*titles)
+    assert not any(peer.violations for peer in peers)
+
+
+# The position check
+
+
+async def test_who_is_one_of_very_many_gets_it_by_one_query_for_all(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.publishing.sequencing.MANY", 3)
+    users = [user, *[await in_database(make_user, f"user {number}") for number in range(5)]]
+    peers = [await peer_of(one) for one in users]
+    with counted_statements('"notifications_notification"') as statements:
+        await in_database(notify, users, "for all of you")
+        for peer in peers:
+            await peer.wait_for("for all of you")
+        assert len([each for each in statements if "SELECT" in each and "title" in each]) == 1
+    # The layer has lost nothing, so nobody has to join again.
+    assert all(stream.is_joined for stream in hub.streams.values())
+    await in_database(notify, user, "for you")
+    await peers[0].wait_for("for all of you", "for you")
+    assert not any(peer.violations for peer in peers)
+
+
+async def test_a_lost_tail_is_found_by_one_query_for_the_process(hub: Hub, user: Any) -> None:
+    others = [await in_database(make_user, f"user {number}") for number in range(5)]
+    peers = [await peer_of(one) for one in [user, *others]]
+    await silently("lost")
+    await rest()
+    assert not peers[0].titles
+    with counted_statements('"notifications_stream"') as statements:
+        await hub.check()
+        assert len(statements) == 1
+    for peer in peers:
+        await peer.wait_for("lost")
+
+
+async def test_the_ticker_publishes_what_a_dead_process_left(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    await in_database(write, "broadcast", title="left")
+    assert await in_database(sequence_waiting) == 1
+    await peer.wait_for("left")
+
+
+async def test_another_epoch_closes_with_insufficient_state(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    await in_database(lambda: Stream.objects.filter(name="broadcast").update(epoch="other"))
+    await hub.check()
+    assert await peer.wait_closed() == 3010
+    await peer.ended()
+    result = await peer.connect()
+    assert result["subs"]["broadcast"]["epoch"] == "other"
+    assert peer.unrecovered == ["broadcast"]
+    await in_database(broadcast, "after")
+    await peer.wait_for("after")
+
+
+async def test_a_stream_that_is_gone_closes_its_readers(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    await in_database(lambda: Stream.objects.filter(name="broadcast").delete())
+    await hub.check()
+    assert await peer.wait_closed() == 3010
+
+
+async def test_a_reset_while_somebody_connects_is_noticed(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader of a stream that the hub no longer looks after would starve."""
+    first = await peer_of(user)
+    second = await Peer.of(user)
+    await second.open()
+    resume, reset = hub.resume, asyncio.Event()
+
+    async def slow(item: Any) -> Any:
+        resumed = await resume(item)
+        await reset.wait()
+        return resumed
+
+    monkeypatch.setattr(hub, "resume", slow)
+    command = second.ask(connect=second.connect_request())
+    await until(lambda: hub.streams["broadcast"].pins)
+    await in_database(lambda: Stream.objects.filter(name="broadcast").update(epoch="other"))
+    await hub.check()
+    assert await first.wait_closed() == 3010
+    reset.set()
+    await second.reply(command)
+    assert await second.wait_closed() == 3010
+
+
+async def test_unsendable_pages_do_not_hold_up_what_follows(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "PAGE_SIZE": 2}
+    peer = await peer_of(user)
+    for number in range(4):
+        await silently(f"bad {number}")
+    await silently("good")
+    original = history.publication
+
+    def publication(notification: Notification) -> Any:
+        if notification.title.startswith("bad"):
+            raise ValueError("not JSON")
+        return original(notification)
+
+    monkeypatch.setattr(history, "publication", publication)
+    await hub.check()
+    await peer.wait_for("good")
+
+
+async def test_positions_move_over_what_is_not_sent(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    await silently("withdrawn")
+    await in_database(lambda: withdraw(Notification.objects.all()))
+    await hub.check()
+    reader = peer.connection(hub).readers["broadcast"]
+    await until(lambda: reader.sent == 1)
+    await in_database(broadcast, "next")
+    await peer.wait_for("next")
+
+
+# Blocked readers (P5)
+
+
+async def test_a_blocked_reader_keeps_a_position_and_catches_up(hub: Hub, user: Any) -> None:
+    slow, quick = await peer_of(user), await peer_of(user)
+    slow.block()
+    titles = [f"number {number}" for number in range(40)]
+    for title in titles:
+        await in_database(broadcast, title)
+    await quick.wait_for(*titles)
+    connection = slow.connection(hub)
+    reader = connection.readers["broadcast"]
+    assert connection.is_blocked
+    assert reader.sent == 1, "one message is with the server, the others in history"
+    assert reader not in hub.streams["broadcast"].live
+    assert not slow.titles
+    slow.unblock()
+    await slow.wait_for(*titles)
+    await until(lambda: reader in hub.streams["broadcast"].live)
+    await in_database(broadcast, "live again")
+    await slow.wait_for(*titles, "live again")
+    assert not slow.violations
+
+
+async def test_a_reader_that_takes_nothing_for_too_long_is_slow(
+    hub: Hub, user: Any, settings: Any
+) -> None:
+    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "SLOW_TIMEOUT": 0.05}
+    peer = await peer_of(user)
+    peer.block()
+    titles = [f"number {number}" for number in range(5)]
+    for title in titles:
+        await in_database(broadcast, title)
+    await until(lambda: peer.connection(hub).closing == codes.SLOW)
+    await peer.ended()
+    assert not hub.connections
+    await peer.connect()
+    await peer.wait_for(*titles)
+    assert not peer.violations
+
+
+async def test_a_reader_that_falls_behind_on_two_streams(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    peer.block()
+    for number in range(5):
+        await in_database(broadcast, f"shared {number}")
+        await in_database(notify, user, f"private {number}")
+    peer.unblock()
+    await until(lambda: len(peer.publications) == 10)
+    for kind in ("shared", "private"):
+        found = [title for title in peer.titles if title.startswith(kind)]
+        assert found == [f"{kind} {number}" for number in range(5)]
+
+
+async def test_a_blocked_reader_whose_history_expires_moves_over_it(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    peer.block()
+    for number in range(3):
+        await in_database(broadcast, f"number {number}")
+    await until(lambda: peer.connection(hub).readers["broadcast"].sent == 1)
+    await in_database(lambda: withdraw(Notification.objects.filter(offset__gt=1)))
+    peer.unblock()
+    reader = peer.connection(hub).readers["broadcast"]
+    await until(lambda: reader.is_live)
+    assert reader.sent == 3
+    assert peer.titles == ["number 0"]
+
+
+async def test_a_reader_whose_stream_is_gone_does_not_ask_without_end(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    peer.block()
+    for number in range(3):
+        await in_database(broadcast, f"number {number}")
+    await in_database(lambda: Stream.objects.filter(name="broadcast").delete())
+    with counted_statements('"notifications_stream"') as statements:
+        peer.unblock()
+        await asyncio.sleep(0.35)
+        assert 1 <= len(statements) <= 10
+    await hub.check()
+    assert await peer.wait_closed() == 3010
+
+
+def let_a_ping_come_due(connection: Connection) -> None:
+    connection.session.deadline = connection.session._ping_at = 0.0
+
+
+async def test_what_blocks_for_good_is_dropped_without_reading(hub: Hub, user: Any) -> None:
+    peer, neighbour = await peer_of(user), await peer_of(user)
+    connection = peer.connection(hub)
+    peer.block()
+    await in_database(broadcast, "one")
+    await neighbour.wait_for("one")
+    let_a_ping_come_due(connection)
+    hub._visit(connection)
+    assert connection.closing is None
+    connection.session._blocked_since = -1000.0
+    hub._visit(connection)
+    assert connection.closing == codes.SLOW
+    await peer.ended()
+    assert hub.connections == {neighbour.connection(hub)}
+
+
+async def test_a_socket_that_is_blocked_at_the_moment_of_a_ping_gets_it_when_it_drains(
+    hub: Hub, user: Any
+) -> None:
+    """Although no reader of it is behind; and before anything else is written."""
+    peer, neighbour = await peer_of(user), await peer_of(user)
+    connection = peer.connection(hub)
+    peer.block()
+    await in_database(broadcast, "one")
+    await neighbour.wait_for("one")
+    assert connection.is_blocked
+    assert not connection.behind
+    let_a_ping_come_due(connection)
+    hub._visit(connection)
+    await in_database(broadcast, "two")
+    await neighbour.wait_for("one", "two")
+    assert connection.behind
+    assert (peer.pings, peer.titles) == (0, [])
+    peer.unblock()
+    await peer.wait_for("one", "two")
+    assert peer.pings == 1
+    assert peer.frames[-2] == "{}"
+    peer.pong()
+    await until(lambda: connection.readers["broadcast"].acked == 1, "an acknowledgement")
+    assert not connection.session.owes_ping
+
+
+async def test_a_ping_that_is_refused_after_the_look_is_not_waited_for(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = await peer_of(user)
+    connection = peer.connection(hub)
+    await in_database(broadcast, "one")
+    await peer.wait_for("one")
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "write", lambda *_: False)
+        let_a_ping_come_due(connection)
+        hub._visit(connection)
+    assert connection.session.owes_ping
+    await until(lambda: peer.pings == 1, "a ping")
+    assert connection.closing is None
+    peer.pong()
+    await until(lambda: connection.readers["broadcast"].acked == 1, "an acknowledgement")
+
+
+async def test_nothing_is_written_after_the_decision_to_close(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    connection, stream = peer.connection(hub), hub.streams["broadcast"]
+    connection.close(codes.FORCE_NO_RECONNECT)
+    hub.hear("broadcast", stream.epoch, stream.top + 1, b'{"title":"too late"}')
+    assert await peer.wait_closed() == 3503
+    assert not peer.titles
+
+
+# Races of joining and reading
+
+
+async def test_what_is_published_between_joining_and_reading_arrives(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = await Peer.of(user)
+    await peer.open()
+    resume = hub.resume
+
+    async def late(item: Any) -> Any:
+        await in_database(broadcast, "before the look")
+        await until(lambda: hub.streams["broadcast"].heard == 1)
+        return await resume(item)
+
+    monkeypatch.setattr(hub, "resume", late)
+    await peer.try_connect()
+    await peer.wait_for("before the look")
+    assert not peer.violations
+
+
+async def test_what_is_published_between_reading_and_attaching_arrives(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    neighbour = await peer_of(user)
+    for title in ("one", "two"):
+        peer = await Peer.of(user)
+        await peer.open()
+        resume = hub.resume
+
+        async def late(item: Any, resume: Any = resume, title: str = title) -> Any:
+            resumed = await resume(item)
+            await in_database(broadcast, title)
+            await until(lambda: neighbour.titles[-1:] == [title])
+            return resumed
+
+        with monkeypatch.context() as patched:
+            patched.setattr(hub, "resume", late)
+            await peer.try_connect()
+        await until(lambda peer=peer, title=title: peer.titles[-1:] == [title])  # type: ignore[misc]
+        assert not peer.violations
+        assert peer.connection(hub).readers["broadcast"].is_live
+
+
+async def test_a_first_reader_hears_what_came_between_reading_and_attaching(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = await Peer.of(user)
+    await peer.open()
+    resume = hub.resume
+
+    async def late(item: Any) -> Any:
+        resumed = await resume(item)
+        await in_database(broadcast, "in between")
+        await until(lambda: hub.streams["broadcast"].heard == 1)
+        return resumed
+
+    monkeypatch.setattr(hub, "resume", late)
+    await peer.try_connect()
+    await peer.wait_for("in between")
+
+
+async def test_a_connect_reply_that_blocks_comes_before_every_push(hub: Hub, user: Any) -> None:
+    neighbour = await peer_of(user)
+    peer = await Peer.of(user)
+    await peer.open()
+    peer.block()
+    command = peer.ask(connect=peer.connect_request())
+    await until(lambda: len(hub.connections) == 2)
+    await in_database(broadcast, "meanwhile")
+    await neighbour.wait_for("meanwhile")
+    await hub.rights.check_all()
+    hub.rights.tell(own(user), b'{"type":"read"}', "")
+    await rest()
+    peer.unblock()
+    await peer.reply(command)
+    await peer.wait_for("meanwhile")
+    await rest()
+    assert not peer.violations
+    for stream in hub.streams.values():
+        assert len(stream.readers) == 2, "each connection reads once"
+    await peer.end()
+    assert all(len(stream.readers) == 1 for stream in hub.streams.values())
+
+
+# Recovery over the wire
+
+
+async def test_a_long_backlog_comes_in_order_and_its_position_never_runs_ahead(
+    settings: Any, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running_hub(settings, PAGE_SIZE=10) as hub:
+        await in_database(fill, own(user), 35)
+        peer = await Peer.of(user)
+        result = await peer.connect()
+        sub = result["subs"][own(user)]
+        assert sub["recovered"] is True
+        assert sub["offset"] == 10
+        assert [publication["offset"] for publication in sub["publications"]] == [*range(1, 11)]
+        await until(lambda: len(peer.publications) == 35)
+        assert [publication.offset for publication in peer.publications] == [*range(1, 36)]
+        assert not peer.violations
+        assert peer.connection(hub).readers[own(user)].is_live
+
+
+async def test_big_content_is_cut_to_a_reply_of_bearable_size(hub: Hub, user: Any) -> None:
+    await in_database(fill, own(user), 60)
+    await in_database(lambda: Notification.objects.update(body="x" * 9_000))
+    peer = await Peer.of(user)
+    result = await peer.connect()
+    sub = result["subs"][own(user)]
+    assert len(json.dumps(sub)) < recovery.MAX_REPLY_SIZE + 20_000
+    assert sub["offset"] == sub["publications"][-1]["offset"] < 60
+    await until(lambda: len(peer.publications) == 60)
+    assert not peer.violations
+
+
+async def test_a_connect_reply_is_bounded_over_all_streams_and_the_rest_follows(
+    hub: Hub, user: Any
+) -> None:
+    """Five groups made 1.28 MB, which some SDKs do not take, whenever they come back."""
+
+    def make() -> list[str]:
+        groups = [Group.objects.create(name=f"group {number}") for number in range(5)]
+        user.groups.set(groups)
+        names = [f"group:{group.pk}" for group in groups]
+        for name in names:
+            fill(name, 40)
+        Notification.objects.update(body="x" * 9_000)
+        Subscription.objects.update(since=0, delivered=0, read=0)
+        return names
+
+    names = await in_database(make)
+    peer = await Peer.of(user)
+    result = await peer.connect()
+    assert len(peer.frames[0]) <= 512 * 1024
+    assert all(result["subs"][name].get("recovered") for name in names)
+    await until(lambda: len(peer.publications) == 200)
+    for name in names:
+        offsets = [found.offset for found in peer.publications if found.channel == name]
+        assert offsets == [*range(1, 41)]
+    assert not peer.violations
+    assert max(map(len, peer.frames)) <= 512 * 1024
+
+
+async def test_a_drop_in_mid_backlog_loses_nothing(settings: Any, user: Any) -> None:
+    async with running_hub(settings, PAGE_SIZE=3):
+        await in_database(fill, own(user), 20)
+        peer = await Peer.of(user)
+        await peer.connect()
+        while len(peer.publications) < 20:
+            await peer.end()
+            await peer.connect()
+        assert [publication.offset for publication in peer.publications] == [*range(1, 21)]
+
+
+# Acknowledgements
+
+
+async def delivered(user: Any, name: str) -> int:
+    rows = Subscription.objects.filter(user=user, stream__name=name)
+    return int(await in_database(lambda: rows.values_list("delivered", flat=True).get()))
+
+
+async def test_an_acknowledgement_is_written_by_the_flush(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    await in_database(notify, user, "one")
+    await peer.wait_for("one")
+    await hub.flush()
+    assert await delivered(user, own(user)) == 0
+    assert await peer.rpc("ack", channel=own(user), offset=1) == {}
+    await hub.flush()
+    assert await delivered(user, own(user)) == 1
+
+
+async def test_a_pong_acknowledges_what_was_written_before_its_ping(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    await in_database(notify, user, "one")
+    await peer.wait_for("one")
+    connection = peer.connection(hub)
+    connection.session.deadline = connection.session._ping_at = 0.0
+    hub._visit(connection)
+    await in_database(notify, user, "two")
+    await peer.wait_for("one", "two")
+    assert peer.pings == 1
+    peer.pong()
+    await until(lambda: connection.readers[own(user)].acked == 1)
+    await hub.flush()
+    assert await delivered(user, own(user)) == 1
+
+
+async def test_a_flush_that_fails_keeps_its_marks(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = await peer_of(user)
+    await in_database(notify, user, "one")
+    await peer.wait_for("one")
+    await peer.rpc("ack", channel=own(user), offset=1)
+
+    def away(positions: Any) -> None:
+        raise OSError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("notifications.hub.acknowledgements.acknowledge", away)
+        with pytest.raises(OSError, match="away"):
+            await hub.flush()
+    await in_database(notify, user, "two")
+    await peer.wait_for("one", "two")
+    await peer.rpc("ack", channel=own(user), offset=2)
+    await hub.flush()
+    assert await delivered(user, own(user)) == 2
+
+
+async def test_all_acknowledgements_are_written_in_one_transaction(hub: Hub, user: Any) -> None:
+    others = [await in_database(make_user, f"user {number}") for number in range(5)]
+    peers = [await peer_of(one) for one in [user, *others]]
+    await in_database(broadcast, "one")
+    for peer in peers:
+        await peer.wait_for("one")
+        await peer.rpc("ack", channel="broadcast", offset=1)
+    await hub.presence.flush()
+    with counted_statements("BEGIN") as begun:
+        await hub.flush()
+    assert len(begun) == 1
+    for one in [user, *others]:
+        assert await delivered(one, "broadcast") == 1
+
+
+# The stream by itself
+
+
+def test_a_stream_starts_from_what_it_learns_first() -> None:
+    stream = LocalStream("broadcast")
+    assert not stream.is_known
+    assert not stream.is_next(1)
+    stream.learn(7, "ab", 4, 2)
+    stream.learn(8, "cd", 9, 9)
+    assert (stream.id, stream.epoch, stream.top, stream.revision) == (7, "ab", 4, 2)
+    assert stream.is_next(5)
+    assert not stream.is_next(4)
+    stream.busy = True
+    assert not stream.is_next(5)
+
+
+def test_a_position_never_moves_back() -> None:
+    stream = LocalStream("broadcast")
+    stream.learn(7, "ab", 4, 0)
+    stream.move_over(3)
+    assert stream.top == 4
+    stream.move_over(6)
+    assert stream.top == 6
+
+
+async def test_a_stream_that_is_left_during_the_check_does_not_break_it(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = await peer_of(user)
+    stream = hub.streams[f"user:{user.pk}"]
+
+    def look_while_it_is_left(seen: dict[int, evidence.Seen]) -> evidence.Found:
+        del hub.streams[stream.name]
+        found = evidence.look(seen)
+        del found.tops[stream.id]
+        return found
+
+    monkeypatch.setattr("notifications.hub.position_check.look", look_while_it_is_left)
+    await hub.check()
+    assert "broadcast" in hub.streams
+    await peer.end()
+
+
+async def test_a_ping_that_the_server_holds_back_is_not_missed(hub: Hub, user: Any) -> None:
+    """Nothing else was on its way when the socket blocked, so it seemed to take the ping."""
+    peer = await peer_of(user)
+    connection = peer.connection(hub)
+    peer.block()
+    let_a_ping_come_due(connection)
+    hub._visit(connection)
+    assert connection.is_blocked
+    connection.session.deadline = connection.session._pong_due = 0.0
+    hub._visit(connection)
+    assert connection.closing is None
+    peer.unblock()
+    await until(lambda: peer.pings == 1)
+    connection.session.deadline = connection.session._pong_due = 0.0
+    hub._visit(connection)
+    assert connection.closing is None
+    peer.pong()
+    await until(lambda: not connection.session._awaiting_pong)

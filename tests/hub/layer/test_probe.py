@@ -1,0 +1,202 @@
+"""The hub finds out by itself that the channel layer brings nothing any more, and that it does."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+from prometheus_client import REGISTRY
+
+from notifications import broadcast
+from notifications.database.lanes import in_database
+from notifications.hub import Hub
+from notifications.hub.layer.groups import MEMBERSHIP_TIME
+from notifications.hub.layer.probe import _count_groups
+from notifications.layer import group_name
+from tests.hub.test_hub import FICKLE, FickleLayer
+from tests.peers import Peer, running_hub, until
+from tests.rooms import make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def hub(settings: Any) -> AsyncIterator[Hub]:
+    FickleLayer.mood = "good"
+    FickleLayer.calls.clear()
+    async with running_hub(settings, FICKLE, LAYER_TIMEOUT=0.05, CHECK_INTERVAL_DOWN=7.0) as hub:
+        yield hub
+
+
+@pytest.fixture
+async def peer() -> Peer:
+    peer = await Peer.of(await in_database(make_user))
+    await peer.connect()
+    return peer
+
+
+def is_up() -> bool:
+    return REGISTRY.get_sample_value("notifications_layer_up") == 1
+
+
+def beat_groups() -> list[str]:
+    groups: dict[str, Any] = get_channel_layer("default").groups
+    return [name for name, members in groups.items() if "beat" in name and members]
+
+
+def lose_beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Nothing fails, and nothing arrives. Returns where to."""
+    lost: list[str] = []
+
+    async def group_send(self: Any, group: str, message: dict[str, Any]) -> None:
+        lost.append(group)
+
+    monkeypatch.setattr(FickleLayer, "group_send", group_send)
+    return lost
+
+
+async def test_a_layer_that_brings_beats_stays_up(hub: Hub, peer: Peer) -> None:
+    for _ in range(3):
+        await hub.tend_groups()
+    assert is_up()
+    (group,) = beat_groups()
+    assert FickleLayer.calls.count(("join", group)) == 1
+    assert FickleLayer.calls.count(("send", group)) == 3
+
+
+async def test_silence_takes_it_down_and_a_beat_brings_it_back(
+    hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    await hub.tend_groups()
+    with monkeypatch.context() as patched:
+        lost = lose_beats(patched)
+        for _ in range(3):
+            await hub.tend_groups()
+        assert len(lost) == 2 + 1 + 1, "only the first round asks twice"
+        assert not is_up()
+        assert hub._check_interval() == 7.0
+    await hub.tend_groups()
+    assert is_up()
+    assert hub._check_interval() == 3600.0
+    texts = [record.message for record in caplog.records]
+    assert texts == [
+        "The channel layer is down (Lost): delivery goes on from the database, and groups are "
+        "joined again later.",
+        "The channel layer is up again, and all groups are joined.",
+    ]
+
+
+async def test_one_beat_may_be_lost(hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    await hub.tend_groups()
+    with monkeypatch.context() as patched:
+        lost = lose_beats(patched)
+        round_ = asyncio.create_task(hub.tend_groups())
+        await until(lambda: lost)
+    await round_
+    assert is_up()
+
+
+async def test_a_layer_that_has_forgotten_all_groups_is_joined_again(hub: Hub, peer: Peer) -> None:
+    """Redis was restarted: nothing fails, nothing comes."""
+    await hub.tend_groups()
+    get_channel_layer("default").groups.clear()
+    await hub.tend_groups()
+    assert not is_up()
+    await hub.tend_groups()
+    assert is_up()
+    assert get_channel_layer("default").groups[group_name("broadcast")]
+    await in_database(broadcast, "heard")
+    await peer.wait_for("heard")
+
+
+async def test_groups_that_were_forgotten_before_the_first_beat_are_joined_again(
+    hub: Hub, peer: Peer
+) -> None:
+    layer: Any = get_channel_layer("default")
+    layer.groups.clear()  # the beat that comes then tells nothing of them
+    await hub.tend_groups()
+    assert is_up()
+    await hub.tend_groups()
+    assert layer.groups[group_name("broadcast")]
+
+
+async def test_it_is_up_only_when_all_groups_are_joined(
+    hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    FickleLayer.mood = "raises"
+    await hub.tend_groups()
+    FickleLayer.mood = "good"
+    with monkeypatch.context() as patched:
+        joined = FickleLayer.group_add
+
+        async def group_add(self: Any, group: str, channel: str) -> None:
+            if group == group_name("broadcast"):
+                raise ConnectionError
+            await joined(self, group, channel)
+
+        patched.setattr(FickleLayer, "group_add", group_add)
+        await hub.tend_groups()
+        assert not is_up()
+    await hub.tend_groups()
+    assert is_up()
+
+
+async def test_nobody_who_connects_waits_for_a_layer_that_is_down(hub: Hub, peer: Peer) -> None:
+    FickleLayer.mood = "hangs"
+    await hub.tend_groups()
+    FickleLayer.calls.clear()
+    other = await Peer.of(await in_database(make_user, "other"))
+    await other.connect()
+    assert FickleLayer.calls == []
+
+
+async def test_going_down_and_coming_back_look_into_the_database_at_once(
+    hub: Hub, peer: Peer
+) -> None:
+    """The check rests for an hour here; what the layer has swallowed is found by the change."""
+    FickleLayer.mood = "raises"
+    await in_database(broadcast, "swallowed")
+    await hub.tend_groups()
+    await peer.wait_for("swallowed")
+    await in_database(broadcast, "swallowed too")
+    FickleLayer.mood = "good"
+    await hub.tend_groups()
+    await peer.wait_for("swallowed", "swallowed too")
+
+
+async def test_a_hint_that_the_layer_does_not_take_is_noticed_before_the_next_beat(
+    hub: Hub, peer: Peer
+) -> None:
+    await hub.tend_groups()
+    FickleLayer.mood = "raises"
+    await in_database(broadcast, "swallowed")
+    await peer.wait_for("swallowed")
+    assert not is_up()
+
+
+async def test_a_receive_that_is_given_up_goes_on_anew(hub: Hub, peer: Peer) -> None:
+    hub._groups.went_down(ConnectionError())
+    given_up = hub._groups._receiving
+    assert given_up is not None
+    await hub._groups.reconnect()
+    await until(lambda: given_up.cancelled() and hub._groups._receiving is not given_up)
+    await hub.tend_groups()
+    assert is_up()
+
+
+async def test_the_membership_of_beats_is_renewed_too(hub: Hub, peer: Peer) -> None:
+    await hub.tend_groups()
+    (group,) = beat_groups()
+    hub._pulse._joined_at -= MEMBERSHIP_TIME + 1
+    await hub.tend_groups()
+    assert FickleLayer.calls.count(("join", group)) == 2
+
+
+@pytest.mark.parametrize(("hosts", "count"), [(None, 1), (["a"], 1), (["a", "b", "c"], 24)])
+def test_every_shard_gets_beats(settings: Any, hosts: list[str] | None, count: int) -> None:
+    config = {} if hosts is None else {"hosts": hosts}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": FICKLE, "CONFIG": config}}
+    assert _count_groups() == count

@@ -1,0 +1,390 @@
+"""Sockets, connections and their deadlines: what waits, what never does, what is given up (P5)."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from notifications.hub import Connection, Hub
+from notifications.hub.sockets import connection as connection_module
+from notifications.hub.sockets.deadlines import Wheel
+from notifications.hub.sockets.writing import EXTENSION, ASGISocket, FrameSocket, open_socket
+from notifications.protocol import codes
+from notifications.protocol.prepared import Prepared
+from notifications.protocol.session import Session
+from tests.peers import Peer, rest, running_hub, until
+from tests.protocol.test_session import CONNECT, CONNECTED, LIMITS
+from tests.rooms import make_user
+
+ONE, TWO = Prepared("one"), Prepared("two")
+
+
+class Server:
+    """The other side of an ASGI ``send``."""
+
+    def __init__(self) -> None:
+        self.sent: list[Any] = []
+        self.room = asyncio.Event()
+        self.room.set()
+        self.error: Exception | None = None
+        self.cleaned_up = 0
+
+    async def send(self, event: dict[str, Any]) -> None:
+        try:
+            await self.room.wait()
+            if self.error is not None:
+                raise self.error
+            self.sent.append(event.get("text", event.get("code")))
+        finally:
+            self.cleaned_up += 1
+
+
+# ASGI sockets
+
+
+async def test_where_there_is_room_nothing_waits() -> None:
+    server = Server()
+    socket = ASGISocket(server.send)
+    tasks = len(asyncio.all_tasks())
+    assert socket.offer(ONE)
+    assert server.sent == ["one"]
+    assert not socket.is_blocked
+    assert len(asyncio.all_tasks()) == tasks
+
+
+async def test_a_full_socket_takes_one_message_and_no_more() -> None:
+    server = Server()
+    server.room.clear()
+    socket = ASGISocket(server.send)
+    assert socket.offer(ONE)
+    assert socket.is_blocked
+    assert not socket.offer(TWO)
+    server.room.set()
+    await socket.drained()
+    assert server.sent == ["one"]
+    assert socket.offer(TWO)
+    assert server.sent == ["one", "two"]
+
+
+async def test_a_send_that_waits_several_times_is_driven_on() -> None:
+    steps: list[str] = []
+
+    async def send(event: dict[str, Any]) -> None:
+        await asyncio.sleep(0)
+        steps.append("slept")
+        async with asyncio.Lock():
+            await asyncio.sleep(0.001)
+        steps.append(event["text"])
+
+    socket = ASGISocket(send)
+    socket.offer(ONE)
+    await socket.drained()
+    assert steps == ["slept", "one"]
+
+
+async def test_sockets_that_wait_for_the_same_future() -> None:
+    room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    sent: list[str] = []
+
+    async def send(event: dict[str, Any]) -> None:
+        await room
+        sent.append(event["text"])
+
+    sockets = [ASGISocket(send) for _ in range(3)]
+    for socket in sockets:
+        socket.offer(ONE)
+    await rest()
+    room.set_result(None)
+    for socket in sockets:
+        await socket.drained()
+        assert not socket.has_failed
+    assert sent == ["one"] * 3
+
+
+async def test_a_send_may_be_any_awaitable() -> None:
+    loop = asyncio.get_running_loop()
+    futures: list[asyncio.Future[None]] = []
+
+    def send(event: dict[str, Any]) -> asyncio.Future[None]:
+        futures.append(loop.create_future())
+        return futures[-1]
+
+    socket = ASGISocket(send)
+    socket.offer(ONE)
+    assert socket.is_blocked
+    futures[0].set_result(None)
+    await socket.drained()
+    assert not socket.has_failed
+
+
+@pytest.mark.parametrize("waits", [False, True])
+async def test_a_send_that_fails_is_remembered_and_not_raised(waits: bool) -> None:
+    server = Server()
+    server.error = OSError("gone")
+    if waits:
+        server.room.clear()
+    socket = ASGISocket(server.send)
+    socket.offer(ONE)
+    server.room.set()
+    await socket.drained()
+    assert socket.has_failed
+
+
+@pytest.mark.parametrize("started", [False, True])
+async def test_releasing_ends_what_waits(started: bool) -> None:
+    server = Server()
+    server.room.clear()
+    socket = ASGISocket(server.send)
+    socket.offer(ONE)
+    waiting = [asyncio.create_task(socket.drained()) for _ in range(2)]
+    if started:
+        await rest()
+    socket.release()
+    socket.release()
+    await asyncio.wait_for(asyncio.gather(*waiting), 1)
+    await rest()
+    assert not socket.is_blocked
+    del socket, waiting
+    gc.collect()
+    assert server.cleaned_up == 1, "the send was closed"
+
+
+# Sockets with the extension
+
+
+class Writer:
+    is_blocked = False
+
+    def __init__(self) -> None:
+        self.frames: list[bytes] = []
+        self.aborted = False
+        self.told: list[object] = []
+
+    def charge_to(self, charge: Callable[[float], None]) -> None:
+        self.told.append(charge)
+
+    def when_gone(self, callback: Callable[[], None]) -> None:
+        self.told.append(callback)
+
+    def offer(self, message: Prepared) -> bool:
+        self.frames.append(message.frame)
+        return True
+
+    async def drained(self) -> None:
+        return
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+async def test_the_extension_is_used_where_it_is() -> None:
+    server, writer = Server(), Writer()
+    assert isinstance(open_socket({}, server.send), ASGISocket)
+    socket = open_socket({"extensions": {EXTENSION: writer}}, server.send)
+    assert isinstance(socket, FrameSocket)
+    assert socket.offer(ONE)
+    assert writer.frames == [ONE.frame]
+    await socket.drained()
+    await socket.close(codes.SHUTDOWN)
+    assert server.sent == [3001]
+    socket.charge_to(print)
+    socket.when_gone(writer.abort)
+    assert writer.told == [print, writer.abort]
+    socket.release()
+    socket.abort()
+    assert writer.aborted
+
+
+# Connections
+
+
+async def connection_on(server: Server) -> Connection:
+    return Connection("c", Session(0.0, LIMITS), ASGISocket(server.send))
+
+
+async def test_sending_waits_its_turn() -> None:
+    server = Server()
+    server.room.clear()
+    connection = await connection_on(server)
+    sends = [asyncio.create_task(connection.send(Prepared(str(n)))) for n in range(4)]
+    await rest()
+    server.room.set()
+    await asyncio.wait_for(asyncio.gather(*sends), 1)
+    await connection.socket.drained()
+    assert sorted(server.sent) == ["0", "1", "2", "3"]
+
+
+async def test_nobody_waits_for_a_socket_that_is_gone() -> None:
+    server = Server()
+    server.room.clear()
+    connection = await connection_on(server)
+    connection.write("one")
+    assert not connection.write("two")
+    waiting = asyncio.create_task(connection.send(TWO))
+    await rest()
+    connection.end()
+    await asyncio.wait_for(waiting, 1)
+    assert server.sent == []
+
+
+async def test_a_close_waits_for_what_is_being_written() -> None:
+    server = Server()
+    server.room.clear()
+    connection = await connection_on(server)
+    connection.write("one")
+    connection.close(codes.SHUTDOWN)
+    connection.close(codes.NO_PONG)
+    await rest()
+    server.room.set()
+    await until(lambda: server.sent == ["one", 3001])
+    assert connection.closing == codes.SHUTDOWN
+    assert not connection.is_given_up
+
+
+async def test_a_socket_that_takes_no_close_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "CLOSE_TIMEOUT", 0.01)
+    server = Server()
+    server.room.clear()
+    made: list[Connection] = []
+
+    async def consume() -> None:
+        made.append(await connection_on(server))
+        await asyncio.sleep(3600)
+
+    consumer = asyncio.create_task(consume())
+    await rest()
+    made[0].write("one")
+    made[0].close(codes.SHUTDOWN)
+    await asyncio.wait({consumer}, timeout=1)
+    assert consumer.cancelled()
+    assert made[0].is_given_up
+    assert made[0].has_ended
+
+
+async def test_a_close_that_fails_ends_the_connection() -> None:
+    server = Server()
+    server.error = OSError("gone")
+    connection = await connection_on(server)
+    connection.close(codes.SHUTDOWN)
+    await until(lambda: connection.has_ended)
+    assert not connection.is_given_up
+
+
+@pytest.fixture
+async def hub(settings: Any) -> AsyncIterator[Hub]:
+    async with running_hub(settings) as running:
+        yield running
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_connect_reply_that_nobody_reads_is_given_up(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection_module, "CLOSE_TIMEOUT", 0.01)
+    peer = await Peer.of(await asyncio.to_thread(make_user))
+    await peer.open()
+    peer.block()
+    peer.ask(connect=peer.connect_request())
+    await until(lambda: hub.connections)
+    (connection,) = hub.connections
+    await until(lambda: connection.is_blocked)
+    connection.close(codes.NO_PONG)
+    await peer.ended()
+    assert not hub.connections
+    assert not hub.users
+    assert all(stream.is_idle for stream in hub.streams.values())
+
+
+# The wheel
+
+
+def session(deadline: float) -> Session:
+    made = Session(0.0, LIMITS)
+    list(made.receive(CONNECT, 0.0))
+    made.answer(1, CONNECTED, 0.0)
+    made.deadline = deadline
+    return made
+
+
+async def wheel_with(*deadlines: float) -> tuple[Wheel, list[Connection]]:
+    wheel = Wheel()
+    made = []
+    for deadline in deadlines:
+        connection = Connection("c", session(deadline), ASGISocket(Server().send))
+        wheel.add(connection, deadline)
+        made.append(connection)
+    return wheel, made
+
+
+def put_off(connection: Connection) -> None:
+    connection.session.deadline += 25.0
+
+
+async def test_each_is_visited_once_after_its_deadline() -> None:
+    wheel, (early, late) = await wheel_with(10.2, 11.7)
+    visited: list[Connection] = []
+
+    def visit(connection: Connection) -> None:
+        visited.append(connection)
+        put_off(connection)
+
+    for now in (10.1, 10.9):
+        wheel.turn(now, visit)
+    assert visited == []
+    wheel.turn(11.0, visit)
+    assert visited == [early]
+    wheel.turn(100.0, visit)
+    assert visited == [early, late, early]
+
+
+async def test_a_deadline_that_moved_counts_alone() -> None:
+    wheel, (connection,) = await wheel_with(10.0)
+    visited: list[float] = []
+    connection.session.deadline = 20.0
+    wheel.add(connection, 20.0)
+    wheel.add(connection, 20.0)
+
+    def visit(connection: Connection) -> None:
+        visited.append(connection.session.deadline)
+        put_off(connection)
+
+    for now in (12.0, 20.0, 21.0):
+        wheel.turn(now, visit)
+    assert visited == [20.0]
+
+
+async def test_a_deadline_in_the_past_is_seen_at_the_next_turn() -> None:
+    wheel, _ = await wheel_with(10.0)
+    wheel.turn(50.0, put_off)
+    late = Connection("late", session(1.0), ASGISocket(Server().send))
+    wheel.add(late, 1.0)
+    visited: list[Connection] = []
+    wheel.turn(51.0, visited.append)
+    assert late in visited
+
+
+async def test_closed_sessions_leave_the_wheel() -> None:
+    wheel, (connection,) = await wheel_with(10.0)
+    connection.session.close(codes.NORMAL)
+    visited: list[Connection] = []
+    wheel.turn(100.0, visited.append)
+    assert visited == []
+    assert not wheel._buckets
+
+
+async def test_one_visit_that_fails_does_not_cost_the_others_theirs() -> None:
+    wheel, made = await wheel_with(10.0, 10.0, 10.0)
+    visited: list[Connection] = []
+
+    def visit(connection: Connection) -> None:
+        visited.append(connection)
+        if len(visited) == 1:
+            raise ZeroDivisionError
+        put_off(connection)
+
+    with pytest.raises(ZeroDivisionError):
+        wheel.turn(10.0, visit)
+    wheel.turn(11.0, visit)
+    assert set(visited) == set(made)

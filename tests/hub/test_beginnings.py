@@ -1,0 +1,120 @@
+"""Rows that a connecting user lacks are made beside his connect, not in it."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from notifications import broadcast, notify
+from notifications.database.lanes import close_threads, in_database
+from notifications.hub import Hub
+from notifications.hub import beginnings as module
+from notifications.hub.beginnings import Beginnings
+from notifications.models import Subscription
+from notifications.streams.subscriptions import begin
+from tests.peers import Peer, running_hub, until
+from tests.rooms import make_old_users, make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+async def no_threads_left() -> AsyncIterator[None]:
+    yield
+    await asyncio.to_thread(close_threads)
+
+
+@pytest.fixture
+async def hub(settings: Any) -> AsyncIterator[Hub]:
+    async with running_hub(settings) as running:
+        yield running
+
+
+async def test_a_first_connect_has_all_its_streams(hub: Hub) -> None:
+    (user,) = await in_database(make_old_users, 1)
+    peer = await Peer.of(user)
+    await peer.connect()
+    assert set(peer.positions) == {f"user:{user.pk}", "broadcast"}
+    assert await in_database(Subscription.objects.filter(user=user).count) == 2
+    await peer.end()
+
+
+async def test_a_connect_goes_on_without_rows_that_take_long_and_gets_them_pushed(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (user,) = await in_database(make_old_users, 1)
+    go_on = threading.Event()
+
+    def slow(pairs: Any) -> None:
+        assert go_on.wait(60)
+        begin(pairs)
+
+    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    monkeypatch.setattr(module, "begin", slow)
+    peer = await Peer.of(user)
+    await peer.connect()
+    assert peer.positions == {}
+    go_on.set()
+    await until(lambda: set(peer.subscribed) == {f"user:{user.pk}", "broadcast"})
+    await in_database(notify, user, "private")
+    await in_database(broadcast, "to all")
+    await until(lambda: set(peer.titles) == {"private", "to all"})
+    assert not peer.violations
+    await peer.end()
+
+
+async def test_what_fails_for_one_is_made_for_the_others_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    users = await in_database(make_old_users, 3)
+    locked = {users[1].pk}
+    made: list[Any] = []
+    failures: list[str] = []
+
+    def fickle(pairs: Any) -> None:
+        if locked & {user_id for user_id, _ in pairs}:
+            raise OperationalError("canceling statement due to lock timeout")
+        begin(pairs)
+
+    monkeypatch.setattr(module, "begin", fickle)
+    beginnings = Beginnings(made.append, lambda name, error: failures.append(name))
+    beginnings.follow([(user.pk, "broadcast") for user in users])
+    await until(lambda: failures and len(made) == 2)
+    assert sorted(made) == [users[0].pk, users[2].pk]
+    locked.clear()
+    await beginnings.retry()
+    await until(lambda: len(made) == 3)
+    assert not beginnings._missing
+    assert await in_database(Subscription.objects.count) == 3
+
+
+async def test_a_stop_ends_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(module, "begin", lambda pairs: go_on.wait(60))
+    beginnings = Beginnings(lambda user_id: None, lambda name, error: None)
+    beginnings.follow([(1, "broadcast")])
+    await beginnings.stop()
+    go_on.set()
+
+
+async def test_what_fails_by_a_bug_for_one_is_made_for_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    users = await in_database(lambda: [make_user(f"user {number}") for number in range(3)])
+    made: list[Any] = []
+    failures: list[str] = []
+
+    def buggy(pairs: Any) -> None:
+        if users[1].pk in {user_id for user_id, _ in pairs}:
+            raise KeyError("a bug")
+        begin(pairs)
+
+    monkeypatch.setattr(module, "begin", buggy)
+    beginnings = Beginnings(made.append, lambda name, error: failures.append(name))
+    beginnings.follow([(user.pk, "broadcast") for user in users])
+    await until(lambda: failures and len(made) == 2)
+    assert sorted(made) == [users[0].pk, users[2].pk]
+    await beginnings.stop()

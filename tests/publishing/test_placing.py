@@ -1,0 +1,247 @@
+"""Unplaced notifications: who places them when, and what shows them until then."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.core.management import call_command
+from django.db import transaction
+from django.utils import timezone
+
+from notifications import broadcast, notify
+from notifications.models import Notification, Stream, Subscription
+from notifications.publishing import placing, sequencing
+from notifications.publishing.notify import originals, publish, withdraw
+from notifications.publishing.sequencing import sequence_waiting
+from notifications.streams import pruning
+from tests.rooms import (
+    LONG_AGO,
+    hints,
+    make_old_users,
+    make_user,
+    offsets,
+    queries,
+    rolled_back,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_set_aside() -> Iterator[None]:
+    sequencing.setbacks.forget()
+    yield
+    sequencing.setbacks.forget()
+
+
+def leave(name: str, **fields: Any) -> Notification:
+    """An unplaced notification, as a process leaves it that dies right after its commit."""
+    return Notification.objects.create(channel=name, **{"title": "left behind", **fields})
+
+
+def is_placed(row: Notification) -> bool:
+    row.refresh_from_db()
+    return row.channel is None and row.stream is not None
+
+
+# Writing
+
+
+def test_no_stream_is_made_in_a_callers_transaction() -> None:
+    (user,) = make_old_users(1)
+    with hints() as sent, transaction.atomic():
+        (pk,) = notify(user, "hello")
+        unplaced = broadcast("hello", to="topic:new")
+        assert (unplaced.stream, unplaced.stream_name) == (None, "topic:new")
+        assert not Stream.objects.filter(name__in=["topic:new", f"user:{user.pk}"]).exists()
+        assert sent == []
+    assert {stream for stream, _ in sent} == {"topic:new", f"user:{user.pk}"}
+    assert is_placed(Notification.objects.get(pk=pk))
+    assert broadcast("again", to="topic:new").offset == 2
+
+
+def test_what_is_rolled_back_leaves_no_stream() -> None:
+    with rolled_back():
+        publish("topic:new", "never")
+    assert sequence_waiting() == 0
+    assert not Stream.objects.filter(name="topic:new").exists()
+
+
+def test_in_one_transaction_the_second_call_with_a_key_gives_the_first() -> None:
+    user = make_user()
+    with transaction.atomic():
+        first = broadcast("one", key="k")
+        private = notify(user, "one", key="k")
+        assert broadcast("two", key="k") == first
+        assert notify(user, "two", key="k") == private
+    assert originals([first.pk, *private]) == [first.pk, *private]
+    assert offsets("broadcast") == offsets(f"user:{user.pk}") == [1]
+
+
+def test_the_same_key_in_another_stream_is_another() -> None:
+    with transaction.atomic():
+        ids = {publish(name, "hello", key="k") for name in ("topic:a", "topic:b", "staff")}
+    assert len(ids) == 3
+    assert Notification.objects.published().count() == 3
+
+
+def test_a_key_is_free_again_once_its_notification_was_pruned() -> None:
+    old = broadcast("old", key="k")
+    waiting = broadcast("waiting", key="w", publish_at=timezone.now() + timedelta(days=1))
+    Notification.objects.filter(pk=old.pk).update(published_at=LONG_AGO)
+    withdraw(Notification.objects.filter(pk=waiting.pk))
+    assert broadcast("again", key="w").pk == waiting.pk
+    pruning.prune(LONG_AGO + timedelta(days=1))
+    assert broadcast("new", key="k").offset == 2
+
+
+def test_a_keyed_bulk_call_takes_a_bounded_number_of_statements() -> None:
+    users = make_old_users(600)
+    with hints():
+        notify(users, "make the streams")
+        few = queries(lambda: notify(users[:2], "few", key="few"))
+        many = queries(lambda: notify(users, "many", key="many"))
+    assert len(few) <= 11
+    assert len(many) <= 2 * len(few) + 6
+
+
+# Placing
+
+
+def test_p1_a_process_that_dies_after_the_commit_loses_nothing_unplaced() -> None:
+    left = leave("topic:new")
+    with hints() as sent:
+        assert sequence_waiting() == 1
+    assert [(stream, message["offset"]) for stream, message in sent] == [("topic:new", 1)]
+    assert is_placed(left)
+    assert sequence_waiting() == 0
+
+
+def test_what_is_scheduled_is_placed_before_it_is_due() -> None:
+    left = leave("topic:new", publish_at=timezone.now() + timedelta(days=1))
+    assert sequence_waiting() == 0
+    assert is_placed(left)
+
+
+def test_the_first_with_a_key_keeps_it_and_the_others_lead_to_it() -> None:
+    rows = [leave("topic:a", key="k", title=str(number)) for number in range(3)]
+    other = leave("topic:b", key="k")
+    with hints() as sent:
+        assert sequence_waiting() == 2
+    assert sorted(stream for stream, _ in sent) == ["topic:a", "topic:b"]
+    assert originals([row.pk for row in rows]) == [rows[0].pk] * 3
+    for row in rows[1:]:
+        row.refresh_from_db()
+        assert row.original == rows[0]
+        assert row.withdrawn_at is not None
+        assert (row.key, row.offset) == (None, None)
+    assert is_placed(other)
+    assert not Notification.objects.waiting().exists()
+
+
+def test_what_is_placed_already_keeps_the_key() -> None:
+    later = publish("topic:a", "first", key="k", publish_at=timezone.now() + timedelta(days=1))
+    duplicate = leave("topic:a", key="k")
+    assert sequence_waiting() == 0
+    assert originals([duplicate.pk]) == [later]
+
+
+def test_more_than_one_transaction_takes_is_placed_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sequencing, "BATCH", 3)
+    monkeypatch.setattr(sequencing, "MOST", 4)
+    for number in range(11):
+        leave(f"topic:{number % 5}")
+        leave("topic:later", publish_at=timezone.now() + timedelta(days=1))
+    assert sequence_waiting() == 11
+    assert not Notification.objects.filter(channel__isnull=False).exists()
+
+
+def test_duplicates_go_with_what_was_withdrawn() -> None:
+    first = leave("topic:a", key="k")
+    leave("topic:a", key="k")
+    sequence_waiting()
+    Notification.objects.exclude(pk=first.pk).update(withdrawn_at=LONG_AGO)
+    assert pruning.prune(LONG_AGO + timedelta(days=1)).withdrawn == 1
+    assert list(Notification.objects.all()) == [first]
+
+
+def test_an_original_that_was_pruned_leads_nowhere_else() -> None:
+    first, second = leave("topic:a", key="k"), leave("topic:a", key="k")
+    sequence_waiting()
+    first.delete()
+    second.refresh_from_db()
+    assert second.original == second
+
+
+def test_what_was_withdrawn_before_it_was_placed_is_not_published() -> None:
+    left = leave("topic:a")
+    assert withdraw(Notification.objects.filter(pk=left.pk)) == 1
+    with hints() as sent:
+        assert sequence_waiting() == 0
+    assert sent == []
+    assert is_placed(left)
+
+
+def test_withdrawn_ones_that_nobody_has_placed_are_pruned_too() -> None:
+    leave("topic:a", withdrawn_at=LONG_AGO)
+    after = LONG_AGO + timedelta(days=1)
+    assert pruning.prune(after, dry_run=True).withdrawn == 1
+    assert pruning.prune(after).withdrawn == 1
+    assert not Notification.objects.exists()
+
+
+def test_one_page_of_channels_is_read_at_a_time() -> None:
+    for name in ("topic:c", "topic:a", "topic:b", "topic:a"):
+        leave(name)
+    assert placing.find_channels("", (), 2) == ["topic:a", "topic:b"]
+    assert placing.find_channels("topic:a", ["topic:b"], 2) == ["topic:c"]
+
+
+# Users and groups
+
+
+def test_what_was_private_goes_with_the_user_although_it_has_no_place_yet() -> None:
+    user, other = make_user("a"), make_user("b")
+    Stream.objects.filter(name=f"user:{user.pk}").delete()
+    leave(f"user:{user.pk}")
+    kept = leave(f"user:{other.pk}")
+    user.delete()
+    assert list(Notification.objects.all()) == [kept]
+
+
+def test_what_was_for_a_group_goes_with_it_although_it_has_no_place_yet() -> None:
+    group = Group.objects.create(name="a")
+    leave(f"group:{group.pk}")
+    group.delete()
+    assert not Notification.objects.exists()
+
+
+# Shared streams
+
+
+def test_the_streams_of_all_and_of_staff_exist_from_the_start() -> None:
+    assert set(Stream.objects.values_list("name", flat=True)) == {"broadcast", "staff"}
+
+
+def test_a_flush_brings_them_back() -> None:
+    Stream.objects.all().delete()
+    call_command("flush", interactive=False, verbosity=0)
+    assert set(Stream.objects.values_list("name", flat=True)) == {"broadcast", "staff"}
+
+
+def test_a_new_user_and_a_new_group_have_their_streams_in_their_transaction() -> None:
+    with transaction.atomic():
+        user, group = make_user(), Group.objects.create(name="a")
+        names = {f"user:{user.pk}", f"group:{group.pk}"}
+        assert Stream.objects.filter(name__in=names).count() == 2
+        (pk,) = notify(user, "welcome")
+        assert Notification.objects.get(pk=pk).stream is not None
+        user.groups.add(group)
+        assert Subscription.objects.filter(user=user).count() == 3
+    with rolled_back():
+        make_user("b")
+    assert Stream.objects.filter(name__startswith="user:").count() == 1

@@ -1,0 +1,56 @@
+"""Streams that fail by themselves: tried again after growing pauses, told once."""
+
+import pytest
+
+from notifications.publishing.setbacks import LONGEST_PAUSE, Setbacks
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_pauses_grow_to_a_limit() -> None:
+    clock = Clock()
+    setbacks = Setbacks(clock)
+    pauses = []
+    for _ in range(9):
+        setbacks.failed(7, ValueError())
+        begun = clock.now
+        while 7 in setbacks.resting():
+            clock.now += 0.5
+        pauses.append(clock.now - begun)
+    assert pauses[:4] == [1, 2, 4, 8]
+    assert pauses[-1] == LONGEST_PAUSE
+
+
+def test_what_works_again_is_told_and_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    clock = Clock()
+    setbacks = Setbacks(clock)
+    for _ in range(3):
+        setbacks.failed("topic:a", ValueError("secret"))
+    setbacks.succeeded(["topic:b", "topic:a"])
+    assert setbacks.resting() == set()
+    setbacks.failed("topic:a", ValueError("secret"))
+    clock.now += 1
+    assert setbacks.resting() == set()
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [
+        "Stream topic:a cannot publish (ValueError); it is set aside and tried again.",
+        "Stream topic:a publishes again.",
+        "Stream topic:a cannot publish (ValueError); it is set aside and tried again.",
+    ]
+
+
+def test_what_nobody_tries_any_more_is_forgotten() -> None:
+    clock = Clock()
+    setbacks = Setbacks(clock)
+    setbacks.failed(7, ValueError())
+    clock.now += 2 * LONGEST_PAUSE
+    assert setbacks.resting() == set()
+    setbacks.failed(7, ValueError())
+    clock.now += 1.5
+    assert 7 not in setbacks.resting()

@@ -1,0 +1,137 @@
+"""A restored backup is told from the database it was made of, whatever its streams say."""
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from prometheus_client import REGISTRY
+
+from notifications.database.lanes import in_database
+from notifications.hub import Hub
+from notifications.hub.incarnation import Watch
+from notifications.models import Incarnation
+from notifications.streams import incarnation
+from notifications.streams.incarnation import differ
+from tests.peers import running_hub, until
+from tests.rooms import in_threads, queries
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def move() -> None:
+    """The row is in another database than the one it was written in."""
+    Incarnation.objects.update(fingerprint="file=1 cluster=1")
+
+
+def gauge() -> float | None:
+    return REGISTRY.get_sample_value("notifications_history_suspect")
+
+
+def test_the_first_who_looks_writes_the_fingerprint() -> None:
+    assert incarnation.known() is None
+    assert not Incarnation.objects.exists()
+    assert in_threads(4, lambda number: incarnation.look()) == [None] * 4
+    assert Incarnation.objects.get().fingerprint == incarnation.fingerprint() != ""
+    assert incarnation.look() is None
+
+
+def test_p8_another_database_is_suspected_until_it_is_accepted() -> None:
+    incarnation.look()
+    move()
+    found = incarnation.look()
+    assert found == incarnation.known() == (True, False)
+    assert "restored backup" in str(found)
+    incarnation.accept()
+    assert incarnation.look() is None
+
+
+def test_p8_a_stream_that_went_back_is_suspected_until_it_is_accepted() -> None:
+    incarnation.suspect()
+    first = Incarnation.objects.get().suspected_at
+    incarnation.suspect()
+    assert Incarnation.objects.get().suspected_at == first
+    assert incarnation.look() == (False, True)
+    incarnation.accept()
+    assert incarnation.look() is None
+
+
+def test_a_look_costs_two_queries() -> None:
+    incarnation.look()
+    assert len(queries(incarnation.look)) <= 2
+
+
+def test_a_fingerprint_can_be_asked_for_in_a_transaction() -> None:
+    with transaction.atomic():
+        assert incarnation.fingerprint()
+        assert incarnation.look() is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "differs"),
+    [
+        ("a=1 b=2", "a=1 b=2", False),
+        ("a=1 b=2", "a=1 b=3", True),
+        ("a=1 b=2", "b=2", False),
+        ("a=1", "b=2", False),
+        ("", "a=1", False),
+        ("", "", False),
+    ],
+)
+def test_what_is_not_told_by_both_does_not_count(one: str, other: str, differs: bool) -> None:
+    assert differ(one, other) is differs
+
+
+def test_a_copy_of_the_file_is_another_database(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor != "sqlite":
+        return
+    original = incarnation.fingerprint()
+    copy = shutil.copy(connection.settings_dict["NAME"], tmp_path / "copy.sqlite3")
+    monkeypatch.setitem(connection.settings_dict, "NAME", str(copy))
+    assert differ(original, incarnation.fingerprint())
+    monkeypatch.setitem(connection.settings_dict, "NAME", ":memory:")
+    assert incarnation.fingerprint() == ""
+
+
+# In a worker
+
+
+@pytest.fixture
+async def hub(settings: Any) -> AsyncIterator[Hub]:
+    async with running_hub(settings) as running:
+        yield running
+
+
+async def test_p8_a_worker_looks_when_it_starts(settings: Any) -> None:
+    await in_database(incarnation.look)
+    await in_database(move)
+    async with running_hub(settings):
+        await until(lambda: gauge() == 1)
+    await in_database(incarnation.accept)
+    async with running_hub(settings):
+        await until(lambda: gauge() == 0)
+
+
+async def test_p8_a_worker_says_it_once_and_once_that_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    watch = Watch()
+    assert watch.interval() == 0
+    await watch.look()
+    assert watch.interval() > 0
+    await in_database(move)
+    for _ in range(3):
+        await watch.look()
+    assert gauge() == 1
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "manage.py renew_epochs" in told.getMessage()
+    await in_database(incarnation.accept)
+    for _ in range(3):
+        await watch.look()
+    assert gauge() == 0
+    assert len([each for each in caplog.records if "belong to this" in each.getMessage()]) == 1

@@ -1,0 +1,195 @@
+"""Names of streams, who may read and write them, and making them."""
+
+import uuid
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from hypothesis import given
+from hypothesis import strategies as st
+
+from notifications.models import Stream
+from notifications.streams import names as stream_names
+from notifications.streams import revisions
+from tests.rooms import in_threads, make_user, queries, write
+
+#: Stands for a user of a model that is not Django's.
+UUID_USER = SimpleNamespace(pk=uuid.UUID(int=7), is_active=True)
+TEXT_USER = SimpleNamespace(pk="Zoë van der Berg@example.org", is_active=True)
+
+
+def only_garden(user: Any, slug: str) -> bool:
+    """A ``TOPIC_PERMISSION``."""
+    return slug == "garden"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "key"),
+    [
+        ("broadcast", "broadcast", ""),
+        ("staff", "staff", ""),
+        ("user:7", "user", "7"),
+        ("user:a:b", "user", "a:b"),
+        ("group:7", "group", "7"),
+        ("topic:Release-1.0", "topic", "Release-1.0"),
+    ],
+)
+def test_names_come_apart(name: str, kind: str, key: str) -> None:
+    assert stream_names.parse(name) == (kind, key)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "user",
+        "user:",
+        "group:",
+        "group:0",
+        "group:07",
+        "group:x",
+        "group:١",
+        "group:" + "9" * 19,
+        "topic:",
+        "topic:.hidden",
+        "topic:a b",
+        "topic:a\n",
+        "topic:" + "a" * 101,
+        "broadcast:1",
+        "everyone",
+        "user:a\x00b",
+        "user:\ud800",
+        "user:" + "a" * 255,
+    ],
+)
+def test_other_names_are_unknown(name: str) -> None:
+    with pytest.raises(stream_names.UnknownStream):
+        stream_names.parse(name)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_a_name_or_unknown(name: str) -> None:
+    try:
+        kind, key = stream_names.parse(name)
+    except stream_names.UnknownStream:
+        return
+    assert name == (f"{kind}:{key}" if key else kind)
+
+
+@pytest.mark.parametrize("user", [UUID_USER, TEXT_USER])
+def test_users_with_other_keys_have_streams(user: Any) -> None:
+    name = stream_names.user_stream(user.pk)
+    assert stream_names.parse(name) == ("user", str(user.pk))
+    assert stream_names.may_read(user, name)
+    assert stream_names.may_read(user, "broadcast")
+    assert not stream_names.may_read(user, "user:7")
+    assert not stream_names.may_read(user, "staff")
+    assert not stream_names.may_read(user, "group:1")
+
+
+@pytest.mark.django_db
+def test_everybody_reads_only_what_is_his() -> None:
+    group, other = Group.objects.create(name="a"), Group.objects.create(name="b")
+    user = make_user()
+    user.groups.add(group)
+    readable = [f"user:{user.pk}", "broadcast", f"group:{group.pk}", "topic:any"]
+    assert [name for name in readable if not stream_names.may_read(user, name)] == []
+    foreign = [f"user:{user.pk + 1}", "staff", f"group:{other.pk}"]
+    assert [name for name in foreign if stream_names.may_read(user, name)] == []
+    user.is_active = False
+    assert [name for name in readable if stream_names.may_read(user, name)] == []
+
+
+@pytest.mark.django_db
+def test_topic_permission_decides_about_topics(settings: Any) -> None:
+    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": "tests.streams.test_names.only_garden"}
+    user = make_user()
+    assert stream_names.may_read(user, "topic:garden")
+    assert not stream_names.may_read(user, "topic:kitchen")
+
+
+@pytest.mark.django_db
+def test_clients_write_only_with_permission() -> None:
+    nobody, writer, crier = make_user("a"), make_user("b"), make_user("c")
+    permissions = {p.codename: p for p in Permission.objects.filter(codename__startswith="send_")}
+    writer.user_permissions.add(permissions["send_private"])
+    crier.user_permissions.add(permissions["send_broadcast"])
+    private, shared = f"user:{nobody.pk}", "broadcast"
+    assert not stream_names.may_publish(nobody, private)
+    assert not stream_names.may_publish(nobody, shared)
+    assert stream_names.may_publish(writer, private)
+    assert not stream_names.may_publish(writer, shared)
+    assert not stream_names.may_publish(crier, private)
+    assert stream_names.may_publish(crier, shared)
+    crier.is_active = False
+    assert not stream_names.may_publish(crier, shared)
+
+
+@pytest.mark.django_db
+def test_an_audience_is_found_under_its_own_name_only() -> None:
+    user, group = make_user(), Group.objects.create(name="a")
+    assert stream_names.has_audience(f"user:{user.pk}")
+    assert stream_names.has_audience(f"group:{group.pk}")
+    assert stream_names.has_audience("topic:new")
+    missing = [
+        f"user:{user.pk + 1}",
+        f"user:0{user.pk}",
+        f"user: {user.pk}",
+        f"user:+{user.pk}",
+        "user:abc",
+        "user:" + "9" * 60,
+        f"group:{group.pk + 1}",
+    ]
+    assert [name for name in missing if stream_names.has_audience(name)] == []
+
+
+@pytest.mark.django_db
+def test_groups_of_many_users_take_one_query() -> None:
+    users = [make_user(f"u{n}", is_staff=n == 0) for n in range(5)]
+    group = Group.objects.create(name="a")
+    group.user_set.set(users[:2])
+    users[4].is_active = False
+    found: list[dict[Any, list[str]]] = []
+    assert len(queries(lambda: found.append(stream_names.names_by_user(users)))) == 1
+    names = found[0]
+    assert names[users[0].pk][1:] == ["broadcast", "staff", f"group:{group.pk}"]
+    assert names[users[1].pk][1:] == ["broadcast", f"group:{group.pk}"]
+    assert names[users[2].pk] == [f"user:{users[2].pk}", "broadcast"]
+    assert users[4].pk not in names
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_stream_made_by_many_at_once_is_one() -> None:
+    names = [f"topic:{n}" for n in range(20)]
+    made = in_threads(4, lambda n: stream_names.ensure(names if n % 2 else names[::-1]))
+    assert len({tuple(sorted(s.pk for s in found.values())) for found in made}) == 1
+    assert Stream.objects.filter(name__startswith="topic:").count() == 20
+
+
+@pytest.mark.django_db
+def test_many_streams_are_made_and_touched_in_chunks() -> None:
+    names = [f"user:{n}" for n in range(1100)]
+    assert len(queries(lambda: stream_names.ensure(names))) < 50
+    assert len(queries(lambda: revisions.touch(names))) <= 6
+    touched = Stream.objects.filter(name__startswith="user:")
+    assert set(touched.values_list("revision", flat=True)) == {1}
+
+
+@pytest.mark.django_db
+def test_touching_one_stream_is_one_statement() -> None:
+    stream_names.ensure(["user:1", "user:2"])
+    assert len(queries(lambda: revisions.touch(["user:1"]))) == 1
+    assert Stream.objects.get(name="user:1").revision == 1
+    assert Stream.objects.get(name="user:2").revision == 0
+
+
+@pytest.mark.django_db
+def test_a_removed_stream_takes_its_notifications_along() -> None:
+    write("topic:a")
+    kept = write("topic:b")
+    stream_names.remove("topic:a")
+    left = Stream.objects.filter(name__startswith="topic:")
+    assert list(left.values_list("name", flat=True)) == ["topic:b"]
+    kept.refresh_from_db()
+    stream_names.remove("topic:a")

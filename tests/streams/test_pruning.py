@@ -1,0 +1,286 @@
+"""What pruning deletes, what it must keep, and what clients behind it are told."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group
+from django.utils import timezone
+
+from notifications import broadcast, inbox, notify
+from notifications.models import Connection, Notification, Receipt, Stream, Subscription, Worker
+from notifications.publishing.notify import withdraw
+from notifications.publishing.sequencing import sequence_waiting
+from notifications.streams import names as stream_names
+from notifications.streams import pruning, subscriptions
+from notifications.streams.names import ensure
+from notifications.streams.positions import Position
+from notifications.streams.recovery import recover
+from tests.rooms import (
+    LONG_AGO,
+    fill,
+    in_threads,
+    make_old_users,
+    make_user,
+    offsets,
+    queries,
+    write,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+AFTER = LONG_AGO + timedelta(days=1)
+
+
+def position(stream: Stream, offset: int) -> dict[str, Position]:
+    return {stream.name: Position(stream.epoch, offset)}
+
+
+def test_p1_only_the_old_beginning_goes_and_the_floor_tells() -> None:
+    make_user()
+    fill("broadcast", 3)
+    new = broadcast("new")
+    pruned = pruning.prune(AFTER)
+    assert (pruned.published, pruned.withdrawn, pruned.workers) == (3, 0, 0)
+    assert list(Notification.objects.all()) == [new]
+    stream = Stream.objects.get(name="broadcast")
+    assert (stream.floor, stream.top) == (3, 4)
+
+
+def test_p1_what_is_new_stays_although_its_offset_is_low() -> None:
+    stream = fill("broadcast", 3)
+    Notification.objects.filter(offset__gte=2).update(published_at=timezone.now())
+    pruning.prune(AFTER)
+    assert offsets("broadcast") == [2, 3]
+    stream.refresh_from_db()
+    assert stream.floor == 1
+
+
+def test_p1_a_client_below_the_floor_is_told_that_its_position_cannot_be_served() -> None:
+    user = make_user(date_joined=LONG_AGO)
+    stream = fill("broadcast", 3)
+    broadcast("new")
+    feeds = {feed.name: feed for feed in subscriptions.load_inboxes([user])[user.pk]}
+    assert feeds["broadcast"].delivered < 3
+    pruning.prune(AFTER)
+    feeds = {feed.name: feed for feed in subscriptions.load_inboxes([user])[user.pk]}
+
+    def recovered(offset: int | None) -> tuple[bool, list[int]]:
+        positions = {} if offset is None else position(stream, offset)
+        (found,) = recover([feeds["broadcast"]], positions, limit=10)
+        return found.recovered, [entry.offset for entry in found.page.publications]
+
+    assert recovered(2) == (False, [])
+    assert recovered(3) == (True, [4])
+    # Without a position there is nothing to miss: what is kept comes.
+    assert recovered(None) == (True, [4])
+
+
+def test_offsets_are_not_given_again() -> None:
+    fill("broadcast", 3)
+    pruning.prune(AFTER)
+    assert offsets("broadcast") == []
+    assert broadcast("next").offset == 4
+
+
+def test_published_times_go_on_ascending_after_everything_was_pruned() -> None:
+    fill("broadcast", 3)
+    pruning.prune(AFTER)
+    first, second = broadcast("next"), broadcast("and next")
+    assert first.published_at is not None
+    assert second.published_at is not None
+    assert AFTER < first.published_at < second.published_at
+
+
+def test_p1_waiting_ones_stay_however_old() -> None:
+    row = write("broadcast", publish_at=LONG_AGO, created_at=LONG_AGO)
+    expired = write("broadcast", publish_at=LONG_AGO, expires_at=LONG_AGO + timedelta(hours=1))
+    assert pruning.prune(AFTER) == pruning.Pruned()
+    assert {*Notification.objects.waiting()} == {row, expired}
+    sequence_waiting()
+    assert offsets("broadcast") == [1, 2]
+
+
+def test_what_was_withdrawn_while_waiting_goes_when_that_is_long_ago() -> None:
+    write("broadcast", withdrawn_at=LONG_AGO)
+    kept = write("broadcast", withdrawn_at=timezone.now(), publish_at=LONG_AGO)
+    assert pruning.prune(AFTER).withdrawn == 1
+    assert list(Notification.objects.all()) == [kept]
+    assert Stream.objects.get(name="broadcast").floor == 0
+
+
+def test_expired_and_withdrawn_ones_go_with_the_rest() -> None:
+    stream = fill("broadcast", 3)
+    Notification.objects.filter(offset=1).update(expires_at=LONG_AGO + timedelta(hours=1))
+    Notification.objects.filter(offset=2).update(withdrawn_at=timezone.now())
+    assert pruning.prune(AFTER).published == 3
+    stream.refresh_from_db()
+    assert (offsets("broadcast"), stream.floor) == ([], 3)
+
+
+def test_undelivered_ones_go_too_and_are_counted() -> None:
+    away, half, muted = make_user("away"), make_user("half"), make_user("muted")
+    for user in (away, half, muted):
+        fill(f"user:{user.pk}", 5)
+        subscriptions.load_inboxes([user])
+    Subscription.objects.filter(user=half, stream__name=f"user:{half.pk}").update(delivered=2)
+    own = Notification.objects.filter(stream__name=f"user:{half.pk}")
+    own.filter(offset=5).update(withdrawn_at=timezone.now())
+    own.filter(offset=4).update(expires_at=LONG_AGO + timedelta(hours=1))
+    inbox.mark_read(half, [own.get(offset=3).pk])
+    inbox.read_all(muted)
+    fill("broadcast", 2)
+    assert pruning.prune(AFTER, dry_run=True) == pruning.Pruned(published=17, undelivered=5)
+    assert pruning.prune(AFTER) == pruning.Pruned(published=17, undelivered=5)
+
+
+def test_one_for_a_user_who_never_came_is_undelivered() -> None:
+    (user,) = make_old_users(1)
+    fill(f"user:{user.pk}", 1)
+    assert not Subscription.objects.filter(stream__name=f"user:{user.pk}").exists()
+    assert pruning.prune(AFTER).undelivered == 1
+
+
+def test_unread_count_and_inbox_follow() -> None:
+    user = make_user()
+    fill(f"user:{user.pk}", 3)
+    notify(user, "new")
+    old = Notification.objects.get(offset=2)
+    inbox.mark_read(user, [old.pk])
+    assert inbox.unread_count(user) == 3
+    pruning.prune(AFTER)
+    assert inbox.unread_count(user) == 1
+    assert [e.notification.title for e in inbox.list_entries(user).entries] == ["new"]
+    assert not Receipt.objects.exists()
+
+
+def test_chunks_are_small_and_nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "CHUNK", 2)
+    users = [make_user(f"user{number}") for number in range(5)]
+    for user in users:
+        fill(f"user:{user.pk}", 3)
+        old = Notification.objects.filter(stream__name=f"user:{user.pk}")
+        inbox.mark_unread(user, inbox.mark_read(user, old.values_list("pk", flat=True)))
+    fill("broadcast", 5)
+    for row in Notification.objects.filter(stream__name="broadcast"):
+        Receipt.objects.bulk_create(Receipt(user=user, notification=row) for user in users)
+    assert pruning.prune(AFTER).published == 20
+    assert not Notification.objects.exists()
+    assert not Receipt.objects.exists()
+    assert {stream.floor for stream in Stream.objects.exclude(top=0)} == {3, 5}
+
+
+def test_killed_between_its_transactions_it_has_shown_nobody_half(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = make_user()
+    fill(f"user:{user.pk}", 3)
+    inbox.mark_read(user, [Notification.objects.get(offset=2).pk])
+    assert inbox.unread_count(user) == 2
+
+    def die(ids: list[int]) -> None:
+        Receipt.objects.all().delete()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pruning, "_delete", die)
+        with pytest.raises(KeyboardInterrupt):
+            pruning.prune(AFTER)
+    # Without its receipt the second would be unread again, were it still to be seen.
+    assert inbox.unread_count(user) == 0
+    assert inbox.list_entries(user).entries == []
+    assert Stream.objects.get(name=f"user:{user.pk}").floor == 3
+    assert pruning.prune(AFTER).published == 3
+    assert not Notification.objects.exists()
+
+
+def test_a_floor_never_falls() -> None:
+    stream = fill("broadcast", 3)
+    Stream.objects.update(floor=7, top=9)
+    pruning.prune(AFTER)
+    stream.refresh_from_db()
+    assert stream.floor == 7
+
+
+def test_dry_run_changes_nothing() -> None:
+    fill("broadcast", 3)
+    write("staff", withdrawn_at=LONG_AGO)
+    Worker.objects.create(host="gone", pid=1, seen_at=LONG_AGO)
+    made = queries(lambda: pruning.prune(AFTER, dry_run=True))
+    assert [sql for sql in made if not sql.startswith("SELECT")] == []
+    assert pruning.prune(AFTER, dry_run=True) == pruning.Pruned(published=3, withdrawn=1, workers=1)
+    assert Notification.objects.count() == 4
+    assert Stream.objects.get(name="broadcast").floor == 0
+    assert Worker.objects.exists()
+
+
+def test_workers_that_are_long_dead_go_with_their_connections() -> None:
+    user = make_user()
+    now = timezone.now()
+    alive = Worker.objects.create(host="alive", pid=1, seen_at=now - timedelta(hours=1))
+    dead = Worker.objects.create(host="dead", pid=2, seen_at=now - timedelta(days=2))
+    for number, worker in enumerate((alive, dead)):
+        Connection.objects.create(id=f"{number:032x}", user=user, worker=worker)
+    assert pruning.prune(AFTER).workers == 1
+    assert list(Worker.objects.all()) == [alive]
+    assert [row.worker for row in Connection.objects.all()] == [alive]
+
+
+def test_publishing_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "CHUNK", 5)
+    fill("broadcast", 60)
+
+    def work(number: int) -> None:
+        if number == 0:
+            pruning.prune(AFTER)
+            return
+        for count in range(5):
+            broadcast(f"{number} {count}")
+            withdraw(Notification.objects.filter(offset=count + number))
+
+    in_threads(3, work)
+    stream = Stream.objects.get(name="broadcast")
+    assert (stream.floor, stream.top) == (60, 70)
+    assert sorted(offset or 0 for offset in offsets("broadcast")) == list(range(61, 71))
+
+
+def names() -> set[str]:
+    return set(Stream.objects.values_list("name", flat=True))
+
+
+def test_streams_that_nobody_needs_go() -> None:
+    user, group = make_user(), Group.objects.create(name="a")
+    kept = {"broadcast", "staff", f"user:{user.pk}", f"group:{group.pk}"}
+    subscriptions.join([user.pk], "topic:read")
+    write("topic:waiting", publish_at=timezone.now() + timedelta(days=1))
+    fill("topic:used", 1)
+    kept |= {"topic:read", "topic:waiting", "topic:used"}
+    ensure(["topic:never", "user:999999", "group:999999"])
+    fill("user:999998", 2)
+    assert pruning.prune(LONG_AGO, dry_run=True).streams == 3
+    assert pruning.prune(LONG_AGO).streams == 3
+    assert names() == kept | {"user:999998"}
+    # The offsets of a topic are not given twice; a user who is gone has nobody to notice.
+    assert pruning.prune(AFTER).streams == 1
+    assert names() == kept
+    assert broadcast("next", to="topic:used").offset == 2
+
+
+def test_a_user_without_subscriptions_keeps_the_stream() -> None:
+    (user,) = make_old_users(1)
+    ensure([f"user:{user.pk}"])
+    assert pruning.prune(AFTER).streams == 0
+    assert f"user:{user.pk}" in names()
+
+
+def test_a_topic_that_is_used_again_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    ensure(["topic:a"])
+    remove_if = stream_names.remove_if
+
+    def remove_late(name: str, is_wanted: Any) -> bool:
+        write("topic:a")
+        return remove_if(name, is_wanted)
+
+    monkeypatch.setattr(stream_names, "remove_if", remove_late)
+    assert pruning.prune(AFTER).streams == 0
+    assert "topic:a" in names()

@@ -1,0 +1,132 @@
+"""Which topics there are, who may read them, and a TOPIC_PERMISSION that fails."""
+
+import logging
+from typing import Any
+
+import pytest
+from django.db import OperationalError, ProgrammingError
+from prometheus_client import REGISTRY
+
+from notifications import broadcast
+from notifications.streams import names as stream_names
+from notifications.streams import subscriptions, topics
+from tests.rooms import make_user
+
+pytestmark = pytest.mark.django_db
+
+PERMISSION = "tests.streams.test_topics.raise_for_bad"
+
+#: What the permission raises.
+failure: list[Exception] = []
+
+
+def raise_for_bad(user: Any, slug: str) -> bool:
+    """A ``TOPIC_PERMISSION`` with a bug."""
+    if user.username == "bad":
+        raise failure[0]
+    return slug == "garden"
+
+
+@pytest.fixture(autouse=True)
+def logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has been logged in this process yet."""
+    monkeypatch.setattr(topics, "_logged", set())
+    failure[:] = [RuntimeError("password=secret")]
+
+
+def errors() -> float:
+    return REGISTRY.get_sample_value("notifications_permission_errors_total") or 0
+
+
+def test_without_a_permission_only_declared_topics_are_read(settings: Any) -> None:
+    settings.NOTIFICATIONS = {"TOPICS": ["news"]}
+    user = make_user()
+    assert stream_names.may_read(user, "topic:news")
+    for name in ("topic:new", "topic:newsx", "topic:News", "topic:other"):
+        assert not stream_names.may_read(user, name)
+    user.is_active = False
+    assert not stream_names.may_read(user, "topic:news")
+    settings.NOTIFICATIONS = {}
+    user.is_active = True
+    assert not stream_names.may_read(user, "topic:news")
+
+
+def test_a_permission_alone_decides(settings: Any) -> None:
+    settings.NOTIFICATIONS = {"TOPICS": ["news"], "TOPIC_PERMISSION": PERMISSION}
+    user = make_user()
+    assert not stream_names.may_read(user, "topic:news")
+    assert stream_names.may_read(user, "topic:garden")
+
+
+def test_a_raising_permission_means_no_is_counted_and_logged_once(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
+    bad, good = make_user("bad"), make_user("good")
+    before = errors()
+    for _ in range(3):
+        assert not stream_names.may_read(bad, "topic:garden")
+        assert stream_names.may_read(good, "topic:garden")
+    assert errors() == before + 3
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "RuntimeError" in record.getMessage()
+    assert "test_topics.py" in record.getMessage()
+    assert "secret" not in record.getMessage()
+    assert record.exc_info is None
+
+
+def test_a_permission_that_cannot_be_imported_means_no(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": "tests.nowhere.f"}
+    assert not stream_names.may_read(make_user(), "topic:garden")
+    assert "ModuleNotFoundError" in caplog.text
+
+
+@pytest.mark.parametrize("error", [OperationalError("no such table"), ProgrammingError("bug")])
+def test_a_database_error_of_the_permission_alone_means_no(settings: Any, error: Exception) -> None:
+    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
+    failure[:] = [error]
+    assert not stream_names.may_read(make_user("bad"), "topic:garden")
+
+
+def test_a_database_that_is_away_has_not_said_no(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a restart of the database would end everybody's topics."""
+    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
+    failure[:] = [OperationalError("server closed the connection")]
+    bad = make_user("bad")
+    monkeypatch.setattr(topics, "_database_answers", lambda: False)
+    before = errors()
+    with pytest.raises(OperationalError):
+        stream_names.may_read(bad, "topic:garden")
+    assert errors() == before
+
+
+def test_one_users_raising_permission_leaves_the_inboxes_of_others_as_they_are(
+    settings: Any,
+) -> None:
+    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
+    users = [make_user("bad"), make_user("good")]
+    subscriptions.join([user.pk for user in users], "topic:garden")
+    inboxes = subscriptions.load_inboxes(users)
+    names = [{feed.name for feed in inboxes[user.pk]} for user in users]
+    assert ["broadcast" in own for own in names] == [True, True]
+    assert ["topic:garden" in own for own in names] == [False, True]
+
+
+def test_a_developer_is_told_of_a_broadcast_that_nobody_can_read(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.NOTIFICATIONS = {"TOPICS": ["news"]}
+    broadcast("to all followers", to="topic:news")
+    assert caplog.text == ""
+    settings.DEBUG = True
+    assert broadcast("to nobody", to="topic:typo").stream_name == "topic:typo"
+    assert "Nobody can read topic:typo" in caplog.text
+    settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
+    caplog.clear()
+    broadcast("to whom it concerns", to="topic:any")
+    assert caplog.text == ""
