@@ -1,7 +1,7 @@
 """The WebSocket consumer: frames in, frames out. It has no rules of its own.
 
 What a frame means is the session's business, what a command does that of
-:mod:`notifications.handlers.commands`, and what is pushed the hub's.
+:mod:`notifications.handlers`, and what is pushed the hub's.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from django.db import Error as DatabaseError
 from django.http import parse_cookie
 
 from .conf import app_settings
-from .handlers.commands import Outcome, perform
+from .handlers import Outcome, perform
 from .hub import Connection, Hub, get_hub, open_socket
 from .metrics import ERRORS, SENDS_IGNORED
 from .protocol import codes, messages

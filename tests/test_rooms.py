@@ -47,8 +47,8 @@ MODULES = dict(modules())
 
 
 def test_there_is_something_to_look_at() -> None:
-    assert {"hub.hub", "protocol.session", "handlers.commands"} <= set(MODULES)
-    targets = imports("handlers.commands", MODULES["handlers.commands"])
+    assert {"hub.hub", "protocol.session", "handlers.connection"} <= set(MODULES)
+    targets = imports("handlers.publish", MODULES["handlers.publish"])
     assert "publishing" in {room(target) for target in targets}
 
 

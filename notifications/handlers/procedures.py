@@ -1,4 +1,4 @@
-"""The remote procedures of the wire: acknowledge, and everything the inbox does."""
+"""`rpc` and `send`: acknowledge, and everything the inbox does."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -6,13 +6,14 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import msgspec
 
 from .. import inbox
-from ..connect import authentication
 from ..hub import Connection, Hub
-from ..protocol import codes
-from ..protocol.codes import ClientError, Disconnected
+from ..protocol import codes, messages
+from ..protocol.codes import ClientError
 from ..streams import history
 from ..streams import names as stream_names
 from ..streams.recovery import Room
+from .outcome import Outcome
+from .users import current_user
 
 T = TypeVar("T")
 
@@ -74,6 +75,18 @@ class Procedure(NamedTuple):
     then: Callable[[Hub, Connection, Any], None] = _nothing
 
 
+async def rpc(hub: Hub, connection: Connection, request: messages.RPCRequest) -> Outcome:
+    """Call a procedure by name."""
+    data = await call(hub, connection, request.method, bytes(request.data))
+    return Outcome(messages.RPCResult(data=msgspec.Raw(data)))
+
+
+async def send(hub: Hub, connection: Connection, request: messages.SendRequest) -> Outcome:
+    """Call a procedure without an answer. Any other message is for nobody, and is ignored."""
+    await call_unanswered(hub, connection, bytes(request.data))
+    return Outcome(messages.PingResult())
+
+
 async def call(
     hub: Hub, connection: Connection, method: str, data: bytes, *, is_answered: bool = True
 ) -> bytes:
@@ -130,11 +143,8 @@ def _acknowledge(hub: Hub, connection: Connection, ack: Ack) -> bytes:
 
 
 def _run(procedure: Procedure, user_id: Any, arguments: Any, origin: str) -> dict[str, Any]:
-    user = authentication.active_users([user_id]).get(user_id)
-    if user is None:
-        raise Disconnected(codes.FORCE_NO_RECONNECT)
     try:
-        return procedure.function(user, arguments, origin)
+        return procedure.function(current_user(user_id), arguments, origin)
     except ValueError as error:
         raise ClientError(codes.BAD_REQUEST, str(error)) from None
 

@@ -138,7 +138,7 @@ async def test_whose_permission_takes_some_time_connects_a_little_later(hub: Hub
 async def test_whose_permission_hangs_gets_everything_but_his_topics(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.handlers.commands.PATIENCE", 1.0)
+    monkeypatch.setattr("notifications.handlers.connection.PATIENCE", 1.0)
     slow = await follower("slow")
     await in_database(notify, slow, "mine")
     peer = await Peer.of(slow)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from notifications import notify
-from notifications.handlers.commands import _subscribe_result
+from notifications.handlers.subscribing import subscribe_result
 from notifications.models import Notification, Stream, Subscription
 from notifications.protocol.json import encode_reply
 from notifications.protocol.messages import ConnectResult, Reply
@@ -166,7 +166,7 @@ def backlog(user: Any, streams: int, size: int) -> list[Feed]:
 
 def size_of(reply: list[Recovered]) -> int:
     """Of the part of the reply that grows, as it is written."""
-    subs = {item.feed.name: _subscribe_result(item) for item in reply}
+    subs = {item.feed.name: subscribe_result(item) for item in reply}
     return len(encode_reply(Reply(id=1, connect=ConnectResult(client="c", subs=subs))))
 
 

@@ -1,0 +1,210 @@
+"""`connect` and `refresh`: who is it, and what was missed."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from ..conf import app_settings
+from ..connect import authentication
+from ..connect.admission import Admitted, Resumed, Returning
+from ..connect.authentication import Credentials, Identity
+from ..hub import Connection, Hub, LocalStream
+from ..protocol import codes, messages
+from ..protocol.codes import ClientError, Disconnected
+from ..streams import history
+from ..streams import names as stream_names
+from ..streams.positions import Position
+from .outcome import Outcome
+from .subscribing import attach, subscribe_result
+
+VERSION = "pushsite 1"
+
+#: Seconds; a client refreshes sooner than it would have to.
+MAX_TTL = 2**31 - 1
+
+#: What a connect takes of its user's budget, in CPU seconds.
+CONNECT_WORK = 0.01
+
+#: How often a connect reads, if it finds streams that it has not joined.
+ATTEMPTS = 3
+
+#: How long a connect waits for what ``TOPIC_PERMISSION`` says of its user before it goes on
+#: without these topics, and before it asks again the first time; seconds.
+PATIENCE = 4.0
+AGAIN = 0.1
+
+
+async def connect(hub: Hub, connection: Connection, request: messages.ConnectRequest) -> Outcome:
+    """Authenticate, join the user's streams, then read what was missed."""
+    identity, names = await _admit(hub, connection, request.token)
+    if connection.closing is not None:
+        raise Disconnected(connection.closing)
+    hub.turns.charge(identity.user.pk, CONNECT_WORK)
+    connection.user_id = identity.user.pk
+    connection.credentials = identity.credentials
+    connection.session_digest = identity.session
+    # Before anything is read, so that a change of rights from now on finds the connection.
+    hub.admit(connection)
+    connection.session.share(hub.turns.commands_of(connection.user_id))
+    joined: dict[str, LocalStream] = {}
+    try:
+        resumed = await _resume(hub, connection, identity, request, names, joined)
+    except BaseException:
+        for stream in joined.values():
+            hub.unpin(stream)
+        hub.dismiss(connection, codes.SERVER_ERROR.code)
+        raise
+    connection.unread = resumed.unread
+    connection.counted = None if resumed.undecided else resumed.counted
+    connection.session.renew(_deadline(identity))
+    result = messages.ConnectResult(
+        client=connection.client,
+        version=VERSION,
+        expires=identity.expires is not None,
+        ttl=_ttl(identity),
+        data=_raw(_greeting(identity.user, resumed.unread, resumed.topics)),
+        subs={item.feed.name: subscribe_result(item) for item in resumed.recovered},
+        ping=max(1, round(app_settings.PING_INTERVAL)),
+        pong=True,
+    )
+    return Outcome(result, partial(_attach_all, hub, connection, joined, resumed))
+
+
+def _greeting(user: Any, unread: int, followed: list[str]) -> dict[str, Any]:
+    greeting = {"unread": unread, "user": history.describe_user(user)}
+    return {**greeting, "topics": followed} if followed else greeting
+
+
+async def _admit(hub: Hub, connection: Connection, token: str) -> Admitted:
+    try:
+        return await hub.admit_callers(Credentials(connection.session_key, token))
+    except authentication.Anonymous:
+        raise ClientError(codes.UNAUTHORIZED) from None
+    except authentication.ExpiredToken:
+        raise ClientError(codes.TOKEN_EXPIRED) from None
+    except authentication.InvalidToken:
+        raise Disconnected(codes.INVALID_TOKEN) from None
+
+
+async def _resume(
+    hub: Hub,
+    connection: Connection,
+    identity: Identity,
+    request: messages.ConnectRequest,
+    names: Iterable[str],
+    joined: dict[str, LocalStream],
+) -> Resumed:
+    """Join, then read; once more if that has found streams which were not joined.
+
+    Args:
+        names: of the streams to join.
+        joined: gets them; whoever calls unpins them.
+    """
+    is_begun = False
+    # For all of them together: a layer that is slow must not keep anybody out.
+    until = hub.loop.time() + app_settings.LAYER_TIMEOUT
+    patience = hub.loop.time() + PATIENCE
+    pause = AGAIN
+    left = ATTEMPTS
+    while left:
+        for name in names:
+            if name not in joined:
+                joined[name] = await hub.join(name, until)
+        positions = {
+            name: Position(sub.epoch, sub.offset)
+            for name, sub in request.subs.items()
+            if sub.recover and name in joined
+        }
+        try:
+            resumed = await hub.resume(
+                Returning(identity, connection.session_key if identity.session else "", positions)
+            )
+        except authentication.Revoked:
+            # Whoever comes back learns what it is.
+            raise Disconnected(codes.FORCE_RECONNECT) from None
+        if resumed.undecided and hub.loop.time() < patience:
+            await asyncio.sleep(pause)
+            pause *= 2
+            continue
+        left -= 1
+        if resumed.missing and not is_begun:
+            is_begun = True
+            if await hub.beginnings.make(resumed.missing):
+                continue
+        names = [item.feed.name for item in resumed.recovered]
+        if joined.keys() >= set(names):
+            return resumed
+    recovered = [item for item in resumed.recovered if item.feed.name in joined]
+    return resumed._replace(recovered=recovered)
+
+
+def _attach_all(
+    hub: Hub, connection: Connection, joined: dict[str, LocalStream], resumed: Resumed
+) -> None:
+    own = stream_names.user_stream(connection.user_id)
+    if connection in hub.connections:
+        for item in resumed.recovered:
+            attach(hub, connection, joined[item.feed.name], item, topic=False)
+        mine = connection.own = joined.pop(own)
+        if hub.streams.get(own) is not mine:  # it was reset meanwhile
+            connection.close(codes.INSUFFICIENT_STATE)
+        connection.is_ready = True
+        # Not before: one that is refused may connect again under the same id.
+        hub.presence.add(connection)
+        if resumed.own is not None:
+            # Also while it is muted: its revision tells of changes.
+            feed = resumed.own
+            mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, feed.at)
+            if mine.revision != feed.revision:  # rights have changed since they were read
+                hub.rights.suspect(own)
+        if resumed.undecided:  # the unread count is without these topics
+            hub.rights.look_again(connection.user_id)
+    for stream in joined.values():
+        hub.unpin(stream)
+
+
+async def refresh(hub: Hub, connection: Connection, request: messages.RefreshRequest) -> Outcome:
+    """Prolong a connection with a new token of the same user."""
+    if not request.token:
+        raise ClientError(codes.BAD_REQUEST, "token")
+    try:
+        identity, _ = await _admit(hub, connection, request.token)
+    except ClientError as error:
+        if error.error != codes.TOKEN_EXPIRED:
+            raise
+        # SDKs give up for good on an error. After a close they come back with a newer token.
+        raise Disconnected(codes.EXPIRED) from None
+    if identity.user.pk != connection.user_id:
+        raise Disconnected(codes.INVALID_TOKEN)
+    connection.session.renew(_deadline(identity))
+    hub.watch(connection)
+    return Outcome(
+        messages.RefreshResult(
+            client=connection.client,
+            version=VERSION,
+            expires=identity.expires is not None,
+            ttl=_ttl(identity),
+        )
+    )
+
+
+def _ttl(identity: Identity) -> int:
+    if identity.expires is None:
+        return 0
+    # uint32 on the wire, and a number of milliseconds for some SDK.
+    return min(MAX_TTL, max(1, round(identity.expires - time.time())))
+
+
+def _deadline(identity: Identity) -> float | None:
+    """The expiry on the session's monotonic clock."""
+    if identity.expires is None:
+        return None
+    return time.monotonic() + identity.expires - time.time()
+
+
+def _raw(value: Any) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(value))

@@ -1,0 +1,67 @@
+"""`history`: a page of a stream that the user reads."""
+
+from typing import Any
+
+from ..conf import app_settings
+from ..hub import Connection, Hub
+from ..protocol import codes, messages
+from ..protocol.codes import ClientError
+from ..streams import history, subscriptions
+from ..streams import names as stream_names
+from ..streams.recovery import cut
+from .outcome import Outcome
+from .subscribing import encode_publications
+from .users import current_user
+
+
+async def read_history(
+    hub: Hub, connection: Connection, request: messages.HistoryRequest
+) -> Outcome:
+    """A page of a stream's history, forward or backward; ``limit`` 0 gives the position only."""
+    return Outcome(
+        await hub.turns.run(connection.user_id, _read_history, connection.user_id, request)
+    )
+
+
+def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.HistoryResult:
+    feed = _readable_feed(current_user(user_id), request.channel)
+    since = request.since
+    last = feed.top + 1 if request.reverse else feed.top  # before what comes next, or after this
+    if since is not None and (
+        since.epoch not in ("", feed.epoch) or not feed.floor <= since.offset <= last
+    ):
+        raise ClientError(codes.UNRECOVERABLE_POSITION)
+    limit = min(request.limit, app_settings.PAGE_SIZE)
+    if limit < 0:
+        limit = app_settings.PAGE_SIZE
+    publications = cut(_history_page(feed, since, limit, request.reverse)) if limit else []
+    return messages.HistoryResult(
+        publications=encode_publications(publications), epoch=feed.epoch, offset=feed.top
+    )
+
+
+def _history_page(
+    feed: subscriptions.Feed,
+    since: messages.StreamPosition | None,
+    limit: int,
+    reverse: bool,
+) -> list[history.Publication]:
+    if reverse:
+        before = feed.top + 1 if since is None else since.offset
+        return history.read_back(feed.stream_id, before, feed.since, limit)
+    after = feed.since if since is None else max(feed.since, since.offset)
+    return history.read_page(feed.stream_id, after, limit).publications
+
+
+def _readable_feed(user: Any, name: str) -> subscriptions.Feed:
+    """The user's feed of this name, or the error that tells why there is none."""
+    try:
+        allowed = stream_names.may_read(user, name)
+    except stream_names.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
+    if not allowed:
+        raise ClientError(codes.PERMISSION_DENIED)
+    for feed in subscriptions.load_inbox(user):
+        if feed.name == name:
+            return feed
+    raise ClientError(codes.PERMISSION_DENIED, "not subscribed")

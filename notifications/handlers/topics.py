@@ -1,0 +1,115 @@
+"""`subscribe` and `unsubscribe`: topics are read by connections, and followed by users."""
+
+from functools import partial
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+
+from .. import inbox
+from ..conf import app_settings
+from ..hub import Connection, Hub, LocalStream
+from ..protocol import codes, messages
+from ..protocol.codes import ClientError
+from ..streams import names as stream_names
+from ..streams import subscriptions
+from ..streams.positions import Position
+from ..streams.recovery import Recovered, recover
+from .outcome import Outcome
+from .subscribing import attach, subscribe_result
+from .users import current_user
+
+
+async def subscribe(
+    hub: Hub, connection: Connection, request: messages.SubscribeRequest
+) -> Outcome:
+    """Subscribe the user, through this connection, to a topic."""
+    name = request.channel
+    if name in connection.readers:
+        raise ClientError(codes.ALREADY_SUBSCRIBED)
+    # What is read from now on may be old when the reply has been written.
+    doubts = connection.doubts
+    await hub.turns.run(connection.user_id, _check_topic, connection.user_id, name)
+    stream = await hub.join(name)
+    try:
+        item = await hub.turns.run(
+            connection.user_id, _follow, connection.user_id, request, connection.client
+        )
+    except BaseException:
+        hub.unpin(stream)
+        raise
+    attach = partial(_attach_topic, hub, connection, stream, item, doubts)
+    return Outcome(subscribe_result(item), attach)
+
+
+def _check_topic(user_id: Any, name: str) -> None:
+    user = current_user(user_id)
+    try:
+        kind = stream_names.parse(name).kind
+        allowed = stream_names.may_read(user, name)
+    except stream_names.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
+    if not allowed:
+        raise ClientError(codes.PERMISSION_DENIED)
+    if kind != "topic":
+        # The server subscribes to these by itself; a muted one is not subscribed.
+        raise ClientError(codes.BAD_REQUEST, "only topics are subscribed to by clients")
+
+
+def _follow(user_id: Any, request: messages.SubscribeRequest, origin: str) -> Recovered:
+    """The feed of a topic from a position on; the user joins it for good if need be."""
+    name = request.channel
+    feed = subscriptions.load_topic(user_id, name)
+    if feed is None:
+        _join_topic(user_id, name, origin)
+        feed = subscriptions.load_topic(user_id, name)
+    if feed is None:  # another connection of the user has left it again: temporary
+        raise ClientError(codes.INTERNAL)
+    if feed.muted:
+        raise ClientError(codes.PERMISSION_DENIED, "muted")
+    positions = {name: Position(request.epoch, request.offset)} if request.recover else {}
+    item = recover([feed], positions, app_settings.PAGE_SIZE)[0]
+    if item.asked and not item.recovered and request.flag & messages.REJECT_UNRECOVERED:
+        raise ClientError(codes.UNRECOVERABLE_POSITION)
+    return item
+
+
+def _join_topic(user_id: Any, name: str, origin: str) -> None:
+    try:
+        inbox.join(current_user(user_id), name, origin)
+    except PermissionDenied:  # since it was looked at
+        raise ClientError(codes.PERMISSION_DENIED) from None
+    except inbox.TooManyTopics:
+        raise ClientError(codes.LIMIT_EXCEEDED) from None
+
+
+def _attach_topic(
+    hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, doubts: int
+) -> None:
+    if connection in hub.connections and stream.name not in connection.readers:
+        current = hub.for_row(stream, item.feed.stream_id)
+        if current is not stream:
+            # What was announced of this row meanwhile counted for nothing.
+            item = item._replace(page=item.page._replace(more=True))
+        attach(hub, connection, current, item, topic=True)
+        if connection.doubts != doubts:  # muted, left or forbidden meanwhile
+            hub.rights.look_again(connection.user_id)
+    hub.unpin(stream)
+
+
+async def unsubscribe(
+    hub: Hub, connection: Connection, request: messages.UnsubscribeRequest
+) -> Outcome:
+    """Stop reading a topic on this connection. The user goes on following it: see ``leave``.
+
+    Server-side subscriptions stay.
+    """
+    try:
+        stream_names.parse(request.channel)
+    except stream_names.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
+    reader = connection.readers.get(request.channel)
+    if reader is not None and not reader.topic:
+        raise ClientError(codes.PERMISSION_DENIED)
+    if reader is not None:
+        hub.detach(reader)
+    return Outcome(messages.UnsubscribeResult())
