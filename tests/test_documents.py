@@ -33,6 +33,61 @@ def test_every_test_and_file_that_a_document_names_exists(path) -> None:
         if re.fullmatch(r"(?:tests|docs|deploy|scripts)/[\w./@-]+", name)
         and not (ROOT / name).exists()
     ]
+    missing += [name for name in quoted if _is_module(name) and not _find(name)]
+    links = re.findall(r"\]\(([^)#\s:]+)(?:#[^)]*)?\)", path.read_text())
+    missing += [link for link in links if not (path.parent / link).exists()]
+    assert missing == []
+
+
+def _is_module(name: str) -> bool:
+    return bool(re.fullmatch(r"[\w./]+\.(?:py|js)", name)) and "/" in name
+
+
+def _find(name: str) -> Path | None:
+    """A file by its path in the repository or, as documents shorten it, in a package of it."""
+    roots = (ROOT, ROOT / "notifications", ROOT / "static" / "notifications")
+    return next((root / name for root in roots if (root / name).is_file()), None)
+
+
+def test_every_behaviour_is_in_the_file_that_the_architecture_names() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| [^|]+\? \| `([\w/.]+)` \| `(\w+)` \|$", text, re.MULTILINE)
+    assert len(rows) > 20
+    missing = []
+    for name, defined in rows:
+        file = _find(name)
+        pattern = rf"^ *(?:class|def|async def) {defined}\b|^{defined}\b.*="
+        if file is None or not re.search(pattern, file.read_text(), re.MULTILINE):
+            missing.append(f"{name}: {defined}")
+    assert missing == []
+
+
+def test_every_term_of_the_glossary_names_a_file_that_uses_it() -> None:
+    text = (ROOT / "docs" / "glossary.md").read_text()
+    rows = re.findall(r"^\| \*\*.+\| ([^|]+) \|$", text, re.MULTILINE)
+    assert len(rows) > 30
+    missing = [file for row in rows for file in re.findall(r"`([\w/.]+)`", row) if not _find(file)]
+    assert missing == []
+    assert all("`" in row for row in rows)
+
+
+TEXTS = [
+    path
+    for folder in ("notifications", "pushsite", "benchmarks", "tests", "deploy", "docs", "static")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in {".py", ".js", ".md", ".html", ".yaml", ".conf", ".service", ".sql"}
+    and "node_modules" not in path.parts
+]
+
+
+def test_every_document_that_is_cited_is_there() -> None:
+    cited = re.compile(r"(?<![\w/])(?:\.\./)*((?:docs/[\w/.-]+|[A-Z]{4,})\.md)\b")
+    missing = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in TEXTS
+        for name in cited.findall(path.read_text())
+        if not any((base / name).exists() for base in (path.parent, ROOT))
+    ]
     assert missing == []
 
 
