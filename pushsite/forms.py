@@ -10,12 +10,12 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from ..conf import app_settings
-from ..models import Level, Notification, validate_text, validate_url
-from ..publishing import notify as publishing
-from ..publishing.drafts import clean_title
-from ..streams import names as stream_names
-from ..streams import topics
+from notifications.conf import app_settings
+from notifications.models import Level, Notification, validate_text, validate_url
+from notifications.publishing import notify as publishing
+from notifications.publishing.drafts import clean_title
+from notifications.streams import names as stream_names
+from notifications.streams import topics
 
 TOPIC = "topic"
 
