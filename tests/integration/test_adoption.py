@@ -156,6 +156,7 @@ def test_fresh_project_gets_notifications(host: Server) -> None:
     assert "pushsite" not in inbox
     assert "createdemo" not in host.manage("help").stdout
 
+    assert 'value="send_notification"' in get(f"{host.url}/admin/auth/user/", cookie)
     assert "Preview" in get(f"{host.url}/admin/notifications/broadcast/add/", cookie)
 
     with connect(
