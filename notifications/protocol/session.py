@@ -10,7 +10,7 @@ and the time are handed in, and what has to happen is handed back as effects. Th
 :class:`Close`     end the connection
 
 Delivery is acknowledged by the pong: frames are ordered, so the answer to a ping proves that all
-that was written before that ping has arrived (DESIGN, *The wire*).
+that was written before that ping has arrived (see docs/decisions/0002-pong-acknowledges.md).
 """
 
 from collections import deque
