@@ -746,6 +746,10 @@ def test_disconnect_all_that_a_search_finds(boss: Client, socket: Connection) ->
         ("Mozilla/5.0 (Linux; Android 14) Chrome/119.0 Mobile Safari/537", "Chrome 119 on Android"),
         ("python-websockets/15", "python-websockets/15"),
         ("", ""),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/130.0.0.0 Safari/537.36",
+            "Chrome 130 on Linux",
+        ),
     ],
 )
 def test_browser_name(user_agent: str, name: str) -> None:
