@@ -138,7 +138,7 @@ def _acknowledge(hub: Hub, connection: Connection, ack: Ack) -> bytes:
         raise ClientError(codes.BAD_REQUEST, "not subscribed")
     if not 0 <= ack.offset <= reader.sent:
         raise ClientError(codes.BAD_REQUEST, "offset was not sent")
-    hub.arrived(connection, {ack.channel: ack.offset})
+    hub.connections.arrived(connection, {ack.channel: ack.offset})
     return b"{}"
 
 

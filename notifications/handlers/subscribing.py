@@ -33,4 +33,4 @@ def attach(
     feed = item.feed
     # What could not be recovered was not delivered, but the client knows and asks the inbox.
     acked = feed.delivered if item.recovered else item.page.offset
-    hub.attach(connection, stream, feed, item.page, acked, topic=topic)
+    hub.streams.attach(connection, stream, feed, item.page, acked, topic=topic)

@@ -29,13 +29,13 @@ async def subscribe(
     # What is read from now on may be old when the reply has been written.
     doubts = connection.doubts
     await hub.turns.run(connection.user_id, _check_topic, connection.user_id, name)
-    stream = await hub.join(name)
+    stream = await hub.streams.join(name)
     try:
         item = await hub.turns.run(
             connection.user_id, _follow, connection.user_id, request, connection.client
         )
     except BaseException:
-        hub.unpin(stream)
+        stream.unpin()
         raise
     attach = partial(_attach_topic, hub, connection, stream, item, doubts)
     return Outcome(subscribe_result(item), attach)
@@ -85,15 +85,15 @@ def _join_topic(user_id: Any, name: str, origin: str) -> None:
 def _attach_topic(
     hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, doubts: int
 ) -> None:
-    if connection in hub.connections and stream.name not in connection.readers:
-        current = hub.for_row(stream, item.feed.stream_id)
+    if connection in hub.connections.all and stream.name not in connection.readers:
+        current = hub.streams.for_row(stream, item.feed.stream_id)
         if current is not stream:
             # What was announced of this row meanwhile counted for nothing.
             item = item._replace(page=item.page._replace(more=True))
         attach(hub, connection, current, item, topic=True)
         if connection.doubts != doubts:  # muted, left or forbidden meanwhile
             hub.rights.look_again(connection.user_id)
-    hub.unpin(stream)
+    stream.unpin()
 
 
 async def unsubscribe(
@@ -111,5 +111,5 @@ async def unsubscribe(
     if reader is not None and not reader.topic:
         raise ClientError(codes.PERMISSION_DENIED)
     if reader is not None:
-        hub.detach(reader)
+        reader.detach()
     return Outcome(messages.UnsubscribeResult())

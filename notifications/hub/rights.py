@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from django.db import InterfaceError, OperationalError
@@ -23,7 +23,9 @@ from ..streams.history import Page
 from ..streams.positions import beginning
 from ..streams.subscriptions import Feed
 from .beginnings import Beginnings
-from .delivery.stream import LocalStream
+from .connections import Connections
+from .local_streams import LocalStreams
+from .loops import Loops
 from .sockets.connection import Connection, Reader
 from .verdicts import LEFT, Findings, Verdict, find
 
@@ -31,38 +33,21 @@ from .verdicts import LEFT, Findings, Verdict, find
 AGAIN = 1.0
 
 
-class Process(Protocol):
-    """What is asked of the hub."""
-
-    loop: asyncio.AbstractEventLoop
-    connections: set[Connection]
-    by_user: dict[Any, set[Connection]]
-    users: dict[str, Any]
-    streams: dict[str, LocalStream]
-    beginnings: Beginnings
-
-    async def join(self, name: str, until: float | None = None) -> LocalStream: ...
-    def unpin(self, stream: LocalStream) -> None: ...
-    def attach(
-        self,
-        connection: Connection,
-        stream: LocalStream,
-        feed: Feed,
-        page: Page,
-        acked: int,
-        *,
-        topic: bool,
-    ) -> None: ...
-    def detach(self, reader: Reader) -> None: ...
-    def report(self, name: str, error: Exception) -> None: ...
-    def works(self, name: str) -> None: ...
-
-
 class Rights:
     """Looks again at users of this process: soon after a hint, and all of them by the clock."""
 
-    def __init__(self, hub: Process) -> None:
-        self._hub = hub
+    def __init__(
+        self,
+        connections: Connections,
+        streams: LocalStreams,
+        beginnings: Beginnings,
+        loops: Loops,
+    ) -> None:
+        self._connections = connections
+        self._streams = streams
+        self._beginnings = beginnings
+        self._loops = loops
+        self._loop = asyncio.get_running_loop()
         self._suspects: set[Any] = set()
         self._task: asyncio.Task[None] | None = None
         #: Waiting for blocked sockets, to tell that they are unsubscribed.
@@ -79,8 +64,8 @@ class Rights:
         """
         for user_id in self._users_of(name):
             if session:
-                self.end_session(session, self._hub.by_user.get(user_id, ()))
-            for connection in self._hub.by_user.get(user_id, ()):
+                self.end_session(session, self._connections.by_user.get(user_id, ()))
+            for connection in self._connections.by_user.get(user_id, ()):
                 connection.doubts += 1
                 connection.unread = None
             self._look_at(user_id)
@@ -95,7 +80,7 @@ class Rights:
             digest: what stands for its key.
             connections: where to look, if the user is known; else among all.
         """
-        among = self._hub.connections if connections is None else connections
+        among = self._connections.all if connections is None else connections
         for connection in list(among):
             if connection.session_digest == digest:
                 connection.close(codes.FORCE_RECONNECT)
@@ -119,10 +104,10 @@ class Rights:
         """
         reply = messages.Reply(push=messages.Push(message=messages.Message(msgspec.Raw(data))))
         message = Prepared(encode_reply(reply))
-        stream = self._hub.streams.get(name)
+        stream = self._streams.by_name.get(name)
         is_next = stream is not None and revision == stream.revision + 1
         for user_id in self._users_of(name):
-            for connection in list(self._hub.by_user.get(user_id, ())):
+            for connection in list(self._connections.by_user.get(user_id, ())):
                 if not connection.is_ready or connection.client == origin:
                     continue
                 if connection.socket.offer(message) and (is_next or connection.unread == unread):
@@ -136,7 +121,7 @@ class Rights:
 
     async def check_all(self) -> None:
         """Look at everybody, whatever was announced or not."""
-        for user_id in await self._examine(list(self._hub.by_user), count=False):
+        for user_id in await self._examine(list(self._connections.by_user), count=False):
             self._look_later(user_id)
 
     async def stop(self) -> None:
@@ -146,21 +131,21 @@ class Rights:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _users_of(self, name: str) -> list[Any]:
-        return [self._hub.users[name]] if name in self._hub.users else []
+        return [self._connections.users[name]] if name in self._connections.users else []
 
     def look_again(self, user_id: Any) -> None:
         """Something was written to this user that may have changed since it was read."""
         self._look_at(user_id)
 
     def _look_at(self, user_id: Any) -> None:
-        if user_id not in self._hub.by_user:
+        if user_id not in self._connections.by_user:
             return
         self._suspects.add(user_id)
         if self._task is None or self._task.done():
-            self._task = self._hub.loop.create_task(self._drain())
+            self._task = self._loop.create_task(self._drain())
 
     def _look_later(self, user_id: Any) -> None:
-        self._hub.loop.call_later(app_settings.check_interval, self._look_at, user_id)
+        self._loop.call_later(app_settings.check_interval, self._look_at, user_id)
 
     async def _drain(self) -> None:
         while self._suspects:
@@ -168,13 +153,13 @@ class Rights:
             try:
                 failed = await self._examine(list(suspects), count=True)
             except Exception as error:
-                self._hub.report("checking rights", error)
+                self._loops.report("checking rights", error)
                 failed = list(suspects)
             if failed:
                 self._suspects.update(failed)
                 await asyncio.sleep(1.0)
             else:
-                self._hub.works("checking rights")
+                self._loops.works("checking rights")
 
     async def _examine(self, user_ids: list[Any], *, count: bool) -> list[Any]:
         """Look these users up together, 200 at a time; ``count`` their unread ones too.
@@ -196,7 +181,7 @@ class Rights:
             raise  # the database is away, for all of them
         except Exception as error:
             if len(user_ids) == 1:
-                self._hub.report("checking rights", error)
+                self._loops.report("checking rights", error)
                 return user_ids
         else:
             return []
@@ -207,7 +192,7 @@ class Rights:
         readers = {
             connection: (list(connection.readers.values()), connection.unread)
             for user_id in user_ids
-            for connection in self._hub.by_user.get(user_id, ())
+            for connection in self._connections.by_user.get(user_id, ())
         }
         keys = {connection.session_key for connection in readers if connection.session_digest}
         clients = [connection.client for connection in readers]
@@ -215,14 +200,14 @@ class Rights:
         for connection, (known, _) in readers.items():
             read[connection.user_id] |= {reader.stream.name for reader in known if reader.topic}
         findings = await RIGHTS.run(find, user_ids, keys, clients, count, read)
-        self._hub.beginnings.follow(findings.missing)
+        self._beginnings.follow(findings.missing)
         # For all that is joined by this look: what others lose does not wait for a slow layer.
-        until = self._hub.loop.time() + app_settings.LAYER_TIMEOUT
+        until = self._loop.time() + app_settings.LAYER_TIMEOUT
         for user_id, verdict in findings.verdicts.items():
             if verdict.undecided:
-                self._hub.loop.call_later(AGAIN, self._look_at, user_id)
+                self._loop.call_later(AGAIN, self._look_at, user_id)
         for connection, (known, told) in readers.items():
-            if connection.closing is None and connection in self._hub.connections:
+            if connection.closing is None and connection in self._connections.all:
                 await self._judge(connection, known, told, findings, until)
 
     async def _judge(
@@ -279,7 +264,7 @@ class Rights:
                 continue
             if name not in allowed:
                 self._unsubscribe(reader, verdict.reason(name))
-            elif self._hub.streams.get(name) is not reader.stream:
+            elif self._streams.by_name.get(name) is not reader.stream:
                 # The row was deleted, and another one made, before anybody here has noticed.
                 connection.close(codes.INSUFFICIENT_STATE)
 
@@ -293,9 +278,9 @@ class Rights:
         connection, name = reader.connection, reader.stream.name
         unsubscribe = messages.Unsubscribe(codes.UNSUBSCRIBED_BY_SERVER, reason)
         push = messages.Push(channel=name, unsubscribe=unsubscribe)
-        self._hub.detach(reader)
+        reader.detach()
         if not self._write(connection, push):
-            task = self._hub.loop.create_task(self._tell_later(connection, name, push))
+            task = self._loop.create_task(self._tell_later(connection, name, push))
             self._telling.add(task)
             task.add_done_callback(self._telling.discard)
 
@@ -308,9 +293,9 @@ class Rights:
                 return
 
     async def _subscribe(self, connection: Connection, feed: Feed, until: float) -> None:
-        stream = await self._hub.join(feed.name, until)
+        stream = await self._streams.join(feed.name, until)
         try:
-            is_here = connection.closing is None and connection in self._hub.connections
+            is_here = connection.closing is None and connection in self._connections.all
             if not is_here or feed.name in connection.readers:
                 return
             offset = beginning(feed)
@@ -321,9 +306,9 @@ class Rights:
             if self._write(connection, push):
                 # More, because what was published before the group was joined was not heard.
                 page = Page([], offset, more=True)
-                self._hub.attach(connection, stream, feed, page, feed.delivered, topic=False)
+                self._streams.attach(connection, stream, feed, page, feed.delivered, topic=False)
         finally:
-            self._hub.unpin(stream)
+            stream.unpin()
 
     def _synchronize(self, connection: Connection, unread: int | None, before: int | None) -> None:
         """Tell the unread count: a hint of a read elsewhere may have been lost.
