@@ -24,7 +24,7 @@ from .conf import app_settings, layer_is_in_memory
 from .database.clock import read_clock
 from .models import Notification, Stream, Subscription
 from .streams import incarnation
-from .streams.names import topic_stream
+from .streams.names import TOPIC_PREFIX, topic_stream
 
 #: The databases whose SQL the app writes, and none at all, of which Django says enough.
 SUPPORTED = ("postgresql", "sqlite", "unknown")
@@ -258,14 +258,14 @@ def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[
         return []  # it alone knows
     declared = [topic_stream(slug) for slug in app_settings.declared_topics]
     followed = Exists(Subscription.objects.filter(stream=OuterRef("pk")))
-    rows = Stream.objects.filter(followed, name__startswith="topic:").exclude(name__in=declared)
+    rows = Stream.objects.filter(followed, name__startswith=TOPIC_PREFIX).exclude(name__in=declared)
     try:
         names = list(rows.order_by("name").values_list("name", flat=True)[: MOST_NAMED + 1])
     except DatabaseError:
         return []  # not migrated
     if not names:
         return []
-    slugs = [name.removeprefix("topic:") for name in names[:MOST_NAMED]]
+    slugs = [name.removeprefix(TOPIC_PREFIX) for name in names[:MOST_NAMED]]
     more = " and more" if len(names) > MOST_NAMED else ""
     return [
         Warning(

@@ -288,7 +288,7 @@ async def test_a_connect_that_the_database_fails_may_be_tried_again(
     peer = await Peer.of(user)
     await peer.open()
     with monkeypatch.context() as patched:
-        patched.setattr("notifications.streams.subscriptions.read_inboxes", away)
+        patched.setattr("notifications.streams.feeds.read_inboxes", away)
         assert await peer.error(connect=peer.connect_request()) == 100
     assert not hub.connections.all
     assert all(stream.pins == 0 for stream in hub.streams.by_name.values())

@@ -15,7 +15,7 @@ from ..connect.authentication import Credentials, Identity
 from ..hub import Connection, Hub, LocalStream
 from ..protocol import codes, messages
 from ..protocol.codes import ClientError, Disconnected
-from ..streams import history
+from ..streams import encoding
 from ..streams import names as stream_names
 from ..streams.positions import Position
 from .outcome import Outcome
@@ -75,7 +75,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
 
 
 def _greeting(user: Any, unread: int, followed: list[str]) -> dict[str, Any]:
-    greeting = {"unread": unread, "user": history.describe_user(user)}
+    greeting = {"unread": unread, "user": encoding.describe_user(user)}
     return {**greeting, "topics": followed} if followed else greeting
 
 

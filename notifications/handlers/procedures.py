@@ -9,7 +9,7 @@ from .. import inbox
 from ..hub import Connection, Hub
 from ..protocol import codes, messages
 from ..protocol.codes import ClientError
-from ..streams import history
+from ..streams import encoding
 from ..streams import names as stream_names
 from ..streams.recovery import Room
 from .outcome import Outcome
@@ -220,7 +220,7 @@ def _changed(user: Any, ids: list[int]) -> dict[str, Any]:
 def _entry(entry: inbox.Entry) -> dict[str, Any]:
     notification = entry.notification
     return {
-        **history.content(notification),
+        **encoding.content(notification),
         "channel": notification.stream_name,
         "offset": notification.offset,
         "published": notification.published_at,

@@ -10,8 +10,9 @@ from ..conf import app_settings
 from ..hub import Connection, Hub, LocalStream
 from ..protocol import codes, messages
 from ..protocol.codes import ClientError
+from ..streams import access
+from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
-from ..streams import subscriptions
 from ..streams.positions import Position
 from ..streams.recovery import Recovered, recover
 from .outcome import Outcome
@@ -45,7 +46,7 @@ def _check_topic(user_id: Any, name: str) -> None:
     user = current_user(user_id)
     try:
         kind = stream_names.parse(name).kind
-        allowed = stream_names.may_read(user, name)
+        allowed = access.may_read(user, name)
     except stream_names.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
     if not allowed:
@@ -58,10 +59,10 @@ def _check_topic(user_id: Any, name: str) -> None:
 def _follow(user_id: Any, request: messages.SubscribeRequest, origin: str) -> Recovered:
     """The feed of a topic from a position on; the user joins it for good if need be."""
     name = request.channel
-    feed = subscriptions.load_topic(user_id, name)
+    feed = stream_feeds.load_topic(user_id, name)
     if feed is None:
         _join_topic(user_id, name, origin)
-        feed = subscriptions.load_topic(user_id, name)
+        feed = stream_feeds.load_topic(user_id, name)
     if feed is None:  # another connection of the user has left it again: temporary
         raise ClientError(codes.INTERNAL)
     if feed.muted:

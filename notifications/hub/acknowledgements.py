@@ -9,7 +9,7 @@ from ..database.lanes import FLUSH
 from ..host.announcements import tell_receivers
 from ..models import Subscription
 from ..signals import delivered
-from ..streams.subscriptions import Acknowledged, acknowledge
+from ..streams.acknowledging import Acknowledged, acknowledge
 from .apart import Outcome, Tries, write_apart
 
 #: A user and a stream.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..streams.history import Publication
+from ..streams.encoding import Publication
 from .delivery.repairs import SLICE
 from .layer.probe import Pulse
 from .local_streams import LocalStreams

@@ -8,9 +8,9 @@ from typing import Any
 
 from ..conf import app_settings
 from ..protocol import codes
+from ..streams.feeds import Feed
 from ..streams.history import Page
 from ..streams.names import is_topic
-from ..streams.subscriptions import Feed
 from .connections import Connections
 from .delivery.catching_up import CatchUp
 from .delivery.renewals import Renewals

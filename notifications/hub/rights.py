@@ -19,9 +19,9 @@ from ..database.lanes import RIGHTS
 from ..protocol import codes, messages
 from ..protocol.json import encode_reply
 from ..protocol.prepared import Prepared
+from ..streams.feeds import Feed
 from ..streams.history import Page
 from ..streams.positions import beginning
-from ..streams.subscriptions import Feed
 from .beginnings import Beginnings
 from .connections import Connections
 from .local_streams import LocalStreams

@@ -12,8 +12,9 @@ import msgspec
 
 from ..database.transactions import after_commit
 from ..layer import send_message
+from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
-from ..streams import revisions, subscriptions
+from ..streams import revisions
 from .folders import alias, count_unread
 
 #: Offsets of more channels than this are not told: a push stays small, and a client that misses
@@ -53,7 +54,7 @@ def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
     try:
         revision = revisions.touch_one(own)
     finally:
-        feeds = subscriptions.load_inbox(user)
+        feeds = stream_feeds.load_inbox(user)
         unread = count_unread(user, feeds)
         tops = _offsets("tops", {feed.name: feed.top for feed in feeds if not feed.muted})
         data = msgspec.json.encode({**message, "unread": unread, **tops})

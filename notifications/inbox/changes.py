@@ -15,8 +15,9 @@ from .. import signals
 from ..database.transactions import after_commit
 from ..host.announcements import tell_receivers
 from ..models import Notification, Receipt, Stream, Subscription, receipt_of
+from ..streams import feeds as stream_feeds
 from ..streams import rights, subscriptions
-from ..streams.subscriptions import Feed
+from ..streams.feeds import Feed
 from .announcing import announce
 from .folders import MAX_ID, Entry, State, alias, is_own, read_mark, states, visible
 
@@ -86,7 +87,7 @@ def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
 
 def read_all(user: Any, origin: str = "") -> None:
     """Mark all that is in the inbox now as read."""
-    feeds = _in_order(subscriptions.load_inbox(user))
+    feeds = _in_order(stream_feeds.load_inbox(user))
     with transaction.atomic(using=alias()):
         for feed in feeds:
             if feed.read < feed.top:
@@ -98,7 +99,7 @@ def read_all(user: Any, origin: str = "") -> None:
 def archive_all(user: Any, origin: str = "") -> None:
     """Archive all that is in the inbox now."""
     now = timezone.now()
-    feeds = _in_order(subscriptions.load_inbox(user))
+    feeds = _in_order(stream_feeds.load_inbox(user))
     with transaction.atomic(using=alias()):
         for feed in feeds:
             if feed.archived < feed.top:
@@ -137,7 +138,7 @@ def _change(
 ) -> _Changed:
     """Write the receipts that ``made`` gives for those entries that ``keep`` selects."""
     wanted = _check_ids(ids)
-    feeds = _in_order(subscriptions.load_inbox(user))
+    feeds = _in_order(stream_feeds.load_inbox(user))
     published = Notification.objects.using(alias()).published()
     # In the order of their keys, so that two devices wait for each other and not both.
     rows = list(published.filter(is_own(user, feeds), pk__in=wanted).order_by("pk"))

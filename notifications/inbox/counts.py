@@ -17,8 +17,9 @@ from django.db.models import Field
 from ..conf import app_settings
 from ..database.transactions import table_of
 from ..models import Notification, Receipt
-from ..streams.names import chunks, is_private
-from ..streams.subscriptions import Feed
+from ..streams.feeds import Feed
+from ..streams.names import is_private
+from ..streams.rows import chunks
 from . import read_mark
 
 NOTIFICATIONS = f'"{Notification._meta.db_table}"'

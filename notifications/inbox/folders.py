@@ -20,8 +20,8 @@ from ..models import (
     Subscription,
     receipt_of,
 )
-from ..streams import subscriptions
-from ..streams.subscriptions import Feed
+from ..streams import feeds as stream_feeds
+from ..streams.feeds import Feed
 
 Folder = Literal["unread", "all", "archived"]
 FOLDERS: tuple[Folder, ...] = get_args(Folder)
@@ -63,7 +63,7 @@ def unread_count(user: Any) -> int:
 
     Counted up to the setting ``MAX_UNREAD_COUNT``.
     """
-    return count_unread(user, subscriptions.load_inbox(user))
+    return count_unread(user, stream_feeds.load_inbox(user))
 
 
 def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
@@ -90,7 +90,7 @@ def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int
     if not 1 <= limit <= MAX_PAGE:
         raise ValueError(f"limit must be 1 to {MAX_PAGE}")
     position = _parse(before)
-    feeds = subscriptions.load_inbox(user)
+    feeds = stream_feeds.load_inbox(user)
     found = _newest(_folder(user, folder, feeds, position), limit + 1)
     found = found.select_related("actor", "stream").order_by("-published_at", "-id")
     rows = list(found[: limit + 1])

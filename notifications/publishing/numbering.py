@@ -16,7 +16,7 @@ from ..database.locks import limit_waiting
 from ..database.transactions import update_rows
 from ..models import Notification, NotificationQuerySet, Stream
 from ..streams.epochs import Old, renew
-from ..streams.names import locked
+from ..streams.rows import locked
 from .placing import place
 
 TICK = timedelta(microseconds=1)

@@ -24,10 +24,10 @@ from ..layer import send_check, send_publication
 from ..metrics import DATABASE_ERRORS, PUBLISHED
 from ..models import Notification
 from ..signals import published
-from ..streams import names as stream_names
-from ..streams.history import encode_content
+from ..streams import rows as stream_rows
+from ..streams.encoding import encode_content
 from ..streams.instants import instant
-from ..streams.names import PATIENCE, chunks
+from ..streams.rows import PATIENCE, chunks
 from .numbering import Batch, Numbered, give_offsets, repair
 from .placing import find_channels
 from .setbacks import Setbacks
@@ -167,15 +167,15 @@ def _place_leftovers(now: datetime | None) -> int:
 
 def _find_or_make(names: Sequence[str]) -> dict[str, int]:
     """Primary keys of these streams, outside of any caller's transaction."""
-    found = stream_names.ids(names)
+    found = stream_rows.ids(names)
     missing = sorted({name for name in names if name not in found} - setbacks.resting())
     if missing:
 
         def make(some: Sequence[str]) -> None:
             with transaction.atomic(using=_alias()):
                 limit_waiting(_alias(), MAKING)
-                stream_names.make(some)
-            found.update(stream_names.ids(some))
+                stream_rows.make(some)
+            found.update(stream_rows.ids(some))
             setbacks.succeeded(some)
 
         _apart(missing, make, setbacks.failed)

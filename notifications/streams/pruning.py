@@ -22,8 +22,10 @@ from ..conf import app_settings
 from ..database.clock import read_clock
 from ..database.transactions import update_rows
 from ..models import Notification, NotificationQuerySet, Receipt, Stream, Subscription, Worker
+from . import access
 from . import names as stream_names
-from .names import CHUNK
+from . import rows as stream_rows
+from .rows import CHUNK
 
 #: A worker that is only cut off from the database comes back within this time.
 LONG_DEAD = timedelta(days=1)
@@ -129,7 +131,7 @@ def _undelivered(rows: NotificationQuerySet, now: datetime) -> int:
         stream=OuterRef("stream"),
     )
     read = Receipt.objects.filter(notification=OuterRef("pk"), read_at__isnull=False)
-    private = rows.visible(now).filter(stream__name__startswith="user:")
+    private = rows.visible(now).filter(stream__name__startswith=stream_names.USER_PREFIX)
     return private.filter(~Exists(met), ~Exists(read)).count()
 
 
@@ -180,7 +182,7 @@ def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
         floors: dict[int, int] = defaultdict(int)
         for row in hidden:
             floors[row.stream_id] = max(floors[row.stream_id], row.offset)
-        found = list(stream_names.locked(Stream.objects.using(alias).filter(pk__in=list(floors))))
+        found = list(stream_rows.locked(Stream.objects.using(alias).filter(pk__in=list(floors))))
         for stream in found:
             stream.floor = max(stream.floor, floors[stream.pk])
         update_rows(alias, Stream, ["floor"], [(stream.floor, stream.pk) for stream in found])
@@ -228,16 +230,16 @@ def _is_needless(stream: Stream) -> bool:
         return False
     if kind == "topic":
         return stream.top == 0
-    return kind in {"user", "group"} and not stream_names.has_audience(stream.name)
+    return kind in {"user", "group"} and not access.has_audience(stream.name)
 
 
 def _is_unused(stream: Stream) -> bool:
     """Asked once more when nobody can begin to use it."""
-    return stream_names.is_empty(stream) and _is_needless(stream)
+    return stream_rows.is_empty(stream) and _is_needless(stream)
 
 
 def _remove(name: str) -> bool:
-    return stream_names.remove_if(name, _is_unused)
+    return stream_rows.remove_if(name, _is_unused)
 
 
 def _delete(ids: list[int]) -> None:

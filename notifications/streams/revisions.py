@@ -11,7 +11,8 @@ from django.db.models import F, QuerySet
 
 from ..database.locks import limit_waiting
 from ..models import Stream
-from .names import PATIENCE, chunks, locked, user_stream
+from .names import user_stream
+from .rows import PATIENCE, chunks, locked
 
 RAISE = f"UPDATE {Stream._meta.db_table} SET revision = revision + 1 WHERE name = %s"  # noqa: S608
 

@@ -14,8 +14,8 @@ from ..conf import app_settings
 from ..models import Level, Notification, validate_text, validate_url
 from ..publishing import notify as publishing
 from ..publishing.drafts import clean_title
+from ..streams import access, topics
 from ..streams import names as stream_names
-from ..streams import topics
 
 TOPIC = "topic"
 
@@ -86,7 +86,7 @@ class SendForm(forms.Form):
         if not self.is_valid():
             return False
         name = self.stream()
-        if not stream_names.may_publish(actor, name):
+        if not access.may_publish(actor, name):
             raise PermissionDenied
         fields = ("title", "body", "url", "level")
         content = {field: self.cleaned_data[field] for field in fields}

@@ -18,7 +18,7 @@ from notifications.hub.rights import Rights
 from notifications.hub.sockets.writing import ASGISocket
 from notifications.protocol import json as wire
 from notifications.publishing import notify as publishing
-from notifications.streams import epochs, evidence, positions
+from notifications.streams import epochs, evidence, marks, positions
 
 from .threads import Pool, Some
 
@@ -145,7 +145,7 @@ def compare_tops_only() -> None:
 @mutation("P1", faults=("failover", "failover", "lossy_layer", "layer_down"))
 def skip_clamp() -> None:
     """Marks stay where they are when a stream gets a new epoch."""
-    epochs._move_back = lambda cuts, newest: 0
+    marks.move_back = lambda cuts, newest: 0
 
 
 @mutation("P8", "P1", faults=("restore", "failover"))

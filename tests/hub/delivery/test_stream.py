@@ -19,7 +19,7 @@ from notifications.protocol import codes
 from notifications.protocol.json import encode_publication
 from notifications.publishing.notify import withdraw
 from notifications.publishing.sequencing import sequence_waiting
-from notifications.streams import evidence, history, recovery
+from notifications.streams import encoding, evidence, recovery
 from notifications.streams.history import read_page
 from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import fill, hints, make_user, write
@@ -246,14 +246,14 @@ async def test_unsendable_pages_do_not_hold_up_what_follows(
     for number in range(4):
         await silently(f"bad {number}")
     await silently("good")
-    original = history.publication
+    original = encoding.publication
 
     def publication(notification: Notification) -> Any:
         if notification.title.startswith("bad"):
             raise ValueError("not JSON")
         return original(notification)
 
-    monkeypatch.setattr(history, "publication", publication)
+    monkeypatch.setattr(encoding, "publication", publication)
     await hub.check()
     await peer.wait_for("good")
 
