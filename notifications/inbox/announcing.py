@@ -12,10 +12,11 @@ import msgspec
 
 from ..database.transactions import after_commit
 from ..layer import send_message
+from ..models import database_alias
 from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
 from ..streams import revisions
-from .folders import alias, count_unread
+from .folders import count_unread
 
 #: Offsets of more channels than this are not told: a push stays small, and a client that misses
 #: them asks.
@@ -45,7 +46,7 @@ def announce(
         message["channel"] = channel
     if marks is not None:
         message |= _offsets("marks", marks)
-    after_commit(alias(), _tell, user, message, origin)
+    after_commit(database_alias(), _tell, user, message, origin)
 
 
 def _tell(user: Any, message: dict[str, Any], origin: str) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, get_args
 
-from django.db import router
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
@@ -18,6 +17,7 @@ from ..models import (
     NotificationQuerySet,
     Receipt,
     Subscription,
+    database_alias,
     receipt_of,
 )
 from ..streams import feeds as stream_feeds
@@ -105,13 +105,9 @@ def cursor(entry: Entry) -> str:
     return f"{row.published_at.isoformat().replace('+00:00', 'Z')}_{row.pk}"
 
 
-def alias() -> str:
-    return router.db_for_write(Receipt)
-
-
 def visible() -> NotificationQuerySet:
     # A replica may not know yet what the user has just done.
-    return Notification.objects.using(alias()).visible()
+    return Notification.objects.using(database_alias()).visible()
 
 
 def read_mark(feed: Feed) -> int:
@@ -143,7 +139,7 @@ def _newest(parts: Iterable[NotificationQuerySet], most: int) -> QuerySet[Notifi
     make PostgreSQL read the whole table.) The inner query is there because SQLite allows no
     LIMIT in the parts of a UNION.
     """
-    rows = Notification.objects.using(alias())
+    rows = Notification.objects.using(database_alias())
     cut = [rows.filter(pk__in=part.values("pk")[:most]).values("pk") for part in parts]
     if not cut:
         return rows.none()
@@ -234,7 +230,7 @@ def _marked(
 
 def states(user: Any, rows: list[Notification], feeds: list[Feed]) -> list[State]:
     by_stream = {feed.stream_id: feed for feed in feeds}
-    own = Receipt.objects.using(alias()).filter(user=user.pk, notification__in=rows)
+    own = Receipt.objects.using(database_alias()).filter(user=user.pk, notification__in=rows)
     receipts = {receipt.notification_id: receipt for receipt in own}
     return [_state(row, by_stream[row.stream_id or 0], receipts.get(row.pk)) for row in rows]
 

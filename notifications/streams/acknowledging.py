@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 
 from ..database.locks import has_row_locks, limit_waiting
-from ..models import Stream, Subscription
+from ..models import Stream, Subscription, database_alias
 
 ADVANCE = f"""
     UPDATE {Subscription._meta.db_table} SET delivered = %s
@@ -43,7 +43,7 @@ def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
     """
     if not positions:
         return
-    alias = router.db_for_write(Subscription)
+    alias = database_alias()
     connection = connections[alias]
     user_key = get_user_model()._meta.pk
     # In the same order everywhere, so that two workers wait for each other and not both.

@@ -17,11 +17,11 @@ from django.db import OperationalError, transaction
 from ..database.locks import limit_waiting, was_locked
 from ..database.transactions import update_rows
 from ..metrics import RENEWED
-from ..models import Stream, new_epoch
+from ..models import Stream, database_alias, new_epoch
 from . import incarnation, marks
 from .acknowledging import stop_acknowledging
 from .evidence import Seen, look
-from .heads import TOGETHER, Head, _alias, all_heads, cut, read_heads, streams_of
+from .heads import TOGETHER, Head, all_heads, cut, read_heads, streams_of
 from .rows import chunks, locked
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ def _examine(histories: Mapping[int, Old], verdict: Verdict) -> set[int]:
     doubts = {pk: seen for pk in old if (seen := histories[pk].seen) is not None}
     guilty = old - doubts.keys()
     if doubts:
-        with transaction.atomic(using=_alias()):
+        with transaction.atomic(using=database_alias()):
             rows = locked(streams_of(doubts), skip_locked=True)
             held = set(rows.values_list("pk", flat=True))
             found = look({pk: doubts[pk] for pk in held})
@@ -202,7 +202,7 @@ def _renew_apart(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
 
 def _stop_acknowledging() -> None:
     try:
-        stop_acknowledging(_alias())
+        stop_acknowledging(database_alias())
     except OperationalError as error:
         if was_locked(error, or_deadlock=True):
             raise _Acknowledging from error
@@ -220,8 +220,8 @@ def _renew(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
     # A shared stream may have a million subscriptions: nearly all of the work is done before
     # anything is locked for long. Positions go on being acknowledged, so it is never done.
     moved = sum(marks.move_back(cuts, newest) for _ in range(PASSES))
-    with transaction.atomic(using=_alias()):
-        limit_waiting(_alias(), marks.PATIENCE)
+    with transaction.atomic(using=database_alias()):
+        limit_waiting(database_alias(), marks.PATIENCE)
         # Subscriptions before streams, as somebody locks them who deletes a user.
         _stop_acknowledging()
         moved += marks.move_back(cuts, newest)
@@ -237,7 +237,7 @@ def _renew(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
 
 def _store(heads: Sequence[Head]) -> None:
     """New epochs, and tops that are not below what is there."""
-    alias = _alias()
+    alias = database_alias()
     update_rows(
         alias, Stream, ["epoch", "top"], [(new_epoch(), head.real_top, head.id) for head in heads]
     )

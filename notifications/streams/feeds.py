@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from ..database.locks import limit_waiting
-from ..models import Notification, Stream, Subscription
+from ..models import Notification, Stream, Subscription, database_alias
 from . import access
 from . import names as stream_names
 from . import rows as stream_rows
@@ -130,7 +130,7 @@ def begin(missing: Iterable[tuple[Any, str]]) -> None:
         OperationalError: that was too short.
     """
     pairs = list(missing)
-    alias = router.db_for_write(Subscription)
+    alias = database_alias()
     with transaction.atomic(using=alias):
         limit_waiting(alias, BRIEFLY)
         _subscribe(stream_rows.ensure({name for _, name in pairs}), pairs)
@@ -144,7 +144,7 @@ def load_topic(user_id: Any, name: str) -> Feed | None:
 
 def subscription_rows() -> QuerySet[Subscription]:
     # A replica may not know yet what was made just now.
-    return Subscription.objects.using(router.db_for_write(Subscription))
+    return Subscription.objects.using(database_alias())
 
 
 def _find(user_ids: Sequence[Any]) -> defaultdict[Any, dict[str, Feed]]:
@@ -160,7 +160,7 @@ def _find(user_ids: Sequence[Any]) -> defaultdict[Any, dict[str, Feed]]:
 
 
 def _available(names: Iterable[str]) -> dict[str, Stream]:
-    alias = router.db_for_write(Stream)
+    alias = database_alias()
     if not connections[alias].in_atomic_block:
         return stream_rows.ensure(names)
     return {row.name: row for row in Stream.objects.using(alias).filter(name__in=names)}
@@ -199,7 +199,7 @@ def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:
     )
     first = Subquery(theirs.order_by("published_at", "id").values("offset")[:1])
     # A replica may lack what lies below the top: it would be passed over.
-    everybody = users._default_manager.using(router.db_for_write(Subscription))
+    everybody = users._default_manager.using(database_alias())
     for chunk in stream_rows.chunks(user_ids):
         rows = everybody.filter(pk__in=chunk).annotate(notifications_first=first)
         for user_id, offset in rows.values_list("pk", "notifications_first"):

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import router
 from django.db.models import OuterRef, QuerySet, Subquery
 
-from ..models import Notification, NotificationQuerySet, Stream
+from ..models import Notification, NotificationQuerySet, Stream, database_alias
 
 #: Streams in one transaction.
 TOGETHER = 100
@@ -44,7 +43,7 @@ def cut(head: Head, newest: datetime | None) -> int:
 def all_heads(since: datetime | None) -> Iterator[list[Head]]:
     after = 0
     while True:
-        rows = Stream.objects.using(_alias()).filter(pk__gt=after).order_by("pk")
+        rows = Stream.objects.using(database_alias()).filter(pk__gt=after).order_by("pk")
         if since is not None:
             rows = rows.filter(published_at__gte=since)
         keys = list(rows.values_list("pk", flat=True)[:TOGETHER])
@@ -66,12 +65,8 @@ def read_heads(rows: QuerySet[Stream]) -> list[Head]:
 
 
 def streams_of(keys: Iterable[int]) -> QuerySet[Stream]:
-    return Stream.objects.using(_alias()).filter(pk__in=list(keys))
+    return Stream.objects.using(database_alias()).filter(pk__in=list(keys))
 
 
 def _published(stream_id: int) -> NotificationQuerySet:
-    return Notification.objects.using(_alias()).published().filter(stream=stream_id)
-
-
-def _alias() -> str:
-    return router.db_for_write(Stream)
+    return Notification.objects.using(database_alias()).published().filter(stream=stream_id)

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import router
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
 
-from ..models import Notification, NotificationQuerySet, Stream
+from ..models import Notification, NotificationQuerySet, Stream, database_alias
 from .encoding import Publication, encode_rows
 from .instants import Instant, instant
 from .rows import chunks
@@ -198,7 +197,7 @@ def read_tops(stream_ids: Iterable[int]) -> dict[int, Top]:
     tops: dict[int, Top] = {}
     fields = ("pk", "epoch", "top", "revision", "floor", Instant("published_at"))
     for start in range(0, len(ids), TOPS):
-        rows = Stream.objects.using(_alias()).filter(pk__in=ids[start : start + TOPS])
+        rows = Stream.objects.using(database_alias()).filter(pk__in=ids[start : start + TOPS])
         for pk, *values in rows.values_list(*fields):
             tops[pk] = Top._make(values)
     return tops
@@ -217,7 +216,7 @@ def read_instants(places: Mapping[int, int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for chunk in chunks(list(places.items()), RANGES):
         condition = _any_of(f"{STREAM} = %s AND {OFFSET} = %s", chunk)
-        rows = Notification.objects.using(_alias()).filter(condition)
+        rows = Notification.objects.using(database_alias()).filter(condition)
         found |= dict(rows.values_list("stream", Instant("published_at")))
     return found
 
@@ -227,9 +226,4 @@ def _rows(stream_id: int, now: datetime | None) -> NotificationQuerySet:
 
 
 def _visible(now: datetime | None) -> NotificationQuerySet:
-    return Notification.objects.using(_alias()).visible(now)
-
-
-def _alias() -> str:
-    # A replica that lags would show a hole where something is, and positions would move over it.
-    return router.db_for_write(Notification)
+    return Notification.objects.using(database_alias()).visible(now)

@@ -9,8 +9,7 @@ from django.db.models.expressions import RawSQL
 
 from ..database.locks import limit_waiting
 from ..database.transactions import update_rows
-from ..models import Subscription
-from .heads import _alias
+from ..models import Subscription, database_alias
 from .rows import CHUNK, chunks
 
 #: How long a transaction waits for one of its locks, in seconds. Nobody may have to wait
@@ -40,10 +39,10 @@ def move_back(cuts: Mapping[int, int], newest: Mapping[int, datetime | None]) ->
 def _move_some_back(
     keys: Sequence[int], cuts: Mapping[int, int], newest: Mapping[int, datetime | None]
 ) -> None:
-    alias = _alias()
+    alias = database_alias()
     no_key = connections[alias].features.has_select_for_no_key_update
     with transaction.atomic(using=alias):
-        limit_waiting(_alias(), PATIENCE)
+        limit_waiting(database_alias(), PATIENCE)
         rows = Subscription.objects.using(alias).filter(pk__in=keys).order_by("pk")
         changed = []
         for row in rows.select_for_update(no_key=no_key):
@@ -71,5 +70,5 @@ def ahead(cuts: Mapping[int, int]) -> QuerySet[Subscription]:
             "(" + ") OR (".join([one] * len(cuts)) + ")", places, output_field=BooleanField()
         )
 
-    rows = Subscription.objects.using(_alias())
+    rows = Subscription.objects.using(database_alias())
     return rows.filter(Q(beyond("delivered")) | Q(beyond("read")))

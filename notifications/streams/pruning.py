@@ -15,13 +15,21 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from ..conf import app_settings
 from ..database.clock import read_clock
 from ..database.transactions import update_rows
-from ..models import Notification, NotificationQuerySet, Receipt, Stream, Subscription, Worker
+from ..models import (
+    Notification,
+    NotificationQuerySet,
+    Receipt,
+    Stream,
+    Subscription,
+    Worker,
+    database_alias,
+)
 from . import access
 from . import names as stream_names
 from . import rows as stream_rows
@@ -78,7 +86,7 @@ def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = Non
         now: the moment that decides what has expired and who is dead; default the present by the
             database's clock.
     """
-    now = now or read_clock(_alias())
+    now = now or read_clock(database_alias())
     pruned = Pruned()
     for stream_ids in _streams():
         if dry_run:
@@ -93,23 +101,19 @@ def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = Non
     else:
         _prune_withdrawn(pruned, unplaced)
     silence = max(LONG_DEAD, timedelta(seconds=app_settings.WORKER_TIMEOUT))
-    dead = Worker.objects.using(_alias()).filter(seen_at__lt=now - silence)
+    dead = Worker.objects.using(database_alias()).filter(seen_at__lt=now - silence)
     pruned.workers = dead.count()
     if not dry_run:
         dead.delete()
     return pruned
 
 
-def _alias() -> str:
-    return router.db_for_write(Notification)
-
-
 def _rows() -> NotificationQuerySet:
-    return Notification.objects.using(_alias())
+    return Notification.objects.using(database_alias())
 
 
 def _streams() -> Iterator[list[int]]:
-    rows = Stream.objects.using(_alias()).order_by("pk").values_list("pk", flat=True)
+    rows = Stream.objects.using(database_alias()).order_by("pk").values_list("pk", flat=True)
     chunk = list(rows[:CHUNK])
     while chunk:
         yield chunk
@@ -168,7 +172,7 @@ def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
     A notification that somebody has locked, and what lies behind it in its stream, is left: to wait
     for it with streams locked would hold up all that is published in them.
     """
-    alias = _alias()
+    alias = database_alias()
     features = connections[alias].features
     with transaction.atomic(using=alias):
         rows = _rows().filter(pk__in=[row.pk for row in old]).order_by("pk")
@@ -211,7 +215,7 @@ def _prune_withdrawn(pruned: Pruned, rows: NotificationQuerySet) -> None:
 
 def _unused(stream_ids: list[int]) -> list[str]:
     """Names of streams that can go: see :func:`_is_unused`."""
-    rows = Stream.objects.using(_alias()).filter(
+    rows = Stream.objects.using(database_alias()).filter(
         ~Exists(Subscription.objects.filter(stream=OuterRef("pk"))),
         ~Exists(Notification.objects.filter(stream=OuterRef("pk"))),
         pk__in=stream_ids,
@@ -244,7 +248,7 @@ def _remove(name: str) -> bool:
 
 def _delete(ids: list[int]) -> None:
     """Delete notifications that nobody sees any more, receipts first and in chunks of their own."""
-    alias = _alias()
+    alias = database_alias()
     receipts = Receipt.objects.using(alias)
     theirs = receipts.filter(notification__in=ids).order_by("pk").values_list("pk", flat=True)
     while chunk := list(theirs[:CHUNK]):

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from ..database.locks import hold_clause
-from ..models import Notification, Stream, Subscription
+from ..models import Notification, Stream, Subscription, database_alias
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ class Held(NamedTuple):
 def ids(names: Sequence[str]) -> dict[str, int]:
     """Primary keys of those streams of these names that exist."""
     found: dict[str, int] = {}
-    with connections[_alias()].cursor() as cursor:
+    with connections[database_alias()].cursor() as cursor:
         for chunk in chunks(names):
             places = ", ".join(["%s"] * len(chunk))
             # Written out, because every notify() begins with it: the ORM takes 0.3 ms.
@@ -75,7 +75,7 @@ def hold(names: Sequence[str], *, wait: bool = False) -> dict[str, Held]:
         wait: for whoever is deleting one; by default it is left out.
     """
     found: dict[str, Held] = {}
-    connection = connections[_alias()]
+    connection = connections[database_alias()]
     with connection.cursor() as cursor:
         for chunk in chunks(names):
             places = ", ".join(["%s"] * len(chunk))
@@ -90,11 +90,11 @@ def clear(name: str) -> None:
     The stream itself is left for :func:`remove`: who writes to it in an open transaction would have
     to wait for the end of this one, and then fail.
     """
-    rows = Notification.objects.using(_alias())
+    rows = Notification.objects.using(database_alias())
     for notifications in (rows.filter(stream__name=name), rows.filter(channel=name)):
         while ids := list(notifications.order_by("pk").values_list("pk", flat=True)[:CHUNK]):
             rows.filter(pk__in=ids).delete()
-    Subscription.objects.using(_alias()).filter(stream__name=name).delete()
+    Subscription.objects.using(database_alias()).filter(stream__name=name).delete()
 
 
 def remove(name: str) -> bool:
@@ -122,7 +122,10 @@ def remove_unused(name: str) -> bool:
 
 def is_empty(stream: Stream) -> bool:
     """Has it neither subscriptions nor notifications?"""
-    theirs = (Subscription.objects.using(_alias()), Notification.objects.using(_alias()))
+    theirs = (
+        Subscription.objects.using(database_alias()),
+        Notification.objects.using(database_alias()),
+    )
     return not any(rows.filter(stream=stream).exists() for rows in theirs)
 
 
@@ -139,8 +142,8 @@ def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
         Was it deleted?
     """
     rows = _rows().filter(name=name)
-    features = connections[_alias()].features
-    with transaction.atomic(using=_alias()):
+    features = connections[database_alias()].features
+    with transaction.atomic(using=database_alias()):
         stream = rows.select_for_update(
             skip_locked=features.has_select_for_update_skip_locked
         ).first()
@@ -170,13 +173,9 @@ def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def _alias() -> str:
-    return router.db_for_write(Stream)
-
-
 def _rows() -> QuerySet[Stream]:
     # A replica may not know yet what was made or locked just now.
-    return Stream.objects.using(_alias())
+    return Stream.objects.using(database_alias())
 
 
 def _by_name(names: Iterable[str]) -> dict[str, Stream]:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import QuerySet, Subquery
 from django.db.models.functions import Greatest
 
 from ..database.transactions import after_commit
-from ..models import Stream, Subscription
+from ..models import Stream, Subscription, database_alias
 from . import names as stream_names
 from . import rows as stream_rows
 from .feeds import subscription_from, subscription_rows
@@ -41,7 +41,7 @@ def join_existing(
     Returns:
         False if there is no such stream, and nothing was done.
     """
-    with transaction.atomic(using=router.db_for_write(Subscription), savepoint=False):
+    with transaction.atomic(using=database_alias(), savepoint=False):
         held = stream_rows.hold([name], wait=wait).get(name)
         if held is None:
             return False
@@ -61,7 +61,7 @@ def leave(user_ids: Iterable[Any], name: str) -> int:
     Returns:
         How many there were.
     """
-    alias = router.db_for_write(Subscription)
+    alias = database_alias()
     count = 0
     with transaction.atomic(using=alias, savepoint=False):
         for chunk in stream_rows.chunks(sorted(set(user_ids))):

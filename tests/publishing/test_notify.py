@@ -19,8 +19,8 @@ from django.utils.translation import gettext_lazy
 import notifications
 from notifications import abroadcast, anotify, broadcast, notify
 from notifications.models import Notification, Stream
+from notifications.publishing import hints as publishing_hints
 from notifications.publishing import notify as publishing
-from notifications.publishing import sequencing
 from notifications.publishing.notify import originals
 from notifications.streams import encoding
 from notifications.streams import names as stream_names
@@ -195,7 +195,7 @@ def test_content_is_encoded_once_for_a_chunk_of_recipients(
         return original(notification)
 
     monkeypatch.setattr(publishing, "encode_content", count)
-    monkeypatch.setattr(sequencing, "encode_content", count)
+    monkeypatch.setattr(publishing_hints, "encode_content", count)
     users = make_old_users(2 * stream_rows.CHUNK)
     with hints() as sent:
         notify(users, "hello")

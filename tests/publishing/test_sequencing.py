@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 
 from notifications import broadcast, notify
 from notifications.models import Notification, Stream
+from notifications.publishing import hints as publishing_hints
 from notifications.publishing import numbering, sequencing
 from notifications.publishing.notify import publish, withdraw
 from notifications.publishing.sequencing import sequence, sequence_waiting
@@ -167,7 +168,7 @@ def test_content_that_no_client_could_read_holds_up_nobody(
                 raise ValueError("no JSON")
             return original(notification)
 
-        patch.setattr(sequencing, "encode_content", refuse)
+        patch.setattr(publishing_hints, "encode_content", refuse)
         assert sequence_waiting() == 2
     assert [message["offset"] for _, message in sent] == [2]
     assert "no JSON" in caplog.text
@@ -193,7 +194,7 @@ def test_what_was_written_just_now_is_announced_without_reading_it_again() -> No
 
 
 def test_very_many_streams_get_one_hint_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencing, "MANY", 3)
+    monkeypatch.setattr(publishing_hints, "MANY", 3)
     users = make_old_users(4)
     with hints() as sent:
         notify(users[:3], "each")

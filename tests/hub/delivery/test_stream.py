@@ -158,7 +158,7 @@ async def test_a_big_fan_out_goes_in_slices_and_in_order(
 async def test_who_is_one_of_very_many_gets_it_by_one_query_for_all(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.publishing.sequencing.MANY", 3)
+    monkeypatch.setattr("notifications.publishing.hints.MANY", 3)
     users = [user, *[await in_database(make_user, f"user {number}") for number in range(5)]]
     peers = [await peer_of(one) for one in users]
     with counted_statements('"notifications_notification"') as statements:
