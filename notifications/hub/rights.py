@@ -19,15 +19,13 @@ from ..database.lanes import RIGHTS
 from ..protocol import codes, messages
 from ..protocol.json import encode_reply
 from ..protocol.prepared import Prepared
-from ..streams.feeds import Feed
-from ..streams.history import Page
-from ..streams.positions import beginning
 from .beginnings import Beginnings
 from .connections import Connections
 from .local_streams import LocalStreams
 from .loops import Loops
+from .server_subscriptions import ServerSubscriptions
 from .sockets.connection import Connection, Reader
-from .verdicts import LEFT, Findings, Verdict, find
+from .verdicts import Findings, Verdict, find
 
 #: Seconds after which a user is looked at again of whom not all is known yet.
 AGAIN = 1.0
@@ -49,9 +47,8 @@ class Rights:
         self._loops = loops
         self._loop = asyncio.get_running_loop()
         self._suspects: set[Any] = set()
+        self.subscriptions = ServerSubscriptions(connections, streams, self._look_later)
         self._task: asyncio.Task[None] | None = None
-        #: Waiting for blocked sockets, to tell that they are unsubscribed.
-        self._telling: set[asyncio.Task[None]] = set()
         # One look at a time: an older one must not undo what a newer one has found.
         self._looking = asyncio.Lock()
 
@@ -125,10 +122,10 @@ class Rights:
             self._look_later(user_id)
 
     async def stop(self) -> None:
-        tasks = [*self._telling, *([] if self._task is None else [self._task])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self.subscriptions.stop()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def _users_of(self, name: str) -> list[Any]:
         return [self._connections.users[name]] if name in self._connections.users else []
@@ -238,7 +235,7 @@ class Rights:
         self._follow(connection, known, verdict)
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
-                await self._subscribe(connection, feed, until)
+                await self.subscriptions.subscribe(connection, feed, until)
         self._recount(connection, verdict)
         self._synchronize(connection, verdict.unread, told)
 
@@ -263,52 +260,10 @@ class Rights:
             if connection.readers.get(name) is not reader or name in verdict.undecided:
                 continue
             if name not in allowed:
-                self._unsubscribe(reader, verdict.reason(name))
+                self.subscriptions.unsubscribe(reader, verdict.reason(name))
             elif self._streams.by_name.get(name) is not reader.stream:
                 # The row was deleted, and another one made, before anybody here has noticed.
                 connection.close(codes.INSUFFICIENT_STATE)
-
-    def left(self, connection: Connection, name: str) -> None:
-        """The user of this connection has left a topic: do not wait for the next look."""
-        reader = connection.readers.get(name)
-        if reader is not None and reader.topic:
-            self._unsubscribe(reader, LEFT)
-
-    def _unsubscribe(self, reader: Reader, reason: str) -> None:
-        connection, name = reader.connection, reader.stream.name
-        unsubscribe = messages.Unsubscribe(codes.UNSUBSCRIBED_BY_SERVER, reason)
-        push = messages.Push(channel=name, unsubscribe=unsubscribe)
-        reader.detach()
-        if not self._write(connection, push):
-            task = self._loop.create_task(self._tell_later(connection, name, push))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
-
-    async def _tell_later(self, connection: Connection, name: str, push: messages.Push) -> None:
-        """Write once the socket takes something, unless the client has subscribed again."""
-        text = encode_reply(messages.Reply(push=push))
-        while connection.closing is None and not connection.has_ended:
-            await connection.drained()
-            if name in connection.readers or connection.write(text):
-                return
-
-    async def _subscribe(self, connection: Connection, feed: Feed, until: float) -> None:
-        stream = await self._streams.join(feed.name, until)
-        try:
-            is_here = connection.closing is None and connection in self._connections.all
-            if not is_here or feed.name in connection.readers:
-                return
-            offset = beginning(feed)
-            position = messages.Subscribe(
-                recoverable=True, positioned=True, epoch=feed.epoch, offset=offset
-            )
-            push = messages.Push(channel=feed.name, subscribe=position)
-            if self._write(connection, push):
-                # More, because what was published before the group was joined was not heard.
-                page = Page([], offset, more=True)
-                self._streams.attach(connection, stream, feed, page, feed.delivered, topic=False)
-        finally:
-            stream.unpin()
 
     def _synchronize(self, connection: Connection, unread: int | None, before: int | None) -> None:
         """Tell the unread count: a hint of a read elsewhere may have been lost.
@@ -323,12 +278,7 @@ class Rights:
             self._look_later(connection.user_id)
             return
         data = msgspec.json.encode({"type": "sync", "ids": [], "unread": unread})
-        if self._write(connection, messages.Push(message=messages.Message(msgspec.Raw(data)))):
+        if self.subscriptions.push(
+            connection, messages.Push(message=messages.Message(msgspec.Raw(data)))
+        ):
             connection.unread = unread
-
-    def _write(self, connection: Connection, push: messages.Push) -> bool:
-        """Write, unless the socket is blocked: nobody else has to wait for that one."""
-        if connection.write(encode_reply(messages.Reply(push=push))):
-            return True
-        self._look_later(connection.user_id)
-        return False
