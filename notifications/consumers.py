@@ -24,8 +24,9 @@ from .handlers import Outcome, perform
 from .hub import Connection, Hub, get_hub, open_socket
 from .metrics import ERRORS, SENDS_IGNORED
 from .protocol import codes, messages
+from .protocol.effects import Arrived, Close, Effect, Limits, Perform, Send
 from .protocol.prepared import Prepared
-from .protocol.session import Arrived, Close, Effect, Limits, Perform, Send, Session
+from .protocol.session import Session
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from ..connect import admission
 from ..database.lanes import CONNECTS, TICKER
 from ..layer import announcer
 from ..protocol import codes
-from ..protocol.session import Close, Send
+from ..protocol.effects import Close, Send
 from ..publishing.sequencing import sequence_waiting
 from ..streams.history import Recent
 from ..streams.names import user_stream

@@ -15,7 +15,7 @@ from notifications.hub import Hub
 from notifications.metrics import SENDS_IGNORED
 from notifications.models import Notification, Stream, Subscription
 from notifications.protocol import codes
-from notifications.protocol.session import Close
+from notifications.protocol.effects import Close
 from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import fill, make_user
 

@@ -352,7 +352,7 @@ async def test_a_reader_whose_stream_is_gone_does_not_ask_without_end(hub: Hub, 
 
 
 def let_a_ping_come_due(connection: Connection) -> None:
-    connection.session.deadline = connection.session._ping_at = 0.0
+    connection.session.deadline = connection.session._heartbeat._ping_at = 0.0
 
 
 async def test_what_blocks_for_good_is_dropped_without_reading(hub: Hub, user: Any) -> None:
@@ -364,7 +364,7 @@ async def test_what_blocks_for_good_is_dropped_without_reading(hub: Hub, user: A
     let_a_ping_come_due(connection)
     hub._visit(connection)
     assert connection.closing is None
-    connection.session._blocked_since = -1000.0
+    connection.session._heartbeat._blocked_since = -1000.0
     hub._visit(connection)
     assert connection.closing == codes.SLOW
     await peer.ended()
@@ -604,7 +604,7 @@ async def test_a_pong_acknowledges_what_was_written_before_its_ping(hub: Hub, us
     await in_database(notify, user, "one")
     await peer.wait_for("one")
     connection = peer.connection(hub)
-    connection.session.deadline = connection.session._ping_at = 0.0
+    connection.session.deadline = connection.session._heartbeat._ping_at = 0.0
     hub._visit(connection)
     await in_database(notify, user, "two")
     await peer.wait_for("one", "two")
@@ -703,13 +703,13 @@ async def test_a_ping_that_the_server_holds_back_is_not_missed(hub: Hub, user: A
     let_a_ping_come_due(connection)
     hub._visit(connection)
     assert connection.is_blocked
-    connection.session.deadline = connection.session._pong_due = 0.0
+    connection.session.deadline = connection.session._heartbeat._pong_due = 0.0
     hub._visit(connection)
     assert connection.closing is None
     peer.unblock()
     await until(lambda: peer.pings == 1)
-    connection.session.deadline = connection.session._pong_due = 0.0
+    connection.session.deadline = connection.session._heartbeat._pong_due = 0.0
     hub._visit(connection)
     assert connection.closing is None
     peer.pong()
-    await until(lambda: not connection.session._awaiting_pong)
+    await until(lambda: not connection.session._heartbeat.is_awaiting_pong)
