@@ -246,7 +246,7 @@ async def test_who_is_still_sending_is_told_why_it_ends(port: int) -> None:
 async def test_who_goes_on_after_the_end_is_dropped_in_time(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.server.websocket.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("notifications.server.bounded.CLOSE_TIMEOUT", 0.2)
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(PLAIN + b"\x81\xff" + (20_000_000).to_bytes(8) + bytes(4))
 
