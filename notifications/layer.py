@@ -216,6 +216,7 @@ def send_message(
     origin: str = "",
     unread: int | None = None,
     revision: int | None = None,
+    recounted: bool = False,
 ) -> None:
     """Send ``data`` (JSON) as a ``message`` push to the connections on a user's own stream.
 
@@ -225,9 +226,11 @@ def send_message(
         origin: the client that caused it and knows already, "" for none.
         unread: the unread count that ``data`` tells, None if it tells none.
         revision: of the stream, which this change alone has made; None if it made none.
+        recounted: other streams are in the count than before.
     """
     message = {"type": type_prefix + "message", "stream": stream, "data": data, "origin": origin}
-    announcer.send(stream, {**message, "unread": unread, "revision": revision})
+    counted = {"unread": unread, "revision": revision, "recounted": recounted}
+    announcer.send(stream, {**message, **counted})
 
 
 def send_changed(stream: str, session: str = "") -> None:

@@ -1,7 +1,9 @@
 """What ``make`` says on machines that lack something: one sentence, and a failure."""
 
+import runpy
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,51 @@ def test_nginx_that_does_not_start(machine: Path) -> None:
     assert complaint(machine, "scripts/nginx", NGINX="/nowhere/nginx") == (
         "make: NGINX=/nowhere/nginx does not start."
     )
+
+
+def test_figures_count_bodies_without_docstrings_and_name_what_is_long(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    (package / "migrations").mkdir(parents=True)
+    (package / "migrations" / "0001.py").write_text("pass\n" * 500)
+    (package / "long.py").write_text("pass\n" * 301)
+    (package / "short.py").write_text(
+        'def f():\n    """Say.\n\n    More.\n    """\n    a = 1\n\n    return a\n\n\n'
+        "def g():\n    @cache\n    def h(): ...\n"
+    )
+    (package / "__init__.py").touch()
+    report = runpy.run_path(str(ROOT / "scripts" / "figures"))["report"]
+    assert list(report(tmp_path, "package")) == [
+        "package: 2 modules, 3 functions",
+        "  lines of a module: median 157, longest 301",
+        "  modules above 300 lines: 1",
+        "     301 package/long.py",
+        "  lines of a function's body: median 2, 95th percentile 3, longest 3",
+        "  longest functions:",
+        "       3 package/short.py:1 f",
+        "       2 package/short.py:11 g",
+        "       1 package/short.py:13 h",
+    ]
+
+
+def test_figures_are_printed_for_the_app_and_the_site() -> None:
+    ran = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "figures"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert "notifications: " in ran.stdout
+    assert "pushsite: " in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_figures_of_a_directory_that_is_not_there_fail_with_a_sentence() -> None:
+    ran = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "figures", "nowhere"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (ran.returncode, ran.stderr) == (2, "figures: no such directory: nowhere\n")

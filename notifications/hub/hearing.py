@@ -84,8 +84,8 @@ class Hearing:
             times = message.get("at", 0), message.get("previous", 0)
             self.publication(stream, message["epoch"], message["offset"], message["data"], *times)
         elif kind == "notifications.message":
-            # Workers of an earlier version tell neither.
-            counted = message.get("unread"), message.get("revision")
+            # Workers of an earlier version tell nothing of the count.
+            counted = message.get("unread"), message.get("revision"), message.get("recounted")
             self._rights.tell(stream, message["data"], message["origin"], *counted)
         elif kind == "notifications.changed":
             self._rights.suspect(stream, message.get("session", ""))

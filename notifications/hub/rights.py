@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db import InterfaceError, OperationalError
@@ -29,6 +29,15 @@ from .verdicts import Findings, Verdict, find
 
 #: Seconds after which a user is looked at again of whom not all is known yet.
 AGAIN = 1.0
+
+
+class Told(NamedTuple):
+    """What a connection reads, and what it was told, when a look at its user begins."""
+
+    readers: list[Reader]
+    #: See :attr:`Connection.unread` and :attr:`Connection.counted`.
+    unread: int | None
+    counted: int | None
 
 
 class Rights:
@@ -89,6 +98,7 @@ class Rights:
         origin: str,
         unread: int | None = None,
         revision: int | None = None,
+        recounted: bool | None = None,
     ) -> None:
         """Push a change of read state to the user's connections, except the one that made it.
 
@@ -98,6 +108,7 @@ class Rights:
             origin: the client that has made the change, "" for none.
             unread: the count that ``data`` tells, None if it tells none.
             revision: of the stream, which this change alone has made; None if that is not known.
+            recounted: other streams are in the count than before.
         """
         reply = messages.Reply(push=messages.Push(message=messages.Message(msgspec.Raw(data))))
         message = Prepared(encode_reply(reply))
@@ -105,7 +116,13 @@ class Rights:
         is_next = stream is not None and revision == stream.revision + 1
         for user_id in self._users_of(name):
             for connection in list(self._connections.by_user.get(user_id, ())):
-                if not connection.is_ready or connection.client == origin:
+                if not connection.is_ready:
+                    continue
+                if recounted:
+                    connection.counted = None
+                if connection.client == origin:
+                    if recounted:  # a look that ends before the reply need not tell it
+                        connection.unread = unread
                     continue
                 if connection.socket.offer(message) and (is_next or connection.unread == unread):
                     connection.unread = unread
@@ -187,15 +204,18 @@ class Rights:
     async def _examine_some(self, user_ids: list[Any], count: bool) -> None:
         # What a connection subscribes to from now on is newer than what is found.
         readers = {
-            connection: (list(connection.readers.values()), connection.unread)
+            connection: Told(
+                list(connection.readers.values()), connection.unread, connection.counted
+            )
             for user_id in user_ids
             for connection in self._connections.by_user.get(user_id, ())
         }
         keys = {connection.session_key for connection in readers if connection.session_digest}
         clients = [connection.client for connection in readers]
         read: dict[Any, set[str]] = defaultdict(set)
-        for connection, (known, _) in readers.items():
-            read[connection.user_id] |= {reader.stream.name for reader in known if reader.topic}
+        for connection, told in readers.items():
+            topics = {reader.stream.name for reader in told.readers if reader.topic}
+            read[connection.user_id] |= topics
         findings = await RIGHTS.run(find, user_ids, keys, clients, count, read)
         self._beginnings.follow(findings.missing)
         # For all that is joined by this look: what others lose does not wait for a slow layer.
@@ -203,15 +223,14 @@ class Rights:
         for user_id, verdict in findings.verdicts.items():
             if verdict.undecided:
                 self._loop.call_later(AGAIN, self._look_at, user_id)
-        for connection, (known, told) in readers.items():
+        for connection, told in readers.items():
             if connection.closing is None and connection in self._connections.all:
-                await self._judge(connection, known, told, findings, until)
+                await self._judge(connection, told, findings, until)
 
     async def _judge(
         self,
         connection: Connection,
-        known: Iterable[Reader],
-        told: int | None,
+        told: Told,
         findings: Findings,
         until: float,
     ) -> None:
@@ -232,22 +251,26 @@ class Rights:
             # It has read its streams itself, and may have missed only what comes after that.
             self._look_later(connection.user_id)
             return
-        self._follow(connection, known, verdict)
+        self._follow(connection, told.readers, verdict)
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
                 await self.subscriptions.subscribe(connection, feed, until)
-        self._recount(connection, verdict)
-        self._synchronize(connection, verdict.unread, told)
+        self._recount(connection, verdict, told.counted)
+        self._synchronize(connection, verdict.unread, told.unread)
 
-    def _recount(self, connection: Connection, verdict: Verdict) -> None:
+    def _recount(self, connection: Connection, verdict: Verdict, before: int | None) -> None:
         """See that the count is told anew where other streams are in it than before.
 
         What ``TOPIC_PERMISSION`` says changes without a word.
+
+        Args:
+            before: what :attr:`Connection.counted` was when the look began.
         """
-        if verdict.undecided:
-            return
-        if connection.counted not in (None, verdict.counted):
-            connection.unread = None
+        if verdict.undecided or connection.counted != before:
+            return  # not known yet, or told meanwhile
+        if connection.counted != verdict.counted:
+            if connection.counted is not None:
+                connection.unread = None
             if verdict.unread is None:  # this look has not counted
                 self._look_at(connection.user_id)
         connection.counted = verdict.counted

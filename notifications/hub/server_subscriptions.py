@@ -41,6 +41,7 @@ class ServerSubscriptions:
 
     def left(self, connection: Connection, name: str) -> None:
         """The user of this connection has left a topic: do not wait for the next look."""
+        connection.counted = None  # the reply has a count without it
         reader = connection.readers.get(name)
         if reader is not None and reader.topic:
             self.unsubscribe(reader, LEFT)

@@ -59,7 +59,8 @@ def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
         unread = count_unread(user, feeds)
         tops = _offsets("tops", {feed.name: feed.top for feed in feeds if not feed.muted})
         data = msgspec.json.encode({**message, "unread": unread, **tops})
-        send_message(own, data, origin, unread, revision)
+        # Joining, leaving and muting a stream: only these name one.
+        send_message(own, data, origin, unread, revision, recounted="channel" in message)
 
 
 def _offsets(name: str, offsets: Mapping[str, int]) -> dict[str, Any]:

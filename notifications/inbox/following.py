@@ -101,8 +101,9 @@ def leave(user: Any, name: str, origin: str = "") -> bool:
     name = _topic(name)
     if not subscriptions.leave([user.pk], name):
         return False
-    rights.changed([user.pk])
+    # In this order: who hears first what the count is now is told no second time.
     announce(user, "leave", origin=origin, channel=name)
+    rights.changed([user.pk])
     return True
 
 

@@ -1,7 +1,7 @@
 """Pings and pongs of one connection, without I/O.
 
 Delivery is acknowledged by the pong: frames are ordered, so the answer to a ping proves that all
-that was written before that ping has arrived.
+that was written before that ping has arrived (see docs/decisions/0002-pong-acknowledges.md).
 """
 
 from . import codes

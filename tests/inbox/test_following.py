@@ -78,9 +78,9 @@ def test_joining_and_leaving_is_told_once_it_is_committed() -> None:
         inbox.join(user, NEWS, origin="phone")
         inbox.leave(user, NEWS)
     kinds = [(message["type"].partition(".")[2], message.get("origin")) for _, message in sent]
-    assert kinds == [("message", "phone"), ("changed", None), ("message", "")]
+    assert kinds == [("message", "phone"), ("message", ""), ("changed", None)]
     assert b'"type":"join"' in sent[0][1]["data"]
-    assert b'"channel":"topic:news"' in sent[2][1]["data"]
+    assert b'"channel":"topic:news"' in sent[1][1]["data"]
 
 
 def test_the_last_one_to_leave_takes_the_row_of_an_unused_topic_along() -> None:
