@@ -37,6 +37,10 @@ class Connections:
         self._presence = presence
         self._acknowledgements = acknowledgements
 
+    def users_of(self, name: str) -> list[Any]:
+        """Primary key of the user whose own stream this is, if they are connected."""
+        return [self.users[name]] if name in self.users else []
+
     def watch(self, connection: Connection) -> None:
         """A socket has been accepted: see to its deadlines, or close it as one too many."""
         if not self.addresses.enter(connection):

@@ -86,7 +86,7 @@ class Hearing:
         elif kind == "notifications.message":
             # Workers of an earlier version tell nothing of the count.
             counted = message.get("unread"), message.get("revision"), message.get("recounted")
-            self._rights.tell(stream, message["data"], message["origin"], *counted)
+            self._rights.read_state.tell(stream, message["data"], message["origin"], *counted)
         elif kind == "notifications.changed":
             self._rights.suspect(stream, message.get("session", ""))
         elif kind == "notifications.session_ended":

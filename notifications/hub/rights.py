@@ -1,4 +1,4 @@
-"""What the hub does when a user's rights or read state may have changed (P6).
+"""What the hub does when the rights of a user may have changed (P6).
 
 A hint, a changed revision or the clock makes users *suspect*; they are looked up together, and
 what they may no longer have is closed or unsubscribed, what is new is subscribed.
@@ -11,18 +11,16 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import msgspec
 from django.db import InterfaceError, OperationalError
 
 from ..conf import app_settings
 from ..database.lanes import RIGHTS
-from ..protocol import codes, messages
-from ..protocol.json import encode_reply
-from ..protocol.prepared import Prepared
+from ..protocol import codes
 from .beginnings import Beginnings
 from .connections import Connections
 from .local_streams import LocalStreams
 from .loops import Loops
+from .read_state import ReadState
 from .server_subscriptions import ServerSubscriptions
 from .sockets.connection import Connection, Reader
 from .verdicts import Findings, Verdict, find
@@ -57,6 +55,9 @@ class Rights:
         self._loop = asyncio.get_running_loop()
         self._suspects: set[Any] = set()
         self.subscriptions = ServerSubscriptions(connections, streams, self._look_later)
+        self.read_state = ReadState(
+            connections, streams, self.subscriptions.push, self._look_at, self._look_later
+        )
         self._task: asyncio.Task[None] | None = None
         # One look at a time: an older one must not undo what a newer one has found.
         self._looking = asyncio.Lock()
@@ -68,7 +69,7 @@ class Rights:
             name: the user's own stream.
             session: digest of a session key that has just been logged out, "" for none.
         """
-        for user_id in self._users_of(name):
+        for user_id in self._connections.users_of(name):
             if session:
                 self.end_session(session, self._connections.by_user.get(user_id, ()))
             for connection in self._connections.by_user.get(user_id, ()):
@@ -91,48 +92,6 @@ class Rights:
             if connection.session_digest == digest:
                 connection.close(codes.FORCE_RECONNECT)
 
-    def tell(
-        self,
-        name: str,
-        data: bytes,
-        origin: str,
-        unread: int | None = None,
-        revision: int | None = None,
-        recounted: bool | None = None,
-    ) -> None:
-        """Push a change of read state to the user's connections, except the one that made it.
-
-        Args:
-            name: the user's own stream.
-            data: the message, as JSON.
-            origin: the client that has made the change, "" for none.
-            unread: the count that ``data`` tells, None if it tells none.
-            revision: of the stream, which this change alone has made; None if that is not known.
-            recounted: other streams are in the count than before.
-        """
-        reply = messages.Reply(push=messages.Push(message=messages.Message(msgspec.Raw(data))))
-        message = Prepared(encode_reply(reply))
-        stream = self._streams.by_name.get(name)
-        is_next = stream is not None and revision == stream.revision + 1
-        for user_id in self._users_of(name):
-            for connection in list(self._connections.by_user.get(user_id, ())):
-                if not connection.is_ready:
-                    continue
-                if recounted:
-                    connection.counted = None
-                if connection.client == origin:
-                    if recounted:  # a look that ends before the reply need not tell it
-                        connection.unread = unread
-                    continue
-                if connection.socket.offer(message) and (is_next or connection.unread == unread):
-                    connection.unread = unread
-                else:  # it has missed this one, or one that has counted later
-                    connection.unread = None
-                    self._look_later(user_id)
-        if stream is not None and revision is not None and is_next:
-            # All that this revision stands for has been told: nobody has to look.
-            stream.revision = revision
-
     async def check_all(self) -> None:
         """Look at everybody, whatever was announced or not."""
         for user_id in await self._examine(list(self._connections.by_user), count=False):
@@ -143,9 +102,6 @@ class Rights:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-
-    def _users_of(self, name: str) -> list[Any]:
-        return [self._connections.users[name]] if name in self._connections.users else []
 
     def look_again(self, user_id: Any) -> None:
         """Something was written to this user that may have changed since it was read."""
@@ -255,25 +211,8 @@ class Rights:
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
                 await self.subscriptions.subscribe(connection, feed, until)
-        self._recount(connection, verdict, told.counted)
-        self._synchronize(connection, verdict.unread, told.unread)
-
-    def _recount(self, connection: Connection, verdict: Verdict, before: int | None) -> None:
-        """See that the count is told anew where other streams are in it than before.
-
-        What ``TOPIC_PERMISSION`` says changes without a word.
-
-        Args:
-            before: what :attr:`Connection.counted` was when the look began.
-        """
-        if verdict.undecided or connection.counted != before:
-            return  # not known yet, or told meanwhile
-        if connection.counted != verdict.counted:
-            if connection.counted is not None:
-                connection.unread = None
-            if verdict.unread is None:  # this look has not counted
-                self._look_at(connection.user_id)
-        connection.counted = verdict.counted
+        self.read_state.recount(connection, verdict, told.counted)
+        self.read_state.synchronize(connection, verdict.unread, told.unread)
 
     def _follow(self, connection: Connection, known: Iterable[Reader], verdict: Verdict) -> None:
         """Take away what the user may no longer read."""
@@ -287,21 +226,3 @@ class Rights:
             elif self._streams.by_name.get(name) is not reader.stream:
                 # The row was deleted, and another one made, before anybody here has noticed.
                 connection.close(codes.INSUFFICIENT_STATE)
-
-    def _synchronize(self, connection: Connection, unread: int | None, before: int | None) -> None:
-        """Tell the unread count: a hint of a read elsewhere may have been lost.
-
-        Args:
-            before: what :attr:`Connection.unread` was when the look began.
-        """
-        if unread is None or connection.unread == unread:
-            return
-        if connection.unread not in (before, None):
-            # It was told while this was counted, perhaps something newer.
-            self._look_later(connection.user_id)
-            return
-        data = msgspec.json.encode({"type": "sync", "ids": [], "unread": unread})
-        if self.subscriptions.push(
-            connection, messages.Push(message=messages.Message(msgspec.Raw(data)))
-        ):
-            connection.unread = unread

@@ -496,7 +496,7 @@ async def test_a_connect_reply_that_blocks_comes_before_every_push(hub: Hub, use
     await in_database(broadcast, "meanwhile")
     await neighbour.wait_for("meanwhile")
     await hub.rights.check_all()
-    hub.rights.tell(own(user), b'{"type":"read"}', "")
+    hub.rights.read_state.tell(own(user), b'{"type":"read"}', "")
     await rest()
     peer.unblock()
     await peer.reply(command)
