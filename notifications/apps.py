@@ -7,10 +7,7 @@ from django.apps import AppConfig, apps
 # As modules: Django takes every app configuration that stands here for one of this app.
 from django.contrib import admin
 from django.contrib.admin import apps as admin_apps
-from django.core.checks import register
 from django.utils.translation import gettext_lazy as _
-
-from . import conf
 
 
 class NotificationsConfig(AppConfig):
@@ -19,8 +16,6 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        register(conf.check_settings)
-        register(conf.check_topic_permission)
         # They import models, which the registry has loaded only now.
         import_module(".checks", self.name)
         import_module(".receivers", self.name)

@@ -24,8 +24,9 @@ from .handlers import Outcome, perform
 from .hub import Connection, Hub, get_hub, open_socket
 from .metrics import ERRORS, SENDS_IGNORED
 from .protocol import codes, messages
+from .protocol.effects import Arrived, Close, Effect, Limits, Perform, Send
 from .protocol.prepared import Prepared
-from .protocol.session import Arrived, Close, Effect, Limits, Perform, Send, Session
+from .protocol.session import Session
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             user_agent=user_agent.replace("\x00", ""),
             session_key=_session_key(cookie),
         )
-        self.hub.watch(self.connection)
+        self.hub.connections.watch(self.connection)
         self.connection.socket.charge_to(self._charge)
         if subprotocol == PROTOBUF_SUBPROTOCOL:
             self.connection.close(codes.INAPPROPRIATE_PROTOCOL)
@@ -110,7 +111,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
 
     def _leave(self, code: int) -> None:
         if self.connection is not None:
-            self.hub.leave(self.connection, code)
+            self.hub.connections.leave(self.connection, code)
 
     def _charge(self, amount: float) -> None:
         """Take what the server has counted: frames that bring no message."""
@@ -133,7 +134,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             if isinstance(effect, Send):
                 await self.connection.send(Prepared(effect.text))
             elif isinstance(effect, Arrived):
-                self.hub.arrived(self.connection, effect.positions)
+                self.hub.connections.arrived(self.connection, effect.positions)
             elif isinstance(effect, Perform):
                 await self._perform(effect)
             elif isinstance(effect, Close):
@@ -148,7 +149,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         except codes.Disconnected as error:
             self.connection.close(error.disconnect)
         except DatabaseError as error:
-            self.hub.database_failed(error)
+            self.hub.loops.database_failed(error)
             await self._refuse(effect.command_id, codes.INTERNAL)
         except Exception:
             logger.exception("A command has failed because of a bug.")
@@ -164,7 +165,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         finally:
             outcome.then()
         if isinstance(outcome.result, messages.ConnectResult):
-            self.hub.watch(self.connection)
+            self.hub.connections.watch(self.connection)
 
     async def _refuse(self, command_id: int, error: codes.Error) -> None:
         assert self.connection is not None

@@ -13,6 +13,7 @@ from django.db.models import Model
 
 from .models import Stream, Subscription
 from .streams import names as stream_names
+from .streams import rows as stream_rows
 
 #: An attribute of instances that a fixture has brought.
 LOADED = "_notifications_loaded"
@@ -72,7 +73,7 @@ def _note(instance: Model, kind: str, using: str) -> None:
 def _make_room(stream: Stream, using: str) -> None:
     """The streams that ``migrate`` makes may have other primary keys in the dump."""
     for other in Stream.objects.using(using).filter(name=stream.name).exclude(pk=stream.pk):
-        if other.top == 0 and stream_names.is_empty(other):
+        if other.top == 0 and stream_rows.is_empty(other):
             other.delete()
 
 

@@ -36,6 +36,7 @@ from .publishing import notify as publishing
 from .publishing.drafts import Options
 from .streams import names as stream_names
 from .streams import rights, subscriptions
+from .streams import rows as stream_rows
 
 #: Fields of a user that decide what he may see and whether his sessions stay valid.
 RIGHTS_FIELDS = {"is_active", "is_staff", "password"}
@@ -72,7 +73,7 @@ def user_saved(
     if created:
         own = stream_names.user_stream(instance.pk)
         # Nobody else can need it before this transaction commits.
-        stream_names.make([own])
+        stream_rows.make([own])
         subscriptions.join_existing([instance.pk], own, from_start=True)
         _join([instance.pk], stream_names.BROADCAST, using)
     if getattr(instance, "is_staff", False):
@@ -123,7 +124,7 @@ def membership_changed(
 def group_saved(instance: Group, created: bool, raw: bool, **kwargs: Any) -> None:
     """A new group's stream is there before its first member."""
     if created and not raw:
-        stream_names.make([stream_names.group_stream(instance.pk)])
+        stream_rows.make([stream_names.group_stream(instance.pk)])
 
 
 @receiver(pre_delete, sender=Group)
@@ -226,8 +227,8 @@ def _join(user_ids: Iterable[Any], name: str, using: str) -> None:
 
 def _remove(name: str, using: str) -> None:
     """What was in a stream goes in this transaction, the stream itself once it has committed."""
-    stream_names.clear(name)
-    after_commit(using, stream_names.remove, name)
+    stream_rows.clear(name)
+    after_commit(using, stream_rows.remove, name)
 
 
 def _without_dispatch(arguments: dict[str, Any]) -> dict[str, Any]:

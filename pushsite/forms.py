@@ -11,8 +11,8 @@ from django.utils.translation import gettext_lazy as _
 from notifications.conf import app_settings
 from notifications.forms import EVERYONE, STAFF, TOPIC, AudienceForm, ContentForm
 from notifications.publishing import notify as publishing
+from notifications.streams import access, topics
 from notifications.streams import names as stream_names
-from notifications.streams import topics
 
 
 class SendForm(ContentForm):
@@ -51,7 +51,7 @@ class SendForm(ContentForm):
         if not self.is_valid():
             return False
         name = self.stream()
-        if not stream_names.may_publish(actor, name):
+        if not access.may_publish(actor, name):
             raise PermissionDenied
         fields = ("title", "body", "url", "level")
         content = {field: self.cleaned_data[field] for field in fields}

@@ -265,7 +265,7 @@ class Peer:
     def connection(self, hub: Hub) -> Connection:
         """What the hub knows of the socket that is connected now."""
         (client,) = [r["connect"]["client"] for r in self.replies.values() if "connect" in r]
-        (found,) = [c for c in hub.connections if c.client == client]
+        (found,) = [c for c in hub.connections.all if c.client == client]
         return found
 
     # Frames

@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from notifications import layer
 from notifications.models import Notification, Receipt, Stream, Subscription
-from notifications.streams import subscriptions
-from notifications.streams.names import ensure
+from notifications.streams import acknowledging
+from notifications.streams.rows import ensure
 
 T = TypeVar("T")
 
@@ -66,9 +66,9 @@ def offsets(name: str) -> list[int | None]:
 def acknowledge(positions: Mapping[tuple[Any, int], int]) -> None:
     """Acknowledge offsets, by user and stream, in the epochs that the streams have now."""
     epochs = dict(Stream.objects.values_list("pk", "epoch"))
-    subscriptions.acknowledge(
+    acknowledging.acknowledge(
         {
-            pair: subscriptions.Acknowledged(epochs.get(pair[1], ""), offset)
+            pair: acknowledging.Acknowledged(epochs.get(pair[1], ""), offset)
             for pair, offset in positions.items()
         }
     )

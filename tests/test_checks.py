@@ -13,7 +13,7 @@ from django.test import override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
-from notifications.checks import check_topics
+from notifications.checks.contents import check_topics
 from notifications.conf import IN_MEMORY_LAYER
 from notifications.models import Incarnation, Notification
 from notifications.publishing.notify import broadcast

@@ -7,6 +7,7 @@ from django.core.checks import run_checks
 from django.test import override_settings
 
 from notifications import conf
+from notifications.checks import values
 from notifications.conf import app_settings
 
 
@@ -16,7 +17,7 @@ def ids() -> list[str | None]:
 
 
 def only() -> Any:
-    (message,) = conf.check_settings()
+    (message,) = values.check_settings()
     return message
 
 
@@ -82,7 +83,7 @@ def test_an_unknown_name_is_told() -> None:
 )
 def test_a_wrong_value_is_told_in_words(name: str, value: Any, words: str) -> None:
     with override_settings(NOTIFICATIONS={name: value}):
-        messages = [m for m in conf.check_settings() if m.id == "notifications.E003"]
+        messages = [m for m in values.check_settings() if m.id == "notifications.E003"]
         assert len(messages) == 1
         assert f"NOTIFICATIONS['{name}'] must be {words}" in messages[0].msg
         assert "notifications.E003" in ids()
@@ -140,7 +141,7 @@ def test_lists_become_tuples() -> None:
 
 
 def test_every_kind_of_setting_can_be_named_in_words() -> None:
-    assert conf.WORDS.keys() >= {str(field.type) for field in conf.FIELDS.values()}
+    assert values.WORDS.keys() >= {str(field.type) for field in conf.FIELDS.values()}
 
 
 @pytest.mark.parametrize("slug", ["", "topic:news", "a b", ".hidden", "a" * 101, "news\n", "ä"])

@@ -92,8 +92,8 @@ async def test_a_token_connects_and_expires(hub: Hub, user: Any) -> None:
 async def test_nobody_is_refused_and_nothing_is_left(hub: Hub, cookie: str) -> None:
     peer = await Peer(cookie=cookie).open()
     assert await peer.error(connect={}) == 101
-    assert not hub.connections
-    assert not hub.streams
+    assert not hub.connections.all
+    assert not hub.streams.by_name
 
 
 def forged(user_id: Any) -> str:
@@ -123,7 +123,7 @@ async def test_forged_tokens_and_those_of_nobody_are_refused_for_good(
         peer.ask(connect=peer.connect_request())
         assert await peer.wait_closed() == 3500
         assert token not in caplog.text
-    assert not hub.connections
+    assert not hub.connections.all
     assert_no_traceback(caplog)
 
 
@@ -152,7 +152,7 @@ async def test_too_many_connections_of_one_user(settings: Any, user: Any) -> Non
         peers[2].ask(connect=peers[2].connect_request())
         assert await peers[2].wait_closed() == 3504
         await peers[2].ended()
-        assert len(hub.connections) == 2
+        assert len(hub.connections.all) == 2
         await peers[0].end()
         assert "connect" in await (await peers[2].open()).try_connect()
 
@@ -257,7 +257,7 @@ async def test_a_bug_ends_one_connection_and_leaves_nothing(
     peer.say("{}")
     assert await peer.wait_closed() == 3004
     await peer.ended()
-    assert not hub.connections
+    assert not hub.connections.all
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
@@ -288,15 +288,15 @@ async def test_a_connect_that_the_database_fails_may_be_tried_again(
     peer = await Peer.of(user)
     await peer.open()
     with monkeypatch.context() as patched:
-        patched.setattr("notifications.streams.subscriptions.read_inboxes", away)
+        patched.setattr("notifications.streams.feeds.read_inboxes", away)
         assert await peer.error(connect=peer.connect_request()) == 100
-    assert not hub.connections
-    assert all(stream.pins == 0 for stream in hub.streams.values())
+    assert not hub.connections.all
+    assert all(stream.pins == 0 for stream in hub.streams.by_name.values())
     assert "connect" in await peer.try_connect()
-    assert len(hub.connections) == 1
+    assert len(hub.connections.all) == 1
     await peer.end()
-    assert not hub.connections
-    assert not hub.by_user
+    assert not hub.connections.all
+    assert not hub.connections.by_user
 
 
 async def test_a_server_that_cancels_leaves_nothing(hub: Hub, user: Any) -> None:
@@ -306,8 +306,8 @@ async def test_a_server_that_cancels_leaves_nothing(hub: Hub, user: Any) -> None
     peer._task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await peer._task
-    assert not hub.connections
-    assert not any(stream.readers for stream in hub.streams.values())
+    assert not hub.connections.all
+    assert not any(stream.readers for stream in hub.streams.by_name.values())
 
 
 async def test_what_the_socket_shows_does_not_reach_the_log(
@@ -339,4 +339,4 @@ async def test_channels_own_driver_can_drive_it(hub: Hub, user: Any) -> None:
     push = json.loads(await driver.receive_from())["push"]
     assert push["pub"]["data"]["title"] == "hello"
     await driver.disconnect()
-    await until(lambda: not hub.connections)
+    await until(lambda: not hub.connections.all)

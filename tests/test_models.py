@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from notifications import broadcast, inbox, notify
 from notifications.models import Notification, validate_kind, validate_text, validate_url
 from notifications.publishing.notify import withdraw
-from notifications.streams import subscriptions
-from notifications.streams.names import ensure
+from notifications.streams import feeds as stream_feeds
+from notifications.streams.rows import ensure
 from tests.rooms import LONG_AGO, make_user
 
 GOOD_URLS = [
@@ -167,7 +167,7 @@ def test_querysets_say_what_the_inbox_says() -> None:
     assert shown(user)["archived"] == {
         entry.notification.title for entry in inbox.list_entries(user, "archived").entries
     }
-    subscriptions.load_inboxes([other])
+    stream_feeds.load_inboxes([other])
     assert shown(other)["unread"] == {"before", *"abcdefg", "new"}
 
 

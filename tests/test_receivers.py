@@ -15,7 +15,7 @@ from notifications import broadcast, notify
 from notifications.connect.authentication import session_digest
 from notifications.models import Notification, Receipt, Stream, Subscription
 from notifications.streams import revisions, rights
-from notifications.streams.subscriptions import load_inboxes
+from notifications.streams.feeds import load_inboxes
 from tests.rooms import hints, make_old_users, make_user, queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)

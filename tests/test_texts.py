@@ -28,7 +28,7 @@ from notifications import broadcast, inbox, notify, signals
 from notifications.admin import forms as admin
 from notifications.models import Notification
 from notifications.publishing.notify import publish
-from notifications.streams import history, subscriptions
+from notifications.streams import encoding, subscriptions
 from notifications.texts import MAX_DEPTH, is_blank, one_line, plain, plain_json
 from pushsite import forms as site
 from tests.rooms import hints, make_user
@@ -111,7 +111,7 @@ def test_every_kind_of_text_is_text_wherever_it_stands(word: Any) -> None:
     for name in ("title", "body", "url", "kind"):
         assert content[name] == getattr(row, name) == "word"
     assert (row.key, row.data, content["data"]) == ("word", data, data)
-    assert msgspec.json.decode(history.publication(row).data) == content
+    assert msgspec.json.decode(encoding.publication(row).data) == content
     assert notify(user, "again", key=word) == [row.pk]
 
 
@@ -138,7 +138,7 @@ def test_every_kind_of_text_may_be_the_name_of_an_actor(
     monkeypatch.setattr(get_user_model(), "get_full_name", lambda self: word)
     (content,) = sent_by(lambda: notify(user, "hello", actor=user))
     assert content["actor"] == {"id": str(user.pk), "name": "word"}
-    assert type(history.describe_user(user)["name"]) is str
+    assert type(encoding.describe_user(user)["name"]) is str
 
 
 @pytest.mark.parametrize("name", ["\ud800", 7, "\x00"])

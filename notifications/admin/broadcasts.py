@@ -67,7 +67,9 @@ def _shared(field: str) -> Q:
     """Condition: this field is the name of a shared stream."""
     shared = Q(**{f"{field}__in": (stream_names.BROADCAST, stream_names.STAFF)})
     return (
-        shared | Q(**{f"{field}__startswith": "group:"}) | Q(**{f"{field}__startswith": "topic:"})
+        shared
+        | Q(**{f"{field}__startswith": stream_names.GROUP_PREFIX})
+        | Q(**{f"{field}__startswith": stream_names.TOPIC_PREFIX})
     )
 
 

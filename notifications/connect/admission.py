@@ -10,12 +10,13 @@ from typing import Any, NamedTuple
 
 from ..conf import app_settings
 from ..inbox.counts import streams_counted, unread_counts
-from ..streams import epochs, revisions, subscriptions
+from ..streams import access, epochs, revisions
+from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
+from ..streams.feeds import Feed, Inboxes
 from ..streams.history import Recent
 from ..streams.positions import Position
 from ..streams.recovery import Recovered, recover_many
-from ..streams.subscriptions import Feed, Inboxes
 from . import authentication
 from .authentication import Credentials, Identity
 
@@ -72,7 +73,7 @@ def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
     """Authenticate callers; for the errors see :func:`.authentication.identify`."""
     found = authentication.identify(callers)
     users = {entry.user.pk: entry.user for entry in found if isinstance(entry, Identity)}
-    names = stream_names.names_by_user(users.values())
+    names = access.names_by_user(users.values())
     return [
         Admitted(entry, names[entry.user.pk]) if isinstance(entry, Identity) else entry
         for entry in found
@@ -141,7 +142,7 @@ def _inboxes(users: Sequence[Any]) -> Inboxes:
 
     Where one does, the history has gone back, and no worker was there to see it.
     """
-    inboxes = subscriptions.read_inboxes(users)
+    inboxes = stream_feeds.read_inboxes(users)
     old = {
         feed.stream_id: epochs.Old(feed.epoch)
         for own in inboxes.feeds.values()
@@ -151,4 +152,4 @@ def _inboxes(users: Sequence[Any]) -> Inboxes:
     if not old:
         return inboxes
     epochs.renew(old)
-    return subscriptions.read_inboxes(users)
+    return stream_feeds.read_inboxes(users)

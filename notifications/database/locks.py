@@ -10,6 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 #: PostgreSQL's code of a lock that was not given in time.
 LOCK_NOT_AVAILABLE = "55P03"
 
+#: PostgreSQL's code of a transaction that was ended because each of two waited for the other.
+DEADLOCK_DETECTED = "40P01"
+
 #: Under these an old snapshot makes locking a row fail that has changed since.
 SNAPSHOTS = ("REPEATABLE_READ", "SERIALIZABLE")
 
@@ -31,11 +34,16 @@ def limit_waiting(using: str, seconds: float) -> None:
             cursor.execute(f"SET LOCAL lock_timeout = {max(1, round(seconds * 1000))}")
 
 
-def was_locked(error: BaseException) -> bool:
-    """Is this the error of a statement that has waited too long for a lock?"""
+def was_locked(error: BaseException, *, or_deadlock: bool = False) -> bool:
+    """Is this the error of a statement that has waited too long for a lock?
+
+    Args:
+        or_deadlock: one that was ended because of a deadlock counts too.
+    """
     cause = error.__cause__
     code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-    return isinstance(error, DatabaseError) and code == LOCK_NOT_AVAILABLE
+    codes = {LOCK_NOT_AVAILABLE, DEADLOCK_DETECTED} if or_deadlock else {LOCK_NOT_AVAILABLE}
+    return isinstance(error, DatabaseError) and code in codes
 
 
 def hold_clause(connection: BaseDatabaseWrapper, *, wait: bool = False) -> str:

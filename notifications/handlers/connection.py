@@ -15,7 +15,7 @@ from ..connect.authentication import Credentials, Identity
 from ..hub import Connection, Hub, LocalStream
 from ..protocol import codes, messages
 from ..protocol.codes import ClientError, Disconnected
-from ..streams import history
+from ..streams import encoding
 from ..streams import names as stream_names
 from ..streams.positions import Position
 from .outcome import Outcome
@@ -48,15 +48,15 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     connection.credentials = identity.credentials
     connection.session_digest = identity.session
     # Before anything is read, so that a change of rights from now on finds the connection.
-    hub.admit(connection)
+    hub.connections.admit(connection)
     connection.session.share(hub.turns.commands_of(connection.user_id))
     joined: dict[str, LocalStream] = {}
     try:
         resumed = await _resume(hub, connection, identity, request, names, joined)
     except BaseException:
         for stream in joined.values():
-            hub.unpin(stream)
-        hub.dismiss(connection, codes.SERVER_ERROR.code)
+            stream.unpin()
+        hub.connections.dismiss(connection, codes.SERVER_ERROR.code)
         raise
     connection.unread = resumed.unread
     connection.counted = None if resumed.undecided else resumed.counted
@@ -75,7 +75,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
 
 
 def _greeting(user: Any, unread: int, followed: list[str]) -> dict[str, Any]:
-    greeting = {"unread": unread, "user": history.describe_user(user)}
+    greeting = {"unread": unread, "user": encoding.describe_user(user)}
     return {**greeting, "topics": followed} if followed else greeting
 
 
@@ -113,7 +113,7 @@ async def _resume(
     while left:
         for name in names:
             if name not in joined:
-                joined[name] = await hub.join(name, until)
+                joined[name] = await hub.streams.join(name, until)
         positions = {
             name: Position(sub.epoch, sub.offset)
             for name, sub in request.subs.items()
@@ -146,11 +146,11 @@ def _attach_all(
     hub: Hub, connection: Connection, joined: dict[str, LocalStream], resumed: Resumed
 ) -> None:
     own = stream_names.user_stream(connection.user_id)
-    if connection in hub.connections:
+    if connection in hub.connections.all:
         for item in resumed.recovered:
             attach(hub, connection, joined[item.feed.name], item, topic=False)
         mine = connection.own = joined.pop(own)
-        if hub.streams.get(own) is not mine:  # it was reset meanwhile
+        if hub.streams.by_name.get(own) is not mine:  # it was reset meanwhile
             connection.close(codes.INSUFFICIENT_STATE)
         connection.is_ready = True
         # Not before: one that is refused may connect again under the same id.
@@ -164,7 +164,7 @@ def _attach_all(
         if resumed.undecided:  # the unread count is without these topics
             hub.rights.look_again(connection.user_id)
     for stream in joined.values():
-        hub.unpin(stream)
+        stream.unpin()
 
 
 async def refresh(hub: Hub, connection: Connection, request: messages.RefreshRequest) -> Outcome:
@@ -181,7 +181,7 @@ async def refresh(hub: Hub, connection: Connection, request: messages.RefreshReq
     if identity.user.pk != connection.user_id:
         raise Disconnected(codes.INVALID_TOKEN)
     connection.session.renew(_deadline(identity))
-    hub.watch(connection)
+    hub.connections.watch(connection)
     return Outcome(
         messages.RefreshResult(
             client=connection.client,

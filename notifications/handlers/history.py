@@ -6,7 +6,8 @@ from ..conf import app_settings
 from ..hub import Connection, Hub
 from ..protocol import codes, messages
 from ..protocol.codes import ClientError
-from ..streams import history, subscriptions
+from ..streams import access, encoding, history
+from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
 from ..streams.recovery import cut
 from .outcome import Outcome
@@ -41,11 +42,11 @@ def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.Hi
 
 
 def _history_page(
-    feed: subscriptions.Feed,
+    feed: stream_feeds.Feed,
     since: messages.StreamPosition | None,
     limit: int,
     reverse: bool,
-) -> list[history.Publication]:
+) -> list[encoding.Publication]:
     if reverse:
         before = feed.top + 1 if since is None else since.offset
         return history.read_back(feed.stream_id, before, feed.since, limit)
@@ -53,15 +54,15 @@ def _history_page(
     return history.read_page(feed.stream_id, after, limit).publications
 
 
-def _readable_feed(user: Any, name: str) -> subscriptions.Feed:
+def _readable_feed(user: Any, name: str) -> stream_feeds.Feed:
     """The user's feed of this name, or the error that tells why there is none."""
     try:
-        allowed = stream_names.may_read(user, name)
+        allowed = access.may_read(user, name)
     except stream_names.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
     if not allowed:
         raise ClientError(codes.PERMISSION_DENIED)
-    for feed in subscriptions.load_inbox(user):
+    for feed in stream_feeds.load_inbox(user):
         if feed.name == name:
             return feed
     raise ClientError(codes.PERMISSION_DENIED, "not subscribed")

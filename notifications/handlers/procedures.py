@@ -9,7 +9,7 @@ from .. import inbox
 from ..hub import Connection, Hub
 from ..protocol import codes, messages
 from ..protocol.codes import ClientError
-from ..streams import history
+from ..streams import encoding
 from ..streams import names as stream_names
 from ..streams.recovery import Room
 from .outcome import Outcome
@@ -138,7 +138,7 @@ def _acknowledge(hub: Hub, connection: Connection, ack: Ack) -> bytes:
         raise ClientError(codes.BAD_REQUEST, "not subscribed")
     if not 0 <= ack.offset <= reader.sent:
         raise ClientError(codes.BAD_REQUEST, "offset was not sent")
-    hub.arrived(connection, {ack.channel: ack.offset})
+    hub.connections.arrived(connection, {ack.channel: ack.offset})
     return b"{}"
 
 
@@ -210,7 +210,7 @@ def _leave(user: Any, leave: Leave, origin: str) -> dict[str, Any]:
 
 
 def _left(hub: Hub, connection: Connection, leave: Leave) -> None:
-    hub.rights.left(connection, leave.channel)
+    hub.rights.subscriptions.left(connection, leave.channel)
 
 
 def _changed(user: Any, ids: list[int]) -> dict[str, Any]:
@@ -220,7 +220,7 @@ def _changed(user: Any, ids: list[int]) -> dict[str, Any]:
 def _entry(entry: inbox.Entry) -> dict[str, Any]:
     notification = entry.notification
     return {
-        **history.content(notification),
+        **encoding.content(notification),
         "channel": notification.stream_name,
         "offset": notification.offset,
         "published": notification.published_at,

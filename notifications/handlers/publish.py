@@ -9,8 +9,8 @@ from ..hub import Connection, Hub
 from ..protocol import codes, messages
 from ..protocol.codes import ClientError
 from ..publishing import notify as publishing
+from ..streams import access, topics
 from ..streams import names as stream_names
-from ..streams import topics
 from .outcome import Outcome
 from .procedures import decode
 from .users import current_user
@@ -38,12 +38,12 @@ async def publish(hub: Hub, connection: Connection, request: messages.PublishReq
 def _publish(user_id: Any, name: str, data: PublishData) -> None:
     user = current_user(user_id)
     try:
-        allowed = stream_names.may_publish(user, name) and _can_be_read(name)
+        allowed = access.may_publish(user, name) and _can_be_read(name)
     except stream_names.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
     if not allowed:
         raise ClientError(codes.PERMISSION_DENIED)
-    if not stream_names.has_audience(name):
+    if not access.has_audience(name):
         raise ClientError(codes.UNKNOWN_CHANNEL)
     try:
         publishing.publish(name, actor=user, **msgspec.structs.asdict(data))

@@ -4,7 +4,7 @@ import msgspec
 
 from ..hub import Connection, Hub, LocalStream
 from ..protocol import messages
-from ..streams import history
+from ..streams import encoding
 from ..streams.recovery import Recovered
 
 
@@ -20,7 +20,7 @@ def subscribe_result(item: Recovered) -> messages.SubscribeResult:
     )
 
 
-def encode_publications(publications: list[history.Publication]) -> list[messages.Publication]:
+def encode_publications(publications: list[encoding.Publication]) -> list[messages.Publication]:
     return [
         messages.Publication(data=msgspec.Raw(publication.data), offset=publication.offset)
         for publication in publications
@@ -33,4 +33,4 @@ def attach(
     feed = item.feed
     # What could not be recovered was not delivered, but the client knows and asks the inbox.
     acked = feed.delivered if item.recovered else item.page.offset
-    hub.attach(connection, stream, feed, item.page, acked, topic=topic)
+    hub.streams.attach(connection, stream, feed, item.page, acked, topic=topic)

@@ -10,8 +10,9 @@ from ..conf import app_settings
 from ..hub import Connection, Hub, LocalStream
 from ..protocol import codes, messages
 from ..protocol.codes import ClientError
+from ..streams import access
+from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
-from ..streams import subscriptions
 from ..streams.positions import Position
 from ..streams.recovery import Recovered, recover
 from .outcome import Outcome
@@ -29,13 +30,13 @@ async def subscribe(
     # What is read from now on may be old when the reply has been written.
     doubts = connection.doubts
     await hub.turns.run(connection.user_id, _check_topic, connection.user_id, name)
-    stream = await hub.join(name)
+    stream = await hub.streams.join(name)
     try:
         item = await hub.turns.run(
             connection.user_id, _follow, connection.user_id, request, connection.client
         )
     except BaseException:
-        hub.unpin(stream)
+        stream.unpin()
         raise
     attach = partial(_attach_topic, hub, connection, stream, item, doubts)
     return Outcome(subscribe_result(item), attach)
@@ -45,7 +46,7 @@ def _check_topic(user_id: Any, name: str) -> None:
     user = current_user(user_id)
     try:
         kind = stream_names.parse(name).kind
-        allowed = stream_names.may_read(user, name)
+        allowed = access.may_read(user, name)
     except stream_names.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
     if not allowed:
@@ -58,10 +59,10 @@ def _check_topic(user_id: Any, name: str) -> None:
 def _follow(user_id: Any, request: messages.SubscribeRequest, origin: str) -> Recovered:
     """The feed of a topic from a position on; the user joins it for good if need be."""
     name = request.channel
-    feed = subscriptions.load_topic(user_id, name)
+    feed = stream_feeds.load_topic(user_id, name)
     if feed is None:
         _join_topic(user_id, name, origin)
-        feed = subscriptions.load_topic(user_id, name)
+        feed = stream_feeds.load_topic(user_id, name)
     if feed is None:  # another connection of the user has left it again: temporary
         raise ClientError(codes.INTERNAL)
     if feed.muted:
@@ -85,15 +86,15 @@ def _join_topic(user_id: Any, name: str, origin: str) -> None:
 def _attach_topic(
     hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, doubts: int
 ) -> None:
-    if connection in hub.connections and stream.name not in connection.readers:
-        current = hub.for_row(stream, item.feed.stream_id)
+    if connection in hub.connections.all and stream.name not in connection.readers:
+        current = hub.streams.for_row(stream, item.feed.stream_id)
         if current is not stream:
             # What was announced of this row meanwhile counted for nothing.
             item = item._replace(page=item.page._replace(more=True))
         attach(hub, connection, current, item, topic=True)
         if connection.doubts != doubts:  # muted, left or forbidden meanwhile
             hub.rights.look_again(connection.user_id)
-    hub.unpin(stream)
+    stream.unpin()
 
 
 async def unsubscribe(
@@ -111,5 +112,5 @@ async def unsubscribe(
     if reader is not None and not reader.topic:
         raise ClientError(codes.PERMISSION_DENIED)
     if reader is not None:
-        hub.detach(reader)
+        reader.detach()
     return Outcome(messages.UnsubscribeResult())

@@ -3,13 +3,11 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from django.db import router
-
 from ..database.lanes import FLUSH
 from ..host.announcements import tell_receivers
-from ..models import Subscription
+from ..models import database_alias
 from ..signals import delivered
-from ..streams.subscriptions import Acknowledged, acknowledge
+from ..streams.acknowledging import Acknowledged, acknowledge
 from .apart import Outcome, Tries, write_apart
 
 #: A user and a stream.
@@ -68,7 +66,7 @@ class Acknowledgements:
 
 
 def _write(marks: dict[Pair, Mark]) -> Outcome[tuple[Pair, Mark]]:
-    using = router.db_for_write(Subscription)
+    using = database_alias()
     outcome = write_apart(using, list(marks.items()), _acknowledge, lambda one: _acknowledge([one]))
     if delivered.has_listeners():
         missing = {pair for pair, _ in (*(item for item, _ in outcome.failed), *outcome.untried)}

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import DataError, IntegrityError
 
 from ..database.lanes import BEGINNINGS
-from ..streams.subscriptions import begin
+from ..streams.feeds import begin
 
 #: How long a connect waits for the rows; then it goes on without these streams, seconds.
 PATIENCE = 1.0

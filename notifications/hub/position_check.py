@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 
 from ..database.lanes import CHECK
 from ..metrics import REPAIRED
 from ..streams.evidence import look
-from .delivery.renewals import Renewals
-from .delivery.repairs import Repairs
 from .delivery.stream import LocalStream
+from .local_streams import LocalStreams
+from .loops import Loops
 from .rights import Rights
 
 #: How long a revision may wait for the message that tells what it stands for; seconds.
@@ -19,43 +18,42 @@ GRACE = 0.2
 #: So long after a publisher has asked for a check, what it finds is no loss of the layer; seconds.
 ASKED = 10.0
 
+#: From being asked for a position check to making it, in seconds.
+DELAY = 0.1
+
 
 class PositionCheck:
     """One query finds what the layer did not tell, and histories that have gone back.
 
     Args:
-        streams: of this process, by name.
-        reset: told of streams that have another epoch.
-        gone: told of streams that are gone.
+        streams: of this process.
+        rights: told of users whose streams have another revision.
+        loops: among which the check is called "check".
     """
 
-    def __init__(
-        self,
-        streams: Mapping[str, LocalStream],
-        repairs: Repairs,
-        renewals: Renewals,
-        rights: Rights,
-        reset: Callable[[LocalStream], None],
-        gone: Callable[[LocalStream], None],
-    ) -> None:
+    def __init__(self, streams: LocalStreams, rights: Rights, loops: Loops) -> None:
         self._streams = streams
-        self._repairs = repairs
-        self._renewals = renewals
         self._rights = rights
-        self._reset = reset
-        self._gone = gone
+        self._loops = loops
         self._loop = asyncio.get_running_loop()
         #: When a publisher last asked for it, on the loop's clock.
         self._asked_at = -ASKED
+        self._is_due = False
 
-    def asked(self) -> None:
-        """A publisher has asked for it, instead of telling each publication."""
+    def ask(self) -> None:
+        """A publisher to very many has asked for it, instead of telling each publication.
+
+        It may go on asking with each part of them.
+        """
         self._asked_at = self._loop.time()
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_later(DELAY, self._hurry)
 
     async def run(self) -> None:
         known = {
             stream.id: stream
-            for stream in self._streams.values()
+            for stream in self._streams.by_name.values()
             if stream.is_known and not stream.is_suspect
         }
         if not known:
@@ -65,17 +63,17 @@ class PositionCheck:
         found = await CHECK.run(look, seen)
         behind: dict[LocalStream, int] = {}
         for stream_id, stream in known.items():
-            if self._streams.get(stream.name) is not stream:  # left while this was read
+            if self._streams.by_name.get(stream.name) is not stream:  # left while this was read
                 continue
             top = found.tops.get(stream_id)
             if top is None:
-                self._gone(stream)
+                self._streams.gone(stream)
                 continue
             if top.epoch != stream.epoch:
-                self._reset(stream)
+                self._streams.reset(stream)
                 continue
             if stream_id in found.gone_back:
-                self._renewals.add(stream, seen[stream_id])
+                self._streams.renewals.add(stream, seen[stream_id])
                 continue
             if top.offset > stream.top and not stream.busy:
                 behind[stream] = top.offset
@@ -85,9 +83,13 @@ class PositionCheck:
                 self._loop.call_later(GRACE, self._suspect, stream, top.revision)
         self._bring_up(behind)
 
+    def _hurry(self) -> None:
+        self._is_due = False
+        self._loops.hurry("check")
+
     def _suspect(self, stream: LocalStream, revision: int) -> None:
         """Look at the user of this stream, unless a message has told all there was to know."""
-        if revision > stream.revision and self._streams.get(stream.name) is stream:
+        if revision > stream.revision and self._streams.by_name.get(stream.name) is stream:
             stream.revision = revision
             self._rights.suspect(stream.name)
 
@@ -102,4 +104,4 @@ class PositionCheck:
                 REPAIRED.inc()
                 # Lost, or no longer a member: the layer does not tell which.
                 stream.is_joined = False
-        self._repairs.start_many(behind)
+        self._streams.repairs.start_many(behind)

@@ -1,4 +1,4 @@
-"""What the hub does when a user's rights or read state may have changed (P6).
+"""What the hub does when the rights of a user may have changed (P6).
 
 A hint, a changed revision or the clock makes users *suspect*; they are looked up together, and
 what they may no longer have is closed or unsubscribed, what is new is subscribed.
@@ -9,53 +9,24 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-import msgspec
 from django.db import InterfaceError, OperationalError
 
 from ..conf import app_settings
 from ..database.lanes import RIGHTS
-from ..protocol import codes, messages
-from ..protocol.json import encode_reply
-from ..protocol.prepared import Prepared
-from ..streams.history import Page
-from ..streams.positions import beginning
-from ..streams.subscriptions import Feed
+from ..protocol import codes
 from .beginnings import Beginnings
-from .delivery.stream import LocalStream
+from .connections import Connections
+from .local_streams import LocalStreams
+from .loops import Loops
+from .read_state import ReadState
+from .server_subscriptions import ServerSubscriptions
 from .sockets.connection import Connection, Reader
-from .verdicts import LEFT, Findings, Verdict, find
+from .verdicts import Findings, Verdict, find
 
 #: Seconds after which a user is looked at again of whom not all is known yet.
 AGAIN = 1.0
-
-
-class Process(Protocol):
-    """What is asked of the hub."""
-
-    loop: asyncio.AbstractEventLoop
-    connections: set[Connection]
-    by_user: dict[Any, set[Connection]]
-    users: dict[str, Any]
-    streams: dict[str, LocalStream]
-    beginnings: Beginnings
-
-    async def join(self, name: str, until: float | None = None) -> LocalStream: ...
-    def unpin(self, stream: LocalStream) -> None: ...
-    def attach(
-        self,
-        connection: Connection,
-        stream: LocalStream,
-        feed: Feed,
-        page: Page,
-        acked: int,
-        *,
-        topic: bool,
-    ) -> None: ...
-    def detach(self, reader: Reader) -> None: ...
-    def report(self, name: str, error: Exception) -> None: ...
-    def works(self, name: str) -> None: ...
 
 
 class Told(NamedTuple):
@@ -70,12 +41,24 @@ class Told(NamedTuple):
 class Rights:
     """Looks again at users of this process: soon after a hint, and all of them by the clock."""
 
-    def __init__(self, hub: Process) -> None:
-        self._hub = hub
+    def __init__(
+        self,
+        connections: Connections,
+        streams: LocalStreams,
+        beginnings: Beginnings,
+        loops: Loops,
+    ) -> None:
+        self._connections = connections
+        self._streams = streams
+        self._beginnings = beginnings
+        self._loops = loops
+        self._loop = asyncio.get_running_loop()
         self._suspects: set[Any] = set()
+        self.subscriptions = ServerSubscriptions(connections, streams, self._look_later)
+        self.read_state = ReadState(
+            connections, streams, self.subscriptions.push, self._look_at, self._look_later
+        )
         self._task: asyncio.Task[None] | None = None
-        #: Waiting for blocked sockets, to tell that they are unsubscribed.
-        self._telling: set[asyncio.Task[None]] = set()
         # One look at a time: an older one must not undo what a newer one has found.
         self._looking = asyncio.Lock()
 
@@ -86,10 +69,10 @@ class Rights:
             name: the user's own stream.
             session: digest of a session key that has just been logged out, "" for none.
         """
-        for user_id in self._users_of(name):
+        for user_id in self._connections.users_of(name):
             if session:
-                self.end_session(session, self._hub.by_user.get(user_id, ()))
-            for connection in self._hub.by_user.get(user_id, ()):
+                self.end_session(session, self._connections.by_user.get(user_id, ()))
+            for connection in self._connections.by_user.get(user_id, ()):
                 connection.doubts += 1
                 connection.unread = None
             self._look_at(user_id)
@@ -104,80 +87,35 @@ class Rights:
             digest: what stands for its key.
             connections: where to look, if the user is known; else among all.
         """
-        among = self._hub.connections if connections is None else connections
+        among = self._connections.all if connections is None else connections
         for connection in list(among):
             if connection.session_digest == digest:
                 connection.close(codes.FORCE_RECONNECT)
 
-    def tell(
-        self,
-        name: str,
-        data: bytes,
-        origin: str,
-        unread: int | None = None,
-        revision: int | None = None,
-        recounted: bool | None = None,
-    ) -> None:
-        """Push a change of read state to the user's connections, except the one that made it.
-
-        Args:
-            name: the user's own stream.
-            data: the message, as JSON.
-            origin: the client that has made the change, "" for none.
-            unread: the count that ``data`` tells, None if it tells none.
-            revision: of the stream, which this change alone has made; None if that is not known.
-            recounted: other streams are in the count than before.
-        """
-        reply = messages.Reply(push=messages.Push(message=messages.Message(msgspec.Raw(data))))
-        message = Prepared(encode_reply(reply))
-        stream = self._hub.streams.get(name)
-        is_next = stream is not None and revision == stream.revision + 1
-        for user_id in self._users_of(name):
-            for connection in list(self._hub.by_user.get(user_id, ())):
-                if not connection.is_ready:
-                    continue
-                if recounted:
-                    connection.counted = None
-                if connection.client == origin:
-                    if recounted:  # a look that ends before the reply need not tell it
-                        connection.unread = unread
-                    continue
-                if connection.socket.offer(message) and (is_next or connection.unread == unread):
-                    connection.unread = unread
-                else:  # it has missed this one, or one that has counted later
-                    connection.unread = None
-                    self._look_later(user_id)
-        if stream is not None and revision is not None and is_next:
-            # All that this revision stands for has been told: nobody has to look.
-            stream.revision = revision
-
     async def check_all(self) -> None:
         """Look at everybody, whatever was announced or not."""
-        for user_id in await self._examine(list(self._hub.by_user), count=False):
+        for user_id in await self._examine(list(self._connections.by_user), count=False):
             self._look_later(user_id)
 
     async def stop(self) -> None:
-        tasks = [*self._telling, *([] if self._task is None else [self._task])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _users_of(self, name: str) -> list[Any]:
-        return [self._hub.users[name]] if name in self._hub.users else []
+        await self.subscriptions.stop()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
 
     def look_again(self, user_id: Any) -> None:
         """Something was written to this user that may have changed since it was read."""
         self._look_at(user_id)
 
     def _look_at(self, user_id: Any) -> None:
-        if user_id not in self._hub.by_user:
+        if user_id not in self._connections.by_user:
             return
         self._suspects.add(user_id)
         if self._task is None or self._task.done():
-            self._task = self._hub.loop.create_task(self._drain())
+            self._task = self._loop.create_task(self._drain())
 
     def _look_later(self, user_id: Any) -> None:
-        self._hub.loop.call_later(app_settings.check_interval, self._look_at, user_id)
+        self._loop.call_later(app_settings.check_interval, self._look_at, user_id)
 
     async def _drain(self) -> None:
         while self._suspects:
@@ -185,13 +123,13 @@ class Rights:
             try:
                 failed = await self._examine(list(suspects), count=True)
             except Exception as error:
-                self._hub.report("checking rights", error)
+                self._loops.report("checking rights", error)
                 failed = list(suspects)
             if failed:
                 self._suspects.update(failed)
                 await asyncio.sleep(1.0)
             else:
-                self._hub.works("checking rights")
+                self._loops.works("checking rights")
 
     async def _examine(self, user_ids: list[Any], *, count: bool) -> list[Any]:
         """Look these users up together, 200 at a time; ``count`` their unread ones too.
@@ -213,7 +151,7 @@ class Rights:
             raise  # the database is away, for all of them
         except Exception as error:
             if len(user_ids) == 1:
-                self._hub.report("checking rights", error)
+                self._loops.report("checking rights", error)
                 return user_ids
         else:
             return []
@@ -226,7 +164,7 @@ class Rights:
                 list(connection.readers.values()), connection.unread, connection.counted
             )
             for user_id in user_ids
-            for connection in self._hub.by_user.get(user_id, ())
+            for connection in self._connections.by_user.get(user_id, ())
         }
         keys = {connection.session_key for connection in readers if connection.session_digest}
         clients = [connection.client for connection in readers]
@@ -235,14 +173,14 @@ class Rights:
             topics = {reader.stream.name for reader in told.readers if reader.topic}
             read[connection.user_id] |= topics
         findings = await RIGHTS.run(find, user_ids, keys, clients, count, read)
-        self._hub.beginnings.follow(findings.missing)
+        self._beginnings.follow(findings.missing)
         # For all that is joined by this look: what others lose does not wait for a slow layer.
-        until = self._hub.loop.time() + app_settings.LAYER_TIMEOUT
+        until = self._loop.time() + app_settings.LAYER_TIMEOUT
         for user_id, verdict in findings.verdicts.items():
             if verdict.undecided:
-                self._hub.loop.call_later(AGAIN, self._look_at, user_id)
+                self._loop.call_later(AGAIN, self._look_at, user_id)
         for connection, told in readers.items():
-            if connection.closing is None and connection in self._hub.connections:
+            if connection.closing is None and connection in self._connections.all:
                 await self._judge(connection, told, findings, until)
 
     async def _judge(
@@ -272,26 +210,9 @@ class Rights:
         self._follow(connection, told.readers, verdict)
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
-                await self._subscribe(connection, feed, until)
-        self._recount(connection, verdict, told.counted)
-        self._synchronize(connection, verdict.unread, told.unread)
-
-    def _recount(self, connection: Connection, verdict: Verdict, before: int | None) -> None:
-        """See that the count is told anew where other streams are in it than before.
-
-        What ``TOPIC_PERMISSION`` says changes without a word.
-
-        Args:
-            before: what :attr:`Connection.counted` was when the look began.
-        """
-        if verdict.undecided or connection.counted != before:
-            return  # not known yet, or told meanwhile
-        if connection.counted != verdict.counted:
-            if connection.counted is not None:
-                connection.unread = None
-            if verdict.unread is None:  # this look has not counted
-                self._look_at(connection.user_id)
-        connection.counted = verdict.counted
+                await self.subscriptions.subscribe(connection, feed, until)
+        self.read_state.recount(connection, verdict, told.counted)
+        self.read_state.synchronize(connection, verdict.unread, told.unread)
 
     def _follow(self, connection: Connection, known: Iterable[Reader], verdict: Verdict) -> None:
         """Take away what the user may no longer read."""
@@ -301,73 +222,7 @@ class Rights:
             if connection.readers.get(name) is not reader or name in verdict.undecided:
                 continue
             if name not in allowed:
-                self._unsubscribe(reader, verdict.reason(name))
-            elif self._hub.streams.get(name) is not reader.stream:
+                self.subscriptions.unsubscribe(reader, verdict.reason(name))
+            elif self._streams.by_name.get(name) is not reader.stream:
                 # The row was deleted, and another one made, before anybody here has noticed.
                 connection.close(codes.INSUFFICIENT_STATE)
-
-    def left(self, connection: Connection, name: str) -> None:
-        """The user of this connection has left a topic: do not wait for the next look."""
-        connection.counted = None  # the reply has a count without it
-        reader = connection.readers.get(name)
-        if reader is not None and reader.topic:
-            self._unsubscribe(reader, LEFT)
-
-    def _unsubscribe(self, reader: Reader, reason: str) -> None:
-        connection, name = reader.connection, reader.stream.name
-        unsubscribe = messages.Unsubscribe(codes.UNSUBSCRIBED_BY_SERVER, reason)
-        push = messages.Push(channel=name, unsubscribe=unsubscribe)
-        self._hub.detach(reader)
-        if not self._write(connection, push):
-            task = self._hub.loop.create_task(self._tell_later(connection, name, push))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
-
-    async def _tell_later(self, connection: Connection, name: str, push: messages.Push) -> None:
-        """Write once the socket takes something, unless the client has subscribed again."""
-        text = encode_reply(messages.Reply(push=push))
-        while connection.closing is None and not connection.has_ended:
-            await connection.drained()
-            if name in connection.readers or connection.write(text):
-                return
-
-    async def _subscribe(self, connection: Connection, feed: Feed, until: float) -> None:
-        stream = await self._hub.join(feed.name, until)
-        try:
-            is_here = connection.closing is None and connection in self._hub.connections
-            if not is_here or feed.name in connection.readers:
-                return
-            offset = beginning(feed)
-            position = messages.Subscribe(
-                recoverable=True, positioned=True, epoch=feed.epoch, offset=offset
-            )
-            push = messages.Push(channel=feed.name, subscribe=position)
-            if self._write(connection, push):
-                # More, because what was published before the group was joined was not heard.
-                page = Page([], offset, more=True)
-                self._hub.attach(connection, stream, feed, page, feed.delivered, topic=False)
-        finally:
-            self._hub.unpin(stream)
-
-    def _synchronize(self, connection: Connection, unread: int | None, before: int | None) -> None:
-        """Tell the unread count: a hint of a read elsewhere may have been lost.
-
-        Args:
-            before: what :attr:`Connection.unread` was when the look began.
-        """
-        if unread is None or connection.unread == unread:
-            return
-        if connection.unread not in (before, None):
-            # It was told while this was counted, perhaps something newer.
-            self._look_later(connection.user_id)
-            return
-        data = msgspec.json.encode({"type": "sync", "ids": [], "unread": unread})
-        if self._write(connection, messages.Push(message=messages.Message(msgspec.Raw(data)))):
-            connection.unread = unread
-
-    def _write(self, connection: Connection, push: messages.Push) -> bool:
-        """Write, unless the socket is blocked: nobody else has to wait for that one."""
-        if connection.write(encode_reply(messages.Reply(push=push))):
-            return True
-        self._look_later(connection.user_id)
-        return False

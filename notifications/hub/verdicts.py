@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from ..connect.authentication import active_users, credentials_of, valid_sessions
 from ..inbox.counts import streams_counted, unread_counts
 from ..models import Connection as Row
+from ..streams.feeds import Feed, read_inboxes
 from ..streams.names import is_topic
-from ..streams.subscriptions import Feed, read_inboxes, topics_of
+from ..streams.subscriptions import topics_of
 
 #: Reasons of ``unsubscribe`` pushes.
 DENIED = "permission denied"

@@ -12,9 +12,11 @@ import msgspec
 
 from ..database.transactions import after_commit
 from ..layer import send_message
+from ..models import database_alias
+from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
-from ..streams import revisions, subscriptions
-from .folders import alias, count_unread
+from ..streams import revisions
+from .folders import count_unread
 
 #: Offsets of more channels than this are not told: a push stays small, and a client that misses
 #: them asks.
@@ -44,7 +46,7 @@ def announce(
         message["channel"] = channel
     if marks is not None:
         message |= _offsets("marks", marks)
-    after_commit(alias(), _tell, user, message, origin)
+    after_commit(database_alias(), _tell, user, message, origin)
 
 
 def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
@@ -53,7 +55,7 @@ def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
     try:
         revision = revisions.touch_one(own)
     finally:
-        feeds = subscriptions.load_inbox(user)
+        feeds = stream_feeds.load_inbox(user)
         unread = count_unread(user, feeds)
         tops = _offsets("tops", {feed.name: feed.top for feed in feeds if not feed.muted})
         data = msgspec.json.encode({**message, "unread": unread, **tops})

@@ -14,11 +14,12 @@ from django.utils import timezone
 from .. import signals
 from ..database.transactions import after_commit
 from ..host.announcements import tell_receivers
-from ..models import Notification, Receipt, Stream, Subscription, receipt_of
+from ..models import Notification, Receipt, Stream, Subscription, database_alias, receipt_of
+from ..streams import feeds as stream_feeds
 from ..streams import rights, subscriptions
-from ..streams.subscriptions import Feed
+from ..streams.feeds import Feed
 from .announcing import announce
-from .folders import MAX_ID, Entry, State, alias, is_own, read_mark, states, visible
+from .folders import MAX_ID, Entry, State, is_own, read_mark, states, visible
 
 #: Most ids in one change.
 MAX_IDS = 1000
@@ -54,7 +55,7 @@ def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
     )
     if changed.ids:
         _advance_read_marks(user, changed.feeds)
-        after_commit(alias(), _signal_read, user, changed.ids)
+        after_commit(database_alias(), _signal_read, user, changed.ids)
         announce(user, "read", changed.ids, origin)
     return changed.ids
 
@@ -86,8 +87,8 @@ def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
 
 def read_all(user: Any, origin: str = "") -> None:
     """Mark all that is in the inbox now as read."""
-    feeds = _in_order(subscriptions.load_inbox(user))
-    with transaction.atomic(using=alias()):
+    feeds = _in_order(stream_feeds.load_inbox(user))
+    with transaction.atomic(using=database_alias()):
         for feed in feeds:
             if feed.read < feed.top:
                 _subscription(user, feed).update(read=Greatest("read", feed.top))
@@ -98,8 +99,8 @@ def read_all(user: Any, origin: str = "") -> None:
 def archive_all(user: Any, origin: str = "") -> None:
     """Archive all that is in the inbox now."""
     now = timezone.now()
-    feeds = _in_order(subscriptions.load_inbox(user))
-    with transaction.atomic(using=alias()):
+    feeds = _in_order(stream_feeds.load_inbox(user))
+    with transaction.atomic(using=database_alias()):
         for feed in feeds:
             if feed.archived < feed.top:
                 _subscription(user, feed).update(
@@ -137,8 +138,8 @@ def _change(
 ) -> _Changed:
     """Write the receipts that ``made`` gives for those entries that ``keep`` selects."""
     wanted = _check_ids(ids)
-    feeds = _in_order(subscriptions.load_inbox(user))
-    published = Notification.objects.using(alias()).published()
+    feeds = _in_order(stream_feeds.load_inbox(user))
+    published = Notification.objects.using(database_alias()).published()
     # In the order of their keys, so that two devices wait for each other and not both.
     rows = list(published.filter(is_own(user, feeds), pk__in=wanted).order_by("pk"))
     kept = [state for state in states(user, rows, feeds) if keep(state.entry)]

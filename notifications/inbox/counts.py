@@ -11,14 +11,15 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from django.db import connections, router
+from django.db import connections
 from django.db.models import Field
 
 from ..conf import app_settings
 from ..database.transactions import table_of
-from ..models import Notification, Receipt
-from ..streams.names import chunks, is_private
-from ..streams.subscriptions import Feed
+from ..models import Notification, Receipt, database_alias
+from ..streams.feeds import Feed
+from ..streams.names import is_private
+from ..streams.rows import chunks
 from . import read_mark
 
 NOTIFICATIONS = f'"{Notification._meta.db_table}"'
@@ -104,7 +105,7 @@ def _newest_offsets(lowest: Mapping[int, int], limit: int) -> dict[int, list[int
         lowest: the offset above which they are wanted, by stream.
         limit: how many of each.
     """
-    alias = _alias()
+    alias = database_alias()
     visible, parameters = _visible(alias, "stream", "offset")
     # Each with its own values, by which PostgreSQL knows how long the stream is: else it might
     # read and sort all of a long one. (The outer query is there because SQLite allows no LIMIT in
@@ -125,7 +126,7 @@ def _newest_offsets(lowest: Mapping[int, int], limit: int) -> dict[int, list[int
 
 def _without_receipt(places: Sequence[_Place], limit: int) -> dict[_Place, int]:
     """How many visible notifications lie above each place that its user has no receipt for."""
-    visible, parameters = _visible(_alias(), "offset")
+    visible, parameters = _visible(database_alias(), "offset")
     return _count(
         places,
         f"""
@@ -158,7 +159,7 @@ def _marked_unread(feeds_by_user: Mapping[Any, list[Feed]], most: int) -> Counte
 def _count_receipts(places: Sequence[_Place], condition: str, limit: int) -> dict[_Place, int]:
     # From the receipts to what they are for: most users have few of them.
     # (As a value, because the planner may turn an EXISTS round, and read the whole stream.)
-    visible, parameters = _visible(_alias(), "offset")
+    visible, parameters = _visible(database_alias(), "offset")
     return _count(
         places,
         f"""
@@ -182,7 +183,7 @@ def _count(
     """
     if not places:
         return {}
-    alias = _alias()
+    alias = database_alias()
     user = Receipt._meta.get_field("user")
     columns = [_field("offset"), user, _field("stream"), _field("offset")]
     rows = [(number, *place) for number, place in enumerate(places)]
@@ -213,8 +214,3 @@ def _visible(alias: str, *fields: str) -> tuple[str, Sequence[Any]]:
 
 def _field(name: str) -> "Field[Any, Any]":
     return cast("Field[Any, Any]", Notification._meta.get_field(name))
-
-
-def _alias() -> str:
-    # A replica may not know yet what a user has just done.
-    return router.db_for_write(Receipt)

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, get_args
 
-from django.db import router
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
@@ -18,10 +17,11 @@ from ..models import (
     NotificationQuerySet,
     Receipt,
     Subscription,
+    database_alias,
     receipt_of,
 )
-from ..streams import subscriptions
-from ..streams.subscriptions import Feed
+from ..streams import feeds as stream_feeds
+from ..streams.feeds import Feed
 
 Folder = Literal["unread", "all", "archived"]
 FOLDERS: tuple[Folder, ...] = get_args(Folder)
@@ -63,7 +63,7 @@ def unread_count(user: Any) -> int:
 
     Counted up to the setting ``MAX_UNREAD_COUNT``.
     """
-    return count_unread(user, subscriptions.load_inbox(user))
+    return count_unread(user, stream_feeds.load_inbox(user))
 
 
 def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
@@ -90,7 +90,7 @@ def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int
     if not 1 <= limit <= MAX_PAGE:
         raise ValueError(f"limit must be 1 to {MAX_PAGE}")
     position = _parse(before)
-    feeds = subscriptions.load_inbox(user)
+    feeds = stream_feeds.load_inbox(user)
     found = _newest(_folder(user, folder, feeds, position), limit + 1)
     found = found.select_related("actor", "stream").order_by("-published_at", "-id")
     rows = list(found[: limit + 1])
@@ -105,13 +105,9 @@ def cursor(entry: Entry) -> str:
     return f"{row.published_at.isoformat().replace('+00:00', 'Z')}_{row.pk}"
 
 
-def alias() -> str:
-    return router.db_for_write(Receipt)
-
-
 def visible() -> NotificationQuerySet:
     # A replica may not know yet what the user has just done.
-    return Notification.objects.using(alias()).visible()
+    return Notification.objects.using(database_alias()).visible()
 
 
 def read_mark(feed: Feed) -> int:
@@ -143,7 +139,7 @@ def _newest(parts: Iterable[NotificationQuerySet], most: int) -> QuerySet[Notifi
     make PostgreSQL read the whole table.) The inner query is there because SQLite allows no
     LIMIT in the parts of a UNION.
     """
-    rows = Notification.objects.using(alias())
+    rows = Notification.objects.using(database_alias())
     cut = [rows.filter(pk__in=part.values("pk")[:most]).values("pk") for part in parts]
     if not cut:
         return rows.none()
@@ -234,7 +230,7 @@ def _marked(
 
 def states(user: Any, rows: list[Notification], feeds: list[Feed]) -> list[State]:
     by_stream = {feed.stream_id: feed for feed in feeds}
-    own = Receipt.objects.using(alias()).filter(user=user.pk, notification__in=rows)
+    own = Receipt.objects.using(database_alias()).filter(user=user.pk, notification__in=rows)
     receipts = {receipt.notification_id: receipt for receipt in own}
     return [_state(row, by_stream[row.stream_id or 0], receipts.get(row.pk)) for row in rows]
 

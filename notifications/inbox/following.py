@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from django.core.exceptions import PermissionDenied
 
 from ..conf import app_settings
+from ..streams import access, rights, subscriptions
+from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
-from ..streams import rights, subscriptions
 from .announcing import announce
 
 
@@ -42,7 +43,7 @@ def topics(user: Any) -> list[Topic]:
     muted = dict(subscriptions.topics_of(user.pk))
     offered = {stream_names.topic_stream(slug) for slug in app_settings.declared_topics}
     found = [
-        Topic(name, name in muted, muted.get(name, False), stream_names.may_read(user, name))
+        Topic(name, name in muted, muted.get(name, False), access.may_read(user, name))
         for name in sorted(muted.keys() | offered)
     ]
     return [topic for topic in found if topic.is_followed or topic.is_readable]
@@ -65,9 +66,9 @@ def join(user: Any, name: str, origin: str = "") -> bool:
         TooManyTopics: the user follows ``MAX_TOPICS``.
     """
     name = _topic(name)
-    if not stream_names.may_read(user, name):
+    if not access.may_read(user, name):
         raise PermissionDenied(f"{name} may not be read")
-    if subscriptions.load_topic(user.pk, name) is not None:
+    if stream_feeds.load_topic(user.pk, name) is not None:
         return False
     if subscriptions.topics(user.pk) >= app_settings.MAX_TOPICS:
         raise TooManyTopics(f"{app_settings.MAX_TOPICS} topics are followed already")

@@ -9,17 +9,17 @@ and the time are handed in, and what has to happen is handed back as effects. Th
 :class:`Arrived`   the client has received everything up to these positions
 :class:`Close`     end the connection
 
-Delivery is acknowledged by the pong: frames are ordered, so the answer to a ping proves that all
-that was written before that ping has arrived (see docs/decisions/0002-pong-acknowledges.md).
+:mod:`~notifications.protocol.heartbeat` knows when a ping is due and what a pong proves.
 """
 
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import NamedTuple
 
 from . import codes, messages
 from .bucket import Bucket
+from .effects import Arrived, Close, Effect, Limits, Perform, Send
+from .heartbeat import Heartbeat
 from .json import PING, BadFrame, decode_frame, encode_reply, is_longer
 
 #: Ids of recent commands that may not come again.
@@ -27,43 +27,6 @@ REMEMBERED_IDS = 64
 
 #: Commands in excess of the rate that are answered with an error before the connection ends.
 PATIENCE = 1000
-
-#: Seconds until a ping is tried again that the socket did not take.
-PING_RETRY = 1.0
-
-
-class Limits(NamedTuple):
-    """What a session enforces; seconds, bytes, commands per second, commands at once."""
-
-    ping_interval: float
-    pong_timeout: float
-    connect_timeout: float
-    slow_timeout: float
-    max_frame_size: int
-    command_rate: float
-    command_burst: int
-    #: How long after their expiry credentials may still be renewed.
-    expired_close_delay: float = 0.0
-
-
-class Send(NamedTuple):
-    text: str
-
-
-class Perform(NamedTuple):
-    command_id: int
-    request: messages.Request
-
-
-class Arrived(NamedTuple):
-    positions: dict[str, int]
-
-
-class Close(NamedTuple):
-    disconnect: codes.Disconnect
-
-
-Effect = Send | Perform | Arrived | Close
 
 
 class State(Enum):
@@ -84,20 +47,13 @@ class Session:
     """
 
     __slots__ = (
-        "_awaiting_pong",
-        "_blocked_since",
         "_bucket",
         "_excess",
+        "_heartbeat",
         "_ids",
         "_is_performing",
         "_is_put_off",
         "_limits",
-        "_ping_at",
-        "_pinged",
-        "_pong_due",
-        "_retry_at",
-        "_spread",
-        "_stuck_since",
         "deadline",
         "expires_at",
         "state",
@@ -110,23 +66,14 @@ class Session:
         #: When the credentials run out, None for never. The connection goes on a little longer.
         self.expires_at: float | None = None
         self._limits = limits
-        self._spread = spread
+        self._heartbeat = Heartbeat(limits, spread)
         self._ids: deque[int] = deque(maxlen=REMEMBERED_IDS)
         self._bucket = Bucket(limits.command_rate, limits.command_burst, now)
         self._excess = 0
         #: The last ``connect`` was refused in a way that lets the client try again.
         self._is_put_off = False
-        self._ping_at = 0.0
-        self._awaiting_pong = False
-        self._pong_due = 0.0
-        #: Since when the socket has taken no ping, None while it takes them.
-        self._blocked_since: float | None = None
-        self._retry_at = 0.0
-        #: Since when a ping that the socket took may not have left the server, None if it has.
-        self._stuck_since: float | None = None
         #: A request has been handed out, and what the client sends meanwhile is not read.
         self._is_performing = False
-        self._pinged: dict[str, int] = {}
 
     def receive(self, frame: str, now: float) -> Iterator[Effect]:
         """Take a text frame of the client.
@@ -210,20 +157,28 @@ class Session:
             return self.close(codes.SERVER_ERROR if is_ours else codes.STALE)
         if self._ends_at is not None and now >= self._ends_at:
             return self.close(codes.EXPIRED)
-        if self._awaiting_pong:
-            return self._miss_pong(now, is_blocked=positions is None)
-        if self.owes_ping or now >= self._ping_at + self._limits.ping_interval:
-            return self._put_off_ping(now) if positions is None else self._ping(now, positions)
+        heartbeat = self._heartbeat
+        if heartbeat.is_awaiting_pong:
+            return self._end_or_wait(
+                heartbeat.miss_pong(
+                    now, is_blocked=positions is None, is_performing=self._is_performing
+                )
+            )
+        if heartbeat.is_due(now):
+            if positions is None:
+                return self._end_or_wait(heartbeat.put_off(now))
+            heartbeat.ping(now, positions)
+            self._set_deadline()
+            return [Send(PING)]
         self._set_deadline()
         return []
 
     def take_back_ping(self, now: float) -> list[Effect]:
         """The ping of the last :meth:`tick` could not be written: it counts as never sent."""
-        if self.is_closed or not self._awaiting_pong:
+        if self.is_closed or not self._heartbeat.is_awaiting_pong:
             return []
-        self._awaiting_pong = False
-        self._pinged = {}
-        return self._put_off_ping(now)
+        self._heartbeat.take_back()
+        return self._end_or_wait(self._heartbeat.put_off(now))
 
     def share(self, bucket: Bucket) -> None:
         """Count commands together with those of other connections from now on."""
@@ -253,7 +208,7 @@ class Session:
     @property
     def owes_ping(self) -> bool:
         """Has a ping come due that the socket did not take yet?"""
-        return self._blocked_since is not None and not self._awaiting_pong
+        return self._heartbeat.owes_ping
 
     def _command(self, command: messages.Command | messages.Malformed, now: float) -> list[Effect]:
         is_malformed = isinstance(command, messages.Malformed)
@@ -303,67 +258,27 @@ class Session:
         return [Send(encode_reply(reply))]
 
     def _pong(self, now: float) -> list[Effect]:
-        if not self._awaiting_pong:
+        if not self._heartbeat.is_awaiting_pong:
             # Late ones happen; any number of them for free would keep the server busy.
             return self.charge(1, now)
-        self._awaiting_pong = False
-        self._blocked_since = None
+        positions = self._heartbeat.pong()
         self._set_deadline()
-        positions, self._pinged = self._pinged, {}
         return [Arrived(positions)]
 
-    def _ping(self, now: float, positions: dict[str, int]) -> list[Effect]:
-        self._ping_at = now
-        self._awaiting_pong = True
-        self._stuck_since = None
-        self._pong_due = now + self._limits.pong_timeout
-        self._pinged = positions
-        self._set_deadline()
-        return [Send(PING)]
-
-    def _miss_pong(self, now: float, *, is_blocked: bool) -> list[Effect]:
-        """There is no pong yet. End the connection if that is the client's fault."""
-        if now >= self._pong_due:
-            if is_blocked:
-                # The ping may be among what has not left the server.
-                if self._stuck_since is None:
-                    self._stuck_since = now
-                if now - self._stuck_since >= self._limits.slow_timeout:
-                    return self.close(codes.SLOW)
-                self._pong_due = now + PING_RETRY
-            elif self._is_performing or self._stuck_since is not None:
-                # It may wait behind the request, for a database that is slow; or the ping has
-                # only just been written. That is not the client's fault.
-                self._stuck_since = None
-                self._pong_due = now + self._limits.pong_timeout
-            else:
-                return self.close(codes.NO_PONG)
-        self._set_deadline()
-        return []
-
-    def _put_off_ping(self, now: float) -> list[Effect]:
-        """Try again soon. A socket that never drains ends although nobody has to write to it."""
-        if self._blocked_since is None:
-            self._blocked_since = now
-        if now - self._blocked_since >= self._limits.slow_timeout:
-            return self.close(codes.SLOW)
-        self._retry_at = now + PING_RETRY
+    def _end_or_wait(self, disconnect: codes.Disconnect | None) -> list[Effect]:
+        """End with this code; without one look again at the heartbeat's next deadline."""
+        if disconnect is not None:
+            return self.close(disconnect)
         self._set_deadline()
         return []
 
     def _connected(self, now: float) -> None:
         self.state = State.CONNECTED
-        interval = self._limits.ping_interval
-        self._ping_at = now - interval + interval * self._spread
+        self._heartbeat.start(now)
         self._set_deadline()
 
     def _set_deadline(self) -> None:
-        if self._awaiting_pong:
-            self.deadline = self._pong_due
-        elif self._blocked_since is not None:
-            self.deadline = self._retry_at
-        else:
-            self.deadline = self._ping_at + self._limits.ping_interval
+        self.deadline = self._heartbeat.deadline
         if self._ends_at is not None:
             self.deadline = min(self.deadline, self._ends_at)
 

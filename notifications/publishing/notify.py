@@ -18,7 +18,8 @@ from ..database.clock import present
 from ..database.transactions import after_commit
 from ..models import Notification, NotificationQuerySet
 from ..streams import names as stream_names
-from ..streams.history import encode_content
+from ..streams import rows as stream_rows
+from ..streams.encoding import encode_content
 from ..texts import plain
 from .drafts import Options, check_names, make_draft
 from .recipients import EVERYONE, audience, recipients
@@ -74,7 +75,7 @@ def notify(
     publish_at = options.get("publish_at")
     ids: list[int] = []
     with transaction.atomic(using=_alias()):
-        for user_ids in stream_names.chunks(recipients(to)):
+        for user_ids in stream_rows.chunks(recipients(to)):
             names = [stream_names.user_stream(user_id) for user_id in user_ids]
             ids += _write(draft, names, publish_at)
             if progress is not None:
@@ -177,7 +178,7 @@ def originals(ids: Iterable[int]) -> list[int]:
     """
     wanted = list(ids)
     found: dict[int, int] = {}
-    for chunk in stream_names.chunks(wanted):
+    for chunk in stream_rows.chunks(wanted):
         dropped = _rows().filter(pk__in=chunk, duplicate_of__isnull=False)
         found |= dict(dropped.values_list("pk", "duplicate_of_id"))
     return [found.get(pk, pk) for pk in wanted]
@@ -203,7 +204,7 @@ def withdraw(notifications: QuerySet[Notification]) -> int:
     with transaction.atomic(using=alias):
         # Locked in the order of their keys: two that withdraw the same ones do not lock each other
         # out.
-        for chunk in stream_names.chunks(sorted(by_meant)):
+        for chunk in stream_rows.chunks(sorted(by_meant)):
             rows = _rows().filter(pk__in=chunk, withdrawn_at=None).order_by("pk")
             no_key = connections[alias].features.has_select_for_no_key_update
             ids = list(rows.select_for_update(no_key=no_key).values_list("pk", flat=True))
@@ -235,7 +236,7 @@ def _write(draft: Notification, names: list[str], publish_at: datetime | None) -
     placed: dict[int, int] = {}
     unplaced: dict[str, int] = {}
     if draft.key is None:
-        by_name = stream_names.ids(names)
+        by_name = stream_rows.ids(names)
         placed = write_placed(draft, by_name.values(), at_once=at_once)
         ids = {name: placed[pk] for name, pk in by_name.items() if pk in placed}
     while missing := [name for name in names if name not in ids]:

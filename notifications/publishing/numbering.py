@@ -8,15 +8,15 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
 from ..database.clock import SQL_NOW, has_clock
 from ..database.locks import limit_waiting
 from ..database.transactions import update_rows
-from ..models import Notification, NotificationQuerySet, Stream
+from ..models import Notification, NotificationQuerySet, Stream, database_alias
 from ..streams.epochs import Old, renew
-from ..streams.names import locked
+from ..streams.rows import locked
 from .placing import place
 
 TICK = timedelta(microseconds=1)
@@ -78,7 +78,7 @@ def give_offsets(
         OperationalError: a lock was not given in time, see
             :func:`notifications.database.locks.was_locked`.
     """
-    alias = _alias()
+    alias = database_alias()
     with transaction.atomic(using=alias):
         if wait is not None:
             limit_waiting(alias, wait)
@@ -100,7 +100,7 @@ def repair(stream_id: int) -> bool:
     Returns:
         Was it that, and is it repaired?
     """
-    stream = Stream.objects.using(_alias()).filter(pk=stream_id).first()
+    stream = Stream.objects.using(database_alias()).filter(pk=stream_id).first()
     newest = _rows().published().filter(stream=stream_id).order_by("-offset").first()
     if stream is None or newest is None or (newest.offset or 0) <= stream.top:
         return False
@@ -123,7 +123,7 @@ def _due(
     ids = list(stream_ids)
     if not ids:
         return moment, []
-    alias = _alias()
+    alias = database_alias()
     connection = connections[alias]
     features, operations = connection.features, connection.ops
     lock = (
@@ -175,9 +175,5 @@ def _store(alias: str, numbered: Sequence[Numbered]) -> None:
     )
 
 
-def _alias() -> str:
-    return router.db_for_write(Notification)
-
-
 def _rows() -> NotificationQuerySet:
-    return Notification.objects.using(_alias())
+    return Notification.objects.using(database_alias())

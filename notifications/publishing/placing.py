@@ -12,13 +12,13 @@ What is scheduled is placed at once too: a key must not be taken twice until tom
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from django.db import connections, router
+from django.db import connections
 from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
 from ..database.clock import present
 from ..database.transactions import update_rows
-from ..models import Notification, NotificationQuerySet, Stream
+from ..models import Notification, NotificationQuerySet, Stream, database_alias
 
 TABLE = Notification._meta.db_table
 
@@ -64,14 +64,17 @@ def place(names: Collection[str], limit: int) -> int:
     stream = Subquery(Stream.objects.filter(name=name).values("pk")[:1])
     if duplicates:
         update_rows(
-            _alias(), Notification, ["duplicate_of"], [(to, pk) for pk, to in duplicates.items()]
+            database_alias(),
+            Notification,
+            ["duplicate_of"],
+            [(to, pk) for pk, to in duplicates.items()],
         )
         _rows().filter(pk__in=list(duplicates)).update(
             stream=stream,
             channel=None,
             # It is the other one's now.
             key=None,
-            withdrawn_at=Coalesce("withdrawn_at", present(_alias())),
+            withdrawn_at=Coalesce("withdrawn_at", present(database_alias())),
         )
     if winners:
         _rows().filter(pk__in=winners).update(stream=stream, channel=None)
@@ -102,7 +105,7 @@ def _settle(found: Collection[_Unplaced]) -> tuple[list[int], Mapping[int, int]]
 def _find(names: Collection[str], limit: int) -> list[_Unplaced]:
     if not names:
         return []
-    connection = connections[_alias()]
+    connection = connections[database_alias()]
     features = connection.features
     lock = (
         connection.ops.for_update_sql(
@@ -129,9 +132,5 @@ def _find(names: Collection[str], limit: int) -> list[_Unplaced]:
         return [_Unplaced(*row) for row in cursor.fetchall()]
 
 
-def _alias() -> str:
-    return router.db_for_write(Notification)
-
-
 def _rows() -> NotificationQuerySet:
-    return Notification.objects.using(_alias())
+    return Notification.objects.using(database_alias())

@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.utils.functional import Promise
 
+from ..streams import access, topics
 from ..streams import names as stream_names
-from ..streams import topics
 from ..texts import plain
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def audience(to: Any) -> str:
             f"to: {to!r} is not “everyone”, “staff”, “topic:<slug>” or a Group "
             "(for users there is notify())"
         )
-    if not stream_names.has_audience(to):
+    if not access.has_audience(to):
         raise ValueError(f"to: there is no {to!r}")
     kind, key = stream_names.parse(to)
     if kind == "topic" and settings.DEBUG and not topics.has_readers(key):

@@ -15,20 +15,16 @@ from datetime import datetime
 from typing import NamedTuple, TypeVar
 
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, router, transaction
+from django.db import InterfaceError, OperationalError, transaction
 
 from ..database.clock import present
 from ..database.locks import limit_waiting, was_locked
-from ..host.announcements import tell_receivers
-from ..layer import send_check, send_publication
-from ..metrics import DATABASE_ERRORS, PUBLISHED
-from ..models import Notification
-from ..signals import published
-from ..streams import names as stream_names
-from ..streams.history import encode_content
-from ..streams.instants import instant
-from ..streams.names import PATIENCE, chunks
-from .numbering import Batch, Numbered, give_offsets, repair
+from ..metrics import DATABASE_ERRORS
+from ..models import Notification, database_alias
+from ..streams import rows as stream_rows
+from ..streams.rows import PATIENCE, chunks
+from .hints import announce
+from .numbering import Batch, give_offsets, repair
 from .placing import find_channels
 from .setbacks import Setbacks
 from .writing import Written
@@ -44,9 +40,6 @@ BATCH = 500
 #: for each stream, is known to be done without a second look.
 MOST = 1000
 
-#: In more streams than this at once one hint for all goes out: each costs 0.1 ms of CPU here and
-#: in every hub, whether or not anybody who reads the stream is there.
-MANY = 100
 
 #: Seconds that the making of streams waits for another transaction that has made one of them.
 MAKING = 0.2
@@ -167,15 +160,15 @@ def _place_leftovers(now: datetime | None) -> int:
 
 def _find_or_make(names: Sequence[str]) -> dict[str, int]:
     """Primary keys of these streams, outside of any caller's transaction."""
-    found = stream_names.ids(names)
+    found = stream_rows.ids(names)
     missing = sorted({name for name in names if name not in found} - setbacks.resting())
     if missing:
 
         def make(some: Sequence[str]) -> None:
-            with transaction.atomic(using=_alias()):
-                limit_waiting(_alias(), MAKING)
-                stream_names.make(some)
-            found.update(stream_names.ids(some))
+            with transaction.atomic(using=database_alias()):
+                limit_waiting(database_alias(), MAKING)
+                stream_rows.make(some)
+            found.update(stream_rows.ids(some))
             setbacks.succeeded(some)
 
         _apart(missing, make, setbacks.failed)
@@ -281,54 +274,10 @@ def _concerns_all(error: Exception) -> bool:
     return isinstance(error, OperationalError | InterfaceError) and not was_locked(error)
 
 
-def announce(batch: Sequence[Numbered], written: Written | None = None) -> None:
-    """Send the hint and the ``published`` signal for sequenced notifications."""
-    PUBLISHED.inc(len(batch))
-    if len({entry.stream.id for entry in batch}) > MANY:
-        send_check()
-    else:
-        _hint_each(batch, written)
-    if published.has_listeners(Notification):
-        for row in _load(entry.id for entry in batch).values():
-            tell_receivers(published, Notification, notification=row)
-
-
-def _hint_each(batch: Sequence[Numbered], written: Written | None) -> None:
-    known: Collection[int] = written.ids if written else ()
-    rows = _load(entry.id for entry in batch if entry.id not in known)
-    for entry in batch:
-        if written is not None and entry.id in known:
-            _hint(entry, written.data(entry.id), written.expires_at)
-        elif entry.id in rows:  # or deleted since
-            _hint_row(entry, rows[entry.id])
-
-
-def _load(ids: Iterable[int]) -> dict[int, Notification]:
-    wanted = list(ids)
-    if not wanted:
-        return {}
-    rows = Notification.objects.using(_alias()).select_related("actor", "stream")
-    return {row.pk: row for row in rows.filter(pk__in=wanted).order_by("stream", "offset")}
-
-
-def _hint_row(entry: Numbered, row: Notification) -> None:
-    try:
-        _hint(entry, encode_content(row), row.expires_at)
-    except ValueError as error:  # written past the checks of publishing
-        logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
-
-
-def _hint(entry: Numbered, data: bytes, expires_at: datetime | None) -> None:
-    if expires_at and expires_at <= entry.moment:
-        return  # too late for everybody: readers move over its offset
-    at, previous = instant(entry.published_at), instant(entry.previous)
-    send_publication(entry.stream.name, entry.stream.epoch, entry.offset, data, at, previous)
-
-
 def _due_page(now: datetime | None, after: _Due | None, passed: Collection[int]) -> list[_Due]:
     """What is due behind ``after``, in the order of publication, without streams passed over."""
-    due = Notification.objects.using(_alias()).waiting()
-    due = due.filter(publish_at__lte=now or present(_alias()), stream__isnull=False)
+    due = Notification.objects.using(database_alias()).waiting()
+    due = due.filter(publish_at__lte=now or present(database_alias()), stream__isnull=False)
     skipped = [*passed, *(stream for stream in setbacks.resting() if isinstance(stream, int))]
     if skipped:
         due = due.exclude(stream__in=skipped[:BATCH])
@@ -338,7 +287,3 @@ def _due_page(now: datetime | None, after: _Due | None, passed: Collection[int])
         )
     rows = due.order_by("publish_at", "id").values_list("publish_at", "id", "stream_id")
     return [_Due(*row) for row in rows[:BATCH]]
-
-
-def _alias() -> str:
-    return router.db_for_write(Notification)

@@ -4,13 +4,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-from django.db import connections, router
+from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field
 
 from ..database.clock import SQL_NOW, has_clock
 from ..database.locks import hold_clause
-from ..models import Notification, Stream
+from ..models import Notification, Stream, database_alias
 
 TABLE = Notification._meta.db_table
 
@@ -185,4 +185,4 @@ def _wanted(connection: BaseDatabaseWrapper, names: Sequence[str]) -> tuple[str,
 
 
 def _connection() -> BaseDatabaseWrapper:
-    return connections[router.db_for_write(Notification)]
+    return connections[database_alias()]

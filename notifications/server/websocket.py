@@ -12,14 +12,13 @@ ordinary ASGI ``send``, which is here as well.
 Frames that arrive are parsed by the ``websockets`` library. It compresses nothing and sends no
 pings of its own: the wire has a heartbeat that also acknowledges.
 
-Whichever side ends a connection, and however: what its peer has not taken ``CLOSE_TIMEOUT`` later
-is dropped.
+:mod:`notifications.server.bounded` sees that a socket holds little, and that it ends in time.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from uvicorn.protocols.utils import (
     ClientDisconnected,
@@ -30,33 +29,19 @@ from websockets.frames import CloseCode
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as Frames
 
-from .events import Event, Events
+from .bounded import BoundedSocket
+from .events import Event
 from .handshake import Handshake, accept, read_handshake, refuse
 from .incoming import Incoming
 from .scope import websocket_scope
 
 EXTENSION = "notifications.frames"
 
-#: What one socket may hold beyond the kernel's buffers, in bytes, before it counts as blocked;
-#: and what is left when it no longer does.
-HIGH_WATER = 32 * 1024
-LOW_WATER = 8 * 1024
-
-#: How long the peer may take to answer a close frame, and to take what was written; in seconds.
-CLOSE_TIMEOUT = 10.0
-
 logger = logging.getLogger("uvicorn.error")
 frames_logger = logging.getLogger("websockets.server")
 
 
-class Framed(Protocol):
-    """A message that has been framed: one unmasked frame (RFC 6455 section 5.2)."""
-
-    @property
-    def frame(self) -> bytes: ...
-
-
-class FrameProtocol(asyncio.Protocol):
+class FrameProtocol(BoundedSocket):
     """One websocket: uvicorn's protocol class, the ASGI application's other end, the extension.
 
     Nothing is made before it is needed: an idle socket holds 3 KB here where uvicorn's own class
@@ -69,29 +54,18 @@ class FrameProtocol(asyncio.Protocol):
     """
 
     __slots__ = (
-        "_close_timer",
         "_config",
-        "_events",
         "_frames",
-        "_gone",
         "_has_closed",
         "_has_ended",
         "_incoming",
         "_is_accepted",
-        "_is_closing",
-        "_is_lost",
         "_key",
-        "_loop",
         "_scope",
         "_server_state",
         "_state",
-        "_writable",
-        "is_blocked",
-        "transport",
     )
 
-    transport: asyncio.Transport
-    _events: Events
     _incoming: Incoming
 
     def __init__(
@@ -101,49 +75,18 @@ class FrameProtocol(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
+        super().__init__(_loop or asyncio.get_running_loop())
         self._config = config
         self._server_state = server_state
         self._state = app_state
-        self._loop = _loop or asyncio.get_running_loop()
-        #: Is the socket's buffer above its high-water mark?
-        self.is_blocked = False
         self._frames: Frames | None = None
         self._scope: dict[str, Any] | None = None
         self._key = b""
         self._is_accepted = False
-        self._is_closing = False
-        self._is_lost = False
         #: The application has closed it, or has refused to accept it.
         self._has_closed = False
         #: The application has been told of the end, or is about to be.
         self._has_ended = False
-        self._writable: asyncio.Event | None = None
-        self._close_timer: asyncio.TimerHandle | None = None
-        self._gone: Callable[[], None] | None = None
-
-    # The extension
-
-    def offer(self, message: Framed) -> bool:
-        """Write the frame of a message, without waiting.
-
-        Returns:
-            False, and nothing was written, while the socket is blocked. After a close there is
-            nothing left to write to: True.
-        """
-        if self.is_blocked:
-            return False
-        if not self._is_closing and not self.transport.is_closing():
-            self.transport.write(message.frame)
-        return True
-
-    async def drained(self) -> None:
-        """Wait until the buffer is below its low-water mark, or the socket is gone."""
-        while self._writable is not None:
-            await self._writable.wait()
-
-    def abort(self) -> None:
-        """Drop the socket with whatever it holds."""
-        self.transport.abort()
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
         """Have control frames and fragments counted, which never reach the application.
@@ -153,54 +96,25 @@ class FrameProtocol(asyncio.Protocol):
         """
         self._incoming.charge_to(charge)
 
-    def when_gone(self, callback: Callable[[], None]) -> None:
-        """Call this as soon as the socket is closed and holds nothing any more."""
-        if self._is_lost:
-            callback()
-        else:
-            self._gone = callback
-
-    @property
-    def is_closing(self) -> bool:
-        """Has one side closed it? The transport may still be there."""
-        return self._is_closing
-
     # What the transport calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
-        self.transport.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
-        self._events = Events(self._loop, self.transport)
+        super().connection_made(transport)
         self._server_state.connections.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._is_lost = True
         self._server_state.connections.discard(self)
-        if self._close_timer is not None:
-            self._close_timer.cancel()
-        self.resume_writing()
+        super().connection_lost(exc)
         self._ended(CloseCode.ABNORMAL_CLOSURE)
         if self._frames is not None:
             self._incoming.stop()
-        if self._gone is not None:
-            gone, self._gone = self._gone, None
-            gone()
+        self._tell_gone()
 
     def eof_received(self) -> None:
         """The peer sends nothing more, and the transport closes when all has been written."""
         self._is_closing = True
         self._ended(CloseCode.ABNORMAL_CLOSURE)
         self._expect_end()
-
-    def pause_writing(self) -> None:
-        self.is_blocked = True
-        self._writable = asyncio.Event()
-
-    def resume_writing(self) -> None:
-        self.is_blocked = False
-        if self._writable is not None:
-            self._writable.set()
-            self._writable = None
 
     def data_received(self, data: bytes) -> None:
         if self._frames is None:
@@ -324,9 +238,8 @@ class FrameProtocol(asyncio.Protocol):
 
     def _refuse(self, status: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         self._is_closing = True
-        self.transport.write(
-            refuse(status, [*self._server_state.default_headers, *(headers or ())])
-        )
+        headers = [*self._server_state.default_headers, *(headers or ())]
+        self.transport.write(refuse(status, headers))
         self._end()
 
     def flush(self) -> None:
@@ -372,19 +285,6 @@ class FrameProtocol(asyncio.Protocol):
             self.transport.write_eof()
         self._expect_end()
 
-    # The end
-
-    def _end(self) -> None:
-        """Close the socket as soon as all has been written, or there was time enough for that."""
-        self.transport.close()
-        self._expect_end()
-
-    def _expect_end(self) -> None:
-        """The peer's end has to be read, whatever the application has left unread."""
-        self._events.read_on()
-        if self._close_timer is None and not self._is_lost:
-            self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
-
     def _ended(self, code: int, reason: str = "") -> None:
         """Tell the application, once."""
         if self._scope is None or self._has_ended:
@@ -395,5 +295,5 @@ class FrameProtocol(asyncio.Protocol):
     def _log(self, outcome: str) -> None:
         if logger.isEnabledFor(logging.INFO):
             scope = cast(Any, self._scope)
-            place = get_path_with_query_string(scope)
-            logger.info('%s - "WebSocket %s" %s', get_client_addr(scope), place, outcome)
+            address, place = get_client_addr(scope), get_path_with_query_string(scope)
+            logger.info('%s - "WebSocket %s" %s', address, place, outcome)

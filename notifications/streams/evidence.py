@@ -8,16 +8,8 @@ is an entry, named by its offset and the time at which it was published.
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from .history import (
-    Page,
-    Publication,
-    Range,
-    Top,
-    read_after,
-    read_instants,
-    read_ranges,
-    read_tops,
-)
+from .encoding import Publication
+from .history import Page, Range, Top, read_after, read_instants, read_ranges, read_tops
 
 
 class Seen(NamedTuple):

@@ -1,24 +1,18 @@
 """The read side of streams: pages of publications after a position, and tops."""
 
-import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from datetime import datetime
+from typing import NamedTuple
 
-import msgspec
-from django.db import router
 from django.db.models import BooleanField
 from django.db.models.expressions import RawSQL
-from django.utils.functional import Promise
 
-from ..models import Notification, NotificationQuerySet, Stream
-from ..texts import plain
+from ..models import Notification, NotificationQuerySet, Stream, database_alias
+from .encoding import Publication, encode_rows
 from .instants import Instant, instant
-from .names import chunks
-
-logger = logging.getLogger(__name__)
+from .rows import chunks
 
 #: Streams per statement of :func:`read_tops`.
 TOPS = 1000
@@ -30,21 +24,11 @@ RANGES = 100
 STREAM = f'"{Notification._meta.db_table}"."stream_id"'
 OFFSET = f'"{Notification._meta.db_table}"."offset"'
 
-#: What encoding raises on values that JSON does not know.
-UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
-
 
 #: Seconds for which a range is remembered, how many ranges, and bytes of a range at most.
 REMEMBERED = 1.0
 REMEMBERED_RANGES = 64
 REMEMBERED_SIZE = 256 * 1024
-
-
-class Publication(NamedTuple):
-    """What travels: a notification's encoded content (JSON) plus its offset."""
-
-    offset: int
-    data: bytes
 
 
 class Page(NamedTuple):
@@ -105,8 +89,8 @@ def read_after(
     sent = rows[:limit]
     last = (sent[-1].offset if sent else None) or after
     if not more and top.offset >= last:
-        return Page(_encoded(sent), top.offset, more, top.at)
-    return Page(_encoded(sent), last, more, instant(sent[-1].published_at) if sent else 0)
+        return Page(encode_rows(sent), top.offset, more, top.at)
+    return Page(encode_rows(sent), last, more, instant(sent[-1].published_at) if sent else 0)
 
 
 def read_ranges(
@@ -175,7 +159,7 @@ def _read_ranges(ranges: list[Range], now: datetime | None) -> dict[Range, list[
     by_stream: dict[int, list[Notification]] = defaultdict(list)
     for row in rows.select_related("actor").order_by("stream", "offset"):
         by_stream[row.stream_id or 0].append(row)
-    encoded = {stream_id: _encoded(rows) for stream_id, rows in by_stream.items()}
+    encoded = {stream_id: encode_rows(rows) for stream_id, rows in by_stream.items()}
     return {
         entry: [
             publication
@@ -204,7 +188,7 @@ def read_back(
 ) -> list[Publication]:
     """Up to ``limit`` publications below ``before`` and above ``since``, newest first."""
     rows = _rows(stream_id, now).filter(offset__lt=before, offset__gt=since)
-    return _encoded(rows.order_by("-offset")[:limit])
+    return encode_rows(rows.order_by("-offset")[:limit])
 
 
 def read_tops(stream_ids: Iterable[int]) -> dict[int, Top]:
@@ -213,7 +197,7 @@ def read_tops(stream_ids: Iterable[int]) -> dict[int, Top]:
     tops: dict[int, Top] = {}
     fields = ("pk", "epoch", "top", "revision", "floor", Instant("published_at"))
     for start in range(0, len(ids), TOPS):
-        rows = Stream.objects.using(_alias()).filter(pk__in=ids[start : start + TOPS])
+        rows = Stream.objects.using(database_alias()).filter(pk__in=ids[start : start + TOPS])
         for pk, *values in rows.values_list(*fields):
             tops[pk] = Top._make(values)
     return tops
@@ -232,57 +216,9 @@ def read_instants(places: Mapping[int, int]) -> dict[int, int]:
     found: dict[int, int] = {}
     for chunk in chunks(list(places.items()), RANGES):
         condition = _any_of(f"{STREAM} = %s AND {OFFSET} = %s", chunk)
-        rows = Notification.objects.using(_alias()).filter(condition)
+        rows = Notification.objects.using(database_alias()).filter(condition)
         found |= dict(rows.values_list("stream", Instant("published_at")))
     return found
-
-
-def publication(notification: Notification) -> Publication:
-    """Encode a sequenced notification.
-
-    Raises:
-        ValueError: it has no offset yet, or content that is not JSON.
-    """
-    if notification.offset is None:
-        raise ValueError(f"notification {notification.pk} is waiting")
-    return Publication(notification.offset, encode_content(notification))
-
-
-def encode_content(notification: Notification) -> bytes:
-    """A notification as it travels; one that is not saved yet has no ``id``.
-
-    Raises:
-        ValueError: its content is not JSON.
-    """
-    try:
-        return msgspec.json.encode(content(notification), enc_hook=_plain_text)
-    except UNENCODABLE as error:
-        raise ValueError(f"notification {notification.pk}: {error}") from error
-
-
-def content(notification: Notification) -> dict[str, Any]:
-    """What a client gets as a publication's ``data``; absent values are left out."""
-    fields = {
-        "id": notification.pk,
-        "kind": notification.kind,
-        "level": notification.level,
-        "title": notification.title,
-        "body": notification.body,
-        "url": notification.url,
-        "data": notification.data,
-        "actor": None if notification.actor is None else describe_user(notification.actor),
-        "created": _iso(notification.created_at),
-        "expires": _iso(notification.expires_at),
-    }
-    return {name: value for name, value in fields.items() if value not in (None, "", {})}
-
-
-def describe_user(user: Any) -> dict[str, str]:
-    """How a user is named to clients: primary key as text, and full name or user name."""
-    full_name = getattr(user, "get_full_name", str)()
-    name = plain(full_name or user.get_username())
-    # What a host's code makes up need not be text that can be encoded.
-    return {"id": plain(user.pk), "name": name.encode(errors="replace").decode()}
 
 
 def _rows(stream_id: int, now: datetime | None) -> NotificationQuerySet:
@@ -290,33 +226,4 @@ def _rows(stream_id: int, now: datetime | None) -> NotificationQuerySet:
 
 
 def _visible(now: datetime | None) -> NotificationQuerySet:
-    return Notification.objects.using(_alias()).visible(now)
-
-
-def _alias() -> str:
-    # A replica that lags would show a hole where something is, and positions would move over it.
-    return router.db_for_write(Notification)
-
-
-def _encoded(rows: Iterable[Notification]) -> list[Publication]:
-    """Publications of sequenced rows. One that cannot be sent must not hold up those behind it."""
-    publications = []
-    for row in rows:
-        try:
-            publications.append(publication(row))
-        except ValueError as error:  # written past the checks of publishing
-            logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
-    return publications
-
-
-def _plain_text(value: Any) -> str:
-    """For texts of a notification that was never reloaded."""
-    if isinstance(value, str | Promise):
-        return plain(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
-
-
-def _iso(moment: datetime | None) -> str | None:
-    if moment is None:
-        return None
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return Notification.objects.using(database_alias()).visible(now)

@@ -16,13 +16,12 @@ from django.db import (
     NotSupportedError,
     ProgrammingError,
     connections,
-    router,
     transaction,
 )
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from ..models import Incarnation, Stream
+from ..models import Incarnation, Stream, database_alias
 
 #: The primary key of the only row.
 ROW = 1
@@ -79,7 +78,7 @@ def look() -> Suspicion | None:
     row = _rows().filter(pk=ROW).first()
     if row is None:
         # Several workers may start at once: the first one's stays.
-        Incarnation.objects.using(_alias()).bulk_create(
+        Incarnation.objects.using(database_alias()).bulk_create(
             [Incarnation(pk=ROW, fingerprint=present)], ignore_conflicts=True
         )
         return None
@@ -100,7 +99,7 @@ def suspect() -> None:
 
 def accept() -> None:
     """The epochs belong to this database from now on."""
-    Incarnation.objects.using(_alias()).update_or_create(
+    Incarnation.objects.using(database_alias()).update_or_create(
         pk=ROW, defaults={"fingerprint": fingerprint(), "suspected_at": None}
     )
 
@@ -110,7 +109,7 @@ def fingerprint() -> str:
 
     Values that the server does not tell, or not to this role, are left out; see :func:`differ`.
     """
-    connection = connections[_alias()]
+    connection = connections[database_alias()]
     parts: dict[str, Any] = {}
     if connection.vendor == "postgresql":
         parts = _ask_all()
@@ -145,9 +144,11 @@ def _ask_all() -> dict[str, Any]:
 
 def _ask(statement: str) -> Sequence[Any] | None:
     """The row, None where it is not allowed."""
-    connection = connections[_alias()]
+    connection = connections[database_alias()]
     # A savepoint, should somebody ask in a transaction.
-    guard = transaction.atomic(using=_alias()) if connection.in_atomic_block else nullcontext()
+    guard = (
+        transaction.atomic(using=database_alias()) if connection.in_atomic_block else nullcontext()
+    )
     try:
         with guard, connection.cursor() as cursor:
             cursor.execute(statement)
@@ -167,8 +168,4 @@ def _inode(name: str) -> int | None:
 
 def _rows() -> QuerySet[Incarnation]:
     # A replica has another fingerprint than the database that is written to.
-    return Incarnation.objects.using(_alias())
-
-
-def _alias() -> str:
-    return router.db_for_write(Stream)
+    return Incarnation.objects.using(database_alias())

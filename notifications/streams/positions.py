@@ -8,7 +8,7 @@ history that is gone.
 
 from typing import NamedTuple
 
-from .subscriptions import Feed
+from .feeds import Feed
 
 
 class Position(NamedTuple):

@@ -15,15 +15,25 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from ..conf import app_settings
 from ..database.clock import read_clock
 from ..database.transactions import update_rows
-from ..models import Notification, NotificationQuerySet, Receipt, Stream, Subscription, Worker
+from ..models import (
+    Notification,
+    NotificationQuerySet,
+    Receipt,
+    Stream,
+    Subscription,
+    Worker,
+    database_alias,
+)
+from . import access
 from . import names as stream_names
-from .names import CHUNK
+from . import rows as stream_rows
+from .rows import CHUNK
 
 #: A worker that is only cut off from the database comes back within this time.
 LONG_DEAD = timedelta(days=1)
@@ -76,7 +86,7 @@ def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = Non
         now: the moment that decides what has expired and who is dead; default the present by the
             database's clock.
     """
-    now = now or read_clock(_alias())
+    now = now or read_clock(database_alias())
     pruned = Pruned()
     for stream_ids in _streams():
         if dry_run:
@@ -91,23 +101,19 @@ def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = Non
     else:
         _prune_withdrawn(pruned, unplaced)
     silence = max(LONG_DEAD, timedelta(seconds=app_settings.WORKER_TIMEOUT))
-    dead = Worker.objects.using(_alias()).filter(seen_at__lt=now - silence)
+    dead = Worker.objects.using(database_alias()).filter(seen_at__lt=now - silence)
     pruned.workers = dead.count()
     if not dry_run:
         dead.delete()
     return pruned
 
 
-def _alias() -> str:
-    return router.db_for_write(Notification)
-
-
 def _rows() -> NotificationQuerySet:
-    return Notification.objects.using(_alias())
+    return Notification.objects.using(database_alias())
 
 
 def _streams() -> Iterator[list[int]]:
-    rows = Stream.objects.using(_alias()).order_by("pk").values_list("pk", flat=True)
+    rows = Stream.objects.using(database_alias()).order_by("pk").values_list("pk", flat=True)
     chunk = list(rows[:CHUNK])
     while chunk:
         yield chunk
@@ -129,7 +135,7 @@ def _undelivered(rows: NotificationQuerySet, now: datetime) -> int:
         stream=OuterRef("stream"),
     )
     read = Receipt.objects.filter(notification=OuterRef("pk"), read_at__isnull=False)
-    private = rows.visible(now).filter(stream__name__startswith="user:")
+    private = rows.visible(now).filter(stream__name__startswith=stream_names.USER_PREFIX)
     return private.filter(~Exists(met), ~Exists(read)).count()
 
 
@@ -166,7 +172,7 @@ def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
     A notification that somebody has locked, and what lies behind it in its stream, is left: to wait
     for it with streams locked would hold up all that is published in them.
     """
-    alias = _alias()
+    alias = database_alias()
     features = connections[alias].features
     with transaction.atomic(using=alias):
         rows = _rows().filter(pk__in=[row.pk for row in old]).order_by("pk")
@@ -180,7 +186,7 @@ def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
         floors: dict[int, int] = defaultdict(int)
         for row in hidden:
             floors[row.stream_id] = max(floors[row.stream_id], row.offset)
-        found = list(stream_names.locked(Stream.objects.using(alias).filter(pk__in=list(floors))))
+        found = list(stream_rows.locked(Stream.objects.using(alias).filter(pk__in=list(floors))))
         for stream in found:
             stream.floor = max(stream.floor, floors[stream.pk])
         update_rows(alias, Stream, ["floor"], [(stream.floor, stream.pk) for stream in found])
@@ -209,7 +215,7 @@ def _prune_withdrawn(pruned: Pruned, rows: NotificationQuerySet) -> None:
 
 def _unused(stream_ids: list[int]) -> list[str]:
     """Names of streams that can go: see :func:`_is_unused`."""
-    rows = Stream.objects.using(_alias()).filter(
+    rows = Stream.objects.using(database_alias()).filter(
         ~Exists(Subscription.objects.filter(stream=OuterRef("pk"))),
         ~Exists(Notification.objects.filter(stream=OuterRef("pk"))),
         pk__in=stream_ids,
@@ -228,21 +234,21 @@ def _is_needless(stream: Stream) -> bool:
         return False
     if kind == "topic":
         return stream.top == 0
-    return kind in {"user", "group"} and not stream_names.has_audience(stream.name)
+    return kind in {"user", "group"} and not access.has_audience(stream.name)
 
 
 def _is_unused(stream: Stream) -> bool:
     """Asked once more when nobody can begin to use it."""
-    return stream_names.is_empty(stream) and _is_needless(stream)
+    return stream_rows.is_empty(stream) and _is_needless(stream)
 
 
 def _remove(name: str) -> bool:
-    return stream_names.remove_if(name, _is_unused)
+    return stream_rows.remove_if(name, _is_unused)
 
 
 def _delete(ids: list[int]) -> None:
     """Delete notifications that nobody sees any more, receipts first and in chunks of their own."""
-    alias = _alias()
+    alias = database_alias()
     receipts = Receipt.objects.using(alias)
     theirs = receipts.filter(notification__in=ids).order_by("pk").values_list("pk", flat=True)
     while chunk := list(theirs[:CHUNK]):

@@ -5,10 +5,11 @@ from itertools import chain
 from typing import NamedTuple
 
 from ..metrics import POSITIONS_AHEAD
-from .history import Page, Publication, Range, Recent, read_ranges
+from .encoding import Publication
+from .feeds import Feed
+from .history import Page, Range, Recent, read_ranges
 from .names import is_private
 from .positions import Position, is_ahead, resume_at
-from .subscriptions import Feed
 
 #: Most of one reply, in bytes; the rest follows as pushes, or on the next page. Some clients end
 #: the connection at a frame of 1 MiB, and would at the same one after each reconnect.

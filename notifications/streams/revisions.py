@@ -6,12 +6,13 @@ Every worker's position check sees one that it does not know, whatever became of
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.models import F, QuerySet
 
 from ..database.locks import limit_waiting
-from ..models import Stream
-from .names import PATIENCE, chunks, locked, user_stream
+from ..models import Stream, database_alias
+from .names import user_stream
+from .rows import PATIENCE, chunks, locked
 
 RAISE = f"UPDATE {Stream._meta.db_table} SET revision = revision + 1 WHERE name = %s"  # noqa: S608
 
@@ -45,7 +46,7 @@ def touch_one(name: str) -> int | None:
     Returns:
         Its new revision, which no other call gets; None if there is no such stream.
     """
-    alias = router.db_for_write(Stream)
+    alias = database_alias()
     with (
         transaction.atomic(using=alias, savepoint=False),
         connections[alias].cursor() as cursor,
@@ -67,4 +68,4 @@ def _touch(rows: QuerySet[Stream]) -> None:
 
 def _rows() -> QuerySet[Stream]:
     # A replica may not know yet what was made or locked just now.
-    return Stream.objects.using(router.db_for_write(Stream))
+    return Stream.objects.using(database_alias())

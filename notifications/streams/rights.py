@@ -4,12 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import Error as DatabaseError
-from django.db import router
 
 from ..database.transactions import after_commit
 from ..layer import send_changed
 from ..metrics import DATABASE_ERRORS
-from ..models import Stream
+from ..models import database_alias
 from . import names as stream_names
 from . import revisions
 
@@ -26,7 +25,7 @@ def changed(user_ids: Iterable[Any], using: str | None = None, session: str = ""
     names = [stream_names.user_stream(user_id) for user_id in user_ids]
     if not names:
         return
-    after_commit(using or router.db_for_write(Stream), _tell, names, session)
+    after_commit(using or database_alias(), _tell, names, session)
 
 
 def _tell(names: list[str], session: str) -> None:

@@ -10,13 +10,13 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, connections, router
+from django.db import DatabaseError, connections
 
 from ..conf import app_settings
 from ..database.lanes import PERMISSIONS, this_lane
 from ..host.questions import Asker, Undecided
 from ..metrics import PERMISSION_ERRORS
-from ..models import Stream
+from ..models import database_alias
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def _is_asked_apart() -> bool:
     if not app_settings.TOPIC_PERMISSION or this_lane() in ("", PERMISSIONS.name):
         return False
     # Another thread does not see what this one has not committed.
-    return not connections[router.db_for_write(Stream)].in_atomic_block
+    return not connections[database_alias()].in_atomic_block
 
 
 def _judge(user: Any, slugs: Collection[str]) -> dict[str, bool]:
@@ -130,7 +130,7 @@ def has_readers(slug: str) -> bool:
 
 
 def _database_answers() -> bool:
-    return connections[router.db_for_write(Stream)].is_usable()
+    return connections[database_alias()].is_usable()
 
 
 def _report(error: Exception) -> None:

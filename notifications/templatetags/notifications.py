@@ -10,9 +10,8 @@ from django.urls import get_script_prefix
 
 from .. import inbox
 from ..models import validate_url
-from ..streams import names as stream_names
-from ..streams import subscriptions
-from ..streams.history import describe_user
+from ..streams import access, subscriptions
+from ..streams.encoding import describe_user
 
 register = template.Library()
 
@@ -116,5 +115,5 @@ def _topics(user: Any) -> list[str]:
     return [
         name
         for name, is_muted in subscriptions.topics_of(user.pk)
-        if not is_muted and stream_names.may_read(user, name)
+        if not is_muted and access.may_read(user, name)
     ]

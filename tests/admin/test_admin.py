@@ -36,6 +36,7 @@ from notifications.models import (
 from notifications.publishing import drafts
 from notifications.publishing.notify import withdraw
 from notifications.publishing.sequencing import sequence_waiting
+from notifications.streams import feeds as stream_feeds
 from notifications.streams import subscriptions
 from tests import rooms
 from tests.rooms import LONG_AGO, fill, hints, make_old_users, make_user, queries, write
@@ -557,7 +558,7 @@ def test_reached_and_read() -> None:
     rows = [broadcast(f"Number {number}") for number in range(3)]
     waiting = broadcast("Later", publish_at=timezone.now() + timedelta(days=1))
     late = make_user("late")
-    subscriptions.load_inboxes([*users, late])
+    stream_feeds.load_inboxes([*users, late])
     stream = Stream.objects.get(name="broadcast")
 
     def acknowledge(user: User, offset: int) -> None:
@@ -688,7 +689,7 @@ def test_disconnect_needs_its_right(staff: Staff, socket: Connection) -> None:
 def test_disconnect_marks_and_tells_every_worker(boss: Client, socket: Connection) -> None:
     user = socket.user
     other = Connection.objects.create(id=uuid.uuid4(), user=user, worker=socket.worker)
-    subscriptions.load_inboxes([user])
+    stream_feeds.load_inboxes([user])
     own = Stream.objects.get(name=f"user:{user.pk}")
     with hints() as sent:
         response = boss.post(

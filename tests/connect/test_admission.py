@@ -18,8 +18,8 @@ from notifications.connect.authentication import (
     make_token,
 )
 from notifications.models import Stream
+from notifications.streams.feeds import begin, read_inboxes
 from notifications.streams.positions import Position
-from notifications.streams.subscriptions import begin, read_inboxes
 from tests.peers import log_in
 from tests.rooms import fill, make_old_users, queries
 

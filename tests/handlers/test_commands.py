@@ -15,7 +15,7 @@ from notifications.hub import Hub
 from notifications.metrics import SENDS_IGNORED
 from notifications.models import Notification, Stream, Subscription
 from notifications.protocol import codes
-from notifications.protocol.session import Close
+from notifications.protocol.effects import Close
 from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import fill, make_user
 
@@ -183,7 +183,7 @@ async def test_channels_of_others(peer: Peer, hub: Hub, user: Any) -> None:
     for name in (own(other), "staff", f"group:{group.pk}", "topic:secret"):
         for command in ("subscribe", "history"):
             assert await peer.error(**{command: {"channel": name}}) == 103
-    assert all(stream.pins <= 1 for stream in hub.streams.values())
+    assert all(stream.pins <= 1 for stream in hub.streams.by_name.values())
 
 
 async def test_server_side_subscriptions_stay(peer: Peer, user: Any) -> None:
@@ -198,7 +198,7 @@ async def test_failed_subscriptions_pin_nothing(peer: Peer, hub: Hub) -> None:
     for number in range(3):
         await peer.call(subscribe={"channel": f"topic:{number}"})
     await peer.error(subscribe={"channel": "topic:more"})
-    pins = {name: stream.pins for name, stream in hub.streams.items()}
+    pins = {name: stream.pins for name, stream in hub.streams.by_name.items()}
     assert sum(pins.values()) == 1, "the user's own stream, by its one connection"
 
 

@@ -176,10 +176,10 @@ async def test_a_topic_that_is_gone_with_its_last_follower_closes_nobody(
 async def test_a_topic_that_was_left_is_followed_again_at_once(hub: Hub, user: Any) -> None:
     """Its row is another one, which the hub has never read."""
     (peer,) = await devices(user, 1)
-    before = hub.streams[NEWS].id
+    before = hub.streams.by_name[NEWS].id
     await peer.rpc("leave", channel=NEWS)
     again = (await peer.call(subscribe={"channel": NEWS}))["subscribe"]
-    stream = hub.streams[NEWS]
+    stream = hub.streams.by_name[NEWS]
     assert stream.id == (await in_database(Stream.objects.get, name=NEWS)).pk
     assert (stream.epoch, before) != (again["epoch"], 0)
     await in_database(broadcast, "heard", to=NEWS)

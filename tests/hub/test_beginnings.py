@@ -14,7 +14,7 @@ from notifications.hub import Hub
 from notifications.hub import beginnings as module
 from notifications.hub.beginnings import Beginnings
 from notifications.models import Subscription
-from notifications.streams.subscriptions import begin
+from notifications.streams.feeds import begin
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_old_users, make_user
 

@@ -183,7 +183,7 @@ async def test_an_address_counts_until_its_socket_is_gone(settings: Any) -> None
         async with dial(port) as second:
             assert await code_of(second) == 3504
         writer.transport.abort()
-        await until(lambda: not hub.addresses._sockets)
+        await until(lambda: not hub.connections.addresses._sockets)
         async with dial(port) as third:
             await asyncio.wait_for(await third.ping(), 10)
             assert third.close_code is None
@@ -193,8 +193,8 @@ async def _full(hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWr
     """Open a websocket on which nothing is read, and fill it; gives the hub's connection."""
     writer.write(PLAIN)
     await reader.readuntil(b"\r\n\r\n")
-    await until(lambda: hub.addresses._sockets)
-    ((connection,),) = hub.addresses._sockets.values()
+    await until(lambda: hub.connections.addresses._sockets)
+    ((connection,),) = hub.connections.addresses._sockets.values()
     while connection.socket.offer(Prepared("x" * 60_000)):  # noqa: ASYNC110 - until it is full
         await asyncio.sleep(0)
     return connection

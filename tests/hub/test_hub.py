@@ -99,23 +99,23 @@ async def test_a_group_is_joined_once_per_process_and_left_when_idle(hub: Hub, u
     assert calls("join", "broadcast") == 1
     for peer in peers[:2]:
         await peer.end()
-    await hub._groups.sweep()
+    await hub.streams.groups.sweep()
     assert calls("leave", "broadcast") == 0
     await peers[2].end()
-    await hub._groups.sweep()
+    await hub.streams.groups.sweep()
     assert calls("leave", "broadcast") == 1
     assert members("broadcast") == 0
-    assert not hub.streams
+    assert not hub.streams.by_name
     await peers[0].connect()
     assert members("broadcast") == 1
 
 
 async def test_memberships_are_renewed_before_the_layer_forgets_them(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
-    for stream in hub.streams.values():
+    for stream in hub.streams.by_name.values():
         stream.joined_at -= MEMBERSHIP_TIME + 1
-    await hub._groups.sweep()
-    await hub._groups.sweep()
+    await hub.streams.groups.sweep()
+    await hub.streams.groups.sweep()
     assert calls("join", "broadcast") == 2
     await in_database(broadcast, "still a member")
     await peer.wait_for("still a member")
@@ -128,7 +128,7 @@ async def test_a_lost_membership_is_taken_up_again(hub: Hub, user: Any) -> None:
     await in_database(broadcast, "unheard")
     await hub.check()
     await peer.wait_for("unheard")
-    await hub._groups.sweep()
+    await hub.streams.groups.sweep()
     assert members("broadcast") == 1
     await in_database(broadcast, "heard")
     await peer.wait_for("unheard", "heard")
@@ -137,7 +137,7 @@ async def test_a_lost_membership_is_taken_up_again(hub: Hub, user: Any) -> None:
 async def test_a_group_joined_while_it_is_left_stays_joined(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await peer.end()
-    sweep = asyncio.create_task(hub._groups.sweep())
+    sweep = asyncio.create_task(hub.streams.groups.sweep())
     await peer.connect()
     await sweep
     await in_database(broadcast, "heard")
@@ -179,7 +179,7 @@ async def test_a_layer_that_hangs_holds_up_one_join_and_no_check(settings: Any) 
         FickleLayer.mood = "hangs"
         started = time.monotonic()
         peers = [await peer_of(one) for one in users]
-        sweep = asyncio.create_task(hub._groups.sweep())
+        sweep = asyncio.create_task(hub.streams.groups.sweep())
         await in_database(broadcast, "for all")
         await hub.check()
         for peer in peers:
@@ -200,7 +200,7 @@ async def test_who_waits_behind_a_join_that_hangs_goes_on_when_the_layer_is_down
         FickleLayer.mood = "hangs"
         await asyncio.gather(*(peer.connect() for peer in peers))
         assert [call for call, _ in FickleLayer.calls] == ["join"], "nobody else has asked"
-        assert not any(stream.is_joined for stream in hub.streams.values())
+        assert not any(stream.is_joined for stream in hub.streams.by_name.values())
         await in_database(broadcast, "by the check")
         await hub.check()
         for peer in peers:
@@ -221,11 +221,11 @@ async def test_streams_that_nobody_reads_are_forgotten_while_the_layer_is_down(
         raise ConnectionError
 
     monkeypatch.setattr("notifications.hub.layer.groups.reconnect", refused)
-    hub._groups.went_down(ConnectionError())
+    hub.streams.groups.went_down(ConnectionError())
     await peer.end()
     await hub.tend_groups()
-    assert f"user:{user.pk}" not in hub.streams
-    assert "broadcast" in hub.streams
+    assert f"user:{user.pk}" not in hub.streams.by_name
+    assert "broadcast" in hub.streams.by_name
     await peer.connect()
     await in_database(notify, user, "by the check")
     await hub.check()
@@ -241,7 +241,7 @@ async def test_who_waits_goes_on_although_the_join_before_it_still_hangs(
     FickleLayer.mood = "hangs"
     connecting = asyncio.create_task(peer.connect())
     await until(lambda: FickleLayer.calls)
-    hub._groups.went_down(ConnectionError())
+    hub.streams.groups.went_down(ConnectionError())
     await asyncio.wait_for(connecting, 30)
     assert peer.connection(hub).is_ready
 
@@ -266,15 +266,15 @@ async def test_nobody_waits_longer_than_the_timeout_for_a_layer_that_is_slow(
         await asyncio.gather(*(peer.connect() for peer in peers))
         joined = [call for call, _ in FickleLayer.calls if call == "join"]
         assert len(joined) < 25, "51 joins of 0.1 seconds have not been waited for"
-        assert hub._groups.is_up
+        assert hub.streams.groups.is_up
         await in_database(broadcast, "for all")
         await hub.check()
         for peer in peers:
             await peer.wait_for("for all")
-        await hub._groups.sweep()
-        await until(lambda: hub._groups.has_joined_all)
-        assert all(members(name) == 1 for name in hub.streams)
-        assert len(hub.streams) == 51
+        await hub.streams.groups.sweep()
+        await until(lambda: hub.streams.groups.has_joined_all)
+        assert all(members(name) == 1 for name in hub.streams.by_name)
+        assert len(hub.streams.by_name) == 51
         FickleLayer.mood = "good"
 
 
@@ -289,13 +289,15 @@ async def test_a_join_goes_on_although_he_who_asked_for_it_has_gone(hub: Hub, us
     peer._task.cancel()
     await asyncio.gather(peer._task, return_exceptions=True)
     await other.connect()
-    await hub._groups.sweep()
+    await hub.streams.groups.sweep()
     assert calls("join", f"user:{user.pk}") == 1
-    assert all(stream.is_joined == bool(members(name)) for name, stream in hub.streams.items())
+    assert all(
+        stream.is_joined == bool(members(name)) for name, stream in hub.streams.by_name.items()
+    )
     FickleLayer.mood = "good"
     await other.end()
-    await hub._groups.sweep()
-    assert not hub.streams
+    await hub.streams.groups.sweep()
+    assert not hub.streams.by_name
     assert not members(f"user:{user.pk}")
 
 
@@ -304,16 +306,16 @@ async def test_a_join_during_which_the_layer_went_down_is_made_again(hub: Hub, u
     FickleLayer.mood, FickleLayer.delay = "slow", 0.02
     connecting = asyncio.create_task(peer.connect())
     await until(lambda: FickleLayer.calls)
-    hub._groups.went_down(ConnectionError())
+    hub.streams.groups.went_down(ConnectionError())
     get_channel_layer("default").groups.clear()
     await connecting
-    await until(lambda: not hub._groups._joining)
+    await until(lambda: not hub.streams.groups._joining)
     get_channel_layer("default").groups.clear()
-    assert not any(stream.is_joined for stream in hub.streams.values())
+    assert not any(stream.is_joined for stream in hub.streams.by_name.values())
     FickleLayer.mood = "good"
     await hub.tend_groups()
-    assert all(members(name) == 1 for name in hub.streams)
-    assert hub._groups.is_up
+    assert all(members(name) == 1 for name in hub.streams.by_name)
+    assert hub.streams.groups.is_up
 
 
 async def test_a_failure_is_news_again_after_it_worked(
@@ -349,14 +351,16 @@ async def test_a_cancelled_connect_pins_nothing(hub: Hub, user: Any) -> None:
     peer = await Peer.of(user)
     await peer.open()
     peer.ask(connect=peer.connect_request())
-    await until(lambda: ("join", "notifications.broadcast") in FickleLayer.calls or hub.streams)
+    await until(
+        lambda: ("join", "notifications.broadcast") in FickleLayer.calls or hub.streams.by_name
+    )
     assert peer._task is not None
     peer._task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await peer._task
-    assert all(stream.is_idle for stream in hub.streams.values())
-    assert not hub.by_user
-    assert not hub.users
+    assert all(stream.is_idle for stream in hub.streams.by_name.values())
+    assert not hub.connections.by_user
+    assert not hub.connections.users
 
 
 # Loops
@@ -713,7 +717,7 @@ async def test_shutdown_closes_sockets_and_writes_what_is_not_written(
     own = Subscription.objects.filter(stream__name=f"user:{user.pk}")
     assert await in_database(lambda: own.values_list("delivered", flat=True).get()) == 2
     assert await in_database(Worker.objects.count) == 0
-    assert not hub.connections
+    assert not hub.connections.all
 
 
 async def test_each_loop_has_one_hub(hub: Hub) -> None:
@@ -753,11 +757,11 @@ async def test_a_stop_does_not_wait_for_what_is_stuck(
         await peer.connect()
         stuck += [asyncio.create_task(FLUSH.run(go_on.wait, 60))]
         stuck += [asyncio.create_task(DELIVERY.run(go_on.wait, 60)) for _ in range(2)]
-        stream = hub.streams["broadcast"]
+        stream = hub.streams.by_name["broadcast"]
         stream.heard = stream.top + 1
-        hub.repairs.start(stream)
+        hub.streams.repairs.start(stream)
         await rest()
-        assert hub.repairs.tasks
+        assert hub.streams.repairs.tasks
         await asyncio.wait_for(shutdown(), 30)
         assert not go_on.is_set()
         go_on.set()

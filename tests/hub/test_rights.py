@@ -104,13 +104,13 @@ async def test_what_was_published_while_one_is_being_subscribed_arrives(
 ) -> None:
     peer = await peer_of(user)
     group = await make_group()
-    join = hub.join
+    join = hub.streams.join
 
     async def late(*args: Any) -> Any:
         await in_database(broadcast, "in between", to=group)
         return await join(*args)
 
-    monkeypatch.setattr(hub, "join", late)
+    monkeypatch.setattr(hub.streams, "join", late)
     await in_database(user.groups.add, group)
     await peer.wait_for("in between")
 
@@ -259,7 +259,7 @@ async def test_hints_find_a_user_who_has_muted_his_own_stream(hub: Hub, user: An
     name = f"user:{user.pk}"
     await peer.rpc("mute", channel=name, muted=True)
     await until(lambda: peer.unsubscribed == other.unsubscribed == [name])
-    await hub._groups.sweep()
+    await hub.streams.groups.sweep()
     await peer.rpc("mute", channel=name, muted=False)
     await until(lambda: peer.subscribed == other.subscribed == [name])
     user.is_active = False

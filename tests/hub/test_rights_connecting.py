@@ -76,7 +76,7 @@ async def test_who_is_deactivated_does_not_read_on(
     await try_to_connect(peer)
     await hub.check()
     assert await peer.wait_closed() in (3011, 3503)
-    await until(lambda: not hub.connections)
+    await until(lambda: not hub.connections.all)
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids="-".join)

@@ -16,15 +16,17 @@ from notifications import broadcast, inbox, notify
 from notifications.inbox.counts import unread_counts
 from notifications.models import Notification, Receipt, Stream, Subscription
 from notifications.publishing.notify import withdraw
+from notifications.streams import feeds as stream_feeds
 from notifications.streams import subscriptions
-from notifications.streams.names import ensure, user_stream
+from notifications.streams.names import user_stream
+from notifications.streams.rows import ensure
 from tests.rooms import LONG_AGO, fill, make_old_users, plans, queries
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def counted(users: list[Any]) -> dict[Any, int]:
-    return unread_counts(users, subscriptions.load_inboxes(users))
+    return unread_counts(users, stream_feeds.load_inboxes(users))
 
 
 def one_by_one(users: list[Any]) -> dict[Any, int]:
@@ -154,7 +156,7 @@ def people_of_the_test() -> list[Any]:
         group = Group.objects.create(name="crew")
         group.user_set.set(users)
         subscriptions.join([user.pk for user in users], "topic:news")
-        subscriptions.load_inboxes(users)
+        stream_feeds.load_inboxes(users)
     return list(Group.objects.get().user_set.order_by("pk"))
 
 
@@ -169,7 +171,7 @@ def test_the_number_of_queries_does_not_depend_on_the_users() -> None:
     users = make_old_users(40)
     fill("broadcast", 3)
     notify(users, "private")
-    subscriptions.load_inboxes(users)
+    stream_feeds.load_inboxes(users)
     few = len(queries(lambda: counted(users[:2])))
     assert len(queries(lambda: counted(users))) == few
 
@@ -178,7 +180,7 @@ def make_readers_at_many_places(count: int, length: int) -> list[Any]:
     """Each user at a place of his own in two shared streams, and some in long private ones."""
     users = make_old_users(count)
     subscriptions.join([user.pk for user in users], "topic:news")
-    subscriptions.load_inboxes(users)
+    stream_feeds.load_inboxes(users)
     numbers = {user.pk: number for number, user in enumerate(users)}
     words = [RECEIPTS["unread"], RECEIPTS["read"], RECEIPTS["archived"]]
     receipts = []
@@ -206,7 +208,7 @@ def make_readers_at_many_places(count: int, length: int) -> list[Any]:
 def test_the_number_of_queries_does_not_depend_on_where_the_users_are() -> None:
     """One user, sixty and five hundred, near and far beyond what is counted."""
     users = make_readers_at_many_places(500, 40)
-    feeds = subscriptions.load_inboxes(users)
+    feeds = stream_feeds.load_inboxes(users)
     with override_settings(NOTIFICATIONS={"MAX_UNREAD_COUNT": 9}):
         numbers = {
             count: len(queries(lambda: unread_counts(users[:count], feeds)))  # noqa: B023 - now
@@ -220,7 +222,7 @@ def test_the_number_of_queries_does_not_depend_on_where_the_users_are() -> None:
 
 def test_counting_reads_along_indexes_and_no_further_than_it_counts() -> None:
     users = make_readers_at_many_places(30, 40)
-    feeds = subscriptions.load_inboxes(users)
+    feeds = stream_feeds.load_inboxes(users)
     plan = plans(lambda: unread_counts(users, feeds), about="notifications_")
     assert not re.search("(SCAN|Seq Scan on) notifications_", plan), plan
     statements = queries(lambda: unread_counts(users, feeds))
@@ -230,7 +232,7 @@ def test_counting_reads_along_indexes_and_no_further_than_it_counts() -> None:
 def test_who_has_a_word_on_more_than_is_counted_is_counted_by_himself() -> None:
     users = make_old_users(3)
     fill("broadcast", 30)
-    subscriptions.load_inboxes(users)
+    stream_feeds.load_inboxes(users)
     Subscription.objects.update(since=0, read=0)
     rows = list(Notification.objects.order_by("-offset"))
     Receipt.objects.bulk_create(

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from notifications import broadcast, inbox
 from notifications.models import Notification, Stream, Subscription
-from notifications.streams.names import remove_unused
+from notifications.streams.rows import remove_unused
 from tests.rooms import hints, in_threads, make_user, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)

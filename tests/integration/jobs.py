@@ -33,7 +33,8 @@ from notifications.models import (
 )
 from notifications.publishing.sequencing import sequence
 from notifications.streams import rights
-from notifications.streams.names import ensure, user_stream
+from notifications.streams.names import user_stream
+from notifications.streams.rows import ensure
 
 # People
 

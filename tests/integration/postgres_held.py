@@ -22,7 +22,7 @@ from notifications.database.lanes import CONNECTS, FLUSH, close_threads, in_data
 from notifications.hub import Hub
 from notifications.hub.beginnings import Beginnings
 from notifications.models import Stream, Subscription
-from notifications.streams.names import ensure
+from notifications.streams.rows import ensure
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_old_users, make_user, write
 

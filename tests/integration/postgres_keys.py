@@ -10,7 +10,8 @@ from notifications.models import Notification
 from notifications.publishing.drafts import make_draft
 from notifications.publishing.placing import place
 from notifications.publishing.writing import find_known, write_unplaced
-from notifications.streams.names import ensure, ids, user_stream
+from notifications.streams.names import user_stream
+from notifications.streams.rows import ensure, ids
 from tests.rooms import hints, make_old_users
 
 pytestmark = pytest.mark.django_db(transaction=True)

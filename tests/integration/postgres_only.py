@@ -15,10 +15,10 @@ from notifications.database.lanes import close_threads, in_database
 from notifications.models import Notification, Stream
 from notifications.publishing.notify import withdraw
 from notifications.publishing.sequencing import sequence, sequence_waiting
-from notifications.streams import epochs, incarnation
-from notifications.streams.names import ensure, locked
+from notifications.streams import epochs, incarnation, marks
+from notifications.streams.feeds import load_inboxes
 from notifications.streams.revisions import touch
-from notifications.streams.subscriptions import load_inboxes
+from notifications.streams.rows import ensure, locked
 from tests.rooms import (
     acknowledge,
     fill,
@@ -239,7 +239,7 @@ def test_p1_an_acknowledgement_under_way_is_not_read_with_the_new_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Its statement still sees the old epoch, whatever is committed meanwhile."""
-    monkeypatch.setattr(epochs, "PATIENCE", 10.0)
+    monkeypatch.setattr(marks, "PATIENCE", 10.0)
     user = make_user()
     stream = fill("broadcast", 9)
     seen = Notification.objects.get(offset=4).published_at

@@ -21,10 +21,11 @@ from notifications.models import Notification, Stream, Subscription, Worker
 from notifications.publishing import sequencing
 from notifications.publishing.notify import originals, publish, withdraw
 from notifications.publishing.sequencing import sequence_waiting
-from notifications.streams import names as stream_names
-from notifications.streams import pruning, subscriptions
+from notifications.streams import acknowledging, pruning, subscriptions
+from notifications.streams import feeds as stream_feeds
+from notifications.streams import rows as stream_rows
 from notifications.streams.history import read_page
-from notifications.streams.names import ensure, locked
+from notifications.streams.rows import ensure, locked
 from tests.integration.postgres_only import open_transaction
 from tests.rooms import (
     LONG_AGO,
@@ -261,7 +262,8 @@ def meet(
 
     If their orders differ, each has by then what the other needs next.
     """
-    monkeypatch.setattr(subscriptions, "BRIEFLY", 20_000)
+    for module in (acknowledging, stream_feeds):
+        monkeypatch.setattr(module, "BRIEFLY", 20_000)
     both_wait = threading.Event()
 
     def hold() -> None:
@@ -346,7 +348,7 @@ def test_acknowledging_reading_and_leaving_at_once_do_not_deadlock() -> None:
     fill("broadcast", 9)
     fill(f"group:{group.pk}", 9)
     group.user_set.add(*users)
-    feeds = subscriptions.load_inboxes(users)
+    feeds = stream_feeds.load_inboxes(users)
     places = [(user.pk, feed.stream_id) for user in users for feed in feeds[user.pk]]
 
     def work(number: int) -> None:
@@ -441,7 +443,7 @@ def test_a_stream_that_somebody_else_is_making_holds_up_no_ticker(
     monkeypatch.setattr(sequencing, "MAKING", 0.05)
     Notification.objects.create(channel="topic:a", title="a")
     Notification.objects.create(channel="topic:b", title="b")
-    with open_transaction(lambda: stream_names.make(["topic:a"])):
+    with open_transaction(lambda: stream_rows.make(["topic:a"])):
         with connection.cursor() as cursor:
             cursor.execute("RESET lock_timeout")  # the wait has a bound of its own
         assert sequence_waiting() == 1

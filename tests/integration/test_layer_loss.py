@@ -109,13 +109,13 @@ async def wait_until_hints_arrive(
 ) -> list[str]:
     """A publication has to be heard of, not only found. Returns the titles of all it took."""
     offsets: set[int] = set()
-    hear = hub.hear
+    hear = hub.hearing.publication
 
     def listen(name: str, epoch: str, offset: int, data: bytes, *times: int) -> None:
         offsets.add(offset)
         hear(name, epoch, offset, data, *times)
 
-    monkeypatch.setattr(hub, "hear", listen)
+    monkeypatch.setattr(hub.hearing, "publication", listen)
     deadline = time.monotonic() + PATIENCE
     titles: list[str] = []
     while True:
@@ -163,7 +163,7 @@ async def test_delivery_goes_on_and_hints_come_back(
         await asyncio.to_thread(FAULTS[fault].end, redis, relay)
 
     await until(is_up, "noticing that it is back", PATIENCE)
-    await until(lambda: hub._groups.has_joined_all, "joining again", PATIENCE)
+    await until(lambda: hub.streams.groups.has_joined_all, "joining again", PATIENCE)
     heard = await wait_until_hints_arrive(hub, monkeypatch, peer)
     assert peer.titles == [*expected, *heard]
     assert peer.violations == []

@@ -10,18 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications.protocol import codes, messages
-from notifications.protocol.session import (
-    PATIENCE,
-    REMEMBERED_IDS,
-    Arrived,
-    Close,
-    Effect,
-    Limits,
-    Perform,
-    Send,
-    Session,
-    State,
-)
+from notifications.protocol.effects import Arrived, Close, Effect, Limits, Perform, Send
+from notifications.protocol.session import PATIENCE, REMEMBERED_IDS, Session, State
 
 LIMITS = Limits(
     ping_interval=25.0,

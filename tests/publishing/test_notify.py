@@ -19,11 +19,12 @@ from django.utils.translation import gettext_lazy
 import notifications
 from notifications import abroadcast, anotify, broadcast, notify
 from notifications.models import Notification, Stream
+from notifications.publishing import hints as publishing_hints
 from notifications.publishing import notify as publishing
-from notifications.publishing import sequencing
 from notifications.publishing.notify import originals
-from notifications.streams import history
+from notifications.streams import encoding
 from notifications.streams import names as stream_names
+from notifications.streams import rows as stream_rows
 from tests.rooms import hints, in_threads, make_old_users, make_user, queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -170,8 +171,8 @@ def test_ten_thousand_recipients_take_a_bounded_number_of_statements() -> None:
     progress: list[int] = []
     ids: list[int] = []
     statements = queries(lambda: ids.extend(notify(users, "hello", progress=progress.append)))
-    chunks = 10_000 // stream_names.CHUNK
-    assert progress == [stream_names.CHUNK * (n + 1) for n in range(chunks)]
+    chunks = 10_000 // stream_rows.CHUNK
+    assert progress == [stream_rows.CHUNK * (n + 1) for n in range(chunks)]
     # As in test_sequencing, and on SQLite two for each UPDATE; the first time streams are made.
     assert len(statements) <= 20 * chunks
     assert len(ids) == len(set(ids)) == 10_000
@@ -179,7 +180,7 @@ def test_ten_thousand_recipients_take_a_bounded_number_of_statements() -> None:
 
 
 def test_progress_counts_the_recipients_it_was_sent_to() -> None:
-    users = make_old_users(stream_names.CHUNK + 1)
+    users = make_old_users(stream_rows.CHUNK + 1)
     done: list[tuple[int, int]] = []
 
     def progress(count: int) -> None:
@@ -189,8 +190,8 @@ def test_progress_counts_the_recipients_it_was_sent_to() -> None:
         notify(users, "hello", progress=progress)
         assert done == []
     assert done == [
-        (stream_names.CHUNK, stream_names.CHUNK),
-        (stream_names.CHUNK + 1, stream_names.CHUNK + 1),
+        (stream_rows.CHUNK, stream_rows.CHUNK),
+        (stream_rows.CHUNK + 1, stream_rows.CHUNK + 1),
     ]
     with rolled_back():
         notify(users, "never", progress=progress)
@@ -208,15 +209,15 @@ def test_content_is_encoded_once_for_a_chunk_of_recipients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encoded: list[Notification] = []
-    original = history.encode_content
+    original = encoding.encode_content
 
     def count(notification: Notification) -> bytes:
         encoded.append(notification)
         return original(notification)
 
     monkeypatch.setattr(publishing, "encode_content", count)
-    monkeypatch.setattr(sequencing, "encode_content", count)
-    users = make_old_users(2 * stream_names.CHUNK)
+    monkeypatch.setattr(publishing_hints, "encode_content", count)
+    users = make_old_users(2 * stream_rows.CHUNK)
     with hints() as sent:
         notify(users, "hello")
     assert [message["type"] for _, message in sent] == ["notifications.check"] * 2

@@ -11,14 +11,15 @@ from prometheus_client import REGISTRY
 
 from notifications import broadcast, notify
 from notifications.models import Notification, Stream
+from notifications.publishing import hints as publishing_hints
 from notifications.publishing import numbering, sequencing
 from notifications.publishing.notify import publish, withdraw
 from notifications.publishing.sequencing import sequence, sequence_waiting
 from notifications.publishing.setbacks import Setbacks
 from notifications.signals import published
-from notifications.streams import history
-from notifications.streams import names as stream_names
-from notifications.streams.names import ensure
+from notifications.streams import encoding
+from notifications.streams import rows as stream_rows
+from notifications.streams.rows import ensure
 from tests.rooms import (
     fill,
     hints,
@@ -158,14 +159,14 @@ def test_content_that_no_client_could_read_holds_up_nobody(
     bad = write("broadcast", title="bad")
     write("broadcast", title="good")
     with hints() as sent, pytest.MonkeyPatch.context() as patch:
-        original = history.encode_content
+        original = encoding.encode_content
 
         def refuse(notification: Notification) -> bytes:
             if notification.pk == bad.pk:
                 raise ValueError("no JSON")
             return original(notification)
 
-        patch.setattr(sequencing, "encode_content", refuse)
+        patch.setattr(publishing_hints, "encode_content", refuse)
         assert sequence_waiting() == 2
     assert [message["offset"] for _, message in sent] == [2]
     assert "no JSON" in caplog.text
@@ -186,12 +187,12 @@ def test_what_was_written_just_now_is_announced_without_reading_it_again() -> No
     # Ids of streams, the row; locked streams, what is due, its offset, the stream's top.
     assert len([each for each in statements if "BEGIN" not in each and "COMMIT" not in each]) == 6
     row = Notification.objects.select_related("actor").get(title="Shipped")
-    assert sent[-1][1]["data"] == history.encode_content(row)
+    assert sent[-1][1]["data"] == encoding.encode_content(row)
     assert sent[-1][1]["offset"] == row.offset == 2
 
 
 def test_very_many_streams_get_one_hint_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencing, "MANY", 3)
+    monkeypatch.setattr(publishing_hints, "MANY", 3)
     users = make_old_users(4)
     with hints() as sent:
         notify(users[:3], "each")
@@ -207,7 +208,7 @@ def test_others_that_wait_in_the_same_stream_go_along() -> None:
     with hints() as sent:
         broadcast("now")
     assert [message["offset"] for _, message in sent] == [1, 2]
-    assert sent[0][1]["data"] == history.encode_content(Notification.objects.get(pk=left.pk))
+    assert sent[0][1]["data"] == encoding.encode_content(Notification.objects.get(pk=left.pk))
 
 
 def test_a_stream_knows_when_its_newest_one_was_published() -> None:
@@ -389,14 +390,14 @@ def test_what_is_set_aside_costs_nothing_until_it_is_tried_again(
 
 
 def test_a_stream_that_cannot_be_made_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = stream_names.make
+    make = stream_rows.make
 
     def fail(names: Any) -> None:
         if "topic:bad" in names:
             raise DataError("no such stream")
         make(names)
 
-    monkeypatch.setattr(stream_names, "make", fail)
+    monkeypatch.setattr(stream_rows, "make", fail)
     for name in ("topic:a", "topic:bad", "topic:c"):
         Notification.objects.create(channel=name, title="hello")
     assert sequence_waiting() == 2

@@ -30,7 +30,7 @@ from notifications.layer import group_name
 from notifications.models import validate_kind, validate_text, validate_url
 from notifications.origin import AllowedOriginValidator
 from notifications.protocol import codes
-from notifications.protocol.session import Close, Perform, Send
+from notifications.protocol.effects import Close, Perform, Send
 from notifications.server.handshake import MAX_HEAD, read_handshake
 from notifications.streams import names as stream_names
 from tests.integration.commands import answerable, dangerous

@@ -20,7 +20,7 @@ GET = b"GET / HTTP/1.1\r\nHost: site.example\r\n\r\n"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.server.websocket.CLOSE_TIMEOUT", 0.3)
+    monkeypatch.setattr("notifications.server.bounded.CLOSE_TIMEOUT", 0.3)
     monkeypatch.setattr("notifications.server.outlet.TIMEOUT", 0.3)
 
 
@@ -145,7 +145,7 @@ async def test_who_reads_nothing_keeps_no_socket() -> None:
 async def test_a_socket_counts_as_long_as_it_holds_something(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("notifications.server.websocket.CLOSE_TIMEOUT", 60.0)
+    monkeypatch.setattr("notifications.server.bounded.CLOSE_TIMEOUT", 60.0)
     told = asyncio.Event()
     gone = asyncio.Event()
 

@@ -246,7 +246,7 @@ async def test_who_is_still_sending_is_told_why_it_ends(port: int) -> None:
 async def test_who_goes_on_after_the_end_is_dropped_in_time(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.server.websocket.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("notifications.server.bounded.CLOSE_TIMEOUT", 0.2)
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(PLAIN + b"\x81\xff" + (20_000_000).to_bytes(8) + bytes(4))
 
@@ -360,7 +360,7 @@ async def send_many(client: ClientConnection, count: int) -> None:
 async def test_who_does_not_finish_his_request_is_not_waited_for(
     monkeypatch: pytest.MonkeyPatch, head: bytes
 ) -> None:
-    for module in ("door", "http"):
+    for module in ("entrance", "http"):
         monkeypatch.setattr(f"notifications.server.{module}.HEAD_TIMEOUT", 0.3)
     async with serving(echo) as (server, port), raw(port, head) as reader:
         await asyncio.wait_for(reader.read(), 30)
@@ -368,7 +368,7 @@ async def test_who_does_not_finish_his_request_is_not_waited_for(
 
 
 async def test_who_has_finished_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("door", "http"):
+    for module in ("entrance", "http"):
         monkeypatch.setattr(f"notifications.server.{module}.HEAD_TIMEOUT", 0.3)
     halves = PLAIN[:40], PLAIN[40:]
     async with serving(echo) as (server, port), dial(port) as client:

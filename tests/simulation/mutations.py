@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 from notifications.hub import Connection, Hub, LocalStream
 from notifications.hub.acknowledgements import Acknowledgements, Mark
+from notifications.hub.connections import Connections
 from notifications.hub.layer.groups import Groups
 from notifications.hub.rights import Rights
 from notifications.hub.sockets.writing import ASGISocket
 from notifications.protocol import json as wire
 from notifications.publishing import notify as publishing
-from notifications.streams import epochs, evidence, positions
+from notifications.streams import epochs, evidence, marks, positions
 
 from .threads import Pool, Some
 
@@ -83,12 +84,12 @@ def acknowledge_before_written() -> None:
 @mutation("P1", faults=("stall", "trickle", "slow_network"))
 def acknowledge_by_any_pong() -> None:
     """What is written while a ping is on its way counts as acknowledged by its pong."""
-    original = Hub.arrived
+    original = Connections.arrived
 
-    def arrived(self: Hub, connection: Connection, positions: dict[str, int]) -> None:
+    def arrived(self: Connections, connection: Connection, positions: dict[str, int]) -> None:
         original(self, connection, {n: r.stream.top for n, r in connection.readers.items()})
 
-    Hub.arrived = arrived  # type: ignore[method-assign]
+    Connections.arrived = arrived  # type: ignore[method-assign]
 
 
 @mutation("P6", faults=("deactivate", "change_group", "change_staff", "log_out"))
@@ -144,7 +145,7 @@ def compare_tops_only() -> None:
 @mutation("P1", faults=("failover", "failover", "lossy_layer", "layer_down"))
 def skip_clamp() -> None:
     """Marks stay where they are when a stream gets a new epoch."""
-    epochs._move_back = lambda cuts, newest: 0
+    marks.move_back = lambda cuts, newest: 0
 
 
 @mutation("P8", "P1", faults=("restore", "failover"))

@@ -14,7 +14,7 @@ from notifications import broadcast, notify
 from notifications.models import Notification
 from notifications.publishing import notify as publishing
 from notifications.publishing.sequencing import sequence
-from notifications.streams.names import ensure
+from notifications.streams.rows import ensure
 from tests.rooms import write
 
 from .clock import BEGINNING, START

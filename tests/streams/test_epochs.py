@@ -12,10 +12,13 @@ from notifications import broadcast, inbox, notify
 from notifications.connect.admission import Resumed, Returning, resume
 from notifications.connect.authentication import Identity, credentials_of
 from notifications.models import Notification, Stream, Subscription
-from notifications.streams import epochs, incarnation, subscriptions
+from notifications.streams import acknowledging, epochs, heads, incarnation
+from notifications.streams import feeds as stream_feeds
+from notifications.streams import marks as stream_marks
+from notifications.streams.acknowledging import Acknowledged
 from notifications.streams.epochs import Old, Renewed, Verdict, count_all, renew, renew_all
 from notifications.streams.evidence import Seen
-from notifications.streams.subscriptions import Acknowledged, begin, read_inboxes
+from notifications.streams.feeds import begin, read_inboxes
 from tests.rooms import (
     LONG_AGO,
     Backup,
@@ -189,11 +192,11 @@ def test_a_top_below_its_notifications_is_repaired() -> None:
 
 
 def test_very_many_subscriptions_are_moved_back_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epochs, "KEYS", 20)
-    monkeypatch.setattr("notifications.streams.names.CHUNK", 10)
+    monkeypatch.setattr(stream_marks, "KEYS", 20)
+    monkeypatch.setattr("notifications.streams.rows.CHUNK", 10)
     users = make_old_users(70)
     row = fill("broadcast", 9)
-    subscriptions.load_inboxes(users)
+    stream_feeds.load_inboxes(users)
     set_marks(delivered=9)
     Subscription.objects.filter(user__in=users[:30], stream=row.pk).update(delivered=2, read=7)
     Notification.objects.filter(offset__gt=4).delete()
@@ -262,23 +265,23 @@ def test_p1_an_acknowledgement_of_another_history_is_dropped(other: str) -> None
     user = make_user()
     row = fill("broadcast", 5)
     wrong = Acknowledged("other", 3) if other == "epoch" else Acknowledged(row.epoch, 6)
-    subscriptions.acknowledge({(user.pk, row.pk): wrong})
+    acknowledging.acknowledge({(user.pk, row.pk): wrong})
     assert marks(user)[1] == 0
-    subscriptions.acknowledge({(user.pk, row.pk): Acknowledged(row.epoch, 5)})
+    acknowledging.acknowledge({(user.pk, row.pk): Acknowledged(row.epoch, 5)})
     assert marks(user)[1] == 5
 
 
 def test_a_mark_of_reading_that_comes_late_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
     user = make_user()
     row = fill("broadcast", 5)
-    load = subscriptions.load_inbox
+    load = stream_feeds.load_inbox
 
     def late(one: Any) -> Any:
         feeds = load(one)
         renew({row.pk: Old(row.epoch)})
         return feeds
 
-    monkeypatch.setattr(subscriptions, "load_inbox", late)
+    monkeypatch.setattr(stream_feeds, "load_inbox", late)
     inbox.read_all(user)
     assert marks(user)[2] == 0
 
@@ -290,7 +293,7 @@ def test_all_streams_are_renewed_and_again() -> None:
     users = make_old_users(3)
     notify(users, "hello")
     fill("broadcast", 4)
-    subscriptions.load_inboxes(users)
+    stream_feeds.load_inboxes(users)
     acknowledge({(users[0].pk, stream().pk): 4})
     before = dict(Stream.objects.values_list("pk", "epoch"))
     assert total(renew_all()) == Renewed(streams=5)
@@ -302,6 +305,7 @@ def test_all_streams_are_renewed_and_again() -> None:
 
 def test_chunk_after_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epochs, "TOGETHER", 2)
+    monkeypatch.setattr(heads, "TOGETHER", 2)
     notify(make_old_users(5), "hello")
     assert [one.streams for one in renew_all()] == [2, 2, 2, 1]
     assert total(count_all()).streams == 7
@@ -349,7 +353,7 @@ def test_what_stays_locked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_subscriptions_ahead_are_found_by_their_indexes() -> None:
     cuts = {row.pk: 1 for row in (fill("broadcast", 2), fill("staff", 2))}
-    rows = epochs._ahead(cuts).values_list("pk", flat=True)[:10]
+    rows = stream_marks.ahead(cuts).values_list("pk", flat=True)[:10]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET enable_seqscan = off")

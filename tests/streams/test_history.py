@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy
 from notifications import broadcast
 from notifications.models import Notification, Stream
 from notifications.publishing.notify import withdraw
-from notifications.streams import history
-from notifications.streams.names import ensure
+from notifications.streams import encoding, history
 from notifications.streams.revisions import touch
+from notifications.streams.rows import ensure
 from notifications.texts import plain_json
 from tests.rooms import fill, in_threads, make_user, plans, queries, reads_whole_table, write
 
@@ -112,7 +112,7 @@ def test_many_ranges_are_read_together() -> None:
     withdraw(Notification.objects.filter(stream=other, offset=2))
     ranges = [history.Range(one.pk, number, number + 2) for number in range(150)]
     ranges += [history.Range(other.pk, 0, 3), history.Range(other.pk, 5, 9), ranges[0]]
-    found: dict[history.Range, list[history.Publication]] = {}
+    found: dict[history.Range, list[encoding.Publication]] = {}
     assert len(queries(lambda: found.update(history.read_ranges(ranges)))) == 2
     assert found.keys() == set(ranges)
     for number in range(150):
@@ -140,7 +140,7 @@ def test_tops_tell_epoch_offset_and_revision() -> None:
 
 def test_content_leaves_out_what_is_absent() -> None:
     notification = broadcast("hello")
-    content = history.content(notification)
+    content = encoding.content(notification)
     assert content.keys() == {"id", "kind", "level", "title", "created"}
     assert content["created"].endswith("Z")
 
@@ -159,32 +159,32 @@ def test_content_is_the_same_before_and_after_the_database() -> None:
     )
     fresh.save()
     stored = Notification.objects.select_related("actor").get(pk=fresh.pk)
-    sent = msgspec.json.decode(history.publication(stored).data)
+    sent = msgspec.json.decode(encoding.publication(stored).data)
     # PostgreSQL sorts the keys of an object; that is all that may differ.
-    assert msgspec.json.decode(history.publication(fresh).data) == sent
+    assert msgspec.json.decode(encoding.publication(fresh).data) == sent
     assert sent["actor"] == {"id": str(actor.pk), "name": "Ada L"}
     assert sent["data"]["price"] == "1.10"
 
 
 def test_an_actor_without_a_name_goes_by_his_username() -> None:
-    assert history.content(broadcast("x", actor=make_user("ada")))["actor"]["name"] == "ada"
+    assert encoding.content(broadcast("x", actor=make_user("ada")))["actor"]["name"] == "ada"
 
 
 def test_a_waiting_notification_is_no_publication() -> None:
     with pytest.raises(ValueError, match="waiting"):
-        history.publication(write("broadcast"))
+        encoding.publication(write("broadcast"))
 
 
 def test_content_that_cannot_be_encoded_holds_up_nothing_behind_it(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = fill("broadcast", 3)
-    original = history.content
+    original = encoding.content
 
     def spoil(notification: Notification) -> dict[str, Any]:
         return {"x": object()} if notification.offset == 2 else original(notification)
 
-    monkeypatch.setattr(history, "content", spoil)
+    monkeypatch.setattr(encoding, "content", spoil)
     page = history.read_page(stream.pk, 0, 10)
     assert (given(page), page.offset) == ([1, 3], 3)
     assert "left out" in caplog.text

@@ -11,11 +11,12 @@ from notifications import broadcast, inbox, notify
 from notifications.models import Connection, Notification, Receipt, Stream, Subscription, Worker
 from notifications.publishing.notify import withdraw
 from notifications.publishing.sequencing import sequence_waiting
-from notifications.streams import names as stream_names
+from notifications.streams import feeds as stream_feeds
 from notifications.streams import pruning, subscriptions
-from notifications.streams.names import ensure
+from notifications.streams import rows as stream_rows
 from notifications.streams.positions import Position
 from notifications.streams.recovery import recover
+from notifications.streams.rows import ensure
 from tests.rooms import (
     LONG_AGO,
     fill,
@@ -60,10 +61,10 @@ def test_p1_a_client_below_the_floor_is_told_that_its_position_cannot_be_served(
     user = make_user(date_joined=LONG_AGO)
     stream = fill("broadcast", 3)
     broadcast("new")
-    feeds = {feed.name: feed for feed in subscriptions.load_inboxes([user])[user.pk]}
+    feeds = {feed.name: feed for feed in stream_feeds.load_inboxes([user])[user.pk]}
     assert feeds["broadcast"].delivered < 3
     pruning.prune(AFTER)
-    feeds = {feed.name: feed for feed in subscriptions.load_inboxes([user])[user.pk]}
+    feeds = {feed.name: feed for feed in stream_feeds.load_inboxes([user])[user.pk]}
 
     def recovered(offset: int | None) -> tuple[bool, list[int]]:
         positions = {} if offset is None else position(stream, offset)
@@ -122,7 +123,7 @@ def test_undelivered_ones_go_too_and_are_counted() -> None:
     away, half, muted = make_user("away"), make_user("half"), make_user("muted")
     for user in (away, half, muted):
         fill(f"user:{user.pk}", 5)
-        subscriptions.load_inboxes([user])
+        stream_feeds.load_inboxes([user])
     Subscription.objects.filter(user=half, stream__name=f"user:{half.pk}").update(delivered=2)
     own = Notification.objects.filter(stream__name=f"user:{half.pk}")
     own.filter(offset=5).update(withdrawn_at=timezone.now())
@@ -275,12 +276,12 @@ def test_a_user_without_subscriptions_keeps_the_stream() -> None:
 
 def test_a_topic_that_is_used_again_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     ensure(["topic:a"])
-    remove_if = stream_names.remove_if
+    remove_if = stream_rows.remove_if
 
     def remove_late(name: str, is_wanted: Any) -> bool:
         write("topic:a")
         return remove_if(name, is_wanted)
 
-    monkeypatch.setattr(stream_names, "remove_if", remove_late)
+    monkeypatch.setattr(stream_rows, "remove_if", remove_late)
     assert pruning.prune(AFTER).streams == 0
     assert "topic:a" in names()

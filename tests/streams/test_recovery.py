@@ -15,12 +15,13 @@ from notifications.handlers.subscribing import subscribe_result
 from notifications.models import Notification, Stream, Subscription
 from notifications.protocol.json import encode_reply
 from notifications.protocol.messages import ConnectResult, Reply
+from notifications.streams import feeds as stream_feeds
 from notifications.streams import recovery, subscriptions
+from notifications.streams.feeds import Feed
 from notifications.streams.history import REMEMBERED, REMEMBERED_RANGES, Page, Range, Recent
 from notifications.streams.names import user_stream
 from notifications.streams.positions import Position
 from notifications.streams.recovery import Recovered, recover, recover_many
-from notifications.streams.subscriptions import Feed
 from tests.rooms import fill, make_old_users, queries
 
 pytestmark = pytest.mark.django_db
@@ -40,9 +41,9 @@ def feed(user: Any, name: str = "broadcast", **changes: int) -> Feed:
     """The feed of a user to a stream with ten publications."""
     if not Stream.objects.filter(name=name, top__gt=0).exists():
         fill(name, 10)
-    subscriptions.load_inboxes([user])
+    stream_feeds.load_inboxes([user])
     Subscription.objects.filter(user=user, stream__name=name).update(**changes)
-    (found,) = [f for f in subscriptions.load_inboxes([user])[user.pk] if f.name == name]
+    (found,) = [f for f in stream_feeds.load_inboxes([user])[user.pk] if f.name == name]
     return found
 
 
@@ -160,7 +161,7 @@ def backlog(user: Any, streams: int, size: int) -> list[Feed]:
         subscriptions.join([user.pk], name)
     Subscription.objects.update(since=0, delivered=0, read=0)
     Notification.objects.update(body="x" * size)
-    found = {f.name: f for f in subscriptions.load_inboxes([user])[user.pk]}
+    found = {f.name: f for f in stream_feeds.load_inboxes([user])[user.pk]}
     return [found[name] for name in names]
 
 

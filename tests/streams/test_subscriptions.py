@@ -10,17 +10,18 @@ from django.utils import timezone
 
 from notifications import broadcast, notify
 from notifications.models import Notification, Stream, Subscription
+from notifications.streams import feeds as stream_feeds
 from notifications.streams import subscriptions
+from notifications.streams.feeds import Feed
 from notifications.streams.history import read_page
 from notifications.streams.names import user_stream
-from notifications.streams.subscriptions import Feed
 from tests.rooms import LONG_AGO, acknowledge, fill, in_threads, make_old_users, make_user, queries
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def load(user: Any) -> dict[str, Feed]:
-    return {feed.name: feed for feed in subscriptions.load_inboxes([user])[user.pk]}
+    return {feed.name: feed for feed in stream_feeds.load_inboxes([user])[user.pk]}
 
 
 def owed(user: Any, name: str) -> list[str]:
@@ -82,17 +83,17 @@ def test_loading_makes_what_is_missing_once() -> None:
 def test_loading_many_users_takes_as_many_queries_as_loading_few() -> None:
     fill("broadcast", 3)
     users = make_old_users(150)
-    few = len(queries(lambda: subscriptions.load_inboxes(users[:10])))
-    subscriptions.load_inboxes(users[10:20])
-    many = len(queries(lambda: subscriptions.load_inboxes(users[20:])))
+    few = len(queries(lambda: stream_feeds.load_inboxes(users[:10])))
+    stream_feeds.load_inboxes(users[10:20])
+    many = len(queries(lambda: stream_feeds.load_inboxes(users[20:])))
     assert many <= few + 10
-    assert len(queries(lambda: subscriptions.load_inboxes(users))) == 2
+    assert len(queries(lambda: stream_feeds.load_inboxes(users))) == 2
 
 
 def test_inactive_users_have_no_feeds() -> None:
     user = make_user(is_active=False)
-    assert subscriptions.load_inboxes([user]) == {user.pk: []}
-    assert subscriptions.load_inbox(user) == []
+    assert stream_feeds.load_inboxes([user]) == {user.pk: []}
+    assert stream_feeds.load_inbox(user) == []
 
 
 def test_joining_again_keeps_the_place() -> None:
@@ -110,19 +111,19 @@ def test_topics_are_in_the_inbox_while_they_may_be_read(settings: Any) -> None:
     for name in ("topic:garden", "topic:kitchen"):
         subscriptions.join([user.pk], name)
     assert subscriptions.topics(user.pk) == 2
-    names = [feed.name for feed in subscriptions.load_inbox(user)]
+    names = [feed.name for feed in stream_feeds.load_inbox(user)]
     assert names == [f"user:{user.pk}", "broadcast", "topic:garden", "topic:kitchen"]
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": "tests.streams.test_names.only_garden"}
-    assert "topic:kitchen" not in {feed.name for feed in subscriptions.load_inbox(user)}
-    assert subscriptions.load_topic(user.pk, "topic:garden") is not None
-    assert subscriptions.load_topic(user.pk, "topic:other") is None
+    assert "topic:kitchen" not in {feed.name for feed in stream_feeds.load_inbox(user)}
+    assert stream_feeds.load_topic(user.pk, "topic:garden") is not None
+    assert stream_feeds.load_topic(user.pk, "topic:other") is None
 
 
 def test_many_inboxes_are_those_of_each() -> None:
     users = [*make_old_users(3), make_user("off", is_active=False)]
     subscriptions.join([users[0].pk, users[1].pk, users[3].pk], "topic:garden")
-    together = subscriptions.load_inboxes(users)
-    assert together == {user.pk: subscriptions.load_inbox(user) for user in users}
+    together = stream_feeds.load_inboxes(users)
+    assert together == {user.pk: stream_feeds.load_inbox(user) for user in users}
     names = [[feed.name for feed in together[user.pk]][1:] for user in users]
     assert names == [["broadcast", "topic:garden"]] * 2 + [["broadcast"], []]
 
@@ -130,7 +131,7 @@ def test_many_inboxes_are_those_of_each() -> None:
 def test_acknowledged_positions_advance_and_never_go_back() -> None:
     users = make_old_users(130)
     fill("broadcast", 9)
-    feeds = subscriptions.load_inboxes(users)
+    feeds = stream_feeds.load_inboxes(users)
     stream_id = Stream.objects.get(name="broadcast").pk
     first = {(user.pk, stream_id): 1 + number % 9 for number, user in enumerate(users)}
     statements = queries(lambda: acknowledge(first))

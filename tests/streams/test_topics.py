@@ -8,8 +8,8 @@ from django.db import OperationalError, ProgrammingError
 from prometheus_client import REGISTRY
 
 from notifications import broadcast
-from notifications.streams import names as stream_names
-from notifications.streams import subscriptions, topics
+from notifications.streams import access, subscriptions, topics
+from notifications.streams import feeds as stream_feeds
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db
@@ -41,21 +41,21 @@ def errors() -> float:
 def test_without_a_permission_only_declared_topics_are_read(settings: Any) -> None:
     settings.NOTIFICATIONS = {"TOPICS": ["news"]}
     user = make_user()
-    assert stream_names.may_read(user, "topic:news")
+    assert access.may_read(user, "topic:news")
     for name in ("topic:new", "topic:newsx", "topic:News", "topic:other"):
-        assert not stream_names.may_read(user, name)
+        assert not access.may_read(user, name)
     user.is_active = False
-    assert not stream_names.may_read(user, "topic:news")
+    assert not access.may_read(user, "topic:news")
     settings.NOTIFICATIONS = {}
     user.is_active = True
-    assert not stream_names.may_read(user, "topic:news")
+    assert not access.may_read(user, "topic:news")
 
 
 def test_a_permission_alone_decides(settings: Any) -> None:
     settings.NOTIFICATIONS = {"TOPICS": ["news"], "TOPIC_PERMISSION": PERMISSION}
     user = make_user()
-    assert not stream_names.may_read(user, "topic:news")
-    assert stream_names.may_read(user, "topic:garden")
+    assert not access.may_read(user, "topic:news")
+    assert access.may_read(user, "topic:garden")
 
 
 def test_a_raising_permission_means_no_is_counted_and_logged_once(
@@ -65,8 +65,8 @@ def test_a_raising_permission_means_no_is_counted_and_logged_once(
     bad, good = make_user("bad"), make_user("good")
     before = errors()
     for _ in range(3):
-        assert not stream_names.may_read(bad, "topic:garden")
-        assert stream_names.may_read(good, "topic:garden")
+        assert not access.may_read(bad, "topic:garden")
+        assert access.may_read(good, "topic:garden")
     assert errors() == before + 3
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
@@ -80,7 +80,7 @@ def test_a_permission_that_cannot_be_imported_means_no(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": "tests.nowhere.f"}
-    assert not stream_names.may_read(make_user(), "topic:garden")
+    assert not access.may_read(make_user(), "topic:garden")
     assert "ModuleNotFoundError" in caplog.text
 
 
@@ -88,7 +88,7 @@ def test_a_permission_that_cannot_be_imported_means_no(
 def test_a_database_error_of_the_permission_alone_means_no(settings: Any, error: Exception) -> None:
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
     failure[:] = [error]
-    assert not stream_names.may_read(make_user("bad"), "topic:garden")
+    assert not access.may_read(make_user("bad"), "topic:garden")
 
 
 def test_a_database_that_is_away_has_not_said_no(
@@ -101,7 +101,7 @@ def test_a_database_that_is_away_has_not_said_no(
     monkeypatch.setattr(topics, "_database_answers", lambda: False)
     before = errors()
     with pytest.raises(OperationalError):
-        stream_names.may_read(bad, "topic:garden")
+        access.may_read(bad, "topic:garden")
     assert errors() == before
 
 
@@ -111,7 +111,7 @@ def test_one_users_raising_permission_leaves_the_inboxes_of_others_as_they_are(
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
     users = [make_user("bad"), make_user("good")]
     subscriptions.join([user.pk for user in users], "topic:garden")
-    inboxes = subscriptions.load_inboxes(users)
+    inboxes = stream_feeds.load_inboxes(users)
     names = [{feed.name for feed in inboxes[user.pk]} for user in users]
     assert ["broadcast" in own for own in names] == [True, True]
     assert ["topic:garden" in own for own in names] == [False, True]

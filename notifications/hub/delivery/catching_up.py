@@ -43,6 +43,12 @@ class CatchUp:
         if connection.pump is None or connection.pump.done():
             connection.pump = asyncio.create_task(self._run(connection))
 
+    def fall_behind(self, reader: Reader) -> None:
+        """Serve a reader from history from now on, at the speed of its socket."""
+        reader.stream.remove_live(reader)
+        reader.connection.behind.add(reader)
+        self.start(reader.connection)
+
     async def _run(self, connection: Connection) -> None:
         while True:
             await connection.drained()

@@ -11,8 +11,9 @@ from ...database.lanes import DELIVERY
 from ...protocol import codes
 from ...protocol.json import encode_publication
 from ...protocol.prepared import Prepared
+from ...streams.encoding import Publication
 from ...streams.evidence import Pruned, Seen, WentBack, read_on, read_ranges_on
-from ...streams.history import Publication, Range
+from ...streams.history import Range
 from ..loops import Loops
 from ..sockets.connection import Reader
 from .stream import LocalStream, write_to

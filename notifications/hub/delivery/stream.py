@@ -84,6 +84,10 @@ class LocalStream:
     def is_idle(self) -> bool:
         return not self.readers and not self.pins
 
+    def unpin(self) -> None:
+        """One connection less is about to become a reader."""
+        self.pins -= 1
+
     def learn(self, stream_id: int, epoch: str, top: int, revision: int, at: int = 0) -> None:
         """Start from what the database says; what was heard meanwhile lies behind it.
 

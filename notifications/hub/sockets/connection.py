@@ -27,12 +27,12 @@ class Stream(Protocol):
     id: int
     name: str
     epoch: str
-    pins: int
     top: int
     is_suspect: bool
     tip: Any
     readers: set[Reader]
 
+    def unpin(self) -> None: ...
     def seen(self) -> Seen: ...
     def add_live(self, reader: Reader) -> None: ...
     def remove_live(self, reader: Reader) -> None: ...
@@ -58,6 +58,13 @@ class Reader:
         self.is_live = False
         #: Subscribed by the client itself, not by the server at connect.
         self.topic = topic
+
+    def detach(self) -> None:
+        """Read no more."""
+        self.connection.readers.pop(self.stream.name, None)
+        self.connection.behind.discard(self)
+        self.stream.readers.discard(self)
+        self.stream.remove_live(self)
 
 
 class Connection:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Sequence
 from math import ceil
-from typing import Protocol
 
 from ...conf import app_settings
 from ...protocol import codes
+from ..connections import Connections
 from .connection import CLOSE_TIMEOUT, Connection
 
 #: Sockets closed per second while there is time for it: few enough for one worker to take up
@@ -23,14 +23,7 @@ PACE = 100
 WAVE = 0.1
 
 
-class Process(Protocol):
-    """What is asked of the hub."""
-
-    connections: set[Connection]
-    is_draining: bool
-
-
-async def drain(hub: Process, hurry: asyncio.Event) -> None:
+async def drain(connections: Connections, hurry: asyncio.Event) -> None:
     """Close all sockets with 3001, in waves over ``DRAIN_SECONDS`` at most.
 
     Who is not closed yet is served as before; nobody new is admitted. Returns when the sockets
@@ -39,14 +32,14 @@ async def drain(hub: Process, hurry: asyncio.Event) -> None:
     Args:
         hurry: ends all waiting when it is set.
     """
-    hub.is_draining = True
-    for wave in waves(list(hub.connections), app_settings.DRAIN_SECONDS):
+    connections.is_draining = True
+    for wave in waves(list(connections.all), app_settings.DRAIN_SECONDS):
         for connection in wave:
             connection.close(codes.SHUTDOWN)
         await _pause(hurry, WAVE)
     # A socket that is blocked is given up after CLOSE_TIMEOUT.
     for _ in range(ceil(2 * CLOSE_TIMEOUT / WAVE)):
-        if not hub.connections or hurry.is_set():
+        if not connections.all or hurry.is_set():
             return
         await _pause(hurry, WAVE)
 

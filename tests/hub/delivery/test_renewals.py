@@ -173,8 +173,8 @@ async def test_p8_repairs_of_many_streams_read_only_the_same_histories(hub: Hub,
     peer = await peer_of(user)
     before = await lose_six_of_ten(peer)
     await in_database(publish_silently, *new(9))
-    stream = hub.streams["broadcast"]
-    hub.repairs.start_many({stream: 13})
+    stream = hub.streams.by_name["broadcast"]
+    hub.streams.repairs.start_many({stream: 13})
     await insist_on_the_news(hub, user, peer, before, 9)
 
 
@@ -203,7 +203,7 @@ async def test_p8_what_was_announced_and_is_not_there_is_lost(hub: Hub, user: An
     peer = await peer_of(user)
     await in_database(publish, *KEPT)
     await peer.wait_for(*KEPT)
-    stream = hub.streams["broadcast"]
+    stream = hub.streams.by_name["broadcast"]
     stream.note(stream.epoch, 6)
     before = await in_database(epoch)
     await hub.check()
@@ -295,8 +295,8 @@ async def test_p8_one_of_two_workers_renews_and_both_tell(
     assert here.titles == there.titles == OLD
     after = await in_database(epoch)
     assert after != before
-    await until(lambda: hub.renewals.task is None or hub.renewals.task.done())
-    await until(lambda: second.renewals.task is None or second.renewals.task.done())
+    await until(lambda: hub.streams.renewals.task is None or hub.streams.renewals.task.done())
+    await until(lambda: second.streams.renewals.task is None or second.streams.renewals.task.done())
     await hub.check()
     await second.check()
     await rest()
@@ -331,7 +331,7 @@ async def test_p8_who_only_holds_his_muted_own_stream_is_closed_too(hub: Hub, us
     await in_database(subscriptions.mute, user.pk, own(user), True)
     await hub.rights.check_all()
     assert own(user) not in muted.connection(hub).readers
-    hub._reset(hub.streams[own(user)])
+    hub.streams.reset(hub.streams.by_name[own(user)])
     assert await muted.wait_closed() == await peer.wait_closed() == 3010
 
 
@@ -369,7 +369,7 @@ async def test_p8_a_read_that_lags_makes_nobody_lose_his_place(
     await in_database(publish, *KEPT)
     await peer.wait_for(*KEPT)
     before = await in_database(epoch)
-    stream, look = hub.streams["broadcast"], evidence.look
+    stream, look = hub.streams.by_name["broadcast"], evidence.look
 
     def late(seen: Any) -> Any:
         found = look(seen)
@@ -487,7 +487,7 @@ async def test_who_has_begun_behind_what_was_pruned_reads_on(
     if many:
         await hub.check()
     else:
-        hub.hear("broadcast", hub.streams["broadcast"].epoch, 5, b"{}", 0, 0)
+        hub.hearing.publication("broadcast", hub.streams.by_name["broadcast"].epoch, 5, b"{}", 0, 0)
     await peer.wait_for("seen", "five")
     assert peer.closed is None
 

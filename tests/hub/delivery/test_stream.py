@@ -19,7 +19,7 @@ from notifications.protocol import codes
 from notifications.protocol.json import encode_publication
 from notifications.publishing.notify import withdraw
 from notifications.publishing.sequencing import sequence_waiting
-from notifications.streams import evidence, history, recovery
+from notifications.streams import encoding, evidence, recovery
 from notifications.streams.history import read_page
 from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import fill, hints, make_user, write
@@ -110,10 +110,10 @@ async def test_duplicates_and_old_hints_are_dropped(hub: Hub, user: Any) -> None
     for title in ("one", "two"):
         await in_database(broadcast, title)
     await peer.wait_for("one", "two")
-    stream = hub.streams["broadcast"]
+    stream = hub.streams.by_name["broadcast"]
     page = await in_database(read_page, stream.id, 0, 10)
     for publication in page.publications:
-        hub.hear("broadcast", stream.epoch, *publication)
+        hub.hearing.publication("broadcast", stream.epoch, *publication)
     await rest()
     assert peer.titles == ["one", "two"]
     assert not peer.violations
@@ -129,8 +129,8 @@ async def test_a_gap_is_read_from_history_in_order(hub: Hub, user: Any) -> None:
 
 async def test_a_hint_of_another_epoch_is_passed_over(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
-    hub.hear("broadcast", "another", 1, b'{"title":"wrong"}')
-    hub.hear("nobody:here", "another", 1, b"{}")
+    hub.hearing.publication("broadcast", "another", 1, b'{"title":"wrong"}')
+    hub.hearing.publication("nobody:here", "another", 1, b"{}")
     await in_database(broadcast, "right")
     await peer.wait_for("right")
 
@@ -138,7 +138,7 @@ async def test_a_hint_of_another_epoch_is_passed_over(hub: Hub, user: Any) -> No
 async def test_a_big_fan_out_goes_in_slices_and_in_order(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.hub.hub.SLICE", 2)
+    monkeypatch.setattr("notifications.hub.hearing.SLICE", 2)
     monkeypatch.setattr("notifications.hub.delivery.repairs.SLICE", 2)
     peers = [await peer_of(user) for _ in range(7)]
     peers[3].block()
@@ -158,7 +158,7 @@ async def test_a_big_fan_out_goes_in_slices_and_in_order(
 async def test_who_is_one_of_very_many_gets_it_by_one_query_for_all(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.publishing.sequencing.MANY", 3)
+    monkeypatch.setattr("notifications.publishing.hints.MANY", 3)
     users = [user, *[await in_database(make_user, f"user {number}") for number in range(5)]]
     peers = [await peer_of(one) for one in users]
     with counted_statements('"notifications_notification"') as statements:
@@ -167,7 +167,7 @@ async def test_who_is_one_of_very_many_gets_it_by_one_query_for_all(
             await peer.wait_for("for all of you")
         assert len([each for each in statements if "SELECT" in each and "title" in each]) == 1
     # The layer has lost nothing, so nobody has to join again.
-    assert all(stream.is_joined for stream in hub.streams.values())
+    assert all(stream.is_joined for stream in hub.streams.by_name.values())
     await in_database(notify, user, "for you")
     await peers[0].wait_for("for all of you", "for you")
     assert not any(peer.violations for peer in peers)
@@ -229,7 +229,7 @@ async def test_a_reset_while_somebody_connects_is_noticed(
 
     monkeypatch.setattr(hub, "resume", slow)
     command = second.ask(connect=second.connect_request())
-    await until(lambda: hub.streams["broadcast"].pins)
+    await until(lambda: hub.streams.by_name["broadcast"].pins)
     await in_database(lambda: Stream.objects.filter(name="broadcast").update(epoch="other"))
     await hub.check()
     assert await first.wait_closed() == 3010
@@ -246,14 +246,14 @@ async def test_unsendable_pages_do_not_hold_up_what_follows(
     for number in range(4):
         await silently(f"bad {number}")
     await silently("good")
-    original = history.publication
+    original = encoding.publication
 
     def publication(notification: Notification) -> Any:
         if notification.title.startswith("bad"):
             raise ValueError("not JSON")
         return original(notification)
 
-    monkeypatch.setattr(history, "publication", publication)
+    monkeypatch.setattr(encoding, "publication", publication)
     await hub.check()
     await peer.wait_for("good")
 
@@ -283,11 +283,11 @@ async def test_a_blocked_reader_keeps_a_position_and_catches_up(hub: Hub, user: 
     reader = connection.readers["broadcast"]
     assert connection.is_blocked
     assert reader.sent == 1, "one message is with the server, the others in history"
-    assert reader not in hub.streams["broadcast"].live
+    assert reader not in hub.streams.by_name["broadcast"].live
     assert not slow.titles
     slow.unblock()
     await slow.wait_for(*titles)
-    await until(lambda: reader in hub.streams["broadcast"].live)
+    await until(lambda: reader in hub.streams.by_name["broadcast"].live)
     await in_database(broadcast, "live again")
     await slow.wait_for(*titles, "live again")
     assert not slow.violations
@@ -304,7 +304,7 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_slow(
         await in_database(broadcast, title)
     await until(lambda: peer.connection(hub).closing == codes.SLOW)
     await peer.ended()
-    assert not hub.connections
+    assert not hub.connections.all
     await peer.connect()
     await peer.wait_for(*titles)
     assert not peer.violations
@@ -352,7 +352,7 @@ async def test_a_reader_whose_stream_is_gone_does_not_ask_without_end(hub: Hub, 
 
 
 def let_a_ping_come_due(connection: Connection) -> None:
-    connection.session.deadline = connection.session._ping_at = 0.0
+    connection.session.deadline = connection.session._heartbeat._ping_at = 0.0
 
 
 async def test_what_blocks_for_good_is_dropped_without_reading(hub: Hub, user: Any) -> None:
@@ -364,11 +364,11 @@ async def test_what_blocks_for_good_is_dropped_without_reading(hub: Hub, user: A
     let_a_ping_come_due(connection)
     hub._visit(connection)
     assert connection.closing is None
-    connection.session._blocked_since = -1000.0
+    connection.session._heartbeat._blocked_since = -1000.0
     hub._visit(connection)
     assert connection.closing == codes.SLOW
     await peer.ended()
-    assert hub.connections == {neighbour.connection(hub)}
+    assert hub.connections.all == {neighbour.connection(hub)}
 
 
 async def test_a_socket_that_is_blocked_at_the_moment_of_a_ping_gets_it_when_it_drains(
@@ -417,9 +417,9 @@ async def test_a_ping_that_is_refused_after_the_look_is_not_waited_for(
 
 async def test_nothing_is_written_after_the_decision_to_close(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
-    connection, stream = peer.connection(hub), hub.streams["broadcast"]
+    connection, stream = peer.connection(hub), hub.streams.by_name["broadcast"]
     connection.close(codes.FORCE_NO_RECONNECT)
-    hub.hear("broadcast", stream.epoch, stream.top + 1, b'{"title":"too late"}')
+    hub.hearing.publication("broadcast", stream.epoch, stream.top + 1, b'{"title":"too late"}')
     assert await peer.wait_closed() == 3503
     assert not peer.titles
 
@@ -436,7 +436,7 @@ async def test_what_is_published_between_joining_and_reading_arrives(
 
     async def late(item: Any) -> Any:
         await in_database(broadcast, "before the look")
-        await until(lambda: hub.streams["broadcast"].heard == 1)
+        await until(lambda: hub.streams.by_name["broadcast"].heard == 1)
         return await resume(item)
 
     monkeypatch.setattr(hub, "resume", late)
@@ -478,7 +478,7 @@ async def test_a_first_reader_hears_what_came_between_reading_and_attaching(
     async def late(item: Any) -> Any:
         resumed = await resume(item)
         await in_database(broadcast, "in between")
-        await until(lambda: hub.streams["broadcast"].heard == 1)
+        await until(lambda: hub.streams.by_name["broadcast"].heard == 1)
         return resumed
 
     monkeypatch.setattr(hub, "resume", late)
@@ -492,21 +492,21 @@ async def test_a_connect_reply_that_blocks_comes_before_every_push(hub: Hub, use
     await peer.open()
     peer.block()
     command = peer.ask(connect=peer.connect_request())
-    await until(lambda: len(hub.connections) == 2)
+    await until(lambda: len(hub.connections.all) == 2)
     await in_database(broadcast, "meanwhile")
     await neighbour.wait_for("meanwhile")
     await hub.rights.check_all()
-    hub.rights.tell(own(user), b'{"type":"read"}', "")
+    hub.rights.read_state.tell(own(user), b'{"type":"read"}', "")
     await rest()
     peer.unblock()
     await peer.reply(command)
     await peer.wait_for("meanwhile")
     await rest()
     assert not peer.violations
-    for stream in hub.streams.values():
+    for stream in hub.streams.by_name.values():
         assert len(stream.readers) == 2, "each connection reads once"
     await peer.end()
-    assert all(len(stream.readers) == 1 for stream in hub.streams.values())
+    assert all(len(stream.readers) == 1 for stream in hub.streams.by_name.values())
 
 
 # Recovery over the wire
@@ -604,7 +604,7 @@ async def test_a_pong_acknowledges_what_was_written_before_its_ping(hub: Hub, us
     await in_database(notify, user, "one")
     await peer.wait_for("one")
     connection = peer.connection(hub)
-    connection.session.deadline = connection.session._ping_at = 0.0
+    connection.session.deadline = connection.session._heartbeat._ping_at = 0.0
     hub._visit(connection)
     await in_database(notify, user, "two")
     await peer.wait_for("one", "two")
@@ -681,17 +681,17 @@ async def test_a_stream_that_is_left_during_the_check_does_not_break_it(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
-    stream = hub.streams[f"user:{user.pk}"]
+    stream = hub.streams.by_name[f"user:{user.pk}"]
 
     def look_while_it_is_left(seen: dict[int, evidence.Seen]) -> evidence.Found:
-        del hub.streams[stream.name]
+        del hub.streams.by_name[stream.name]
         found = evidence.look(seen)
         del found.tops[stream.id]
         return found
 
     monkeypatch.setattr("notifications.hub.position_check.look", look_while_it_is_left)
     await hub.check()
-    assert "broadcast" in hub.streams
+    assert "broadcast" in hub.streams.by_name
     await peer.end()
 
 
@@ -703,13 +703,13 @@ async def test_a_ping_that_the_server_holds_back_is_not_missed(hub: Hub, user: A
     let_a_ping_come_due(connection)
     hub._visit(connection)
     assert connection.is_blocked
-    connection.session.deadline = connection.session._pong_due = 0.0
+    connection.session.deadline = connection.session._heartbeat._pong_due = 0.0
     hub._visit(connection)
     assert connection.closing is None
     peer.unblock()
     await until(lambda: peer.pings == 1)
-    connection.session.deadline = connection.session._pong_due = 0.0
+    connection.session.deadline = connection.session._heartbeat._pong_due = 0.0
     hub._visit(connection)
     assert connection.closing is None
     peer.pong()
-    await until(lambda: not connection.session._awaiting_pong)
+    await until(lambda: not connection.session._heartbeat.is_awaiting_pong)

@@ -178,11 +178,11 @@ async def test_a_hint_that_the_layer_does_not_take_is_noticed_before_the_next_be
 
 
 async def test_a_receive_that_is_given_up_goes_on_anew(hub: Hub, peer: Peer) -> None:
-    hub._groups.went_down(ConnectionError())
-    given_up = hub._groups._receiving
+    hub.streams.groups.went_down(ConnectionError())
+    given_up = hub.streams.groups._receiving
     assert given_up is not None
-    await hub._groups.reconnect()
-    await until(lambda: given_up.cancelled() and hub._groups._receiving is not given_up)
+    await hub.streams.groups.reconnect()
+    await until(lambda: given_up.cancelled() and hub.streams.groups._receiving is not given_up)
     await hub.tend_groups()
     assert is_up()
 

@@ -49,7 +49,7 @@ async def test_connected_sockets_are_counted_once_and_leave_their_place(settings
         again = await knock("192.0.2.7")
         assert again.closed is None
         assert await (await knock("192.0.2.7")).wait_closed() == 3504
-        assert len(hub.connections) == 1
+        assert len(hub.connections.all) == 1
 
 
 async def test_those_who_were_refused_hold_no_place(settings: Any) -> None:
@@ -61,14 +61,14 @@ async def test_those_who_were_refused_hold_no_place(settings: Any) -> None:
             await refused.ended()
         await first.end()
         assert (await knock("192.0.2.7")).closed is None
-        assert hub.addresses._sockets.keys() == {"192.0.2.7"}
+        assert hub.connections.addresses._sockets.keys() == {"192.0.2.7"}
 
 
 async def test_nothing_is_kept_of_addresses_that_are_gone(settings: Any) -> None:
     async with running_hub(settings) as hub:
         for peer in [await knock(f"192.0.2.{number}") for number in range(20)]:
             await peer.end()
-        await until(lambda: not hub.addresses._sockets)
+        await until(lambda: not hub.connections.addresses._sockets)
 
 
 @pytest.mark.parametrize(

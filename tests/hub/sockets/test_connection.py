@@ -287,14 +287,14 @@ async def test_a_connect_reply_that_nobody_reads_is_given_up(
     await peer.open()
     peer.block()
     peer.ask(connect=peer.connect_request())
-    await until(lambda: hub.connections)
-    (connection,) = hub.connections
+    await until(lambda: hub.connections.all)
+    (connection,) = hub.connections.all
     await until(lambda: connection.is_blocked)
     connection.close(codes.NO_PONG)
     await peer.ended()
-    assert not hub.connections
-    assert not hub.users
-    assert all(stream.is_idle for stream in hub.streams.values())
+    assert not hub.connections.all
+    assert not hub.connections.users
+    assert all(stream.is_idle for stream in hub.streams.by_name.values())
 
 
 # The wheel

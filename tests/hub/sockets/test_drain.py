@@ -97,7 +97,7 @@ async def test_sockets_close_in_waves_and_the_others_are_served_meanwhile(
         turns.release()
     await draining
     assert [peer.closed for peer in peers] == [3001] * 6
-    assert not hub.connections
+    assert not hub.connections.all
 
 
 async def test_nobody_is_admitted_while_it_drains(
@@ -107,7 +107,7 @@ async def test_nobody_is_admitted_while_it_drains(
     late = await Peer.of(user)
     await late.open()
     draining = asyncio.create_task(drain(asyncio.Event()))
-    await until(lambda: hub.is_draining)
+    await until(lambda: hub.connections.is_draining)
     late.ask(connect=late.connect_request())
     assert await late.wait_closed() == 3001
     assert late.replies == {}
@@ -135,7 +135,7 @@ async def test_a_socket_that_takes_nothing_holds_up_no_end(hub: Hub, user: Any) 
     await other.wait_for("does not get out")
     await asyncio.wait_for(drain(asyncio.Event()), 10)
     assert other.closed == 3001
-    assert not hub.connections
+    assert not hub.connections.all
 
 
 async def test_what_was_acknowledged_is_written_before_the_end(hub: Hub, user: Any) -> None:

@@ -73,8 +73,8 @@ async def test_readers_that_never_read_hold_64_kb_at_most(hub: Hub) -> None:
     await quick.connect()
     async with serving(NotificationConsumer.as_asgi()) as (_, port):
         clients = [await idle_reader(port, token) for _ in range(READERS)]
-        await until(lambda: len(hub.streams["broadcast"].live) == READERS + 1)
-        connections = [one for one in hub.connections if one is not quick.connection(hub)]
+        await until(lambda: len(hub.streams.by_name["broadcast"].live) == READERS + 1)
+        connections = [one for one in hub.connections.all if one is not quick.connection(hub)]
         published = 0
         while not all(one.is_blocked for one in connections):
             await publish(20)
@@ -103,12 +103,12 @@ async def test_reader_that_reads_again_learns_that_it_was_slow(hub: Hub, setting
     token = await in_database(make_token, user)
     async with serving(NotificationConsumer.as_asgi()) as (_, port):
         client = await idle_reader(port, token)
-        await until(lambda: hub.connections)
-        (connection,) = hub.connections
+        await until(lambda: hub.connections.all)
+        (connection,) = hub.connections.all
         while connection.closing is None:
             await publish(20)
         assert connection.closing == codes.SLOW
-        await until(lambda: not hub.connections)
+        await until(lambda: not hub.connections.all)
         loop = asyncio.get_running_loop()
         close = b"\x88\x06" + codes.SLOW.code.to_bytes(2, "big") + codes.SLOW.reason.encode()
         received = b""

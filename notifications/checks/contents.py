@@ -1,0 +1,125 @@
+"""What the database holds that it should not: ``manage.py check --database default``."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.core.checks import CheckMessage, Tags, Warning, register
+from django.core.exceptions import FieldError
+from django.db import Error as DatabaseError
+from django.db import router
+from django.db.models import Exists, OuterRef
+
+from ..conf import app_settings
+from ..database.clock import read_clock
+from ..models import Notification, Stream, Subscription
+from ..streams import incarnation
+from ..streams.names import TOPIC_PREFIX, topic_stream
+
+#: What ``createdemo`` makes; their passwords are their names.
+DEMO_ACCOUNTS = ("admin", "writer", "reader")
+
+#: How many topics a message names.
+MOST_NAMED = 5
+
+#: How far ``prune_notifications`` may be behind before it is missing.
+PRUNE_GRACE = timedelta(days=7)
+
+
+@register(Tags.database, deploy=True)
+def check_demo_accounts(
+    databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """``W009``: an account of ``createdemo``. Needs ``check --deploy --database default``."""
+    user_model = get_user_model()
+    if router.db_for_read(user_model) not in (databases or ()):
+        return []
+    named = {f"{user_model.USERNAME_FIELD}__in": DEMO_ACCOUNTS}
+    try:
+        users = list(user_model._default_manager.filter(**named, is_active=True))
+    except (DatabaseError, FieldError):
+        return []  # not migrated, or a user model without such names
+    names = [user.get_username() for user in users if user.check_password(user.get_username())]
+    if not names:
+        return []
+    return [
+        Warning(
+            f"The password of {', '.join(sorted(names))} is the name of the account.",
+            hint="manage.py createdemo made them for trying out: delete them.",
+            id="notifications.W009",
+        )
+    ]
+
+
+@register(Tags.database, deploy=True)
+def check_pruning(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """``W010``: ``prune_notifications`` does not run. Needs ``--database`` too."""
+    if router.db_for_read(Notification) not in (databases or ()):
+        return []
+    if not isinstance(app_settings.KEEP_DAYS, int):
+        return []  # E003 has said so
+    try:
+        # The lowest id and not the earliest time: that has an index over all streams.
+        oldest = Notification.objects.order_by("pk").filter(published_at__isnull=False).first()
+        now = read_clock(router.db_for_read(Notification))
+    except DatabaseError:
+        return []  # not migrated
+    limit = now - timedelta(days=app_settings.KEEP_DAYS) - PRUNE_GRACE
+    if oldest is None or oldest.published_at is None or oldest.published_at > limit:
+        return []
+    return [
+        Warning(
+            "Notifications are kept that are more than a week older than "
+            f"NOTIFICATIONS['KEEP_DAYS'] ({app_settings.KEEP_DAYS}).",
+            hint="Run manage.py prune_notifications daily.",
+            id="notifications.W010",
+        )
+    ]
+
+
+@register(Tags.database, deploy=True)
+def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """``W012``: topics that have followers, and that nobody may read. Needs ``--database`` too."""
+    if router.db_for_read(Stream) not in (databases or ()):
+        return []
+    if app_settings.TOPIC_PERMISSION:
+        return []  # it alone knows
+    declared = [topic_stream(slug) for slug in app_settings.declared_topics]
+    followed = Exists(Subscription.objects.filter(stream=OuterRef("pk")))
+    rows = Stream.objects.filter(followed, name__startswith=TOPIC_PREFIX).exclude(name__in=declared)
+    try:
+        names = list(rows.order_by("name").values_list("name", flat=True)[: MOST_NAMED + 1])
+    except DatabaseError:
+        return []  # not migrated
+    if not names:
+        return []
+    slugs = [name.removeprefix(TOPIC_PREFIX) for name in names[:MOST_NAMED]]
+    more = " and more" if len(names) > MOST_NAMED else ""
+    return [
+        Warning(
+            f"Topics have followers, but nobody may read them: {', '.join(slugs)}{more}.",
+            hint="List them in NOTIFICATIONS['TOPICS'], or let TOPIC_PERMISSION decide.",
+            id="notifications.W012",
+        )
+    ]
+
+
+@register(Tags.database)
+def check_incarnation(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """``W011``: not the database that the epochs belong to. Needs ``--database`` too."""
+    if router.db_for_write(Stream) not in (databases or ()):
+        return []
+    try:
+        suspicion = incarnation.known()
+    except DatabaseError:
+        return []  # not migrated
+    if suspicion is None:
+        return []
+    return [
+        Warning(
+            f"Clients may miss notifications without learning it: {suspicion}.",
+            hint=incarnation.COMMAND,
+            id="notifications.W011",
+        )
+    ]

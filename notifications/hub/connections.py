@@ -1,0 +1,106 @@
+"""The connections of this process: admitted, counted by user and address, and dismissed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from typing import Any
+
+from ..conf import app_settings
+from ..metrics import CONNECTIONS
+from ..protocol import codes
+from ..streams.names import user_stream
+from .acknowledgements import Acknowledgements, Mark
+from .presence import Presence
+from .sockets.addresses import Addresses
+from .sockets.connection import Connection
+from .sockets.deadlines import Wheel
+
+
+class Connections:
+    """Who is connected to this process.
+
+    Args:
+        presence: writes down who is connected.
+        acknowledgements: writes down what clients have.
+    """
+
+    def __init__(self, presence: Presence, acknowledgements: Acknowledgements) -> None:
+        self.all: set[Connection] = set()
+        self.by_user: dict[Any, set[Connection]] = defaultdict(set)
+        #: Users by the name of their own stream, which also carries what only concerns them.
+        self.users: dict[str, Any] = {}
+        self.addresses = Addresses()
+        self.deadlines = Wheel()
+        #: The process is about to end: nobody new is admitted.
+        self.is_draining = False
+        self._presence = presence
+        self._acknowledgements = acknowledgements
+
+    def users_of(self, name: str) -> list[Any]:
+        """Primary key of the user whose own stream this is, if they are connected."""
+        return [self.users[name]] if name in self.users else []
+
+    def watch(self, connection: Connection) -> None:
+        """A socket has been accepted: see to its deadlines, or close it as one too many."""
+        if not self.addresses.enter(connection):
+            connection.close(codes.CONNECTION_LIMIT)
+            return
+        self.deadlines.add(connection, connection.session.deadline)
+
+    def admit(self, connection: Connection) -> None:
+        """A connection has been authenticated.
+
+        Raises:
+            Disconnected: its user has too many connections here, or the process is about to end.
+        """
+        if self.is_draining:
+            raise codes.Disconnected(codes.SHUTDOWN)
+        if len(self.by_user.get(connection.user_id, ())) >= app_settings.MAX_CONNECTIONS_PER_USER:
+            raise codes.Disconnected(codes.CONNECTION_LIMIT)
+        self.by_user[connection.user_id].add(connection)
+        self.users[user_stream(connection.user_id)] = connection.user_id
+        self.all.add(connection)
+        CONNECTIONS.inc()
+
+    def leave(self, connection: Connection, code: int) -> None:
+        """A socket is gone. Safe to call twice, and for one that was never admitted."""
+        connection.session.close(codes.NORMAL)
+        connection.end()
+        if connection.pump is not None:
+            connection.pump.cancel()
+        for reader in list(connection.readers.values()):
+            reader.detach()
+        connection.socket.when_gone(partial(self.addresses.leave, connection))
+        self.dismiss(connection, code)
+
+    def dismiss(self, connection: Connection, code: int) -> None:
+        """Take back :meth:`admit`, if it was admitted."""
+        if connection not in self.all:
+            return
+        self.all.discard(connection)
+        mine = self.by_user[connection.user_id]
+        mine.discard(connection)
+        if not mine:
+            del self.by_user[connection.user_id]
+            del self.users[user_stream(connection.user_id)]
+        if connection.own is not None:
+            connection.own.unpin()
+            connection.own = None
+        connection.is_ready = False
+        self._presence.remove(connection, code)
+        CONNECTIONS.dec()
+
+    def arrived(self, connection: Connection, positions: dict[str, int]) -> None:
+        """The client has everything up to these offsets."""
+        if connection.socket.has_failed:
+            connection.close(codes.SERVER_ERROR)
+            return
+        for name, offset in positions.items():
+            reader = connection.readers.get(name)
+            if reader is None or offset <= reader.acked:
+                continue
+            reader.acked = offset
+            stream = reader.stream
+            mark = Mark(stream.name, stream.epoch, offset)
+            self._acknowledgements.add(connection.user_id, stream.id, mark)

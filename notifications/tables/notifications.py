@@ -1,0 +1,229 @@
+"""Notifications, and which of them a user has read."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from ..database.clock import present
+from .streams import Receipt, Stream, Subscription
+from .validators import validate_kind, validate_text, validate_url
+
+
+class Level(models.TextChoices):
+    """The level tags of :mod:`django.contrib.messages`."""
+
+    DEBUG = "debug", _("debug")
+    INFO = "info", _("info")
+    SUCCESS = "success", _("success")
+    WARNING = "warning", _("warning")
+    ERROR = "error", _("error")
+
+
+def receipt_of(user: Any, **having: Any) -> Exists:
+    """Condition on a notification: ``user`` has a receipt for it, with these values."""
+    return Exists(Receipt.objects.filter(user=user.pk, notification=OuterRef("pk"), **having))
+
+
+def marked_unread(user: Any) -> Exists:
+    """Condition on a notification: the user's receipt says that it is unread."""
+    return receipt_of(user, read_at=None, archived_at=None)
+
+
+class NotificationQuerySet(models.QuerySet["Notification"]):
+    """Read states are per user: ``read``, ``unread``, ``archived`` and ``active`` ask for one.
+
+    They are for reports and templates of other apps: they cover the streams that the user is
+    subscribed to, muted ones too, and decide row by row. The pages of one user's inbox come from
+    :mod:`notifications.inbox`, whose cost does not grow with the history.
+    """
+
+    def active(self, user: Any) -> NotificationQuerySet:
+        """What the user's inbox and archive hold."""
+        return self.visible().filter(_subscribed(user))
+
+    def unread(self, user: Any) -> NotificationQuerySet:
+        return self.active(user).filter(_is_unread(user))
+
+    def read(self, user: Any) -> NotificationQuerySet:
+        """What the user has read, archived or not."""
+        return self.active(user).filter(~_is_unread(user))
+
+    def archived(self, user: Any) -> NotificationQuerySet:
+        by_mark = Q(_subscribed(user, archived__gte=OuterRef("offset"))) & ~Q(receipt_of(user))
+        return self.active(user).filter(by_mark | Q(receipt_of(user, archived_at__isnull=False)))
+
+    def published(self) -> NotificationQuerySet:
+        return self.filter(offset__isnull=False)
+
+    def waiting(self) -> NotificationQuerySet:
+        return self.filter(offset__isnull=True, withdrawn_at__isnull=True)
+
+    def visible(self, now: datetime | None = None) -> NotificationQuerySet:
+        """Published, not withdrawn, not expired at ``now``, or by the database's clock."""
+        return self.filter(
+            Q(expires_at__isnull=True) | Q(expires_at__gt=now or present(self.db)),
+            offset__isnull=False,
+            withdrawn_at__isnull=True,
+        )
+
+
+def _subscribed(user: Any, **having: Any) -> Exists:
+    return Exists(
+        Subscription.objects.filter(
+            user=user.pk, stream=OuterRef("stream"), since__lt=OuterRef("offset"), **having
+        )
+    )
+
+
+def _is_unread(user: Any) -> Q:
+    past_marks = _subscribed(user, read__lt=OuterRef("offset"), archived__lt=OuterRef("offset"))
+    return Q(marked_unread(user)) | (Q(past_marks) & ~Q(receipt_of(user)))
+
+
+class Notification(models.Model):
+    """One message in a stream.
+
+    It waits until :mod:`notifications.publishing.sequencing` gives it an offset.
+
+    It is *unplaced* while it has the name of its stream in ``channel`` instead of a ``stream``:
+    see :mod:`notifications.publishing.placing`.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    stream = models.ForeignKey(
+        Stream,
+        on_delete=models.CASCADE,
+        null=True,
+        related_name="notifications",
+        db_index=False,
+        verbose_name=_("stream"),
+    )
+    channel = models.CharField(
+        _("channel"),
+        max_length=255,
+        null=True,
+        editable=False,
+        help_text=_("The name of the stream, until the notification is placed in it."),
+    )
+    offset = models.PositiveBigIntegerField(_("offset"), null=True, editable=False)
+    kind = models.CharField(
+        _("kind"), max_length=100, default="message", validators=[validate_kind]
+    )
+    level = models.CharField(_("level"), max_length=10, choices=Level, default=Level.INFO)
+    title = models.CharField(_("title"), max_length=200, validators=[validate_text])
+    body = models.TextField(_("text"), blank=True, max_length=10_000, validators=[validate_text])
+    url = models.CharField(_("link"), max_length=2000, blank=True, validators=[validate_url])
+    data = models.JSONField(_("data"), default=dict, blank=True, encoder=DjangoJSONEncoder)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.SET_NULL,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        verbose_name=_("actor"),
+    )
+    key = models.CharField(_("key"), max_length=200, null=True, blank=True)
+    # Pruning deletes the first one without looking for those that lead to it; and a table in
+    # partitions has no unique id that a foreign key could refer to.
+    duplicate_of = models.ForeignKey(
+        "self",
+        on_delete=models.DO_NOTHING,
+        null=True,
+        editable=False,
+        related_name="+",
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("duplicate of"),
+        help_text=_("Dropped, because this one was the first with the same key."),
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+    publish_at = models.DateTimeField(_("publish at"), default=timezone.now)
+    published_at = models.DateTimeField(_("published"), null=True, editable=False)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    withdrawn_at = models.DateTimeField(_("withdrawn"), null=True, editable=False)
+
+    objects = NotificationQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("notification")
+        verbose_name_plural = _("notifications")
+        permissions = [
+            ("send_private", _("Can send private messages")),
+            ("send_broadcast", _("Can send broadcasts")),
+        ]
+        # A row is written twice, when it waits and when it gets its offset: an index holds no more
+        # than its queries ask for.
+        constraints = [
+            models.UniqueConstraint(fields=["stream", "offset"], name="notification_offset"),
+            models.UniqueConstraint(
+                fields=["stream", "key"],
+                condition=Q(key__isnull=False),
+                name="notification_key",
+            ),
+        ]
+        indexes = [
+            # What the ticker looks for: nothing to do is the common answer and must cost nothing.
+            models.Index(
+                fields=["publish_at", "id"],
+                condition=Q(offset__isnull=True, withdrawn_at__isnull=True),
+                name="notification_waiting",
+            ),
+            # Unplaced rows, by the stream they are for, and whether a key is among them.
+            models.Index(
+                fields=["channel", "key"],
+                condition=Q(channel__isnull=False),
+                name="notification_unplaced",
+            ),
+            # Waiting rows of the streams that a commit has touched.
+            models.Index(
+                fields=["stream"],
+                condition=Q(offset__isnull=True, withdrawn_at__isnull=True),
+                name="notification_stream_waiting",
+            ),
+            # The inbox: newest first over a few streams.
+            models.Index(
+                fields=["stream", "-published_at", "-id"],
+                condition=Q(offset__isnull=False),
+                name="notification_inbox",
+            ),
+            # What a user who is deleted has sent.
+            models.Index(
+                fields=["actor"], condition=Q(actor__isnull=False), name="notification_actor"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def stream_name(self) -> str:
+        """The name of its stream, whether or not it is placed in it already."""
+        return self.channel or (self.stream.name if self.stream else "")
+
+    @property
+    def original(self) -> Notification:
+        """The first one with the same key if this one was dropped as its duplicate, else itself."""
+        if self.duplicate_of_id is None:
+            return self
+        rows = Notification.objects.using(self._state.db)
+        return rows.filter(pk=self.duplicate_of_id).first() or self
+
+
+class Broadcast(Notification):
+    """A notification in a shared stream, as the admin composes and follows it."""
+
+    class Meta:
+        proxy = True
+        # Who may send has ``send_broadcast``; what has been sent is withdrawn, never changed.
+        default_permissions = ("view",)
+        verbose_name = _("broadcast")
+        verbose_name_plural = _("broadcasts")

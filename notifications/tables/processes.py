@@ -1,0 +1,79 @@
+"""Which database this is, and which processes hold which connections."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class Incarnation(models.Model):
+    """The physical database that the epochs belong to: one row, with the primary key 1.
+
+    A backup that was restored, or a replica that took over, has this row too, but another
+    fingerprint: so the epochs in it are known to be of a history that went on elsewhere.
+    """
+
+    fingerprint = models.CharField(max_length=255)
+    suspected_at = models.DateTimeField(
+        null=True, help_text=_("When a stream was first found whose history had gone back.")
+    )
+
+    class Meta:
+        verbose_name = _("incarnation")
+        verbose_name_plural = _("incarnations")
+
+    def __str__(self) -> str:
+        return self.fingerprint
+
+
+class Worker(models.Model):
+    """A server process that holds connections. One row to keep fresh, however many sockets."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    host = models.CharField(max_length=255)
+    pid = models.PositiveIntegerField()
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name = _("worker")
+        verbose_name_plural = _("workers")
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.pid}"
+
+
+class Connection(models.Model):
+    """An authenticated socket: who, from where, since when, held by which worker."""
+
+    id = models.UUIDField(_("client"), primary_key=True, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.CASCADE,
+        related_name="notification_connections",
+        verbose_name=_("user"),
+    )
+    worker = models.ForeignKey(
+        Worker, on_delete=models.CASCADE, related_name="connections", verbose_name=_("worker")
+    )
+    address = models.CharField(_("address"), max_length=64, blank=True)
+    user_agent = models.CharField(_("browser"), max_length=255, blank=True)
+    connected_at = models.DateTimeField(_("connected"), default=timezone.now)
+    closing = models.BooleanField(
+        _("closing"), default=False, help_text=_("An administrator has asked to disconnect it.")
+    )
+
+    class Meta:
+        verbose_name = _("connection")
+        verbose_name_plural = _("connections")
+        indexes = [
+            models.Index(F("connected_at").desc(), F("id").desc(), name="connection_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} from {self.address}"

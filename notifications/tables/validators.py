@@ -1,0 +1,49 @@
+"""What the fields of a notification may hold."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.utils.translation import gettext_lazy as _
+
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
+
+
+validate_kind = RegexValidator(
+    r"\A[a-z0-9_-](?:[a-z0-9_-]|\.(?=[a-z0-9_-]))*\Z",
+    _("A kind is a dotted slug such as “order.shipped”."),
+)
+
+
+def validate_url(value: str) -> None:
+    """Accept a path on this site, a relative reference or an http(s) URL; nothing else.
+
+    Browsers drop tabs and line breaks inside a scheme and read ``\\`` as ``/``, so control
+    characters, surrounding space and backslashes are refused rather than interpreted.
+    """
+    if not value:
+        return
+    validate_text(value)
+    if CONTROL_CHARACTERS.search(value) or value != value.strip() or "\\" in value:
+        raise ValidationError(_("A link holds no control characters, spaces around, or “\\”."))
+    try:
+        parts = urlsplit(value)
+    except ValueError as error:
+        raise ValidationError(_("This is not a link.")) from error
+    if parts.scheme in {"http", "https"} and parts.netloc:
+        return
+    if parts.scheme or parts.netloc or value.startswith("//"):
+        raise ValidationError(_("A link is a path on this site or starts with http(s)://."))
+
+
+def validate_text(value: str) -> None:
+    """Refuse what PostgreSQL cannot store although SQLite may: NUL and lone surrogates."""
+    if "\x00" in value:
+        raise ValidationError(_("Text holds no NUL character."))
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise ValidationError(_("This is not Unicode text.")) from error
