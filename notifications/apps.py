@@ -2,7 +2,11 @@
 
 from importlib import import_module
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
+
+# As modules: Django takes every app configuration that stands here for one of this app.
+from django.contrib import admin
+from django.contrib.admin import apps as admin_apps
 from django.utils.translation import gettext_lazy as _
 
 
@@ -15,3 +19,7 @@ class NotificationsConfig(AppConfig):
         # They import models, which the registry has loaded only now.
         import_module(".checks", self.name)
         import_module(".receivers", self.name)
+        if isinstance(apps.app_configs.get("admin"), admin_apps.AdminConfig):
+            # The admin does so itself when it is ready, which may be after this app.
+            admin.autodiscover()
+            import_module(".admin.users", self.name).add_to_lists_of_users(admin.site)

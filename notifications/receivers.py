@@ -33,6 +33,7 @@ from .database.transactions import after_commit
 from .layer import send_session_ended
 from .models import validate_url
 from .publishing import notify as publishing
+from .publishing.drafts import Options
 from .streams import names as stream_names
 from .streams import rights, subscriptions
 from .streams import rows as stream_rows
@@ -201,7 +202,7 @@ def notify_sent(
     """See :mod:`notifications.signals`."""
     named = {"target": _described(target), "action_object": _described(action_object)}
     extra = {"verb": str(verb), **named, "timestamp": timestamp, **_without_dispatch(data)}
-    options: dict[str, Any] = {
+    options: Options = {
         "body": description or "",
         "level": level,
         "url": _link(target) or _link(action_object),

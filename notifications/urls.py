@@ -3,7 +3,6 @@
 from django.urls import path
 
 from .views import changes, topics
-from .views.home import SendView
 from .views.inbox import InboxView
 
 app_name = "notifications"
@@ -21,5 +20,4 @@ urlpatterns = [
     path("topics/", topics.TopicsView.as_view(), name="topics"),
     path("topics/join/", topics.join, name="join_topic"),
     path("topics/leave/", topics.leave, name="leave_topic"),
-    path("send/", SendView.as_view(), name="send"),
 ]

@@ -103,6 +103,8 @@ INSTALLED_APPS = [
     "axes",
     "channels",
     "notifications.apps.NotificationsConfig",
+    # Not reusable: the home page, the demo accounts, the frame of the pages.
+    "pushsite",
 ]
 
 MIDDLEWARE = [
@@ -127,7 +129,8 @@ ASGI_APPLICATION = "pushsite.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "templates"],
+        # The site's own first: they replace the neutral ones of the app.
+        "DIRS": [BASE_DIR / "pushsite" / "templates", BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

@@ -8,7 +8,7 @@ from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import include, path
 
-from notifications.views.home import HomeView
+from pushsite.home import HomeView, SendView
 from pushsite.views import health, metrics
 
 
@@ -19,6 +19,7 @@ def favicon(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
+    path("send/", SendView.as_view(), name="send"),
     path("notifications/", include("notifications.urls")),
     path("admin/", admin.site.urls),
     path(

@@ -1,5 +1,6 @@
 """The site's settings, its commands and its ASGI entry."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -230,6 +231,19 @@ async def test_lifespan_starts_and_stops_the_hub(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("notifications.hub.shutdown", shutdown)
     assert await _live() == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     assert calls == ["start", "stop"]
+
+
+async def test_lifespan_leaves_the_garbage_collector_to_the_host(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def do_nothing() -> None:
+        return
+
+    monkeypatch.setattr("notifications.hub.get_hub", do_nothing)
+    monkeypatch.setattr("notifications.hub.shutdown", do_nothing)
+    before = gc.get_threshold(), gc.get_freeze_count()
+    await _live()
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
 
 
 async def test_lifespan_tells_of_a_hub_that_could_not_stop(

@@ -30,7 +30,7 @@ from notifications.models import Notification
 from notifications.publishing.notify import publish
 from notifications.streams import encoding, subscriptions
 from notifications.texts import MAX_DEPTH, is_blank, one_line, plain, plain_json
-from notifications.views import forms as views
+from pushsite import forms as site
 from tests.rooms import hints, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -206,7 +206,7 @@ def test_what_shows_something_is_a_title(text: str) -> None:
     assert broadcast(text).title == text
 
 
-@pytest.mark.parametrize("form", [admin.ComposeForm, views.BroadcastForm])
+@pytest.mark.parametrize("form", [admin.ComposeForm, site.BroadcastForm])
 def test_forms_keep_the_same_titles(form: Any) -> None:
     prefix = f"{form.prefix}-" if form.prefix else ""
     typed = {"title": "\u200b\ufeff", "level": "info", "when": "now", "key": "a" * 32}

@@ -33,6 +33,7 @@ BROWSERS = {
     "Firefox": "Firefox",
     "FxiOS": "Firefox",
     "Chrome": "Chrome",
+    "HeadlessChrome": "Chrome",
     "CriOS": "Chrome",
     "Version": "Safari",
 }

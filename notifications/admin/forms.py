@@ -1,6 +1,5 @@
 """What is typed in order to send something: content, audience, time."""
 
-import uuid
 from datetime import datetime
 from typing import Any
 
@@ -11,19 +10,14 @@ from django.contrib.admin.widgets import (
     AdminTextInputWidget,
 )
 from django.contrib.auth.models import Group
-from django.core.exceptions import ValidationError
 from django.utils import timezone
-from django.utils.text import capfirst
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Level, Notification
-from ..publishing.drafts import clean_title
+from ..forms import EVERYONE, GROUP, STAFF, TOPIC, AudienceForm, ContentForm
 from ..streams import names as stream_names
 
 NOW, LATER = "now", "later"
-
-EVERYONE, STAFF, GROUP, TOPIC = stream_names.SHARED_KINDS
 
 RADIOS = {"class": "radiolist inline"}
 
@@ -37,19 +31,9 @@ class LocalTimeInput(forms.DateTimeInput):
         super().__init__(format="%Y-%m-%dT%H:%M")
 
 
-def _new_key() -> str:
-    return uuid.uuid4().hex
-
-
-class ComposeForm(forms.ModelForm):  # type: ignore[type-arg]
+class ComposeForm(ContentForm):
     """A notification that is to be sent, now or later."""
 
-    level = forms.ChoiceField(
-        label=_("Level"),
-        choices=[(value, capfirst(label)) for value, label in Level.choices],
-        initial=Level.INFO,
-        help_text=_("Sets the colour; screen readers announce warnings and errors at once."),
-    )
     when = forms.ChoiceField(
         label=_("Send"),
         choices=[(NOW, _("Now")), (LATER, _("At a time"))],
@@ -63,17 +47,13 @@ class ComposeForm(forms.ModelForm):  # type: ignore[type-arg]
         widget=LocalTimeInput,
         help_text=_("From then on it is neither sent nor listed. Empty: never."),
     )
-    # A form that is sent twice, by a double click or from the history, publishes once.
-    key = forms.RegexField(r"\A[0-9a-f]{32}\Z", initial=_new_key, widget=forms.HiddenInput)
 
     fieldsets: tuple[tuple[Any, dict[str, Any]], ...] = (
         (None, {"fields": ("title", "body", "url", "level")}),
         (_("Time"), {"fields": ("when", "publish_at", "expires_at", "key")}),
     )
 
-    class Meta:
-        model = Notification
-        fields = ("title", "body", "url")
+    class Meta(ContentForm.Meta):
         widgets = {
             "title": AdminTextInputWidget,
             "body": AdminTextareaWidget(attrs={"rows": 4}),
@@ -87,12 +67,12 @@ class ComposeForm(forms.ModelForm):  # type: ignore[type-arg]
         """``is_final``: it has been seen in the preview, where the time was still to come."""
         super().__init__(*args, **kwargs)
         self._is_final = is_final
+        self.fields["level"].help_text = _(
+            "Sets the colour; screen readers announce warnings and errors at once."
+        )
         self.fields["publish_at"].help_text = gettext("In the time zone %s.") % (
             timezone.get_current_timezone_name()
         )
-
-    def clean_title(self) -> str:
-        return clean_title(self.cleaned_data["title"])
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -111,11 +91,6 @@ class ComposeForm(forms.ModelForm):  # type: ignore[type-arg]
         names = ("body", "url", "level", "publish_at", "expires_at")
         return {name: self.cleaned_data[name] for name in names}
 
-    def take(self, error: ValidationError) -> None:
-        """Put what publishing does not accept at the fields where it was typed."""
-        for name, errors in error.error_dict.items():
-            self.add_error(name if name in self.fields else None, errors)
-
     def _check_time(self, publish_at: datetime | None) -> None:
         if publish_at is None:
             self.add_error("publish_at", _("When?"))
@@ -123,7 +98,7 @@ class ComposeForm(forms.ModelForm):  # type: ignore[type-arg]
             self.add_error("publish_at", _("This time has passed."))
 
 
-class BroadcastForm(ComposeForm):
+class BroadcastForm(AudienceForm, ComposeForm):
     """A notification with an audience."""
 
     audience = forms.ChoiceField(
@@ -156,27 +131,11 @@ class BroadcastForm(ComposeForm):
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean()
-        audience = cleaned.get("audience")
-        if audience == GROUP and "group" in cleaned and cleaned["group"] is None:
+        if cleaned.get("audience") == GROUP and "group" in cleaned and cleaned["group"] is None:
             self.add_error("group", _("Which group?"))
-        if audience == TOPIC and "topic" in cleaned:
-            self._check_topic(cleaned["topic"])
         return cleaned
 
     def stream(self) -> str:
-        """The name of the stream that the valid form is for."""
-        audience = self.cleaned_data["audience"]
-        if audience == GROUP:
+        if self.cleaned_data["audience"] == GROUP:
             return stream_names.group_stream(self.cleaned_data["group"].pk)
-        if audience == TOPIC:
-            return stream_names.topic_stream(self.cleaned_data["topic"])
-        return str(audience)
-
-    def _check_topic(self, topic: str) -> None:
-        if not topic:
-            self.add_error("topic", _("Which topic?"))
-            return
-        try:
-            stream_names.topic_stream(topic)
-        except stream_names.UnknownStream:
-            self.add_error("topic", _("Letters, digits, “-”, “_” and “.” only."))
+        return super().stream()

@@ -1,14 +1,14 @@
 """“Send notification to selected users” on the list of users, whoever registered it.
 
-An action of the whole site, because the host's own admin of users is the host's, and may be
-registered after this module is loaded. The right that it asks for is one that every list answers,
-and only the list of users answers with yes.
+The host's own admin of users is the host's. So it is registered again, once all apps have
+registered theirs, as a subclass that has :class:`SendNotificationMixin` too.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.auth import get_user_model
@@ -81,10 +81,36 @@ def send_notification(
     return UsersComposer(model_admin, request, queryset).respond()
 
 
-def _may_send(model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> bool:
-    lists_users = issubclass(model_admin.model, get_user_model())
-    return lists_users and bool(request.user.has_perm("notifications.send_private"))
+class SendNotificationMixin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """For a ``ModelAdmin`` of users: the action, for those who may send private messages.
+
+    Needed by hand only where the list of users is registered after the start, or on another
+    ``AdminSite`` than the default one::
+
+        class PersonAdmin(SendNotificationMixin, UserAdmin): ...
+    """
+
+    def __init__(self, model: Any, admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        # None: the host has switched actions off.
+        if self.actions is not None:
+            self.actions = [*self.actions, send_notification]
+
+    def has_send_notification_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("notifications.send_private")
 
 
-admin.ModelAdmin.has_send_notification_permission = _may_send  # type: ignore[attr-defined]
-admin.site.add_action(send_notification, ACTION)
+def add_to_lists_of_users(site: admin.AdminSite) -> None:
+    """Register each list of users again, with the action. For when all have been registered."""
+    users = get_user_model()
+    for model in apps.get_models():
+        if not issubclass(model, users) or not site.is_registered(model):
+            continue
+        host_admin = type(site.get_model_admin(model))
+        if issubclass(host_admin, SendNotificationMixin):
+            continue
+        bases = (SendNotificationMixin, host_admin)
+        site.unregister(model)
+        site.register(
+            model, type(host_admin.__name__, bases, {"__module__": host_admin.__module__})
+        )

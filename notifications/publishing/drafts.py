@@ -1,7 +1,8 @@
 """What a notification may hold: every argument is checked before anything is written."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import msgspec
 from django.contrib.auth import get_user_model
@@ -20,25 +21,51 @@ check_body_length = MaxLengthValidator(10_000)
 Errors = dict[str, Any]
 
 
-def make_draft(
-    title: str,
-    *,
-    body: str = "",
-    url: str = "",
-    kind: str = "message",
-    level: str = "info",
-    data: dict[str, Any] | None = None,
-    actor: Any = None,
-    key: str | None = None,
-    publish_at: datetime | None = None,
-    expires_at: datetime | None = None,
-) -> Notification:
+class Options(TypedDict, total=False):
+    """What a notification may have besides its title; each is explained at ``notify``.
+
+    The one list of these names: every function that publishes takes them as keyword arguments.
+    """
+
+    body: str
+    url: str
+    kind: str
+    level: str
+    data: dict[str, Any] | None
+    actor: Any
+    key: str | None
+    publish_at: datetime | None
+    expires_at: datetime | None
+
+
+#: What the texts among them are when the caller leaves them out.
+TEXT_DEFAULTS = {"body": "", "url": "", "kind": "message", "level": "info", "key": None}
+
+
+def check_names(function: str, options: Mapping[str, Any]) -> None:
+    """Refuse an option that does not exist, as Python refuses an unknown keyword argument.
+
+    Args:
+        function: the name of the function that the caller has called, for the message.
+
+    Raises:
+        TypeError: names the first unknown option.
+    """
+    for name in options:
+        if name not in Options.__optional_keys__:
+            raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
+
+
+def make_draft(title: str, **options: Unpack[Options]) -> Notification:
     """An unsaved notification without a stream; see :func:`notifications.publishing.notify.notify`.
 
     Raises:
         ValidationError: an argument is bad; ``message_dict`` names each that is.
     """
-    texts = _plain_texts(title=title, body=body, url=url, kind=kind, level=level, key=key)
+    data, actor = options.get("data"), options.get("actor")
+    publish_at, expires_at = options.get("publish_at"), options.get("expires_at")
+    given = {name: options.get(name, default) for name, default in TEXT_DEFAULTS.items()}
+    texts = _plain_texts(title=title, **given)
     if isinstance(texts["title"], str):
         texts["title"] = one_line(texts["title"])
     content, errors = _plain_data({} if data is None else data)

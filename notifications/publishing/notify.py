@@ -7,7 +7,7 @@ transaction has committed (P2).
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, Unpack
 
 from asgiref.sync import sync_to_async
 from django.db import connections, router, transaction
@@ -21,7 +21,7 @@ from ..streams import names as stream_names
 from ..streams import rows as stream_rows
 from ..streams.encoding import encode_content
 from ..texts import plain
-from .drafts import make_draft
+from .drafts import Options, check_names, make_draft
 from .recipients import EVERYONE, audience, recipients
 from .sequencing import sequence_after_commit
 from .writing import Written, find_known, write_placed, write_unplaced
@@ -33,16 +33,8 @@ def notify(
     to: Any,
     title: str,
     *,
-    body: str = "",
-    url: str = "",
-    kind: str = "message",
-    level: str = "info",
-    data: dict[str, Any] | None = None,
-    actor: Any = None,
-    key: str | None = None,
-    publish_at: datetime | None = None,
-    expires_at: datetime | None = None,
     progress: Progress | None = None,
+    **options: Unpack[Options],
 ) -> list[int]:
     """Send a private notification to one user or to many.
 
@@ -78,18 +70,9 @@ def notify(
         ValueError: ``to`` holds something else than saved users.
         ValidationError: another argument is bad; ``message_dict`` names it.
     """
-    draft = make_draft(
-        title,
-        body=body,
-        url=url,
-        kind=kind,
-        level=level,
-        data=data,
-        actor=actor,
-        key=key,
-        publish_at=publish_at,
-        expires_at=expires_at,
-    )
+    check_names("notify", options)
+    draft = make_draft(title, **options)
+    publish_at = options.get("publish_at")
     ids: list[int] = []
     with transaction.atomic(using=_alias()):
         for user_ids in stream_rows.chunks(recipients(to)):
@@ -105,15 +88,7 @@ def broadcast(
     title: str,
     *,
     to: Any = EVERYONE,
-    body: str = "",
-    url: str = "",
-    kind: str = "broadcast",
-    level: str = "info",
-    data: dict[str, Any] | None = None,
-    actor: Any = None,
-    key: str | None = None,
-    publish_at: datetime | None = None,
-    expires_at: datetime | None = None,
+    **options: Unpack[Options],
 ) -> Notification:
     """Send one notification to all readers of a shared stream. One row, however many readers.
 
@@ -133,36 +108,38 @@ def broadcast(
         ValueError: ``to`` is none of these.
         ValidationError: another argument is bad; ``message_dict`` names it.
     """
-    draft = make_draft(
-        title,
-        body=body,
-        url=url,
-        kind=kind,
-        level=level,
-        data=data,
-        actor=actor,
-        key=key,
-        publish_at=publish_at,
-        expires_at=expires_at,
-    )
+    check_names("broadcast", options)
+    options.setdefault("kind", "broadcast")
+    draft = make_draft(title, **options)
     name = audience(to)
     with transaction.atomic(using=_alias()):
-        (pk,) = _write(draft, [name], publish_at)
+        (pk,) = _write(draft, [name], options.get("publish_at"))
     (pk,) = _settled(draft, [pk])
     return _rows().select_related("stream").get(pk=pk)
 
 
-async def anotify(to: Any, title: str, **options: Any) -> list[int]:
+async def anotify(
+    to: Any,
+    title: str,
+    *,
+    progress: Progress | None = None,
+    **options: Unpack[Options],
+) -> list[int]:
     """:func:`notify` for asynchronous code; the same arguments, result and errors."""
-    return await sync_to_async(notify)(to, title, **options)
+    return await sync_to_async(notify)(to, title, progress=progress, **options)
 
 
-async def abroadcast(title: str, **options: Any) -> Notification:
+async def abroadcast(
+    title: str,
+    *,
+    to: Any = EVERYONE,
+    **options: Unpack[Options],
+) -> Notification:
     """:func:`broadcast` for asynchronous code; the same arguments, result and errors."""
-    return await sync_to_async(broadcast)(title, **options)
+    return await sync_to_async(broadcast)(title, to=to, **options)
 
 
-def publish(name: str, title: str, **options: Any) -> int:
+def publish(name: str, title: str, **options: Unpack[Options]) -> int:
     """Write to a stream by its name: what a client's ``publish`` command and the admin do.
 
     Args:
@@ -177,6 +154,7 @@ def publish(name: str, title: str, **options: Any) -> int:
         UnknownStream: no such name.
         ValidationError: as :func:`notify`.
     """
+    check_names("publish", options)
     name = plain(name)
     stream_names.parse(name)
     draft = make_draft(title, **options)

@@ -1,6 +1,8 @@
 """The admin: who may do what, compose, preview, schedule, withdraw, counts, disconnect, users."""
 
 import re
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -21,6 +23,7 @@ from notifications import broadcast, inbox, notify
 from notifications.admin.connections import browser_name
 from notifications.admin.lists import BoundedPaginator
 from notifications.admin.reach import Reach, audience_size, reach
+from notifications.admin.users import SendNotificationMixin, add_to_lists_of_users
 from notifications.models import (
     Broadcast,
     Connection,
@@ -37,6 +40,7 @@ from notifications.streams import feeds as stream_feeds
 from notifications.streams import subscriptions
 from tests import rooms
 from tests.rooms import LONG_AGO, fill, hints, make_old_users, make_user, queries, write
+from tests.servers import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -743,6 +747,10 @@ def test_disconnect_all_that_a_search_finds(boss: Client, socket: Connection) ->
         ("Mozilla/5.0 (Linux; Android 14) Chrome/119.0 Mobile Safari/537", "Chrome 119 on Android"),
         ("python-websockets/15", "python-websockets/15"),
         ("", ""),
+        (
+            "Mozilla/5.0 (X11; Linux x86_64) HeadlessChrome/130.0.0.0 Safari/537.36",
+            "Chrome 130 on Linux",
+        ),
     ],
 )
 def test_browser_name(user_agent: str, name: str) -> None:
@@ -822,25 +830,86 @@ def test_users_errors_stand_at_their_fields(boss: Client) -> None:
     assert list(errors_of(boss, USERS, choose(reader, title=""))) == ["title"]
 
 
-def test_an_admin_of_users_that_the_host_registers_later_has_the_action(
-    rf: RequestFactory,
+class GreetingAdmin(UserAdmin):
+    actions: Any = ("greet",)
+
+    @admin.action
+    def greet(self, request: Any, queryset: Any) -> None:
+        """The host's own."""
+
+
+class OwnAdmin(SendNotificationMixin, GreetingAdmin):
+    """As a host writes it whose list of users is registered after the start."""
+
+
+class QuietAdmin(UserAdmin):
+    actions = None
+
+
+@pytest.mark.parametrize(
+    ("host_admin", "names"),
+    [
+        (GreetingAdmin, {"delete_selected", "greet", "send_notification"}),
+        (OwnAdmin, {"delete_selected", "greet", "send_notification"}),
+        (admin.ModelAdmin, {"delete_selected", "send_notification"}),
+        (QuietAdmin, set()),
+    ],
+)
+def test_the_host_s_own_admin_of_users_has_the_action_once(
+    host_admin: Any, names: set[str], rf: RequestFactory
 ) -> None:
-    class HostAdmin(UserAdmin):
-        actions = ("greet",)
+    site = admin.AdminSite()
+    site.register(User, host_admin)
+    site.register(Group)
+    for _ in range(2):
+        add_to_lists_of_users(site)
+    request = rf.get(USERS)
+    request.user = User.objects.create_superuser("boss")
+    users = site.get_model_admin(User)
+    assert isinstance(users, host_admin)
+    assert set(users.get_actions(request)) == names
+    assert users.check() == []
+    request.user = make_user("clerk", is_staff=True)
+    assert "send_notification" not in users.get_actions(request)
+    assert "send_notification" not in site.get_model_admin(Group).get_actions(request)
 
-        @admin.action
-        def greet(self, request: Any, queryset: Any) -> None:
-            """The host's own."""
 
-    original = type(admin.site.get_model_admin(User))
-    admin.site.unregister(User)
-    admin.site.register(User, HostAdmin)
-    try:
-        request = rf.get(USERS)
-        request.user = User.objects.create_superuser("boss")
-        host_admin = admin.site.get_model_admin(User)
-        assert {"send_notification", "greet"} <= set(host_admin.get_actions(request))
-        assert host_admin.check() == []
-    finally:
-        admin.site.unregister(User)
-        admin.site.register(User, original)
+def test_django_s_own_classes_stay_as_they_are() -> None:
+    assert not hasattr(admin.ModelAdmin, "has_send_notification_permission")
+    assert not hasattr(UserAdmin, "has_send_notification_permission")
+    assert "send_notification" not in {name for name, _ in admin.site.actions}
+
+
+HOST = """
+import django
+from django.conf import settings
+
+settings.configure(INSTALLED_APPS={apps!r}, SECRET_KEY="x")
+django.setup()
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.auth.models import User
+
+print(
+    apps.is_installed("django.contrib.admin")
+    and hasattr(admin.site.get_model_admin(User), "has_send_notification_permission")
+)
+"""
+AUTH = ("django.contrib.contenttypes", "django.contrib.auth")
+
+
+@pytest.mark.parametrize(
+    ("apps", "has_action"),
+    [
+        (("notifications", "django.contrib.admin", *AUTH), True),
+        (("django.contrib.admin", *AUTH, "notifications"), True),
+        ((*AUTH, "notifications"), False),
+    ],
+)
+def test_the_order_of_apps_does_not_matter_and_the_admin_may_be_missing(
+    apps: tuple[str, ...], has_action: bool
+) -> None:
+    code = HOST.format(apps=apps)
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.stdout == f"{has_action}\n", result.stderr

@@ -113,10 +113,27 @@ def _named(name: str) -> Values:
     return st.fixed_dictionaries({name: REQUESTS[name]})
 
 
+#: Since a position of a history that is not this one.
+stale = st.fixed_dictionaries(
+    {
+        "history": st.fixed_dictionaries(
+            {
+                "channel": st.just(OWN),
+                "limit": st.integers(0, 9),
+                "since": st.fixed_dictionaries(
+                    {"offset": st.integers(0, 9), "epoch": st.just("stale")}
+                ),
+            }
+        )
+    }
+)
+
 several = st.dictionaries(st.sampled_from([*REQUESTS, "x"]), values, max_size=2)
 
 #: Whatever is in them, with an id they are answered and the connection lives on.
-answerable = st.sampled_from([*NAMES, ""]).flatmap(lambda name: _named(name) if name else several)
+answerable = st.one_of(
+    st.sampled_from([*NAMES, ""]).flatmap(lambda name: _named(name) if name else several), stale
+)
 
 #: What ``connect`` may bring.
 greetings = arguments(

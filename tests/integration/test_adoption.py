@@ -150,6 +150,13 @@ def test_fresh_project_gets_notifications(host: Server) -> None:
     assert script is not None, page
     assert get(f"{host.url}{script[1]}", cookie)
 
+    inbox = get(f"{host.url}/notifications/", cookie)
+    assert "<title>Inbox</title>" in inbox
+    assert "notification-bell" in inbox
+    assert "pushsite" not in inbox
+    assert "createdemo" not in host.manage("help").stdout
+
+    assert 'value="send_notification"' in get(f"{host.url}/admin/auth/user/", cookie)
     assert "Preview" in get(f"{host.url}/admin/notifications/broadcast/add/", cookie)
 
     with connect(

@@ -91,25 +91,3 @@ def test_what_is_placed_moves_to_its_partition(postgres_place: tuple[Place, str]
     place.other.run(jobs.notify_user, person.id, ["later"], 3600)
     place.other.run(jobs.delete_user, person.id)
     assert place.other.run(jobs.titles, person.channel) == []
-
-
-def test_a_table_in_partitions_of_before_is_migrated(postgres_place: tuple[Place, str]) -> None:
-    """Its primary key had the stream in it, which may be missing now."""
-    place, url = postgres_place
-    person = place.person()
-    place.other.run(jobs.notify_user, person.id, ["before"])
-    place.server.stop()
-    with psycopg.connect(url) as connection:
-        connection.execute(SCRIPT.read_bytes())
-    assert place.server.manage("migrate", "notifications", "0004").returncode == 0
-    with psycopg.connect(url) as connection:
-        connection.execute(
-            "ALTER TABLE notifications_notification DROP CONSTRAINT notification_id, "
-            "ADD PRIMARY KEY (id, stream_id)"
-        )
-    assert place.server.manage("migrate", "notifications").returncode == 0
-    place.server.start()
-    place.other.run(jobs.broadcast_to, "topic:new", ["new"])
-    assert place.other.run(jobs.offsets, "topic:new") == [1]
-    place.other.run(jobs.notify_user, person.id, ["after"])
-    assert place.other.run(jobs.titles, person.channel) == ["before", "after"]

@@ -78,6 +78,15 @@ def test_stops_while_a_socket_is_open(server: StartServer) -> None:
     assert "Traceback" not in running.log
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_each_serving_process_has_its_collector_spared(server: StartServer, workers: str) -> None:
+    settings = "tests.integration.collector_settings"
+    running = server(args=("--workers", workers), DJANGO_SETTINGS_MODULE=settings)
+    answer = json.loads(get(running.url)[0])
+    assert answer["threshold"] == [12_345, 10, 10]
+    assert answer["frozen"] > 0
+
+
 @pytest.mark.parametrize("command", ["serve", "runserver"])
 def test_unknown_socket_path_is_refused_quietly(server: StartServer, command: str) -> None:
     running = server(command=command)

@@ -25,7 +25,7 @@ def send(server: Server, cookie: str, recipient: str, title: str) -> None:
     fields = dict(re.findall(r'name="(csrfmiddlewaretoken|private-key)" value="([^"]+)"', ask("/")))
     words = {"recipient": recipient, "title": title, "body": "", "url": "", "level": "info"}
     fields |= {"form": "private", **{f"private-{name}": value for name, value in words.items()}}
-    ask("/notifications/send/", urllib.parse.urlencode(fields).encode())
+    ask("/send/", urllib.parse.urlencode(fields).encode())
 
 
 @pytest.mark.parametrize("kind", ["text", "uuid"])

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import async_to_sync, sync_to_async
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser, Group
 from django.core.exceptions import ValidationError
@@ -49,6 +49,27 @@ def test_no_submodule_hides_a_public_name() -> None:
         importlib.import_module(f"notifications.{name}")
     for name in notifications.__all__:
         assert callable(getattr(notifications, name))
+
+
+@pytest.mark.parametrize("name", ["notify", "anotify", "broadcast", "abroadcast", "publish"])
+def test_a_misspelled_option_is_named_before_anything_is_written(name: str) -> None:
+    function: Any = getattr(publishing, name)
+    arguments = {
+        "notify": (make_user(), "hello"),
+        "anotify": (make_user("other"), "hello"),
+        "publish": ("topic:a", "hello"),
+    }.get(name, ("hello",))
+    call = async_to_sync(function) if name.startswith("a") else function
+    with hints() as sent, pytest.raises(TypeError, match=f"{name.lstrip('a')}.*'levle'"):
+        call(*arguments, levle="success")
+    assert sent == []
+    assert not Notification.objects.exists()
+
+
+def test_only_notify_reports_progress() -> None:
+    with pytest.raises(TypeError, match=r"broadcast\(\) .* 'progress'"):
+        broadcast("hello", progress=print)  # type: ignore[call-arg]
+    assert not Notification.objects.exists()
 
 
 # What a transaction decides
@@ -386,8 +407,8 @@ def test_a_stream_may_be_written_by_its_name() -> None:
     assert Notification.objects.get(pk=pk).offset == 1
     with pytest.raises(stream_names.UnknownStream):
         publishing.publish("nowhere", "hello")
-    with pytest.raises(TypeError):
-        publishing.publish("topic:a", "hello", offset=7)
+    with pytest.raises(TypeError, match=r"publish\(\) .* 'offset'"):
+        publishing.publish("topic:a", "hello", offset=7)  # type: ignore[call-arg]
 
 
 def test_withdrawing_cancels_what_waits_and_hides_what_is_published() -> None:

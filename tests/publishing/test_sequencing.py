@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from importlib import import_module
 from typing import Any
 
 import pytest
-from django.apps import apps
-from django.db import DataError, OperationalError, connection
+from django.db import DataError, OperationalError
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
@@ -218,20 +216,6 @@ def test_a_stream_knows_when_its_newest_one_was_published() -> None:
     broadcast("two")
     newest = Notification.objects.get(title="two")
     assert Stream.objects.get(name="broadcast").published_at == newest.published_at
-
-
-def test_streams_of_before_learn_when_their_newest_one_was_published() -> None:
-    """The migration, from the notifications that are there."""
-    migration = import_module("notifications.migrations.0003_stream_published_at")
-    broadcast("one")
-    broadcast("two")
-    ensure(["staff"])
-    published_at = Stream.objects.get(name="broadcast").published_at
-    Stream.objects.update(published_at=None)
-    with connection.schema_editor() as editor:
-        migration.fill(apps, editor)
-    assert Stream.objects.get(name="broadcast").published_at == published_at
-    assert Stream.objects.get(name="staff").published_at is None
 
 
 def test_published_is_announced_and_a_receiver_that_fails_disturbs_nobody() -> None:

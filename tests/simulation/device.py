@@ -22,6 +22,9 @@ from .transport import SOONEST, Transport
 #: Until a person whose client has been sent away for good logs in again.
 LOG_IN = 4.0
 
+#: Seconds after which a token that could not be had is asked for again, as SDKs do.
+RETRY = 5.0
+
 #: Before it runs out a token is refreshed.
 EARLY = 1.0
 
@@ -198,8 +201,11 @@ class Device(Transport):
         self._people.ask(self._refreshed, self._people.log_in, *how)
 
     def _refreshed(self, shown: Credentials | None) -> None:
-        if shown is None or not self.is_connected:
-            return  # it goes on until it runs out, and asks for a new one then
+        if not self.is_connected:
+            return  # whoever connects asks for a new one if need be
+        if shown is None:
+            self.later(RETRY, self._refresh)
+            return
         self.shown = shown
         self.password = self._people.password(self.user_id)
         self._ledger.logged_in(self)

@@ -18,6 +18,7 @@ from ...conf import app_settings
 try:
     import uvicorn
 
+    from ...server.collector import Config
     from ...server.stopping import Server, Supervisor
 except ModuleNotFoundError:
     # An exception here would reach the terminal as a traceback.
@@ -68,8 +69,10 @@ class Command(BaseCommand):
             raise CommandError("--workers must be at least 1.")
         _require_migrations()
         listener = _listen(host, port)
-        config = uvicorn.Config(
+        config = Config(
             _import_string(),
+            # The process is ours here, so its garbage collector may be set.
+            gc_threshold=app_settings.GC_THRESHOLD,
             loop="uvloop",
             http="notifications.server:Door",
             ws="notifications.server:FrameProtocol",

@@ -12,8 +12,8 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 
-from .forms import BroadcastForm, PrivateForm, SendForm
-from .redirects import redirect_back
+from notifications.views.redirects import redirect_back
+from pushsite.forms import BroadcastForm, PrivateForm, SendForm
 
 #: Each form with the permission it takes.
 FORMS: tuple[tuple[type[SendForm], str], ...] = (
@@ -24,7 +24,7 @@ FORMS: tuple[tuple[type[SendForm], str], ...] = (
 
 @method_decorator(never_cache, name="dispatch")
 class HomeView(LoginRequiredMixin, TemplateView):
-    template_name = "notifications/home.html"
+    template_name = "pushsite/home.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context = {

@@ -1,67 +1,32 @@
 """The forms of the home page: a private message and a broadcast."""
 
-import uuid
 from typing import Any
 
 from django import forms
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
-from ..conf import app_settings
-from ..models import Level, Notification, validate_text, validate_url
-from ..publishing import notify as publishing
-from ..publishing.drafts import clean_title
-from ..streams import access, topics
-from ..streams import names as stream_names
-
-TOPIC = "topic"
+from notifications.conf import app_settings
+from notifications.forms import EVERYONE, STAFF, TOPIC, AudienceForm, ContentForm
+from notifications.publishing import notify as publishing
+from notifications.streams import access, topics
+from notifications.streams import names as stream_names
 
 
-def _field(name: str) -> Any:
-    return Notification._meta.get_field(name)
-
-
-def _new_key() -> str:
-    return uuid.uuid4().hex
-
-
-class SendForm(forms.Form):
+class SendForm(ContentForm):
     """What both forms have; ``send`` publishes what has been typed."""
 
     heading: Any
     purpose: Any
     submit: Any
 
-    title = forms.CharField(
-        label=_("Title"), max_length=_field("title").max_length, validators=[validate_text]
-    )
-    body = forms.CharField(
-        label=_("Text"),
-        required=False,
-        max_length=_field("body").max_length,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        validators=[validate_text],
-    )
-    url = forms.CharField(
-        label=_("Link"),
-        required=False,
-        max_length=_field("url").max_length,
-        validators=[validate_url],
-        widget=forms.TextInput(attrs={"placeholder": "/orders/7/", "inputmode": "url"}),
-    )
-    level = forms.ChoiceField(
-        label=_("Level"),
-        choices=[(value, capfirst(label)) for value, label in Level.choices],
-        initial=Level.INFO,
-    )
-    # A form that is sent twice, by a double click or from the history, publishes once.
-    key = forms.RegexField(r"\A[0-9a-f]{32}\Z", initial=_new_key, widget=forms.HiddenInput)
-
-    def clean_title(self) -> str:
-        return clean_title(self.cleaned_data["title"])
+    class Meta(ContentForm.Meta):
+        widgets = {
+            "body": forms.Textarea(attrs={"rows": 3}),
+            "url": forms.TextInput(attrs={"placeholder": "/orders/7/", "inputmode": "url"}),
+        }
 
     def stream(self) -> str:
         """The name of the stream that the valid form is for."""
@@ -97,7 +62,7 @@ class SendForm(forms.Form):
         try:
             publishing.publish(name, **content, kind=kind, actor=actor, key=key)
         except ValidationError as error:
-            self.add_error(None, error.messages)
+            self.take(error)
             return False
         return True
 
@@ -131,18 +96,12 @@ class PrivateForm(SendForm):
         return stream_names.user_stream(self.cleaned_data["recipient"].pk)
 
 
-class BroadcastForm(SendForm):
+class BroadcastForm(AudienceForm, SendForm):
     prefix = "broadcast"
     heading = _("Broadcast")
     purpose = _("To everybody in an audience, online or not.")
     submit = _("Send broadcast")
 
-    audience = forms.ChoiceField(label=_("Audience"))
-    topic = forms.CharField(
-        label=_("Topic"),
-        required=False,
-        help_text=_("Only for the audience “A topic”; such as “news”."),
-    )
     field_order = ("audience", "topic", "title", "body", "url", "level", "key")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -151,34 +110,16 @@ class BroadcastForm(SendForm):
         audience = self.fields["audience"]
         assert isinstance(audience, forms.ChoiceField)
         audience.choices = [
-            (stream_names.BROADCAST, _("Everyone")),
-            (stream_names.STAFF, _("Staff")),
+            (EVERYONE, _("Everyone")),
+            (STAFF, _("Staff")),
             *((stream_names.group_stream(pk), _("Group %s") % name) for pk, name in groups),
             (TOPIC, _("A topic")),
         ]
-        if declared := app_settings.declared_topics:
-            help_text = _("Only for the audience “A topic”: %s.")
-            self.fields["topic"].help_text = help_text % ", ".join(declared)
-
-    def clean_topic(self) -> str:
-        topic = str(self.cleaned_data["topic"])
-        try:
-            return stream_names.parse(f"{TOPIC}:{topic}").key if topic else ""
-        except stream_names.UnknownStream:
-            raise ValidationError(_("Letters, digits, “-”, “_” and “.” only.")) from None
-
-    def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or {}
-        needs_topic = cleaned.get("audience") == TOPIC
-        if needs_topic and not cleaned.get("topic") and "topic" not in self.errors:
-            self.add_error("topic", _("Which topic?"))
-        return cleaned
-
-    def stream(self) -> str:
-        audience = self.cleaned_data["audience"]
-        if audience == TOPIC:
-            return stream_names.topic_stream(self.cleaned_data["topic"])
-        return str(audience)
+        self.fields["topic"].help_text = (
+            _("Only for the audience “A topic”: %s.") % ", ".join(declared)
+            if (declared := app_settings.declared_topics)
+            else _("Only for the audience “A topic”; such as “news”.")
+        )
 
     def warning(self) -> str:
         """What the sender should know of what was sent, "" for nothing."""
