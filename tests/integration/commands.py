@@ -131,9 +131,8 @@ stale = st.fixed_dictionaries(
 several = st.dictionaries(st.sampled_from([*REQUESTS, "x"]), values, max_size=2)
 
 #: Whatever is in them, with an id they are answered and the connection lives on.
-answerable = st.one_of(
-    st.sampled_from([*NAMES, ""]).flatmap(lambda name: _named(name) if name else several), stale
-)
+KINDS = {name: _named(name) for name in REQUESTS} | {"several": several, "stale": stale}
+answerable = st.sampled_from([*NAMES, "several", "stale"]).flatmap(KINDS.__getitem__)
 
 #: What ``connect`` may bring.
 greetings = arguments(
