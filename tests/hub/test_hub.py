@@ -588,6 +588,7 @@ async def test_who_connects_at_the_second_try_on_the_same_socket_is_present(
         await peer.end()
         await hub.flush()
         assert await in_database(Connection.objects.count) == 0
+        await RECEIVERS.run(bool)  # the thread is done with what was announced
     finally:
         connected.disconnect(arrive)
         disconnected.disconnect(leave)
