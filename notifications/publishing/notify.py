@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any, Unpack
 
 from asgiref.sync import sync_to_async
-from django.db import connections, router, transaction
+from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
 from ..database.clock import present
 from ..database.transactions import after_commit
-from ..models import Notification, NotificationQuerySet
+from ..models import Notification, NotificationQuerySet, database_alias
 from ..streams import names as stream_names
 from ..streams import rows as stream_rows
 from ..streams.encoding import encode_content
@@ -74,13 +74,13 @@ def notify(
     draft = make_draft(title, **options)
     publish_at = options.get("publish_at")
     ids: list[int] = []
-    with transaction.atomic(using=_alias()):
+    with transaction.atomic(using=database_alias()):
         for user_ids in stream_rows.chunks(recipients(to)):
             names = [stream_names.user_stream(user_id) for user_id in user_ids]
             ids += _write(draft, names, publish_at)
             if progress is not None:
                 # Behind the sequencing of the same chunk, which takes most of the time.
-                after_commit(_alias(), progress, len(ids))
+                after_commit(database_alias(), progress, len(ids))
     return _settled(draft, ids)
 
 
@@ -112,7 +112,7 @@ def broadcast(
     options.setdefault("kind", "broadcast")
     draft = make_draft(title, **options)
     name = audience(to)
-    with transaction.atomic(using=_alias()):
+    with transaction.atomic(using=database_alias()):
         (pk,) = _write(draft, [name], options.get("publish_at"))
     (pk,) = _settled(draft, [pk])
     return _rows().select_related("stream").get(pk=pk)
@@ -158,7 +158,7 @@ def publish(name: str, title: str, **options: Unpack[Options]) -> int:
     name = plain(name)
     stream_names.parse(name)
     draft = make_draft(title, **options)
-    with transaction.atomic(using=_alias()):
+    with transaction.atomic(using=database_alias()):
         (pk,) = _write(draft, [name], options.get("publish_at"))
     return _settled(draft, [pk])[0]
 
@@ -194,7 +194,7 @@ def withdraw(notifications: QuerySet[Notification]) -> int:
     Returns:
         How many were withdrawn now.
     """
-    alias = _alias()
+    alias = database_alias()
     chosen = _rows().filter(pk__in=notifications.using(alias).values("pk"))
     meant = dict(chosen.values_list("pk", Coalesce("duplicate_of_id", "pk")))
     by_meant: dict[int, list[int]] = defaultdict(list)
@@ -215,13 +215,8 @@ def withdraw(notifications: QuerySet[Notification]) -> int:
     return count
 
 
-def _alias() -> str:
-    return router.db_for_write(Notification)
-
-
 def _rows() -> NotificationQuerySet:
-    # A replica may not know yet what was written just now.
-    return Notification.objects.using(_alias())
+    return Notification.objects.using(database_alias())
 
 
 def _write(draft: Notification, names: list[str], publish_at: datetime | None) -> list[int]:
@@ -248,12 +243,12 @@ def _write(draft: Notification, names: list[str], publish_at: datetime | None) -
             ids |= find_known([name for name in missing if name not in new], draft.key)
     new_ids = frozenset((*placed.values(), *unplaced.values()))
     written = Written(new_ids, content, draft.expires_at)
-    after_commit(_alias(), sequence_after_commit, list(placed), list(unplaced), written)
+    after_commit(database_alias(), sequence_after_commit, list(placed), list(unplaced), written)
     return [ids[name] for name in names]
 
 
 def _settled(draft: Notification, ids: list[int]) -> list[int]:
     """:func:`originals` of a keyed call, where its own commit has settled them already."""
-    if draft.key is None or connections[_alias()].in_atomic_block:
+    if draft.key is None or connections[database_alias()].in_atomic_block:
         return ids
     return originals(ids)
