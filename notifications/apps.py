@@ -19,6 +19,8 @@ class NotificationsConfig(AppConfig):
         # They import models, which the registry has loaded only now.
         import_module(".checks", self.name)
         import_module(".receivers", self.name)
+        # It gives ``Notification.objects.unread(user)`` and the like their meaning.
+        import_module(".inbox", self.name)
         if isinstance(apps.app_configs.get("admin"), admin_apps.AdminConfig):
             # The admin does so itself when it is ready, which may be after this app.
             admin.autodiscover()

@@ -17,6 +17,7 @@ from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
 from ..streams import revisions
 from .folders import count_unread
+from .read_state import counting
 
 #: Offsets of more channels than this are not told: a push stays small, and a client that misses
 #: them asks.
@@ -57,7 +58,7 @@ def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
     finally:
         feeds = stream_feeds.load_inbox(user)
         unread = count_unread(user, feeds)
-        tops = _offsets("tops", {feed.name: feed.top for feed in feeds if not feed.muted})
+        tops = _offsets("tops", {feed.name: feed.top for feed in counting(feeds)})
         data = msgspec.json.encode({**message, "unread": unread, **tops})
         # Joining, leaving and muting a stream: only these name one.
         send_message(own, data, origin, unread, revision, recounted="channel" in message)

@@ -14,12 +14,13 @@ from django.utils import timezone
 from .. import signals
 from ..database.transactions import after_commit
 from ..host.announcements import tell_receivers
-from ..models import Notification, Receipt, Stream, Subscription, database_alias, receipt_of
+from ..models import Notification, Receipt, Stream, Subscription, database_alias
 from ..streams import feeds as stream_feeds
 from ..streams import rights, subscriptions
 from ..streams.feeds import Feed
 from .announcing import announce
-from .folders import MAX_ID, Entry, State, is_own, read_mark, states, visible
+from .folders import MAX_ID, visible
+from .read_state import Entry, entries, has_receipt, is_in, unread_above
 
 #: Most ids in one change.
 MAX_IDS = 1000
@@ -51,7 +52,7 @@ def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
         user,
         ids,
         keep=lambda entry: not entry.read,
-        made=lambda state: Receipt(read_at=now, archived_at=now if state.entry.archived else None),
+        made=lambda entry: Receipt(read_at=now, archived_at=now if entry.archived else None),
     )
     if changed.ids:
         _advance_read_marks(user, changed.feeds)
@@ -63,7 +64,7 @@ def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
 def mark_unread(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
     """Mark as unread, and take out of the archive. Arguments and result as :func:`mark_read`."""
     changed = _change(
-        user, ids, keep=lambda entry: entry.read or entry.archived, made=lambda state: Receipt()
+        user, ids, keep=lambda entry: entry.read or entry.archived, made=lambda entry: Receipt()
     )
     if changed.ids:
         announce(user, "unread", changed.ids, origin)
@@ -77,7 +78,7 @@ def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
         user,
         ids,
         keep=lambda entry: not entry.archived,
-        made=lambda state: Receipt(read_at=state.read_at or now, archived_at=now),
+        made=lambda entry: Receipt(read_at=entry.read_at or now, archived_at=now),
     )
     if changed.ids:
         _advance_read_marks(user, changed.feeds)
@@ -134,20 +135,20 @@ def _change(
     ids: Iterable[int],
     *,
     keep: Callable[[Entry], bool],
-    made: Callable[[State], Receipt],
+    made: Callable[[Entry], Receipt],
 ) -> _Changed:
     """Write the receipts that ``made`` gives for those entries that ``keep`` selects."""
     wanted = _check_ids(ids)
     feeds = _in_order(stream_feeds.load_inbox(user))
     published = Notification.objects.using(database_alias()).published()
     # In the order of their keys, so that two devices wait for each other and not both.
-    rows = list(published.filter(is_own(user, feeds), pk__in=wanted).order_by("pk"))
-    kept = [state for state in states(user, rows, feeds) if keep(state.entry)]
+    rows = list(published.filter(is_in(user, feeds), pk__in=wanted).order_by("pk"))
+    kept = [entry for entry in entries(user, rows, feeds) if keep(entry)]
     receipts = []
-    for state in kept:
-        receipt = made(state)
+    for entry in kept:
+        receipt = made(entry)
         receipt.user_id = user.pk
-        receipt.notification = state.entry.notification
+        receipt.notification = entry.notification
         receipts.append(receipt)
     Receipt.objects.bulk_create(
         receipts,
@@ -155,9 +156,9 @@ def _change(
         unique_fields=["user", "notification"],
         update_fields=["read_at", "archived_at"],
     )
-    met = {state.entry.notification.stream_id for state in kept}
+    met = {entry.notification.stream_id for entry in kept}
     return _Changed(
-        [state.entry.notification.pk for state in kept],
+        [entry.notification.pk for entry in kept],
         [feed for feed in feeds if feed.stream_id in met],
     )
 
@@ -185,7 +186,7 @@ def _advance_read_marks(user: Any, feeds: Iterable[Feed]) -> None:
     """Move each read mark up to the first unread notification, so that counting stays short."""
     for feed in feeds:
         unread = visible().filter(
-            ~receipt_of(user), stream=feed.stream_id, offset__gt=read_mark(feed)
+            ~has_receipt(user), stream=feed.stream_id, offset__gt=unread_above(feed)
         )
         first = unread.order_by("offset").values_list("offset", flat=True).first()
         # The top was read before this, so what is published meanwhile stays above the mark.
