@@ -32,8 +32,8 @@ from .connect.authentication import session_digest
 from .database.transactions import after_commit
 from .layer import send_session_ended
 from .models import validate_url
+from .options import Options
 from .publishing import notify as publishing
-from .publishing.drafts import Options
 from .streams import names as stream_names
 from .streams import rights, subscriptions
 from .streams import rows as stream_rows

@@ -1,4 +1,4 @@
-"""Announcements of this app and the signals that publish. A leaf: imports nothing of the app.
+"""Announcements of this app, and the signals that publish.
 
 Publish by signal, without importing the publishing code:
 
@@ -40,9 +40,29 @@ calls receivers in a thread of their own, where one that blocks delays only othe
 a request or a script are sent in its own thread.
 """
 
+from typing import TYPE_CHECKING, Any, Unpack
+
 from django.dispatch import Signal
 
-push = Signal()
+from .options import Options
+
+
+class Push(Signal):
+    """The type of :data:`push`, whose arguments are typed as :func:`notifications.notify`'s."""
+
+    if TYPE_CHECKING:
+        # Django types the arguments of any signal as ``Any``, so that a misspelled one goes unseen.
+
+        def send(  # type: ignore[override]
+            self, sender: Any, *, to: Any, title: str, **options: Unpack[Options]
+        ) -> list[tuple[Any, Any]]: ...
+
+        async def asend(  # type: ignore[override]
+            self, sender: Any, *, to: Any, title: str, **options: Unpack[Options]
+        ) -> list[tuple[Any, Any]]: ...
+
+
+push = Push()
 notify = Signal()
 
 published = Signal()

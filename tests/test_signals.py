@@ -76,6 +76,12 @@ def test_errors_of_push_reach_the_sender(arguments: dict[str, Any], error: type)
     assert not Notification.objects.exists()
 
 
+def test_a_misspelled_option_is_refused_and_seen_by_a_type_checker() -> None:
+    # mypy runs over this file, and complains about an "ignore" that hides nothing.
+    with pytest.raises(TypeError, match="levle"):
+        push.send(None, to="everyone", title="hello", levle="info")  # type: ignore[call-arg]
+
+
 def test_a_push_in_a_transaction_that_fails_is_never_sent() -> None:
     with hints() as sent, rolled_back():
         push.send(None, to="everyone", title="never")

@@ -8,7 +8,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -16,7 +16,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Broadcast, Notification, Stream
+from ..models import Broadcast, Notification, Stream, database_alias
 from ..publishing.notify import broadcast, withdraw
 from ..streams import names as stream_names
 from .composing import Composer
@@ -216,7 +216,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
         return row
 
     def _withdraw(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
-        with transaction.atomic(using=router.db_for_write(Notification)):
+        with transaction.atomic(using=database_alias()):
             chosen = list(rows.filter(withdrawn_at=None).order_by("pk"))
             count = withdraw(rows.order_by())
             administrator: Any = request.user

@@ -12,12 +12,12 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import ValidationError
-from django.db import router, transaction
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from ..models import Notification
+from ..models import Notification, database_alias
 from .forms import ComposeForm
 from .states import moment
 
@@ -61,7 +61,7 @@ class Composer:
         if step == PREVIEW:
             return self._preview_page(form)
         try:
-            with transaction.atomic(using=router.db_for_write(Notification)):
+            with transaction.atomic(using=database_alias()):
                 return self.send(form)
         except ValidationError as error:
             form.take(error)

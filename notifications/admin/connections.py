@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.forms import Media
@@ -18,7 +18,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
-from ..models import Connection
+from ..models import Connection, database_alias
 from ..streams import rights
 from .lists import ReadOnlyAdmin
 from .states import badge
@@ -85,7 +85,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Disconnect selected connections"), permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        with transaction.atomic(using=router.db_for_write(Connection)):
+        with transaction.atomic(using=database_alias()):
             rows = list(queryset.order_by().values_list("pk", "user"))
             count = Connection.objects.filter(pk__in=queryset.order_by().values("pk")).update(
                 closing=True

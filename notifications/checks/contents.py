@@ -46,7 +46,7 @@ def check_demo_accounts(
     return [
         Warning(
             f"The password of {', '.join(sorted(names))} is the name of the account.",
-            hint="manage.py createdemo made them for trying out: delete them.",
+            hint="These are the names of demo accounts. Delete them, or give them other passwords.",
             id="notifications.W009",
         )
     ]

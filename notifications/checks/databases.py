@@ -6,10 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
-from django.db import router
 from django.db.utils import load_backend
 
-from ..models import Notification
+from ..models import database_alias
 
 #: The databases whose SQL the app writes, and none at all, of which Django says enough.
 SUPPORTED = ("postgresql", "sqlite", "unknown")
@@ -48,7 +47,7 @@ def check_database(**kwargs: Any) -> list[CheckMessage]:
 @register(Tags.compatibility)
 def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
     """``E010``, always: times without a zone, of which an hour comes twice a year."""
-    zone = settings.DATABASES.get(router.db_for_write(Notification), {}).get("TIME_ZONE")
+    zone = settings.DATABASES.get(database_alias(), {}).get("TIME_ZONE")
     if settings.USE_TZ and (zone in (None, "UTC") or vendor() == "postgresql"):
         return []
     return [
@@ -63,7 +62,7 @@ def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
 
 def vendor() -> str:
     """Whose database the app's models are in; "unknown" where there is none, or no driver."""
-    engine = settings.DATABASES.get(router.db_for_write(Notification), {}).get("ENGINE", "")
+    engine = settings.DATABASES.get(database_alias(), {}).get("ENGINE", "")
     try:
         return str(load_backend(engine or "django.db.backends.dummy").DatabaseWrapper.vendor)
     except ImproperlyConfigured:

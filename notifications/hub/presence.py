@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 from django.contrib.auth import get_user_model
-from django.db import IntegrityError, connections, router, transaction
+from django.db import IntegrityError, connections, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -16,7 +16,7 @@ from ..conf import app_settings
 from ..database.lanes import FLUSH
 from ..host.announcements import tell_receivers
 from ..models import Connection as Row
-from ..models import Worker
+from ..models import Worker, database_alias
 from ..signals import connected, disconnected
 from .apart import Outcome, Tries, wait_briefly, write_apart
 from .sockets.connection import Connection
@@ -159,7 +159,7 @@ class Presence:
 
     @property
     def _using(self) -> str:
-        return router.db_for_write(Row)
+        return database_alias()
 
     def _insert_rows(self, rows: Sequence[Present]) -> None:
         connection = connections[self._using]
@@ -204,7 +204,7 @@ class Presence:
 
 def _delete(gone: Sequence[Gone]) -> None:
     ids = [uuid.UUID(entry.client) for entry in gone]
-    using = router.db_for_write(Row)
+    using = database_alias()
     for start in range(0, len(ids), 500):
         with transaction.atomic(using=using):
             wait_briefly(using)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import msgspec
 from django.contrib.auth import get_user_model
@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
 from ..models import Notification, validate_text
+from ..options import Options
 from ..texts import TEXT, is_blank, one_line, plain, plain_json
 
 #: A TextField's ``max_length`` is checked by forms only.
@@ -21,24 +22,7 @@ check_body_length = MaxLengthValidator(10_000)
 Errors = dict[str, Any]
 
 
-class Options(TypedDict, total=False):
-    """What a notification may have besides its title; each is explained at ``notify``.
-
-    The one list of these names: every function that publishes takes them as keyword arguments.
-    """
-
-    body: str
-    url: str
-    kind: str
-    level: str
-    data: dict[str, Any] | None
-    actor: Any
-    key: str | None
-    publish_at: datetime | None
-    expires_at: datetime | None
-
-
-#: What the texts among them are when the caller leaves them out.
+#: What the texts among the options are when the caller leaves them out.
 TEXT_DEFAULTS = {"body": "", "url": "", "kind": "message", "level": "info", "key": None}
 
 

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from .pausing import let_read
+
 #: Events that may wait before nothing more is read from the socket.
 MOST_WAITING = 8
 
@@ -84,10 +86,4 @@ class Events:
 
     def _settle(self) -> None:
         may_read = not self.is_full and not self._holds
-        if may_read is self._is_reading or self._transport.is_closing():
-            return
-        self._is_reading = may_read
-        if may_read:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()
+        self._is_reading = let_read(self._transport, self._is_reading, may_read)

@@ -10,12 +10,11 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from django.db import router
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime, parse_duration
 
 from ...database.clock import read_clock
-from ...models import Level, Notification
+from ...models import Level, Notification, database_alias
 
 #: Options whose name is not that of the field.
 OPTIONS = {"publish_at": "--at", "expires_at": "--expires", "title": "title"}
@@ -80,7 +79,7 @@ def describe(notification: Notification, what: str) -> str:
     """
     if notification.offset is not None:
         return f"Sent {what}."
-    if notification.publish_at > read_clock(router.db_for_write(Notification)):
+    if notification.publish_at > read_clock(database_alias()):
         moment = timezone.localtime(notification.publish_at).isoformat(" ", "minutes")
         return f"Waiting until {moment}: {what}."
     return f"Written {what}; the next worker that runs sends it."
