@@ -13,33 +13,6 @@ from notifications.models import Notification
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.fixture
-def reader() -> User:
-    return User.objects.create_user("reader", password="reader")
-
-
-@pytest.fixture
-def writer() -> User:
-    user = User.objects.create_user("writer", password="writer", first_name="Grace")
-    user.user_permissions.set(
-        Permission.objects.filter(codename__in=("send_private", "send_broadcast"))
-    )
-    return user
-
-
-@pytest.fixture
-def browser(reader: User, client: Client) -> Client:
-    client.force_login(reader)
-    return client
-
-
-@pytest.fixture
-def sender(writer: User) -> Client:
-    client = Client()
-    client.force_login(writer)
-    return client
-
-
 def private(**changes: str) -> dict[str, str]:
     values = {
         "recipient": "reader", "title": "Hello", "body": "There", "url": "/x/", "level": "success",

@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.test import Client, override_settings
 from django.urls import reverse
 
@@ -17,33 +17,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ONE = ("mark_as_read", "mark_as_unread", "archive", "delete")
 ALL = ("mark_all_as_read", "archive_all")
 FOLDERS = ("all", "unread", "archived")
-
-
-@pytest.fixture
-def reader() -> User:
-    return User.objects.create_user("reader", password="reader")
-
-
-@pytest.fixture
-def writer() -> User:
-    user = User.objects.create_user("writer", password="writer", first_name="Grace")
-    user.user_permissions.set(
-        Permission.objects.filter(codename__in=("send_private", "send_broadcast"))
-    )
-    return user
-
-
-@pytest.fixture
-def browser(reader: User, client: Client) -> Client:
-    client.force_login(reader)
-    return client
-
-
-@pytest.fixture
-def sender(writer: User) -> Client:
-    client = Client()
-    client.force_login(writer)
-    return client
 
 
 def address(name: str, *args: Any) -> str:
