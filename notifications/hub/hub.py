@@ -67,6 +67,7 @@ class Hub:
         self.hearing = Hearing(self.streams, self.rights, self._check, self._pulse, self.loops)
 
     async def start(self) -> None:
+        """Register with the announcer, and start the background loops."""
         announcer.use_loop(self.loop, self._groups.went_down)
         loops = self.loops
         loops.start("layer", 0, partial(self._groups.receive, self.hearing.take))

@@ -24,6 +24,7 @@ class Watch:
         return INTERVAL if self._has_looked else 0.0
 
     async def look(self) -> None:
+        """Compare the database with the recorded incarnation; set the metric and log changes."""
         suspicion = await CHECK.run(incarnation.look)
         self._has_looked = True
         HISTORY_SUSPECT.set(0 if suspicion is None else 1)

@@ -52,6 +52,7 @@ class PositionCheck:
             self._loop.call_later(DELAY, self._hurry)
 
     async def run(self) -> None:
+        """Compare all known streams with the tables; repair, reset or renew those that differ."""
         known = {
             stream.id: stream
             for stream in self._streams.by_name.values()

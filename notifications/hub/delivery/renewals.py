@@ -41,7 +41,7 @@ class Renewals:
         self._reset = reset
         self._resume = resume
         #: Suspect streams, with the position that contradicted the tables, or None if two entries
-        #: contradict each other, so that no second look is needed.
+        #: contradict each other, which needs no second look.
         self._suspects: dict[Stream, Seen | None] = {}
         self.task: asyncio.Task[None] | None = None
 

@@ -86,6 +86,7 @@ class LocalStream:
 
     @property
     def is_idle(self) -> bool:
+        """Is the stream without readers and pins, so that its group can be left?"""
         return not self.readers and not self.pins
 
     def unpin(self) -> None:
