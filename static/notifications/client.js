@@ -180,7 +180,7 @@ export class Client extends Emitter {
   }
 
   /**
-   * Reads a topic on this and every later connection. The user joins it, if not yet a follower.
+   * Reads a topic on this and every later connection. A user who does not follow it yet joins it.
    *
    * @param {string} channel such as `topic:news`
    * @returns {Promise<void>} rejected if it is refused or takes too long; after a temporary error

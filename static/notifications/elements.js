@@ -31,7 +31,7 @@ const RUNNING = "data-notifications-running";
  * Defines a custom element that has a running controller while it is in the page.
  *
  * A library may move the element, swap the page around it, restore a cached copy of it, or morph
- * it. A new controller is made if the old one has lost its element or the rendered content.
+ * it. A restored or morphed element gets a new controller; a moved one keeps its controller.
  *
  * @param {string} name
  * @param {(element: HTMLElement) => Controller} control

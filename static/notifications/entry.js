@@ -54,7 +54,7 @@ export function setState(row, { read, archived }) {
 }
 
 /**
- * @param {HTMLElement} element an `<a>`, which is not a link without a `href`
+ * @param {HTMLElement} element an `<a>`, which is not a link without an `href`
  * @param {Entry} entry
  */
 export function setLink(element, entry) {

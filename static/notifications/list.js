@@ -50,7 +50,7 @@ export class List {
     this.#notifications.on("change", this.#changed);
     this.#notifications.on("connected", this.#connected);
     updateTimes(this.#element);
-    // The rows come from the server's page or a cache, and may have been outdated since then.
+    // The rows come from the server's page or a cache, and may be outdated by now.
     if (this.#notifications.state === "connected") this.#look.want();
   }
 
