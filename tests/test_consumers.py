@@ -1,4 +1,4 @@
-"""The consumer at a socket: who may connect, and what bad input leads to (P7)."""
+"""Tests of the consumer: authentication, bad input (P7), and how connections end."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ def assert_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
         assert record.levelno < logging.ERROR, record.getMessage()
 
 
-# Who is there
+# Authentication
 
 
 async def test_a_session_cookie_connects(hub: Hub, user: Any) -> None:
@@ -132,7 +132,7 @@ def signed(user_id: Any) -> str:
 
 
 async def test_one_caller_cannot_spoil_the_connect_of_others(hub: Hub, user: Any) -> None:
-    """They are authenticated together."""
+    """The callers are authenticated in one batch."""
     good = [await Peer.of(user) for _ in range(3)]
     bad = [Peer(cookie='sessionid="\\000"'), Peer(token="x"), Peer()]
     for peer in [*good, *bad]:
@@ -178,7 +178,7 @@ async def test_bad_frames_close_only_their_own_connection(
     await neighbour.connect()
     peer = await Peer().open()
     peer.say(frame)
-    # Daphne lets an application close with 1000 or 3000 to 4999 only.
+    # Daphne accepts only 1000 and 3000 to 4999 as close codes of an application.
     assert await peer.wait_closed() == (3501 if code == 1009 else code)
     await peer.ended()
     await in_database(notify, user, "still here")

@@ -1,4 +1,4 @@
-"""Which pages may open a socket, and under which names of the site."""
+"""Which pages may open a socket, and under which host names of the site."""
 
 import asyncio
 import logging
@@ -22,12 +22,12 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 async def is_allowed(
     *origins: bytes, host: bytes | None = HOST, scheme: str = "wss", **headers: bytes
 ) -> bool:
-    """What becomes of a handshake with these ``Origin`` headers."""
+    """Return whether a handshake with these ``Origin`` headers is allowed."""
     return await Site().lets_in(*origins, host=host, scheme=scheme, **headers)
 
 
 class Site:
-    """One process of the site."""
+    """One process of the site, with its own rate limit of log lines."""
 
     def __init__(self) -> None:
         self._validator = AllowedOriginValidator(application)
@@ -214,7 +214,7 @@ async def test_a_site_under_development_lets_local_pages_in(
 async def test_a_page_may_open_a_socket_where_it_may_post(
     settings: Settings, scheme: str, host: str, origin: str
 ) -> None:
-    """Django's CSRF check is asked the same, with the same settings."""
+    """The result is that of Django's CSRF check, with the same settings."""
     settings.NOTIFICATIONS = {}
     request = RequestFactory().post("/", secure=scheme == "https", headers={"host": host})
     request.META["HTTP_ORIGIN"] = origin

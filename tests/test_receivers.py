@@ -1,4 +1,4 @@
-"""What happens when users, groups and sessions of the host change (P6)."""
+"""Tests of the receivers for users, groups and sessions of the host (P6)."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def subscribed(user: Any) -> set[str]:
 
 
 def looked_at(sent: Hints) -> list[str]:
-    """The user streams whose rights the hubs were asked to look at again."""
+    """Return the streams of the users whose rights the hubs were asked to check again."""
     return sorted(s for s, message in sent if message["type"] == "notifications.changed")
 
 
@@ -244,7 +244,7 @@ def test_adding_nobody_tells_nobody(group: Group) -> None:
         user.groups.add()
         group.user_set.remove(make_user("b"))
         make_user("c").groups.clear()
-    # Django says that it removed somebody, whether or not he was in it.
+    # Django sends the signal of a removal even if the user was not a member.
     assert len(looked_at(sent)) == 1
 
 
@@ -307,7 +307,7 @@ def test_logging_out_without_a_session_still_asks_for_a_look() -> None:
     assert [message["session"] for _, message in sent] == [""]
 
 
-# Telling the hubs
+# Hints to the hubs
 
 
 def test_a_database_that_fails_does_not_keep_the_hints_back(
