@@ -1,6 +1,6 @@
 """The WebSocket consumer: the I/O of one connection, without any rules.
 
-The session interprets frames, :mod:`notifications.handlers` carry out commands, and the hub
+The session interprets frames, :mod:`notifications.handlers` carry out commands, and the hub sends
 pushes.
 """
 

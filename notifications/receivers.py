@@ -129,7 +129,7 @@ def group_saved(instance: Group, created: bool, raw: bool, **kwargs: Any) -> Non
 
 @receiver(pre_delete, sender=Group)
 def group_is_deleted(instance: Group, using: str, **kwargs: Any) -> None:
-    """Have the rights of a group's members checked again; after the deletion they are unknown."""
+    """Have the members' rights checked again; once the group is deleted, they are unknown."""
     rights.changed(_members(instance), using)
 
 

@@ -65,7 +65,7 @@ async def test_a_session_cookie_connects(hub: Hub, user: Any) -> None:
         "other=1;sessionid={key};",
     ],
 )
-async def test_malformed_cookies_of_other_sites_do_not_hide_the_session(
+async def test_malformed_other_cookies_do_not_hide_the_session(
     hub: Hub, user: Any, cookie: str
 ) -> None:
     key = await in_database(log_in, user)

@@ -137,7 +137,7 @@ def test_proxies_of_the_user_model_are_users() -> None:
             person.save()
         assert looked_at(sent) == [f"user:{person.pk}"]
     finally:
-        from django.apps import apps  # noqa: PLC0415 - undone where it was done
+        from django.apps import apps  # noqa: PLC0415 - for this cleanup only
 
         del apps.all_models["auth"]["person"]
         apps.clear_cache()

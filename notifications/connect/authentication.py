@@ -247,7 +247,7 @@ def _find(keys: Sequence[Any]) -> dict[Any, Any]:
 
 
 def _session_is_valid(data: dict[str, Any], user: Any) -> bool:
-    """Check the backend, the user and the password hash, as django.contrib.auth.get_user does."""
+    """Check backend, user and password hash like :func:`django.contrib.auth.get_user`."""
     if data.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return False
     if not user.is_active:

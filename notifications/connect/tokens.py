@@ -1,4 +1,4 @@
-"""Connection tokens: JWTs (RFC 7519) signed with ``TOKEN_SECRET`` by HS256.
+"""Connection tokens: JWTs (RFC 7519) signed with HS256 and ``TOKEN_SECRET``.
 
 ===============  ================================================================================
 claim            meaning

@@ -27,7 +27,7 @@ async def read_history(
 def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.HistoryResult:
     feed = _readable_feed(current_user(user_id), request.channel)
     since = request.since
-    last = feed.top + 1 if request.reverse else feed.top  # read before or after ``since``
+    last = feed.top + 1 if request.reverse else feed.top  # the highest valid ``since``
     if since is not None and (
         since.epoch not in ("", feed.epoch) or not feed.floor <= since.offset <= last
     ):

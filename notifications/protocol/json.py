@@ -1,4 +1,4 @@
-"""The JSON form: one command or reply per line, several lines per frame."""
+"""The JSON encoding: one command or reply per line, several lines per frame."""
 
 from collections.abc import Iterator
 
@@ -61,7 +61,7 @@ def _decode(line: str) -> Command | Malformed:
 def _malformed(line: str) -> Malformed:
     try:
         command = _id_decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:  # beyond where the first decoder stopped
+    except (msgspec.DecodeError, RecursionError) as error:  # past the point where _decoder stopped
         raise BadFrame("not a command") from error
     if command.id == 0:
         raise BadFrame("not a command")

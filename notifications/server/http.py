@@ -147,7 +147,7 @@ class Http(HttpToolsProtocol):
         super().send_400_response(msg)
         self._forget_request()
 
-    # Time
+    # Timeouts
 
     def _start_timer(self, seconds: float) -> None:
         self._stop_timer()

@@ -190,7 +190,7 @@ class FrameProtocol(BoundedSocket):
         else:
             self._application_ended(CloseCode.NORMAL_CLOSURE)
 
-    # Out
+    # Outgoing
 
     def _accept(self, message: Event) -> None:
         self._log("[accepted]")
@@ -251,7 +251,7 @@ class FrameProtocol(BoundedSocket):
         if output and not self.transport.is_closing():
             self.transport.write(output)
 
-    # In
+    # Incoming
 
     def _open_late(self, head: bytes) -> None:
         """Open from a head that uvicorn's HTTP protocol has rebuilt and passed on."""
@@ -262,7 +262,7 @@ class FrameProtocol(BoundedSocket):
         self._refuse(b"400 Bad Request", [(b"Sec-WebSocket-Version", b"13")])
 
     def closed(self) -> None:
-        """Handle the close frame of the peer, be it the first one or the answer to ours."""
+        """Handle the close frame of the peer, either the first one or the answer to ours."""
         assert self._frames is not None
         assert self._frames.close_rcvd is not None
         self._is_closing = True

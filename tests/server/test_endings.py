@@ -55,7 +55,7 @@ class Flooding:
         await receive()
         await send({"type": "websocket.accept"})
         self.protocol = scope["extensions"]["notifications.frames"]
-        while self.protocol.offer(Prepared("x" * 60_000)):  # noqa: ASYNC110 - until it does not
+        while self.protocol.offer(Prepared("x" * 60_000)):  # noqa: ASYNC110 - until it is blocked
             await asyncio.sleep(0)
         self.is_full.set()
         await self._then(receive, send)

@@ -306,7 +306,7 @@ async def test_the_shutdown_does_not_wait_for_a_client_that_reads_nothing() -> N
     async def flood(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
         writer, message = scope["extensions"]["notifications.frames"], Prepared("x" * 60_000)
-        while writer.offer(message):  # noqa: ASYNC110 - blocked is what it has to become
+        while writer.offer(message):  # noqa: ASYNC110 - until it is blocked
             await asyncio.sleep(0)
         blocked.set()
         assert writer.is_blocked
