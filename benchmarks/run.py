@@ -1,4 +1,4 @@
-"""The order of a run: each server in turn, with the references repeated between runs of ours."""
+"""The order of a run: each server in turn, with the references before each run of ours."""
 
 import time
 from collections.abc import Iterator
