@@ -23,7 +23,7 @@ STOP_TIMEOUT = 15.0
 
 
 class Missing(Exception):
-    """A program that is not installed or does not start; the message says how to install it."""
+    """A program is not installed or does not start; the message says how to install it, or why."""
 
 
 def start(
