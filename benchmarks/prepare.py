@@ -1,4 +1,4 @@
-"""Run inside the site's environment: fills its database, or publishes from a process of its own."""
+"""Script for the site's environment: fills the database, or publishes from a separate process."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ from notifications import broadcast, notify  # noqa: E402
 
 User = get_user_model()
 
-#: As many as a small web server has for requests.
+#: Threads that call ``notify()``, as many as a small web server has for requests.
 THREADS = 4
 
 
@@ -44,7 +44,10 @@ def bulk() -> None:
 
 
 def steady(users: str, rate: str, seconds: str) -> None:
-    """Each call is a transaction of its own; a slow one makes nobody wait but itself."""
+    """Call ``notify()`` at a steady rate, each time in a transaction of its own.
+
+    The calls run in :data:`THREADS` threads, so that a slow one does not delay the others.
+    """
     readers = list(User.objects.order_by("pk")[: int(users)])
     count = int(int(rate) * float(seconds))
 
