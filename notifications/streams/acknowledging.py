@@ -44,7 +44,7 @@ def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
         positions: by primary key of the user and of the stream.
 
     Raises:
-        DatabaseError: the database fails, or a row was locked for longer than ``BRIEFLY``.
+        OperationalError: a row stayed locked for longer than ``BRIEFLY``, or the database is down.
     """
     if not positions:
         return
