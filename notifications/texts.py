@@ -135,7 +135,7 @@ def _written_out(value: Any) -> str:
         return str(_encoder.default(value))
     except TypeError:
         raise _NotJson(f"{type(value).__name__} is not JSON") from None
-    except ValueError as error:  # a time with a zone
+    except ValueError as error:  # the encoder refuses an aware time
         raise _NotJson(str(error).rstrip(".")) from None
 
 

@@ -91,7 +91,7 @@ def is_valid(group: str) -> bool:
         ),
     ],
 )
-def test_plain_keys_stay_readable(stream: str, group: str) -> None:
+def test_plain_keys_are_used_in_group_names(stream: str, group: str) -> None:
     assert group_name(stream) == group
     assert is_valid(group)
 

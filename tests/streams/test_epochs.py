@@ -246,7 +246,7 @@ def test_renewing_many_streams_takes_few_queries() -> None:
 # Marks above the top
 
 
-def test_p8_marks_above_the_top_renew_when_their_user_connects() -> None:
+def test_p8_marks_above_the_top_renew_the_stream_at_a_connect() -> None:
     user = make_user()
     row = fill("broadcast", 5)
     set_marks(delivered=9, read=9)

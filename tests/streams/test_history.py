@@ -58,7 +58,7 @@ def test_the_position_moves_over_entries_that_are_not_sent() -> None:
     assert (given(page), page.offset, page.more) == ([4], 4, True)
 
 
-def test_an_empty_page_leads_to_the_top() -> None:
+def test_the_position_of_an_empty_page_is_the_top() -> None:
     stream = fill("broadcast", 3)
     withdraw(Notification.objects.all())
     assert history.read_page(stream.pk, 1, 10) == history.Page([], 3, more=False)

@@ -106,7 +106,7 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
         yield running
 
 
-async def test_p8_a_worker_looks_when_it_starts(settings: Any) -> None:
+async def test_p8_a_worker_compares_fingerprints_when_it_starts(settings: Any) -> None:
     await in_database(incarnation.look)
     await in_database(move)
     async with running_hub(settings):

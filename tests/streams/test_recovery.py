@@ -104,7 +104,7 @@ def test_a_position_from_before_the_user_joined_is_not_recovered(user: Any) -> N
     assert (offsets(found), found.recovered) == ([9, 10], True)
 
 
-def test_a_position_from_before_muted_time_is_not_recovered(user: Any) -> None:
+def test_a_position_from_before_muting_is_not_recovered(user: Any) -> None:
     entry = feed(user, unmuted=6, delivered=6)
     assert not resume(entry, 5).recovered
     assert offsets(resume(entry, 6)) == [7, 8, 9, 10]

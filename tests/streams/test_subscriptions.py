@@ -106,7 +106,7 @@ def test_joining_again_keeps_the_marks() -> None:
     assert owed(user, "broadcast") == []
 
 
-def test_topics_are_in_the_inbox_while_they_may_be_read(settings: Any) -> None:
+def test_topics_are_in_the_inbox_while_they_are_readable(settings: Any) -> None:
     user = make_user()
     for name in ("topic:garden", "topic:kitchen"):
         subscriptions.join([user.pk], name)
@@ -172,7 +172,7 @@ def test_unmuting_a_stream_that_is_not_muted_changes_nothing() -> None:
     assert not subscriptions.mute(user.pk, "topic:unknown", False)
 
 
-def test_expired_broadcasts_are_not_owed() -> None:
+def test_expired_broadcasts_are_not_sent() -> None:
     user = make_user(date_joined=LONG_AGO)
     broadcast("gone", expires_at=timezone.now() + timedelta(hours=1))
     Notification.objects.update(expires_at=timezone.now() - timedelta(seconds=1))

@@ -58,7 +58,7 @@ def test_a_permission_decides_alone(settings: Any) -> None:
     assert access.may_read(user, "topic:garden")
 
 
-def test_a_raising_permission_means_no_is_counted_and_logged_once(
+def test_a_permission_that_raises_means_no_and_is_logged_once(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
