@@ -10,8 +10,6 @@ from .tables.notifications import (
     Level,
     Notification,
     NotificationQuerySet,
-    marked_unread,
-    receipt_of,
 )
 from .tables.places import database_alias
 from .tables.processes import (
@@ -43,9 +41,7 @@ __all__ = [
     "Subscription",
     "Worker",
     "database_alias",
-    "marked_unread",
     "new_epoch",
-    "receipt_of",
     "validate_kind",
     "validate_text",
     "validate_url",

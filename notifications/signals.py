@@ -1,7 +1,5 @@
 """The signals of this app: those that publish, and those that it sends.
 
-This module imports nothing of the app, so that any code can import it.
-
 Signals that publish, without importing the publishing code:
 
 ``push.send(sender, to=user, title="Shipped", url="/orders/7/")``
@@ -42,9 +40,29 @@ If 10 000 announcements wait, more are dropped, which is logged once and counted
 script, ``published`` and ``read`` are sent in its own thread.
 """
 
+from typing import TYPE_CHECKING, Any, Unpack
+
 from django.dispatch import Signal
 
-push = Signal()
+from .options import Options
+
+
+class Push(Signal):
+    """The type of :data:`push`, whose arguments are typed as :func:`notifications.notify`'s."""
+
+    if TYPE_CHECKING:
+        # Django types the arguments of any signal as ``Any``, so that a misspelled one goes unseen.
+
+        def send(  # type: ignore[override]
+            self, sender: Any, *, to: Any, title: str, **options: Unpack[Options]
+        ) -> list[tuple[Any, Any]]: ...
+
+        async def asend(  # type: ignore[override]
+            self, sender: Any, *, to: Any, title: str, **options: Unpack[Options]
+        ) -> list[tuple[Any, Any]]: ...
+
+
+push = Push()
 notify = Signal()
 
 published = Signal()

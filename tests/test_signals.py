@@ -76,6 +76,12 @@ def test_push_raises_errors_to_the_sender(arguments: dict[str, Any], error: type
     assert not Notification.objects.exists()
 
 
+def test_a_misspelled_option_raises_and_is_found_by_mypy() -> None:
+    # mypy checks this file too, and reports an "ignore" that is not needed.
+    with pytest.raises(TypeError, match="levle"):
+        push.send(None, to="everyone", title="hello", levle="info")  # type: ignore[call-arg]
+
+
 def test_a_push_in_a_rolled_back_transaction_is_not_sent() -> None:
     with hints() as sent, rolled_back():
         push.send(None, to="everyone", title="never")

@@ -1,4 +1,4 @@
-"""Broadcasts: compose, schedule, follow, withdraw."""
+"""The admin of broadcasts: compose, schedule, follow and withdraw them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -16,7 +16,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from ..models import Broadcast, Notification, Stream
+from ..models import Broadcast, Notification, Stream, database_alias
 from ..publishing.notify import broadcast, withdraw
 from ..streams import names as stream_names
 from .composing import Composer
@@ -28,7 +28,7 @@ from .states import moment
 
 SEND = "notifications.send_broadcast"
 
-#: So many titles are listed before a withdrawal.
+#: How many titles the confirmation page of a withdrawal lists.
 LISTED = 20
 
 
@@ -64,7 +64,7 @@ class BroadcastComposer(Composer):
 
 
 def _shared(field: str) -> Q:
-    """Condition: this field is the name of a shared stream."""
+    """A condition that selects the rows whose ``field`` is the name of a shared stream."""
     shared = Q(**{f"{field}__in": (stream_names.BROADCAST, stream_names.STAFF)})
     return (
         shared
@@ -115,7 +115,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
         rows = super().get_queryset(request).filter(duplicate_of=None)
         placed = Notification.objects.filter(stream__in=Stream.objects.filter(_shared("name")))
         unplaced = Notification.objects.filter(_shared("channel"))
-        # Two lists of keys, because two conditions joined by OR would go through all private ones.
+        # A union of keys, because conditions joined by OR would scan all private notifications.
         return rows.filter(pk__in=placed.values("pk").union(unplaced.values("pk"), all=True))
 
     def prepare(self, rows: Sequence[Any]) -> None:
@@ -162,7 +162,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, context)
 
     def withdraw_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The button of one broadcast: asks first, then does it."""
+        """Withdraw one broadcast: a GET asks for confirmation, a POST withdraws it."""
         if not self.has_withdraw_permission(request):
             raise PermissionDenied
         found = self.get_object(request, unquote(object_id))
@@ -216,7 +216,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
         return row
 
     def _withdraw(self, request: HttpRequest, rows: QuerySet[Any]) -> None:
-        with transaction.atomic(using=router.db_for_write(Notification)):
+        with transaction.atomic(using=database_alias()):
             chosen = list(rows.filter(withdrawn_at=None).order_by("pk"))
             count = withdraw(rows.order_by())
             administrator: Any = request.user

@@ -1,11 +1,11 @@
-"""Who is connected now: a live list, and an end to some of it."""
+"""The admin of connections: a live list, and an action that disconnects selected ones."""
 
 from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.db import router, transaction
+from django.db import transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 from django.forms import Media
@@ -18,13 +18,13 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
-from ..models import Connection
+from ..models import Connection, database_alias
 from ..streams import rights
 from .lists import ReadOnlyAdmin
 from .states import badge
 
-#: Names by the product that has their version (RFC 9110 section 10.1.5). Most browsers claim to
-#: be others too: the first that is there is meant.
+#: Browser names by the product token that carries the version (RFC 9110 section 10.1.5). Most
+#: browsers send the tokens of others too, so the first match in this order wins.
 BROWSERS = {
     "Edg": "Edge",
     "EdgA": "Edge",
@@ -61,7 +61,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
         "state_shown",
     )
     list_select_related = ("user", "worker")
-    # The index of the model answers it.
+    # The model has an index in this order.
     ordering = ("-connected_at", "-id")
     actions = ("disconnect",)
     fields = ("user", "address", "user_agent", "connected_at", "duration", "worker", "closing")
@@ -73,7 +73,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
         return super().media + Media(js=[refresh])  # type: ignore[list-item]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Without what a killed worker has left."""
+        """Leave out the rows of workers that are dead and did not remove them."""
         seen = Now() - timedelta(seconds=app_settings.WORKER_TIMEOUT)
         return super().get_queryset(request).filter(worker__seen_at__gte=seen)
 
@@ -85,7 +85,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Disconnect selected connections"), permissions=["disconnect"])
     def disconnect(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        with transaction.atomic(using=router.db_for_write(Connection)):
+        with transaction.atomic(using=database_alias()):
             rows = list(queryset.order_by().values_list("pk", "user"))
             count = Connection.objects.filter(pk__in=queryset.order_by().values("pk")).update(
                 closing=True
@@ -111,7 +111,11 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
 
 def browser_name(user_agent: str) -> str:
-    """“Firefox 130 on Linux”; what is no known browser is shown as it calls itself."""
+    """Describe a browser, such as “Firefox 130 on Linux”.
+
+    Returns:
+        The first 40 characters of the ``User-Agent`` header, if the browser is unknown.
+    """
     products = dict(part.split("/", 1) for part in user_agent.split() if "/" in part)
     for product, name in BROWSERS.items():
         version = products.get(product, "").partition(".")[0]

@@ -7,12 +7,19 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import BigIntegerField, Case, Count, Exists, F, OuterRef, Q, QuerySet, When
+from django.db.models.expressions import Combinable
 from django.db.models.functions import Greatest, Least
 
+from ..inbox.read_state import READ_MARK, SAYS_READ
 from ..models import Notification, Receipt, Subscription
 from ..streams import names as stream_names
 
-MARKS = ("since", "delivered", "read")
+#: The marks of a subscription that say where its user stands.
+MARKS: dict[str, Combinable] = {
+    "since": F("since"),
+    "delivered": F("delivered"),
+    "read": READ_MARK,
+}
 
 
 class Reach(NamedTuple):
@@ -112,7 +119,7 @@ def _places(published: Iterable[Notification]) -> dict[int, list[_Place]]:
     places: dict[int, list[_Place]] = defaultdict(list)
     if not offsets:
         return places
-    marks = {f"{name}_mark": _cut(name, offsets) for name in MARKS}
+    marks = {f"{name}_mark": _cut(mark, offsets) for name, mark in MARKS.items()}
     rows = Subscription.objects.filter(stream__in=list(offsets)).annotate(**marks)
     counted = rows.values_list("stream", *marks).annotate(users=Count("pk")).order_by()
     for stream_id, *place in counted:
@@ -120,23 +127,23 @@ def _places(published: Iterable[Notification]) -> dict[int, list[_Place]]:
     return places
 
 
-def _cut(name: str, offsets: dict[int, list[int]]) -> Case:
+def _cut(mark: Combinable, offsets: dict[int, list[int]]) -> Case:
     cases = [
-        When(stream=stream_id, then=Least(Greatest(F(name), min(asked) - 1), max(asked)))
+        When(stream=stream_id, then=Least(Greatest(mark, min(asked) - 1), max(asked)))
         for stream_id, asked in offsets.items()
     ]
     return Case(*cases, output_field=BigIntegerField())
 
 
 def _receipts(published: Iterable[Notification]) -> dict[int, _Receipts]:
-    covering = Subscription.objects.filter(
+    covering = Subscription.objects.alias(read_mark=READ_MARK).filter(
         user=OuterRef("user"),
         stream=OuterRef("notification__stream"),
         since__lt=OuterRef("notification__offset"),
-        read__gte=OuterRef("notification__offset"),
+        read_mark__gte=OuterRef("notification__offset"),
     )
     rows = Receipt.objects.filter(notification__in=[row.pk for row in published])
     counted = rows.values_list("notification").annotate(
-        said=Count("read_at"), covered=Count("pk", filter=Q(Exists(covering)))
+        said=Count("pk", filter=SAYS_READ), covered=Count("pk", filter=Q(Exists(covering)))
     )
     return {pk: _Receipts(said, covered) for pk, said, covered in counted.order_by()}

@@ -1,4 +1,4 @@
-"""The hub of this process: made with its first connection, one per event loop."""
+"""The hub of this process: one per event loop, created for its first connection."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 
 
 async def get_hub() -> Hub:
-    """The running hub of this event loop; starts it when there is none."""
+    """Return the running hub of this event loop; create and start one if there is none."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
         _hubs[loop] = hub = Hub()
@@ -23,14 +23,18 @@ async def get_hub() -> Hub:
 
 
 async def drain(hurry: asyncio.Event) -> None:
-    """Send the clients of this event loop's hub elsewhere, in waves; see :meth:`Hub.drain`."""
+    """Close the connections of this event loop's hub in waves; see :meth:`Hub.drain`.
+
+    Args:
+        hurry: cuts all waits short once it is set.
+    """
     hub = _hubs.get(asyncio.get_running_loop())
     if hub is not None:
         await hub.drain(hurry)
 
 
 async def shutdown() -> None:
-    """Stop this event loop's hub in order; its connections are closed with 3001."""
+    """Stop this event loop's hub and close its connections with 3001."""
     hub = _hubs.pop(asyncio.get_running_loop(), None)
     if hub is not None:
         await hub.stop()

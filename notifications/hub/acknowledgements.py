@@ -1,4 +1,4 @@
-"""Acknowledged positions on their way into the database, in batches."""
+"""Buffers acknowledged positions and writes them to the database in batches."""
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ from ..signals import delivered
 from ..streams.acknowledging import Acknowledged, acknowledge
 from .apart import Outcome, Tries, write_apart
 
-#: A user and a stream.
+#: The primary keys of a user and a stream.
 Pair = tuple[Any, int]
 
 
@@ -21,9 +21,9 @@ class Mark(NamedTuple):
 
 
 class Acknowledgements:
-    """The highest acknowledged offset by user and stream, since the last flush.
+    """The highest acknowledged offset of each user and stream since the last flush.
 
-    They may be lost with the process: then a frame is sent again, and its offset drops it.
+    If they are lost with the process, publications are sent again, and clients drop them by offset.
     """
 
     def __init__(self) -> None:
@@ -31,30 +31,30 @@ class Acknowledgements:
         self._tries = Tries("Acknowledgements")
 
     def add(self, user_id: Any, stream_id: int, mark: Mark) -> None:
-        """Note what a client has. Another epoch than before is a newer one."""
+        """Record an acknowledged position. A different epoch replaces the earlier one."""
         known = self._marks.get((user_id, stream_id))
         if known is None or known.epoch != mark.epoch or known.offset < mark.offset:
             self._marks[user_id, stream_id] = mark
 
     async def flush(self) -> None:
-        """Write them. What cannot be written now is kept for the next time.
+        """Write the recorded positions. Those that fail are kept for the next flush.
 
-        One that fails again and again is given up: its client gets a frame once more.
+        A position that keeps failing is given up; then its client may get publications again.
 
         Raises:
-            Exception: what the first that has failed met.
+            Exception: the error of the first position that failed, or the database is unavailable.
         """
         if not self._marks:
             return
         marks, self._marks = self._marks, {}
         try:
             outcome = await FLUSH.run(_write, marks)
-        except BaseException:  # a hub that stops cancels this, and flushes once more
+        except BaseException:  # a stopping hub cancels this and then flushes again
             self._put_back(marks.items())
             raise
         again = self._tries.again((pair, error) for (pair, _), error in outcome.failed)
         failed = [item for item, _ in outcome.failed if item[0] in again]
-        # Those that failed go last, so that they keep no others waiting.
+        # Those that failed go last, so that they do not delay the others.
         self._put_back([*outcome.untried, *failed])
         if outcome.failed:
             raise outcome.failed[0][1]

@@ -1,4 +1,4 @@
-"""Rows written together; if that fails, each by itself: one that is to blame harms no other."""
+"""Writes rows in one batch, or one by one if the batch fails, so that a bad row fails alone."""
 
 import logging
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -12,18 +12,18 @@ logger = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-#: Rows that may be locked, in one round, before the others are left to the next.
+#: Locked rows after which the rest of a round is left to the next one.
 PATIENCE = 3
 
-#: How long a row that somebody else has locked is waited for; seconds.
+#: Seconds to wait for a row that another transaction has locked.
 BRIEFLY = 0.5
 
-#: Rounds after which what still cannot be written is given up.
+#: Rounds after which a row that cannot be written is given up.
 TRIES = 10
 
 
 class Outcome(NamedTuple, Generic[Item]):
-    """What has not been written: each with its error, and what was not tried in this round."""
+    """The items that were not written: those that failed, with their errors, and those untried."""
 
     failed: list[tuple[Item, Exception]]
     untried: list[Item]
@@ -35,16 +35,19 @@ def write_apart(
     together: Callable[[Sequence[Item]], object],
     alone: Callable[[Item], object],
 ) -> Outcome[Item]:
-    """Write items.
+    """Write all items together; if that fails, write each of them alone.
 
     Args:
         using: alias of the database.
-        items: what to write.
+        items: the items to write.
         together: writes all of them in one transaction.
-        alone: writes one.
+        alone: writes one of them.
+
+    Returns:
+        The items that were not written.
 
     Raises:
-        Exception: the database is away; nobody knows what has been written.
+        Exception: the database is unavailable; any of the items may have been written.
     """
     outcome: Outcome[Item] = Outcome([], [])
     try:
@@ -63,33 +66,33 @@ def write_apart(
                 raise
             outcome.failed.append((item, error))
             patience -= isinstance(error, OperationalError)
-        if not patience:  # each of them has waited for a lock
+        if not patience:  # each of these has waited for a lock
             outcome.untried.extend(items[place + 1 :])
             break
     return outcome
 
 
 def wait_briefly(using: str) -> None:
-    """Let the present transaction wait for no lock for long: there is a next time."""
+    """Limit how long the current transaction waits for locks; the next flush tries again."""
     limit_waiting(using, BRIEFLY)
 
 
 def _is_away(using: str, error: Exception) -> bool:
-    """Does this concern whatever else is asked of the database?"""
+    """Would every other statement fail with this error too?"""
     if isinstance(error, ProgrammingError):
-        # Tables of another version; and what is raised by a trigger, which is about a row.
+        # SQLSTATE class 42 means tables of another version; a trigger's error is about one row.
         return str(getattr(error.__cause__, "sqlstate", "")).startswith("42")
     if not isinstance(error, OperationalError | InterfaceError):
         return False
-    # SQLite has one writer, so a lock is in the way of all.
+    # SQLite has one writer, so a lock blocks every write.
     return connections[using].vendor == "sqlite" or not connections[using].is_usable()
 
 
 class Tries:
-    """How often each row has failed, so that none comes back for ever.
+    """Counts how often each row has failed, so that none is retried for ever.
 
     Args:
-        name: what the rows are, for the log.
+        name: a name for the rows in the log.
     """
 
     def __init__(self, name: str) -> None:
@@ -97,7 +100,12 @@ class Tries:
         self._counts: dict[Hashable, int] = {}
 
     def again(self, failed: Iterable[tuple[Hashable, Exception]]) -> set[Hashable]:
-        """Those of the failed rows that are to be tried again; the others have had their chance."""
+        """Return the keys of the failed rows to retry; log how many are given up.
+
+        Args:
+            failed: all rows that failed in this round, by key, with their errors. The count of
+                any other row starts again at 0.
+        """
         counts = {key: self._counts.get(key, 0) + 1 for key, _ in failed}
         given_up = [key for key, count in counts.items() if count >= TRIES]
         if given_up:

@@ -1,4 +1,4 @@
-"""Work of many connections, done together: one database call for all that wait for it."""
+"""Batches the database work of many connections into shared calls."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,34 +11,33 @@ from ..database.lanes import Lane
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Items per call: enough to make the fixed cost of a call small, few enough to answer soon.
+#: Most items in one call: enough to spread its fixed cost, few enough to answer soon.
 BATCH = 500
 
-#: In a storm, wait this long for more to serve together; seconds.
+#: Seconds to wait after a batch of a storm, so that more items are served together.
 WINDOW = 0.05
 
-#: A batch of so many makes a storm.
+#: Number of items in a batch that counts as a storm.
 STORM = 4
 
-#: A call that takes longer than this is slow, and those who come after it do not wait for it;
-#: seconds.
+#: Seconds after which a call counts as slow, and later items no longer wait for it.
 SLOW = 0.5
 
-#: Calls under way at once, all but the last of them slow.
+#: Most calls in progress at once; all but the last of them are slow.
 FLIGHTS = 3
 
 
 class Batcher(Generic[Item, Result]):
-    """Collects items while a call is under way, and takes all of them into the next.
+    """Collects items while a call is in progress, and passes all of them to the next call.
 
-    A lone item is served at once. (Measured: a connect alone costs 8 ms of CPU, nearly all of it
-    for building queries; one among many 0.6 ms.) A call that is slow holds up its own items only:
-    the next begins beside it.
+    A single item is served at once. (Measured: a single connect costs 8 ms of CPU, nearly all of
+    it for building queries; one in a large batch costs 0.6 ms.) A slow call delays only its own
+    items, because the next call starts beside it.
 
     Args:
-        work: takes a list of items and returns their results in the same order; a result that is
-            an exception is raised to the one who asked.
-        lane: whose threads do the work.
+        work: takes a list of items and returns their results in the same order. A result that is
+            an exception is raised to the caller of that item.
+        lane: the threads that do the work.
     """
 
     def __init__(
@@ -48,7 +47,7 @@ class Batcher(Generic[Item, Result]):
         self._lane = lane
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
         self._flights: set[asyncio.Task[None]] = set()
-        #: The flight for which new items wait; the others are slow.
+        #: The task that takes new items; the other ones are slow.
         self._current: asyncio.Task[None] | None = None
 
     async def __call__(self, item: Item) -> Result:
@@ -77,7 +76,7 @@ class Batcher(Generic[Item, Result]):
     async def _fly(self) -> None:
         me = asyncio.current_task()
         loop = asyncio.get_running_loop()
-        # What has arrived in this turn of the loop goes along.
+        # Include the items that arrive in this iteration of the event loop.
         await asyncio.sleep(0)
         while self._waiting and self._current is me:
             batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
@@ -95,16 +94,16 @@ class Batcher(Generic[Item, Result]):
         try:
             return await self._lane.run(self._work, items)
         except (OperationalError, InterfaceError) as error:
-            return [error] * len(items)  # the database is away, for all of them
+            return [error] * len(items)  # the database is unavailable for all of them
         except Exception as error:
             if len(items) == 1:
                 return [error]
-        # One of them is to blame, and the others must not notice (P7).
+        # One of the items causes the error, and the others must not notice (P7).
         return [result for item in items for result in await self._serve([item])]
 
 
 def _settle(future: "asyncio.Future[Result]", result: Result | Exception) -> None:
-    if future.done():  # who asked has gone
+    if future.done():  # the caller was cancelled
         return
     if isinstance(result, Exception):
         future.set_exception(result)

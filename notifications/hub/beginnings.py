@@ -1,7 +1,7 @@
-"""Rows that users lack who connect: their own stream, subscriptions that no signal has made.
+"""Creates missing rows of connecting users: their private stream, and subscriptions.
 
-Whoever connects only reads, so that nobody waits for a row that somebody else has not committed.
-What is missing is made here, beside the connect, which waits for it only briefly.
+A connect itself only reads, so that it never waits for an uncommitted row of another transaction.
+Missing rows are created here at the same time, and the connect waits for them only briefly.
 """
 
 from __future__ import annotations
@@ -15,21 +15,22 @@ from django.db import DataError, IntegrityError
 from ..database.lanes import BEGINNINGS
 from ..streams.feeds import begin
 
-#: How long a connect waits for the rows; then it goes on without these streams, seconds.
+#: Seconds that a connect waits for the rows before it goes on without these streams.
 PATIENCE = 1.0
 
-#: Rows that are made together.
+#: Most rows that are created together.
 TOGETHER = 1000
 
 Missing = tuple[Any, str]
 
 
 class Beginnings:
-    """Makes what is missing: together, and what fails together one row after the other.
+    """Creates missing rows in batches; if a batch fails, one row after the other.
 
     Args:
-        made: told of each user whose rows were made after his connect had gone on without them.
-        report: told of what fails; it is tried again.
+        made: called with each user whose rows were created after the connect had gone on without
+            them.
+        report: called with failures, which are retried.
     """
 
     def __init__(
@@ -38,21 +39,21 @@ class Beginnings:
         self._made = made
         self._report = report
         self._missing: dict[Missing, None] = {}
-        #: Connects that wait for the rows of their user.
+        #: Futures of connects that wait for their user's rows, by user.
         self._waiting: dict[Any, asyncio.Future[None]] = {}
-        #: Users whose connects have gone on.
+        #: Users whose connects have gone on without the rows.
         self._late: set[Any] = set()
         self._task: asyncio.Task[None] | None = None
 
     async def make(self, missing: Sequence[Missing]) -> bool:
-        """Have the rows of one user made, and wait for it a little.
+        """Have the rows of one user created, and wait for that up to :data:`PATIENCE` seconds.
 
         Args:
-            missing: pairs of a user's primary key and the name of a stream.
+            missing: pairs of the user's primary key and the name of a stream; not empty.
 
         Returns:
-            Is it worth while to read again? What is still missing follows later, and ``made`` is
-            told.
+            True if the caller should read again. Rows that are still missing are created later,
+            and then ``made`` is called.
         """
         user_id = missing[0][0]
         waiting = self._waiting.get(user_id)
@@ -65,12 +66,12 @@ class Beginnings:
         return bool(done)
 
     def follow(self, missing: Sequence[Missing]) -> None:
-        """Have rows made for users who are connected already; ``made`` is told of them."""
+        """Have rows created for users who are connected already; ``made`` is called for each."""
         self._late.update(user_id for user_id, _ in missing)
         self._add(missing)
 
     async def retry(self) -> None:
-        """What has failed is tried again."""
+        """Retry the rows that could not be created."""
         self._add(())
 
     async def stop(self) -> None:
@@ -100,19 +101,19 @@ class Beginnings:
         self._missing = failed
 
     async def _make(self, pairs: list[Missing]) -> set[Missing]:
-        """Make rows; returns those of which nothing is left to do."""
+        """Create rows; return the pairs that need no further attempt."""
         try:
             await BEGINNINGS.run(begin, pairs)
         except (IntegrityError, DataError):
             if len(pairs) == 1:
-                return set(pairs)  # the user is gone, and another try would not bring him back
+                return set(pairs)  # the user was deleted: a retry cannot succeed
         except Exception as error:
             if len(pairs) == 1:
                 self._report("making subscriptions", error)
                 return set()
         else:
             return set(pairs)
-        # Somebody's row is locked, or somebody is gone: the others do not wait for that.
+        # One row is locked, or one user was deleted: the other rows do not wait for that.
         return {done for pair in pairs for done in await self._make([pair])}
 
     def _tell(self, tried: set[Any], done: set[Any]) -> None:

@@ -1,4 +1,4 @@
-"""The connections of this process: admitted, counted by user and address, and dismissed."""
+"""The connections of this process: admission, limits per user and address, and removal."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ from .sockets.deadlines import Wheel
 
 
 class Connections:
-    """Who is connected to this process.
+    """The registry of the connections of this process.
 
     Args:
-        presence: writes down who is connected.
-        acknowledgements: writes down what clients have.
+        presence: records connections in the database.
+        acknowledgements: records acknowledged positions in the database.
     """
 
     def __init__(self, presence: Presence, acknowledgements: Acknowledgements) -> None:
         self.all: set[Connection] = set()
         self.by_user: dict[Any, set[Connection]] = defaultdict(set)
-        #: Users by the name of their own stream, which also carries what only concerns them.
+        #: Primary keys of connected users, by the name of their private stream.
         self.users: dict[str, Any] = {}
         self.addresses = Addresses()
         self.deadlines = Wheel()
-        #: The process is about to end: nobody new is admitted.
+        #: The process is shutting down and admits no new connections.
         self.is_draining = False
         self._presence = presence
         self._acknowledgements = acknowledgements
 
     def users_of(self, name: str) -> list[Any]:
-        """Primary key of the user whose own stream this is, if they are connected."""
+        """List with the user whose private stream this is; empty if that user is not connected."""
         return [self.users[name]] if name in self.users else []
 
     def watch(self, connection: Connection) -> None:
-        """A socket has been accepted: see to its deadlines, or close it as one too many."""
+        """Track the deadlines of an accepted socket, or close it if its address has too many."""
         if not self.addresses.enter(connection):
             connection.close(codes.CONNECTION_LIMIT)
             return
         self.deadlines.add(connection, connection.session.deadline)
 
     def admit(self, connection: Connection) -> None:
-        """A connection has been authenticated.
+        """Register an authenticated connection.
 
         Raises:
-            Disconnected: its user has too many connections here, or the process is about to end.
+            Disconnected: its user has too many connections here, or the process is shutting down.
         """
         if self.is_draining:
             raise codes.Disconnected(codes.SHUTDOWN)
@@ -64,7 +64,11 @@ class Connections:
         CONNECTIONS.inc()
 
     def leave(self, connection: Connection, code: int) -> None:
-        """A socket is gone. Safe to call twice, and for one that was never admitted."""
+        """Clean up after a closed socket, admitted or not. Safe to call twice.
+
+        Args:
+            code: the close code, for the ``disconnected`` signal.
+        """
         connection.session.close(codes.NORMAL)
         connection.end()
         if connection.pump is not None:
@@ -75,7 +79,7 @@ class Connections:
         self.dismiss(connection, code)
 
     def dismiss(self, connection: Connection, code: int) -> None:
-        """Take back :meth:`admit`, if it was admitted."""
+        """Undo :meth:`admit`; do nothing if the connection was not admitted."""
         if connection not in self.all:
             return
         self.all.discard(connection)
@@ -92,7 +96,7 @@ class Connections:
         CONNECTIONS.dec()
 
     def arrived(self, connection: Connection, positions: dict[str, int]) -> None:
-        """The client has everything up to these offsets."""
+        """Record that the client has received everything up to these offsets, by channel."""
         if connection.socket.has_failed:
             connection.close(codes.SERVER_ERROR)
             return

@@ -1,8 +1,8 @@
-"""What the messages of the channel layer mean in this process.
+"""Dispatches messages of the channel layer to the parts of the hub.
 
-The layer only hints (P4): a publication that it brings is fanned out when it is the next one;
-every gap, and every tail that no message tells of, is read from history. So a hint that is lost,
-late, repeated or out of order costs latency, never a notification.
+Messages are only hints (P4). A publication that arrives is fanned out if it is the next one of its
+stream; any gap, and any publication that was never announced, is read from history. A hint that is
+lost, late, repeated or out of order costs latency, never a notification.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from .rights import Rights
 
 
 class Hearing:
-    """Takes each message to the part of the hub that it is for.
+    """Passes each message to the part of the hub that handles it.
 
     Args:
-        streams: of this process.
-        rights: told of users whose rights or read state have changed.
-        check: asked for by publishers to very many.
-        pulse: waits for its own messages.
-        loops: by which a message is reported that cannot be understood.
+        streams: the streams of this process.
+        rights: notified of users whose rights or read state have changed.
+        check: run on request of publishers that do not announce each publication.
+        pulse: receives the probe messages of this process.
+        loops: reports messages that cannot be handled.
     """
 
     def __init__(
@@ -46,27 +46,32 @@ class Hearing:
         self._loops = loops
 
     def take(self, message: dict[str, Any]) -> None:
-        """Take a message; one that cannot be understood is reported, not raised."""
+        """Handle one message; report an exception instead of raising it."""
         try:
             self._take(message)
-        except Exception as error:  # a worker of another version may say it differently
+        except Exception as error:  # a worker of another version may use another format
             self._loops.report("a message of the channel layer", error)
 
     def publication(
         self, name: str, epoch: str, offset: int, data: bytes, at: int = 0, previous: int = 0
     ) -> None:
-        """A publication has been announced.
+        """Fan out an announced publication, or start a repair if it is not the next one.
 
         Args:
-            at: when it was published, in microseconds, and ``previous`` the one before it; 0 from
-                workers of an earlier version.
+            name: name of the stream.
+            epoch: epoch in which ``offset`` was given.
+            offset: offset of the publication.
+            data: its encoded content.
+            at: when it was published, in microseconds since 1970; 0 from workers of an earlier
+                version.
+            previous: when the entry before it was published, likewise.
         """
         stream = self._streams.get(name)
         if stream is None or stream.is_suspect or (stream.is_known and stream.epoch != epoch):
             return
         tip = stream.tip
         if tip.contradicts(offset, at) or tip.contradicts(offset - 1, previous):
-            # Of another history: either the tip, or what was announced, is not there any more.
+            # They belong to different histories: either the tip or the announced entry is gone.
             self._renewals.add(stream)
             return
         stream.note(epoch, offset)
@@ -84,7 +89,7 @@ class Hearing:
             times = message.get("at", 0), message.get("previous", 0)
             self.publication(stream, message["epoch"], message["offset"], message["data"], *times)
         elif kind == "notifications.message":
-            # Workers of an earlier version tell nothing of the count.
+            # Workers of an earlier version do not send these three.
             counted = message.get("unread"), message.get("revision"), message.get("recounted")
             self._rights.read_state.tell(stream, message["data"], message["origin"], *counted)
         elif kind == "notifications.changed":

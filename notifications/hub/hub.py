@@ -1,4 +1,4 @@
-"""The hub: one per process. Makes its parts, starts and stops them, and keeps them going."""
+"""The hub, one per process: creates its parts, runs their background loops and stops them."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from .sockets.connection import Connection
 from .sockets.drain import drain
 from .turns import Turns
 
-#: How long a process that ends waits for what it still wants to write; seconds.
+#: Seconds that a stopping process allows for each of its last database writes.
 PATIENCE = 5.0
 
 
 class Hub:
-    """Everything of one process that outlives a connection. Lives on one event loop."""
+    """The state of one process that outlives a connection. Belongs to one event loop."""
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -67,12 +67,13 @@ class Hub:
         self.hearing = Hearing(self.streams, self.rights, self._check, self._pulse, self.loops)
 
     async def start(self) -> None:
+        """Register with the announcer, and start the background loops."""
         announcer.use_loop(self.loop, self._groups.went_down)
         loops = self.loops
         loops.start("layer", 0, partial(self._groups.receive, self.hearing.take))
         loops.start("wheel", 1.0, self._turn)
         loops.start("check", self._check_interval, self.check)
-        # Apart from the check, which has to go on while the layer takes its time.
+        # Not part of the check, which must keep running while the layer is slow.
         loops.start("groups", self._check_interval, self.tend_groups)
         loops.start("ticker", app_settings.TICK_INTERVAL, self._tick)
         loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
@@ -82,18 +83,18 @@ class Hub:
         loops.start("rights", app_settings.RIGHTS_INTERVAL, self.rights.check_all)
 
     async def drain(self, hurry: asyncio.Event) -> None:
-        """Send the clients elsewhere in waves, and write what they have acknowledged.
+        """Close all connections in waves, then write the acknowledged positions.
 
-        Everything else goes on until :meth:`stop`.
+        The background loops keep running until :meth:`stop`.
 
         Args:
-            hurry: ends all waiting when it is set.
+            hurry: cuts all waits short once it is set.
         """
         await drain(self.connections, hurry)
         await self.loops.guard("flush", partial(_in_time, self.flush))
 
     async def stop(self) -> None:
-        """Close all sockets so that clients come back elsewhere; write what is not written."""
+        """Close all sockets with 3001, stop all background work and write what is pending."""
         self.connections.is_draining = True
         for connection in list(self.connections.all):
             connection.close(codes.SHUTDOWN)
@@ -109,18 +110,18 @@ class Hub:
         announcer.use_loop(None)
 
     async def check(self) -> None:
-        """The position check: one query tells what the layer did not (P4)."""
+        """Run the position check once: find in the database what the layer did not deliver (P4)."""
         await self._check.run()
 
     async def tend_groups(self) -> None:
-        """Be in the groups of the streams read here, and see whether the layer works."""
+        """Join and leave layer groups as needed, then probe whether the layer works."""
         self._groups.forget()
         if await self._groups.reconnect():
             await self._groups.sweep()
             await self._pulse.beat()
 
     async def flush(self) -> None:
-        """Write acknowledged positions and connection rows, each in one batch."""
+        """Write acknowledged positions and connection rows, each kind in one batch."""
         try:
             await self.acknowledgements.flush()
         finally:
@@ -137,7 +138,7 @@ class Hub:
         self.connections.deadlines.turn(time.monotonic(), self._visit)
 
     def _visit(self, connection: Connection) -> None:
-        """Look at a connection whose deadline has passed, or whose socket has drained."""
+        """Handle a connection whose deadline has passed, or whose socket has drained."""
         session, now = connection.session, time.monotonic()
         effects = session.tick(now, None if connection.is_blocked else connection.positions())
         pings = [effect.text for effect in effects if isinstance(effect, Send)]
@@ -147,11 +148,11 @@ class Hub:
             if isinstance(effect, Close):
                 connection.close(effect.disconnect)
         if session.owes_ping:
-            # It waits for the socket, and the ping goes first when that drains.
+            # The task waits until the socket drains, and then sends the ping before anything else.
             self.streams.catch_up.start(connection)
 
     def _check_interval(self) -> float:
-        """Shorter while nothing but the check finds what is new (P4)."""
+        """Seconds between checks: fewer while the layer is down and announces nothing (P4)."""
         usual = app_settings.check_interval
         return usual if self._groups.is_up else min(usual, app_settings.CHECK_INTERVAL_DOWN)
 
@@ -159,11 +160,15 @@ class Hub:
         self._check.ask()
 
     def _layer_changed(self) -> None:
-        """Down: find by the check what was not heard. Up again: what came before that."""
+        """Run the check now: publications may have been missed while the layer was down."""
         self.loops.hurry("check")
 
 
 async def _in_time(work: Callable[[], Awaitable[None]]) -> None:
-    """Do what is done at the end, unless the database keeps it too long."""
+    """Await a final write, for at most :data:`PATIENCE` seconds.
+
+    Raises:
+        TimeoutError: the database took longer.
+    """
     async with asyncio.timeout(PATIENCE):
         await work()

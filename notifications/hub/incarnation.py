@@ -1,4 +1,4 @@
-"""Does the database still have the history that its epochs stand for? Each process looks."""
+"""Checks in each process that the epochs were made in the physical database it uses."""
 
 import logging
 
@@ -8,22 +8,23 @@ from ..streams import incarnation
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks.
+#: Seconds between two checks.
 INTERVAL = 10.0
 
 
 class Watch:
-    """Says once that a backup was restored or a replica took over, and once that it is over."""
+    """Logs once when the epochs may not belong to this database, and once when they do again."""
 
     def __init__(self) -> None:
         self._is_told = False
         self._has_looked = False
 
     def interval(self) -> float:
-        """The first look comes at once."""
+        """Seconds until the next check; 0 for the first one."""
         return INTERVAL if self._has_looked else 0.0
 
     async def look(self) -> None:
+        """Compare the database with the recorded incarnation; set the metric and log changes."""
         suspicion = await CHECK.run(incarnation.look)
         self._has_looked = True
         HISTORY_SUSPECT.set(0 if suspicion is None else 1)

@@ -1,4 +1,4 @@
-"""The streams that are read in this process: joined, attached to, and reset."""
+"""The streams that are read in this process: joining, attaching readers, and resetting."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from .sockets.connection import Connection, Reader, Stream
 
 
 class LocalStreams:
-    """Streams by name, and what brings their readers up to date.
+    """Streams by name, and the parts that bring their readers up to date.
 
     Args:
-        visit: called with a connection that owes a ping, as soon as its socket has drained.
-        suspect: told of users, by primary key, whose streams may have changed.
-        check_soon: asks for a position check.
+        connections: the connections of this process.
+        loops: report the failures of these parts.
+        visit: called with a connection that owes a ping, when its socket has drained.
+        suspect: called with the primary key of a user whose streams may have changed.
+        check_soon: requests a position check.
         layer_changed: called when the channel layer has gone down or come back.
     """
 
@@ -56,15 +58,15 @@ class LocalStreams:
         await self.groups.stop()
 
     async def join(self, name: str, until: float | None = None) -> LocalStream:
-        """Make the process a member of the stream's layer group, and pin the stream here.
+        """Join the layer group of a stream, and pin the stream in this process.
 
-        Joining comes before reading: what is published from now on is heard. Whoever calls must
-        :meth:`~.delivery.stream.LocalStream.unpin`.
+        Joining comes before reading, so that no publication in between is missed. The caller must
+        call :meth:`~.delivery.stream.LocalStream.unpin` on the result.
 
         Args:
-            name: of the stream.
-            until: when to go on although the group is not joined yet, on the loop's clock;
-                None for ``LAYER_TIMEOUT`` from now.
+            name: name of the stream.
+            until: the event loop's time, in seconds, at which to go on even if the group is not
+                joined yet; None for ``LAYER_TIMEOUT`` seconds from now.
         """
         if until is None:
             until = asyncio.get_running_loop().time() + app_settings.LAYER_TIMEOUT
@@ -89,18 +91,23 @@ class LocalStreams:
         *,
         topic: bool,
     ) -> None:
-        """Let a connection read on from the end of ``page``, which has been written to it.
+        """Add a reader for a connection, positioned at the end of ``page``.
+
+        If the stream has another epoch than ``feed``, the connection is closed instead.
 
         Args:
-            feed: what was read for it before, together with the page.
-            acked: what the user is known to have; the next acknowledgement covers the rest.
-            topic: the client has subscribed by itself.
+            connection: the connection, to which ``page`` has been written.
+            stream: the stream, pinned by the caller.
+            feed: the user's subscription, read together with ``page``.
+            page: publications that were written, the offset they reach, and whether more follow.
+            acked: offset up to which the user has acknowledged.
+            topic: whether the client has subscribed itself, rather than the server.
         """
         if connection.closing is not None:
             return
         stream.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, feed.at)
         if self.by_name.get(stream.name) is not stream or stream.epoch != feed.epoch:
-            # It was reset meanwhile, or is about to be.
+            # The stream has been reset, or is about to be.
             connection.close(codes.INSUFFICIENT_STATE)
             self._loops.hurry("check")
             return
@@ -117,9 +124,14 @@ class LocalStreams:
             self.repairs.start(stream)
 
     def for_row(self, stream: LocalStream, stream_id: int) -> LocalStream:
-        """The stream that stands for this row of a topic; mostly the one that was joined.
+        """Return the local stream for this row of a topic, which is usually ``stream`` itself.
 
-        A topic's row is deleted with its last follower, and another one may be made at once.
+        A topic's row is deleted with its last follower, and another row with the same name may be
+        created at once. Rows with higher ids are newer.
+
+        Args:
+            stream: the stream that was joined.
+            stream_id: primary key of the row that was read after joining.
         """
         current = self.by_name.get(stream.name)
         if current is not None and (not current.is_known or current.id >= stream_id):
@@ -127,34 +139,35 @@ class LocalStreams:
         if current is not None:
             self._dissolve(current)
         fresh = self.by_name[stream.name] = LocalStream(stream.name)
-        # The process is in the group of this name.
+        # Group names depend on the stream's name only, so the membership stays valid.
         fresh.is_joined, fresh.joined_at = stream.is_joined, stream.joined_at
         return fresh
 
     def gone(self, stream: LocalStream) -> None:
-        """The row of this stream is gone."""
+        """Handle the deletion of a stream's row: dissolve a topic, reset any other stream."""
         if is_topic(stream.name):
             self._dissolve(stream)
         else:
             self.reset(stream)
 
     def reset(self, stream: Stream) -> None:
-        """The history is gone or another one: positions in it mean nothing any more."""
+        """Forget a stream whose history is gone or replaced, and close its readers with 3010."""
         if self.by_name.get(stream.name) is not stream:
             return
         del self.by_name[stream.name]
         for reader in list(stream.readers):
             reader.connection.close(codes.INSUFFICIENT_STATE)
-        # A user who has muted their own stream only holds it, for what is told of them.
+        # A user who muted the private stream does not read it, but holds it for hints about rights.
         user_id = self._connections.users.get(stream.name)
         for connection in list(self._connections.by_user.get(user_id, ())):
             if connection.own is stream:
                 connection.close(codes.INSUFFICIENT_STATE)
 
     def _dissolve(self, stream: LocalStream) -> None:
-        """A topic is gone with its last follower: all who read it here have left it elsewhere.
+        """Forget a topic that was deleted with its last follower, and check its readers here.
 
-        Perhaps somebody has made it again since: the look at rights tells who reads what.
+        They have left it through another process. The check also finds whether the topic exists
+        again.
         """
         del self.by_name[stream.name]
         for reader in list(stream.readers):

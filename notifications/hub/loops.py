@@ -1,4 +1,4 @@
-"""The background loops of the hub, each going on whatever one round of it meets."""
+"""The background loops of the hub. An exception in one round does not end a loop."""
 
 import asyncio
 import logging
@@ -14,18 +14,19 @@ logger = logging.getLogger(__name__)
 
 Work = Callable[[], Awaitable[None]]
 
-#: What has failed is tried again so soon, if it is not due even sooner; seconds.
+#: Seconds until a failed round is repeated, unless :meth:`Loops.hurry` starts it earlier.
 RETRY = 1.0
 
 
 class Loops:
-    """Named tasks that repeat a piece of work. What fails is logged once, counted, retried.
+    """Named tasks that repeat a piece of work. A failure is logged once, counted and retried.
 
-    A database that is away fails nearly all of them, and commands of clients too: that is one
-    line for all, and one when it is back.
+    When the database is unavailable, nearly all loops fail, and commands of clients too. That is
+    logged as one line for all of them, and one more when the database is back.
 
     Args:
-        probe: the loop that asks the database in every round, and so tells when it is back.
+        probe: name of the loop that queries the database in every round. Its success means that
+            the database is available again.
     """
 
     def __init__(self, probe: str = "") -> None:
@@ -33,18 +34,18 @@ class Loops:
         self._tasks: list[asyncio.Task[None]] = []
         self._naps: dict[str, asyncio.Event] = {}
         self._failing: set[str] = set()
-        #: Those of whose failure the log tells.
+        #: Failing loops whose failure has been logged.
         self._told: set[str] = set()
         self._is_database_away = False
 
     def start(self, name: str, interval: float | Callable[[], float], work: Work) -> None:
-        """Do ``work`` every ``interval`` seconds; a function is asked before each round."""
+        """Run ``work`` every ``interval`` seconds; a callable is evaluated before each round."""
         self._naps[name] = asyncio.Event()
         between = interval if callable(interval) else lambda: interval
         self._tasks.append(asyncio.create_task(self._repeat(name, between, work), name=name))
 
     def hurry(self, name: str) -> None:
-        """Begin the next round of this loop now."""
+        """Start the next round of this loop now; do nothing if there is no such loop."""
         if name in self._naps:
             self._naps[name].set()
 
@@ -55,7 +56,7 @@ class Loops:
         self._tasks.clear()
 
     async def guard(self, name: str, work: Work) -> None:
-        """Do ``work`` once; what it meets is reported, not raised."""
+        """Run ``work`` once; report an exception instead of raising it."""
         try:
             await work()
         except Exception as error:
@@ -64,7 +65,11 @@ class Loops:
             self.works(name)
 
     def report(self, name: str, error: Exception) -> None:
-        """Log a failure once until the same work succeeds again. A bug keeps its traceback."""
+        """Log a failure, once until :meth:`works` is called; unexpected ones with a traceback.
+
+        Args:
+            name: the work that failed, as it appears in the log.
+        """
         if isinstance(error, DatabaseError):
             DATABASE_ERRORS.inc()
         if name in self._failing:
@@ -83,7 +88,7 @@ class Loops:
         )
 
     def works(self, name: str) -> None:
-        """The work of :meth:`report` has succeeded: its next failure is news again."""
+        """Record that this work has succeeded, so that its next failure is logged again."""
         if name == self._probe and self._is_database_away:
             self._is_database_away = False
             logger.info("The database answers again.")
@@ -93,7 +98,7 @@ class Loops:
             logger.info("%s works again.", name.capitalize())
 
     def database_failed(self, error: DatabaseError) -> None:
-        """A command has failed in the database; its client is told to try again."""
+        """Count and log a database error in a command of a client."""
         DATABASE_ERRORS.inc()
         if isinstance(error, OperationalError | InterfaceError):
             self._database_is_away(error)

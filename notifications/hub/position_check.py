@@ -1,4 +1,4 @@
-"""The position check: streams as they are here, held against the tables (P4, P8)."""
+"""The position check: compares the streams of this process with the tables (P4, P8)."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from .local_streams import LocalStreams
 from .loops import Loops
 from .rights import Rights
 
-#: How long a revision may wait for the message that tells what it stands for; seconds.
+#: Seconds to wait for the message that announces a new revision, before its user is checked.
 GRACE = 0.2
 
-#: So long after a publisher has asked for a check, what it finds is no loss of the layer; seconds.
+#: Seconds after a publisher's request in which found publications do not count as lost by the
+#: layer.
 ASKED = 10.0
 
-#: From being asked for a position check to making it, in seconds.
+#: Seconds between a publisher's request and the check.
 DELAY = 0.1
 
 
 class PositionCheck:
-    """One query finds what the layer did not tell, and histories that have gone back.
+    """Finds publications that the layer did not deliver, and histories that have gone back.
 
     Args:
-        streams: of this process.
-        rights: told of users whose streams have another revision.
-        loops: among which the check is called "check".
+        streams: the streams of this process.
+        rights: notified of users whose private streams have a higher revision.
+        loops: the background loops; the check is the one named "check".
     """
 
     def __init__(self, streams: LocalStreams, rights: Rights, loops: Loops) -> None:
@@ -36,14 +37,14 @@ class PositionCheck:
         self._rights = rights
         self._loops = loops
         self._loop = asyncio.get_running_loop()
-        #: When a publisher last asked for it, on the loop's clock.
+        #: The event loop's time, in seconds, at which a publisher last requested a check.
         self._asked_at = -ASKED
         self._is_due = False
 
     def ask(self) -> None:
-        """A publisher to very many has asked for it, instead of telling each publication.
+        """Schedule a check for a publisher that does not announce each publication.
 
-        It may go on asking with each part of them.
+        A publisher to very many streams requests a check for each part of them.
         """
         self._asked_at = self._loop.time()
         if not self._is_due:
@@ -51,6 +52,7 @@ class PositionCheck:
             self._loop.call_later(DELAY, self._hurry)
 
     async def run(self) -> None:
+        """Compare all known streams with the tables; repair, reset or renew those that differ."""
         known = {
             stream.id: stream
             for stream in self._streams.by_name.values()
@@ -58,12 +60,12 @@ class PositionCheck:
         }
         if not known:
             return
-        # Taken now: what is heard while this reads may be newer than what it finds.
+        # Taken before reading: publications announced meanwhile may be newer than the result.
         seen = {stream_id: stream.seen() for stream_id, stream in known.items()}
         found = await CHECK.run(look, seen)
         behind: dict[LocalStream, int] = {}
         for stream_id, stream in known.items():
-            if self._streams.by_name.get(stream.name) is not stream:  # left while this was read
+            if self._streams.by_name.get(stream.name) is not stream:  # left during the query
                 continue
             top = found.tops.get(stream_id)
             if top is None:
@@ -88,13 +90,13 @@ class PositionCheck:
         self._loops.hurry("check")
 
     def _suspect(self, stream: LocalStream, revision: int) -> None:
-        """Look at the user of this stream, unless a message has told all there was to know."""
+        """Check the user of this stream, unless a message has brought the revision meanwhile."""
         if revision > stream.revision and self._streams.by_name.get(stream.name) is stream:
             stream.revision = revision
             self._rights.suspect(stream.name)
 
     def _bring_up(self, behind: dict[LocalStream, int]) -> None:
-        """Repair streams whose tops lie ahead of what has been sent."""
+        """Repair streams whose tops are ahead of what was fanned out."""
         if not behind:
             return
         was_asked = self._loop.time() - self._asked_at < ASKED
@@ -102,6 +104,6 @@ class PositionCheck:
             stream.heard = max(stream.heard, top)
             if not was_asked:
                 REPAIRED.inc()
-                # Lost, or no longer a member: the layer does not tell which.
+                # The message or the group membership was lost; the layer does not say which.
                 stream.is_joined = False
         self._streams.repairs.start_many(behind)

@@ -1,4 +1,4 @@
-"""What connected clients are told of their user's read state: changes, and the unread count."""
+"""Keeps connected clients informed of changes of read state and of the unread count."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from .verdicts import Verdict
 
 
 class ReadState:
-    """Tells each connection what the others of its user have changed, and a count that is true.
+    """Pushes changes of read state to a user's other connections, and corrects unread counts.
 
     Args:
-        push: writes to a connection, unless its socket is blocked.
-        look_at: asks for a look at a user, who is counted in it.
-        look_later: the same, after a while.
+        connections: the connections of this process.
+        streams: the streams of this process.
+        push: writes a push to a connection; returns False if its socket is blocked.
+        look_at: schedules a check of a user, with a new count.
+        look_later: the same, after ``check_interval`` seconds.
     """
 
     def __init__(
@@ -51,12 +53,13 @@ class ReadState:
         """Push a change of read state to the user's connections, except the one that made it.
 
         Args:
-            name: the user's own stream.
+            name: name of the user's private stream.
             data: the message, as JSON.
-            origin: the client that has made the change, "" for none.
-            unread: the count that ``data`` tells, None if it tells none.
-            revision: of the stream, which this change alone has made; None if that is not known.
-            recounted: other streams are in the count than before.
+            origin: client id of the connection that made the change, "" for none.
+            unread: the unread count in ``data``; None if it has none.
+            revision: the stream's revision after this change, which raised it by 1; None if that
+                is not known.
+            recounted: whether the count covers other streams than before.
         """
         reply = messages.Reply(push=messages.Push(message=messages.Message(msgspec.Raw(data))))
         message = Prepared(encode_reply(reply))
@@ -69,45 +72,51 @@ class ReadState:
                 if recounted:
                     connection.counted = None
                 if connection.client == origin:
-                    if recounted:  # a look that ends before the reply need not tell it
+                    if recounted:  # the reply carries the count: a check need not push it
                         connection.unread = unread
                     continue
                 if connection.socket.offer(message) and (is_next or connection.unread == unread):
                     connection.unread = unread
-                else:  # it has missed this one, or one that has counted later
+                else:  # it has missed this message, or one with a newer count
                     connection.unread = None
                     self._look_later(user_id)
         if stream is not None and revision is not None and is_next:
-            # All that this revision stands for has been told: nobody has to look.
+            # This message was all that the revision stands for: no check is needed.
             stream.revision = revision
 
     def recount(self, connection: Connection, verdict: Verdict, before: int | None) -> None:
-        """See that the count is told anew where other streams are in it than before.
+        """Have the unread count sent again if it covers other streams than before.
 
-        What ``TOPIC_PERMISSION`` says changes without a word.
+        The set of streams may change silently, because ``TOPIC_PERMISSION`` announces nothing.
 
         Args:
-            before: what :attr:`Connection.counted` was when the look began.
+            connection: the connection to update.
+            verdict: what the check has found.
+            before: the value of :attr:`Connection.counted` when the check began.
         """
         if verdict.undecided or connection.counted != before:
-            return  # not known yet, or told meanwhile
+            return  # not known yet, or changed during the check
         if connection.counted != verdict.counted:
             if connection.counted is not None:
                 connection.unread = None
-            if verdict.unread is None:  # this look has not counted
+            if verdict.unread is None:  # this check did not count
                 self._look_at(connection.user_id)
         connection.counted = verdict.counted
 
     def synchronize(self, connection: Connection, unread: int | None, before: int | None) -> None:
-        """Tell the unread count: a hint of a read elsewhere may have been lost.
+        """Push the unread count if it differs from the one the client knows.
+
+        They differ if the hint about a change of read state was lost.
 
         Args:
-            before: what :attr:`Connection.unread` was when the look began.
+            connection: the connection to update.
+            unread: the count that the check has found; None if it did not count.
+            before: the value of :attr:`Connection.unread` when the check began.
         """
         if unread is None or connection.unread == unread:
             return
         if connection.unread not in (before, None):
-            # It was told while this was counted, perhaps something newer.
+            # Another count was sent during the check, and may be newer.
             self._look_later(connection.user_id)
             return
         data = msgspec.json.encode({"type": "sync", "ids": [], "unread": unread})

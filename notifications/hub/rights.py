@@ -1,7 +1,7 @@
-"""What the hub does when the rights of a user may have changed (P6).
+"""Checks the rights of connected users again when they may have changed (P6).
 
-A hint, a changed revision or the clock makes users *suspect*; they are looked up together, and
-what they may no longer have is closed or unsubscribed, what is new is subscribed.
+A hint, a changed revision or a timer makes users *suspect*. They are looked up together. What they
+may no longer use is closed or unsubscribed, and new subscriptions begin.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .server_subscriptions import ServerSubscriptions
 from .sockets.connection import Connection, Reader
 from .verdicts import Findings, Verdict, find
 
-#: Seconds after which a user is looked at again of whom not all is known yet.
+#: Seconds until a user with undecided topics is checked again.
 AGAIN = 1.0
 
 
 class Told(NamedTuple):
-    """What a connection reads, and what it was told, when a look at its user begins."""
+    """The state of a connection at the time when a check of its user begins."""
 
     readers: list[Reader]
     #: See :attr:`Connection.unread` and :attr:`Connection.counted`.
@@ -39,7 +39,7 @@ class Told(NamedTuple):
 
 
 class Rights:
-    """Looks again at users of this process: soon after a hint, and all of them by the clock."""
+    """Checks users of this process: soon after a hint, and all of them periodically."""
 
     def __init__(
         self,
@@ -59,15 +59,16 @@ class Rights:
             connections, streams, self.subscriptions.push, self._look_at, self._look_later
         )
         self._task: asyncio.Task[None] | None = None
-        # One look at a time: an older one must not undo what a newer one has found.
+        # One check at a time: an older one must not undo the result of a newer one.
         self._looking = asyncio.Lock()
 
     def suspect(self, name: str, session: str = "") -> None:
-        """Something about the user of this stream has changed.
+        """Check the user of this private stream now, and once more later.
 
         Args:
-            name: the user's own stream.
-            session: digest of a session key that has just been logged out, "" for none.
+            name: name of the private stream. Without a connected user, nothing happens.
+            session: digest of the key of a session that was just logged out, "" for none. The
+                user's connections of that session are closed at once.
         """
         for user_id in self._connections.users_of(name):
             if session:
@@ -76,16 +77,16 @@ class Rights:
                 connection.doubts += 1
                 connection.unread = None
             self._look_at(user_id)
-            # The change may become visible after its announcement: a session is flushed after
-            # ``user_logged_out`` is sent, and replicas lag.
+            # The change may become visible only later: Django flushes a session after it has sent
+            # ``user_logged_out``, and replicas lag.
             self._look_later(user_id)
 
     def end_session(self, digest: str, connections: Iterable[Connection] | None = None) -> None:
-        """Close the connections of a session.
+        """Close the connections of a session, with a code that lets clients reconnect.
 
         Args:
-            digest: what stands for its key.
-            connections: where to look, if the user is known; else among all.
+            digest: digest of the session key.
+            connections: the connections to search; None for all of this process.
         """
         among = self._connections.all if connections is None else connections
         for connection in list(among):
@@ -93,7 +94,7 @@ class Rights:
                 connection.close(codes.FORCE_RECONNECT)
 
     async def check_all(self) -> None:
-        """Look at everybody, whatever was announced or not."""
+        """Check all connected users, whether or not a change was announced."""
         for user_id in await self._examine(list(self._connections.by_user), count=False):
             self._look_later(user_id)
 
@@ -104,7 +105,7 @@ class Rights:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def look_again(self, user_id: Any) -> None:
-        """Something was written to this user that may have changed since it was read."""
+        """Check a user to whom incomplete or outdated data may have been sent."""
         self._look_at(user_id)
 
     def _look_at(self, user_id: Any) -> None:
@@ -132,10 +133,10 @@ class Rights:
                 self._loops.works("checking rights")
 
     async def _examine(self, user_ids: list[Any], *, count: bool) -> list[Any]:
-        """Look these users up together, 200 at a time; ``count`` their unread ones too.
+        """Check these users together, 200 at a time, with unread counts if ``count`` is set.
 
         Returns:
-            Those who could not be looked up, which has been reported.
+            The users who could not be checked. Their errors have been reported.
         """
         failed: list[Any] = []
         async with self._looking:
@@ -144,11 +145,11 @@ class Rights:
         return failed
 
     async def _examine_apart(self, user_ids: list[Any], count: bool) -> list[Any]:
-        """Look these up together; if one of them breaks that, each by himself."""
+        """Check these users together; if that raises an error, check each of them alone."""
         try:
             await self._examine_some(user_ids, count)
         except (OperationalError, InterfaceError):
-            raise  # the database is away, for all of them
+            raise  # the database is unavailable for all of them
         except Exception as error:
             if len(user_ids) == 1:
                 self._loops.report("checking rights", error)
@@ -158,7 +159,7 @@ class Rights:
         return [one for pk in user_ids for one in await self._examine_apart([pk], count)]
 
     async def _examine_some(self, user_ids: list[Any], count: bool) -> None:
-        # What a connection subscribes to from now on is newer than what is found.
+        # Subscriptions that begin from now on are newer than the findings.
         readers = {
             connection: Told(
                 list(connection.readers.values()), connection.unread, connection.counted
@@ -174,7 +175,7 @@ class Rights:
             read[connection.user_id] |= topics
         findings = await RIGHTS.run(find, user_ids, keys, clients, count, read)
         self._beginnings.follow(findings.missing)
-        # For all that is joined by this look: what others lose does not wait for a slow layer.
+        # One deadline for all joins of this check: a slow layer must not delay taking rights away.
         until = self._loop.time() + app_settings.LAYER_TIMEOUT
         for user_id, verdict in findings.verdicts.items():
             if verdict.undecided:
@@ -195,16 +196,16 @@ class Rights:
             connection.close(codes.FORCE_NO_RECONNECT)
             return
         if connection.session_digest and connection.session_key not in findings.sessions:
-            # Logged out, or the password was changed: coming back shows which.
+            # Logged out, or the password was changed: reconnecting shows which.
             connection.close(codes.FORCE_RECONNECT)
             return
         if connection.credentials != verdict.credentials:
-            # A session goes on with a password changed from within; a token was given before.
+            # A session may survive a password change (update_session_auth_hash), a token does not.
             again = codes.FORCE_RECONNECT if connection.session_digest else codes.INVALID_TOKEN
             connection.close(again)
             return
         if not connection.is_ready:
-            # It has read its streams itself, and may have missed only what comes after that.
+            # It is still connecting and reads its streams itself: check for later changes.
             self._look_later(connection.user_id)
             return
         self._follow(connection, told.readers, verdict)
@@ -215,7 +216,7 @@ class Rights:
         self.read_state.synchronize(connection, verdict.unread, told.unread)
 
     def _follow(self, connection: Connection, known: Iterable[Reader], verdict: Verdict) -> None:
-        """Take away what the user may no longer read."""
+        """Unsubscribe a connection from the streams that its user may no longer read."""
         for reader in known:
             allowed = verdict.topics if reader.topic else verdict.feeds
             name = reader.stream.name
@@ -224,5 +225,5 @@ class Rights:
             if name not in allowed:
                 self.subscriptions.unsubscribe(reader, verdict.reason(name))
             elif self._streams.by_name.get(name) is not reader.stream:
-                # The row was deleted, and another one made, before anybody here has noticed.
+                # The row was deleted and created again before this process noticed.
                 connection.close(codes.INSUFFICIENT_STATE)

@@ -1,4 +1,4 @@
-"""Subscriptions that the server begins and ends while a client is connected."""
+"""Server-side subscriptions that begin and end while a client is connected."""
 
 from __future__ import annotations
 
@@ -18,10 +18,12 @@ from .verdicts import LEFT
 
 
 class ServerSubscriptions:
-    """Subscribes and unsubscribes connections, and tells their clients.
+    """Subscribes and unsubscribes connections, and sends the matching pushes.
 
     Args:
-        look_later: asks for another look at a user who could not be told something.
+        connections: the connections of this process.
+        streams: the streams of this process.
+        look_later: schedules another check of a user to whom a push could not be written.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class ServerSubscriptions:
         self._connections = connections
         self._streams = streams
         self._look_later = look_later
-        #: Waiting for blocked sockets, to tell that they are unsubscribed.
+        #: Tasks that wait for a blocked socket to send it an ``unsubscribe`` push.
         self._telling: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
@@ -40,17 +42,17 @@ class ServerSubscriptions:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def left(self, connection: Connection, name: str) -> None:
-        """The user of this connection has left a topic: do not wait for the next look."""
-        connection.counted = None  # the reply has a count without it
+        """Unsubscribe a connection from a topic that its user has just left."""
+        connection.counted = None  # the reply carries a count without this topic
         reader = connection.readers.get(name)
         if reader is not None and reader.topic:
             self.unsubscribe(reader, LEFT)
 
     def unsubscribe(self, reader: Reader, reason: str) -> None:
-        """Take a stream away, and tell the client as soon as its socket takes that.
+        """Detach a reader, and send an ``unsubscribe`` push as soon as the socket accepts it.
 
         Args:
-            reason: for the client.
+            reason: the reason in the push.
         """
         connection, name = reader.connection, reader.stream.name
         unsubscribe = messages.Unsubscribe(codes.UNSUBSCRIBED_BY_SERVER, reason)
@@ -62,7 +64,7 @@ class ServerSubscriptions:
             task.add_done_callback(self._telling.discard)
 
     async def _tell_later(self, connection: Connection, name: str, push: messages.Push) -> None:
-        """Write once the socket takes something, unless the client has subscribed again."""
+        """Write the push when the socket drains, unless the client has subscribed again."""
         text = encode_reply(messages.Reply(push=push))
         while connection.closing is None and not connection.has_ended:
             await connection.drained()
@@ -70,10 +72,14 @@ class ServerSubscriptions:
                 return
 
     async def subscribe(self, connection: Connection, feed: Feed, until: float) -> None:
-        """Subscribe a connection to a stream that its user may read now.
+        """Subscribe a connection to a stream that its user may now read.
+
+        If the socket is blocked, nothing is subscribed, and the user is checked again later.
 
         Args:
-            until: when to go on although the group is not joined yet, on the loop's clock.
+            feed: the user's subscription to the stream.
+            until: the event loop's time, in seconds, at which to go on even if the layer group is
+                not joined yet.
         """
         stream = await self._streams.join(feed.name, until)
         try:
@@ -86,14 +92,14 @@ class ServerSubscriptions:
             )
             push = messages.Push(channel=feed.name, subscribe=position)
             if self.push(connection, push):
-                # More, because what was published before the group was joined was not heard.
+                # Start from history: what was published before the group was joined was missed.
                 page = Page([], offset, more=True)
                 self._streams.attach(connection, stream, feed, page, feed.delivered, topic=False)
         finally:
             stream.unpin()
 
     def push(self, connection: Connection, push: messages.Push) -> bool:
-        """Write, unless the socket is blocked: nobody else has to wait for that one."""
+        """Write a push; if the socket is blocked, return False and schedule a check of the user."""
         if connection.write(encode_reply(messages.Reply(push=push))):
             return True
         self._look_later(connection.user_id)

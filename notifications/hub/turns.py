@@ -1,9 +1,10 @@
-"""Whose command is carried out next: fair among users, bounded for each of them (P9).
+"""Decides whose command runs next: fair among users, and bounded for each user (P9).
 
-A command of a client needs a database thread, and there are few. So each user has a *budget*, a
-token bucket of seconds of CPU: commands cost what they take, from however many connections they
-come. Who has used up his budget waits, and who has too much waiting is refused at once, with
-an error that is temporary. Connects, acknowledgements and the hub's own work do not pass here.
+A command of a client needs one of few database threads. So each user has a *budget*, a token
+bucket of CPU seconds that all connections of the user share: a command costs the CPU time it
+takes. The commands of a user whose budget is used up wait. A user with too many waiting commands
+gets a temporary error at once. Connects are charged but never wait; acknowledgements and the hub's
+own work do neither.
 """
 
 from __future__ import annotations
@@ -25,21 +26,22 @@ from ..protocol.codes import ClientError
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Commands of one user that may wait for a thread; one more is refused.
+#: Commands of one user that may wait for a thread; further ones are refused.
 MOST_OF_ONE = 20
 
-#: Commands of all users that may wait. Beyond it only those are taken whose user has none waiting.
+#: Commands of all users that may wait. Beyond that, a command waits only if it is the first one
+#: of its user.
 MOST = 500
 
-#: Nobody waits for longer than this; seconds.
+#: Seconds after which a waiting command is refused.
 PATIENCE = 8.0
 
 
 class Budget:
-    """What one user may still use, in CPU seconds, and what waits for it.
+    """One user's CPU budget, and the commands that run on it or wait for it.
 
     Args:
-        now: seconds of the loop's clock.
+        now: the event loop's time, in seconds.
     """
 
     __slots__ = ("running", "waiting", "work")
@@ -57,24 +59,24 @@ class Turns:
     """Gives the threads of a lane to users in turn.
 
     Args:
-        lane: of the threads. One user gets half of them at most.
+        lane: the threads. One user gets at most half of them.
     """
 
     def __init__(self, lane: Lane = COMMANDS) -> None:
         self._lane = lane
         self._loop = asyncio.get_running_loop()
-        #: By user, in the order in which they were last charged.
+        #: Budgets by user, the most recently charged one last.
         self._budgets: OrderedDict[Any, Budget] = OrderedDict()
-        #: Those for which something waits; the first was not served for the longest time.
+        #: Budgets with waiting commands, the one served longest ago first.
         self._queue: dict[Any, Budget] = {}
         self._running = 0
         self._waiting = 0
         self._wake: asyncio.TimerHandle | None = None
-        #: How many commands each user may send, kept by the sessions of his connections.
+        #: Each user's bucket of commands, kept alive by the sessions of the user's connections.
         self._commands: WeakValueDictionary[Any, Bucket] = WeakValueDictionary()
 
     def commands_of(self, user_id: Any) -> Bucket:
-        """The bucket of commands that all connections of a user share, by the monotonic clock."""
+        """Return the bucket of commands that all connections of a user share (monotonic clock)."""
         bucket = self._commands.get(user_id)
         if bucket is None:
             rate, burst = app_settings.COMMAND_RATE, app_settings.COMMAND_BURST
@@ -86,8 +88,12 @@ class Turns:
     ) -> T:
         """Run ``function``, which may use the ORM, when it is this user's turn.
 
+        Returns:
+            The result of ``function``, whose exceptions are raised too.
+
         Raises:
-            ClientError: TOO_MANY_REQUESTS, because too much of this user waits already.
+            ClientError: TOO_MANY_REQUESTS, because too many commands are waiting, or because this
+                one has waited for :data:`PATIENCE` seconds.
         """
         budget = self._budget(user_id)
         await self._turn(user_id, budget)
@@ -95,22 +101,25 @@ class Turns:
         timed = partial(_timed, spent, function, *args, **kwargs)
         work = self._loop.create_task(self._lane.run(timed))
         work.add_done_callback(partial(self._done, user_id, budget, spent))
-        # The thread goes on although nobody waits any more, and the turn lasts as long as it does.
+        # The thread keeps running if this is cancelled, so its turn must last as long.
         return await asyncio.shield(work)
 
     def _done(
         self, user_id: Any, budget: Budget, spent: list[float], work: asyncio.Task[Any]
     ) -> None:
         if not work.cancelled():
-            work.exception()  # whoever asked may be gone, and then nobody else looks at it
+            work.exception()  # retrieved here, because the caller may have been cancelled
         self._charge(user_id, budget, sum(spent))
         self._give_back(budget)
 
     def charge(self, user_id: Any, seconds: float) -> None:
-        """Count work that is done for this user elsewhere.
+        """Charge the budget of this user for work that is done elsewhere.
+
+        Args:
+            seconds: CPU seconds.
 
         Raises:
-            ClientError: TOO_MANY_REQUESTS, and nothing is counted, if his budget is used up.
+            ClientError: TOO_MANY_REQUESTS if the budget is used up; then nothing is charged.
         """
         budget = self._budget(user_id)
         if budget.work.left(self._loop.time()) <= 0:
@@ -118,11 +127,11 @@ class Turns:
         self._charge(user_id, budget, seconds)
 
     def tend(self) -> None:
-        """Forget users who have all of their budget again."""
+        """Forget idle users whose budget is full again."""
         now = self._loop.time()
         for user_id, budget in list(self._budgets.items()):
             if not budget.is_idle(now):
-                return  # those behind it were charged later
+                return  # the following ones were charged later
             del self._budgets[user_id]
 
     async def _turn(self, user_id: Any, budget: Budget) -> None:
@@ -148,12 +157,12 @@ class Turns:
             raise
 
     def _withdraw(self, user_id: Any, budget: Budget, turn: asyncio.Future[None]) -> None:
-        """Who waited has gone, perhaps in the very moment in which his turn came."""
+        """Remove a command that waits no longer, or give back the turn it has just been given."""
         if turn in budget.waiting:
             budget.waiting.remove(turn)
             self._waiting -= 1
             if not budget.waiting:
-                # Else a budget that is forgotten meanwhile would take the place of its successor.
+                # Left in the queue, a budget forgotten by tend() would shadow the user's next one.
                 del self._queue[user_id]
         elif not turn.cancelled():
             self._give_back(budget)
@@ -166,7 +175,7 @@ class Turns:
 
     def _charge(self, user_id: Any, budget: Budget, seconds: float) -> None:
         now = self._loop.time()
-        # One call keeps its user away for no longer than he could have worked at once.
+        # Cap the debt at one burst, so that a long call does not lock its user out for long.
         most = budget.work.left(now) + app_settings.USER_WORK_BURST
         budget.work.take(max(0.0, min(seconds, most)), now)
         self._budgets[user_id] = budget
@@ -187,14 +196,14 @@ class Turns:
         self._go_on()
 
     def _go_on(self) -> None:
-        """Give turns to users who wait: one each, and whoever got one goes to the end."""
+        """Give free threads to waiting users, one turn each; a user who got one goes to the end."""
         now = self._loop.time()
         while served := self._next(now):
             user_id, turn = served
             budget = self._queue.pop(user_id)
             if budget.waiting:
                 self._queue[user_id] = budget
-            if not turn.done():  # else who waited has gone
+            if not turn.done():  # cancelled otherwise
                 self._take(budget)
                 turn.set_result(None)
         self._wake_later(now)
@@ -209,7 +218,7 @@ class Turns:
         return None
 
     def _wake_later(self, now: float) -> None:
-        """Some wait for nothing but their budget."""
+        """Set a timer for commands that wait only for their user's budget to refill."""
         if self._wake is not None or not self._waiting:
             return
         missing = min(-budget.work.left(now) for budget in self._queue.values())
@@ -222,9 +231,9 @@ class Turns:
 
 
 def _timed(spent: list[float], function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run ``function`` and note the CPU seconds of this thread that it has taken.
+    """Run ``function`` and append the CPU seconds that it took in this thread to ``spent``.
 
-    Not the time that passes: a lock, or a machine with other things to do, is not its user's fault.
+    Elapsed time would charge the user for locks and for the load of the machine.
     """
     began = time.thread_time()
     try:

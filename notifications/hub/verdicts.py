@@ -1,4 +1,4 @@
-"""What the database says of users whose rights or read state may have changed (P6)."""
+"""Queries the rights and read state of users whose rights or read state may have changed (P6)."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ MUTED = "muted"
 
 
 class Verdict(NamedTuple):
-    """What the database says of one user now."""
+    """The rights and read state of one user, as read from the database."""
 
     credentials: str
     feeds: dict[str, Feed]
-    #: Of topics that the user may read and has not muted.
+    #: Names of the topics that the user follows, may read and has not muted.
     topics: set[str]
-    #: Why a stream is neither of these, by name.
+    #: Why a stream is in neither ``feeds`` nor ``topics``, by name.
     reasons: dict[str, str]
     unread: int | None
-    #: Which streams are in that count; see :func:`notifications.inbox.counts.streams_counted`.
+    #: Which streams ``unread`` counts; see :func:`notifications.inbox.counts.streams_counted`.
     counted: int
-    #: Topics of which it is not known yet whether the user may read them.
+    #: Topics for which it is not known yet whether the user may read them.
     undecided: AbstractSet[str] = frozenset()
 
     def reason(self, name: str) -> str:
-        """Why the user's connections read this stream no more."""
+        """Return why the user's connections are unsubscribed from this stream."""
         return self.reasons.get(name, LEFT if is_topic(name) else DENIED)
 
 
@@ -43,7 +43,7 @@ class Findings(NamedTuple):
     verdicts: dict[Any, Verdict]
     sessions: set[str]
     closing: set[str]
-    #: Pairs of user and stream name that have no row yet.
+    #: Pairs of user and stream name without a subscription row.
     missing: list[tuple[Any, str]]
 
 
@@ -54,14 +54,18 @@ def find(
     count: bool,
     read: Mapping[Any, set[str]],
 ) -> Findings:
-    """What the database says of these users.
+    """Read the rights and read state of users.
 
     Args:
-        user_ids: primary keys.
-        keys: of the sessions by which they are connected.
-        clients: their connections.
-        count: their unread notifications too.
-        read: the topics that they read here, by user.
+        user_ids: primary keys of the users.
+        keys: keys of the sessions that authenticated their connections.
+        clients: client ids of their connections.
+        count: whether to count their unread notifications too.
+        read: names of the topics that they read in this process, by user.
+
+    Returns:
+        A verdict for each active user, the valid session keys, the client ids of connections that
+        an administrator closes, and the missing subscription rows.
     """
     users = active_users(user_ids)
     feeds, missing, undecided = read_inboxes(users.values())
@@ -71,7 +75,7 @@ def find(
         for user_id, user in users.items()
     }
     for user_id, names in undecided.items():
-        # The count is without what is in these topics.
+        # The count does not include these topics.
         verdicts[user_id] = verdicts[user_id]._replace(undecided=set(names), unread=None)
     closing = Row.objects.filter(pk__in=list(clients), closing=True).values_list("pk", flat=True)
     return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing}, missing)
@@ -84,7 +88,7 @@ def _verdict(
     reasons = {feed.name: MUTED for feed in feeds if feed.muted}
     topics = {feed.name for feed in loud if is_topic(feed.name)}
     if read - topics - reasons.keys():
-        # Followed still, but not among the feeds: another query, only when one is missing.
+        # Still followed but not readable, or left? Only then is another query needed.
         denied = {name: DENIED for name, _ in topics_of(user.pk) if name not in topics}
         reasons = denied | reasons
     return Verdict(

@@ -1,4 +1,4 @@
-"""Read state of one user: what the inbox shows, and what changes it."""
+"""The inbox of one user: list its notifications, and change their read state."""
 
 from .changes import (
     MAX_IDS,
@@ -13,14 +13,13 @@ from .folders import (
     FOLDERS,
     MAX_PAGE,
     Entries,
-    Entry,
     Folder,
     cursor,
     list_entries,
-    read_mark,
     unread_count,
 )
 from .following import TooManyTopics, Topic, join, leave, topics
+from .read_state import Entry
 
 __all__ = [
     "FOLDERS",
@@ -41,7 +40,6 @@ __all__ = [
     "mark_unread",
     "mute",
     "read_all",
-    "read_mark",
     "topics",
     "unread_count",
 ]

@@ -1,9 +1,9 @@
 """Unread counts of many users at once; the number of queries does not depend on theirs.
 
-What counts as unread is said in :mod:`notifications.inbox`. For a shared stream the newest offsets
-are read once, and the part above each user's mark is found in them; for the others one statement
-counts for all users, by a limited look at each. It grows only with the chunks: of 500 users, and
-of 100 shared streams.
+What counts as unread is defined in :mod:`notifications.inbox.read_state`. For a shared stream, the
+newest offsets are read once, and the part above each user's mark is found in them. For the others,
+one statement counts for all users, by a limited look at each. The number of queries grows only
+with the chunks: of 500 users, and of 100 shared streams.
 """
 
 from bisect import bisect_right
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from django.db import connections
-from django.db.models import Field
+from django.db.models import Field, Q, QuerySet
 
 from ..conf import app_settings
 from ..database.transactions import table_of
@@ -20,10 +20,13 @@ from ..models import Notification, Receipt, database_alias
 from ..streams.feeds import Feed
 from ..streams.names import is_private
 from ..streams.rows import chunks
-from . import read_mark
+from .read_state import SAYS_UNREAD, counting, unread_above
 
 NOTIFICATIONS = f'"{Notification._meta.db_table}"'
 RECEIPTS = f'"{Receipt._meta.db_table}"'
+
+#: A filter that all receipts pass, for statements to which conditions are added.
+ANY_RECEIPT = Q(pk__isnull=False)
 
 #: Shared streams whose newest offsets are read together.
 STREAMS = 100
@@ -50,7 +53,7 @@ def unread_counts(users: Iterable[Any], feeds_by_user: Mapping[Any, list[Feed]])
     most = app_settings.MAX_UNREAD_COUNT
     counts: Counter[Any] = Counter()
     for chunk in chunks([user.pk for user in users]):
-        loud = {pk: [feed for feed in feeds_by_user[pk] if not feed.muted] for pk in chunk}
+        loud = {pk: counting(feeds_by_user[pk]) for pk in chunk}
         counts.update(_above_marks(loud, most))
         counts.update(_marked_unread(loud, most))
     return {user_id: min(most, counts[user_id]) for user_id in feeds_by_user}
@@ -58,7 +61,7 @@ def unread_counts(users: Iterable[Any], feeds_by_user: Mapping[Any, list[Feed]])
 
 def streams_counted(feeds: Iterable[Feed]) -> int:
     """Which of a user's streams are in the count: a number that is another one for others."""
-    return hash(frozenset(feed.name for feed in feeds if not feed.muted))
+    return hash(frozenset(feed.name for feed in counting(feeds)))
 
 
 def _above_marks(feeds_by_user: Mapping[Any, list[Feed]], most: int) -> Counter[Any]:
@@ -67,7 +70,7 @@ def _above_marks(feeds_by_user: Mapping[Any, list[Feed]], most: int) -> Counter[
     shared: list[_Place] = []
     for user_id, feeds in feeds_by_user.items():
         for feed in feeds:
-            place = _Place(user_id, feed.stream_id, read_mark(feed))
+            place = _Place(user_id, feed.stream_id, unread_above(feed))
             if feed.top > place.after:
                 (private if is_private(feed.name) else shared).append(place)
     receipts = _receipts_above(shared, most + 1)
@@ -142,32 +145,34 @@ def _without_receipt(places: Sequence[_Place], limit: int) -> dict[_Place, int]:
 
 def _receipts_above(places: Sequence[_Place], limit: int) -> dict[_Place, int]:
     """How many visible notifications lie above each place that its user has a receipt for."""
-    return _count_receipts(places, "", limit)
+    return _count_receipts(places, ANY_RECEIPT, limit)
 
 
 def _marked_unread(feeds_by_user: Mapping[Any, list[Feed]], most: int) -> Counter[Any]:
     """Receipts that say unread, in streams that their user reads and has not muted."""
-    unread = f'AND {RECEIPTS}."read_at" IS NULL AND {RECEIPTS}."archived_at" IS NULL'
     places = [
         _Place(user_id, feed.stream_id, feed.since)
         for user_id, feeds in feeds_by_user.items()
         for feed in feeds
     ]
-    return _by_user(_count_receipts(places, unread, most))
+    return _by_user(_count_receipts(places, SAYS_UNREAD, most))
 
 
-def _count_receipts(places: Sequence[_Place], condition: str, limit: int) -> dict[_Place, int]:
+def _count_receipts(places: Sequence[_Place], says: Q, limit: int) -> dict[_Place, int]:
+    """How many receipts of this kind each place's user has for visible notifications above it."""
     # From the receipts to what they are for: most users have few of them.
     # (As a value, because the planner may turn an EXISTS round, and read the whole stream.)
-    visible, parameters = _visible(database_alias(), "offset")
+    alias = database_alias()
+    receipts, own = _compile(Receipt.objects.using(alias).filter(says).values("pk"))
+    visible, parameters = _visible(alias, "offset")
     return _count(
         places,
         f"""
-            SELECT 1 FROM {RECEIPTS} WHERE {RECEIPTS}."user_id" = entry.column2 {condition}
+            {receipts} AND {RECEIPTS}."user_id" = entry.column2
             AND ({visible} AND {NOTIFICATIONS}."id" = {RECEIPTS}."notification_id"
                 AND {NOTIFICATIONS}."stream_id" = entry.column3) > entry.column4
-        """,  # noqa: S608 - names; all values are parameters
-        parameters,
+        """,
+        [*own, *parameters],
         limit,
     )
 
@@ -207,8 +212,11 @@ def _by_user(counts: Mapping[_Place, int]) -> Counter[Any]:
 
 def _visible(alias: str, *fields: str) -> tuple[str, Sequence[Any]]:
     """A statement that selects fields of visible notifications, to add conditions to."""
-    query = Notification.objects.using(alias).visible().values(*fields).query
-    statement, parameters = query.get_compiler(alias).as_sql()
+    return _compile(Notification.objects.using(alias).visible().values(*fields))
+
+
+def _compile(rows: QuerySet[Any, Any]) -> tuple[str, Sequence[Any]]:
+    statement, parameters = rows.query.get_compiler(rows.db).as_sql()
     return statement, parameters
 
 

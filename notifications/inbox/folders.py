@@ -1,27 +1,31 @@
 """What one user's inbox shows: the unread count, and pages of its folders.
 
-An entry's state follows from the marks of the user's subscription (since, read, archived) and,
-where that says something else, from a receipt.
+:mod:`notifications.inbox.read_state` defines what is read and what is archived. Here each folder
+is a union of parts that can be read along an index: a part for each feed, by its marks, and a
+part for the user's receipts.
 """
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple, get_args
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from ..conf import app_settings
-from ..models import (
-    Notification,
-    NotificationQuerySet,
-    Receipt,
-    Subscription,
-    database_alias,
-    receipt_of,
-)
+from ..models import Notification, NotificationQuerySet, Receipt, database_alias
 from ..streams import feeds as stream_feeds
 from ..streams.feeds import Feed
+from .read_state import (
+    SAYS_ARCHIVED,
+    SAYS_UNREAD,
+    Entry,
+    counting,
+    entries,
+    has_receipt,
+    is_in,
+    unread_above,
+)
 
 Folder = Literal["unread", "all", "archived"]
 FOLDERS: tuple[Folder, ...] = get_args(Folder)
@@ -31,12 +35,6 @@ MAX_PAGE = 100
 
 #: Largest primary key that a database column holds.
 MAX_ID = 2**63 - 1
-
-
-class Entry(NamedTuple):
-    notification: Notification
-    read: bool
-    archived: bool
 
 
 class Entries(NamedTuple):
@@ -53,11 +51,6 @@ class _Position(NamedTuple):
     pk: int
 
 
-class State(NamedTuple):
-    entry: Entry
-    read_at: datetime | None
-
-
 def unread_count(user: Any) -> int:
     """How many visible notifications the user has not read; muted streams do not count.
 
@@ -68,9 +61,8 @@ def unread_count(user: Any) -> int:
 
 def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
     """:func:`unread_count` for feeds that have been loaded already, up to their tops."""
-    loud = [feed for feed in feeds if not feed.muted]
     most = app_settings.MAX_UNREAD_COUNT
-    return _newest(_unread_parts(user, loud, None), most)[:most].count()
+    return _newest(_unread_parts(user, counting(feeds), None), most)[:most].count()
 
 
 def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int = 20) -> Entries:
@@ -94,7 +86,7 @@ def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int
     found = _newest(_folder(user, folder, feeds, position), limit + 1)
     found = found.select_related("actor", "stream").order_by("-published_at", "-id")
     rows = list(found[: limit + 1])
-    page = [state.entry for state in states(user, rows[:limit], feeds)]
+    page = entries(user, rows[:limit], feeds)
     return Entries(page, cursor(page[-1]) if len(rows) > limit else "")
 
 
@@ -108,27 +100,6 @@ def cursor(entry: Entry) -> str:
 def visible() -> NotificationQuerySet:
     # A replica may not know yet what the user has just done.
     return Notification.objects.using(database_alias()).visible()
-
-
-def read_mark(feed: Feed) -> int:
-    return max(feed.since, feed.read, feed.archived)
-
-
-def is_own(user: Any, feeds: Iterable[Feed], **having: Any) -> Exists:
-    """Condition on a notification: it lies in one of these feeds.
-
-    By a look at the subscription, and not by the streams' ids: with those SQLite would rather go
-    through the whole history of the streams than through the few rows that are asked for.
-    """
-    return Exists(
-        Subscription.objects.filter(
-            user=user.pk,
-            stream__in=[feed.stream_id for feed in feeds],
-            stream=OuterRef("stream"),
-            since__lt=OuterRef("offset"),
-            **having,
-        )
-    )
 
 
 def _newest(parts: Iterable[NotificationQuerySet], most: int) -> QuerySet[Notification]:
@@ -162,19 +133,19 @@ def _unread_parts(
 ) -> list[NotificationQuerySet]:
     by_marks = [
         _part(feed, position).filter(
-            ~receipt_of(user), offset__gt=read_mark(feed), offset__lte=feed.top
+            ~has_receipt(user), offset__gt=unread_above(feed), offset__lte=feed.top
         )
         for feed in feeds
-        if feed.top > read_mark(feed)
+        if feed.top > unread_above(feed)
     ]
-    by_receipts = _marked(user, feeds, position, read_at=None, archived_at=None)
+    by_receipts = _marked(user, feeds, position, SAYS_UNREAD)
     return [*by_marks, by_receipts]
 
 
 def _current_parts(
     user: Any, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
-    archived = receipt_of(user, archived_at__isnull=False)
+    archived = has_receipt(user, SAYS_ARCHIVED)
     by_marks = [
         _part(feed, position).filter(~archived, offset__gt=max(feed.since, feed.archived))
         for feed in feeds
@@ -184,8 +155,8 @@ def _current_parts(
     if not below:
         return by_marks
     # Taken out of the archive again: at or below the mark, where only a receipt can say so.
-    is_below = is_own(user, below, archived__gte=OuterRef("offset"))
-    return [*by_marks, _marked(user, below, position, archived_at=None).filter(is_below)]
+    is_below = is_in(user, below, archived__gte=OuterRef("offset"))
+    return [*by_marks, _marked(user, below, position, ~SAYS_ARCHIVED).filter(is_below)]
 
 
 def _archived_parts(
@@ -193,12 +164,12 @@ def _archived_parts(
 ) -> list[NotificationQuerySet]:
     by_marks = [
         _part(feed, position).filter(
-            ~receipt_of(user), offset__gt=feed.since, offset__lte=feed.archived
+            ~has_receipt(user), offset__gt=feed.since, offset__lte=feed.archived
         )
         for feed in feeds
         if feed.archived > feed.since
     ]
-    by_receipts = _marked(user, feeds, position, archived_at__isnull=False)
+    by_receipts = _marked(user, feeds, position, SAYS_ARCHIVED)
     return [*by_marks, by_receipts]
 
 
@@ -218,30 +189,14 @@ def _part(feed: Feed, position: _Position | None) -> NotificationQuerySet:
 
 
 def _marked(
-    user: Any, feeds: list[Feed], position: _Position | None, **having: Any
+    user: Any, feeds: list[Feed], position: _Position | None, says: Q
 ) -> NotificationQuerySet:
     """Notifications of these feeds that the user has such receipts for, newest first."""
-    receipts = Receipt.objects.filter(user=user.pk, **having)
-    rows = visible().filter(is_own(user, feeds), pk__in=receipts.values("notification"))
+    receipts = Receipt.objects.filter(says, user=user.pk)
+    rows = visible().filter(is_in(user, feeds), pk__in=receipts.values("notification"))
     if position is not None:
         rows = rows.filter(_older_than(position))
     return rows.order_by("-published_at", "-id")
-
-
-def states(user: Any, rows: list[Notification], feeds: list[Feed]) -> list[State]:
-    by_stream = {feed.stream_id: feed for feed in feeds}
-    own = Receipt.objects.using(database_alias()).filter(user=user.pk, notification__in=rows)
-    receipts = {receipt.notification_id: receipt for receipt in own}
-    return [_state(row, by_stream[row.stream_id or 0], receipts.get(row.pk)) for row in rows]
-
-
-def _state(row: Notification, feed: Feed, receipt: Receipt | None) -> State:
-    if receipt is not None:
-        is_read, is_archived = receipt.read_at is not None, receipt.archived_at is not None
-        return State(Entry(row, is_read, is_archived), receipt.read_at)
-    offset = row.offset or 0
-    archived = offset <= feed.archived
-    return State(Entry(row, archived or offset <= feed.read, archived), None)
 
 
 def _older_than(position: _Position) -> Q:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import msgspec
 from django.contrib.auth import get_user_model
@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
 from ..models import Notification, validate_text
+from ..options import Options
 from ..texts import TEXT, is_blank, one_line, plain, plain_json
 
 #: Django checks the ``max_length`` of a TextField in forms only.
@@ -21,24 +22,7 @@ check_body_length = MaxLengthValidator(10_000)
 Errors = dict[str, Any]
 
 
-class Options(TypedDict, total=False):
-    """Keyword arguments of every function that publishes, besides the title.
-
-    They are explained at :func:`notifications.publishing.notify.notify`.
-    """
-
-    body: str
-    url: str
-    kind: str
-    level: str
-    data: dict[str, Any] | None
-    actor: Any
-    key: str | None
-    publish_at: datetime | None
-    expires_at: datetime | None
-
-
-#: Defaults of the texts among these options.
+#: Defaults of the texts among the options.
 TEXT_DEFAULTS = {"body": "", "url": "", "kind": "message", "level": "info", "key": None}
 
 

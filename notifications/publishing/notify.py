@@ -17,11 +17,12 @@ from django.db.models.functions import Coalesce
 from ..database.clock import present
 from ..database.transactions import after_commit
 from ..models import Notification, NotificationQuerySet, database_alias
+from ..options import Options
 from ..streams import names as stream_names
 from ..streams import rows as stream_rows
 from ..streams.encoding import encode_content
 from ..texts import plain
-from .drafts import Options, check_names, make_draft
+from .drafts import check_names, make_draft
 from .recipients import EVERYONE, audience, recipients
 from .sequencing import sequence_after_commit
 from .writing import Written, find_known, write_placed, write_unplaced

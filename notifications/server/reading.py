@@ -1,18 +1,20 @@
-"""When an HTTP connection is read from."""
+"""Flow control for reading from an HTTP connection."""
 
 import asyncio
 
 from uvicorn.protocols.http.flow_control import FlowControl
 
+from .pausing import let_read
+
 
 class Reading(FlowControl):
-    """uvicorn's flow control, with a second reason for reading nothing: what is not parsed yet."""
+    """uvicorn's flow control, which also pauses reading while bytes wait to be parsed."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
         self._is_held = False
         self._is_reading = True
-        #: Has nothing been read for a while since the last :meth:`look`?
+        #: Whether reading was paused at any time since the last :meth:`look`.
         self.was_paused = False
 
     def look(self) -> None:
@@ -32,11 +34,6 @@ class Reading(FlowControl):
 
     def _settle(self) -> None:
         may_read = not self.read_paused and not self._is_held
-        if may_read is self._is_reading or self._transport.is_closing():
-            return
-        self._is_reading = may_read
-        if may_read:
-            self._transport.resume_reading()
-        else:
+        self._is_reading = let_read(self._transport, self._is_reading, may_read)
+        if not self._is_reading:
             self.was_paused = True
-            self._transport.pause_reading()

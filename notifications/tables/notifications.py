@@ -1,19 +1,20 @@
-"""Notifications, and which of them a user has read."""
+"""Notifications, and querysets of them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..database.clock import present
-from .streams import Receipt, Stream, Subscription
+from .streams import Stream
 from .validators import validate_kind, validate_text, validate_url
 
 
@@ -27,65 +28,57 @@ class Level(models.TextChoices):
     ERROR = "error", _("error")
 
 
-def receipt_of(user: Any, **having: Any) -> Exists:
-    """Condition on a notification: ``user`` has a receipt for it, with these values."""
-    return Exists(Receipt.objects.filter(user=user.pk, notification=OuterRef("pk"), **having))
-
-
-def marked_unread(user: Any) -> Exists:
-    """Condition on a notification: the user's receipt says that it is unread."""
-    return receipt_of(user, read_at=None, archived_at=None)
-
-
 class NotificationQuerySet(models.QuerySet["Notification"]):
-    """Read states are per user: ``read``, ``unread``, ``archived`` and ``active`` ask for one.
+    """Notifications, chosen by their own state or by their state for one user.
 
-    They are for reports and templates of other apps: they cover the streams that the user is
-    subscribed to, muted ones too, and decide row by row. The pages of one user's inbox come from
-    :mod:`notifications.inbox`, whose cost does not grow with the history.
+    ``active``, ``unread``, ``read`` and ``archived`` give what the inbox of a user gives, for
+    reports and templates of other apps. Each call reads which streams the user may read now, and
+    subscribes a user who has never connected; the condition is decided row by row. The pages of
+    an inbox come from :mod:`notifications.inbox`, whose cost does not grow with the history.
     """
 
+    #: Makes the condition for each of these states. The inbox sets it, because rights and
+    #: subscriptions are decided in rooms above the tables.
+    states: ClassVar[dict[str, Callable[[Any], Q]]] = {}
+
     def active(self, user: Any) -> NotificationQuerySet:
-        """What the user's inbox and archive hold."""
-        return self.visible().filter(_subscribed(user))
+        """What the user's inbox and archive hold; nothing for an inactive user."""
+        return self._in_state("active", user)
 
     def unread(self, user: Any) -> NotificationQuerySet:
-        return self.active(user).filter(_is_unread(user))
+        """What :func:`notifications.inbox.unread_count` counts: muted streams are left out."""
+        return self._in_state("unread", user)
 
     def read(self, user: Any) -> NotificationQuerySet:
         """What the user has read, archived or not."""
-        return self.active(user).filter(~_is_unread(user))
+        return self._in_state("read", user)
 
     def archived(self, user: Any) -> NotificationQuerySet:
-        by_mark = Q(_subscribed(user, archived__gte=OuterRef("offset"))) & ~Q(receipt_of(user))
-        return self.active(user).filter(by_mark | Q(receipt_of(user, archived_at__isnull=False)))
+        """What the user has archived."""
+        return self._in_state("archived", user)
+
+    def _in_state(self, state: str, user: Any) -> NotificationQuerySet:
+        return self.visible().filter(self.states[state](user))
 
     def published(self) -> NotificationQuerySet:
+        """Those that have an offset."""
         return self.filter(offset__isnull=False)
 
     def waiting(self) -> NotificationQuerySet:
+        """Those that have no offset yet: scheduled ones, and those just written."""
         return self.filter(offset__isnull=True, withdrawn_at__isnull=True)
 
     def visible(self, now: datetime | None = None) -> NotificationQuerySet:
-        """Published, not withdrawn, not expired at ``now``, or by the database's clock."""
+        """Those published, not withdrawn, and not expired.
+
+        Args:
+            now: aware datetime of the comparison; by default the database's clock.
+        """
         return self.filter(
             Q(expires_at__isnull=True) | Q(expires_at__gt=now or present(self.db)),
             offset__isnull=False,
             withdrawn_at__isnull=True,
         )
-
-
-def _subscribed(user: Any, **having: Any) -> Exists:
-    return Exists(
-        Subscription.objects.filter(
-            user=user.pk, stream=OuterRef("stream"), since__lt=OuterRef("offset"), **having
-        )
-    )
-
-
-def _is_unread(user: Any) -> Q:
-    past_marks = _subscribed(user, read__lt=OuterRef("offset"), archived__lt=OuterRef("offset"))
-    return Q(marked_unread(user)) | (Q(past_marks) & ~Q(receipt_of(user)))
 
 
 class Notification(models.Model):

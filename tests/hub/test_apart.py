@@ -1,4 +1,4 @@
-"""What a flush writes for many fails for those only that are to blame, and not for ever."""
+"""In a flush of many rows, only the bad ones fail, and they are given up at last."""
 
 import logging
 import threading
@@ -49,7 +49,7 @@ async def acknowledge(peers: list[Peer], offset: int) -> None:
 
 
 def refuse(event: str, user: Any) -> None:
-    """Have the database refuse an event for the rows of this user."""
+    """Create a trigger that raises an error on an event for the rows of this user."""
     row = "OLD" if event.startswith("DELETE") else "NEW"
     when = f"CREATE TRIGGER refusal BEFORE {event} FOR EACH ROW WHEN ({row}.user_id = {user.pk})"
     with connection.cursor() as cursor:
@@ -86,7 +86,7 @@ async def fails(hub: Hub) -> bool:
     return False
 
 
-async def test_one_acknowledgement_that_fails_keeps_no_other_from_being_written(
+async def test_an_acknowledgement_that_fails_does_not_block_others(
     hub: Hub, users: list[Any], caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[Any] = []
@@ -126,7 +126,7 @@ async def test_one_acknowledgement_that_fails_keeps_no_other_from_being_written(
         await in_database(allow, ACKNOWLEDGE)
 
 
-async def test_a_failure_that_passes_loses_no_acknowledgement(hub: Hub, users: list[Any]) -> None:
+async def test_a_temporary_failure_loses_no_acknowledgement(hub: Hub, users: list[Any]) -> None:
     peers = await connect(users)
     await in_database(broadcast, "one")
     for peer in peers:
@@ -139,7 +139,7 @@ async def test_a_failure_that_passes_loses_no_acknowledgement(hub: Hub, users: l
     assert await in_database(delivered_to, users) == [1] * 6
 
 
-async def test_acknowledgements_of_users_and_streams_that_are_gone_are_nothing(
+async def test_acknowledgements_of_deleted_users_and_streams_are_ignored(
     hub: Hub, users: list[Any]
 ) -> None:
     peers = await connect(users)
@@ -155,7 +155,7 @@ async def test_acknowledgements_of_users_and_streams_that_are_gone_are_nothing(
     await hub.flush()
 
 
-async def test_a_connection_that_cannot_be_written_hides_no_other(
+async def test_a_connection_row_that_cannot_be_inserted_does_not_block_others(
     hub: Hub, users: list[Any]
 ) -> None:
     told: list[Any] = []
@@ -180,7 +180,7 @@ async def test_a_connection_that_cannot_be_written_hides_no_other(
         await in_database(allow, ARRIVE)
 
 
-async def test_a_connection_that_cannot_be_removed_keeps_no_other(
+async def test_a_connection_row_that_cannot_be_deleted_does_not_block_others(
     hub: Hub, users: list[Any]
 ) -> None:
     peers = await connect(users)
@@ -197,7 +197,7 @@ async def test_a_connection_that_cannot_be_removed_keeps_no_other(
     assert await in_database(present) == {users[n].pk for n in (4, 5)}
 
 
-async def test_acknowledgements_that_fail_keep_no_connection_from_being_shown(
+async def test_failing_acknowledgements_do_not_block_connection_rows(
     hub: Hub, users: list[Any]
 ) -> None:
     peers = await connect(users[:1])
@@ -214,7 +214,7 @@ async def test_acknowledgements_that_fail_keep_no_connection_from_being_shown(
 
 @contextmanager
 def locked(subscription: Any) -> Iterator[None]:
-    """Another transaction that holds a row and does not end."""
+    """Hold a lock on a row in another transaction."""
     begun, end = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -234,9 +234,7 @@ def locked(subscription: Any) -> Iterator[None]:
         thread.join(60)
 
 
-async def test_a_row_that_somebody_has_locked_keeps_no_other_waiting(
-    hub: Hub, users: list[Any]
-) -> None:
+async def test_a_locked_row_does_not_block_others(hub: Hub, users: list[Any]) -> None:
     peers = await connect(users)
     await in_database(broadcast, "one")
     for peer in peers:
@@ -244,7 +242,7 @@ async def test_a_row_that_somebody_has_locked_keeps_no_other_waiting(
     await hub.presence.flush()
     await acknowledge(peers, 1)
     row = Subscription.objects.filter(user=users[0], stream__name="broadcast")
-    if connection.vendor == "postgresql":  # SQLite has one writer: all wait
+    if connection.vendor == "postgresql":  # SQLite has one writer, so all rows wait
         with locked(row):
             assert await fails(hub)
             assert await in_database(delivered_to, users) == [0, 1, 1, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""Work of many connections is done together, and each gets its own result."""
+"""The work of many connections is done in batches, and each gets its own result."""
 
 import asyncio
 import threading
@@ -20,13 +20,13 @@ def doubling(calls: list[list[int]]):
     return work
 
 
-async def test_a_lone_item_is_served_at_once() -> None:
+async def test_a_single_item_is_served_at_once() -> None:
     calls: list[list[int]] = []
     assert await Batcher(doubling(calls), CONNECTS)(4) == 8
     assert calls == [[4]]
 
 
-async def test_items_that_come_together_share_a_call() -> None:
+async def test_items_at_the_same_time_share_a_call() -> None:
     calls: list[list[int]] = []
     batcher = Batcher(doubling(calls), CONNECTS)
     assert await asyncio.gather(*(batcher(n) for n in range(BATCH + 5))) == [
@@ -35,14 +35,14 @@ async def test_items_that_come_together_share_a_call() -> None:
     assert [len(call) for call in calls] == [BATCH, 5]
 
 
-async def test_an_exception_reaches_only_the_one_who_asked() -> None:
+async def test_an_exception_is_raised_only_to_its_own_caller() -> None:
     batcher: Batcher[int, int] = Batcher(doubling([]), CONNECTS)
     good, bad = await asyncio.gather(batcher(1), batcher(-1), return_exceptions=True)
     assert good == 2
     assert isinstance(bad, ValueError)
 
 
-async def test_a_call_that_fails_fails_for_all_and_the_next_one_works() -> None:
+async def test_a_failed_call_fails_for_all_and_the_next_one_works() -> None:
     broken = True
 
     def work(items: list[int]) -> list[int | Exception]:
@@ -57,7 +57,7 @@ async def test_a_call_that_fails_fails_for_all_and_the_next_one_works() -> None:
     assert await batcher(3) == 3
 
 
-async def test_who_has_gone_holds_nobody_up() -> None:
+async def test_a_cancelled_caller_does_not_delay_others() -> None:
     calls: list[list[int]] = []
     batcher = Batcher(doubling(calls), CONNECTS)
     leaving = asyncio.create_task(batcher(1))
@@ -69,7 +69,7 @@ async def test_who_has_gone_holds_nobody_up() -> None:
         await leaving
 
 
-async def test_one_that_breaks_the_call_breaks_it_for_itself_only() -> None:
+async def test_an_item_that_breaks_the_call_fails_alone() -> None:
     calls: list[list[int]] = []
 
     def work(items: list[int]) -> list[int]:
@@ -85,7 +85,7 @@ async def test_one_that_breaks_the_call_breaks_it_for_itself_only() -> None:
     assert calls == [[2, 0, 5], [2], [0], [5]]
 
 
-async def test_a_database_that_is_away_is_not_asked_for_each() -> None:
+async def test_an_unavailable_database_is_not_queried_for_each_item() -> None:
     calls: list[list[int]] = []
 
     def work(items: list[int]) -> list[int]:
@@ -98,7 +98,7 @@ async def test_a_database_that_is_away_is_not_asked_for_each() -> None:
     assert calls == [[1, 2]]
 
 
-async def test_a_stuck_call_holds_up_its_own_items_only(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stuck_call_delays_only_its_own_items(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "SLOW", 0.01)
     begun, go_on = threading.Event(), threading.Event()
 
@@ -118,7 +118,7 @@ async def test_a_stuck_call_holds_up_its_own_items_only(monkeypatch: pytest.Monk
     assert await asyncio.gather(*stuck) == ["stuck", "beside it"]
 
 
-async def test_no_more_calls_are_under_way_than_there_are_flights(
+async def test_calls_in_progress_are_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(batches, "SLOW", 0.01)

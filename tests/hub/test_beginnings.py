@@ -1,4 +1,4 @@
-"""Rows that a connecting user lacks are made beside his connect, not in it."""
+"""Missing rows of a connecting user are created alongside the connect, not in it."""
 
 import asyncio
 import threading
@@ -42,7 +42,7 @@ async def test_a_first_connect_has_all_its_streams(hub: Hub) -> None:
     await peer.end()
 
 
-async def test_a_connect_goes_on_without_rows_that_take_long_and_gets_them_pushed(
+async def test_a_connect_does_not_wait_for_slow_rows_and_gets_them_pushed(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (user,) = await in_database(make_old_users, 1)
@@ -66,7 +66,7 @@ async def test_a_connect_goes_on_without_rows_that_take_long_and_gets_them_pushe
     await peer.end()
 
 
-async def test_what_fails_for_one_is_made_for_the_others_and_tried_again(
+async def test_rows_of_one_user_that_fail_are_retried_and_do_not_block_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     users = await in_database(make_old_users, 3)
@@ -91,7 +91,7 @@ async def test_what_fails_for_one_is_made_for_the_others_and_tried_again(
     assert await in_database(Subscription.objects.count) == 3
 
 
-async def test_a_stop_ends_what_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stop_cancels_work_in_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     go_on = threading.Event()
     monkeypatch.setattr(module, "begin", lambda pairs: go_on.wait(60))
     beginnings = Beginnings(lambda user_id: None, lambda name, error: None)
@@ -100,7 +100,7 @@ async def test_a_stop_ends_what_is_under_way(monkeypatch: pytest.MonkeyPatch) ->
     go_on.set()
 
 
-async def test_what_fails_by_a_bug_for_one_is_made_for_the_others(
+async def test_a_bug_for_one_user_does_not_block_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     users = await in_database(lambda: [make_user(f"user {number}") for number in range(3)])

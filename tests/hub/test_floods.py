@@ -1,6 +1,7 @@
-"""All that a client sends is counted, whether or not it holds a command, and by turns (P7, P9).
+"""All input of a client is counted, with or without commands, and yields to other work (P7, P9).
 
-The real consumer and hub on our own server, and on plain ASGI, which tells of messages only.
+These tests run the real consumer and hub on our own server, and on plain ASGI, which reports only
+messages.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from tests.sockets import serving
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: Commands of a user at once, by default.
+#: The default of COMMAND_BURST.
 BURST = 200
 
 TOO_MANY = 3013
@@ -42,7 +43,7 @@ async def user() -> Any:
 
 @asynccontextmanager
 async def running_server() -> AsyncIterator[int]:
-    """Our own server in this loop, with the consumer on it; gives its port."""
+    """Run our own server with the consumer on this event loop; yield its port."""
     async with serving(NotificationConsumer.as_asgi()) as (_, port):
         yield port
 
@@ -52,7 +53,7 @@ def dial(port: int, **options: Any) -> connect:
 
 
 async def ask(client: ClientConnection, **request: Any) -> dict[str, Any]:
-    """Send a command and take its reply."""
+    """Send a command and return its reply."""
     command_id = next(ids)
     await client.send(json.dumps({"id": command_id, **request}))
     reply: dict[str, Any] = json.loads(await asyncio.wait_for(client.recv(), 10))
@@ -96,7 +97,7 @@ async def test_lines_without_commands_are_counted(settings: Any, user: Any, line
         assert await peer.wait_closed() == TOO_MANY
 
 
-async def test_a_frame_of_many_commands_is_carried_out_by_turns(settings: Any, user: Any) -> None:
+async def test_a_frame_of_many_commands_yields_to_the_event_loop(settings: Any, user: Any) -> None:
     async with running_hub(settings, COMMAND_BURST=10_000):
         peer = await Peer.of(user)
         await peer.connect()
@@ -108,7 +109,7 @@ async def test_a_frame_of_many_commands_is_carried_out_by_turns(settings: Any, u
         assert turns.count > count / MOST_AT_ONCE
 
 
-async def test_many_messages_at_once_are_taken_by_turns(settings: Any, user: Any) -> None:
+async def test_many_messages_at_once_yield_to_the_event_loop(settings: Any, user: Any) -> None:
     async with running_hub(settings, COMMAND_BURST=10_000):
         peer = await Peer.of(user)
         await peer.connect()
@@ -120,7 +121,7 @@ async def test_many_messages_at_once_are_taken_by_turns(settings: Any, user: Any
         assert turns.count > 3000 / MOST_AT_ONCE
 
 
-#: As many fragments as a message may have, nearly.
+#: A message with nearly as many fragments as are allowed.
 MESSAGE = frame(TEXT, fin=False) + frame(CONTINUATION, fin=False) * 1000 + frame(CONTINUATION)
 
 FLOODS = {
@@ -158,7 +159,7 @@ async def test_sockets_of_one_user_are_counted_together(settings: Any, user: Any
             assert "ping" in await ask(one, ping={})
 
 
-async def test_who_pings_and_fragments_as_libraries_do_is_served(settings: Any, user: Any) -> None:
+async def test_pings_and_fragments_of_ordinary_clients_are_served(settings: Any, user: Any) -> None:
     async with running_hub(settings), running_server() as port:
         peer = await Peer.of(user)
         async with dial(port) as client:
@@ -171,7 +172,7 @@ async def test_who_pings_and_fragments_as_libraries_do_is_served(settings: Any, 
             assert "ping" in await ask(client, ping={})
 
 
-async def test_an_address_counts_until_its_socket_is_gone(settings: Any) -> None:
+async def test_a_socket_counts_for_its_address_until_it_is_gone(settings: Any) -> None:
     async with (
         running_hub(settings, MAX_CONNECTIONS_PER_ADDRESS=1) as hub,
         running_server() as port,
@@ -190,7 +191,7 @@ async def test_an_address_counts_until_its_socket_is_gone(settings: Any) -> None
 
 
 async def _full(hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Any:
-    """Open a websocket on which nothing is read, and fill it; gives the hub's connection."""
+    """Open a websocket, fill it without reading, and return the hub's connection."""
     writer.write(PLAIN)
     await reader.readuntil(b"\r\n\r\n")
     await until(lambda: hub.connections.addresses._sockets)

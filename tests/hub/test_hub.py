@@ -1,4 +1,4 @@
-"""The hub's life: groups of the channel layer, its loops, presence, and an orderly end."""
+"""The life cycle of the hub: layer groups, loops, acknowledgements, presence and shutdown."""
 
 import asyncio
 import logging
@@ -35,10 +35,10 @@ FICKLE = "tests.hub.test_hub.FickleLayer"
 
 
 class FickleLayer(InMemoryChannelLayer):
-    """A real layer that counts, and raises, hangs or takes its time when told to."""
+    """An in-memory layer that records calls, and can raise, hang or be slow; see ``mood``."""
 
     mood: ClassVar[str] = "good"
-    #: How long a call takes while it is slow; seconds.
+    #: Seconds that a call takes in the mood "slow".
     delay: ClassVar[float] = 0.1
     calls: ClassVar[list[tuple[str, str]]] = []
 
@@ -110,7 +110,7 @@ async def test_a_group_is_joined_once_per_process_and_left_when_idle(hub: Hub, u
     assert members("broadcast") == 1
 
 
-async def test_memberships_are_renewed_before_the_layer_forgets_them(hub: Hub, user: Any) -> None:
+async def test_memberships_are_renewed_before_they_expire(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     for stream in hub.streams.by_name.values():
         stream.joined_at -= MEMBERSHIP_TIME + 1
@@ -121,8 +121,8 @@ async def test_memberships_are_renewed_before_the_layer_forgets_them(hub: Hub, u
     await peer.wait_for("still a member")
 
 
-async def test_a_lost_membership_is_taken_up_again(hub: Hub, user: Any) -> None:
-    """Redis was restarted and remembers nobody; nothing fails."""
+async def test_a_lost_membership_is_restored(hub: Hub, user: Any) -> None:
+    """As after a restart of Redis: the groups are empty, and no call fails."""
     peer = await peer_of(user)
     get_channel_layer("default").groups.clear()
     await in_database(broadcast, "unheard")
@@ -134,7 +134,7 @@ async def test_a_lost_membership_is_taken_up_again(hub: Hub, user: Any) -> None:
     await peer.wait_for("unheard", "heard")
 
 
-async def test_a_group_joined_while_it_is_left_stays_joined(hub: Hub, user: Any) -> None:
+async def test_a_group_joined_while_being_left_stays_joined(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await peer.end()
     sweep = asyncio.create_task(hub.streams.groups.sweep())
@@ -149,7 +149,7 @@ async def test_a_group_joined_while_it_is_left_stays_joined(hub: Hub, user: Any)
 
 
 @pytest.mark.parametrize("mood", ["raises", "hangs"])
-async def test_delivery_goes_on_from_the_database(
+async def test_delivery_continues_from_the_database(
     hub: Hub, user: Any, mood: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     FickleLayer.mood = mood
@@ -172,7 +172,7 @@ async def test_delivery_goes_on_from_the_database(
     await peer.wait_for(*titles, "back")
 
 
-async def test_a_layer_that_hangs_holds_up_one_join_and_no_check(settings: Any) -> None:
+async def test_a_hanging_layer_delays_one_join_and_no_check(settings: Any) -> None:
     users = await in_database(lambda: [make_user(f"user {number}") for number in range(8)])
     FickleLayer.mood = "good"
     async with running_hub(settings, FICKLE, LAYER_TIMEOUT=0.3) as hub:
@@ -189,7 +189,7 @@ async def test_a_layer_that_hangs_holds_up_one_join_and_no_check(settings: Any) 
         FickleLayer.mood = "good"
 
 
-async def test_who_waits_behind_a_join_that_hangs_goes_on_when_the_layer_is_down(
+async def test_connects_queued_behind_a_hanging_join_go_on_when_the_layer_is_down(
     settings: Any,
 ) -> None:
     users = await in_database(lambda: [make_user(f"user {number}") for number in range(10)])
@@ -210,7 +210,7 @@ async def test_who_waits_behind_a_join_that_hangs_goes_on_when_the_layer_is_down
         assert all(members(f"user:{one.pk}") == 1 for one in users)
 
 
-async def test_streams_that_nobody_reads_are_forgotten_while_the_layer_is_down(
+async def test_idle_streams_are_forgotten_while_the_layer_is_down(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer, other = await Peer.of(user), await Peer.of(await in_database(make_user, "other"))
@@ -232,10 +232,10 @@ async def test_streams_that_nobody_reads_are_forgotten_while_the_layer_is_down(
     await peer.wait_for("by the check")
 
 
-async def test_who_waits_goes_on_although_the_join_before_it_still_hangs(
+async def test_a_waiting_connect_goes_on_as_soon_as_the_layer_is_down(
     hub: Hub, user: Any, settings: Any
 ) -> None:
-    """Something else has shown that the layer is down."""
+    """Another failure has shown that the layer is down."""
     settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "LAYER_TIMEOUT": 3600.0}
     peer = await Peer.of(user)
     FickleLayer.mood = "hangs"
@@ -246,10 +246,10 @@ async def test_who_waits_goes_on_although_the_join_before_it_still_hangs(
     assert peer.connection(hub).is_ready
 
 
-async def test_nobody_waits_longer_than_the_timeout_for_a_layer_that_is_slow(
+async def test_a_connect_waits_no_longer_than_the_timeout_for_a_slow_layer(
     settings: Any,
 ) -> None:
-    """Over all of his streams, and all that queue before him."""
+    """The timeout covers all streams of a connect, and all joins queued before them."""
 
     def make() -> list[Any]:
         users = [make_user(f"user {number}") for number in range(10)]
@@ -278,8 +278,8 @@ async def test_nobody_waits_longer_than_the_timeout_for_a_layer_that_is_slow(
         FickleLayer.mood = "good"
 
 
-async def test_a_join_goes_on_although_he_who_asked_for_it_has_gone(hub: Hub, user: Any) -> None:
-    """What a layer has done of a call that is cancelled, nobody knows."""
+async def test_a_join_is_not_cancelled_with_its_connect(hub: Hub, user: Any) -> None:
+    """It is unknown whether a cancelled call has taken effect in the layer."""
     peer, other = await Peer.of(user), await Peer.of(user)
     FickleLayer.mood, FickleLayer.delay = "slow", 0.02
     await peer.open()
@@ -301,7 +301,7 @@ async def test_a_join_goes_on_although_he_who_asked_for_it_has_gone(hub: Hub, us
     assert not members(f"user:{user.pk}")
 
 
-async def test_a_join_during_which_the_layer_went_down_is_made_again(hub: Hub, user: Any) -> None:
+async def test_a_join_during_which_the_layer_went_down_is_repeated(hub: Hub, user: Any) -> None:
     peer = await Peer.of(user)
     FickleLayer.mood, FickleLayer.delay = "slow", 0.02
     connecting = asyncio.create_task(peer.connect())
@@ -318,7 +318,7 @@ async def test_a_join_during_which_the_layer_went_down_is_made_again(hub: Hub, u
     assert hub.streams.groups.is_up
 
 
-async def test_a_failure_is_news_again_after_it_worked(
+async def test_a_failure_is_logged_again_after_a_success(
     hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -334,7 +334,7 @@ async def test_a_failure_is_news_again_after_it_worked(
     ]
 
 
-async def test_a_message_of_another_version_is_passed_over(
+async def test_a_message_of_another_version_is_ignored(
     hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     peer = await peer_of(user)
@@ -346,7 +346,7 @@ async def test_a_message_of_another_version_is_passed_over(
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 1
 
 
-async def test_a_cancelled_connect_pins_nothing(hub: Hub, user: Any) -> None:
+async def test_a_cancelled_connect_leaves_no_pins(hub: Hub, user: Any) -> None:
     FickleLayer.mood = "hangs"
     peer = await Peer.of(user)
     await peer.open()
@@ -366,7 +366,9 @@ async def test_a_cancelled_connect_pins_nothing(hub: Hub, user: Any) -> None:
 # Loops
 
 
-async def test_a_loop_goes_on_whatever_one_round_meets(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_loop_survives_exceptions_and_logs_them_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level(logging.INFO)
     loops = Loops()
     outcomes: list[Exception | None] = [OSError("secret"), OSError("secret"), None, ValueError()]
@@ -388,7 +390,7 @@ async def test_a_loop_goes_on_whatever_one_round_meets(caplog: pytest.LogCapture
     assert "secret" not in caplog.text
 
 
-async def test_a_database_that_is_away_is_one_line_and_one_when_it_is_back(
+async def test_an_unavailable_database_is_logged_once_and_once_when_it_is_back(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -419,10 +421,10 @@ async def test_a_database_that_is_away_is_one_line_and_one_when_it_is_back(
     assert "secret" not in caplog.text
 
 
-async def test_work_that_alone_fails_in_the_database_is_not_told_in_every_round(
+async def test_work_that_alone_fails_in_the_database_is_not_logged_in_each_round(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """As with a lock that only it waits for, while the probe finds the database well."""
+    """As with a lock that delays only this work, while the probe succeeds."""
     loops = Loops(probe="ticker")
 
     async def locked() -> None:
@@ -437,7 +439,7 @@ async def test_work_that_alone_fails_in_the_database_is_not_told_in_every_round(
     assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
 
 
-async def test_a_loop_that_failed_is_tried_again_soon_and_one_that_is_hurried_now() -> None:
+async def test_hurry_starts_a_round_at_once_and_a_failure_is_retried_soon() -> None:
     loops = Loops()
     rounds: list[str] = []
 
@@ -489,7 +491,7 @@ async def test_only_the_highest_mark_is_written(user: Any) -> None:
     try:
         await marks.flush()
         await marks.flush()
-        await RECEIVERS.run(bool)  # the thread is done with those before
+        await RECEIVERS.run(bool)  # waits for the receivers called before
     finally:
         delivered.disconnect(listen)
     await in_database(subscription.refresh_from_db)
@@ -497,7 +499,7 @@ async def test_only_the_highest_mark_is_written(user: Any) -> None:
     assert [(call["stream"], call["offset"]) for call in told] == [("broadcast", 3)]
 
 
-async def test_a_flush_that_is_cancelled_keeps_its_marks(
+async def test_a_cancelled_flush_keeps_its_marks(
     user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await in_database(broadcast, "one")
@@ -524,7 +526,7 @@ async def test_a_flush_that_is_cancelled_keeps_its_marks(
 # Presence
 
 
-async def test_connections_have_rows_while_they_last(hub: Hub, user: Any) -> None:
+async def test_connections_have_rows_while_they_are_open(hub: Hub, user: Any) -> None:
     told: list[tuple[str, Any]] = []
 
     def arrive(user_id: Any, **kwargs: Any) -> None:
@@ -556,7 +558,7 @@ async def test_connections_have_rows_while_they_last(hub: Hub, user: Any) -> Non
 
 
 @pytest.mark.parametrize("is_flushed", [True, False], ids=["flushed in between", "at once"])
-async def test_who_connects_at_the_second_try_on_the_same_socket_is_present(
+async def test_a_connection_after_failed_connects_on_the_same_socket_has_a_row(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, is_flushed: bool
 ) -> None:
     told: list[str] = []
@@ -588,14 +590,14 @@ async def test_who_connects_at_the_second_try_on_the_same_socket_is_present(
         await peer.end()
         await hub.flush()
         assert await in_database(Connection.objects.count) == 0
-        await RECEIVERS.run(bool)  # the thread is done with what was announced
+        await RECEIVERS.run(bool)  # waits for the receivers called before
     finally:
         connected.disconnect(arrive)
         disconnected.disconnect(leave)
     assert told == ["connected", "disconnected"]
 
 
-async def test_who_never_connects_was_never_present(
+async def test_a_socket_that_never_connects_has_no_row(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def away(*args: Any) -> None:
@@ -609,7 +611,7 @@ async def test_who_never_connects_was_never_present(
     assert hub.presence._gone == []
 
 
-async def test_presence_that_cannot_be_written_is_written_later(
+async def test_rows_that_cannot_be_written_are_written_later(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await peer_of(user)
@@ -626,7 +628,7 @@ async def test_presence_that_cannot_be_written_is_written_later(
     assert await in_database(Connection.objects.count) == 2
 
 
-async def test_a_user_deleted_meanwhile_leaves_the_others_their_rows(hub: Hub, user: Any) -> None:
+async def test_a_deleted_user_does_not_affect_the_rows_of_others(hub: Hub, user: Any) -> None:
     other = await in_database(make_user, "other")
     await peer_of(user)
     await peer_of(other)
@@ -636,7 +638,7 @@ async def test_a_user_deleted_meanwhile_leaves_the_others_their_rows(hub: Hub, u
     assert rows == [other.pk]
 
 
-async def test_dead_workers_are_cleared_away(hub: Hub, user: Any) -> None:
+async def test_dead_workers_are_deleted(hub: Hub, user: Any) -> None:
     long_ago = timezone.now() - timedelta(days=1)
 
     def die() -> None:
@@ -652,7 +654,7 @@ async def test_dead_workers_are_cleared_away(hub: Hub, user: Any) -> None:
     assert await in_database(Connection.objects.count) == 1
 
 
-async def test_a_worker_taken_for_dead_writes_its_rows_again(hub: Hub, user: Any) -> None:
+async def test_a_worker_considered_dead_writes_its_rows_again(hub: Hub, user: Any) -> None:
     await peer_of(user)
     await hub.flush()
     await in_database(lambda: Worker.objects.all().delete())
@@ -660,8 +662,8 @@ async def test_a_worker_taken_for_dead_writes_its_rows_again(hub: Hub, user: Any
     assert await in_database(Connection.objects.count) == 1
 
 
-async def test_a_new_connection_brings_back_the_rows_of_the_others(hub: Hub, user: Any) -> None:
-    """The worker was taken for dead, and somebody connects before its next beat."""
+async def test_a_new_connection_restores_the_rows_of_the_others(hub: Hub, user: Any) -> None:
+    """The worker was considered dead, and a user connects before its next beat."""
     await peer_of(user)
     await hub.flush()
     await in_database(lambda: Worker.objects.all().delete())
@@ -670,10 +672,8 @@ async def test_a_new_connection_brings_back_the_rows_of_the_others(hub: Hub, use
     assert await in_database(Connection.objects.count) == 2
 
 
-async def test_a_worker_that_was_away_itself_takes_nobody_for_dead_at_once(
-    hub: Hub, user: Any
-) -> None:
-    """After an outage of the database all are silent, and the first one back must not judge."""
+async def test_a_delayed_worker_does_not_consider_others_dead_at_once(hub: Hub, user: Any) -> None:
+    """After an outage of the database, all rows are old when the first worker is back."""
     long_ago = timezone.now() - timedelta(days=1)
     await in_database(lambda: Worker.objects.create(host="late", pid=1, seen_at=long_ago))
     hub.presence._beaten_at -= app_settings.WORKER_TIMEOUT
@@ -683,7 +683,7 @@ async def test_a_worker_that_was_away_itself_takes_nobody_for_dead_at_once(
     assert await in_database(Worker.objects.count) == 0
 
 
-async def test_a_worker_beats_by_the_clock_of_the_database(
+async def test_a_worker_refreshes_its_row_with_the_database_time(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await peer_of(user)
@@ -697,9 +697,7 @@ async def test_a_worker_beats_by_the_clock_of_the_database(
 # The end
 
 
-async def test_shutdown_closes_sockets_and_writes_what_is_not_written(
-    settings: Any, user: Any
-) -> None:
+async def test_shutdown_closes_sockets_and_writes_pending_rows(settings: Any, user: Any) -> None:
     async with running_hub(settings) as hub:
         peer, blocked = await peer_of(user), await peer_of(user)
         await in_database(notify, user, "one")
@@ -721,14 +719,14 @@ async def test_shutdown_closes_sockets_and_writes_what_is_not_written(
     assert not hub.connections.all
 
 
-async def test_each_loop_has_one_hub(hub: Hub) -> None:
+async def test_each_event_loop_has_one_hub(hub: Hub) -> None:
     assert await get_hub() is hub
     await shutdown()
     await shutdown()
     assert await get_hub() is not hub
 
 
-async def test_groups_of_users_are_joined_before_anything_is_read(hub: Hub, user: Any) -> None:
+async def test_groups_are_joined_before_history_is_read(hub: Hub, user: Any) -> None:
     group = await in_database(lambda: Group.objects.create(name="crew"))
     await in_database(user.groups.add, group)
     joined_at_reading: list[set[str]] = []
@@ -744,10 +742,10 @@ async def test_groups_of_users_are_joined_before_anything_is_read(hub: Hub, user
     assert f"group:{group.pk}" in peer.positions
 
 
-async def test_a_stop_does_not_wait_for_what_is_stuck(
+async def test_a_stop_does_not_wait_for_stuck_work(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A repair, and a flush behind one that a frozen database keeps."""
+    """The stuck work is a repair, and a flush that waits for another one in a frozen database."""
     monkeypatch.setattr("notifications.hub.hub.PATIENCE", 0.1)
     monkeypatch.setattr("notifications.database.lanes.PATIENCE", 0.1)
     go_on = threading.Event()

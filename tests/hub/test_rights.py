@@ -1,4 +1,4 @@
-"""Rights follow the database while a connection lives (P6)."""
+"""The rights of a connection follow the database while it is open (P6)."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -61,9 +61,7 @@ async def make_group(name: str = "crew", *members: Any) -> Group:
 # Groups
 
 
-async def test_who_joins_a_group_is_subscribed_and_who_leaves_it_unsubscribed(
-    hub: Hub, user: Any
-) -> None:
+async def test_joining_a_group_subscribes_and_leaving_it_unsubscribes(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     group = await make_group()
     name = f"group:{group.pk}"
@@ -79,7 +77,7 @@ async def test_who_joins_a_group_is_subscribed_and_who_leaves_it_unsubscribed(
     assert not peer.violations
 
 
-async def test_without_hints_the_check_finds_the_change(hub: Hub, user: Any) -> None:
+async def test_the_position_check_finds_a_change_without_a_hint(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     group = await make_group()
     await silently(user.groups.add, group)
@@ -89,8 +87,8 @@ async def test_without_hints_the_check_finds_the_change(hub: Hub, user: Any) -> 
     await until(lambda: peer.subscribed == [f"group:{group.pk}"])
 
 
-async def test_everybody_is_looked_at_by_the_clock(hub: Hub, user: Any) -> None:
-    """Even what nobody has told: rows changed behind Django's back."""
+async def test_all_users_are_checked_periodically(hub: Hub, user: Any) -> None:
+    """This finds changes without ``m2m_changed``, such as deleted rows of the through table."""
     group = await make_group("crew", user)
     peer = await peer_of(user)
     through = type(user).groups.through
@@ -99,7 +97,7 @@ async def test_everybody_is_looked_at_by_the_clock(hub: Hub, user: Any) -> None:
     await until(lambda: peer.unsubscribed == [f"group:{group.pk}"])
 
 
-async def test_what_was_published_while_one_is_being_subscribed_arrives(
+async def test_a_publication_during_subscribing_arrives(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
@@ -115,7 +113,7 @@ async def test_what_was_published_while_one_is_being_subscribed_arrives(
     await peer.wait_for("in between")
 
 
-async def test_a_topic_subscribed_during_a_look_is_not_taken_away(
+async def test_a_topic_subscribed_during_a_check_is_kept(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
@@ -140,7 +138,7 @@ async def test_a_topic_subscribed_during_a_look_is_not_taken_away(
     await peer.wait_for("news")
 
 
-async def test_a_blocked_socket_holds_up_nobody_elses_rights(hub: Hub, user: Any) -> None:
+async def test_a_blocked_socket_does_not_delay_the_rights_of_others(hub: Hub, user: Any) -> None:
     other = await in_database(make_user, "other")
     blocked, free = await peer_of(user), await peer_of(other)
     blocked.block()
@@ -180,7 +178,7 @@ async def test_a_logout_closes_only_the_connections_of_its_session(hub: Hub, use
     by_token = await peer_of(user)
     for peer in (gone, kept):
         await peer.connect()
-    # The digest alone decides: the session is flushed only after the signal.
+    # The digest alone identifies the session, which still exists when the signal is sent.
     await in_database(changed, [user.pk], session=session_digest(keys[0]))
     assert await gone.wait_closed() == 3011
     await rest()
@@ -188,7 +186,7 @@ async def test_a_logout_closes_only_the_connections_of_its_session(hub: Hub, use
     assert by_token.closed is None
 
 
-async def test_a_session_that_is_gone_closes_its_connections(hub: Hub, user: Any) -> None:
+async def test_a_deleted_session_closes_its_connections(hub: Hub, user: Any) -> None:
     key = await in_database(log_in, user)
     peer, by_token = Peer(cookie=f"sessionid={key}"), await peer_of(user)
     await peer.connect()
@@ -200,7 +198,7 @@ async def test_a_session_that_is_gone_closes_its_connections(hub: Hub, user: Any
     assert await (await peer.open()).error(connect={}) == 101
 
 
-async def test_another_password_ends_sessions_and_tokens(hub: Hub, user: Any) -> None:
+async def test_a_changed_password_ends_sessions_and_tokens(hub: Hub, user: Any) -> None:
     key = await in_database(log_in, user)
     by_session, by_token = Peer(cookie=f"sessionid={key}"), await peer_of(user)
     await by_session.connect()
@@ -220,7 +218,7 @@ async def test_an_administrator_disconnects_one_connection(hub: Hub, user: Any) 
     assert other.closed is None
 
 
-async def test_rights_that_change_while_one_connects_are_seen(
+async def test_rights_that_change_during_a_connect_are_noticed(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await Peer.of(user)
@@ -242,7 +240,7 @@ async def test_rights_that_change_while_one_connects_are_seen(
 # Muting and read state
 
 
-async def test_a_muted_stream_is_not_pushed_until_it_is_loud_again(hub: Hub, user: Any) -> None:
+async def test_a_muted_stream_is_not_pushed_until_it_is_unmuted(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await peer.rpc("mute", channel="broadcast", muted=True)
     await until(lambda: peer.unsubscribed == ["broadcast"])
@@ -254,7 +252,7 @@ async def test_a_muted_stream_is_not_pushed_until_it_is_loud_again(hub: Hub, use
     assert not peer.violations
 
 
-async def test_hints_find_a_user_who_has_muted_his_own_stream(hub: Hub, user: Any) -> None:
+async def test_hints_reach_a_user_who_has_muted_the_private_stream(hub: Hub, user: Any) -> None:
     peer, other = await peer_of(user), await peer_of(user)
     name = f"user:{user.pk}"
     await peer.rpc("mute", channel=name, muted=True)
@@ -269,7 +267,7 @@ async def test_hints_find_a_user_who_has_muted_his_own_stream(hub: Hub, user: An
     assert await other.wait_closed() == 3503
 
 
-async def test_read_state_reaches_the_other_connections_only(hub: Hub, user: Any) -> None:
+async def test_read_state_is_pushed_only_to_the_other_connections(hub: Hub, user: Any) -> None:
     reading, other = await peer_of(user), await peer_of(user)
     (pk,) = await in_database(notify, user, "one")
     await other.wait_for("one")
@@ -281,10 +279,10 @@ async def test_read_state_reaches_the_other_connections_only(hub: Hub, user: Any
     assert not reading.messages
 
 
-async def test_a_change_that_was_told_is_told_once_and_nobody_looks(
+async def test_a_change_is_pushed_once_and_causes_no_check(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A ``sync`` behind each change would make every other device ask for its list."""
+    """A ``sync`` after each change would make every other device reload its list."""
     monkeypatch.setattr(position_check, "GRACE", 0.0)
     reading, other = await peer_of(user), await peer_of(user)
     ids = await in_database(lambda: [pk for n in range(4) for pk in notify(user, f"{n}")])
@@ -305,8 +303,8 @@ async def test_a_change_that_was_told_is_told_once_and_nobody_looks(
     assert hub.rights._task is None
 
 
-async def test_a_count_says_up_to_where_it_has_counted(hub: Hub, user: Any) -> None:
-    """So a client knows which publications to add, and does not ask for another count."""
+async def test_a_count_comes_with_the_offsets_that_it_covers(hub: Hub, user: Any) -> None:
+    """With them, a client knows which publications to add, and requests no other count."""
     reading, other = await peer_of(user), await peer_of(user)
     name = f"user:{user.pk}"
     (first,) = await in_database(notify, user, "one")
@@ -319,9 +317,7 @@ async def test_a_count_says_up_to_where_it_has_counted(hub: Hub, user: Any) -> N
     assert (told["unread"], told["tops"]) == (0, {name: 1})
 
 
-async def test_a_message_without_offsets_of_very_many_channels_stays_small(
-    hub: Hub, user: Any
-) -> None:
+async def test_offsets_of_very_many_channels_are_left_out(hub: Hub, user: Any) -> None:
     other = await peer_of(user)
     (pk,) = await in_database(notify, user, "one")
     for number in range(MOST_CHANNELS - 1):
@@ -332,7 +328,7 @@ async def test_a_message_without_offsets_of_very_many_channels_stays_small(
     assert other.messages[-1] == {"type": "read_all", "ids": [], "unread": 0}
 
 
-async def test_a_change_told_while_the_check_reads_is_no_reason_to_look(
+async def test_a_change_pushed_during_the_position_check_causes_no_check_of_rights(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(position_check, "GRACE", 0.0)
@@ -355,7 +351,7 @@ async def test_a_change_told_while_the_check_reads_is_no_reason_to_look(
     assert hub.rights._task is None
 
 
-async def test_a_change_told_while_a_look_counts_is_not_taken_back(
+async def test_a_change_pushed_during_a_check_is_not_reverted(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
@@ -374,7 +370,7 @@ async def test_a_change_told_while_a_look_counts_is_not_taken_back(
     assert [message["type"] for message in peer.messages] == ["read"]
 
 
-async def test_a_lost_hint_of_a_read_is_made_good_by_the_check(hub: Hub, user: Any) -> None:
+async def test_the_position_check_makes_up_for_a_lost_hint_of_a_read(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     (pk,) = await in_database(notify, user, "one")
     await peer.wait_for("one")
@@ -383,7 +379,7 @@ async def test_a_lost_hint_of_a_read_is_made_good_by_the_check(hub: Hub, user: A
     await until(lambda: peer.messages == [{"type": "sync", "ids": [], "unread": 0}])
 
 
-async def test_an_unread_count_that_a_blocked_socket_missed_is_told_later(
+async def test_an_unread_count_missed_by_a_blocked_socket_is_pushed_later(
     hub: Hub, user: Any
 ) -> None:
     peer = await peer_of(user)
@@ -401,10 +397,10 @@ async def test_an_unread_count_that_a_blocked_socket_missed_is_told_later(
     await until(lambda: peer.messages == [{"type": "sync", "ids": [], "unread": 0}])
 
 
-async def test_a_count_is_told_anew_where_a_topic_is_forbidden_or_allowed(
+async def test_a_count_is_pushed_when_a_topic_is_forbidden_or_allowed(
     settings: Any, user: Any
 ) -> None:
-    """What the permission says changes without a word, and the count with it."""
+    """The permission changes without a signal, and with it the count."""
     denied.clear()
     async with running_hub(settings, TOPIC_PERMISSION=f"{__name__}.not_denied") as hub:
         for name in ("topic:a", "topic:b"):
@@ -439,7 +435,7 @@ def not_denied(user: Any, slug: str) -> bool:
 # The database
 
 
-async def test_a_look_that_fails_is_repeated_and_reported_once(
+async def test_a_check_that_fails_is_repeated_and_reported_once(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     peer = await peer_of(user)
@@ -461,7 +457,7 @@ async def test_a_look_that_fails_is_repeated_and_reported_once(
     assert sum("Checking rights fails" in record.message for record in caplog.records) == 1
 
 
-async def test_one_user_who_cannot_be_looked_up_keeps_no_other_from_losing_his_rights(
+async def test_a_user_who_cannot_be_checked_does_not_affect_others(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     users = [user, *[await in_database(make_user, f"user {number}") for number in range(5)]]
@@ -486,7 +482,7 @@ async def test_one_user_who_cannot_be_looked_up_keeps_no_other_from_losing_his_r
     assert sum("Checking rights fails" in record.message for record in caplog.records) == 1
 
 
-async def test_one_look_for_many_takes_few_queries(hub: Hub, user: Any) -> None:
+async def test_checking_many_users_takes_few_queries(hub: Hub, user: Any) -> None:
     users = [user, *[await in_database(make_user, f"user {number}") for number in range(20)]]
     for one in users:
         await peer_of(one)

@@ -1,4 +1,4 @@
-"""Rights that change in the middle of a connect: nobody gets in by what was true before (P6)."""
+"""Rights that change during a connect: the outdated ones give no access (P6)."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,7 +16,7 @@ from tests.rooms import hints, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: Calls of a connect behind which the change comes, and whether its hints arrive.
+#: The call of a connect after which the change is made, and whether its hints arrive.
 MOMENTS = [(moment, told) for moment in ("admit_callers", "resume") for told in ("with", "without")]
 
 
@@ -37,7 +37,7 @@ def behind(
     moment: tuple[str, str],
     change: Callable[[], object],
 ) -> None:
-    """Let ``change`` happen once, right behind a call of the next connect."""
+    """Make ``change`` once, right after a call of the next connect."""
     name, told = moment
     original = getattr(hub, name)
 
@@ -64,7 +64,7 @@ async def try_to_connect(peer: Peer) -> None:
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids="-".join)
-async def test_who_is_deactivated_does_not_read_on(
+async def test_a_deactivated_user_is_disconnected(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, moment: tuple[str, str]
 ) -> None:
     def deactivate() -> None:
@@ -80,7 +80,7 @@ async def test_who_is_deactivated_does_not_read_on(
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids="-".join)
-async def test_who_gets_another_password_has_to_come_back(
+async def test_a_changed_password_disconnects_the_user(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, moment: tuple[str, str]
 ) -> None:
     def change() -> None:
@@ -95,7 +95,7 @@ async def test_who_gets_another_password_has_to_come_back(
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids="-".join)
-async def test_who_logs_out_does_not_read_on(
+async def test_a_logged_out_user_is_disconnected(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, moment: tuple[str, str]
 ) -> None:
     key = await in_database(log_in, user)
@@ -112,7 +112,7 @@ async def test_who_logs_out_does_not_read_on(
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids="-".join)
-async def test_who_leaves_a_group_does_not_read_it(
+async def test_a_user_who_leaves_a_group_does_not_read_its_stream(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, moment: tuple[str, str]
 ) -> None:
     group = await in_database(Group.objects.create, name="crew")
@@ -130,7 +130,7 @@ async def test_who_leaves_a_group_does_not_read_it(
 
 
 @pytest.mark.parametrize("moment", MOMENTS, ids="-".join)
-async def test_who_joins_a_group_reads_it(
+async def test_a_user_who_joins_a_group_reads_its_stream(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, moment: tuple[str, str]
 ) -> None:
     group = await in_database(Group.objects.create, name="crew")
@@ -144,10 +144,10 @@ async def test_who_joins_a_group_reads_it(
     await peer.end()
 
 
-async def test_a_muted_own_stream_tells_of_changes_too(
+async def test_changes_are_found_through_a_muted_private_stream(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without hints, as from a process that shares no layer."""
+    """The change sends no hints, as in a process without the channel layer."""
     first = await Peer.of(user)
     await first.connect()
     await first.end()

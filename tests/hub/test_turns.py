@@ -1,4 +1,4 @@
-"""One user's commands do not keep the others from theirs (P9)."""
+"""The commands of one user do not delay those of others (P9)."""
 
 import asyncio
 import threading
@@ -30,7 +30,7 @@ def nothing() -> None:
 
 
 class Stuck:
-    """Calls that go on until they are told to end, as commands that take long."""
+    """A callable that blocks until ``end`` is set, like a slow command."""
 
     def __init__(self) -> None:
         self.running = 0
@@ -41,7 +41,7 @@ class Stuck:
         assert self.end.wait(60)
 
 
-async def test_one_user_gets_half_of_the_threads(lane: Lane) -> None:
+async def test_one_user_gets_at_most_half_of_the_threads(lane: Lane) -> None:
     turns, stuck = Turns(lane), Stuck()
     greedy = [asyncio.create_task(turns.run("greedy", stuck)) for _ in range(10)]
     await until(lambda: stuck.running == 2)
@@ -51,7 +51,7 @@ async def test_one_user_gets_half_of_the_threads(lane: Lane) -> None:
     await asyncio.gather(*greedy)
 
 
-async def test_too_much_that_waits_is_refused_at_once_and_may_be_tried_again(lane: Lane) -> None:
+async def test_too_many_waiting_commands_get_a_temporary_error_at_once(lane: Lane) -> None:
     turns, stuck = Turns(lane), Stuck()
     greedy = [asyncio.create_task(turns.run("greedy", stuck)) for _ in range(2 + MOST_OF_ONE)]
     await until(lambda: stuck.running == 2)
@@ -64,7 +64,7 @@ async def test_too_much_that_waits_is_refused_at_once_and_may_be_tried_again(lan
     await turns.run("greedy", nothing)
 
 
-async def test_users_who_wait_are_served_in_turn(lane: Lane) -> None:
+async def test_waiting_users_are_served_in_turn(lane: Lane) -> None:
     lane = Lane("turns", 1)
     turns, stuck = Turns(lane), Stuck()
     order: list[str] = []
@@ -81,9 +81,7 @@ async def test_users_who_wait_are_served_in_turn(lane: Lane) -> None:
     lane.close()
 
 
-async def test_who_has_used_up_his_budget_waits_and_others_do_not(
-    lane: Lane, settings: Any
-) -> None:
+async def test_a_user_without_budget_waits_and_others_do_not(lane: Lane, settings: Any) -> None:
     settings.NOTIFICATIONS = {"USER_WORK": 1e-9}
     turns = Turns(lane)
     turns.charge("greedy", 100.0)
@@ -97,14 +95,14 @@ async def test_who_has_used_up_his_budget_waits_and_others_do_not(
     await asyncio.gather(late, return_exceptions=True)
 
 
-async def test_a_budget_grows_again(lane: Lane, settings: Any) -> None:
+async def test_a_budget_refills(lane: Lane, settings: Any) -> None:
     settings.NOTIFICATIONS = {"USER_WORK": 1000.0}
     turns = Turns(lane)
     turns.charge("greedy", 3.0)
     await asyncio.wait_for(turns.run("greedy", nothing), 60)
 
 
-async def test_who_waits_too_long_is_refused(
+async def test_a_command_that_waits_too_long_is_refused(
     lane: Lane, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.01)
@@ -118,7 +116,7 @@ async def test_who_waits_too_long_is_refused(
     await turns.run("greedy", nothing)
 
 
-async def test_who_goes_away_while_he_waits_leaves_his_turn_to_others(lane: Lane) -> None:
+async def test_a_cancelled_command_leaves_its_turn_to_others(lane: Lane) -> None:
     turns, stuck = Turns(lane), Stuck()
     tasks = [asyncio.create_task(turns.run("greedy", stuck)) for _ in range(2 + MOST_OF_ONE)]
     await until(lambda: stuck.running == 2)
@@ -131,7 +129,7 @@ async def test_who_goes_away_while_he_waits_leaves_his_turn_to_others(lane: Lane
     assert stuck.running == 2
 
 
-async def test_idle_users_leave_nothing_behind(lane: Lane, settings: Any) -> None:
+async def test_idle_users_are_forgotten(lane: Lane, settings: Any) -> None:
     settings.NOTIFICATIONS = {"USER_WORK": 1e6}
     turns = Turns(lane)
     for number in range(50):
@@ -152,7 +150,7 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_flood_of_one_user_holds_up_neither_connects_nor_acks_nor_commands_of_others(
+async def test_a_flood_of_one_user_delays_no_connects_acks_or_commands_of_others(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     greedy, modest = await in_database(lambda: (make_user("greedy"), make_user("modest")))
@@ -172,7 +170,7 @@ async def test_a_flood_of_one_user_holds_up_neither_connects_nor_acks_nor_comman
     monkeypatch.setattr(COMMANDS, "run", slow)
     asked = [peer.ask(rpc={"method": "inbox"}) for peer in flood]
     await until(lambda: stuck.running == 2)
-    # Others connect, ask and acknowledge while nothing of the flood gets on.
+    # Others connect, send commands and acknowledge while the flood makes no progress.
     late = await Peer.of(modest)
     await late.connect()
     assert (await reader.rpc("inbox"))["entries"] == []
@@ -180,7 +178,7 @@ async def test_a_flood_of_one_user_holds_up_neither_connects_nor_acks_nor_comman
     await reader.wait_for("hello")
     await reader.rpc("ack", channel=f"user:{modest.pk}", offset=1)
     assert stuck.running == 2
-    # And the flood itself is told.
+    # The excess commands of the flood get an error.
     refused = [peer.replies.get(number) for peer, number in zip(flood, asked, strict=True)]
     assert [reply["error"]["code"] for reply in refused if reply] == [111] * 3
     stuck.end.set()
@@ -190,7 +188,7 @@ async def test_a_flood_of_one_user_holds_up_neither_connects_nor_acks_nor_comman
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_connects_of_one_user_are_counted_to_his_budget(settings: Any) -> None:
+async def test_connects_are_charged_to_the_users_budget(settings: Any) -> None:
     async with running_hub(settings, USER_WORK=1e-9, USER_WORK_BURST=0.035):
         user = await in_database(make_user)
         codes_seen = []
@@ -208,7 +206,7 @@ async def test_connects_of_one_user_are_counted_to_his_budget(settings: Any) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_commands_are_counted_over_all_connections_of_a_user(settings: Any) -> None:
+async def test_commands_are_counted_across_all_connections_of_a_user(settings: Any) -> None:
     async with running_hub(settings, COMMAND_RATE=1e-9, COMMAND_BURST=6):
         user = await in_database(make_user)
         peers = [await Peer.of(user) for _ in range(2)]
@@ -224,7 +222,7 @@ async def test_commands_are_counted_over_all_connections_of_a_user(settings: Any
             await peer.end()
 
 
-async def test_who_has_waited_in_vain_and_comes_back_much_later_is_served(
+async def test_a_user_whose_command_timed_out_is_served_much_later(
     lane: Lane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     turns, stuck = Turns(lane), Stuck()
@@ -243,7 +241,7 @@ async def test_who_has_waited_in_vain_and_comes_back_much_later_is_served(
     await asyncio.wait_for(asyncio.gather(again, *others), 10)
 
 
-async def test_a_turn_lasts_as_long_as_its_thread_although_who_asked_is_gone(lane: Lane) -> None:
+async def test_a_turn_lasts_as_long_as_its_thread_after_a_cancellation(lane: Lane) -> None:
     turns, stuck = Turns(lane), Stuck()
     gone = [asyncio.create_task(turns.run("greedy", stuck)) for _ in range(2)]
     await until(lambda: stuck.running == 2)
@@ -257,7 +255,7 @@ async def test_a_turn_lasts_as_long_as_its_thread_although_who_asked_is_gone(lan
     await asyncio.wait_for(more, 60)
 
 
-async def test_a_command_that_took_very_long_keeps_its_user_away_for_seconds_only(
+async def test_a_very_long_command_locks_its_user_out_for_seconds_only(
     settings: Any, lane: Lane
 ) -> None:
     settings.NOTIFICATIONS = {"USER_WORK": 0.25, "USER_WORK_BURST": 2.0}

@@ -1,1 +1,1 @@
-"""What is sent to readers, in order, and what repairs a gap."""
+"""Delivery to readers in order: fan-out, catching up, repairs and renewals."""

@@ -1,4 +1,4 @@
-"""Readers that are behind: served from history, at the speed of their sockets (P5)."""
+"""Serves readers that are behind from history, at the speed of their sockets (P5)."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,21 +11,23 @@ from ...streams.evidence import Pruned, Seen, WentBack, read_on
 from ..loops import Loops
 from ..sockets.connection import Connection, Reader, Stream
 
-#: Publications read at once: a few more than what a socket that has drained takes.
+#: Publications read at once: a few more than a drained socket accepts.
 PAGE = 100
 
-#: Wait so long before history is asked again for what it should have; seconds.
+#: Seconds to wait before reading history again when it lacks an announced entry.
 LAG = 0.1
 
 NAME = "catching up"
 
 
 class CatchUp:
-    """One task for each connection that is behind; while its socket is blocked it holds nothing.
+    """Runs one task per connection that is behind. It holds no data while the socket is blocked.
 
     Args:
-        visit: called with a connection that owes a ping, as soon as its socket has drained.
-        went_back: told of a stream that has another history than the one that was seen so far.
+        loops: reports failures.
+        visit: called with a connection that owes a ping, when its socket has drained.
+        went_back: called with a stream whose history contradicts what was seen, and with that
+            evidence.
     """
 
     def __init__(
@@ -39,12 +41,12 @@ class CatchUp:
         self._went_back = went_back
 
     def start(self, connection: Connection) -> None:
-        """Go on until none of the connection's readers is behind, and no ping is owed."""
+        """Start the task of a connection, unless it runs; it ends when no reader is behind."""
         if connection.pump is None or connection.pump.done():
             connection.pump = asyncio.create_task(self._run(connection))
 
     def fall_behind(self, reader: Reader) -> None:
-        """Serve a reader from history from now on, at the speed of its socket."""
+        """Serve a reader from history until it has caught up."""
         reader.stream.remove_live(reader)
         reader.connection.behind.add(reader)
         self.start(reader.connection)
@@ -65,9 +67,9 @@ class CatchUp:
                 await asyncio.sleep(1.0)
 
     async def _advance(self, reader: Reader) -> None:
-        """Write a page, as far as the socket takes it."""
+        """Read one page for a reader, and write as much of it as the socket accepts."""
         stream, connection = reader.stream, reader.connection
-        if stream.is_suspect:  # the connection is about to be closed
+        if stream.is_suspect:  # the stream is being renewed
             await asyncio.sleep(LAG)
             return
         seen = stream.seen()
@@ -87,10 +89,10 @@ class CatchUp:
                 return
             reader.sent = publication.offset
         reader.sent = max(reader.sent, page.offset)
-        # No wait between looking and going live: nothing can be fanned out in between.
+        # No await between this check and add_live(), so that nothing is fanned out in between.
         if not page.more and reader.sent >= stream.top:
             connection.behind.discard(reader)
             if reader in stream.readers:
                 stream.add_live(reader)
-        elif not page.publications:  # history is behind what was announced, as on a replica
+        elif not page.publications:  # history lacks an announced entry, as on a replica that lags
             await asyncio.sleep(LAG)

@@ -1,7 +1,7 @@
-"""Streams whose history has gone back: they get a new epoch, then their readers are closed (P8).
+"""Gives a new epoch to streams whose history has gone back, then closes their readers (P8).
 
-In this order, because who came back before would show a position of the old epoch, and nobody
-could tell that it means something else.
+The order matters: a client that reconnects before the renewal would present a position of the old
+epoch, which would still look valid.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from ...streams.instants import moment
 from ..loops import Loops
 from ..sockets.connection import Stream
 
-#: Seconds after which a stream is asked for again that was locked.
+#: Seconds until a locked stream, or a failed renewal, is tried again.
 PAUSE = 0.5
 
-#: Streams that are renewed before the first readers are closed.
+#: Most streams that are renewed together before their readers are closed.
 TOGETHER = 1000
 
 NAME = "renewing epochs"
 
 
 class Renewals:
-    """One task for all, beside the loops: none of them waits for it.
+    """Renews suspect streams in one task of its own, so that no background loop waits for it.
 
     Args:
+        loops: reports failures.
         reset: closes the readers of a stream and forgets it.
-        resume: told when a stream was suspected without a reason, and may have missed something.
+        resume: called when a stream was suspected wrongly, and may have missed publications.
     """
 
     def __init__(
@@ -39,15 +40,18 @@ class Renewals:
         self._loops = loops
         self._reset = reset
         self._resume = resume
-        #: What was held against the tables, None where there is no doubt.
+        #: Suspect streams, with the position that contradicted the tables, or None if two entries
+        #: contradict each other, which needs no second look.
         self._suspects: dict[Stream, Seen | None] = {}
         self.task: asyncio.Task[None] | None = None
 
     def add(self, stream: Stream, seen: Seen | None = None) -> None:
-        """Send nothing more of this stream, and see that it gets a new epoch.
+        """Stop sending this stream, and have it renewed.
 
         Args:
-            seen: with what the tables did not agree; None if two entries contradict each other.
+            stream: the stream whose history seems to have gone back.
+            seen: the evidence that contradicted the tables, which is checked again under a lock;
+                None if two entries contradict each other.
         """
         if stream.is_suspect:
             return

@@ -1,4 +1,4 @@
-"""Live readers brought up to date from history, in order: one stream, or many at once."""
+"""Brings live readers up to date from history, in order, for one stream or many at once."""
 
 from __future__ import annotations
 
@@ -18,22 +18,26 @@ from ..loops import Loops
 from ..sockets.connection import Reader
 from .stream import LocalStream, write_to
 
-#: Sockets written to without a pause: about 10 ms of a core.
+#: Sockets written to without yielding to the event loop: about 10 ms of CPU.
 SLICE = 1000
 
-#: Streams whose tails are read together.
+#: Most streams that are read together.
 TOGETHER = 200
 
 NAME = "repair"
 
 
 class Repairs:
-    """One repair of a stream at a time; meanwhile it is ``busy`` and only listens.
+    """Repairs streams, one repair per stream at a time.
+
+    During a repair the stream is ``busy``: announced publications are noted but not fanned out.
 
     Args:
-        streams: of this process, by name.
-        fall_behind: takes readers whose sockets are blocked.
-        went_back: told of a stream that has another history than the one that was seen so far.
+        streams: the streams of this process, by name.
+        loops: reports failures.
+        fall_behind: called with readers whose sockets are blocked.
+        went_back: called with a stream whose history contradicts what was seen, and with that
+            evidence.
     """
 
     def __init__(
@@ -50,9 +54,13 @@ class Repairs:
         self.tasks: set[asyncio.Task[None]] = set()
 
     def start(self, stream: LocalStream, first: Publication | None = None, at: int = 0) -> None:
-        """Bring all live readers up to date: with ``first``, then from history.
+        """Bring all live readers up to date, with ``first`` and then from history.
+
+        Do nothing if the stream is being repaired, suspect or not known yet.
 
         Args:
+            stream: the stream to repair.
+            first: the next publication of the stream, if it is at hand.
             at: when ``first`` was published, in microseconds; 0 if unknown.
         """
         if stream.busy or stream.is_suspect or not stream.is_known:
@@ -61,10 +69,11 @@ class Repairs:
         self._spawn(self._repair(stream, first, at))
 
     def start_many(self, tops: Mapping[LocalStream, int]) -> None:
-        """The same for many streams, each up to this offset, at a query per hundred.
+        """Bring the live readers of many streams up to date, with few queries.
 
         Args:
-            tops: offsets that the database has shown, by stream; none of these is ``busy``.
+            tops: tops that were read from the database, by stream. None of the streams may be
+                ``busy``.
         """
         for stream in tops:
             stream.busy = True
@@ -77,7 +86,7 @@ class Repairs:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def fan_out(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
-        """Write the next publication, published ``at``, to all live readers without a pause."""
+        """Write the next publication, published ``at``, to all live readers without yielding."""
         for reader in stream.fan_out(*publication, at):
             self._fall_behind(reader)
 
@@ -106,7 +115,7 @@ class Repairs:
                         await self._spread(stream, publication)
                 stream.move_over(page.offset, page.at)
                 self._loops.works(NAME)
-                # Nothing was announced while this was read.
+                # Stop only if nothing was announced during the query.
                 if not page.more and stream.heard == heard:
                     return
         except WentBack:
@@ -156,7 +165,7 @@ class Repairs:
                 stream.move_over(entry.upto, at)
 
     async def _spread(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
-        """Fan out in slices, so that pings are answered and sockets accepted in between."""
+        """Fan out in slices, so that the event loop can do other work in between."""
         if len(stream.live) <= SLICE:
             self.fan_out(stream, publication, at)
             return
@@ -171,9 +180,13 @@ class Repairs:
 
 
 def _pass_over(stream: LocalStream, floor: int) -> None:
-    """Go on behind what was pruned. Readers who have not got all of it are closed, and learn it.
+    """Advance past the pruned entries, and close live readers that lack some of them.
 
-    Others may have read on from behind it while nobody here read the stream.
+    Readers at or above ``floor`` stay. They may have subscribed after the pruning.
+
+    Args:
+        stream: the stream to advance.
+        floor: offset up to which its history was pruned.
     """
     for reader in list(stream.live):
         if reader.sent < floor:

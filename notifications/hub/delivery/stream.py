@@ -1,4 +1,4 @@
-"""A stream as one process sees it: who reads it here, and how far it has been fanned out."""
+"""A stream in one process: its readers here, and how far it has been fanned out."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from ..sockets.connection import Reader
 
 
 class Tip(NamedTuple):
-    """An entry that was seen: its offset, and when it was published (0 for none)."""
+    """An entry that was seen: its offset, and its time in microseconds (0 if unknown)."""
 
     offset: int = 0
     at: int = 0
 
     def contradicts(self, offset: int, at: int) -> bool:
-        """Can these two entries not be of one history?
+        """Do these two entries belong to different histories?
 
-        In one history the later entry has the higher offset, and the same offset the same time.
+        Within one history, a later entry has a higher offset, and an offset has only one time.
+
+        Args:
+            offset: offset of the other entry.
+            at: when it was published, in microseconds; 0 if unknown, which contradicts nothing.
         """
         if not self.at or not at:
             return False
@@ -32,8 +36,8 @@ class LocalStream:
     """The local readers of one stream.
 
     A reader is *live* (in ``live``) while everything up to ``top`` has been written to it, or
-    *behind* and served from history. ``heard`` is the highest offset anybody has spoken of, and
-    ``tip`` the newest entry that is known by its time, mostly that at ``top``.
+    *behind* and served from history. ``heard`` is the highest offset that was announced or found,
+    and ``tip`` the newest entry whose time is known, usually the one at ``top``.
     """
 
     __slots__ = (
@@ -61,18 +65,18 @@ class LocalStream:
         self.top = 0
         self.heard = 0
         self.tip = Tip()
-        #: What is announced before the stream is known, by epoch.
+        #: Highest offset by epoch that was announced before the stream was known.
         self._rumours: dict[str, int] = {}
         self.revision = 0
         self.readers: set[Reader] = set()
         self.live: set[Reader] = set()
         self.is_joined = False
         self.joined_at = 0.0
-        #: A repair or a fan-out in slices is under way.
+        #: A repair or a fan-out in slices is in progress.
         self.busy = False
-        #: Its history has gone back: nothing of it is sent any more, until it has a new epoch.
+        #: Its history seems to have gone back: nothing is sent until that is settled.
         self.is_suspect = False
-        #: Connections that are about to become readers.
+        #: Connections that are about to become readers, or hold it as their private stream.
         self.pins = 0
 
     @property
@@ -82,18 +86,23 @@ class LocalStream:
 
     @property
     def is_idle(self) -> bool:
+        """Is the stream without readers and pins, so that its group can be left?"""
         return not self.readers and not self.pins
 
     def unpin(self) -> None:
-        """One connection less is about to become a reader."""
+        """Give back a pin of :meth:`~notifications.hub.local_streams.LocalStreams.join`."""
         self.pins -= 1
 
     def learn(self, stream_id: int, epoch: str, top: int, revision: int, at: int = 0) -> None:
-        """Start from what the database says; what was heard meanwhile lies behind it.
+        """Initialize the stream from its row; do nothing if it is known already.
 
-        What was heard of another epoch counts for nothing.
+        Of the offsets that were announced before, only those in the same epoch count.
 
         Args:
+            stream_id: primary key of the row.
+            epoch: epoch of the stream.
+            top: its highest offset.
+            revision: its revision.
             at: when the entry at ``top`` was published, in microseconds; 0 if unknown.
         """
         if self.is_known:
@@ -107,17 +116,17 @@ class LocalStream:
         self.revision = revision
 
     def note(self, epoch: str, offset: int) -> None:
-        """Somebody has spoken of this offset."""
+        """Record that this offset was announced."""
         self.heard = max(self.heard, offset)
         if not self.is_known:
             self._rumours[epoch] = max(self._rumours.get(epoch, 0), offset)
 
     def seen(self) -> Seen:
-        """What is known now, to be held against what is read afterwards."""
+        """Return the current evidence, for comparison with the tables that are read afterwards."""
         return Seen(self.epoch, max(self.top, self.heard), self.revision, *self.tip)
 
     def is_next(self, offset: int) -> bool:
-        """Can ``offset`` be fanned out as it comes? Else the gap is read from history."""
+        """Can this announced offset be fanned out now, without reading history first?"""
         return self.is_known and not self.busy and offset == self.top + 1
 
     def add_live(self, reader: Reader) -> None:
@@ -129,20 +138,20 @@ class LocalStream:
         self.live.discard(reader)
 
     def fan_out(self, offset: int, data: bytes, at: int = 0) -> list[Reader]:
-        """Write one publication to all live readers: encoded and framed once, nothing awaited.
+        """Write one publication to all live readers, encoded and framed once, without awaiting.
 
         Args:
             at: when it was published, in microseconds; 0 if unknown.
 
         Returns:
-            The readers whose sockets were blocked. They have not got it.
+            The readers whose sockets were blocked. The publication was not written to them.
         """
         self.advance(offset, at)
         message = Prepared(encode_publication(self.name, offset, data))
         return write_to(self.live, offset, message)
 
     def move_over(self, offset: int, at: int = 0) -> None:
-        """Take the position past offsets that are not sent: expired, withdrawn.
+        """Advance past offsets that are not sent, such as expired or withdrawn notifications.
 
         Args:
             at: when the entry at ``offset`` was published, in microseconds; 0 if unknown.
@@ -155,14 +164,18 @@ class LocalStream:
             self.tip = Tip(offset, at)
 
     def advance(self, offset: int, at: int = 0) -> None:
-        """Everything up to ``offset`` is being written."""
+        """Set ``top`` to ``offset``, and ``tip`` too if the time ``at`` is known."""
         self.top = offset
         if at:
             self.tip = Tip(offset, at)
 
 
 def write_to(readers: Iterable[Reader], offset: int, message: Prepared) -> list[Reader]:
-    """Write a publication to those readers that are live and have not got it; see ``fan_out``."""
+    """Write a publication to the live readers without it; see :meth:`LocalStream.fan_out`.
+
+    Returns:
+        The readers whose sockets were blocked.
+    """
     blocked: list[Reader] = []
     count = 0
     for reader in readers:

@@ -1,1 +1,1 @@
-"""The channel layer as this process sees it."""
+"""The channel layer in this process: groups, probe and reconnecting."""

@@ -1,4 +1,4 @@
-"""The process's membership in layer groups: one channel, a group for each stream read here."""
+"""The layer groups of this process: one channel, which joins a group for each stream."""
 
 import asyncio
 import logging
@@ -15,21 +15,24 @@ from .pubsub import reconnect
 
 logger = logging.getLogger(__name__)
 
-#: Layers end a group membership after a day unless it is renewed; seconds.
+#: Seconds after which a group is joined again. Layers end a membership after one day by default
+#: (``group_expiry``).
 MEMBERSHIP_TIME = 6 * 3600.0
 
-#: While the layer is down, connections that may be dead are given up every so many rounds.
+#: While the layer is down, every this many rounds all its connections are replaced.
 ROUNDS = 5
 
 
 class Groups:
-    """Joins and leaves. What the layer refuses takes it down, and is tried again (P4).
+    """Joins and leaves groups, receives messages, and tracks whether the layer works (P4).
 
-    The layer is *up* until something fails, or until a message to ourselves does not come back
-    (:class:`~notifications.hub.layer.probe.Pulse`). Down, it counts as if nobody were in any group.
+    The layer is *up* until a call fails, or until a message of the process to itself does not
+    arrive (:class:`~notifications.hub.layer.probe.Pulse`). While it is down, no group counts as
+    joined.
 
     Args:
-        streams: the streams of this process, by name; idle ones are taken out when they are left.
+        streams: the streams of this process, by name. Idle ones are removed when their groups are
+            left.
         changed: called when the layer has gone down or come back.
     """
 
@@ -42,22 +45,22 @@ class Groups:
         self._channel = ""
         self._receiving: asyncio.Task[None] | None = None
         self._rounds = 0
-        # Membership changes one after the other: a group that is joined again while it is being
-        # left must stay joined.
+        # Serializes changes of membership: a group that is joined again while it is being left
+        # must stay joined.
         self._lock = asyncio.Lock()
-        #: What :meth:`join` has begun. Not ended with those who wait for it, because nobody knows
-        #: what a layer has done of a call that is cancelled.
+        #: Tasks of :meth:`join`. They are not cancelled with their waiters, because it is unknown
+        #: whether a cancelled call has taken effect in the layer.
         self._joining: dict[LocalStream, asyncio.Task[bool]] = {}
-        #: Done while the layer is down.
+        #: A future that is done while the layer is down.
         self._down: asyncio.Future[None] = self._loop.create_future()
-        #: How often the layer has gone down: memberships of an earlier time mean nothing.
+        #: How often the layer has failed. Memberships from before a failure do not count.
         self._losses = 0
         LAYER_UP.set(1)
 
     # Hearing
 
     async def receive(self, take: Callable[[dict[str, Any]], None]) -> None:
-        """Hand over the layer's messages, one after the other, until the layer fails."""
+        """Pass the layer's messages to ``take``, one after the other, until the layer fails."""
         try:
             if not self._channel:
                 async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
@@ -76,7 +79,7 @@ class Groups:
                 await asyncio.wait({self._receiving}, timeout=app_settings.LAYER_TIMEOUT)
 
     async def enter(self, group: str) -> None:
-        """Join a group that is no stream's.
+        """Join a group that does not belong to a stream.
 
         Raises:
             Exception: whatever the layer's client library raises.
@@ -89,13 +92,13 @@ class Groups:
 
     @property
     def has_joined_all(self) -> bool:
-        """Is the process in every group in which it has to be?"""
+        """Has the process joined the groups of all streams that are read here?"""
         return all(stream.is_joined or stream.is_idle for stream in self._streams.values())
 
     # Up and down
 
     def went_down(self, error: Exception) -> None:
-        """Believe in no membership any more; :meth:`sweep` joins again."""
+        """Mark the layer as down and no group as joined; :meth:`sweep` joins them again."""
         for stream in self._streams.values():
             stream.is_joined = False
         self._losses += 1
@@ -113,12 +116,12 @@ class Groups:
         self._changed()
 
     def doubt(self) -> None:
-        """Have :meth:`sweep` join all groups again, although the layer seems to work."""
+        """Have :meth:`sweep` join all groups again, although the layer is up."""
         for stream in self._streams.values():
             stream.is_joined = False
 
     def came_back(self) -> None:
-        """Messages come through again, with all groups joined."""
+        """Mark the layer as up: messages arrive again and all groups are joined."""
         if self.is_up:
             return
         self.is_up = True
@@ -128,12 +131,12 @@ class Groups:
         self._changed()
 
     async def reconnect(self) -> bool:
-        """While the layer is down, connect; now and then give up connections that may be dead.
+        """Reconnect if the layer is down; in some rounds, replace existing connections too.
 
-        A partition leaves connections on which nothing fails and nothing arrives.
+        After a network partition, a dead connection may neither fail nor receive anything.
 
         Returns:
-            Is there a point in asking the layer for anything?
+            Whether further calls of the layer make sense.
         """
         if self.is_up:
             return True
@@ -141,7 +144,7 @@ class Groups:
         anew = self._rounds % ROUNDS == 1
         try:
             is_done = await reconnect(self._layer, anew=anew)
-        except Exception:  # whatever the layer's client library raises; went_down() has told
+        except Exception:  # whatever the layer's client library raises; went_down() has logged
             return False
         if anew and not is_done and self._receiving is not None:
             self._receiving.cancel()
@@ -150,14 +153,15 @@ class Groups:
     # Membership
 
     async def join(self, stream: LocalStream, until: float) -> None:
-        """Join the stream's group, unless the process is in it.
+        """Join the stream's group, unless it is joined already.
 
-        Nobody who connects waits for a layer that is down: he goes on as soon as that is known,
-        the position check stands in, and :meth:`sweep` joins later. Nor does he wait for longer
-        than until ``until``, however many joins are before his; his own is then still done.
+        A connect does not wait for a layer that is down: this returns as soon as that is known,
+        the position check stands in for the layer, and :meth:`sweep` joins later. It also returns
+        at ``until``, however many joins are queued; the join then completes in the background.
 
         Args:
-            until: a time of the loop's clock.
+            stream: the stream, pinned by the caller.
+            until: the event loop's time, in seconds.
         """
         if not self.is_up or stream.is_joined:
             return
@@ -170,16 +174,17 @@ class Groups:
         await asyncio.wait(ends, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
 
     async def stop(self) -> None:
-        """Join no more."""
+        """Cancel the joins in progress."""
         tasks = list(self._joining.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def sweep(self) -> None:
-        """Leave the groups that nobody here reads any more; join what could not be joined.
+        """Join groups that are not joined, and leave those of streams without readers.
 
-        It ends with the first failure. The others would fail too, each after its time.
+        Also mark memberships older than :data:`MEMBERSHIP_TIME`, so that the next sweep renews
+        them. Stops at the first failure, because the other calls would run into timeouts too.
         """
         if not await self._join_missing():
             return
@@ -191,7 +196,7 @@ class Groups:
                 stream.is_joined = False
 
     def forget(self) -> None:
-        """While the layer is down, :meth:`sweep` may not come to it: keep nothing nobody reads."""
+        """Forget idle streams while the layer is down and :meth:`sweep` does not remove them."""
         if self.is_up:
             return
         for stream in list(self._streams.values()):
@@ -212,7 +217,7 @@ class Groups:
 
     async def _join_if_up(self, stream: LocalStream) -> bool:
         async with self._lock:
-            # Else all who queue here would wait for the same failure, one after the other.
+            # Otherwise all joins in this queue would run into the same failure, one by one.
             return self.is_up and await self._join_now(stream)
 
     async def _join(self, stream: LocalStream) -> bool:
@@ -220,20 +225,20 @@ class Groups:
             return await self._join_now(stream)
 
     async def _join_now(self, stream: LocalStream) -> bool:
-        """With the lock held.
+        """Join the stream's group; the caller holds the lock.
 
         Returns:
-            False if the layer does not take it.
+            False if the group could not be joined.
         """
         if stream.is_joined or not self._channel:
             return stream.is_joined
         if stream.is_idle or self._streams.get(stream.name) is not stream:
-            return True  # nobody needs it any more
+            return True  # no longer needed
         stream.joined_at = self._loop.time()
         losses = self._losses
-        # Meanwhile the position check stands in.
+        # Until this returns, the position check stands in for the layer.
         is_done = await self._change(self._layer.group_add, stream)
-        # The layer may have gone down in the middle, and forgotten what it had just taken.
+        # The layer may have failed meanwhile and lost the membership it had just accepted.
         stream.is_joined = is_done and losses == self._losses
         return is_done
 

@@ -1,8 +1,8 @@
-"""Does the channel layer still bring what is sent to this process? It asks itself.
+"""Probes whether messages of the channel layer still reach this process.
 
-A layer does not tell when a membership is lost: the pub/sub layer of channels-redis waits in
-silence on a connection that is dead, the core layer forgets groups with its Redis. So each
-process sends small messages to groups of its own and waits for them.
+A layer does not report a lost membership: the pub/sub layer of channels-redis waits silently on a
+dead connection, and the core layer loses its groups when Redis loses its data. So each process
+sends small messages to groups of its own and waits for them.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from ...conf import app_settings
 from ...layer import group_send
 from .groups import MEMBERSHIP_TIME, Groups
 
-#: Groups for each shard, so that, whatever the layer's hash does, each shard gets one of them.
+#: Groups per shard: enough that the layer's hash almost certainly puts one on each shard.
 PER_SHARD = 8
 
 
 class Lost(Exception):
-    """A message to ourselves has not come back."""
+    """A probe message has not come back."""
 
 
 class Pulse:
-    """Takes the layer down when no beat comes back, and up when one does.
+    """Marks the layer as down when a round of beats does not come back, and as up when it does.
+
+    A round sends one beat to each group of the pulse. While the layer is up, a round that fails is
+    repeated once.
 
     Args:
-        groups: through which the beats are sent.
+        groups: joins the groups of the pulse, and is told the result.
     """
 
     def __init__(self, groups: Groups) -> None:
@@ -44,14 +47,14 @@ class Pulse:
         self._all_back = asyncio.Event()
 
     def hear(self, message: dict[str, Any]) -> None:
-        """A beat has come back; one of an earlier round counts for nothing."""
+        """Record that a beat has come back; ignore beats of earlier rounds."""
         if message["number"] == self._number:
             self._missing.discard(message["group"])
             if not self._missing:
                 self._all_back.set()
 
     async def beat(self) -> None:
-        """One round: send beats and wait for them."""
+        """Run one round, unless the process does not receive yet or groups are still missing."""
         groups = self._groups
         if not groups.is_hearing or not (groups.is_up or groups.has_joined_all):
             return
@@ -65,12 +68,12 @@ class Pulse:
 
     async def _round(self) -> None:
         await self._join()
-        # A single one may be lost where many messages are, or this loop may have stood still.
+        # One beat may be lost among many messages, or the event loop may have been blocked.
         if not await self._comes_back() and not (self._groups.is_up and await self._comes_back()):
             raise Lost
 
     async def _join(self) -> None:
-        """Once, and not for each beat: that would hide that the layer has forgotten us."""
+        """Join the groups, but not in each round: that would hide a lost membership."""
         if not self._groups.is_up or self._loop.time() - self._joined_at > MEMBERSHIP_TIME:
             self._is_joined = False
         if self._is_joined:
@@ -81,7 +84,7 @@ class Pulse:
                 await self._groups.enter(name)
         self._is_joined = True
         if self._groups.is_up:
-            # Until now nobody would have noticed that the layer forgets other groups.
+            # Until now, the loss of other memberships would have gone unnoticed.
             self._groups.doubt()
 
     async def _comes_back(self) -> bool:

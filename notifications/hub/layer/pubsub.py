@@ -1,4 +1,4 @@
-"""``channels_redis.pubsub`` does not always find its way back to Redis by itself."""
+"""Reconnects ``channels_redis.pubsub``, which does not always recover by itself."""
 
 import asyncio
 from typing import Any
@@ -7,23 +7,24 @@ from ...conf import app_settings
 
 
 async def reconnect(layer: Any, *, anew: bool) -> bool:
-    """Have a pub/sub layer make its connections, and with them its subscriptions.
+    """Reconnect a pub/sub layer, and so restore its subscriptions.
 
-    ``channels_redis.pubsub`` listens for ever on a connection that has died without a word, takes
-    a group for joined because it has once asked to join it, and can only be told to forget
-    everything, which other users of the same layer would not survive. It also connects while it
-    listens and while it joins, both at once, and may then wait for ever for an answer on the
-    connection that the other has replaced. So it is connected here, while it does neither;
-    redis-py subscribes again to all it had.
+    ``channels_redis.pubsub`` listens for ever on a connection that has died silently, and considers
+    a group as joined once it has tried to join it. Its only reset drops the state of all users of
+    the layer. It also connects both while it listens and while it joins. If both happen at once,
+    one of them may wait for ever on the connection that the other has replaced. So this function
+    connects it while it does neither; redis-py then restores all subscriptions.
 
     Args:
-        anew: give up connections too that seem to live.
+        layer: the channel layer.
+        anew: whether to replace connections that seem to be alive too.
 
     Returns:
-        False for other layers, which connect anew when a ``receive`` is cancelled.
+        False for other layers, which reconnect when a ``receive`` is cancelled.
 
     Raises:
-        Exception: whatever the layer's client library raises, or TimeoutError.
+        TimeoutError: it took longer than ``LAYER_TIMEOUT`` seconds.
+        Exception: whatever the layer's client library raises.
     """
     if not any(kind.__module__ == "channels_redis.pubsub" for kind in type(layer).__mro__):
         return False
@@ -45,7 +46,7 @@ async def _reconnect_shard(shard: Any, anew: bool) -> None:
     await connection.disconnect(nowait=True)
     try:
         await shard._pubsub.connect()
-    except BaseException:  # half connected is not connected
+    except BaseException:  # a connection without its subscriptions is useless
         await connection.disconnect(nowait=True)
         raise
     shard._ensure_receiver()

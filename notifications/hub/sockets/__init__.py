@@ -1,1 +1,1 @@
-"""The connections of this process: writing, limits, deadlines, drain."""
+"""Sockets and connections: writing, limits per address, deadlines and draining."""

@@ -1,4 +1,4 @@
-"""How many sockets each client address holds here: from accept on, authenticated or not."""
+"""Limits the accepted sockets of each client address, authenticated or not."""
 
 import logging
 import time
@@ -10,27 +10,27 @@ from .connection import Connection
 
 logger = logging.getLogger(__name__)
 
-#: Somebody with IPv6 has this much of it (RFC 6177): a limit per address would be none.
+#: A site gets at least a /64 of IPv6 (RFC 6177), so a limit per single address would be useless.
 IPV6_PREFIX = 64
 
-#: Seconds between two warnings that an address has reached its limit.
+#: Minimum seconds between two warnings that an address has reached its limit.
 SILENCE = 60.0
 
 
 class Addresses:
-    """The sockets of one process by client address, each address up to a limit."""
+    """The sockets of one process by client address, up to a limit for each address."""
 
     def __init__(self) -> None:
         self._sockets: dict[str, set[Connection]] = defaultdict(set)
         self._next_warning = 0.0
 
     def enter(self, connection: Connection) -> bool:
-        """Count a socket. May be called again for the same one.
+        """Count a socket. May be called again for the same socket.
 
         Returns:
-            False, and it is not counted, if its address has too many already.
+            False if its address has ``MAX_CONNECTIONS_PER_ADDRESS`` others; then it is not counted.
         """
-        if not connection.address:  # a unix socket: whoever is behind it does not tell
+        if not connection.address:  # a unix socket, which has no client address
             return True
         address = _holder(connection.address)
         sockets = self._sockets[address]
@@ -41,7 +41,7 @@ class Addresses:
         return True
 
     def leave(self, connection: Connection) -> None:
-        """A socket is gone. Safe to call twice, and for one that was never counted."""
+        """Stop counting a socket. Safe to call twice, and for a socket that was never counted."""
         address = _holder(connection.address)
         sockets = self._sockets.get(address)
         if sockets is None:
@@ -63,12 +63,12 @@ class Addresses:
 
 
 def _holder(address: str) -> str:
-    """What stands for whoever has this address: all of an IPv6 network of one site."""
+    """Return the key under which an address is counted: its /64 network for IPv6."""
     if ":" not in address:
         return address
     try:
         parsed = ip_address(address)
-    except ValueError:  # what a proxy says need not be one
+    except ValueError:  # a proxy may send anything
         return address
     if not isinstance(parsed, IPv6Address):
         return address

@@ -1,4 +1,4 @@
-"""A connection as the hub sees it: a socket that takes frames, and its place in each stream."""
+"""A connection of the hub: a socket, its protocol session and its position in each stream."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .writing import Socket
 
 logger = logging.getLogger(__name__)
 
-#: How long a close frame may wait for a socket that takes nothing.
+#: Seconds that a close frame may wait for a blocked socket.
 CLOSE_TIMEOUT = 1.0
 
 
 class Stream(Protocol):
-    """What a reader knows of its stream; see :class:`~..delivery.stream.LocalStream`."""
+    """The part of :class:`~notifications.hub.delivery.stream.LocalStream` that is needed here."""
 
     id: int
     name: str
@@ -39,7 +39,7 @@ class Stream(Protocol):
 
 
 class Reader:
-    """One connection's place in one stream."""
+    """The position of one connection in one stream."""
 
     __slots__ = ("acked", "connection", "is_live", "offer", "sent", "stream", "topic")
 
@@ -47,20 +47,20 @@ class Reader:
         self, connection: Connection, stream: Stream, sent: int, acked: int, topic: bool
     ) -> None:
         self.connection = connection
-        #: The socket's own method: two calls less for each delivery.
+        #: The socket's bound method, which saves two calls per delivery.
         self.offer = connection.socket.offer
         self.stream = stream
-        #: Offset of the last publication written, or moved over.
+        #: Offset up to which publications have been written or skipped.
         self.sent = sent
-        #: Offset up to which the client is known to have everything.
+        #: Offset up to which the client has acknowledged.
         self.acked = acked
-        #: Gets what is fanned out; else it is behind, or detached.
+        #: Whether it receives what is fanned out; otherwise it is behind or detached.
         self.is_live = False
-        #: Subscribed by the client itself, not by the server at connect.
+        #: Whether the client has subscribed itself, rather than the server.
         self.topic = topic
 
     def detach(self) -> None:
-        """Read no more."""
+        """Remove the reader from its connection and its stream."""
         self.connection.readers.pop(self.stream.name, None)
         self.connection.behind.discard(self)
         self.stream.readers.discard(self)
@@ -70,8 +70,8 @@ class Reader:
 class Connection:
     """A socket, its session and its readers.
 
-    Writing never queues (P5): what a blocked socket does not take is left to history, and the
-    reader's position is all that is kept.
+    Writing never queues (P5): only the reader's position is kept, and publications that a blocked
+    socket does not accept are read from history later.
     """
 
     __slots__ = (
@@ -119,28 +119,28 @@ class Connection:
         self.user_id: Any = None
         #: See :class:`~notifications.connect.authentication.Identity`.
         self.credentials = ""
-        #: Digest of the session key it was authenticated by, "" for a token.
+        #: Digest of the session key that authenticated it, "" for a token.
         self.session_digest = ""
         self.connected_at: Any = None
-        #: The socket takes nothing, not even a close frame: the consumer has been cancelled.
+        #: The blocked socket did not accept the close frame in time: the consumer was cancelled.
         self.is_given_up = False
-        #: The reply to ``connect`` has been written and the readers are there.
+        #: The reply to ``connect`` has been written and the readers are attached.
         self.is_ready = False
-        #: The user's own stream, pinned: hints about rights come by it even while it is muted.
+        #: The user's private stream, pinned: it carries hints about rights even while it is muted.
         self.own: Stream | None = None
-        #: How often something about its user may have changed: what was read before it rose is
-        #: to be looked at again.
+        #: How often its user's rights may have changed. Data that was read before the last
+        #: increase must be checked again.
         self.doubts = 0
-        #: The unread count the client was told last; None where it may have missed a change.
+        #: The unread count that the client knows; None if it may have missed a change.
         self.unread: int | None = 0
-        #: Which streams are in that count, None where that is not known; see
+        #: Which streams that count covers, None if that is not known; see
         #: :func:`notifications.inbox.counts.streams_counted`.
         self.counted: int | None = None
         self.readers: dict[str, Reader] = {}
         self.behind: set[Reader] = set()
         self.pump: asyncio.Task[None] | None = None
         self.closing: Disconnect | None = None
-        #: The second in which the wheel looks at it.
+        #: The monotonic second in which the wheel visits it.
         self.due = 0
         self.socket = socket
         self.has_ended = False
@@ -149,22 +149,22 @@ class Connection:
 
     @property
     def is_blocked(self) -> bool:
-        """Does the socket take nothing for now?"""
+        """Is the socket full, so that :meth:`write` would refuse?"""
         return self.socket.is_blocked
 
     def write(self, text: str) -> bool:
-        """Write without waiting; False, and nothing written, while the socket is blocked."""
+        """Write without waiting; if the socket is blocked, write nothing and return False."""
         return self.socket.offer(Prepared(text))
 
     async def send(self, message: Prepared) -> None:
-        """Write, waiting until the socket takes it."""
+        """Wait until the socket accepts the message; return without writing if it closes first."""
         while self.closing is None and not self.has_ended:
             await self.drained()
             if self.socket.offer(message):
                 return
 
     async def drained(self) -> None:
-        """Wait until the socket takes something. One that does not for too long is closed."""
+        """Wait until the socket is not blocked; close it after ``SLOW_TIMEOUT`` seconds."""
         if not self.socket.is_blocked:
             return
         try:
@@ -174,7 +174,7 @@ class Connection:
             self.close(codes.SLOW)
 
     def close(self, disconnect: Disconnect) -> None:
-        """End the connection: the close frame goes out if the socket takes it in time."""
+        """Close the connection; the close frame is sent if the socket accepts it in time."""
         if self.closing is not None:
             return
         self.closing = disconnect
@@ -185,12 +185,12 @@ class Connection:
         self._loop.create_task(self._close(disconnect))
 
     def end(self) -> None:
-        """The socket is gone. Releases everybody who waits for it."""
+        """Mark the socket as gone, and wake all tasks that wait for it."""
         self.has_ended = True
         self.socket.release()
 
     def positions(self) -> dict[str, int]:
-        """What has been written, by channel, where the client has not acknowledged it yet."""
+        """Written offsets by channel, where the client has not acknowledged all of them."""
         return {
             name: reader.sent for name, reader in self.readers.items() if reader.sent > reader.acked
         }
@@ -201,12 +201,12 @@ class Connection:
                 await self.socket.close(disconnect)
         except TimeoutError:
             self._give_up()
-        except Exception as error:  # the peer is gone: servers raise what they like
+        except Exception as error:  # the peer is gone: the error depends on the server
             logger.debug("%s on closing %s", type(error).__name__, self.client)
             self.end()
 
     def _give_up(self) -> None:
-        """Let the server drop a socket that is blocked, by ending the consumer."""
+        """Drop a blocked socket: abort it and cancel the consumer."""
         self.end()
         self.is_given_up = True
         self.socket.abort()

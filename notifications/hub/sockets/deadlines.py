@@ -1,4 +1,4 @@
-"""One timer for the deadlines of all connections of a process."""
+"""A timer wheel for the deadlines of all connections of a process."""
 
 from collections.abc import Callable
 from math import ceil
@@ -7,26 +7,31 @@ from .connection import Connection
 
 
 class Wheel:
-    """Connections in buckets by the second in which they have to be looked at."""
+    """Connections in buckets, by the second in which they are to be visited."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, list[Connection]] = {}
         self._now = 0
 
     def add(self, connection: Connection, deadline: float) -> None:
-        """Look at ``connection`` at the first turn after ``deadline`` (monotonic seconds)."""
+        """Visit ``connection`` at the first turn after ``deadline`` (monotonic seconds)."""
         second = max(ceil(deadline), self._now + 1)
-        connection.due = second  # an entry made before for another second no longer counts
+        connection.due = second  # supersedes an entry in another bucket
         self._buckets.setdefault(second, []).append(connection)
 
     def turn(self, now: float, visit: Callable[[Connection], None]) -> None:
-        """Visit all whose deadline has passed, and put those that go on back in."""
+        """Visit the connections whose deadline has passed, and add the open ones again.
+
+        Args:
+            now: monotonic seconds.
+            visit: handles one connection.
+        """
         last = int(now)
         due = [second for second in self._buckets if second <= last]
         self._now = max(self._now, last)
         for second in sorted(due):
             bucket = self._buckets[second]
-            while bucket:  # emptied as it goes: if one visit fails, the next turn does the rest
+            while bucket:  # pops one by one, so that after an exception the next turn continues
                 connection = bucket.pop()
                 if connection.session.is_closed or connection.due != second:
                     continue

@@ -1,7 +1,7 @@
-"""The end of a process under load: its sockets are closed in waves, so that nobody is stormed.
+"""Closes the sockets of a stopping process in waves, so that other workers are not flooded.
 
-A client that is closed with 3001 comes back within its backoff, somewhere else. All at once they
-would be a herd for whoever is left; spread over some seconds they are a day like any other.
+A client that is closed with 3001 reconnects to another worker within its backoff. Closing all at
+once would cause a thundering herd; waves spread the reconnects over some seconds.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from ...protocol import codes
 from ..connections import Connections
 from .connection import CLOSE_TIMEOUT, Connection
 
-#: Sockets closed per second while there is time for it: few enough for one worker to take up
-#: beside its other work (a connect costs it 1 ms of CPU, see docs/benchmarks.md).
+#: Sockets closed per second if ``DRAIN_SECONDS`` suffices: few enough for one worker to accept
+#: beside its other work (a connect costs 1 ms of CPU, see docs/benchmarks.md).
 PACE = 100
 
 #: Seconds between two waves.
@@ -24,20 +24,21 @@ WAVE = 0.1
 
 
 async def drain(connections: Connections, hurry: asyncio.Event) -> None:
-    """Close all sockets with 3001, in waves over ``DRAIN_SECONDS`` at most.
+    """Close all sockets with 3001, in waves over at most ``DRAIN_SECONDS``.
 
-    Who is not closed yet is served as before; nobody new is admitted. Returns when the sockets
-    are gone, or have had the time in which a close frame must be taken.
+    Connections that have not been closed yet are served as before; new ones are not admitted.
+    Returns when all sockets are gone, or when blocked ones have had time to accept a close frame.
 
     Args:
-        hurry: ends all waiting when it is set.
+        connections: the connections of this process.
+        hurry: cuts all waits short once it is set.
     """
     connections.is_draining = True
     for wave in waves(list(connections.all), app_settings.DRAIN_SECONDS):
         for connection in wave:
             connection.close(codes.SHUTDOWN)
         await _pause(hurry, WAVE)
-    # A socket that is blocked is given up after CLOSE_TIMEOUT.
+    # A blocked socket is given up after CLOSE_TIMEOUT.
     for _ in range(ceil(2 * CLOSE_TIMEOUT / WAVE)):
         if not connections.all or hurry.is_set():
             return
@@ -45,10 +46,13 @@ async def drain(connections: Connections, hurry: asyncio.Event) -> None:
 
 
 def waves(connections: Sequence[Connection], seconds: float) -> Iterator[Sequence[Connection]]:
-    """Cut into equal parts, one for each :data:`WAVE`: at :data:`PACE`, or faster to be in time.
+    """Split connections into waves of equal size, :data:`WAVE` seconds apart.
+
+    They are closed at :data:`PACE`, or faster if ``seconds`` would not suffice.
 
     Args:
-        seconds: that all of them may take; 0 makes one wave.
+        connections: the connections to split.
+        seconds: time for all waves; 0 makes one wave.
     """
     count = len(connections)
     size = max(ceil(PACE * WAVE), ceil(count / max(1, round(seconds / WAVE))))

@@ -1,7 +1,7 @@
-"""Two ways to the same socket: plain ASGI, and the server's extension for framed messages.
+"""Two ways of writing to a socket: plain ASGI, and the extension of our server for built frames.
 
-Neither queues (P5). A socket either takes a message now or is *blocked*, and what it does not take
-stays in history.
+Neither queues (P5). A socket either accepts a message now or is *blocked*, and then the publication
+is read from history later.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ EXTENSION = "notifications.frames"
 
 
 class FrameWriter(Protocol):
-    """What the ASGI extension ``notifications.frames`` offers: see :mod:`notifications.server`."""
+    """The ASGI extension ``notifications.frames``; see :mod:`notifications.server`."""
 
     def offer(self, message: Prepared) -> bool: ...
     @property
@@ -36,52 +36,52 @@ class FrameWriter(Protocol):
 
 
 class Socket(Protocol):
-    """What a connection needs of its socket."""
+    """The operations of a socket that a connection needs."""
 
     def offer(self, message: Prepared) -> bool:
-        """Write ``message`` without waiting; False, and nothing written, if it is blocked."""
+        """Write ``message`` without waiting; if blocked, write nothing and return False."""
 
     @property
     def is_blocked(self) -> bool: ...
 
     @property
     def has_failed(self) -> bool:
-        """Was there a message that could not be written? Then nothing is known to have arrived."""
+        """Has a write failed? If so, nothing may be considered as arrived."""
 
     async def drained(self) -> None:
-        """Wait until it is not blocked, or is released."""
+        """Wait until the socket is not blocked, or is released."""
 
     async def close(self, disconnect: Disconnect) -> None:
-        """Write the close frame, on plain ASGI as soon as the socket takes it."""
+        """Write the close frame; on plain ASGI, wait until the socket is not blocked."""
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
-        """Have frames counted that bring no message, as far as the server tells of them."""
+        """Set the callback that counts control frames and fragments, if the server reports them."""
 
     def when_gone(self, callback: Callable[[], None]) -> None:
-        """Call this when the server holds nothing of the socket any more, as far as it tells."""
+        """Call ``callback`` once the server has released the socket; at once if it cannot tell."""
 
     def release(self) -> None:
-        """The consumer has ended: end what still waits for the socket."""
+        """Cancel pending writes and waits, because the consumer has ended."""
 
     def abort(self) -> None:
-        """Drop it with whatever it holds, as far as the server lets us."""
+        """Drop the socket and its buffered data, if the server supports that."""
 
 
 def open_socket(scope: dict[str, Any], send: ASGISend) -> Socket:
-    """The best way to the socket that the server offers."""
+    """Return a socket that uses the server's extension if there is one, else plain ASGI."""
     writer: FrameWriter | None = scope.get("extensions", {}).get(EXTENSION)
     return ASGISocket(send) if writer is None else FrameSocket(send, writer)
 
 
 class FrameSocket:
-    """A socket of a server with the extension: one built frame goes to all of them."""
+    """A socket on a server with the extension, where all sockets share each built frame."""
 
     __slots__ = ("_send", "_writer", "offer")
 
     def __init__(self, send: ASGISend, writer: FrameWriter) -> None:
         self._send = send
         self._writer = writer
-        #: The writer's own method: a call less for each delivery.
+        #: The writer's bound method, which saves a call per delivery.
         self.offer = writer.offer
 
     @property
@@ -90,7 +90,7 @@ class FrameSocket:
 
     @property
     def has_failed(self) -> bool:
-        return False  # a transport takes everything until it is lost
+        return False  # a transport accepts all writes until the connection is lost
 
     async def drained(self) -> None:
         await self._writer.drained()
@@ -112,10 +112,10 @@ class FrameSocket:
 
 
 class ASGISocket:
-    """A socket behind the ordinary ASGI ``send``, which waits exactly when the server is full.
+    """A socket behind the plain ASGI ``send``, which suspends when the server's buffer is full.
 
-    ``send`` is run up to its first wait. Where the socket has room it is then done, without a
-    task; else it becomes the one task that waits, and the socket counts as blocked until then.
+    ``send`` is run up to its first suspension. If the buffer has room, it has finished by then,
+    without a task. Otherwise a single task completes it, and the socket is blocked until then.
     """
 
     __slots__ = ("_loop", "_pending", "_released", "_send", "has_failed")
@@ -144,16 +144,16 @@ class ASGISocket:
 
     async def close(self, disconnect: Disconnect) -> None:
         await self.drained()
-        # Daphne lets an application close with 1000 or 3000 to 4999 only.
+        # Daphne allows an application to close with 1000 or 3000 to 4999 only.
         if disconnect == codes.MESSAGE_TOO_BIG:
             disconnect = codes.BAD_FRAME._replace(reason=disconnect.reason)
         await _send_close(self._send, disconnect)
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
-        """Plain ASGI tells of messages only."""
+        """Do nothing: plain ASGI reports only messages."""
 
     def when_gone(self, callback: Callable[[], None]) -> None:
-        callback()  # plain ASGI tells nothing after the disconnect
+        callback()  # plain ASGI reports nothing after the disconnect
 
     def release(self) -> None:
         if not self._released.done():
@@ -162,7 +162,7 @@ class ASGISocket:
             self._pending.cancel()
 
     def abort(self) -> None:
-        """Plain ASGI has no such thing; the server drops the socket when the consumer ends."""
+        """Do nothing: without an abort in ASGI, the server drops the socket after the consumer."""
 
     def _run(self, sending: Awaitable[None]) -> None:
         if not isinstance(sending, types.CoroutineType):
@@ -176,7 +176,7 @@ class ASGISocket:
             self._failed(error)
             return
         if asyncio.isfuture(waiting):
-            # As a task does, so that others may await the same future before ours begins.
+            # Reset it as asyncio.Task does, so that others can await the same future meanwhile.
             waiting._asyncio_future_blocking = False
         self._pending = self._loop.create_task(self._finish(_resume(sending, waiting)))
 
@@ -187,7 +187,7 @@ class ASGISocket:
             self._failed(error)
 
     def _failed(self, error: Exception) -> None:
-        """The peer is gone, and the server will say so; or the server refuses the message."""
+        """Record a failed write: the peer is gone, or the server has rejected the message."""
         self.has_failed = True
         logger.debug("%s on writing to a socket", type(error).__name__)
 
@@ -198,7 +198,7 @@ async def _send_close(send: ASGISend, disconnect: Disconnect) -> None:
 
 @types.coroutine
 def _resume(sending: Coroutine[Any, Any, None], waiting: Any) -> Generator[Any, Any, None]:
-    """Drive a coroutine on that has already been run up to its first wait."""
+    """Continue a coroutine that has been run up to its first suspension."""
     if asyncio.isfuture(waiting):
         waiting._asyncio_future_blocking = True
     try:

@@ -1,15 +1,14 @@
-"""``manage.py prune_notifications``: what a cron job runs daily."""
+"""``manage.py prune_notifications``: delete old rows; a cron job runs it daily."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import router
 
 from ...conf import app_settings
 from ...database.clock import read_clock
-from ...models import Notification
+from ...models import database_alias
 from ...streams.pruning import Pruned, prune
 
 
@@ -42,7 +41,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         days = app_settings.KEEP_DAYS if options["days"] is None else options["days"]
         try:
-            before = read_clock(router.db_for_write(Notification)) - timedelta(days=days)
+            before = read_clock(database_alias()) - timedelta(days=days)
         except OverflowError as error:
             raise CommandError("--days: That is before the calendar begins.") from error
         pruned = prune(before, dry_run=options["dry_run"])

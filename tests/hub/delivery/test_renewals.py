@@ -1,4 +1,4 @@
-"""P8: a history that goes back under live clients is seen and told, however it is found out."""
+"""A history that goes back while clients are connected is detected and renewed (P8)."""
 
 import asyncio
 import threading
@@ -42,7 +42,7 @@ async def user() -> Any:
 
 @pytest.fixture
 async def second(hub: Hub) -> AsyncIterator[Hub]:
-    """The hub of another worker on the same database and layer."""
+    """The hub of a second worker with the same database and layer."""
     other = Hub()
     await other.start()
     await rest()
@@ -66,7 +66,7 @@ async def peer_of(user: Any, on: Hub | None = None) -> Peer:
 
 
 def publish_silently(*titles: str) -> None:
-    """Without hints: the channel layer has lost them."""
+    """Publish without hints, as if the channel layer had lost them."""
     with hints():
         for title in titles:
             broadcast(title)
@@ -78,7 +78,7 @@ def publish(*titles: str) -> None:
 
 
 def publish_as_before(*titles: str) -> None:
-    """With the hints of workers that run the version before."""
+    """Publish with hints in the format of the previous version."""
     with hints() as sent:
         for title in titles:
             broadcast(title)
@@ -92,10 +92,13 @@ def epoch(name: str = "broadcast") -> str:
 
 
 async def lose_six_of_ten(*peers: Peer) -> str:
-    """Ten are published and received, and then the database has only the first four.
+    """Publish ten notifications, then restore a backup with only the first four of them.
+
+    Args:
+        peers: clients that receive all ten first.
 
     Returns:
-        The epoch.
+        The epoch of the stream.
     """
     await in_database(publish, *KEPT)
     theirs = Subscription.objects.filter(stream__name="broadcast")
@@ -109,7 +112,7 @@ async def lose_six_of_ten(*peers: Peer) -> str:
 
 
 async def insist_on_the_news(hub: Hub, user: Any, peer: Peer, before: str, count: int) -> None:
-    """The stream has a new epoch, the live client is closed and learns it, others get all."""
+    """Assert a new epoch, a live client that is closed and not recovered, and full delivery."""
     assert await peer.wait_closed() == 3010
     assert peer.titles == OLD, "nothing of the new history under the old epoch"
     await peer.ended()
@@ -125,14 +128,14 @@ async def insist_on_the_news(hub: Hub, user: Any, peer: Peer, before: str, count
     assert not peer.violations
 
 
-# How it is found
+# Detection
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 6, 7, 9])
-async def test_p8_without_hints_the_check_finds_it_wherever_the_top_is_by_then(
+async def test_p8_the_check_finds_it_without_hints_wherever_the_top_is(
     hub: Hub, user: Any, count: int
 ) -> None:
-    """Ten before; now fewer, exactly as many, or more."""
+    """The top was 10 before; now it is lower, equal or higher."""
     peer = await peer_of(user)
     before = await lose_six_of_ten(peer)
     await in_database(publish_silently, *new(count))
@@ -141,17 +144,17 @@ async def test_p8_without_hints_the_check_finds_it_wherever_the_top_is_by_then(
 
 
 @pytest.mark.parametrize("count", [1, 6, 9])
-async def test_p8_the_first_hint_of_another_history_tells(hub: Hub, user: Any, count: int) -> None:
+async def test_p8_the_first_hint_of_another_history_reveals_it(
+    hub: Hub, user: Any, count: int
+) -> None:
     peer = await peer_of(user)
     before = await lose_six_of_ten(peer)
     await in_database(publish, *new(count))
     await insist_on_the_news(hub, user, peer, before, count)
 
 
-async def test_p8_a_hint_that_follows_on_an_entry_we_have_not_seen_tells(
-    hub: Hub, user: Any
-) -> None:
-    """The top has come to where it was, without our hearing, and then the next is announced."""
+async def test_p8_a_hint_after_an_unseen_entry_reveals_it(hub: Hub, user: Any) -> None:
+    """The top reaches its old value without hints, and then the next entry is announced."""
     peer = await peer_of(user)
     before = await lose_six_of_ten(peer)
     await in_database(publish_silently, *new(6))
@@ -160,8 +163,8 @@ async def test_p8_a_hint_that_follows_on_an_entry_we_have_not_seen_tells(
 
 
 @pytest.mark.parametrize("count", [8, 9])
-async def test_p8_a_gap_is_read_only_of_the_same_history(hub: Hub, user: Any, count: int) -> None:
-    """The hints come from workers of the version before, and one of them leaves a gap."""
+async def test_p8_a_gap_is_read_only_from_the_same_history(hub: Hub, user: Any, count: int) -> None:
+    """The hints come from workers of the previous version, and there is a gap before them."""
     peer = await peer_of(user)
     before = await lose_six_of_ten(peer)
     await in_database(publish_silently, *new(7))
@@ -169,7 +172,9 @@ async def test_p8_a_gap_is_read_only_of_the_same_history(hub: Hub, user: Any, co
     await insist_on_the_news(hub, user, peer, before, count)
 
 
-async def test_p8_repairs_of_many_streams_read_only_the_same_histories(hub: Hub, user: Any) -> None:
+async def test_p8_repairs_of_many_streams_read_only_from_the_same_history(
+    hub: Hub, user: Any
+) -> None:
     peer = await peer_of(user)
     before = await lose_six_of_ten(peer)
     await in_database(publish_silently, *new(9))
@@ -178,7 +183,7 @@ async def test_p8_repairs_of_many_streams_read_only_the_same_histories(hub: Hub,
     await insist_on_the_news(hub, user, peer, before, 9)
 
 
-async def test_p8_a_reader_that_is_behind_gets_nothing_of_another_history(
+async def test_p8_a_reader_that_is_behind_gets_nothing_from_another_history(
     hub: Hub, user: Any
 ) -> None:
     peer, quick = await peer_of(user), await peer_of(user)
@@ -198,8 +203,8 @@ async def test_p8_a_reader_that_is_behind_gets_nothing_of_another_history(
     assert peer.unrecovered == ["broadcast"]
 
 
-async def test_p8_what_was_announced_and_is_not_there_is_lost(hub: Hub, user: Any) -> None:
-    """The hint was heard, but its publication could not be read before the restore."""
+async def test_p8_an_announced_entry_that_is_missing_reveals_it(hub: Hub, user: Any) -> None:
+    """The hint arrived, but its publication was not read before the restore."""
     peer = await peer_of(user)
     await in_database(publish, *KEPT)
     await peer.wait_for(*KEPT)
@@ -211,7 +216,7 @@ async def test_p8_what_was_announced_and_is_not_there_is_lost(hub: Hub, user: An
     assert await in_database(epoch) != before
 
 
-async def test_p8_a_revision_that_goes_back_tells(hub: Hub, user: Any) -> None:
+async def test_p8_a_lower_revision_reveals_it(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     backup = await in_database(Backup)
     (pk,) = await in_database(notify, user, "one")
@@ -225,8 +230,10 @@ async def test_p8_a_revision_that_goes_back_tells(hub: Hub, user: Any) -> None:
 
 
 @pytest.mark.parametrize("count", [3, 6])
-async def test_p8_facts_read_for_a_connection_tell(hub: Hub, user: Any, count: int) -> None:
-    """Nobody has checked yet; a client that connects has read what is there."""
+async def test_p8_a_feed_read_for_another_connect_reveals_it(
+    hub: Hub, user: Any, count: int
+) -> None:
+    """Another client connects before the position check, and its connect reads the stream."""
     peer = await peer_of(user)
     before = await lose_six_of_ten(peer)
     await in_database(publish_silently, *new(count))
@@ -235,7 +242,7 @@ async def test_p8_facts_read_for_a_connection_tell(hub: Hub, user: Any, count: i
     await insist_on_the_news(hub, user, peer, before, count)
 
 
-async def test_nothing_is_suspected_of_a_stream_that_only_goes_on(hub: Hub, user: Any) -> None:
+async def test_a_stream_that_only_goes_on_is_not_suspected(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     before = await in_database(epoch)
     for number in range(4):
@@ -262,7 +269,7 @@ async def test_a_tip_that_was_pruned_is_no_evidence(hub: Hub, user: Any) -> None
     await peer.wait_for("one", "two")
 
 
-async def test_what_is_published_while_the_check_reads_is_no_evidence(
+async def test_a_publication_during_the_check_is_no_evidence(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
@@ -281,10 +288,10 @@ async def test_what_is_published_while_the_check_reads_is_no_evidence(
     assert peer.closed is None
 
 
-# What is done
+# Renewal
 
 
-async def test_p8_one_of_two_workers_renews_and_both_tell(
+async def test_p8_one_of_two_workers_renews_and_both_close_their_readers(
     hub: Hub, second: Hub, user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     here, there = await peer_of(user), await peer_of(user, second)
@@ -309,9 +316,7 @@ async def test_p8_one_of_two_workers_renews_and_both_tell(
         assert peer.unrecovered == ["broadcast"]
 
 
-async def test_p8_a_worker_that_comes_second_finds_another_epoch(
-    hub: Hub, second: Hub, user: Any
-) -> None:
+async def test_p8_the_second_worker_finds_the_new_epoch(hub: Hub, second: Hub, user: Any) -> None:
     here, there = await peer_of(user), await peer_of(user, second)
     await lose_six_of_ten(here, there)
     await in_database(publish_silently, *new(9))
@@ -324,8 +329,10 @@ async def test_p8_a_worker_that_comes_second_finds_another_epoch(
     assert await in_database(epoch) == after
 
 
-async def test_p8_who_only_holds_his_muted_own_stream_is_closed_too(hub: Hub, user: Any) -> None:
-    """He would not be found any more by what is told of him."""
+async def test_p8_a_connection_that_only_holds_its_muted_private_stream_is_closed(
+    hub: Hub, user: Any
+) -> None:
+    """Otherwise hints about its user's rights would no longer reach it."""
     await in_database(notify, user, "one")
     peer, muted = await peer_of(user), await peer_of(user)
     await in_database(subscriptions.mute, user.pk, own(user), True)
@@ -335,7 +342,7 @@ async def test_p8_who_only_holds_his_muted_own_stream_is_closed_too(hub: Hub, us
     assert await muted.wait_closed() == await peer.wait_closed() == 3010
 
 
-async def test_p9_a_renewal_that_takes_long_holds_up_nothing(
+async def test_p9_a_slow_renewal_delays_nothing_else(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
@@ -361,10 +368,10 @@ async def test_p9_a_renewal_that_takes_long_holds_up_nothing(
     assert await peer.wait_closed() == 3010
 
 
-async def test_p8_a_read_that_lags_makes_nobody_lose_his_place(
+async def test_p8_a_lagging_read_closes_no_reader(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between us and the database is a proxy that sends reads to a replica, against all advice."""
+    """As with a proxy that sends reads to a replica that lags."""
     peer = await peer_of(user)
     await in_database(publish, *KEPT)
     await peer.wait_for(*KEPT)
@@ -389,7 +396,7 @@ async def test_p8_a_read_that_lags_makes_nobody_lose_his_place(
     assert peer.closed is None
 
 
-async def test_p8_a_renewal_that_fails_is_tried_again(
+async def test_p8_a_failed_renewal_is_retried(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
@@ -411,10 +418,10 @@ def _away() -> Any:
     raise OperationalError
 
 
-async def test_p1_what_was_acknowledged_in_the_old_history_holds_back_nothing(
+async def test_p1_acknowledgements_of_the_old_history_hide_no_new_entries(
     hub: Hub, user: Any
 ) -> None:
-    """The acknowledgement is on its way while the history goes back, and tops pass it."""
+    """Offset 10 is acknowledged while the history goes back, and then the top passes it."""
     peer = await peer_of(user)
     await lose_six_of_ten(peer)
     await peer.rpc("ack", channel="broadcast", offset=10)
@@ -433,7 +440,7 @@ async def test_p1_what_was_acknowledged_in_the_old_history_holds_back_nothing(
     assert await in_database(delivered, user) == 9
 
 
-async def test_a_mark_of_the_old_epoch_gives_way_to_one_of_the_new(hub: Hub, user: Any) -> None:
+async def test_a_mark_of_the_new_epoch_replaces_one_of_the_old(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await lose_six_of_ten(peer)
     await peer.rpc("ack", channel="broadcast", offset=10)
@@ -447,7 +454,7 @@ async def test_a_mark_of_the_old_epoch_gives_way_to_one_of_the_new(hub: Hub, use
     assert await in_database(delivered, user) == 5
 
 
-async def test_p8_who_would_miss_what_was_pruned_is_told(hub: Hub, user: Any) -> None:
+async def test_p8_a_live_reader_that_lacks_pruned_entries_is_closed(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await in_database(publish_silently, "pruned", "there")
     await in_database(prune_broadcasts, 1)
@@ -458,7 +465,7 @@ async def test_p8_who_would_miss_what_was_pruned_is_told(hub: Hub, user: Any) ->
     assert peer.unrecovered == ["broadcast"]
 
 
-async def test_p8_a_reader_behind_what_was_pruned_is_told(hub: Hub, user: Any) -> None:
+async def test_p8_a_reader_behind_that_lacks_pruned_entries_is_closed(hub: Hub, user: Any) -> None:
     peer, quick = await peer_of(user), await peer_of(user)
     peer.block()
     titles = [f"number {number}" for number in range(6)]
@@ -471,10 +478,10 @@ async def test_p8_a_reader_behind_what_was_pruned_is_told(hub: Hub, user: Any) -
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["one stream", "many streams"])
-async def test_who_has_begun_behind_what_was_pruned_reads_on(
+async def test_a_reader_that_began_above_the_floor_reads_on(
     hub: Hub, user: Any, many: bool
 ) -> None:
-    """The stream was left here before it was pruned, and is still known as it was then."""
+    """The process has kept the stream from before the pruning, when it had no readers."""
     peer = await peer_of(user)
     await in_database(publish, "seen")
     await peer.wait_for("seen")
@@ -497,11 +504,11 @@ def prune_broadcasts(floor: int) -> None:
     Stream.objects.filter(name="broadcast").update(floor=floor)
 
 
-# A subscribe reply that is late
+# Late subscribe replies, and positions that cannot be recovered
 
 
 @pytest.mark.parametrize("change", ["mute", "leave"])
-async def test_p6_what_changes_between_reading_and_subscribing_is_seen(
+async def test_p6_a_change_between_reading_and_subscribing_is_noticed(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
     peer = await peer_of(user)
@@ -547,7 +554,7 @@ async def test_p8_a_topic_left_and_joined_again_is_not_recovered(hub: Hub, user:
     assert reply["offset"] == 3
 
 
-async def test_p8_a_position_from_before_muted_time_is_not_recovered(hub: Hub, user: Any) -> None:
+async def test_p8_a_position_from_before_a_mute_is_not_recovered(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await in_database(broadcast, "loud")
     await peer.wait_for("loud")
@@ -564,7 +571,7 @@ async def test_p8_a_position_from_before_muted_time_is_not_recovered(hub: Hub, u
 # The stream by itself
 
 
-def test_what_was_heard_of_another_epoch_does_not_count() -> None:
+def test_offsets_announced_in_another_epoch_do_not_count() -> None:
     stream = LocalStream("broadcast")
     stream.note("old", 10)
     stream.note("new", 5)
@@ -589,7 +596,7 @@ def test_what_was_heard_of_another_epoch_does_not_count() -> None:
         (5, 101, True),
     ],
 )
-def test_two_entries_of_one_history_are_in_the_same_order(
+def test_entries_of_one_history_ascend_in_offset_and_time(
     offset: int, at: int, is_another: bool
 ) -> None:
     assert Tip(10, 100).contradicts(offset, at) is is_another

@@ -45,7 +45,7 @@ async def peer_of(user: Any) -> Peer:
 
 
 async def silently(*args: Any, **kwargs: Any) -> None:
-    """Publish to everybody without a hint: the channel layer has lost it."""
+    """Publish a broadcast without a hint, as if the channel layer had lost it."""
 
     def publish() -> None:
         with hints():
@@ -60,7 +60,7 @@ def own(user: Any) -> str:
 
 @contextmanager
 def counted_statements(table: str) -> Iterator[list[str]]:
-    """Statements on any thread that name ``table``."""
+    """Collect the SQL statements of all threads that contain ``table``."""
     statements: list[str] = []
     original = CursorWrapper.execute
 
@@ -79,7 +79,7 @@ def counted_statements(table: str) -> Iterator[list[str]]:
 # Fan-out
 
 
-async def test_one_publication_is_encoded_once_for_all(
+async def test_a_publication_is_encoded_once_for_all_readers(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peers = [await peer_of(user) for _ in range(5)]
@@ -127,7 +127,7 @@ async def test_a_gap_is_read_from_history_in_order(hub: Hub, user: Any) -> None:
     await peer.wait_for("one", "two", "three")
 
 
-async def test_a_hint_of_another_epoch_is_passed_over(hub: Hub, user: Any) -> None:
+async def test_a_hint_of_another_epoch_is_ignored(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     hub.hearing.publication("broadcast", "another", 1, b'{"title":"wrong"}')
     hub.hearing.publication("nobody:here", "another", 1, b"{}")
@@ -135,7 +135,7 @@ async def test_a_hint_of_another_epoch_is_passed_over(hub: Hub, user: Any) -> No
     await peer.wait_for("right")
 
 
-async def test_a_big_fan_out_goes_in_slices_and_in_order(
+async def test_a_large_fan_out_is_sliced_and_stays_in_order(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.hub.hearing.SLICE", 2)
@@ -155,7 +155,7 @@ async def test_a_big_fan_out_goes_in_slices_and_in_order(
 # The position check
 
 
-async def test_who_is_one_of_very_many_gets_it_by_one_query_for_all(
+async def test_a_notification_to_very_many_users_is_read_with_one_query(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.publishing.hints.MANY", 3)
@@ -166,14 +166,14 @@ async def test_who_is_one_of_very_many_gets_it_by_one_query_for_all(
         for peer in peers:
             await peer.wait_for("for all of you")
         assert len([each for each in statements if "SELECT" in each and "title" in each]) == 1
-    # The layer has lost nothing, so nobody has to join again.
+    # The layer has lost nothing, so all groups stay joined.
     assert all(stream.is_joined for stream in hub.streams.by_name.values())
     await in_database(notify, user, "for you")
     await peers[0].wait_for("for all of you", "for you")
     assert not any(peer.violations for peer in peers)
 
 
-async def test_a_lost_tail_is_found_by_one_query_for_the_process(hub: Hub, user: Any) -> None:
+async def test_a_lost_tail_is_found_with_one_query_per_process(hub: Hub, user: Any) -> None:
     others = [await in_database(make_user, f"user {number}") for number in range(5)]
     peers = [await peer_of(one) for one in [user, *others]]
     await silently("lost")
@@ -186,14 +186,14 @@ async def test_a_lost_tail_is_found_by_one_query_for_the_process(hub: Hub, user:
         await peer.wait_for("lost")
 
 
-async def test_the_ticker_publishes_what_a_dead_process_left(hub: Hub, user: Any) -> None:
+async def test_the_ticker_publishes_leftovers_of_a_dead_process(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await in_database(write, "broadcast", title="left")
     assert await in_database(sequence_waiting) == 1
     await peer.wait_for("left")
 
 
-async def test_another_epoch_closes_with_insufficient_state(hub: Hub, user: Any) -> None:
+async def test_a_changed_epoch_closes_with_insufficient_state(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await in_database(lambda: Stream.objects.filter(name="broadcast").update(epoch="other"))
     await hub.check()
@@ -206,17 +206,17 @@ async def test_another_epoch_closes_with_insufficient_state(hub: Hub, user: Any)
     await peer.wait_for("after")
 
 
-async def test_a_stream_that_is_gone_closes_its_readers(hub: Hub, user: Any) -> None:
+async def test_a_deleted_stream_closes_its_readers(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await in_database(lambda: Stream.objects.filter(name="broadcast").delete())
     await hub.check()
     assert await peer.wait_closed() == 3010
 
 
-async def test_a_reset_while_somebody_connects_is_noticed(
+async def test_a_reset_during_a_connect_is_noticed(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A reader of a stream that the hub no longer looks after would starve."""
+    """A reader attached to a stream that the hub has forgotten would get nothing more."""
     first = await peer_of(user)
     second = await Peer.of(user)
     await second.open()
@@ -238,7 +238,7 @@ async def test_a_reset_while_somebody_connects_is_noticed(
     assert await second.wait_closed() == 3010
 
 
-async def test_unsendable_pages_do_not_hold_up_what_follows(
+async def test_unsendable_pages_do_not_block_later_publications(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "PAGE_SIZE": 2}
@@ -258,7 +258,7 @@ async def test_unsendable_pages_do_not_hold_up_what_follows(
     await peer.wait_for("good")
 
 
-async def test_positions_move_over_what_is_not_sent(hub: Hub, user: Any) -> None:
+async def test_positions_advance_past_withdrawn_notifications(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await silently("withdrawn")
     await in_database(lambda: withdraw(Notification.objects.all()))
@@ -293,7 +293,7 @@ async def test_a_blocked_reader_keeps_a_position_and_catches_up(hub: Hub, user: 
     assert not slow.violations
 
 
-async def test_a_reader_that_takes_nothing_for_too_long_is_slow(
+async def test_a_reader_blocked_for_too_long_is_closed_as_slow(
     hub: Hub, user: Any, settings: Any
 ) -> None:
     settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "SLOW_TIMEOUT": 0.05}
@@ -310,7 +310,7 @@ async def test_a_reader_that_takes_nothing_for_too_long_is_slow(
     assert not peer.violations
 
 
-async def test_a_reader_that_falls_behind_on_two_streams(hub: Hub, user: Any) -> None:
+async def test_a_reader_behind_on_two_streams_catches_up_in_order(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     peer.block()
     for number in range(5):
@@ -323,7 +323,7 @@ async def test_a_reader_that_falls_behind_on_two_streams(hub: Hub, user: Any) ->
         assert found == [f"{kind} {number}" for number in range(5)]
 
 
-async def test_a_blocked_reader_whose_history_expires_moves_over_it(hub: Hub, user: Any) -> None:
+async def test_a_blocked_reader_advances_past_withdrawn_history(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     peer.block()
     for number in range(3):
@@ -337,7 +337,9 @@ async def test_a_blocked_reader_whose_history_expires_moves_over_it(hub: Hub, us
     assert peer.titles == ["number 0"]
 
 
-async def test_a_reader_whose_stream_is_gone_does_not_ask_without_end(hub: Hub, user: Any) -> None:
+async def test_a_reader_of_a_deleted_stream_does_not_query_in_a_busy_loop(
+    hub: Hub, user: Any
+) -> None:
     peer = await peer_of(user)
     peer.block()
     for number in range(3):
@@ -355,7 +357,7 @@ def let_a_ping_come_due(connection: Connection) -> None:
     connection.session.deadline = connection.session._heartbeat._ping_at = 0.0
 
 
-async def test_what_blocks_for_good_is_dropped_without_reading(hub: Hub, user: Any) -> None:
+async def test_a_socket_blocked_for_good_is_closed_at_its_deadline(hub: Hub, user: Any) -> None:
     peer, neighbour = await peer_of(user), await peer_of(user)
     connection = peer.connection(hub)
     peer.block()
@@ -371,10 +373,10 @@ async def test_what_blocks_for_good_is_dropped_without_reading(hub: Hub, user: A
     assert hub.connections.all == {neighbour.connection(hub)}
 
 
-async def test_a_socket_that_is_blocked_at_the_moment_of_a_ping_gets_it_when_it_drains(
+async def test_a_socket_blocked_when_a_ping_is_due_gets_it_when_it_drains(
     hub: Hub, user: Any
 ) -> None:
-    """Although no reader of it is behind; and before anything else is written."""
+    """This holds although no reader is behind, and the ping precedes all other messages."""
     peer, neighbour = await peer_of(user), await peer_of(user)
     connection = peer.connection(hub)
     peer.block()
@@ -397,7 +399,7 @@ async def test_a_socket_that_is_blocked_at_the_moment_of_a_ping_gets_it_when_it_
     assert not connection.session.owes_ping
 
 
-async def test_a_ping_that_is_refused_after_the_look_is_not_waited_for(
+async def test_a_ping_that_cannot_be_written_expects_no_pong_and_is_sent_later(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
@@ -415,7 +417,7 @@ async def test_a_ping_that_is_refused_after_the_look_is_not_waited_for(
     await until(lambda: connection.readers["broadcast"].acked == 1, "an acknowledgement")
 
 
-async def test_nothing_is_written_after_the_decision_to_close(hub: Hub, user: Any) -> None:
+async def test_no_publication_is_written_after_close(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     connection, stream = peer.connection(hub), hub.streams.by_name["broadcast"]
     connection.close(codes.FORCE_NO_RECONNECT)
@@ -427,7 +429,7 @@ async def test_nothing_is_written_after_the_decision_to_close(hub: Hub, user: An
 # Races of joining and reading
 
 
-async def test_what_is_published_between_joining_and_reading_arrives(
+async def test_a_publication_between_joining_and_reading_arrives(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await Peer.of(user)
@@ -445,7 +447,7 @@ async def test_what_is_published_between_joining_and_reading_arrives(
     assert not peer.violations
 
 
-async def test_what_is_published_between_reading_and_attaching_arrives(
+async def test_a_publication_between_reading_and_attaching_arrives(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     neighbour = await peer_of(user)
@@ -468,7 +470,7 @@ async def test_what_is_published_between_reading_and_attaching_arrives(
         assert peer.connection(hub).readers["broadcast"].is_live
 
 
-async def test_a_first_reader_hears_what_came_between_reading_and_attaching(
+async def test_the_first_reader_gets_a_publication_between_reading_and_attaching(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await Peer.of(user)
@@ -486,7 +488,7 @@ async def test_a_first_reader_hears_what_came_between_reading_and_attaching(
     await peer.wait_for("in between")
 
 
-async def test_a_connect_reply_that_blocks_comes_before_every_push(hub: Hub, user: Any) -> None:
+async def test_a_blocked_connect_reply_precedes_every_push(hub: Hub, user: Any) -> None:
     neighbour = await peer_of(user)
     peer = await Peer.of(user)
     await peer.open()
@@ -512,7 +514,7 @@ async def test_a_connect_reply_that_blocks_comes_before_every_push(hub: Hub, use
 # Recovery over the wire
 
 
-async def test_a_long_backlog_comes_in_order_and_its_position_never_runs_ahead(
+async def test_a_long_backlog_arrives_in_order_and_its_position_never_runs_ahead(
     settings: Any, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running_hub(settings, PAGE_SIZE=10) as hub:
@@ -529,7 +531,7 @@ async def test_a_long_backlog_comes_in_order_and_its_position_never_runs_ahead(
         assert peer.connection(hub).readers[own(user)].is_live
 
 
-async def test_big_content_is_cut_to_a_reply_of_bearable_size(hub: Hub, user: Any) -> None:
+async def test_large_content_is_limited_to_a_bounded_reply(hub: Hub, user: Any) -> None:
     await in_database(fill, own(user), 60)
     await in_database(lambda: Notification.objects.update(body="x" * 9_000))
     peer = await Peer.of(user)
@@ -541,10 +543,10 @@ async def test_big_content_is_cut_to_a_reply_of_bearable_size(hub: Hub, user: An
     assert not peer.violations
 
 
-async def test_a_connect_reply_is_bounded_over_all_streams_and_the_rest_follows(
+async def test_a_connect_reply_is_bounded_across_streams_and_the_rest_follows(
     hub: Hub, user: Any
 ) -> None:
-    """Five groups made 1.28 MB, which some SDKs do not take, whenever they come back."""
+    """Without a limit, five groups make a reply of 1.28 MB, which some SDKs reject."""
 
     def make() -> list[str]:
         groups = [Group.objects.create(name=f"group {number}") for number in range(5)]
@@ -569,7 +571,7 @@ async def test_a_connect_reply_is_bounded_over_all_streams_and_the_rest_follows(
     assert max(map(len, peer.frames)) <= 512 * 1024
 
 
-async def test_a_drop_in_mid_backlog_loses_nothing(settings: Any, user: Any) -> None:
+async def test_a_disconnect_during_a_backlog_loses_nothing(settings: Any, user: Any) -> None:
     async with running_hub(settings, PAGE_SIZE=3):
         await in_database(fill, own(user), 20)
         peer = await Peer.of(user)
@@ -615,7 +617,7 @@ async def test_a_pong_acknowledges_what_was_written_before_its_ping(hub: Hub, us
     assert await delivered(user, own(user)) == 1
 
 
-async def test_a_flush_that_fails_keeps_its_marks(
+async def test_a_failed_flush_keeps_its_marks(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
@@ -655,7 +657,7 @@ async def test_all_acknowledgements_are_written_in_one_transaction(hub: Hub, use
 # The stream by itself
 
 
-def test_a_stream_starts_from_what_it_learns_first() -> None:
+def test_only_the_first_learn_initializes_a_stream() -> None:
     stream = LocalStream("broadcast")
     assert not stream.is_known
     assert not stream.is_next(1)
@@ -677,7 +679,7 @@ def test_a_position_never_moves_back() -> None:
     assert stream.top == 6
 
 
-async def test_a_stream_that_is_left_during_the_check_does_not_break_it(
+async def test_a_stream_left_during_the_check_does_not_break_it(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
@@ -695,8 +697,8 @@ async def test_a_stream_that_is_left_during_the_check_does_not_break_it(
     await peer.end()
 
 
-async def test_a_ping_that_the_server_holds_back_is_not_missed(hub: Hub, user: Any) -> None:
-    """Nothing else was on its way when the socket blocked, so it seemed to take the ping."""
+async def test_a_ping_held_back_by_the_server_expects_no_pong_yet(hub: Hub, user: Any) -> None:
+    """A blocked ASGI socket accepts the first message, so the ping seems to be sent."""
     peer = await peer_of(user)
     connection = peer.connection(hub)
     peer.block()

@@ -1,4 +1,4 @@
-"""The hub finds out by itself that the channel layer brings nothing any more, and that it does."""
+"""The hub notices when the channel layer stops and resumes delivering messages."""
 
 import asyncio
 import logging
@@ -47,7 +47,7 @@ def beat_groups() -> list[str]:
 
 
 def lose_beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Nothing fails, and nothing arrives. Returns where to."""
+    """Drop all sent messages without an error; return the list of their groups."""
     lost: list[str] = []
 
     async def group_send(self: Any, group: str, message: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ def lose_beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return lost
 
 
-async def test_a_layer_that_brings_beats_stays_up(hub: Hub, peer: Peer) -> None:
+async def test_a_layer_that_delivers_beats_stays_up(hub: Hub, peer: Peer) -> None:
     for _ in range(3):
         await hub.tend_groups()
     assert is_up()
@@ -66,7 +66,7 @@ async def test_a_layer_that_brings_beats_stays_up(hub: Hub, peer: Peer) -> None:
     assert FickleLayer.calls.count(("send", group)) == 3
 
 
-async def test_silence_takes_it_down_and_a_beat_brings_it_back(
+async def test_missing_beats_mark_the_layer_as_down_and_a_beat_as_up(
     hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -89,7 +89,9 @@ async def test_silence_takes_it_down_and_a_beat_brings_it_back(
     ]
 
 
-async def test_one_beat_may_be_lost(hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_lost_beat_is_tolerated(
+    hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await hub.tend_groups()
     with monkeypatch.context() as patched:
         lost = lose_beats(patched)
@@ -99,8 +101,8 @@ async def test_one_beat_may_be_lost(hub: Hub, peer: Peer, monkeypatch: pytest.Mo
     assert is_up()
 
 
-async def test_a_layer_that_has_forgotten_all_groups_is_joined_again(hub: Hub, peer: Peer) -> None:
-    """Redis was restarted: nothing fails, nothing comes."""
+async def test_lost_groups_are_joined_again(hub: Hub, peer: Peer) -> None:
+    """As after a restart of Redis: no call fails, and no message arrives."""
     await hub.tend_groups()
     get_channel_layer("default").groups.clear()
     await hub.tend_groups()
@@ -112,18 +114,16 @@ async def test_a_layer_that_has_forgotten_all_groups_is_joined_again(hub: Hub, p
     await peer.wait_for("heard")
 
 
-async def test_groups_that_were_forgotten_before_the_first_beat_are_joined_again(
-    hub: Hub, peer: Peer
-) -> None:
+async def test_groups_lost_before_the_first_beat_are_joined_again(hub: Hub, peer: Peer) -> None:
     layer: Any = get_channel_layer("default")
-    layer.groups.clear()  # the beat that comes then tells nothing of them
+    layer.groups.clear()  # the next beat does not reveal their loss
     await hub.tend_groups()
     assert is_up()
     await hub.tend_groups()
     assert layer.groups[group_name("broadcast")]
 
 
-async def test_it_is_up_only_when_all_groups_are_joined(
+async def test_the_layer_is_up_only_when_all_groups_are_joined(
     hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FickleLayer.mood = "raises"
@@ -144,7 +144,7 @@ async def test_it_is_up_only_when_all_groups_are_joined(
     assert is_up()
 
 
-async def test_nobody_who_connects_waits_for_a_layer_that_is_down(hub: Hub, peer: Peer) -> None:
+async def test_a_connect_does_not_wait_for_a_layer_that_is_down(hub: Hub, peer: Peer) -> None:
     FickleLayer.mood = "hangs"
     await hub.tend_groups()
     FickleLayer.calls.clear()
@@ -153,10 +153,10 @@ async def test_nobody_who_connects_waits_for_a_layer_that_is_down(hub: Hub, peer
     assert FickleLayer.calls == []
 
 
-async def test_going_down_and_coming_back_look_into_the_database_at_once(
+async def test_going_down_and_coming_back_start_the_position_check_at_once(
     hub: Hub, peer: Peer
 ) -> None:
-    """The check rests for an hour here; what the layer has swallowed is found by the change."""
+    """The check interval is an hour here, so only these changes can have started the check."""
     FickleLayer.mood = "raises"
     await in_database(broadcast, "swallowed")
     await hub.tend_groups()
@@ -167,9 +167,7 @@ async def test_going_down_and_coming_back_look_into_the_database_at_once(
     await peer.wait_for("swallowed", "swallowed too")
 
 
-async def test_a_hint_that_the_layer_does_not_take_is_noticed_before_the_next_beat(
-    hub: Hub, peer: Peer
-) -> None:
+async def test_a_hint_that_cannot_be_sent_marks_the_layer_as_down(hub: Hub, peer: Peer) -> None:
     await hub.tend_groups()
     FickleLayer.mood = "raises"
     await in_database(broadcast, "swallowed")
@@ -177,7 +175,7 @@ async def test_a_hint_that_the_layer_does_not_take_is_noticed_before_the_next_be
     assert not is_up()
 
 
-async def test_a_receive_that_is_given_up_goes_on_anew(hub: Hub, peer: Peer) -> None:
+async def test_a_cancelled_receive_starts_again(hub: Hub, peer: Peer) -> None:
     hub.streams.groups.went_down(ConnectionError())
     given_up = hub.streams.groups._receiving
     assert given_up is not None
@@ -187,7 +185,7 @@ async def test_a_receive_that_is_given_up_goes_on_anew(hub: Hub, peer: Peer) -> 
     assert is_up()
 
 
-async def test_the_membership_of_beats_is_renewed_too(hub: Hub, peer: Peer) -> None:
+async def test_memberships_of_the_probe_are_renewed(hub: Hub, peer: Peer) -> None:
     await hub.tend_groups()
     (group,) = beat_groups()
     hub._pulse._joined_at -= MEMBERSHIP_TIME + 1
@@ -196,7 +194,9 @@ async def test_the_membership_of_beats_is_renewed_too(hub: Hub, peer: Peer) -> N
 
 
 @pytest.mark.parametrize(("hosts", "count"), [(None, 1), (["a"], 1), (["a", "b", "c"], 24)])
-def test_every_shard_gets_beats(settings: Any, hosts: list[str] | None, count: int) -> None:
+def test_beat_groups_are_counted_per_shard(
+    settings: Any, hosts: list[str] | None, count: int
+) -> None:
     config = {} if hosts is None else {"hosts": hosts}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": FICKLE, "CONFIG": config}}
     assert _count_groups() == count

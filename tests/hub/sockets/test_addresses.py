@@ -1,4 +1,4 @@
-"""Sockets per client address: counted from accept on, one more than allowed is closed (P7)."""
+"""Sockets per client address are counted from accept on, and those above the limit closed (P7)."""
 
 import logging
 from typing import Any
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 async def knock(address: str | None) -> Peer:
-    """Open a socket from this address and say nothing."""
+    """Open a socket from this address and send nothing."""
     peer = Peer()
     peer.client = None if address is None else (address, 50_000)
     return await peer.open()
@@ -29,7 +29,7 @@ async def count_admitted(addresses: list[str | None]) -> int:
     return len(peers) - len(refused)
 
 
-async def test_silent_sockets_count_too(settings: Any) -> None:
+async def test_sockets_without_a_connect_are_counted(settings: Any) -> None:
     async with running_hub(settings, MAX_CONNECTIONS_PER_ADDRESS=3):
         silent = [await knock("192.0.2.7") for _ in range(3)]
         fourth = await knock("192.0.2.7")
@@ -38,7 +38,7 @@ async def test_silent_sockets_count_too(settings: Any) -> None:
         assert (await knock("192.0.2.8")).closed is None
 
 
-async def test_connected_sockets_are_counted_once_and_leave_their_place(settings: Any) -> None:
+async def test_connected_sockets_are_counted_once_until_they_end(settings: Any) -> None:
     async with running_hub(settings, MAX_CONNECTIONS_PER_ADDRESS=2) as hub:
         user = await in_database(make_user)
         peers = [await Peer.of(user) for _ in range(2)]
@@ -52,7 +52,7 @@ async def test_connected_sockets_are_counted_once_and_leave_their_place(settings
         assert len(hub.connections.all) == 1
 
 
-async def test_those_who_were_refused_hold_no_place(settings: Any) -> None:
+async def test_refused_sockets_are_not_counted(settings: Any) -> None:
     async with running_hub(settings, MAX_CONNECTIONS_PER_ADDRESS=1) as hub:
         first = await knock("192.0.2.7")
         for _ in range(3):
@@ -64,7 +64,7 @@ async def test_those_who_were_refused_hold_no_place(settings: Any) -> None:
         assert hub.connections.addresses._sockets.keys() == {"192.0.2.7"}
 
 
-async def test_nothing_is_kept_of_addresses_that_are_gone(settings: Any) -> None:
+async def test_addresses_without_sockets_are_forgotten(settings: Any) -> None:
     async with running_hub(settings) as hub:
         for peer in [await knock(f"192.0.2.{number}") for number in range(20)]:
             await peer.end()
@@ -74,16 +74,16 @@ async def test_nothing_is_kept_of_addresses_that_are_gone(settings: Any) -> None
 @pytest.mark.parametrize(
     ("addresses", "admitted"),
     [
-        # One site has a /64 of IPv6.
+        # A site has at least a /64 of IPv6.
         (["2001:db8::1", "2001:db8::2", "2001:db8:0:0:ffff::3"], 2),
         (["2001:db8:0:1::1", "2001:db8:0:2::1", "2001:db8:0:3::1"], 3),
         (["::ffff:192.0.2.7", "192.0.2.7", "::ffff:192.0.2.7"], 2),
         (["::ffff:192.0.2.7", "::ffff:192.0.2.8", "::ffff:192.0.2.9"], 3),
-        # A proxy may say what it likes.
+        # A proxy may send anything.
         (["unknown", "unknown", "unknown"], 2),
         (["a:b", "a:b", "a:b"], 2),
         (["", "", ""], 3),
-        # Unix sockets have none.
+        # Unix sockets have no address.
         ([None, None, None], 3),
     ],
 )
@@ -94,7 +94,7 @@ async def test_what_counts_as_one_address(
         assert await count_admitted(addresses) == admitted
 
 
-async def test_operator_is_told_once_and_without_the_address(
+async def test_the_limit_is_logged_once_and_without_the_address(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running_hub(settings, MAX_CONNECTIONS_PER_ADDRESS=1):

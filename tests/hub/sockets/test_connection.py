@@ -1,4 +1,4 @@
-"""Sockets, connections and their deadlines: what waits, what never does, what is given up (P5)."""
+"""Sockets, connections and their deadlines: what waits, and what is given up (P5)."""
 
 import asyncio
 import gc
@@ -44,7 +44,7 @@ class Server:
 # ASGI sockets
 
 
-async def test_where_there_is_room_nothing_waits() -> None:
+async def test_a_send_to_a_socket_with_room_needs_no_task() -> None:
     server = Server()
     socket = ASGISocket(server.send)
     tasks = len(asyncio.all_tasks())
@@ -54,7 +54,7 @@ async def test_where_there_is_room_nothing_waits() -> None:
     assert len(asyncio.all_tasks()) == tasks
 
 
-async def test_a_full_socket_takes_one_message_and_no_more() -> None:
+async def test_a_full_socket_accepts_one_message_only() -> None:
     server = Server()
     server.room.clear()
     socket = ASGISocket(server.send)
@@ -68,7 +68,7 @@ async def test_a_full_socket_takes_one_message_and_no_more() -> None:
     assert server.sent == ["one", "two"]
 
 
-async def test_a_send_that_waits_several_times_is_driven_on() -> None:
+async def test_a_send_that_suspends_several_times_is_completed() -> None:
     steps: list[str] = []
 
     async def send(event: dict[str, Any]) -> None:
@@ -84,7 +84,7 @@ async def test_a_send_that_waits_several_times_is_driven_on() -> None:
     assert steps == ["slept", "one"]
 
 
-async def test_sockets_that_wait_for_the_same_future() -> None:
+async def test_several_sockets_may_wait_for_the_same_future() -> None:
     room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     sent: list[str] = []
 
@@ -120,7 +120,7 @@ async def test_a_send_may_be_any_awaitable() -> None:
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_a_send_that_fails_is_remembered_and_not_raised(waits: bool) -> None:
+async def test_a_failed_send_is_recorded_and_not_raised(waits: bool) -> None:
     server = Server()
     server.error = OSError("gone")
     if waits:
@@ -133,7 +133,7 @@ async def test_a_send_that_fails_is_remembered_and_not_raised(waits: bool) -> No
 
 
 @pytest.mark.parametrize("started", [False, True])
-async def test_releasing_ends_what_waits(started: bool) -> None:
+async def test_release_cancels_pending_writes_and_waits(started: bool) -> None:
     server = Server()
     server.room.clear()
     socket = ASGISocket(server.send)
@@ -179,7 +179,7 @@ class Writer:
         self.aborted = True
 
 
-async def test_the_extension_is_used_where_it_is() -> None:
+async def test_the_extension_is_used_if_the_server_has_it() -> None:
     server, writer = Server(), Writer()
     assert isinstance(open_socket({}, server.send), ASGISocket)
     socket = open_socket({"extensions": {EXTENSION: writer}}, server.send)
@@ -204,7 +204,7 @@ async def connection_on(server: Server) -> Connection:
     return Connection("c", Session(0.0, LIMITS), ASGISocket(server.send))
 
 
-async def test_sending_waits_its_turn() -> None:
+async def test_concurrent_sends_wait_for_the_socket() -> None:
     server = Server()
     server.room.clear()
     connection = await connection_on(server)
@@ -216,7 +216,7 @@ async def test_sending_waits_its_turn() -> None:
     assert sorted(server.sent) == ["0", "1", "2", "3"]
 
 
-async def test_nobody_waits_for_a_socket_that_is_gone() -> None:
+async def test_a_send_does_not_wait_for_an_ended_socket() -> None:
     server = Server()
     server.room.clear()
     connection = await connection_on(server)
@@ -229,7 +229,7 @@ async def test_nobody_waits_for_a_socket_that_is_gone() -> None:
     assert server.sent == []
 
 
-async def test_a_close_waits_for_what_is_being_written() -> None:
+async def test_a_close_waits_for_a_pending_write() -> None:
     server = Server()
     server.room.clear()
     connection = await connection_on(server)
@@ -243,7 +243,9 @@ async def test_a_close_waits_for_what_is_being_written() -> None:
     assert not connection.is_given_up
 
 
-async def test_a_socket_that_takes_no_close_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_socket_that_does_not_accept_a_close_frame_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(connection_module, "CLOSE_TIMEOUT", 0.01)
     server = Server()
     server.room.clear()
@@ -279,7 +281,7 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
 
 
 @pytest.mark.django_db(transaction=True)
-async def test_a_connect_reply_that_nobody_reads_is_given_up(
+async def test_a_connection_whose_connect_reply_is_not_read_is_given_up(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection_module, "CLOSE_TIMEOUT", 0.01)
@@ -322,7 +324,7 @@ def put_off(connection: Connection) -> None:
     connection.session.deadline += 25.0
 
 
-async def test_each_is_visited_once_after_its_deadline() -> None:
+async def test_each_connection_is_visited_once_after_its_deadline() -> None:
     wheel, (early, late) = await wheel_with(10.2, 11.7)
     visited: list[Connection] = []
 
@@ -339,7 +341,7 @@ async def test_each_is_visited_once_after_its_deadline() -> None:
     assert visited == [early, late, early]
 
 
-async def test_a_deadline_that_moved_counts_alone() -> None:
+async def test_a_moved_deadline_replaces_the_earlier_one() -> None:
     wheel, (connection,) = await wheel_with(10.0)
     visited: list[float] = []
     connection.session.deadline = 20.0
@@ -355,7 +357,7 @@ async def test_a_deadline_that_moved_counts_alone() -> None:
     assert visited == [20.0]
 
 
-async def test_a_deadline_in_the_past_is_seen_at_the_next_turn() -> None:
+async def test_a_deadline_in_the_past_is_visited_at_the_next_turn() -> None:
     wheel, _ = await wheel_with(10.0)
     wheel.turn(50.0, put_off)
     late = Connection("late", session(1.0), ASGISocket(Server().send))
@@ -374,7 +376,7 @@ async def test_closed_sessions_leave_the_wheel() -> None:
     assert not wheel._buckets
 
 
-async def test_one_visit_that_fails_does_not_cost_the_others_theirs() -> None:
+async def test_a_failed_visit_does_not_prevent_the_others() -> None:
     wheel, made = await wheel_with(10.0, 10.0, 10.0)
     visited: list[Connection] = []
 

@@ -1,4 +1,4 @@
-"""The end of a process under load: waves, who is served meanwhile, who is not admitted."""
+"""Draining a process: waves, connections that are still served, and refused ones."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -32,7 +32,7 @@ async def user() -> Any:
 
 @pytest.fixture
 def turns(monkeypatch: pytest.MonkeyPatch) -> asyncio.Semaphore:
-    """Two sockets to a wave; the drain goes on by one wave for each release."""
+    """Make waves of two sockets, and close one wave for each ``release``."""
     turns = asyncio.Semaphore(0)
 
     async def pause(hurry: asyncio.Event, seconds: float) -> None:
@@ -56,11 +56,11 @@ def is_closed(peers: list[Peer]) -> list[Peer]:
     return [peer for peer in peers if peer.closed is not None]
 
 
-# How they are cut
+# Splitting into waves
 
 
 @given(st.integers(0, 20_000), st.floats(0, 100))
-def test_every_socket_is_in_one_wave_and_the_time_is_kept(count: int, seconds: float) -> None:
+def test_every_socket_is_in_one_wave_and_the_time_suffices(count: int, seconds: float) -> None:
     sockets: Any = range(count)
     cut = list(draining.waves(sockets, seconds))
     assert [socket for wave in cut for socket in wave] == list(sockets)
@@ -68,12 +68,12 @@ def test_every_socket_is_in_one_wave_and_the_time_is_kept(count: int, seconds: f
     assert all(len(wave) == len(cut[0]) for wave in cut[:-1])
 
 
-def test_few_sockets_take_no_longer_than_their_pace() -> None:
+def test_few_sockets_are_closed_at_the_normal_pace() -> None:
     sockets: Any = range(30)
     assert [len(wave) for wave in draining.waves(sockets, 3600)] == [10, 10, 10]
 
 
-def test_no_time_is_one_wave() -> None:
+def test_zero_seconds_make_one_wave() -> None:
     sockets: Any = range(1000)
     assert [len(wave) for wave in draining.waves(sockets, 0)] == [1000]
 
@@ -81,7 +81,7 @@ def test_no_time_is_one_wave() -> None:
 # Draining
 
 
-async def test_sockets_close_in_waves_and_the_others_are_served_meanwhile(
+async def test_sockets_close_in_waves_and_open_ones_are_still_served(
     hub: Hub, user: Any, turns: asyncio.Semaphore
 ) -> None:
     peers = await peers_of(user, 6)
@@ -100,7 +100,7 @@ async def test_sockets_close_in_waves_and_the_others_are_served_meanwhile(
     assert not hub.connections.all
 
 
-async def test_nobody_is_admitted_while_it_drains(
+async def test_no_connection_is_admitted_during_a_drain(
     hub: Hub, user: Any, turns: asyncio.Semaphore
 ) -> None:
     await peers_of(user, 1)
@@ -116,7 +116,7 @@ async def test_nobody_is_admitted_while_it_drains(
     await draining
 
 
-async def test_hurry_ends_all_waiting(hub: Hub, user: Any, turns: asyncio.Semaphore) -> None:
+async def test_hurry_cuts_all_waits_short(hub: Hub, user: Any, turns: asyncio.Semaphore) -> None:
     peers = await peers_of(user, 6)
     hurry = asyncio.Event()
     draining = asyncio.create_task(drain(hurry))
@@ -128,7 +128,7 @@ async def test_hurry_ends_all_waiting(hub: Hub, user: Any, turns: asyncio.Semaph
         assert await peer.wait_closed() == 3001
 
 
-async def test_a_socket_that_takes_nothing_holds_up_no_end(hub: Hub, user: Any) -> None:
+async def test_a_blocked_socket_does_not_delay_the_drain_for_ever(hub: Hub, user: Any) -> None:
     blocked, other = await peers_of(user, 2)
     blocked.block()
     await in_database(broadcast, "does not get out")
@@ -138,7 +138,7 @@ async def test_a_socket_that_takes_nothing_holds_up_no_end(hub: Hub, user: Any) 
     assert not hub.connections.all
 
 
-async def test_what_was_acknowledged_is_written_before_the_end(hub: Hub, user: Any) -> None:
+async def test_acknowledgements_are_written_before_the_drain_ends(hub: Hub, user: Any) -> None:
     (peer,) = await peers_of(user, 1)
     await in_database(notify, user, "one")
     await peer.wait_for("one")

@@ -1,4 +1,4 @@
-"""Readers that never read, on real sockets (P5)."""
+"""Clients that never read, on real sockets (P5)."""
 
 import asyncio
 import json
@@ -35,13 +35,13 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
 
 
 def frame(text: str) -> bytes:
-    """A client's text frame, masked with zeros."""
+    """Build a text frame of a client, with a mask of zeros and a 16-bit length."""
     payload = text.encode()
     return b"\x81\xfe" + len(payload).to_bytes(2, "big") + b"\0\0\0\0" + payload
 
 
 async def idle_reader(port: int, token: str) -> socket.socket:
-    """A client that connects and then reads nothing, with little room in its kernel."""
+    """Connect a client with a small receive buffer, which then reads nothing."""
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     client.setblocking(False)
@@ -60,13 +60,13 @@ async def publish(count: int) -> None:
 
 
 def held(connection: Connection) -> int:
-    """Bytes that wait in the server for the kernel."""
+    """Bytes in the write buffer of the server's transport."""
     writer: Any = connection.socket.offer
     size: int = writer.__self__.transport.get_write_buffer_size()
     return size
 
 
-async def test_readers_that_never_read_hold_64_kb_at_most(hub: Hub) -> None:
+async def test_readers_that_never_read_use_at_most_64_kb_each(hub: Hub) -> None:
     user = await in_database(make_user)
     token = await in_database(make_token, user)
     quick = await Peer.of(user)
@@ -90,14 +90,14 @@ async def test_readers_that_never_read_hold_64_kb_at_most(hub: Hub) -> None:
         after, _ = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert max(held(one) for one in connections) <= 64 * 1024
-        # 40 more of 16 KB for each of them have been published: nothing of it is kept for them.
+        # The 40 further publications of 16 KB each were not buffered for these readers.
         assert (after - before) / READERS <= 64 * 1024
         assert all(one.readers["broadcast"].sent < published for one in connections)
         for client in clients:
             client.close()
 
 
-async def test_reader_that_reads_again_learns_that_it_was_slow(hub: Hub, settings: Any) -> None:
+async def test_a_slow_reader_that_reads_again_gets_the_close_code(hub: Hub, settings: Any) -> None:
     settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "SLOW_TIMEOUT": 0.2}
     user = await in_database(make_user)
     token = await in_database(make_token, user)
