@@ -5,9 +5,9 @@
 offset is *waiting*.
 """
 
+from .options import Level
 from .tables.notifications import (
     Broadcast,
-    Level,
     Notification,
     NotificationQuerySet,
 )

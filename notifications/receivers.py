@@ -11,6 +11,7 @@ from django.apps import apps as global_apps
 from django.apps.registry import Apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.core.exceptions import ValidationError
@@ -32,7 +33,7 @@ from .connect.authentication import session_digest
 from .database.transactions import after_commit
 from .layer import send_session_ended
 from .models import validate_url
-from .options import Options
+from .options import Level, LevelName, Options
 from .publishing import notify as publishing
 from .streams import names as stream_names
 from .streams import rights, subscriptions
@@ -199,7 +200,7 @@ def notify_sent(
     target: Any = None,
     action_object: Any = None,
     description: str | None = None,
-    level: str = "info",
+    level: LevelName | Level = "info",
     timestamp: Any = None,
     public: bool = True,
     **data: Any,
@@ -241,7 +242,7 @@ def _without_dispatch(arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in arguments.items() if key not in {"signal", "sender"}}
 
 
-def _is_saved_user(value: Any) -> TypeGuard[Model]:
+def _is_saved_user(value: Any) -> TypeGuard[AbstractBaseUser]:
     return isinstance(value, get_user_model()) and value.pk is not None
 
 

@@ -7,13 +7,14 @@ part for the user's receipts.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from ..conf import app_settings
 from ..models import Notification, NotificationQuerySet, Receipt, database_alias
+from ..options import Reader
 from ..streams import feeds as stream_feeds
 from ..streams.feeds import Feed
 from .read_state import (
@@ -51,7 +52,7 @@ class _Position(NamedTuple):
     pk: int
 
 
-def unread_count(user: Any) -> int:
+def unread_count(user: Reader) -> int:
     """How many visible notifications the user has not read; muted streams do not count.
 
     Counted up to the setting ``MAX_UNREAD_COUNT``.
@@ -59,13 +60,15 @@ def unread_count(user: Any) -> int:
     return count_unread(user, stream_feeds.load_inbox(user))
 
 
-def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
+def count_unread(user: Reader, feeds: Iterable[Feed]) -> int:
     """:func:`unread_count` for feeds that have been loaded already, up to their tops."""
     most = app_settings.MAX_UNREAD_COUNT
     return _newest(_unread_parts(user, counting(feeds), None), most)[:most].count()
 
 
-def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int = 20) -> Entries:
+def list_entries(
+    user: Reader, folder: Folder = "all", before: str = "", limit: int = 20
+) -> Entries:
     """A page of a folder.
 
     Args:
@@ -118,7 +121,7 @@ def _newest(parts: Iterable[NotificationQuerySet], most: int) -> QuerySet[Notifi
 
 
 def _folder(
-    user: Any, folder: Folder, feeds: list[Feed], position: _Position | None
+    user: Reader, folder: Folder, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
     """Querysets, newest first, whose union is the folder after ``position``."""
     if folder == "unread":
@@ -129,7 +132,7 @@ def _folder(
 
 
 def _unread_parts(
-    user: Any, feeds: list[Feed], position: _Position | None
+    user: Reader, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
     by_marks = [
         _part(feed, position).filter(
@@ -143,7 +146,7 @@ def _unread_parts(
 
 
 def _current_parts(
-    user: Any, feeds: list[Feed], position: _Position | None
+    user: Reader, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
     archived = has_receipt(user, SAYS_ARCHIVED)
     by_marks = [
@@ -160,7 +163,7 @@ def _current_parts(
 
 
 def _archived_parts(
-    user: Any, feeds: list[Feed], position: _Position | None
+    user: Reader, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
     by_marks = [
         _part(feed, position).filter(
@@ -189,7 +192,7 @@ def _part(feed: Feed, position: _Position | None) -> NotificationQuerySet:
 
 
 def _marked(
-    user: Any, feeds: list[Feed], position: _Position | None, says: Q
+    user: Reader, feeds: list[Feed], position: _Position | None, says: Q
 ) -> NotificationQuerySet:
     """Notifications of these feeds that the user has such receipts for, newest first."""
     receipts = Receipt.objects.filter(says, user=user.pk)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
@@ -14,18 +14,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..database.clock import present
+from ..options import Level, Reader
 from .streams import Stream
 from .validators import validate_kind, validate_text, validate_url
-
-
-class Level(models.TextChoices):
-    """The level tags of :mod:`django.contrib.messages`."""
-
-    DEBUG = "debug", _("debug")
-    INFO = "info", _("info")
-    SUCCESS = "success", _("success")
-    WARNING = "warning", _("warning")
-    ERROR = "error", _("error")
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
@@ -39,25 +30,25 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
 
     #: Makes the condition for each of these states. The inbox sets it, because rights and
     #: subscriptions are decided in rooms above the tables.
-    states: ClassVar[dict[str, Callable[[Any], Q]]] = {}
+    states: ClassVar[dict[str, Callable[[Reader], Q]]] = {}
 
-    def active(self, user: Any) -> NotificationQuerySet:
+    def active(self, user: Reader) -> NotificationQuerySet:
         """What the user's inbox and archive hold; nothing for an inactive user."""
         return self._in_state("active", user)
 
-    def unread(self, user: Any) -> NotificationQuerySet:
+    def unread(self, user: Reader) -> NotificationQuerySet:
         """What :func:`notifications.inbox.unread_count` counts: muted streams are left out."""
         return self._in_state("unread", user)
 
-    def read(self, user: Any) -> NotificationQuerySet:
+    def read(self, user: Reader) -> NotificationQuerySet:
         """What the user has read, archived or not."""
         return self._in_state("read", user)
 
-    def archived(self, user: Any) -> NotificationQuerySet:
+    def archived(self, user: Reader) -> NotificationQuerySet:
         """What the user has archived."""
         return self._in_state("archived", user)
 
-    def _in_state(self, state: str, user: Any) -> NotificationQuerySet:
+    def _in_state(self, state: str, user: Reader) -> NotificationQuerySet:
         return self.visible().filter(self.states[state](user))
 
     def published(self) -> NotificationQuerySet:

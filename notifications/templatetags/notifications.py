@@ -3,6 +3,7 @@
 from typing import Any
 
 from django import template
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.template import Context
 from django.template.loader import render_to_string
@@ -73,7 +74,7 @@ def live_notify_list(context: Context, list_class: str = "", limit: int = LIST_S
 
 
 @register.filter
-def notification_link(url: Any) -> str:
+def notification_link(url: object) -> str:
     """Return the URL if it is safe as a link (a path or http(s)), else "".
 
     Rows may have been written without validation.
@@ -86,12 +87,12 @@ def notification_link(url: Any) -> str:
 
 
 @register.filter
-def notification_actor(actor: Any) -> str:
+def notification_actor(actor: AbstractBaseUser | None) -> str:
     """Return the name of the user on whose behalf a notification was sent, "" for nobody."""
     return describe_user(actor)["name"] if actor else ""
 
 
-def _user(context: Context) -> Any:
+def _user(context: Context) -> AbstractBaseUser | None:
     request = context.get("request")
     user = context.get("user") if request is None else getattr(request, "user", None)
     return user if user is not None and user.is_authenticated else None
@@ -118,7 +119,7 @@ def _badge(unread: int) -> str:
     return f"{MAX_BADGE}+" if unread > MAX_BADGE else str(unread)
 
 
-def _topics(user: Any) -> list[str]:
+def _topics(user: AbstractBaseUser) -> list[str]:
     """The readable, unmuted topics. The client subscribes to them, the server to other streams."""
     return [
         name
