@@ -1,4 +1,4 @@
-"""uvicorn with our protocol classes in the test's own loop, and bare sockets to it."""
+"""uvicorn with our protocol classes in the test's event loop, and raw TCP connections to it."""
 
 import asyncio
 import contextlib
