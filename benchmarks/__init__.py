@@ -1,1 +1,1 @@
-"""How fast, beside what: `make bench`. See docs/benchmarks.md."""
+"""Benchmarks of pushsite beside other push servers: ``make bench``. See docs/benchmarks.md."""

@@ -1,6 +1,6 @@
-"""The floor: one write per socket and nothing else. What no server on this loop can beat.
+"""The floor: one write per socket and nothing else, which no server on this loop can beat.
 
-Speaks just enough WebSocket to be connected to; every line on stdin is written to all sockets.
+It speaks just enough WebSocket to accept clients. It writes every line of stdin to all sockets.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What is measured, each as one coroutine over a running server."""
+"""The measurements, each a function on a running server."""
 
 import asyncio
 import re
@@ -10,15 +10,15 @@ from .herd import OPENING, Collector, Herd, cpu_seconds, now
 from .results import CONNECTION, DELIVERY, KILOBYTES, P99, RECIPIENT, Row, percentile
 from .servers import Server
 
-#: A block is so many rounds at least, and lasts so long at least, in seconds.
+#: Minimum number of rounds in a block, and its minimum duration in seconds.
 ROUNDS, BLOCK_TIME = 3, 0.4
-#: Blocks whose median counts.
+#: Number of blocks, whose median is the result.
 BLOCKS = 5
-#: How long one broadcast may take before it is given up.
+#: Seconds that one broadcast may take.
 PATIENCE = 120.0
-#: A server that uses less than this part of a processor is at rest.
+#: A server that uses a smaller share of a processor than this is at rest.
 AT_REST = 0.04
-#: Sockets opened and closed before anything is measured.
+#: Number of sockets that are opened and closed before a measurement.
 WARM_UP = 100
 
 TIMES = re.compile(rb'"body":"([\d.]+) ([\d.]+)"')
@@ -27,7 +27,7 @@ Send = Callable[[int], None]
 
 
 async def rest(server: Server, seconds: float = 4.0) -> None:
-    """Wait, so long at most, until the server does nothing: what it writes in batches is done."""
+    """Wait until the server is at rest and its batches are written, for ``seconds`` at most."""
     deadline = now() + seconds
     quiet = 0
     while quiet < 3 and now() < deadline:
@@ -38,7 +38,7 @@ async def rest(server: Server, seconds: float = 4.0) -> None:
 
 
 async def fan_out(server: Server, herd: Herd, send: Send, blocks: int = BLOCKS) -> Row:
-    """One broadcast to all sockets of the herd, again and again, each after the one before."""
+    """Send broadcasts to all sockets of the herd, one after the other."""
     found: list[dict[str, float]] = []
     with Collector(herd) as collector:
         broadcasts = _Broadcasts(herd, collector, send)
@@ -50,7 +50,7 @@ async def fan_out(server: Server, herd: Herd, send: Send, blocks: int = BLOCKS) 
 
 
 class _Broadcasts:
-    """Sends one after the other and keeps how long each took."""
+    """Sends broadcasts one after the other and records the seconds that each took."""
 
     def __init__(self, herd: Herd, collector: Collector, send: Send) -> None:
         self._herd = herd
@@ -64,7 +64,7 @@ class _Broadcasts:
         began = now()
         self._sent += 1
         self._send(self._sent)
-        await asyncio.sleep(0)  # the loop writes when it comes to it, and then has to wait
+        await asyncio.sleep(0)  # lets the loop write, before collect() blocks it
         self._collector.collect(frames, PATIENCE)
         self.walls.append(now() - began)
 
@@ -86,7 +86,7 @@ async def _block(server: Server, herd: Herd, broadcasts: _Broadcasts) -> dict[st
 
 
 class Usage:
-    """CPU since it was made: of the server, its stores and the client."""
+    """CPU time since its creation: of the server, its stores and the client."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -97,7 +97,7 @@ class Usage:
         return self._server.cpu() - self._before[0]
 
     def others(self, count: int) -> dict[str, float]:
-        """What is printed beside: µs of the client and of the stores for each of ``count``."""
+        """The CPU time of the client and of the stores, in µs for each of ``count``."""
         client = cpu_seconds() - self._before[2]
         values = {
             "client µs": client / count * 1e6,
@@ -109,11 +109,12 @@ class Usage:
 
 
 async def connect(server: Server, herd: Herd, count: int, benchmark: str = "connect") -> Row:
-    """Open ``count`` sockets, as fast as they can be taken; CPU and memory of each.
+    """Open ``count`` sockets as fast as possible, and measure CPU time and memory for each.
 
-    Memory is what the server's processes grow by from the first of the sockets to all, each time
-    after a rest: what is there once, and what a storm needs in passing, the first have paid for.
-    Beside it stands what they grow by from before the first socket, which includes both.
+    Memory is the growth of the server's processes between the first sockets and all of them, each
+    time at rest. It excludes memory that is needed once, or only during the storm of connects,
+    because the first sockets have already caused it. The growth from before the first socket, which
+    includes both, is reported too.
     """
     await herd.open(WARM_UP)
     herd.close()
@@ -126,7 +127,7 @@ async def connect(server: Server, herd: Herd, count: int, benchmark: str = "conn
     memory, more = server.memory(), Usage(server)
     await herd.open(count - first)
     wall, more_others = wall + now() - more.began, more.others(count - first)
-    await rest(server)  # what is written in batches belongs to it
+    await rest(server)  # the batches belong to the cost
     values = {
         CONNECTION: usage.server() / count * 1e6,
         "seconds": wall,
@@ -142,10 +143,10 @@ async def connect(server: Server, herd: Herd, count: int, benchmark: str = "conn
 
 
 async def published(server: Server, sender_id: int, users: int, rate: int, seconds: float) -> Row:
-    """From a client's ``publish`` to another user's socket, at a steady rate."""
+    """Measure the latency from a client's ``publish`` to another user's socket, at ``rate``/s."""
     sender = site.herd(server, site.greet(range(sender_id, sender_id + 1)))
     sender.greeting = lambda number: [site.connect_as(sender_id)]
-    await sender.open(8)  # a connection may send 50 commands a second
+    await sender.open(8)  # spreads the commands over several connections
 
     async def send() -> float:
         began = now()
@@ -162,7 +163,7 @@ async def published(server: Server, sender_id: int, users: int, rate: int, secon
 
 
 async def notified(server: Server, users: int, rate: int, seconds: float) -> Row:
-    """From ``notify()`` in another process to the user's socket, at a steady rate."""
+    """Measure the latency from ``notify()`` in another process to the user's socket."""
 
     async def send() -> float:
         process = site.steady(server, users, rate, seconds)
@@ -176,7 +177,14 @@ async def notified(server: Server, users: int, rate: int, seconds: float) -> Row
 async def _latency(
     server: Server, users: int, count: int, send: Callable[[], Awaitable[float]]
 ) -> tuple[str, int, dict[str, float]]:
-    """Delays by the times that the notifications carry, on the clock that all share."""
+    """Measure delays by the send times in the notifications, on a clock that all processes share.
+
+    Args:
+        server: the server to measure.
+        users: number of receivers.
+        count: number of notifications.
+        send: sends them and returns the rate that it reached, per second.
+    """
     delays: list[float] = []
     late: list[float] = []
 
@@ -194,7 +202,7 @@ async def _latency(
     usage = Usage(server)
     rate = await send()
     deadline = now() + 30
-    while len(delays) < count and now() < deadline:  # noqa: ASYNC110 - until the last, or too late
+    while len(delays) < count and now() < deadline:  # noqa: ASYNC110 - hear() has no event
         await asyncio.sleep(0.05)
     receivers.close()
     if not delays:
@@ -212,7 +220,7 @@ async def _latency(
 
 
 def bulk(server: Server) -> Row:
-    """``notify()`` to everybody from another process, to the end of sequencing."""
+    """Measure ``notify()`` to all users from another process, including the sequencing."""
     before = server.stores_cpu()
     count, seconds = site.bulk(server)
     values = {"seconds": seconds, RECIPIENT: seconds / count * 1e6}
@@ -222,7 +230,7 @@ def bulk(server: Server) -> Row:
 
 
 def remarks(row: Row) -> list[str]:
-    """Where the client may have been what was measured."""
+    """Say so if the client may have limited the measurement."""
     own = row.values.get(DELIVERY, row.values.get(CONNECTION))
     client, share = row.values.get("client µs"), row.values.get("client %")
     if own is None or client is None or share is None:

@@ -1,4 +1,4 @@
-"""Run inside the site's environment: fills its database, or publishes from a process of its own."""
+"""A script in the site's environment that fills its database or publishes from this process."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ from notifications import broadcast, notify  # noqa: E402
 
 User = get_user_model()
 
-#: As many as a small web server has for requests.
+#: Number of threads, as in a small web server.
 THREADS = 4
 
 
@@ -44,7 +44,10 @@ def bulk() -> None:
 
 
 def steady(users: str, rate: str, seconds: str) -> None:
-    """Each call is a transaction of its own; a slow one makes nobody wait but itself."""
+    """Call ``notify()`` at a steady rate, in threads, so that a slow call does not delay the next.
+
+    It prints the rate that was reached, per second.
+    """
     readers = list(User.objects.order_by("pk")[: int(users)])
     count = int(int(rate) * float(seconds))
 

@@ -1,4 +1,4 @@
-"""Processes of a run: started on a processor, asked what they use, stopped. Linux only (/proc)."""
+"""Start processes on chosen CPUs, measure what they use, and stop them. Linux only (/proc)."""
 
 import os
 import platform
@@ -11,19 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: What this run may use; read before anything is pinned.
+#: The CPUs that this run may use, read before any process is pinned.
 CPUS = sorted(os.sched_getaffinity(0))
-#: The processor of the servers under measurement, and that of the client.
+#: The CPU of the servers under measurement, and that of the client.
 SERVER_CPUS = {CPUS[0]}
 CLIENT_CPUS = {CPUS[1 % len(CPUS)]}
-#: Where databases and publishers run: whatever is free just then.
+#: The CPUs of databases and publishers, which are not pinned.
 ALL_CPUS = set(CPUS)
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 15.0
 
 
 class Missing(Exception):
-    """A peer that is not installed; the message says how to get it."""
+    """A program that is not installed or does not start; the message says how to install it."""
 
 
 def start(
@@ -33,7 +33,7 @@ def start(
     environment: Mapping[str, str] | None = None,
     cpus: Iterable[int] = SERVER_CPUS,
 ) -> subprocess.Popen[bytes]:
-    """Start a process on some processors; its output goes to ``log``, its stdin stays open."""
+    """Start a process on these CPUs; its output goes to ``log``, and its stdin is a pipe."""
     with log.open("wb") as output, on_cpus(cpus):
         return subprocess.Popen(
             command,
@@ -46,7 +46,7 @@ def start(
 
 @contextmanager
 def on_cpus(cpus: Iterable[int]) -> Iterator[None]:
-    """What is started in here stays on these processors."""
+    """Pin the processes that are started in the block to these CPUs."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
     try:
@@ -56,7 +56,7 @@ def on_cpus(cpus: Iterable[int]) -> Iterator[None]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process in good order, or else by force, and with it whatever it has started."""
+    """Terminate a process, or kill it if that takes too long, and kill its descendants."""
     below = tree(process.pid)[1:]
     process.send_signal(signal.SIGTERM)
     if process.stdin is not None:
@@ -72,10 +72,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], name: str, log: Path) -> None:
-    """Wait until somebody answers at the port.
+    """Wait until the port accepts connections.
 
     Raises:
-        Missing: the process ended, or nobody does for :data:`START_TIMEOUT` seconds.
+        Missing: the process ended, or did not listen within :data:`START_TIMEOUT` seconds.
     """
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
@@ -93,7 +93,7 @@ def free_port() -> int:
 
 
 def machine() -> str:
-    """What this runs on, in a few words."""
+    """Describe the machine: CPUs, kernel and Python."""
     models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     model = models[0] if models else platform.machine()
     system, python = platform.release().split("-")[0], platform.python_version()
@@ -101,7 +101,7 @@ def machine() -> str:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all below it."""
+    """The ids of a process and its descendants; none if it has ended."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         children = " ".join((task / "children").read_text() for task in tasks).split()
@@ -111,12 +111,12 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """CPU time, user and system, of processes and of the children they have outlived."""
+    """CPU seconds, user and system, of processes and of their children that have ended."""
     return sum(_cpu(pid) for pid in pids)
 
 
 def memory(pids: Iterable[int]) -> int:
-    """Bytes of memory that belong to processes, shared pages divided (PSS)."""
+    """Memory of processes in bytes, with shared pages divided among their users (PSS)."""
     return sum(_pss(pid) for pid in pids)
 
 

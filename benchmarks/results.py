@@ -1,10 +1,10 @@
-"""What a run has found: rows, and how to look something up in them. No measuring, no printing."""
+"""The results of a run, and functions to look up figures in them."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-#: The servers' names, as tables and targets know them.
+#: Names of the servers in tables and targets.
 FLOOR = "floor"
 BARE = "bare uvicorn"
 WS = "Node ws"
@@ -16,7 +16,7 @@ OURS = "pushsite"
 OURS_PG = "pushsite, PostgreSQL + Redis"
 OURS_PG_2 = "pushsite, PostgreSQL + Redis, 2 workers"
 
-#: The values that rows are ranked by; µs are CPU of the server's own processes.
+#: Names of the values that are compared; µs are CPU time of the server's own processes.
 DELIVERY = "µs per delivery"
 CONNECTION = "µs per connection"
 KILOBYTES = "KB per connection"
@@ -26,7 +26,7 @@ RECIPIENT = "µs per recipient"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report."""
+    """One row of the report: the values of one benchmark and server, by name."""
 
     benchmark: str
     server: str
@@ -36,19 +36,19 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """All of one run."""
+    """All results of one run."""
 
     rows: list[Row]
-    #: Peers that could not be had, each with the command that installs it.
+    #: Peers that are not installed, each with the command that installs it.
     missing: list[str] = field(default_factory=list)
-    #: What to know before reading the figures.
+    #: Reservations about the figures.
     remarks: list[str] = field(default_factory=list)
-    #: What it ran on, in a few words.
+    #: Description of the machine.
     machine: str = ""
 
 
 def merged(rows: Sequence[Row]) -> list[Row]:
-    """What was measured several times, as the floor is before and after, becomes its mean."""
+    """Replace repeated measurements, such as those of the floor, by their mean."""
     groups: dict[tuple[str, str, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.benchmark, row.server, row.sockets), []).append(row)
@@ -61,7 +61,7 @@ def merged(rows: Sequence[Row]) -> list[Row]:
 def look_up(
     rows: Sequence[Row], benchmark: str, server: str, sockets: int, value: str
 ) -> float | None:
-    """A single figure; None where it was not measured."""
+    """Return a single figure; None if it was not measured."""
     for row in rows:
         if (row.benchmark, row.server, row.sockets) == (benchmark, server, sockets):
             return row.values.get(value)
@@ -69,18 +69,18 @@ def look_up(
 
 
 def sizes(rows: Sequence[Row], benchmark: str, server: str) -> list[int]:
-    """With how many sockets a server was measured, ascending."""
+    """The numbers of sockets with which a server was measured, ascending."""
     own = {row.sockets for row in rows if (row.benchmark, row.server) == (benchmark, server)}
     return sorted(own)
 
 
 def nearest(found: Sequence[int], wanted: int) -> int | None:
-    """The size that comes nearest to the one a target speaks of."""
+    """The size nearest to the wanted one; None if there are none."""
     return min(found, key=lambda size: abs(size - wanted), default=None)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile: the least value that so many per cent do not exceed.
+    """The nearest-rank percentile: the least value that ``percent`` % of the values do not exceed.
 
     Raises:
         ValueError: there are no values.
@@ -93,6 +93,6 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def spread(values: Sequence[float]) -> float:
-    """How far values lie from their middle: 0.15 if all are within ±15 % of it."""
+    """The relative spread: 0.15 if all values are within ±15 % of the middle of their range."""
     low, high = min(values), max(values)
     return (high - low) / (high + low)

@@ -1,4 +1,4 @@
-"""The order of a run: every server once, the references before and after ours."""
+"""The order of a run: each server once, and the references before and after ours."""
 
 import time
 from collections.abc import Iterator
@@ -11,26 +11,26 @@ from .processes import Missing
 from .results import Results, Row
 from .servers import Opener, Server
 
-#: Publications a second, and to how many users, where latency is measured.
+#: Publications per second and number of users in the latency measurements.
 RATE, USERS = 200, 100
 MISSED = 10
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything."""
+    """The sizes of a run."""
 
-    #: Sockets of the storms, and of the fan-out that all servers take part in.
+    #: Sockets of the connection storms, and of the fan-out of all servers.
     main: int
-    #: Sockets of the fan-out of ours and of the floor, the most first.
+    #: Sockets of the fan-outs of our server and of the floor, in descending order.
     flat: tuple[int, ...]
-    #: Sockets of a consumer in memory, whose broadcasts cost the square of it.
+    #: Sockets of the stock consumer in memory, whose broadcasts have quadratic cost.
     stock: int
-    #: Seconds of the latency measures.
+    #: Duration of the latency measurements in seconds.
     seconds: float
-    #: Recipients of the bulk measure.
+    #: Recipients of the bulk measurement.
     bulk: int
-    #: Blocks of a fan-out whose median counts.
+    #: Number of blocks of a fan-out, whose median is the result.
     blocks: int
 
     @property
@@ -49,7 +49,7 @@ FULL = Plan(
 
 
 class Run:
-    """The rows so far, and the peers that could not be had."""
+    """One run, which collects rows and missing peers."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -79,7 +79,7 @@ class Run:
         return Results(rows, self._missing, remarks, processes.machine())
 
     async def _references(self) -> None:
-        """What ours is compared with, again and again, because a machine changes with the hour."""
+        """Measure the references, several times in a run because the machine's speed changes."""
         await self._peer(servers.floor, self.plan.flat)
         await self._peer(servers.bare, ())
 
@@ -88,11 +88,11 @@ class Run:
             try:
                 redis = stack.enter_context(stores.redis_server())
             except Missing:
-                return  # ours on Redis has said so
+                return  # already reported by our server on Redis
             await self._peer(lambda: servers.stock(redis), (self.plan.main,))
 
     async def _peer(self, opener: Opener, fan_outs: tuple[int, ...], storm: int = 0) -> None:
-        """A server that broadcasts what it is told: connect, memory, then fan-out."""
+        """Measure a peer: connects and memory (except for the floor), then fan-outs."""
         with self._opened(opener) as server:
             if server is None:
                 return
@@ -105,7 +105,7 @@ class Run:
             herd.close()
 
     async def _ours(self, name: str, *, with_stores: bool, workers: int = 1) -> None:
-        """The site: a first connect, a storm that comes back to missed broadcasts, fan-out."""
+        """Measure the site: connects, reconnects with missed broadcasts, fan-outs, publishing."""
         plan = self.plan
         with ExitStack() as stack:
             try:
@@ -141,7 +141,7 @@ class Run:
         await measures.rest(server)
         back = await measures.connect(server, herd, main, "connect, 10 missed")
         for name in (results.KILOBYTES, "KB with the storm"):
-            del back.values[name]  # what the first storm had grown is used again
+            del back.values[name]  # memory that the first storm has allocated is reused
         self._add(back)
         return herd
 
@@ -158,7 +158,7 @@ class Run:
         seconds = self.plan.seconds
         if server.stores.redis_url:
             self._add(await measures.notified(server, USERS, RATE, seconds))
-        else:  # another process would be heard of by the position check only
+        else:  # without Redis, only the position check finds publications of another process
             self._add(await measures.published(server, self.plan.users + 1, USERS, RATE, seconds))
         await measures.rest(server)
         self._add(measures.bulk(server))

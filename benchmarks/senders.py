@@ -1,4 +1,4 @@
-"""How a broadcast is set off, for each kind of server."""
+"""Trigger a broadcast, for each kind of server."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,34 +8,39 @@ from . import site
 from .herd import Herd
 from .servers import Server
 
-#: As long as the site's frames are.
+#: A message that is as long as the frames of the site.
 LINE = "x" * 258
 
 Send = Callable[[int], None]
 
 
 def by_line(server: Server) -> Send:
-    """A peer is told by a line on its stdin."""
+    """Trigger a peer's broadcasts by lines on its stdin."""
     return lambda number: server.broadcast(LINE)
 
 
 async def by_http(server: Server) -> Send:
-    """nchan is told by a POST, over one connection that stays."""
+    """Trigger nchan's broadcasts by POST requests over one persistent connection."""
     request = (
         f"POST /publish HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: text/plain\r\n"
         f"Content-Length: {len(LINE)}\r\n\r\n{LINE}"
     ).encode()
     loop = asyncio.get_running_loop()
-    # The answers are of no interest: what counts is what arrives at the sockets.
+    # The answers are ignored: what arrives at the sockets is measured.
     transport, _ = await loop.create_connection(asyncio.Protocol, "127.0.0.1", server.port)
     writer = cast(asyncio.WriteTransport, transport)
     return lambda number: writer.write(request)
 
 
 class ByPublish:
-    """The site's is a permitted client's ``publish``: stored, sequenced, announced, delivered."""
+    """Trigger the site's broadcasts by a client's ``publish``, which stores and sequences them.
 
-    #: One connection may send 50 commands a second.
+    Args:
+        server: the site.
+        user: id of a user who may send broadcasts.
+    """
+
+    #: Number of connections over which the commands are spread.
     CONNECTIONS = 8
 
     def __init__(self, server: Server, user: int) -> None:

@@ -1,4 +1,4 @@
-"""The site as a benchmark sees it: users, tokens, and clients that connect as they."""
+"""The site's part in benchmarks: users, tokens, publications, and clients of these users."""
 
 import json
 import os
@@ -20,7 +20,7 @@ BODY = "x" * 38
 
 
 def make_users(server: Server, count: int) -> None:
-    """Users 1 to ``count``, and after them one who may send."""
+    """Create users 1 to ``count``, and after them a user who may send."""
     _prepare(server, "users", str(count))
 
 
@@ -30,16 +30,16 @@ def broadcast(server: Server, count: int) -> None:
 
 
 def bulk(server: Server) -> tuple[int, float]:
-    """``notify()`` to all users; how many there are and how many seconds it took."""
+    """Call ``notify()`` for all users; return their number and the seconds that it took."""
     count, seconds = _prepare(server, "bulk").split()
     return int(count), float(seconds)
 
 
 def steady(server: Server, users: int, rate: int, seconds: float) -> subprocess.Popen[str]:
-    """Start a process that calls ``notify()`` so often a second for users 1 to ``users``.
+    """Start a process that calls ``notify()`` ``rate`` times a second for users 1 to ``users``.
 
-    The body of each notification is when it was due and when the call began, see
-    :func:`benchmarks.herd.now`.
+    The body of each notification holds the times at which it was due and at which the call began,
+    by :func:`benchmarks.herd.now`.
     """
     command = [sys.executable, PREPARE, "steady", str(users), str(rate), str(seconds)]
     with processes.on_cpus(processes.ALL_CPUS):
@@ -57,7 +57,10 @@ def connect_as(number: int) -> bytes:
 
 
 def greet(numbers: range) -> Greeting:
-    """Client 0 connects as the first of these users; tokens are made before the clock starts."""
+    """Return ``connect`` commands by client: client 0 connects as the first of these users.
+
+    The tokens are created now, so that their creation is not measured.
+    """
     commands = [[connect_as(number)] for number in numbers]
     return lambda number: commands[number]
 

@@ -1,4 +1,4 @@
-"""What the project has set itself, beside what a run has reached."""
+"""The project's performance targets, compared with the results of a run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,24 +23,24 @@ from .results import (
     spread,
 )
 
-#: Sockets at which the targets hold, and the sizes between which the cost is flat.
+#: Number of sockets of the targets, and the sizes between which the cost must be flat.
 AT = 5000
 FLAT = (500, 10_000)
-#: Recipients of the bulk target.
+#: Number of recipients of the bulk target.
 BULK = 100_000
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """One target, what was reached, and the sizes it was measured at."""
+    """One target, the result, and the number of sockets it was measured at."""
 
     target: str
     server: str
     at: str
     reached: str
-    #: None: could not be measured in this run.
+    #: None if it was not measured in this run.
     met: bool | None
-    #: Why not, or that the run was smaller than the target asks for.
+    #: Why the target was missed, or that the run was smaller than the target requires.
     remark: str = ""
 
     @property
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """All targets, in the order of the benchmarks."""
+    """Compare a run with all targets, in the order of the benchmarks."""
     return [*_fan_out(rows), *_flat(rows), *_connect(rows), *_memory(rows), *_rest(rows)]
 
 
@@ -137,7 +137,7 @@ def _value(rows: Sequence[Row], benchmark: str, server: str, size: int, name: st
 def _common(
     rows: Sequence[Row], benchmark: str, one: str, other_benchmark: str, other: str
 ) -> int | None:
-    """The size nearest to the target's at which both were measured."""
+    """The size nearest to :data:`AT` at which both servers were measured."""
     ours = set(sizes(rows, benchmark, one))
     return nearest(sorted(ours & set(sizes(rows, other_benchmark, other))), AT)
 
@@ -146,7 +146,7 @@ def _ratio(
     rows: Sequence[Row], benchmark: str, name: str, one: str, other: str, beside: str = ""
 ) -> tuple[float | None, int | None]:
     beside = beside or benchmark
-    # The other's benchmark may have another name: a bare server has nothing to replay.
+    # The other server's benchmark may differ: a bare server has nothing to replay.
     size = _common(rows, benchmark, one, beside, other)
     if size is None:
         return None, None

@@ -1,4 +1,4 @@
-// Socket.IO, WebSocket transport only. A line on stdin goes to all.
+// Socket.IO with the WebSocket transport only. Each line of stdin goes to all clients.
 const { Server } = require("socket.io");
 const http = require("node:http");
 const readline = require("node:readline");

@@ -1,4 +1,4 @@
-"""A stock Channels consumer: what the tutorials show. Each socket joins a group by itself."""
+"""A stock Channels consumer, as in its tutorial: each socket joins the group itself."""
 
 import os
 import sys
@@ -43,7 +43,7 @@ class Stock(AsyncJsonWebsocketConsumer):
 
 
 class Bare:
-    """Accept, and nothing else: what a socket costs the server itself."""
+    """Accepts sockets and does nothing else, which shows their cost in the server itself."""
 
     async def __call__(self, scope, receive, send):  # type: ignore[no-untyped-def]
         await receive()

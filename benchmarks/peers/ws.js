@@ -1,4 +1,4 @@
-// Node's `ws`: the push server this project grew out of, at its best. A line on stdin goes to all.
+// Node's `ws`, as in the push server this project grew out of. A line of stdin goes to all clients.
 const { WebSocketServer } = require("ws");
 const readline = require("node:readline");
 
