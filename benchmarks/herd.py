@@ -23,7 +23,7 @@ OPEN_TIMEOUT = 120.0
 EVENTS, READ, PAUSE = 4096, 4096, 0.0005
 #: The first byte of a close frame.
 CLOSE = 0x88
-#: Number of first bytes by which a frame is recognized as one that counts.
+#: Number of first bytes by which a frame is recognised as one that counts.
 KNOWN = 24
 
 

@@ -163,7 +163,7 @@ async def published(server: Server, sender_id: int, users: int, rate: int, secon
 
 
 async def notified(server: Server, users: int, rate: int, seconds: float) -> Row:
-    """Measure the latency from ``notify()`` in another process to the user's socket."""
+    """Measure the latency from another process's ``notify()`` to a user's socket, at ``rate``/s."""
 
     async def send() -> float:
         process = site.steady(server, users, rate, seconds)
@@ -230,7 +230,7 @@ def bulk(server: Server) -> Row:
 
 
 def remarks(row: Row) -> list[str]:
-    """Say so if the client may have limited the measurement."""
+    """Return a remark if the client may have limited the measurement."""
     own = row.values.get(DELIVERY, row.values.get(CONNECTION))
     client, share = row.values.get("client µs"), row.values.get("client %")
     if own is None or client is None or share is None:

@@ -18,6 +18,7 @@ SERVER_CPUS = {CPUS[0]}
 CLIENT_CPUS = {CPUS[1 % len(CPUS)]}
 #: The CPUs of databases and publishers, which are not pinned.
 ALL_CPUS = set(CPUS)
+#: Seconds within which a server must listen, and a stopped process must end.
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 15.0
 

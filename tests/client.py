@@ -214,10 +214,16 @@ class Client:
         assert "error" in reply, f"no error: {reply}"
         return int(reply["error"]["code"])
 
-    # Looking
+    # Inspection
 
     def wait(self, condition: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
-        """Wait until ``condition()`` is true; it is evaluated after every frame."""
+        """Wait until ``condition()`` is true, and return its value.
+
+        Args:
+            condition: evaluated after every frame.
+            what: names the condition in the message of a failure.
+            timeout: seconds.
+        """
         with self._changed:
             found = self._changed.wait_for(condition, timeout)
         assert found, f"{what} did not come in {timeout} s; {self!r}"

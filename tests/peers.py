@@ -22,6 +22,7 @@ from notifications.hub import Connection, Hub, get_hub, shutdown
 
 T = TypeVar("T")
 
+#: Seconds that a test waits for an expected event.
 PATIENCE = 10.0
 
 #: Settings under which no loop of the hub does anything by itself: a test calls what it needs.
@@ -74,7 +75,7 @@ class Position(NamedTuple):
 
 
 async def until(condition: Callable[[], T], what: str = "it", patience: float = PATIENCE) -> T:
-    """Let the loop run until ``condition()`` is true."""
+    """Wait until ``condition()`` is true, for ``patience`` seconds at most; return its value."""
     deadline = time.monotonic() + patience
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} does not happen"
@@ -244,7 +245,7 @@ class Peer:
     def pong(self) -> None:
         self.say("{}")
 
-    # Looking
+    # Inspection
 
     @property
     def titles(self) -> list[str]:

@@ -15,7 +15,7 @@ CARRIERS = tuple(
 
 
 class Steps:
-    """The number of executed lines of Python."""
+    """Counts executed lines of Python."""
 
     def __init__(self) -> None:
         self.count = 0

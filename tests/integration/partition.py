@@ -11,7 +11,7 @@ class Relay:
     """Forwards connections to another port of this host.
 
     While it is silent, it accepts connections and drops all data. Connections that were open or
-    opened meanwhile never recover: no end is closed, as with a real partition.
+    opened meanwhile never recover: neither end is closed, as with a real partition.
     """
 
     def __init__(self, port: int) -> None:

@@ -196,7 +196,7 @@ def test_acknowledging_an_offset_that_was_not_sent_is_refused(place: Place) -> N
 
 @pytest.mark.parametrize("command", ["serve", "runserver"])
 def test_a_pong_acknowledges_delivery(site: Site, directory, command: str) -> None:
-    """A pong acknowledges all that was written before its ping; nothing else does."""
+    """A pong acknowledges all that was written before its ping; without a pong, nothing is."""
     variables = {
         "NOTIFICATIONS_PING_INTERVAL": "1",
         "NOTIFICATIONS_PONG_TIMEOUT": "0.9",

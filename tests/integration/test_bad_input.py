@@ -19,7 +19,7 @@ from tests.integration.places import SECRET, Person, Place
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("bystander")]
 
 
-#: The code of a connection cut without a close frame: daphne's, where uvicorn sends one.
+#: The code of a connection without a close frame: daphne cuts it where uvicorn sends one.
 CUT = 1006
 
 
@@ -203,7 +203,7 @@ def test_an_id_used_twice_in_one_frame_is_answered_with_an_error(place: Place) -
     client.wait(lambda: client.reply_codes() == [107], "an error")
 
 
-def test_a_second_connect_closes(place: Place) -> None:
+def test_a_second_connect_closes_the_connection(place: Place) -> None:
     person = place.person()
     client = place.connected(person)
     client.send_text(command(99, connect={"token": person.token}))
@@ -222,13 +222,13 @@ def test_commands_may_follow_connect_in_one_frame(place: Place) -> None:
 
 
 @pytest.mark.parametrize("request_", [{"ping": {}}, {"rpc": {"method": "unread"}}])
-def test_a_command_before_connect_closes(place: Place, request_: dict) -> None:
+def test_a_command_before_connect_closes_the_connection(place: Place, request_: dict) -> None:
     client = place.client(place.person()).open()
     client.send_text(command(1, **request_))
     assert client.wait_closed() == 3501
 
 
-def test_a_frame_that_is_too_large_closes(place: Place) -> None:
+def test_a_frame_that_is_too_large_closes_the_connection(place: Place) -> None:
     for person in (None, place.person()):
         for size in (65_537, 300_000):
             code = code_after(place, "x" * size, person)
@@ -242,7 +242,7 @@ def test_the_largest_allowed_frame_is_accepted(place: Place) -> None:
     assert client.reply(77)["rpc"]["data"] == {"unread": 0}
 
 
-def test_a_fragmented_message_that_is_too_large_closes(place: Place) -> None:
+def test_a_fragmented_message_that_is_too_large_closes_the_connection(place: Place) -> None:
     client = place.connected(place.person())
     with suppress(ConnectionClosed):  # the server closes before all is sent
         client.socket.send("x" * 10_000 for _ in range(20))
@@ -250,19 +250,19 @@ def test_a_fragmented_message_that_is_too_large_closes(place: Place) -> None:
     assert client.wait_closed() == (1009 if place.command == "serve" else 3501)
 
 
-def test_a_binary_frame_closes(place: Place) -> None:
+def test_a_binary_frame_closes_the_connection(place: Place) -> None:
     client = place.connected(place.person())
     client.send_bytes(b"\x00\xff\x01")
     assert client.wait_closed() == 3506
 
 
-def test_invalid_utf8_closes(place: Place) -> None:
+def test_invalid_utf8_closes_the_connection(place: Place) -> None:
     client = place.connected(place.person())
     client.send_bytes(b'{"id":5,"rpc":{"method":"\xff\xfe"}}', text=True)
     assert client.wait_closed() == (1007 if place.command == "serve" else CUT)
 
 
-def test_bytes_that_are_no_websocket_frame_close(place: Place) -> None:
+def test_bytes_that_are_no_frame_close_the_connection(place: Place) -> None:
     client = place.connected(place.person())
     client.socket.socket.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
     assert client.wait_closed() in {1002, 1006}
@@ -278,7 +278,7 @@ def test_a_connection_reset_is_harmless(place: Place) -> None:
         client.drop()
 
 
-def test_thousands_of_commands_at_once_close(place: Place) -> None:
+def test_thousands_of_commands_at_once_close_the_connection(place: Place) -> None:
     """Commands are answered, then refused as temporary, then closed; other users do not wait."""
     person = place.person()
     elsewhere = place.connected(person)
@@ -342,7 +342,7 @@ BAD_TOKENS: list[Callable[[str], str]] = [
 ]
 
 
-def test_a_bad_token_closes(place: Place) -> None:
+def test_a_bad_token_closes_the_connection(place: Place) -> None:
     person = place.person()
     for make in BAD_TOKENS:
         token = make(str(person.id))
@@ -359,7 +359,7 @@ def test_an_expired_token_is_answered_with_an_error(place: Place) -> None:
     assert "connect" in client.try_connect()
 
 
-def test_a_token_of_a_deleted_user_closes(place: Place) -> None:
+def test_a_token_of_a_deleted_user_closes_the_connection(place: Place) -> None:
     person = place.person()
     place.other.run(jobs.delete_user, person.id)
     client = place.client(person).open()

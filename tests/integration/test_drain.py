@@ -83,7 +83,7 @@ class Load:
             each.stop()
 
     def verify(self) -> None:
-        """Assert that each client has received everything once and in order, by recovery."""
+        """Assert that each client was recovered and has received everything once and in order."""
         for each in self.stubborn:
             each.client.wait_for_titles(self.published, timeout=30)
             assert each.client.violations == []

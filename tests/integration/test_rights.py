@@ -15,7 +15,8 @@ from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
-#: Seconds: a change takes effect within SOON on a busy machine, and before a check every LATE.
+#: Seconds: within SOON a change takes effect, even on a busy machine. LATE is an interval of checks
+#: that is too long for a check to find the change in time.
 SOON = 10.0
 LATE = 60.0
 

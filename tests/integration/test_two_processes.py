@@ -57,7 +57,7 @@ def publisher(place: Place, server: Server) -> Client:
 
 
 def publish(client: Client, to: Person, title: str) -> float:
-    """Publish through the server of ``client``, and return the time of the reply."""
+    """Publish through the server of ``client``, and return the monotonic time of the reply."""
     reply = client.ask(publish={"channel": to.channel, "data": {"title": title}})
     assert "publish" in reply, reply
     return time.monotonic()
