@@ -142,18 +142,19 @@ async def connect(server: Server, herd: Herd, count: int, benchmark: str = "conn
     return Row(benchmark, server.name, count, values)
 
 
-async def published(server: Server, sender_id: int, users: int, rate: int, seconds: float) -> Row:
+async def published(
+    server: Server, first_sender: int, users: int, rate: int, seconds: float
+) -> Row:
     """Measure the latency from a client's ``publish`` to another user's socket.
 
     Args:
-        sender_id: primary key of the user who publishes.
+        first_sender: primary key of the first of :data:`~benchmarks.site.SENDERS` users.
         users: number of receiving users.
         rate: publications per second.
         seconds: duration.
     """
-    sender = site.herd(server, site.greet(range(sender_id, sender_id + 1)))
-    sender.greeting = lambda number: [site.connect_as(sender_id)]
-    await sender.open(8)  # a connection may send 50 commands a second
+    sender = site.herd(server, site.greet(range(first_sender, first_sender + site.SENDERS)))
+    await sender.open(site.SENDERS)
 
     async def send() -> float:
         began = now()

@@ -17,6 +17,7 @@ from django.contrib.auth import get_user_model  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from benchmarks.herd import now  # noqa: E402
+from benchmarks.site import SENDERS  # noqa: E402
 from notifications import broadcast, notify  # noqa: E402
 
 User = get_user_model()
@@ -28,7 +29,8 @@ THREADS = 4
 def users(count: str) -> None:
     names = (f"user{number}" for number in range(int(count)))
     User.objects.bulk_create([User(username=name, password="!") for name in names], batch_size=1000)
-    User.objects.create_superuser("sender", "", None)
+    for number in range(SENDERS):
+        User.objects.create_superuser(f"sender{number}", "", None)
 
 
 def broadcasts(count: str) -> None:

@@ -33,20 +33,21 @@ async def by_http(server: Server) -> Send:
 
 
 class ByPublish:
-    """Triggers broadcasts of the site by the ``publish`` command of a client with permission."""
+    """Triggers broadcasts of the site by the ``publish`` command of clients with permission.
 
-    #: Several, because one connection may send 50 commands per second.
-    CONNECTIONS = 8
+    Args:
+        server: the site.
+        first: primary key of the first of the :data:`~benchmarks.site.SENDERS` permitted users.
+    """
 
-    def __init__(self, server: Server, user: int) -> None:
-        command = [site.connect_as(user)]
-        self.herd: Herd = site.herd(server, lambda number: command)
+    def __init__(self, server: Server, first: int) -> None:
+        self.herd: Herd = site.herd(server, site.greet(range(first, first + site.SENDERS)))
         self._sent = 1
 
     async def open(self) -> None:
-        await self.herd.open(self.CONNECTIONS)
+        await self.herd.open(site.SENDERS)
 
     def __call__(self, number: int) -> None:
         self._sent += 1
-        client = self.herd.clients[self._sent % self.CONNECTIONS]
+        client = self.herd.clients[self._sent % site.SENDERS]
         client.send(site.publish("broadcast", self._sent))

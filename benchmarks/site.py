@@ -14,6 +14,9 @@ from .servers import SECRET, Server
 
 PREPARE = str(Path(__file__).parent / "prepare.py")
 
+#: Users who publish from clients. Several, because a user may send 50 commands per second.
+SENDERS = 8
+
 TITLE = "Your order has shipped"
 #: Makes frames of about 260 bytes.
 BODY = "x" * 38
