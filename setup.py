@@ -15,5 +15,5 @@ ASSETS = {
 setup(
     packages=[*find_packages(include=["notifications", "notifications.*"]), *ASSETS],
     package_dir=ASSETS,
-    package_data={package: ["**/*"] for package in ASSETS},
+    package_data={"notifications": ["py.typed"], **{package: ["**/*"] for package in ASSETS}},
 )

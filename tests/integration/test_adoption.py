@@ -3,10 +3,6 @@
 import json
 import os
 import re
-import shutil
-import subprocess
-import sys
-import sysconfig
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +10,10 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from tests.servers import ROOT, Server
+from tests.servers import Server
+from tests.wheels import install_wheel, run
 
 pytestmark = pytest.mark.integration
-
-BUILT_FROM = ("notifications", "static", "templates", "setup.py", "pyproject.toml")
 
 SETTINGS = """
 INSTALLED_APPS = ["daphne", *INSTALLED_APPS, "channels", "notifications"]
@@ -78,26 +73,7 @@ HOST_PAGE = """<!doctype html>
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
     """A virtual environment with the built wheel; dependencies come from that of the tests."""
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in BUILT_FROM:
-        part = ROOT / name
-        (shutil.copytree if part.is_dir() else shutil.copy)(part, source / name)
-    for name in ("README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    wheels = tmp_path / "wheels"
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "wheel", "--no-build-isolation", "--no-deps", "-w", str(wheels), str(source))
-
-    venv = tmp_path / "venv"
-    run(sys.executable, "-m", "venv", "--without-pip", str(venv))
-    borrowed = next(venv.glob("lib/python*/site-packages")) / "borrowed.pth"
-    borrowed.write_text(sysconfig.get_path("purelib"))
-    python = venv / "bin" / "python"
-    [wheel] = wheels.glob("*.whl")
-    run(*pip, "--python", str(python), "install", "--no-deps", "--no-index", str(wheel))
-    run(*pip, "--python", str(python), "check")
-    return python
+    return install_wheel(tmp_path)
 
 
 @pytest.fixture
@@ -127,11 +103,6 @@ def host(python: Path, project: Path) -> Iterator[Server]:
     server.manage("createsuperuser", "--noinput", "--username=guest", "--email=")
     yield server.start()
     server.kill()
-
-
-def run(*command: str) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
 
 
 def get(url: str, cookie: str) -> str:
