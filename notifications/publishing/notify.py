@@ -25,7 +25,7 @@ from ..texts import plain
 from .drafts import check_names, make_draft
 from .recipients import EVERYONE, audience, recipients
 from .sequencing import sequence_after_commit
-from .writing import Written, find_known, write_placed, write_unplaced
+from .writing import Written, find_known, rows_written, write_placed, write_unplaced
 
 Progress = Callable[[int], object]
 
@@ -248,7 +248,12 @@ def _write(draft: Notification, names: list[str], publish_at: datetime | None) -
             ids |= find_known([name for name in missing if name not in new], draft.key)
     new_ids = frozenset((*placed.values(), *unplaced.values()))
     written = Written(new_ids, content, draft.expires_at)
-    after_commit(database_alias(), sequence_after_commit, list(placed), list(unplaced), written)
+    callback = after_commit(
+        database_alias(), sequence_after_commit, list(placed), list(unplaced), written
+    )
+    if rows_written.has_listeners():
+        new = {name: pk for name, pk in ids.items() if pk in new_ids}
+        rows_written.send(Notification, draft=draft, ids=new, callback=callback)
     return [ids[name] for name in names]
 
 

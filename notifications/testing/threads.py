@@ -1,0 +1,90 @@
+"""Database work of the hub, done by the connections of the test.
+
+The hub has threads with connections of their own. They could not read what a ``TestCase`` has
+written, which is never committed, and on SQLite in memory they would lock the test out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from typing import ParamSpec, TypeVar
+
+from asgiref.sync import sync_to_async
+from django.db import connections
+
+from ..database.lanes import LANES
+from ..database.threads import Threads
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class TestThread(Threads):
+    """Runs calls in the thread in which ``sync_to_async`` runs those of the test, one by one.
+
+    Args:
+        loop: the event loop of the test.
+    """
+
+    __test__ = False  # pytest takes classes with such a name for tests
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(1, "", lambda: None)
+        self._loop = loop
+        self._ident: int | None = None
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        call = partial(fn, *args, **kwargs)
+        if threading.get_ident() == self._ident:
+            # The thread would wait for itself.
+            return _completed(call)
+        # Not in the context of the caller, where asgiref may see a call that is still running.
+        context = contextvars.Context()
+        return context.run(asyncio.run_coroutine_threadsafe, self._run(call), self._loop)
+
+    def close(self) -> None:
+        """The thread belongs to the test."""
+
+    def join(self, patience: float) -> bool:
+        return True
+
+    async def _run(self, call: Callable[[], T]) -> T:
+        return await sync_to_async(self._call, thread_sensitive=True)(call)
+
+    def _call(self, call: Callable[[], T]) -> T:
+        self._ident = threading.get_ident()
+        try:
+            return call()
+        finally:
+            self._ident = None
+
+
+def use_thread_of_test() -> None:
+    """Let all lanes run their calls in the thread of the test, until the hub stops."""
+    pool = TestThread(asyncio.get_running_loop())
+    for lane in LANES:
+        lane.use(pool)
+
+
+def close_connections() -> None:
+    """Close the connections of this thread, unless a test case is using them.
+
+    PostgreSQL deletes no database that somebody is connected to, and the thread has no other end.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+def _completed(call: Callable[[], T]) -> Future[T]:
+    future: Future[T] = Future()
+    try:
+        future.set_result(call())
+    except Exception as error:
+        future.set_exception(error)
+    return future
