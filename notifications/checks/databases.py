@@ -1,10 +1,11 @@
 """Can the database hold what the app writes? Checked always."""
 
+import re
 import sqlite3
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import load_backend
 
@@ -15,6 +16,18 @@ SUPPORTED = ("postgresql", "sqlite", "unknown")
 
 #: The first version with ``RETURNING``.
 SQLITE = (3, 35)
+
+#: Seconds that SQLite waits for a lock at least, which is also Python's own default.
+LEAST_TIMEOUT = 5
+
+WAL = re.compile(r"journal_mode\s*=\s*['\"]?wal", re.IGNORECASE)
+
+SQLITE_HINT = """Give the database these OPTIONS:
+    "OPTIONS": {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }"""
 
 
 @register(Tags.compatibility)
@@ -40,6 +53,37 @@ def check_database(**kwargs: Any) -> list[CheckMessage]:
             f"Notifications are stored in PostgreSQL or SQLite, and the database is {found}.",
             hint="Give the app a database of its own by a database router, or use another one.",
             id="notifications.E009",
+        )
+    ]
+
+
+@register(Tags.compatibility)
+def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
+    """``W013``, always: options of SQLite with which two processes cannot write.
+
+    See "Database is locked errors" in Django's notes on SQLite. Databases in memory belong to one
+    process.
+    """
+    entry = settings.DATABASES.get(database_alias(), {})
+    name = str(entry.get("NAME") or "")
+    if vendor() != "sqlite" or ":memory:" in name or "mode=memory" in name:
+        return []
+    options = entry.get("OPTIONS") or {}
+    lacking = []
+    if str(options.get("transaction_mode") or "").upper() not in ("IMMEDIATE", "EXCLUSIVE"):
+        lacking.append('no transaction_mode "IMMEDIATE"')
+    if not WAL.search(str(options.get("init_command") or "")):
+        lacking.append("no journal_mode=WAL in init_command")
+    if float(options.get("timeout", LEAST_TIMEOUT)) < LEAST_TIMEOUT:
+        lacking.append(f"a timeout below {LEAST_TIMEOUT} s")
+    if not lacking:
+        return []
+    return [
+        Warning(
+            'A second process will meet "database is locked", because the database '
+            f"{database_alias()!r} has {' and '.join(lacking)}.",
+            hint=SQLITE_HINT,
+            id="notifications.W013",
         )
     ]
 
