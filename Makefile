@@ -1,4 +1,4 @@
-# Everything a person or a CI job does with this repository; `make` alone lists it.
+# All tasks of developers and CI jobs; `make` without arguments lists them.
 
 .DEFAULT_GOAL := help
 .PHONY: help run test lint format pytest soak bench clean venv venv-test node

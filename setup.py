@@ -1,7 +1,7 @@
-"""Build of the reusable app; everything else about it stands in pyproject.toml.
+"""Build the reusable app. Its metadata is in pyproject.toml.
 
-Templates and static files live at the top of this repository, where the site finds them. Inside
-the wheel they lie in the app, where the app directory loaders of any other project find them.
+Templates and static files are at the top of this repository, where the site finds them. In the
+wheel they are inside the app, where the app directory loaders of other projects find them.
 """
 
 from setuptools import find_packages, setup

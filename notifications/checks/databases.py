@@ -1,4 +1,4 @@
-"""Can the database hold what the app writes? Checked always."""
+"""Checks that the database is one that the app supports. They always run."""
 
 import re
 import sqlite3
@@ -11,7 +11,7 @@ from django.db.utils import load_backend
 
 from ..models import database_alias
 
-#: The databases whose SQL the app writes, and none at all, of which Django says enough.
+#: The supported vendors. "unknown" (no database or no driver) is left to Django's own errors.
 SUPPORTED = ("postgresql", "sqlite", "unknown")
 
 #: The first version with ``RETURNING``.
@@ -32,10 +32,10 @@ SQLITE_HINT = """Give the database these OPTIONS:
 
 @register(Tags.compatibility)
 def check_database(**kwargs: Any) -> list[CheckMessage]:
-    """``E007`` and ``E009``, always: a database whose SQL is another one.
+    """``E007`` and ``E009``: the SQLite version is too old, or the vendor is not supported.
 
-    It looks at settings only, so that ``check`` tells without ``--database``, and ``migrate``
-    before it writes anything. How old PostgreSQL may be, Django says itself when it connects.
+    Only the settings are read, so it runs without ``--database``, and before ``migrate`` writes
+    anything. Django itself rejects a PostgreSQL server that is too old when it connects.
     """
     found = vendor()
     if found == "sqlite" and sqlite3.sqlite_version_info < SQLITE:
@@ -90,7 +90,7 @@ def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.compatibility)
 def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
-    """``E010``, always: times without a zone, of which an hour comes twice a year."""
+    """``E010``: local times are stored. They repeat an hour when daylight saving time ends."""
     zone = settings.DATABASES.get(database_alias(), {}).get("TIME_ZONE")
     if settings.USE_TZ and (zone in (None, "UTC") or vendor() == "postgresql"):
         return []
@@ -105,7 +105,7 @@ def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
 
 
 def vendor() -> str:
-    """Whose database the app's models are in; "unknown" where there is none, or no driver."""
+    """The vendor of the database of the app's models; "unknown" without a database or driver."""
     engine = settings.DATABASES.get(database_alias(), {}).get("ENGINE", "")
     try:
         return str(load_backend(engine or "django.db.backends.dummy").DatabaseWrapper.vendor)
