@@ -1,6 +1,5 @@
 """Checks that the database is one that the app supports. They always run."""
 
-import re
 import sqlite3
 from typing import Any
 
@@ -19,8 +18,6 @@ SQLITE = (3, 35)
 
 #: Seconds that SQLite waits for a lock at least, which is also Python's own default.
 LEAST_TIMEOUT = 5
-
-WAL = re.compile(r"journal_mode\s*=\s*['\"]?wal", re.IGNORECASE)
 
 SQLITE_HINT = """Give the database these OPTIONS:
     "OPTIONS": {
@@ -72,7 +69,7 @@ def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
     lacking = []
     if str(options.get("transaction_mode") or "").upper() not in ("IMMEDIATE", "EXCLUSIVE"):
         lacking.append('no transaction_mode "IMMEDIATE"')
-    if not WAL.search(str(options.get("init_command") or "")):
+    if "journal_mode=wal" not in _squeezed(options.get("init_command")):
         lacking.append("no journal_mode=WAL in init_command")
     if float(options.get("timeout", LEAST_TIMEOUT)) < LEAST_TIMEOUT:
         lacking.append(f"a timeout below {LEAST_TIMEOUT} s")
@@ -86,6 +83,11 @@ def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
             id="notifications.W013",
         )
     ]
+
+
+def _squeezed(command: object) -> str:
+    """An SQL command in lower case, without the spaces and quotes that SQLite allows."""
+    return "".join(str(command or "").lower().translate(dict.fromkeys(map(ord, "'\"`"))).split())
 
 
 @register(Tags.compatibility)
