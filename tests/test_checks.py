@@ -24,7 +24,7 @@ from tests.servers import ROOT, manage, site_environment
 REDIS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
 MEMORY = {"default": {"BACKEND": IN_MEMORY_LAYER}}
 POSTGRES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "push"}}
-GOOD_OPTIONS = {
+GOOD_OPTIONS: dict[str, Any] = {
     "transaction_mode": "IMMEDIATE",
     "timeout": 20,
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -280,15 +280,15 @@ def test_times_without_zones_are_an_error_before_anything_is_written(
 @pytest.mark.parametrize(
     ("engine", "expected"),
     [
-        ("django.db.backends.sqlite3", ["E010"]),
-        ("django.db.backends.postgresql", []),
+        ("django.db.backends.sqlite3", True),
+        ("django.db.backends.postgresql", False),
     ],
 )
 def test_a_database_in_local_time_is_an_error_where_it_stores_no_zones(
-    engine: str, expected: list[str]
+    engine: str, expected: bool
 ) -> None:
     with site(databases={"default": {"ENGINE": engine, "TIME_ZONE": "Europe/Berlin"}}):
-        assert complaints(deploy=False) == expected
+        assert ("E010" in complaints(deploy=False)) is expected
 
 
 @pytest.mark.filterwarnings("ignore:Overriding setting DATABASES")
