@@ -7,27 +7,22 @@ import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self
-from weakref import WeakKeyDictionary
 
 from asgiref.sync import sync_to_async
 from channels.routing import get_default_application
 from django.conf import settings
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ImproperlyConfigured
-from django.test import Client, override_settings
+from django.test import Client
 
-from ..conf import IN_MEMORY_LAYER, app_settings
-from ..hub import shutdown
-from .commits import catch_up, committing
-from .threads import close_connections, use_thread_of_test
+from .server import server
 
 try:
     from channels.testing import WebsocketCommunicator
 except ImportError as error:  # channels imports daphne for its live server
-    raise ImportError("NotificationSocket needs daphne: pip install daphne") from error
+    raise ImportError("NotificationSocket needs daphne: pip install 'pushsite[daphne]'") from error
 
 #: Seconds to wait for the server.
 PATIENCE = 5.0
@@ -99,7 +94,7 @@ class NotificationSocket:
         self.connected: dict[str, Any] = {}
 
     async def __aenter__(self) -> Self:
-        await _server().enter()
+        await server().enter()
         try:
             await self._open()
         except BaseException:
@@ -205,7 +200,7 @@ class NotificationSocket:
             if self._communicator is not None:
                 await self._communicator.disconnect(timeout=PATIENCE)
         finally:
-            await _server().leave()
+            await server().leave()
 
     async def _until(self, condition: Callable[[], bool], what: str, patience: float) -> None:
         deadline = time.monotonic() + patience
@@ -249,49 +244,6 @@ class NotificationSocket:
         self._publications += [
             Received(channel, one["offset"], one["data"]) for one in publications
         ]
-
-
-class _Server:
-    """What the sockets of one event loop share: the hub, and settings that suit a test."""
-
-    def __init__(self) -> None:
-        self._clients = 0
-        self._lock = asyncio.Lock()
-        self._stack = ExitStack()
-
-    async def enter(self) -> None:
-        """Start for the first client."""
-        async with self._lock:
-            if self._clients == 0:
-                await self._start()
-            self._clients += 1
-
-    async def leave(self) -> None:
-        """Stop after the last client."""
-        async with self._lock:
-            self._clients -= 1
-            if self._clients == 0:
-                await self._stop()
-
-    async def _start(self) -> None:
-        layer = {"BACKEND": IN_MEMORY_LAYER, "CONFIG": {"capacity": 10_000}}
-        layers = {**getattr(settings, "CHANNEL_LAYERS", {}), app_settings.CHANNEL_LAYER: layer}
-        self._stack.enter_context(override_settings(CHANNEL_LAYERS=layers))
-        self._stack.enter_context(committing())
-        use_thread_of_test()
-        await sync_to_async(catch_up)()
-
-    async def _stop(self) -> None:
-        with self._stack:
-            await shutdown()
-            await sync_to_async(close_connections)()
-
-
-_servers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Server] = WeakKeyDictionary()
-
-
-def _server() -> _Server:
-    return _servers.setdefault(asyncio.get_running_loop(), _Server())
 
 
 def _log_in(user: AbstractBaseUser) -> bytes:

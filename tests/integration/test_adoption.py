@@ -11,7 +11,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.servers import Server
-from tests.wheels import install_wheel, run
+from tests.wheels import borrowing_environment, run
 
 pytestmark = pytest.mark.integration
 
@@ -19,6 +19,11 @@ SETTINGS = """
 INSTALLED_APPS = ["daphne", *INSTALLED_APPS, "channels", "notifications"]
 ASGI_APPLICATION = "project.asgi.application"
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+DATABASES["default"]["OPTIONS"] = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+}
 """
 
 ASGI = """
@@ -71,16 +76,16 @@ HOST_PAGE = """<!doctype html>
 
 
 @pytest.fixture
-def python(tmp_path: Path) -> Path:
-    """A virtual environment with the built wheel; dependencies come from that of the tests."""
-    return install_wheel(tmp_path)
+def python(wheel: Path, tmp_path: Path) -> Path:
+    """A virtual environment with the built app; the rest it borrows from that of the tests."""
+    return borrowing_environment(tmp_path / "venv", wheel)
 
 
 @pytest.fixture
 def project(python: Path, tmp_path: Path) -> Path:
     directory = tmp_path / "project"
     directory.mkdir()
-    run(str(python), "-m", "django", "startproject", "project", str(directory))
+    run(python, "-m", "django", "startproject", "project", directory)
     with (directory / "project" / "settings.py").open("a") as settings:
         settings.write(HOST_SETTINGS + SETTINGS)
     (directory / "project" / "asgi.py").write_text(ASGI)

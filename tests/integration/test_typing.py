@@ -10,7 +10,7 @@ import pytest
 
 from tests.js.test_modules import find_node
 from tests.servers import ROOT
-from tests.wheels import install_wheel
+from tests.wheels import borrowing_environment
 
 pytestmark = pytest.mark.integration
 
@@ -29,10 +29,10 @@ Complaints = dict[tuple[str, int], str]
 
 
 @pytest.fixture(scope="module")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def host(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
     """The directory of a host project, whose environment ``venv`` has the wheel."""
     directory = tmp_path_factory.mktemp("host")
-    install_wheel(directory)
+    borrowing_environment(directory / "venv", wheel)
     for name in ("settings.py", "right.py", "wrong.py"):
         shutil.copy(FILES / name, directory)
     return directory
