@@ -8,6 +8,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template import Context
+from django.test import TestCase
 from django.urls import reverse_lazy
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -17,6 +18,13 @@ from notifications.connect.authentication import make_token
 from notifications.models import Level, Notification, NotificationQuerySet
 from notifications.publishing.notify import originals, publish, withdraw
 from notifications.templatetags.notifications import notifications_unread
+from notifications.testing import (
+    Captured,
+    NotificationsMixin,
+    NotificationSocket,
+    Received,
+    captured_notifications,
+)
 
 
 def everybody() -> Iterator[User]:
@@ -78,3 +86,24 @@ def read(request: HttpRequest, user: User) -> None:
 def show(user: User) -> str:
     assert_type(notifications_unread(Context({"user": user})), int)
     return make_token(user, lifetime=None)
+
+
+class OrderTests(NotificationsMixin, TestCase):
+    def test_sending(self) -> None:
+        user = User()
+        assert_type(self.assertNotified(user, "Shipped", level="success", count=1), Notification)
+        self.assertNotNotified("everyone", kind="order.shipped")
+        self.assertNothingSent()
+        assert_type(self.notifications, Captured)
+        with captured_notifications(publish=True) as sent:
+            assert_type(sent[0], Notification)
+            assert_type(sent[1:], list[Notification])
+            assert_type(sent.to(user), list[Notification])
+
+    async def test_receiving(self) -> None:
+        async with NotificationSocket(User()) as socket:
+            assert_type(socket, NotificationSocket)
+            received = await socket.receive()
+            assert_type(received, Received)
+            assert_type(received.offset, int)
+            assert_type(await socket.close_code(), int)

@@ -2,12 +2,14 @@
 
 from django.contrib.auth.models import Group, User
 from django.http import HttpRequest
+from django.test import TestCase
 
 import notifications
 from notifications import abroadcast, anotify, broadcast, inbox, notify, signals
 from notifications.connect.authentication import make_token
 from notifications.models import Notification
 from notifications.publishing.notify import publish
+from notifications.testing import NotificationsMixin, NotificationSocket, captured_notifications
 
 
 def send(user: User, group: Group, notification: Notification) -> None:
@@ -51,3 +53,16 @@ def read(user: User) -> None:
     Notification.objects.unraed(user)  # unraed
     Notification.objects.unread("ada")  # str
     make_token(user, "1 hour")  # float
+
+
+class OrderTests(NotificationsMixin, TestCase):
+    def test_sending(self) -> None:
+        self.assertNotified(User(), "Shipped", levle="success")  # levle
+        self.assertNotNotified(7)  # AbstractBaseUser
+        self.assertNothingSnet()  # assertNothingSnet
+        with captured_notifications(publsh=True) as sent:  # publsh
+            sent.assert_notified("everyone", titel="Shipped")  # titel
+
+    async def test_receiving(self) -> None:
+        async with NotificationSocket(User(), tokn="") as socket:  # tokn
+            await socket.recieve()  # recieve
