@@ -132,7 +132,7 @@ class _Committing:
         self._leaving = _Hook(Atomic, "__exit__", self._left)
         self._registering = _Hook(BaseDatabaseWrapper, "on_commit", self._registered)
         self._users = 0
-        self._done: set[AfterCommit] = set()
+        self._done: list[AfterCommit] = []
         self._busy: set[BaseDatabaseWrapper] = set()
 
     @contextmanager
@@ -144,6 +144,9 @@ class _Committing:
         finally:
             self._users -= 1
             if not self._users:
+                # What was registered before the test is done by the next one again.
+                for callback in self._done:
+                    callback.is_done = False
                 self._done.clear()
 
     def run_due(self, connection: BaseDatabaseWrapper) -> None:
@@ -153,9 +156,10 @@ class _Committing:
             return
         self._busy.add(connection)
         try:
-            while due := [callback for callback in _ours(connection) if callback not in self._done]:
-                self._done.add(due[0])
+            while due := [callback for callback in _ours(connection) if not callback.is_done]:
                 _call(due[0])
+                due[0].is_done = True
+                self._done.append(due[0])
         finally:
             self._busy.discard(connection)
 

@@ -84,16 +84,10 @@ class NotificationSocket:
         self._path = path
         self._headers = {b"host": b"testserver", b"origin": b"http://testserver", **dict(headers)}
         self._application = application
-        self._communicator: Any = None
-        self._publications: deque[Received] = deque()
-        self._messages: deque[dict[str, Any]] = deque()
-        self._replies: dict[int, dict[str, Any]] = {}
-        self._last_id = 0
-        self._closed: Refused | None = None
-        #: The server's answer to ``connect``: ``client``, ``subs``, ``data`` …
-        self.connected: dict[str, Any] = {}
+        self._begin()
 
     async def __aenter__(self) -> Self:
+        self._begin()
         await server().enter()
         try:
             await self._open()
@@ -181,6 +175,17 @@ class NotificationSocket:
             if not await self._take(deadline):
                 raise AssertionError(f"The connection was not closed within {timeout:g} s.")
         return self._closed.code
+
+    def _begin(self) -> None:
+        """Forget a former connection."""
+        self._communicator: Any = None
+        self._publications: deque[Received] = deque()
+        self._messages: deque[dict[str, Any]] = deque()
+        self._replies: dict[int, dict[str, Any]] = {}
+        self._last_id = 0
+        self._closed: Refused | None = None
+        #: The server's answer to ``connect``: ``client``, ``subs``, ``data`` …
+        self.connected: dict[str, Any] = {}
 
     async def _open(self) -> None:
         if self._user is not None:

@@ -24,14 +24,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class TestThread(Threads):
+class ThreadOfTest(Threads):
     """Runs calls in the thread in which ``sync_to_async`` runs those of the test, one by one.
 
     Args:
         loop: the event loop of the test.
     """
-
-    __test__ = False  # pytest takes classes with such a name for tests
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(1, "", lambda: None)
@@ -66,7 +64,7 @@ class TestThread(Threads):
 
 def use_thread_of_test() -> None:
     """Let all lanes run their calls in the thread of the test, until the hub stops."""
-    pool = TestThread(asyncio.get_running_loop())
+    pool = ThreadOfTest(asyncio.get_running_loop())
     for lane in LANES:
         lane.use(pool)
 

@@ -186,6 +186,13 @@ class TestFatesInTestCase(Fates, TestCase):
         assert inbox.unread_count(user) == 1
         assert titles(sent) == ["sent"]
 
+    def test_what_is_published_is_not_done_again_by_callbacks_that_a_test_captures(self) -> None:
+        user, progress = make_user(), list[int]()
+        with captured_notifications(publish=True), self.captureOnCommitCallbacks(execute=True):
+            notify(user, "sent", progress=progress.append)
+        assert progress == [1]
+        assert inbox.unread_count(user) == 1
+
     def test_without_publishing_nothing_has_an_offset(self) -> None:
         user = make_user()
         with captured_notifications():

@@ -41,6 +41,16 @@ class Sockets:
             assert socket.unread == 1
             assert (await socket.receive()).data["title"] == "first"
 
+    async def test_a_device_may_come_back(self) -> None:
+        device = NotificationSocket(await amake_user())
+        async with device:
+            await abroadcast("first")
+            assert (await device.receive()).data["title"] == "first"
+        async with device:
+            await abroadcast("second")
+            titles = [(await device.receive()).data["title"] for _ in range(2)]
+            assert titles == ["first", "second"]  # it has not acknowledged the first one
+
     async def test_procedures_change_the_inbox(self) -> None:
         user = await amake_user()
         (pk,) = await anotify(user, "Shipped")

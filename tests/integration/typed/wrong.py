@@ -60,7 +60,8 @@ class OrderTests(NotificationsMixin, TestCase):
         self.assertNotified(User(), "Shipped", levle="success")  # levle
         self.assertNotNotified(7)  # AbstractBaseUser
         self.assertNothingSnet()  # assertNothingSnet
-        with captured_notifications(publsh=True) as sent:  # publsh
+        captured_notifications(publsh=True)  # publsh
+        with captured_notifications() as sent:
             sent.assert_notified("everyone", titel="Shipped")  # titel
 
     async def test_receiving(self) -> None:

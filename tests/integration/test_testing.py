@@ -15,7 +15,7 @@ from tests.wheels import borrowing_environment, plain_environment
 
 pytestmark = pytest.mark.integration
 
-PROJECT = Path(__file__).parent / "project"
+PROJECT = Path(__file__).parent / "shop"
 
 #: A block of code whose first line names the file that it belongs to.
 BLOCK = re.compile(r"^```python\n# (\S+\.py)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -100,11 +100,14 @@ def test_the_tests_of_a_host_pass_on_postgresql(project: Project) -> None:
         run(project, "-m", "pytest", "test_orders.py", DATABASE_URL=url)
 
 
-def test_pytest_loads_no_fixture_that_was_not_asked_for(project: Project) -> None:
+def test_pytest_loads_the_fixtures_only_where_they_are_asked_for(project: Project) -> None:
     (project.directory / "conftest.py").write_text("")
-    fixtures = run(project, "-m", "pytest", "--fixtures", "-q")
-    assert "django_db_setup" in fixtures
-    assert "captured_notifications" not in fixtures
+    without = run(project, "-m", "pytest", "--fixtures", "-q")
+    assert "django_db_setup" in without
+    assert "captured_notifications" not in without
+    # Loaded in this way, before Django's apps are.
+    chosen = run(project, "-m", "pytest", "-p", "notifications.testing.pytest", "--fixtures", "-q")
+    assert "captured_notifications" in chosen
 
 
 def test_the_app_does_not_import_the_helpers(project: Project) -> None:
