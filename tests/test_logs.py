@@ -1,9 +1,12 @@
 """A helper that is away is logged once in a while, in a line."""
 
 import logging
+import time
+from types import SimpleNamespace
 
 import pytest
 
+from notifications import logs
 from notifications.logs import LONGEST, Line, Seldom, Strangers, quoted
 
 
@@ -34,7 +37,9 @@ def refusal(name: str, status: int | None = None, text: str = "Not Found") -> lo
     return made
 
 
-def test_of_each_kind_of_refused_request_one_passes_and_tells_how_many_did_not() -> None:
+def test_of_each_kind_of_refused_request_one_passes_and_tells_how_many_did_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     strangers = Strangers(seconds=60)
     kinds = [
         ("django.request", 404),
@@ -44,11 +49,11 @@ def test_of_each_kind_of_refused_request_one_passes_and_tells_how_many_did_not()
         ("uvicorn.error", None),
     ]
     assert [kind for _ in range(3) for kind in kinds if strangers.filter(refusal(*kind))] == kinds
-    every = Strangers(seconds=0)
-    every._pace._kinds[("django.request", 404)] = (0.0, 7)
+    now = time.monotonic() + 60
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now))
     last = refusal("django.request", 404)
-    assert every.filter(last)
-    assert last.getMessage() == "Not Found: / (7 more since the last such line)"
+    assert strangers.filter(last)
+    assert last.getMessage() == "Not Found: / (2 more since the last such line)"
 
 
 def test_what_is_no_refused_request_passes_as_it_is() -> None:

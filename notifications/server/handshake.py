@@ -22,7 +22,7 @@ TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 #: A head with more bytes or more fields is not handled here.
 MAX_HEAD = 16 * 1024
-MOST_FIELDS = 128
+MAX_FIELDS = 128
 
 #: Nor is one that announces a body.
 BODY = frozenset({b"content-length", b"transfer-encoding"})
@@ -67,7 +67,7 @@ class Head:
         self.url += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) >= MOST_FIELDS:
+        if len(self.headers) >= MAX_FIELDS:
             raise ValueError("too many fields")  # the parser stops
         self.headers.append((name.lower(), value.rstrip(b" \t")))
 
