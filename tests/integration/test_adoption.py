@@ -1,4 +1,4 @@
-"""A fresh Django project takes the app in, by the steps of the README and nothing else."""
+"""The app is installed into a fresh Django project, by the steps of the README alone."""
 
 import json
 import os
@@ -62,7 +62,7 @@ urlpatterns = [
 ]
 """
 
-#: What any project has of its own: a page and a way to log in.
+#: What any project provides itself: a page and a login form.
 HOST_SETTINGS = """
 TEMPLATES[0]["DIRS"] = [BASE_DIR / "templates"]
 LOGIN_REDIRECT_URL = "/"
@@ -77,7 +77,7 @@ HOST_PAGE = """<!doctype html>
 
 @pytest.fixture
 def python(tmp_path: Path) -> Path:
-    """A virtual environment with the built app; the rest it borrows from that of the tests."""
+    """A virtual environment with the built wheel; dependencies come from that of the tests."""
     source = tmp_path / "source"
     source.mkdir()
     for name in BUILT_FROM:
@@ -140,7 +140,7 @@ def get(url: str, cookie: str) -> str:
         return str(answer.read().decode())
 
 
-def test_fresh_project_gets_notifications(host: Server) -> None:
+def test_a_fresh_project_shows_and_receives_notifications(host: Server) -> None:
     host.manage("check", "--fail-level", "WARNING")
     host.manage("makemigrations", "--check", "--dry-run")
     cookie = host.login("guest")
