@@ -34,7 +34,7 @@ JSON_SUBPROTOCOL = "centrifuge-json"
 PROTOBUF_SUBPROTOCOL = "centrifuge-protobuf"
 
 #: Messages and effects that one connection may process before it yields to the event loop.
-MOST_AT_ONCE = 32
+MAX_WITHOUT_YIELD = 32
 
 
 class NotificationConsumer(AsyncJsonWebsocketConsumer):
@@ -72,7 +72,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         except (StopConsumer, asyncio.CancelledError):
             raise
         except Exception:
-            logger.exception("A connection is closed because of a bug.")
+            logger.exception("Closing a connection after an unexpected error.")
             if self.connection is None:
                 raise StopConsumer from None
             self.connection.close(codes.SERVER_ERROR)
@@ -122,9 +122,9 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             self.connection.close(effect.disconnect)
 
     async def _give_way(self) -> None:
-        """Yield to the event loop after every ``MOST_AT_ONCE`` messages and effects."""
+        """Yield to the event loop after every ``MAX_WITHOUT_YIELD`` messages and effects."""
         self._done += 1
-        if self._done >= MOST_AT_ONCE:
+        if self._done >= MAX_WITHOUT_YIELD:
             self._done = 0
             await asyncio.sleep(0)
 
@@ -153,7 +153,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             self.hub.loops.database_failed(error)
             await self._refuse(effect.command_id, codes.INTERNAL)
         except Exception:
-            logger.exception("A command has failed because of a bug.")
+            logger.exception("Unexpected error in a command.")
             await self._refuse(effect.command_id, codes.INTERNAL)
         else:
             await self._answer(effect.command_id, outcome)
@@ -172,7 +172,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         assert self.connection is not None
         if command_id == 0:
             SENDS_IGNORED.inc()
-            logger.debug("A message of a client is ignored (%d).", error.code)
+            logger.debug("Ignored a send command (error %d).", error.code)
         else:
             ERRORS.labels(error.code).inc()
         await self._carry_out(self.connection.session.refuse(command_id, error))

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from notifications import logs
-from notifications.logs import LONGEST, Line, Seldom, Strangers, quoted
+from notifications.logs import MAX_MESSAGE, Line, Seldom, Strangers, quoted
 
 
 def record(text: str) -> logging.LogRecord:
@@ -72,7 +72,7 @@ def test_a_refused_request_gets_one_short_line_without_traceback() -> None:
     assert Strangers().filter(long)
     line = Line().format(long)
     assert line.endswith("x… (ValueError)")
-    assert len(line) < LONGEST + 50
+    assert len(line) < MAX_MESSAGE + 50
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ class UsersComposer(Composer):
         self.model_admin.message_user(self.request, text % values, messages.SUCCESS)
         return HttpResponseRedirect(self.request.get_full_path())
 
-    def passed_on(self) -> list[tuple[str, str]]:
+    def hidden_fields(self) -> list[tuple[str, str]]:
         chosen = self.request.POST.getlist(ACTION_CHECKBOX_NAME)
         return [
             ("action", ACTION),

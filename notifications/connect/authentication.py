@@ -160,7 +160,7 @@ def confirm(found: Sequence[tuple[Identity, str]]) -> list[Any | None]:
         or is logged out of the session.
     """
     users = active_users({identity.user.pk for identity, _ in found})
-    present = _present([key for identity, key in found if identity.session])
+    present = _existing_sessions([key for identity, key in found if identity.session])
     confirmed = []
     for identity, key in found:
         user = users.get(identity.user.pk)
@@ -201,7 +201,7 @@ def _load_sessions(keys: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _present(keys: list[str]) -> set[str]:
+def _existing_sessions(keys: list[str]) -> set[str]:
     """Return those of these session keys that have a session, of whichever user."""
     store = _store()
     if not keys:

@@ -21,7 +21,7 @@ from .read_state import counting
 
 #: Offsets of more channels than this are left out, to keep the push small. A client that misses
 #: them sends a request.
-MOST_CHANNELS = 100
+MAX_CHANNELS = 100
 
 
 def announce(
@@ -47,10 +47,10 @@ def announce(
         message["channel"] = channel
     if marks is not None:
         message |= _offsets("marks", marks)
-    after_commit(database_alias(), _tell, user, message, origin)
+    after_commit(database_alias(), _send, user, message, origin)
 
 
-def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
+def _send(user: Any, message: dict[str, Any], origin: str) -> None:
     own = stream_names.user_stream(user.pk)
     revision = None
     try:
@@ -65,4 +65,4 @@ def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
 
 
 def _offsets(name: str, offsets: Mapping[str, int]) -> dict[str, Any]:
-    return {name: offsets} if len(offsets) <= MOST_CHANNELS else {}
+    return {name: offsets} if len(offsets) <= MAX_CHANNELS else {}

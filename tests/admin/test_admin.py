@@ -499,7 +499,7 @@ def test_notifications_are_filtered_by_kind_and_level(boss: Client) -> None:
 
 
 def test_a_list_counts_up_to_its_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.admin.lists.MOST", 3)
+    monkeypatch.setattr("notifications.admin.lists.MAX_ROWS", 3)
     fill("broadcast", 5)
     pages = BoundedPaginator(Notification.objects.order_by("pk"), 2)
     assert (pages.count, pages.num_pages) == (3, 2)

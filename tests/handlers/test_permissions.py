@@ -140,7 +140,7 @@ async def test_a_connect_waits_for_a_slow_permission(hub: Hub) -> None:
 async def test_a_user_whose_permission_hangs_gets_everything_but_topics(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.handlers.connection.PATIENCE", 1.0)
+    monkeypatch.setattr("notifications.handlers.connection.PERMISSION_TIMEOUT", 1.0)
     slow = await follower("slow")
     await in_database(notify, slow, "mine")
     peer = await Peer.of(slow)

@@ -36,9 +36,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("users", nargs="?", help="user name, or several separated by commas")
         parser.add_argument("title")
-        parser.add_argument("--all", action="store_true", help="to all active users, not to some")
+        parser.add_argument("--all", action="store_true", help="send to all active users")
         parser.add_argument(
-            "--group", metavar="NAME", help="to the active members of a group, by its name or id"
+            "--group",
+            metavar="NAME",
+            help="send to the active members of a group, by its name or id",
         )
         parser.add_argument(
             "--no-progress", action="store_true", help="show no progress, even on a terminal"
@@ -75,7 +77,7 @@ class Command(BaseCommand):
 def _recipients(options: dict[str, Any]) -> list[Any]:
     ways = [bool(options["users"]), options["all"], options["group"] is not None]
     if sum(ways) != 1:
-        raise CommandError("users: Name the recipients, or take all by --all or --group.")
+        raise CommandError("users: Name the recipients, or use --all or --group.")
     users = get_user_model()._default_manager.order_by("pk")
     if options["users"]:
         return _named(options["users"])
@@ -110,7 +112,7 @@ def _named(names: str) -> list[Any]:
 
 def _report(ids: list[int], recipients: list[Any]) -> str:
     if not ids:
-        return "Nobody to send it to."
+        return "There are no recipients."
     first = Notification.objects.get(pk=ids[0])
     if len(ids) == 1:
         return describe(first, f"notification {first.pk} to {recipients[0].get_username()}")
