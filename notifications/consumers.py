@@ -89,7 +89,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             open_socket(self.scope, self.base_send),
             address=(self.scope.get("client") or ("",))[0],
             user_agent=user_agent.replace("\x00", ""),
-            session_key=_session_key(cookie),
+            session_key=read_session_key(cookie),
         )
         self.hub.connections.watch(self.connection)
         self.connection.socket.charge_to(self._charge)
@@ -212,7 +212,7 @@ def _headers(scope: dict[str, Any], *names: bytes) -> list[str]:
     return [b"; ".join(values).decode("latin-1") for values in found.values()]
 
 
-def _session_key(cookie: str) -> str:
+def read_session_key(cookie: str) -> str:
     """Return the session key in a ``Cookie`` header, parsed as Django does; "" for none."""
     if not cookie:
         return ""

@@ -219,11 +219,11 @@ def _existing_sessions(keys: list[str]) -> set[str]:
 
 def _users(ids: Iterable[Any]) -> dict[str, Any]:
     """Return users by the text of their primary key; ids that cannot be keys are ignored."""
-    keys = {key for value in ids if (key := _key(value)) is not None}
+    keys = {key for value in ids if (key := parse_key(value)) is not None}
     return {str(pk): user for pk, user in _find(list(keys)).items()}
 
 
-def _key(value: Any) -> Any:
+def parse_key(value: Any) -> Any:
     """Convert the text of a primary key; return None if it cannot be one of the user model."""
     if not isinstance(value, str):
         return None

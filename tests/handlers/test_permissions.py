@@ -152,7 +152,7 @@ async def test_a_user_whose_permission_hangs_gets_everything_but_topics(
 async def test_p6_a_permission_that_hangs_too_long_counts_as_refused(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(topics, "_logged", set())
+    topics.logged_errors.clear()
     slow = await follower("slow")
     answered.set()
     peer = await Peer.of(slow)
