@@ -49,7 +49,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
     hub: Hub
     connection: Connection | None = None
     #: Messages and effects since the last yield to the event loop.
-    _done = 0
+    _since_yield = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
@@ -57,7 +57,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         try:
             while True:
                 await self.dispatch(await receive())
-                await self._give_way()
+                await self._yield_to_loop()
         except StopConsumer:
             return
         except asyncio.CancelledError:
@@ -102,9 +102,9 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         session = self.connection.session
         text = message.get("text")
         if text is None:
-            await self._carry_out(session.receive_binary())
+            await self._apply_effects(session.receive_binary())
         else:
-            await self._carry_out(session.receive(text, time.monotonic()))
+            await self._apply_effects(session.receive(text, time.monotonic()))
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         self._leave(message.get("code") or codes.NORMAL.code)
@@ -121,17 +121,17 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             assert isinstance(effect, Close)
             self.connection.close(effect.disconnect)
 
-    async def _give_way(self) -> None:
+    async def _yield_to_loop(self) -> None:
         """Yield to the event loop after every ``MAX_WITHOUT_YIELD`` messages and effects."""
-        self._done += 1
-        if self._done >= MAX_WITHOUT_YIELD:
-            self._done = 0
+        self._since_yield += 1
+        if self._since_yield >= MAX_WITHOUT_YIELD:
+            self._since_yield = 0
             await asyncio.sleep(0)
 
-    async def _carry_out(self, effects: Iterable[Effect]) -> None:
+    async def _apply_effects(self, effects: Iterable[Effect]) -> None:
         assert self.connection is not None
         for effect in effects:
-            await self._give_way()
+            await self._yield_to_loop()
             if isinstance(effect, Send):
                 await self.connection.send(Prepared(effect.text))
             elif isinstance(effect, Arrived):
@@ -162,7 +162,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         assert self.connection is not None
         try:
             effects = self.connection.session.answer(command_id, outcome.result, time.monotonic())
-            await self._carry_out(effects)
+            await self._apply_effects(effects)
         finally:
             outcome.then()
         if isinstance(outcome.result, messages.ConnectResult):
@@ -175,7 +175,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             logger.debug("Ignored a send command (error %d).", error.code)
         else:
             ERRORS.labels(error.code).inc()
-        await self._carry_out(self.connection.session.refuse(command_id, error))
+        await self._apply_effects(self.connection.session.refuse(command_id, error))
 
 
 def _limits() -> Limits:

@@ -178,7 +178,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
                     current_app=self.admin_site.name,
                 )
             )
-        return self._ask(request, rows, ())
+        return self._confirm(request, rows, ())
 
     @admin.action(description=_("Withdraw selected broadcasts"), permissions=["withdraw"])
     def withdraw_selected(
@@ -194,7 +194,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
             ("select_across", request.POST.get("select_across", "0")),
             *((ACTION_CHECKBOX_NAME, pk) for pk in chosen),
         ]
-        return self._ask(request, queryset, hidden_fields)
+        return self._confirm(request, queryset, hidden_fields)
 
     @admin.display(description=_("audience"))
     def audience(self, row: Any) -> str:
@@ -224,7 +224,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
         text = ngettext("%d broadcast was withdrawn.", "%d broadcasts were withdrawn.", count)
         self.message_user(request, text % count, messages.SUCCESS)
 
-    def _ask(
+    def _confirm(
         self, request: HttpRequest, rows: QuerySet[Any], hidden_fields: Sequence[tuple[str, str]]
     ) -> HttpResponse:
         rows = rows.filter(withdrawn_at=None)

@@ -100,7 +100,7 @@ class SendNotificationMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         return request.user.has_perm("notifications.send_private")
 
 
-def add_to_lists_of_users(site: admin.AdminSite) -> None:
+def add_action_to_user_admins(site: admin.AdminSite) -> None:
     """Register each ``ModelAdmin`` of users again, with the action.
 
     Call it after all apps have registered theirs.

@@ -82,7 +82,7 @@ def check_origins(**kwargs: Any) -> list[CheckMessage]:
     origins = app_settings.ALLOWED_ORIGINS
     if not isinstance(origins, tuple) or not all(isinstance(origin, str) for origin in origins):
         return []  # E003 reports it
-    messages = [message for origin in origins for message in _judge(origin)]
+    messages = [message for origin in origins for message in _check_origin(origin)]
     if "*" in settings.ALLOWED_HOSTS:
         messages.append(
             Warning(
@@ -95,7 +95,7 @@ def check_origins(**kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
-def _judge(origin: str) -> list[CheckMessage]:
+def _check_origin(origin: str) -> list[CheckMessage]:
     try:
         parts = urlsplit(origin)
         host, scheme = parts.hostname or "", parts.scheme

@@ -20,7 +20,7 @@ from django.utils.crypto import constant_time_compare
 
 from ..models import validate_text
 from .tokens import (
-    UNREADABLE,
+    CLAIM_ERRORS,
     Claims,
     ExpiredToken,
     InvalidToken,
@@ -230,7 +230,7 @@ def parse_key(value: Any) -> Any:
     try:
         validate_text(value)
         key = get_user_model()._meta.pk.to_python(value)
-    except (ValidationError, *UNREADABLE):
+    except (ValidationError, *CLAIM_ERRORS):
         return None
     is_too_big = isinstance(key, int) and not -MAX_KEY <= key <= MAX_KEY
     return None if is_too_big or str(key) != value else key
@@ -240,7 +240,7 @@ def _find(keys: Sequence[Any]) -> dict[Any, Any]:
     """Return users by primary key. A key that the database rejects does not affect the others."""
     try:
         return get_user_model()._default_manager.in_bulk(keys)
-    except (DataError, *UNREADABLE):
+    except (DataError, *CLAIM_ERRORS):
         if len(keys) == 1:
             return {}
     return {pk: user for key in keys for pk, user in _find([key]).items()}

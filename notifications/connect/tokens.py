@@ -28,7 +28,7 @@ ALGORITHM = "HS256"
 DIGEST = re.compile(r"[0-9a-f]{16}\Z")
 
 #: Errors that the claims of a genuine token may cause: they can be any JSON, even huge numbers.
-UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
+CLAIM_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
 #: Unix time (in the year 5138) to which a later expiry is reduced.
 MAX_EXPIRY = 1e11
@@ -97,7 +97,7 @@ def read_token(token: str) -> Claims | InvalidToken | ExpiredToken:
         )
     except jwt.ExpiredSignatureError:
         return ExpiredToken()
-    except (jwt.InvalidTokenError, *UNREADABLE):
+    except (jwt.InvalidTokenError, *CLAIM_ERRORS):
         return InvalidToken()
 
 

@@ -33,7 +33,7 @@ class Change(msgspec.Struct):
     ids: Ids
 
 
-class MaybeChange(msgspec.Struct):
+class OptionalChange(msgspec.Struct):
     ids: Ids | None = None
 
 
@@ -52,7 +52,7 @@ class Leave(msgspec.Struct):
     channel: str
 
 
-class Unanswered(msgspec.Struct):
+class UnansweredCall(msgspec.Struct):
     """The ``data`` of a ``send`` that calls a procedure; its result is not sent back."""
 
     method: str
@@ -130,7 +130,7 @@ async def call_unanswered(hub: Hub, connection: Connection, data: bytes) -> None
         ClientError: ``data`` names no procedure, or as in :func:`call`.
         Disconnected: the user was deleted or deactivated.
     """
-    message = decode(data, Unanswered)
+    message = decode(data, UnansweredCall)
     await call(hub, connection, message.method, bytes(message.data), is_answered=False)
 
 
@@ -155,7 +155,7 @@ def _read(user: Any, change: Change, origin: str) -> dict[str, Any]:
     return _changed(user, inbox.mark_read(user, change.ids, origin))
 
 
-def _unread(user: Any, change: MaybeChange, origin: str) -> dict[str, Any]:
+def _unread(user: Any, change: OptionalChange, origin: str) -> dict[str, Any]:
     if change.ids is None:
         return {"unread": inbox.unread_count(user)}
     return _changed(user, inbox.mark_unread(user, change.ids, origin))
@@ -211,7 +211,7 @@ def _leave(user: Any, leave: Leave, origin: str) -> dict[str, Any]:
     return {"unread": inbox.unread_count(user)}
 
 
-def _left(hub: Hub, connection: Connection, leave: Leave) -> None:
+def _after_leave(hub: Hub, connection: Connection, leave: Leave) -> None:
     hub.rights.subscriptions.left(connection, leave.channel)
 
 
@@ -234,14 +234,14 @@ def _entry(entry: inbox.Entry) -> dict[str, Any]:
 #: Procedures that ``rpc`` and ``send`` can call, besides ``ack``.
 PROCEDURES = {
     "read": Procedure(Change, _read),
-    "unread": Procedure(MaybeChange, _unread),
+    "unread": Procedure(OptionalChange, _unread),
     "archive": Procedure(Change, _archive),
     "read_all": Procedure(NoArguments, _read_all),
     "archive_all": Procedure(NoArguments, _archive_all),
     "inbox": Procedure(Listing, _inbox),
     "mute": Procedure(Mute, _mute),
     "topics": Procedure(NoArguments, _topics),
-    "leave": Procedure(Leave, _leave, _left),
+    "leave": Procedure(Leave, _leave, _after_leave),
 }
 
 

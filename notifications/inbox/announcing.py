@@ -17,7 +17,7 @@ from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
 from ..streams import revisions
 from .folders import count_unread
-from .read_state import counting
+from .read_state import unmuted
 
 #: Offsets of more channels than this are left out, to keep the push small. A client that misses
 #: them sends a request.
@@ -58,7 +58,7 @@ def _send(user: Any, message: dict[str, Any], origin: str) -> None:
     finally:
         feeds = stream_feeds.load_inbox(user)
         unread = count_unread(user, feeds)
-        tops = _offsets("tops", {feed.name: feed.top for feed in counting(feeds)})
+        tops = _offsets("tops", {feed.name: feed.top for feed in unmuted(feeds)})
         data = msgspec.json.encode({**message, "unread": unread, **tops})
         # Only joining, leaving and muting a stream name a channel.
         send_message(own, data, origin, unread, revision, recounted="channel" in message)

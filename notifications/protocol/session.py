@@ -107,7 +107,7 @@ class Session:
         """
         if self.is_closed or self._bucket.afford(amount, now):
             return []
-        return self._too_many(0)
+        return self._reject_excess(0)
 
     def answer(self, command_id: int, result: messages.Result, now: float) -> list[Effect]:
         """Reply to a performed request with its result."""
@@ -223,7 +223,7 @@ class Session:
             return self._pong(now)
         is_send = len(requests) == 1 and isinstance(requests[0], messages.SendRequest)
         if not self._bucket.afford(1, now):
-            return self._too_many(command.id, is_send=is_send)
+            return self._reject_excess(command.id, is_send=is_send)
         if command.id:
             if command.id in self._ids:
                 return self._reply_error(command.id, codes.BAD_REQUEST)
@@ -289,7 +289,7 @@ class Session:
         if self._ends_at is not None:
             self.deadline = min(self.deadline, self._ends_at)
 
-    def _too_many(self, command_id: int, *, is_send: bool = False) -> list[Effect]:
+    def _reject_excess(self, command_id: int, *, is_send: bool = False) -> list[Effect]:
         self._excess += 1
         if self._excess > MAX_EXCESS_COMMANDS or (command_id == 0 and not is_send):
             return self.close(codes.TOO_MANY_COMMANDS)

@@ -114,12 +114,12 @@ class BoundedSocket(asyncio.Protocol):
             self._writable.set()
             self._writable = None
 
-    def _end(self) -> None:
+    def _close_transport(self) -> None:
         """Close the socket once everything is written, or after ``CLOSE_TIMEOUT``."""
         self.transport.close()
-        self._expect_end()
+        self._limit_closing_time()
 
-    def _expect_end(self) -> None:
+    def _limit_closing_time(self) -> None:
         """Read on to see the peer's close, and drop the socket after ``CLOSE_TIMEOUT``."""
         self._events.ignore_limit()
         if self._close_timer is None and not self._is_lost:

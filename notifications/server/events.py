@@ -52,7 +52,7 @@ class Events:
             self._waiter.set_result(None)
         if len(self._waiting) >= MAX_WAITING and not self._ignores_limit:
             self.is_full = True
-            self._settle()
+            self._update_reading()
 
     def __len__(self) -> int:
         return len(self._waiting or ())
@@ -67,26 +67,26 @@ class Events:
         event = self._waiting.popleft()
         if not self._waiting:
             self._waiting = None
-            self._make_room()
+            self._resume()
         return event
 
     def hold(self, holds: bool) -> None:
         """Set whether bytes are held that are not parsed yet; meanwhile the socket is not read."""
         self._holds = holds
-        self._settle()
+        self._update_reading()
 
     def ignore_limit(self) -> None:
         """From now on, read from the socket however many events are waiting."""
         self._ignores_limit = True
-        self._make_room()
+        self._resume()
 
-    def _make_room(self) -> None:
+    def _resume(self) -> None:
         self.is_full = False
         if self.when_empty is not None:
             go_on, self.when_empty = self.when_empty, None
             self._loop.call_soon(go_on)
-        self._settle()
+        self._update_reading()
 
-    def _settle(self) -> None:
+    def _update_reading(self) -> None:
         may_read = not self.is_full and not self._holds
         self._is_reading = set_reading(self._transport, self._is_reading, may_read)

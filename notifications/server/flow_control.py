@@ -22,17 +22,17 @@ class ParsingFlowControl(FlowControl):
 
     def hold(self, is_held: bool) -> None:
         self._is_held = is_held
-        self._settle()
+        self._update_reading()
 
     def pause_reading(self) -> None:
         self.read_paused = True
-        self._settle()
+        self._update_reading()
 
     def resume_reading(self) -> None:
         self.read_paused = False
-        self._settle()
+        self._update_reading()
 
-    def _settle(self) -> None:
+    def _update_reading(self) -> None:
         may_read = not self.read_paused and not self._is_held
         self._is_reading = set_reading(self._transport, self._is_reading, may_read)
         if not self._is_reading:

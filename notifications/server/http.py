@@ -75,9 +75,9 @@ class Http(HttpToolsProtocol):
         is_going_on = bool(self._held)
         self._held += data
         if not is_going_on:
-            self._go_on()
+            self._parse_held()
 
-    def _go_on(self) -> None:
+    def _parse_held(self) -> None:
         """Parse as much as one turn of the event loop allows; the rest follows in the next.
 
         Nothing more is parsed while a pipelined request waits for the one before it.
@@ -89,7 +89,7 @@ class Http(HttpToolsProtocol):
                 self._held.clear()
         self.flow.hold(bool(self._held))
         if self._held and not self.pipeline:
-            self.loop.call_soon(self._go_on)
+            self.loop.call_soon(self._parse_held)
 
     def _parse(self, piece: bytes) -> None:
         if self._timer is None:  # the next request begins, perhaps with blank lines
@@ -136,7 +136,7 @@ class Http(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._held and not self.pipeline:
-            self.loop.call_soon(self._go_on)
+            self.loop.call_soon(self._parse_held)
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_timer()

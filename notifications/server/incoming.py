@@ -89,7 +89,7 @@ class Incoming:
             self._charge_cost()
         else:
             self._held = bytearray(data)
-            self._go_on()
+            self._parse_held()
 
     def stop(self) -> None:
         """Drop the unparsed bytes and the callback, because the socket is gone."""
@@ -102,7 +102,7 @@ class Incoming:
             self._frames.fail(code)
             self._listener.failed()
 
-    def _go_on(self) -> None:
+    def _parse_held(self) -> None:
         """Parse as much as one turn of the event loop allows; the rest follows in the next."""
         count = 0
         while self._held and count < MAX_PER_TURN and not self._events.is_full:
@@ -114,9 +114,9 @@ class Incoming:
             return
         self._events.hold(True)
         if self._events.is_full:
-            self._events.when_empty = self._go_on
+            self._events.when_empty = self._parse_held
         else:
-            self._loop.call_soon(self._go_on)
+            self._loop.call_soon(self._parse_held)
 
     def _parse(self, piece: bytes) -> int:
         """Parse some bytes and return the number of frames found."""
@@ -125,7 +125,7 @@ class Incoming:
         self._frames.receive_data(piece)
         found = self._frames.events_received()
         for frame in found:
-            self._take(cast(Frame, frame))
+            self._handle_frame(cast(Frame, frame))
         self._listener.flush()
         if self._frames.parser_exc is not None:
             self._listener.failed()
@@ -133,15 +133,15 @@ class Incoming:
             self._count_after_close(len(found))
         return len(found)
 
-    def _take(self, frame: Frame) -> None:
+    def _handle_frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            self._join(frame)
+            self._add_part(frame)
         elif frame.opcode is Opcode.CLOSE:
             self._listener.closed()
         else:
             self._cost += 1
 
-    def _join(self, frame: Frame) -> None:
+    def _add_part(self, frame: Frame) -> None:
         self._parts.append(frame)
         if frame.fin:
             self._deliver()

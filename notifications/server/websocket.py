@@ -114,7 +114,7 @@ class FrameProtocol(BoundedSocket):
         """Handle the end of the peer's bytes; the transport closes after the last write."""
         self._is_closing = True
         self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
-        self._expect_end()
+        self._limit_closing_time()
 
     def data_received(self, data: bytes) -> None:
         if self._frames is None:
@@ -132,7 +132,7 @@ class FrameProtocol(BoundedSocket):
         if self.is_blocked:  # the close frame could not be sent: the peer reads nothing
             self.transport.abort()
         else:
-            self._end()
+            self._close_transport()
 
     def open(self, handshake: Handshake) -> None:
         """Start the application for this handshake."""
@@ -217,7 +217,7 @@ class FrameProtocol(BoundedSocket):
         code, reason = message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or ""
         self._send_close(code, reason)
         self._put_disconnect(code, reason)
-        self._expect_end()
+        self._limit_closing_time()
 
     def _send_close(self, code: int, reason: str) -> None:
         assert self._frames is not None
@@ -232,7 +232,7 @@ class FrameProtocol(BoundedSocket):
             return
         if self._is_accepted:
             self._send_close(code, "")
-            self._end()
+            self._close_transport()
             return
         self._refuse(b"500 Internal Server Error")
 
@@ -240,7 +240,7 @@ class FrameProtocol(BoundedSocket):
         self._is_closing = True
         headers = [*self._server_state.default_headers, *(headers or ())]
         self.transport.write(refuse(status, headers))
-        self._end()
+        self._close_transport()
 
     def flush(self) -> None:
         """Write the parser's output: pongs, close frames and messages of the application."""
@@ -268,7 +268,7 @@ class FrameProtocol(BoundedSocket):
         self._is_closing = True
         self._put_disconnect(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
         self.flush()
-        self._end()
+        self._close_transport()
 
     def failed(self) -> None:
         """Handle a protocol error of the peer, or a limit that it has exceeded.
@@ -283,7 +283,7 @@ class FrameProtocol(BoundedSocket):
         self.flush()
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
-        self._expect_end()
+        self._limit_closing_time()
 
     def _put_disconnect(self, code: int, reason: str = "") -> None:
         """Send ``websocket.disconnect`` to the application, once."""

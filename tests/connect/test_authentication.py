@@ -311,6 +311,7 @@ def test_sessions_in_the_cache_are_found(settings: Any) -> None:
         }
     )
     store.save()
+    assert store.session_key
     assert by_session(store.session_key) is not None
     assert by_session("\x7f bad key for a cache") is None
 

@@ -14,8 +14,8 @@ from ...streams import names as stream_names
 from ._arguments import add_arguments, describe, named_errors, read_arguments
 
 #: From this many recipients on, sending takes long enough for a progress bar.
-MANY = 1000
-BAR = 40
+PROGRESS_THRESHOLD = 1000
+BAR_WIDTH = 40
 
 
 class Command(BaseCommand):
@@ -60,13 +60,13 @@ class Command(BaseCommand):
         self.stdout.write(_report(ids, recipients))
 
     def _bar(self, total: int) -> Callable[[int], None] | None:
-        if total < MANY or not self.stderr.isatty():
+        if total < PROGRESS_THRESHOLD or not self.stderr.isatty():
             return None
 
         def show(done: int) -> None:
-            full = BAR * done // total
+            full = BAR_WIDTH * done // total
             self.stderr.write(
-                f"\r[{'#' * full}{' ' * (BAR - full)}] {done} of {total}",
+                f"\r[{'#' * full}{' ' * (BAR_WIDTH - full)}] {done} of {total}",
                 ending="\n" if done == total else "",
                 style_func=str,
             )

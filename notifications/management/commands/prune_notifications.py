@@ -43,7 +43,7 @@ class Command(BaseCommand):
         try:
             before = read_clock(database_alias()) - timedelta(days=days)
         except OverflowError as error:
-            raise CommandError("--days: That is before the calendar begins.") from error
+            raise CommandError("--days: This is before the year 1.") from error
         pruned = prune(before, dry_run=options["dry_run"])
         self.stdout.write(_report(pruned, "Would delete" if options["dry_run"] else "Deleted"))
 
