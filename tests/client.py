@@ -359,7 +359,7 @@ class Client:
         self.publications.append(received)
 
 
-class Stubborn:
+class ReconnectingClient:
     """Reconnects a client until :meth:`stop`, even while the server is down."""
 
     def __init__(self, client: Client) -> None:

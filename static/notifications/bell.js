@@ -68,7 +68,7 @@ export class Bell {
   }
 
   #showCurrentState() {
-    this.#showState("", "");
+    this.#say("", "");
     if (this.#notifications.state === "connecting") this.#connecting();
   }
 
@@ -120,26 +120,26 @@ export class Bell {
 
   #connecting = () => {
     clearTimeout(this.#stateTimer);
-    this.#stateTimer = setTimeout(() => this.#showState(OFFLINE, "offline"), OFFLINE_DELAY_MS);
+    this.#stateTimer = setTimeout(() => this.#say(OFFLINE, "offline"), OFFLINE_DELAY_MS);
   };
 
   #connected = () => {
     clearTimeout(this.#stateTimer);
-    this.#showState("", "");
+    this.#say("", "");
   };
 
   /** @param {{code: number, reason: string}} reason */
   #disconnected = ({ code, reason }) => {
     clearTimeout(this.#stateTimer);
     if (reason === reasons.disconnectCalled.reason) return;
-    this.#showState(code === reasons.unauthorized.code ? SIGNED_OUT : ENDED, "ended");
+    this.#say(code === reasons.unauthorized.code ? SIGNED_OUT : ENDED, "ended");
   };
 
   /**
    * @param {string} text
    * @param {"" | "offline" | "ended"} state
    */
-  #showState(text, state) {
+  #say(text, state) {
     this.#state = text;
     this.#element.dataset.state = state;
     const line = find(this.#panel, "[data-part=state]");

@@ -19,7 +19,7 @@ export function make(tag, attributes = {}, children = []) {
 }
 
 /** Attributes of the elements that name the user of the page. */
-const USER_ATTRIBUTES = ["data-notifications-socket", "data-notifications-user"];
+const NAMING = ["data-notifications-socket", "data-notifications-user"];
 
 /**
  * Marks an element whose controller is running. The server does not send this attribute, so a
@@ -39,7 +39,7 @@ const RUNNING = "data-notifications-running";
  */
 export function defineElement(name, control, changed) {
   class ControlledElement extends HTMLElement {
-    static observedAttributes = [RUNNING, ...USER_ATTRIBUTES];
+    static observedAttributes = [RUNNING, ...NAMING];
 
     /** @type {Controller | null} */
     #controller = null;

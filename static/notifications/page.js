@@ -17,7 +17,7 @@
  */
 import { toInteger } from "./format.js";
 
-const USER_SELECTOR = "[data-notifications-socket]";
+const NAMING = "[data-notifications-socket]";
 
 /** Elements that a library keeps across pages. They may name a user who has logged out since. */
 const CARRIED_OVER = "[data-turbo-permanent], [hx-preserve], [data-hx-preserve]";
@@ -27,7 +27,7 @@ const PREVIEW = "data-turbo-preview";
 
 /** @returns {Named | null} null if nobody is logged in */
 export function readPage() {
-  const elements = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(USER_SELECTOR)]);
+  const elements = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(NAMING)]);
   const element = elements.find((one) => !one.closest(CARRIED_OVER)) ?? elements[0];
   if (!element) return null;
   const { dataset } = element;

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.client import Client, Stubborn
+from tests.client import Client, ReconnectingClient
 from tests.faults.balancer import Balancer
 from tests.faults.ledger import Seen, Verdict, judge, missing
 from tests.integration import jobs
@@ -30,7 +30,7 @@ PATIENCE = 180.0
 QUIET = 1.0
 
 
-class Device(Stubborn):
+class Device(ReconnectingClient):
     """A client that reconnects, also when pings stop, as SDKs do."""
 
     def __init__(self, client: Client) -> None:
