@@ -105,7 +105,7 @@ class Session:
             amount: the cost, in commands.
             now: seconds of the session's clock.
         """
-        if self.is_closed or self._bucket.afford(amount, now):
+        if self.is_closed or self._bucket.try_take(amount, now):
             return []
         return self._reject_excess(0)
 
@@ -222,7 +222,7 @@ class Session:
         if command.id == 0 and not requests and not is_malformed:
             return self._pong(now)
         is_send = len(requests) == 1 and isinstance(requests[0], messages.SendRequest)
-        if not self._bucket.afford(1, now):
+        if not self._bucket.try_take(1, now):
             return self._reject_excess(command.id, is_send=is_send)
         if command.id:
             if command.id in self._ids:
