@@ -18,7 +18,7 @@ from ..host.announcements import tell_receivers
 from ..models import Connection as Row
 from ..models import Worker, database_alias
 from ..signals import connected, disconnected
-from .apart import Outcome, Tries, wait_briefly, write_apart
+from .isolated_writes import Outcome, RetryCounter, limit_lock_wait, write_isolated
 from .sockets.connection import Connection
 
 #: One statement for ``executemany``: 13 µs a row, where ``bulk_create`` takes 27 µs.
@@ -60,7 +60,7 @@ class Presence:
         self._present: dict[str, Present] = {}
         self._new: dict[str, Present] = {}
         self._gone: list[Gone] = []
-        self._tries = Tries("Connections")
+        self._retries = RetryCounter("Connections")
         self._beaten_at = time.monotonic()
 
     def add(self, connection: Connection) -> None:
@@ -104,7 +104,9 @@ class Presence:
             self._gone = gone + self._gone
             raise
         failed: list[tuple[Present | Gone, Exception]] = [*added.failed, *removed.failed]
-        again = self._tries.again(((row.client, type(row)), error) for row, error in failed)
+        again = self._retries.keys_to_retry(
+            ((row.client, type(row)), error) for row, error in failed
+        )
         late = [row for row, _ in failed if (row.client, type(row)) in again]
         for row in (*added.untried, *removed.untried, *late):
             if isinstance(row, Gone):
@@ -127,7 +129,7 @@ class Presence:
         self, new: list[Present], gone: list[Gone]
     ) -> tuple[Outcome[Present], Outcome[Gone]]:
         added = self._insert(new) if new else Outcome[Present]([], [])
-        removed = write_apart(self._using, gone, _delete, lambda one: _delete([one]))
+        removed = write_isolated(self._using, gone, _delete, lambda one: _delete([one]))
         missing = {row for row, _ in added.failed} | set(added.untried)
         for row in new if connected.has_listeners(Row) else ():
             if row not in missing:
@@ -145,17 +147,17 @@ class Presence:
             # Another worker has deleted its row, and its connections with it.
             rows = list(self._present.values())
             self._create_worker()
-        return write_apart(self._using, rows, self._insert_together, self._insert_one)
+        return write_isolated(self._using, rows, self._insert_together, self._insert_one)
 
     def _insert_together(self, rows: Sequence[Present]) -> None:
         with transaction.atomic(using=self._using):
-            wait_briefly(self._using)
+            limit_lock_wait(self._using)
             self._insert_rows(rows)
 
     def _insert_one(self, row: Present) -> None:
         try:
             with transaction.atomic(using=self._using):
-                wait_briefly(self._using)
+                limit_lock_wait(self._using)
                 self._create_worker()
                 self._insert_rows([row])
         except IntegrityError:  # the user was deleted
@@ -211,5 +213,5 @@ def _delete(gone: Sequence[Gone]) -> None:
     using = database_alias()
     for start in range(0, len(ids), 500):
         with transaction.atomic(using=using):
-            wait_briefly(using)
+            limit_lock_wait(using)
             Row.objects.using(using).filter(pk__in=ids[start : start + 500]).delete()
