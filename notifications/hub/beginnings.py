@@ -109,7 +109,7 @@ class Beginnings:
                 return set(pairs)  # the user was deleted: a retry cannot succeed
         except Exception as error:
             if len(pairs) == 1:
-                self._report("making subscriptions", error)
+                self._report("creating subscriptions", error)
                 return set()
         else:
             return set(pairs)

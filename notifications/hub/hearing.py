@@ -50,7 +50,7 @@ class Hearing:
         try:
             self._take(message)
         except Exception as error:  # a worker of another version may use another format
-            self._loops.report("a message of the channel layer", error)
+            self._loops.report("handling a layer message", error)
 
     def publication(
         self, name: str, epoch: str, offset: int, data: bytes, at: int = 0, previous: int = 0

@@ -30,7 +30,7 @@ class Watch:
         HISTORY_SUSPECT.set(0 if suspicion is None else 1)
         if suspicion is not None and not self._is_told:
             logger.error(
-                "Clients may miss notifications without learning it: %s. %s",
+                "Clients may silently miss notifications: %s. %s",
                 suspicion,
                 incarnation.COMMAND,
             )

@@ -81,7 +81,7 @@ class Loops:
         self._told.add(name)
         expected = isinstance(error, DatabaseError | OSError | TimeoutError)
         logger.warning(
-            "%s fails (%s) and is tried again.",
+            "%s failed (%s); retrying.",
             name.capitalize(),
             type(error).__name__,
             exc_info=None if expected else error,
@@ -91,7 +91,7 @@ class Loops:
         """Record that this work has succeeded, so that its next failure is logged again."""
         if name == self._probe and self._is_database_away:
             self._is_database_away = False
-            logger.info("The database answers again.")
+            logger.info("The database is available again.")
         self._failing.discard(name)
         if name in self._told:
             self._told.discard(name)
@@ -103,14 +103,14 @@ class Loops:
         if isinstance(error, OperationalError | InterfaceError):
             self._database_is_away(error)
         else:
-            logger.warning("A command has failed in the database (%s).", type(error).__name__)
+            logger.warning("A command failed in the database (%s).", type(error).__name__)
 
     def _database_is_away(self, error: Exception) -> None:
         if self._is_database_away:
             return
         self._is_database_away = True
         logger.warning(
-            "The database fails (%s): sockets stay open, and what needs it is tried again.",
+            "The database is unavailable (%s). Sockets stay open, and failed work is retried.",
             type(error).__name__,
         )
 

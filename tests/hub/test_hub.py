@@ -382,9 +382,9 @@ async def test_a_loop_survives_exceptions_and_logs_them_once(
         await loops.guard("the work", work)
     texts = [record.message for record in caplog.records]
     assert texts == [
-        "The work fails (OSError) and is tried again.",
+        "The work failed (OSError); retrying.",
         "The work works again.",
-        "The work fails (ValueError) and is tried again.",
+        "The work failed (ValueError); retrying.",
     ]
     assert [bool(record.exc_info) for record in caplog.records] == [False, False, True]
     assert "secret" not in caplog.text
@@ -411,9 +411,9 @@ async def test_an_unavailable_database_is_logged_once_and_once_when_it_is_back(
     for name in ("check", "ticker", "flush", "presence", "ticker"):
         await loops.guard(name, work)
     assert [record.message for record in caplog.records] == [
-        "The database fails (OperationalError): sockets stay open, and what needs it is tried "
-        "again.",
-        "The database answers again.",
+        "The database is unavailable (OperationalError). Sockets stay open, and failed work is "
+        "retried.",
+        "The database is available again.",
     ]
     loops.database_failed(OperationalError("secret"))
     await loops.guard("ticker", work)

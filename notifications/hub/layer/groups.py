@@ -109,8 +109,8 @@ class Groups:
         self._rounds = 0
         LAYER_UP.set(0)
         logger.warning(
-            "The channel layer is down (%s): delivery goes on from the database, and groups are "
-            "joined again later.",
+            "The channel layer is down (%s): delivery continues from the database, and groups will "
+            "be rejoined.",
             type(error).__name__,
         )
         self._changed()

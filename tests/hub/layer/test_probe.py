@@ -83,8 +83,8 @@ async def test_missing_beats_mark_the_layer_as_down_and_a_beat_as_up(
     assert hub._check_interval() == 3600.0
     texts = [record.message for record in caplog.records]
     assert texts == [
-        "The channel layer is down (Lost): delivery goes on from the database, and groups are "
-        "joined again later.",
+        "The channel layer is down (Lost): delivery continues from the database, and groups will "
+        "be rejoined.",
         "The channel layer is up again, and all groups are joined.",
     ]
 
