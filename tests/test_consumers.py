@@ -1,6 +1,5 @@
 """The consumer at a socket: who may connect, and what bad input leads to (P7)."""
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -302,10 +301,7 @@ async def test_a_connect_that_the_database_fails_may_be_tried_again(
 async def test_a_server_that_cancels_leaves_nothing(hub: Hub, user: Any) -> None:
     peer = await Peer.of(user)
     await peer.connect()
-    assert peer._task is not None
-    peer._task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await peer._task
+    assert await peer.cancel()
     assert not hub.connections.all
     assert not any(stream.readers for stream in hub.streams.by_name.values())
 

@@ -48,12 +48,12 @@ class Acknowledgements:
             return
         marks, self._marks = self._marks, {}
         try:
-            outcome = await FLUSH.run(_write, marks)
+            outcome = await FLUSH.run(write_marks, marks)
         except BaseException:  # a stopping hub cancels this and then flushes again
             self._put_back(marks.items())
             raise
-        again = self._retries.keys_to_retry((pair, error) for (pair, _), error in outcome.failed)
-        failed = [item for item, _ in outcome.failed if item[0] in again]
+        to_retry = self._retries.keys_to_retry((pair, error) for (pair, _), error in outcome.failed)
+        failed = [item for item, _ in outcome.failed if item[0] in to_retry]
         # Those that failed go last, so that they do not delay the others.
         self._put_back([*outcome.untried, *failed])
         if outcome.failed:
@@ -65,7 +65,12 @@ class Acknowledgements:
             self.add(*pair, mark)
 
 
-def _write(marks: dict[Pair, Mark]) -> Outcome[tuple[Pair, Mark]]:
+def write_marks(marks: dict[Pair, Mark]) -> Outcome[tuple[Pair, Mark]]:
+    """Write acknowledged positions, then send the ``delivered`` signal for those written.
+
+    Returns:
+        The positions that were not written.
+    """
     using = database_alias()
     outcome = write_isolated(
         using, list(marks.items()), _acknowledge, lambda one: _acknowledge([one])

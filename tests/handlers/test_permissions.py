@@ -99,8 +99,8 @@ async def test_p9_a_hanging_permission_keeps_nobody_else_from_losing_his_rights(
     await reader.connect()
     await other.connect()
     answered.clear()
-    hub.rights.look_again(slow.pk)
-    hub.rights.look_again(quick.pk)
+    hub.rights.check_user(slow.pk)
+    hub.rights.check_user(quick.pk)
     await in_database(get_user_model().objects.filter(pk=quick.pk).update, is_active=False)
     await asyncio.wait_for(hub.rights.check_all(), 10)
     assert await other.wait_closed() == 3503

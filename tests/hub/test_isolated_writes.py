@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from notifications.hub import Hub
 from notifications.hub.isolated_writes import MAX_ATTEMPTS
 from notifications.models import Connection, Stream, Subscription
 from notifications.signals import connected, delivered
-from tests.peers import Peer, running_hub
+from tests.peers import Peer
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -23,12 +23,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 ACKNOWLEDGE = "UPDATE ON notifications_subscription"
 ARRIVE = "INSERT ON notifications_connection"
 LEAVE = "DELETE ON notifications_connection"
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
 
 
 @pytest.fixture

@@ -109,13 +109,13 @@ async def wait_until_hints_arrive(
 ) -> list[str]:
     """A publication has to be heard of, not only found. Returns the titles of all it took."""
     offsets: set[int] = set()
-    hear = hub.hearing.publication
+    hear = hub.layer_messages.handle_publication
 
     def listen(name: str, epoch: str, offset: int, data: bytes, *times: int) -> None:
         offsets.add(offset)
         hear(name, epoch, offset, data, *times)
 
-    monkeypatch.setattr(hub.hearing, "publication", listen)
+    monkeypatch.setattr(hub.layer_messages, "handle_publication", listen)
     deadline = time.monotonic() + PATIENCE
     titles: list[str] = []
     while True:
@@ -141,7 +141,7 @@ async def test_delivery_goes_on_and_hints_come_back(
     user = await in_database(make_user)
     peer = await Peer.of(user)
     await peer.connect()
-    await until(lambda: hub._pulse._is_joined, "the first beat")
+    await until(lambda: hub.probe.is_joined, "the first beat")
     await in_database(broadcast, "before")
     await peer.wait_for("before")
 
@@ -185,7 +185,7 @@ async def test_a_redis_that_was_emptied_is_joined_again(
     caplog.set_level(logging.INFO)
     peer = await Peer.of(await in_database(make_user))
     await peer.connect()
-    await until(lambda: hub._pulse._is_joined, "the first beat")
+    await until(lambda: hub.probe.is_joined, "the first beat")
     with Commands(port=redis.port) as commands:
         commands.flushall()
     await until(lambda: "is up again" in caplog.text, "noticing", PATIENCE)
@@ -198,7 +198,7 @@ async def test_a_listener_that_waits_on_a_replaced_connection_is_replaced(
     """Two tasks of the pub/sub layer that connect at once leave one waiting for ever."""
     peer = await Peer.of(await in_database(make_user))
     await peer.connect()
-    await until(lambda: hub._pulse._is_joined, "the first beat")
+    await until(lambda: hub.probe.is_joined, "the first beat")
     layer: Any = channel_layers["default"]
     (shard,) = layer._get_layer()._shards
     shard._receive_task.cancel()

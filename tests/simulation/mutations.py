@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from notifications.hub import Connection, Hub, LocalStream
+from notifications.hub import Connection, LocalStream
 from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.connections import Connections
 from notifications.hub.layer.groups import Groups
+from notifications.hub.position_check import PositionCheck
 from notifications.hub.rights import Rights
 from notifications.hub.sockets.writing import ASGISocket
 from notifications.protocol import json as wire
@@ -54,7 +55,7 @@ async def _nothing(*_: Any, **__: Any) -> None:
 @mutation("P1", "P4", faults=("lossy_layer", "layer_down", "publisher_dies"))
 def skip_position_check() -> None:
     """Nobody looks for what the layer has lost."""
-    Hub.check = _nothing  # type: ignore[method-assign]
+    PositionCheck.run = _nothing  # type: ignore[method-assign]
 
 
 @mutation("P4", faults=("layer_forgets", "layer_down", "layer_partition"))
@@ -95,7 +96,7 @@ def acknowledge_by_any_pong() -> None:
 @mutation("P6", faults=("deactivate", "change_group", "change_staff", "log_out"))
 def skip_rights() -> None:
     """Nobody looks again at what users may read."""
-    Rights._judge = _nothing  # type: ignore[method-assign]
+    Rights._apply_verdict = _nothing  # type: ignore[method-assign]
 
 
 @mutation("P1", faults=("lossy_layer", "late_commit", "publisher_dies"))

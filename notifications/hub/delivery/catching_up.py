@@ -42,8 +42,8 @@ class CatchUp:
 
     def start(self, connection: Connection) -> None:
         """Start the task of a connection, unless it runs; it ends when no reader is behind."""
-        if connection.pump is None or connection.pump.done():
-            connection.pump = asyncio.create_task(self._run(connection))
+        if connection.catch_up_task is None or connection.catch_up_task.done():
+            connection.catch_up_task = asyncio.create_task(self._run(connection))
 
     def fall_behind(self, reader: Reader) -> None:
         """Serve a reader from history until it has caught up."""
@@ -61,9 +61,9 @@ class CatchUp:
                 return
             try:
                 await self._advance(next(iter(connection.behind)))
-                self._loops.works(NAME)
+                self._loops.report_success(NAME)
             except Exception as error:
-                self._loops.report(NAME, error)
+                self._loops.report_failure(NAME, error)
                 await asyncio.sleep(1.0)
 
     async def _advance(self, reader: Reader) -> None:

@@ -20,7 +20,7 @@ from ..sockets.connection import Stream
 PAUSE = 0.5
 
 #: Most streams that are renewed together before their readers are closed.
-TOGETHER = 1000
+BATCH_SIZE = 1000
 
 NAME = "renewing epochs"
 
@@ -67,16 +67,16 @@ class Renewals:
 
     async def _run(self) -> None:
         while self._suspects:
-            some = {stream.id: stream for stream in list(self._suspects)[:TOGETHER]}
+            some = {stream.id: stream for stream in list(self._suspects)[:BATCH_SIZE]}
             histories = {
                 pk: Old(stream.epoch, moment(stream.tip.at), self._suspects[stream])
                 for pk, stream in some.items()
             }
             try:
                 verdict = await RENEWALS.run(renew, histories)
-                self._loops.works(NAME)
+                self._loops.report_success(NAME)
             except Exception as error:
-                self._loops.report(NAME, error)
+                self._loops.report_failure(NAME, error)
                 await asyncio.sleep(PAUSE)
                 continue
             for pk in verdict.settled:

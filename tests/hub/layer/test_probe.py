@@ -12,10 +12,10 @@ from prometheus_client import REGISTRY
 from notifications import broadcast
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.hub.layer.groups import MEMBERSHIP_TIME
-from notifications.hub.layer.probe import _count_groups
+from notifications.hub.layer import probe
+from notifications.hub.layer.probe import count_groups
 from notifications.layer import group_name
-from tests.hub.test_hub import FICKLE, FickleLayer
+from tests.hub.helpers import FICKLE, FickleLayer
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_user
 
@@ -77,14 +77,14 @@ async def test_missing_beats_mark_the_layer_as_down_and_a_beat_as_up(
             await hub.tend_groups()
         assert len(lost) == 2 + 1 + 1, "only the first round asks twice"
         assert not is_up()
-        assert hub._check_interval() == 7.0
+        assert hub.position_check.interval() == 7.0
     await hub.tend_groups()
     assert is_up()
-    assert hub._check_interval() == 3600.0
+    assert hub.position_check.interval() == 3600.0
     texts = [record.message for record in caplog.records]
     assert texts == [
-        "The channel layer is down (Lost): delivery continues from the database, and groups will "
-        "be rejoined.",
+        "The channel layer is down (ProbeLost): delivery continues from the database, and groups "
+        "will be rejoined.",
         "The channel layer is up again, and all groups are joined.",
     ]
 
@@ -175,20 +175,36 @@ async def test_a_hint_that_cannot_be_sent_marks_the_layer_as_down(hub: Hub, peer
     assert not is_up()
 
 
-async def test_a_cancelled_receive_starts_again(hub: Hub, peer: Peer) -> None:
+async def test_a_cancelled_receive_starts_again(
+    hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    receive = FickleLayer.receive
+
+    async def recorded(self: Any, channel: str) -> Any:
+        steps.append("started")
+        try:
+            return await receive(self, channel)
+        except asyncio.CancelledError:
+            steps.append("cancelled")
+            raise
+
+    monkeypatch.setattr(FickleLayer, "receive", recorded)
+    await hub.tend_groups()  # its message ends the call that is in progress
+    await until(lambda: steps)
     hub.streams.groups.went_down(ConnectionError())
-    given_up = hub.streams.groups._receiving
-    assert given_up is not None
     await hub.streams.groups.reconnect()
-    await until(lambda: given_up.cancelled() and hub.streams.groups._receiving is not given_up)
+    await until(lambda: steps[-2:] == ["cancelled", "started"])
     await hub.tend_groups()
     assert is_up()
 
 
-async def test_memberships_of_the_probe_are_renewed(hub: Hub, peer: Peer) -> None:
+async def test_memberships_of_the_probe_are_renewed(
+    hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await hub.tend_groups()
     (group,) = beat_groups()
-    hub._pulse._joined_at -= MEMBERSHIP_TIME + 1
+    monkeypatch.setattr(probe, "MEMBERSHIP_TIME", 0.0)
     await hub.tend_groups()
     assert FickleLayer.calls.count(("join", group)) == 2
 
@@ -199,4 +215,4 @@ def test_beat_groups_are_counted_per_shard(
 ) -> None:
     config = {} if hosts is None else {"hosts": hosts}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": FICKLE, "CONFIG": config}}
-    assert _count_groups() == count
+    assert count_groups() == count
