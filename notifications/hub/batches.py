@@ -69,6 +69,7 @@ class Batcher(Generic[Item, Result]):
         self._start()
 
     def _start_beside(self, task: asyncio.Task[None] | None) -> None:
+        """Start another task beside this one, whose call has turned out to be slow."""
         if self._current is task:
             self._current = None
             self._start()

@@ -50,7 +50,7 @@ class LayerMessages:
         try:
             self._dispatch(message)
         except Exception as error:  # a worker of another version may use another format
-            self._loops.report_failure("handling a layer message", error)
+            self._loops.report_failure("handling a layer message", error, "it is ignored")
 
     def handle_publication(
         self, name: str, epoch: str, offset: int, data: bytes, at: int = 0, previous: int = 0

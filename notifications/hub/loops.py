@@ -64,11 +64,12 @@ class Loops:
         else:
             self.report_success(name)
 
-    def report_failure(self, name: str, error: Exception) -> None:
+    def report_failure(self, name: str, error: Exception, then: str = "retrying") -> None:
         """Log a failure once until :meth:`report_success`; log unexpected ones with a traceback.
 
         Args:
             name: the work that failed, as it appears in the log.
+            then: what happens next, as it appears in the log.
         """
         if isinstance(error, DatabaseError):
             DATABASE_ERRORS.inc()
@@ -81,9 +82,10 @@ class Loops:
         self._logged.add(name)
         expected = isinstance(error, DatabaseError | OSError | TimeoutError)
         logger.warning(
-            "%s failed (%s); retrying.",
+            "%s failed (%s); %s.",
             name.capitalize(),
             type(error).__name__,
+            then,
             exc_info=None if expected else error,
         )
 

@@ -21,7 +21,7 @@ GRACE = 0.2
 REQUEST_WINDOW = 10.0
 
 #: Seconds between a publisher's request and the check.
-DELAY = 0.1
+REQUEST_DELAY = 0.1
 
 
 class PositionCheck:
@@ -56,7 +56,7 @@ class PositionCheck:
         self._requested_at = self._loop.time()
         if not self._is_due:
             self._is_due = True
-            self._loop.call_later(DELAY, self._hurry)
+            self._loop.call_later(REQUEST_DELAY, self._hurry)
 
     async def run(self) -> None:
         """Compare all known streams with the tables; repair, reset or renew those that differ."""

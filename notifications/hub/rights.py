@@ -25,6 +25,12 @@ from .server_subscriptions import ServerSubscriptions
 from .sockets.connection import Connection, Reader
 from .verdicts import Findings, Verdict, find
 
+#: Most users that are checked together.
+BATCH_SIZE = 200
+
+#: Seconds until users whose check has failed are checked again.
+RETRY = 1.0
+
 #: Seconds until a user with undecided topics is checked again.
 UNDECIDED_RETRY = 1.0
 
@@ -136,20 +142,21 @@ class Rights:
                 failed = list(suspects)
             if failed:
                 self._suspects.update(failed)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(RETRY)
             else:
                 self._loops.report_success("checking rights")
 
     async def _check_users(self, user_ids: list[Any], *, count: bool) -> list[Any]:
-        """Check these users together, 200 at a time, with unread counts if ``count`` is set.
+        """Check these users together, in batches, with unread counts if ``count`` is set.
 
         Returns:
             The users who could not be checked. Their errors have been reported.
         """
         failed: list[Any] = []
         async with self._checking:
-            for start in range(0, len(user_ids), 200):
-                failed += await self._check_isolated(user_ids[start : start + 200], count)
+            for start in range(0, len(user_ids), BATCH_SIZE):
+                batch = user_ids[start : start + BATCH_SIZE]
+                failed += await self._check_isolated(batch, count)
         return failed
 
     async def _check_isolated(self, user_ids: list[Any], count: bool) -> list[Any]:

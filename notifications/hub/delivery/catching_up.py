@@ -12,10 +12,10 @@ from ..loops import Loops
 from ..sockets.connection import Connection, Reader, Stream
 
 #: Publications read at once: a few more than a drained socket accepts.
-PAGE = 100
+PAGE_SIZE = 100
 
 #: Seconds to wait before reading history again when it lacks an announced entry.
-LAG = 0.1
+LAG_WAIT = 0.1
 
 NAME = "catching up"
 
@@ -70,11 +70,11 @@ class CatchUp:
         """Read one page for a reader, and write as much of it as the socket accepts."""
         stream, connection = reader.stream, reader.connection
         if stream.is_suspect:  # the stream is being renewed
-            await asyncio.sleep(LAG)
+            await asyncio.sleep(LAG_WAIT)
             return
         seen = stream.seen()
         try:
-            page = await DELIVERY.run(read_on, stream.id, reader.sent, PAGE, seen)
+            page = await DELIVERY.run(read_on, stream.id, reader.sent, PAGE_SIZE, seen)
         except WentBack:
             self._went_back(stream, seen)
             return
@@ -95,4 +95,4 @@ class CatchUp:
             if reader in stream.readers:
                 stream.add_live(reader)
         elif not page.publications:  # history lacks an announced entry, as on a replica that lags
-            await asyncio.sleep(LAG)
+            await asyncio.sleep(LAG_WAIT)

@@ -67,10 +67,10 @@ class Renewals:
 
     async def _run(self) -> None:
         while self._suspects:
-            some = {stream.id: stream for stream in list(self._suspects)[:BATCH_SIZE]}
+            batch = {stream.id: stream for stream in list(self._suspects)[:BATCH_SIZE]}
             histories = {
                 pk: Old(stream.epoch, moment(stream.tip.at), self._suspects[stream])
-                for pk, stream in some.items()
+                for pk, stream in batch.items()
             }
             try:
                 verdict = await RENEWALS.run(renew, histories)
@@ -80,15 +80,15 @@ class Renewals:
                 await asyncio.sleep(PAUSE)
                 continue
             for pk in verdict.settled:
-                del self._suspects[some[pk]]
-                self._reset(some[pk])
+                del self._suspects[batch[pk]]
+                self._reset(batch[pk])
             for pk in verdict.innocent:
-                del self._suspects[some[pk]]
-                some[pk].is_suspect = False
+                del self._suspects[batch[pk]]
+                batch[pk].is_suspect = False
             if verdict.innocent:
                 self._resume()
-            left = some.keys() - verdict.settled - verdict.innocent
-            for pk in left:  # behind the others, which may not be locked
-                self._suspects[some[pk]] = self._suspects.pop(some[pk])
-            if left:
+            locked = batch.keys() - verdict.settled - verdict.innocent
+            for pk in locked:  # behind the others, which may not be locked
+                self._suspects[batch[pk]] = self._suspects.pop(batch[pk])
+            if locked:
                 await asyncio.sleep(PAUSE)

@@ -22,7 +22,11 @@ CLOSE_TIMEOUT = 1.0
 
 
 class Stream(Protocol):
-    """The part of :class:`~notifications.hub.delivery.stream.LocalStream` that is needed here."""
+    """The part of :class:`~notifications.hub.delivery.stream.LocalStream` that is needed here.
+
+    Readers and streams refer to each other. Importing the class would make this package and
+    ``delivery``, which writes to sockets, import each other.
+    """
 
     id: int
     name: str
