@@ -77,7 +77,7 @@ class Hub:
         loops.start("deadlines", 1.0, self._visit_due)
         loops.start("check", self.position_check.interval, self.position_check.run)
         # Not part of the check, which must keep running while the layer is slow.
-        loops.start("groups", self.position_check.interval, self.tend_groups)
+        loops.start("groups", self.position_check.interval, self.maintain_groups)
         loops.start("ticker", app_settings.TICK_INTERVAL, partial(TICKER.run, sequence_waiting))
         loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
         loops.start("beginnings", app_settings.FLUSH_INTERVAL, self.beginnings.retry)
@@ -112,7 +112,7 @@ class Hub:
         await announcer.emptied(app_settings.LAYER_TIMEOUT)
         announcer.use_loop(None)
 
-    async def tend_groups(self) -> None:
+    async def maintain_groups(self) -> None:
         """Join and leave layer groups as needed, then probe whether the layer works."""
         self._groups.forget_idle()
         if await self._groups.reconnect():

@@ -56,7 +56,7 @@ class PositionCheck:
         self._requested_at = self._loop.time()
         if not self._is_due:
             self._is_due = True
-            self._loop.call_later(REQUEST_DELAY, self._hurry)
+            self._loop.call_later(REQUEST_DELAY, self._wake_check)
 
     async def run(self) -> None:
         """Compare all known streams with the tables; repair, reset or renew those that differ."""
@@ -92,7 +92,7 @@ class PositionCheck:
                 self._loop.call_later(GRACE, self._suspect, stream, top.revision)
         self._repair(behind)
 
-    def _hurry(self) -> None:
+    def _wake_check(self) -> None:
         self._is_due = False
         self._loops.wake("check")
 

@@ -117,13 +117,13 @@ async def test_delivery_continues_from_the_database(
     await hub.position_check.run()
     await peer.wait_for(*titles)
     for _ in range(3):
-        await hub.tend_groups()
+        await hub.maintain_groups()
     about_groups = [record for record in caplog.records if "roups" in record.message]
     assert len(about_groups) == 1
     assert not any(record.exc_info for record in caplog.records)
     assert "secret" not in caplog.text
     FickleLayer.mood = "good"
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert members("broadcast") == 1
     await in_database(broadcast, "back")
     await peer.wait_for(*titles, "back")
@@ -163,7 +163,7 @@ async def test_connects_queued_behind_a_hanging_join_go_on_when_the_layer_is_dow
         for peer in peers:
             await peer.wait_for("by the check")
         FickleLayer.mood = "good"
-        await hub.tend_groups()
+        await hub.maintain_groups()
         assert all(members(f"user:{one.pk}") == 1 for one in users)
 
 
@@ -180,7 +180,7 @@ async def test_idle_streams_are_forgotten_while_the_layer_is_down(
     monkeypatch.setattr("notifications.hub.layer.groups.reconnect", refused)
     hub.streams.groups.went_down(ConnectionError())
     await peer.end()
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert f"user:{user.pk}" not in hub.streams.by_name
     assert "broadcast" in hub.streams.by_name
     await peer.connect()
@@ -268,7 +268,7 @@ async def test_a_join_during_which_the_layer_went_down_is_repeated(hub: Hub, use
     get_channel_layer("default").groups.clear()
     assert not any(stream.is_joined for stream in hub.streams.by_name.values())
     FickleLayer.mood = "good"
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert all(members(name) == 1 for name in hub.streams.by_name)
     assert hub.streams.groups.is_up
 
@@ -281,7 +281,7 @@ async def test_a_failure_is_logged_again_after_a_success(
     for _ in range(2):
         for mood in ("raises", "raises", "good"):
             FickleLayer.mood = mood
-            await hub.tend_groups()
+            await hub.maintain_groups()
     about = [record.message for record in caplog.records if "channel layer" in record.message]
     assert [" ".join(text.split()[3:6]) for text in about] == 2 * [
         "is down (ConnectionError):",
