@@ -20,7 +20,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def main(full: bool) -> int:
-    """Run, print, write; the exit code."""
+    """Run the benchmarks, print and store the results, and return the exit code."""
     plan = FULL if full else QUICK
     needed = plan.most + 1000
     had = herd.raise_open_files(needed)

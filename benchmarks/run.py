@@ -1,4 +1,4 @@
-"""The order of a run: every server once, the references before and after ours."""
+"""The order of a run: each server in turn, with the references before each run of ours."""
 
 import time
 from collections.abc import Iterator
@@ -11,26 +11,27 @@ from .processes import Missing
 from .results import Results, Row
 from .servers import Opener, Server
 
-#: Publications a second, and to how many users, where latency is measured.
+#: Publications per second and number of users in the latency measurements.
 RATE, USERS = 200, 100
+#: Broadcasts that clients have missed when they connect again.
 MISSED = 10
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything."""
+    """The sizes of the measurements."""
 
-    #: Sockets of the storms, and of the fan-out that all servers take part in.
+    #: Sockets of the connect measurements, and of the fan-out of most servers.
     main: int
-    #: Sockets of the fan-out of ours and of the floor, the most first.
+    #: Sockets of the fan-out of our server and of the floor, in descending order.
     flat: tuple[int, ...]
-    #: Sockets of a consumer in memory, whose broadcasts cost the square of it.
+    #: Sockets of the stock consumer in memory, whose broadcasts have quadratic cost.
     stock: int
-    #: Seconds of the latency measures.
+    #: Seconds of each latency measurement.
     seconds: float
-    #: Recipients of the bulk measure.
+    #: Recipients of the bulk measurement.
     bulk: int
-    #: Blocks of a fan-out whose median counts.
+    #: Blocks of a fan-out, whose median is reported.
     blocks: int
 
     @property
@@ -49,7 +50,7 @@ FULL = Plan(
 
 
 class Run:
-    """The rows so far, and the peers that could not be had."""
+    """Measures all servers, and collects the rows and the servers that are missing."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -58,7 +59,7 @@ class Run:
         self._began = time.monotonic()
 
     async def everything(self) -> Results:
-        """Measure all servers, one at a time."""
+        """Measure all servers one after another, and return the results."""
         plan = self.plan
         await self._references()
         await self._ours(results.OURS, with_stores=False)
@@ -79,7 +80,7 @@ class Run:
         return Results(rows, self._missing, remarks, processes.machine())
 
     async def _references(self) -> None:
-        """What ours is compared with, again and again, because a machine changes with the hour."""
+        """Measure the references. They are repeated, because a machine's speed varies over time."""
         await self._peer(servers.floor, self.plan.flat)
         await self._peer(servers.bare, ())
 
@@ -88,11 +89,17 @@ class Run:
             try:
                 redis = stack.enter_context(stores.redis_server())
             except Missing:
-                return  # ours on Redis has said so
+                return  # the run of our server with Redis has reported it
             await self._peer(lambda: servers.stock(redis), (self.plan.main,))
 
     async def _peer(self, opener: Opener, fan_outs: tuple[int, ...], storm: int = 0) -> None:
-        """A server that broadcasts what it is told: connect, memory, then fan-out."""
+        """Measure another server: connect and memory, then fan-out.
+
+        Args:
+            opener: starts the server.
+            fan_outs: numbers of sockets of the fan-out, in descending order.
+            storm: number of sockets to connect; 0 for that of the plan.
+        """
         with self._opened(opener) as server:
             if server is None:
                 return
@@ -105,7 +112,7 @@ class Run:
             herd.close()
 
     async def _ours(self, name: str, *, with_stores: bool, workers: int = 1) -> None:
-        """The site: a first connect, a storm that comes back to missed broadcasts, fan-out."""
+        """Measure the site: connects without and with missed broadcasts, fan-out, publishing."""
         plan = self.plan
         with ExitStack() as stack:
             try:
@@ -141,7 +148,7 @@ class Run:
         await measures.rest(server)
         back = await measures.connect(server, herd, main, "connect, 10 missed")
         for name in (results.KILOBYTES, "KB with the storm"):
-            del back.values[name]  # what the first storm had grown is used again
+            del back.values[name]  # memory from the first connects is used again
         self._add(back)
         return herd
 
@@ -158,7 +165,7 @@ class Run:
         seconds = self.plan.seconds
         if server.stores.redis_url:
             self._add(await measures.notified(server, USERS, RATE, seconds))
-        else:  # another process would be heard of by the position check only
+        else:  # without Redis, only the position check finds what another process publishes
             self._add(await measures.published(server, self.plan.users + 1, USERS, RATE, seconds))
         await measures.rest(server)
         self._add(measures.bulk(server))
@@ -192,7 +199,8 @@ class Run:
 def _herd(server: Server) -> Herd:
     herd = Herd("127.0.0.1", server.port, server.path)
     if server.name == results.SOCKET_IO:
-        # Engine.IO 4: "0…" opens, "40" joins and is answered, "2" is a ping and "3" its pong.
+        # Engine.IO 4: the server opens with "0…", the client joins with "40" and gets a reply,
+        # "2" is a ping and "3" its pong.
         herd.greeting = lambda number: [b"40"]
         herd.ready_after = 2
         herd.answer = lambda payload: b"3" if payload == b"2" else None

@@ -1,7 +1,7 @@
-"""The WebSocket consumer: frames in, frames out. It has no rules of its own.
+"""The WebSocket consumer: the I/O of one connection, without any rules.
 
-What a frame means is the session's business, what a command does that of
-:mod:`notifications.handlers`, and what is pushed the hub's.
+The session interprets frames, :mod:`notifications.handlers` carry out commands, and the hub sends
+pushes.
 """
 
 import asyncio
@@ -33,21 +33,22 @@ logger = logging.getLogger(__name__)
 JSON_SUBPROTOCOL = "centrifuge-json"
 PROTOBUF_SUBPROTOCOL = "centrifuge-protobuf"
 
-#: What one connection does before others have their turn: messages taken, effects carried out.
+#: Messages and effects that one connection may process before it yields to the event loop.
 MOST_AT_ONCE = 32
 
 
 class NotificationConsumer(AsyncJsonWebsocketConsumer):
     """One socket that speaks the Centrifuge client protocol in JSON.
 
-    It owns no layer channel (the hub has one for the process), so ``__call__`` waits for the
-    socket alone. ``dispatch`` is overridden because Channels' own awaits a thread hop for every
-    message, and because an exception there would skip ``disconnect`` and leak the connection.
+    It has no layer channel of its own (the hub has one per process), so ``__call__`` receives from
+    the socket only. ``dispatch`` is overridden because Channels' version awaits a thread hop for
+    every message, and because an exception in it would skip ``disconnect`` and leak the
+    connection.
     """
 
     hub: Hub
     connection: Connection | None = None
-    #: Messages and effects since others had their turn.
+    #: Messages and effects since the last yield to the event loop.
     _done = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -114,14 +115,14 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             self.hub.connections.leave(self.connection, code)
 
     def _charge(self, amount: float) -> None:
-        """Take what the server has counted: frames that bring no message."""
+        """Charge the client for frames that deliver no message, as the server reports them."""
         assert self.connection is not None
         for effect in self.connection.session.charge(amount, time.monotonic()):
             assert isinstance(effect, Close)
             self.connection.close(effect.disconnect)
 
     async def _give_way(self) -> None:
-        """Let others have a turn now and then, however much has come at once."""
+        """Yield to the event loop after every ``MOST_AT_ONCE`` messages and effects."""
         self._done += 1
         if self._done >= MOST_AT_ONCE:
             self._done = 0
@@ -191,10 +192,10 @@ def _limits() -> Limits:
 
 
 def _subprotocol(offered: Sequence[str]) -> str | None:
-    """The one of the subprotocols offered that is accepted.
+    """Return the subprotocol to accept, or None if none is known.
 
-    Protobuf is accepted to be closed with a code: browsers show no code of a socket on which no
-    subprotocol of theirs was accepted.
+    Protobuf is accepted only to be closed with a code: a browser reports no close code if none of
+    the subprotocols it offered was accepted.
     """
     for name in (JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL):
         if name in offered:
@@ -203,7 +204,7 @@ def _subprotocol(offered: Sequence[str]) -> str | None:
 
 
 def _headers(scope: dict[str, Any], *names: bytes) -> list[str]:
-    """Headers of the handshake, "" for absent ones; HTTP/2 may have split the cookies."""
+    """Return headers of the handshake, "" for absent ones; HTTP/2 may split the cookies."""
     found: dict[bytes, list[bytes]] = {name: [] for name in names}
     for name, value in scope["headers"]:
         if name in found:
@@ -212,7 +213,7 @@ def _headers(scope: dict[str, Any], *names: bytes) -> list[str]:
 
 
 def _session_key(cookie: str) -> str:
-    """The session key in a ``Cookie`` header, read as Django reads it for views; "" for none."""
+    """Return the session key in a ``Cookie`` header, parsed as Django does; "" for none."""
     if not cookie:
         return ""
     return parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME, "")

@@ -1,7 +1,7 @@
-"""Stream, Notification, Subscription, Receipt; Incarnation; Worker and Connection for presence.
+"""The models of the app.
 
-Invariants kept by :mod:`notifications.publishing.sequencing`: within a stream offsets are
-1, 2, 3 … without gaps, ``Stream.top`` is the highest one given, and a notification without an
+:mod:`notifications.publishing.sequencing` keeps these invariants: the offsets of a stream are
+1, 2, 3 … without gaps, ``Stream.top`` is the highest offset given, and a notification without an
 offset is *waiting*.
 """
 

@@ -1,4 +1,4 @@
-"""The socket's address, for the site's ``URLRouter``."""
+"""The route of the websocket, for the site's ``URLRouter``."""
 
 from django.urls import path
 

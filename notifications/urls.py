@@ -1,4 +1,4 @@
-"""Addresses of the inbox. Names as sites know them that come from django-notifications."""
+"""URLs of the inbox. For sites that migrate, the names are those of django-notifications."""
 
 from django.urls import path
 

@@ -5,7 +5,7 @@ import os
 from django import setup
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pushsite.settings")
-# Fills the app registry, which everything imported below needs.
+# Populates the app registry, which the imports below need.
 setup(set_prefix=False)
 
 from channels.routing import ProtocolTypeRouter  # noqa: E402

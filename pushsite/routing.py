@@ -1,4 +1,4 @@
-"""Where a websocket handshake goes."""
+"""Routing of websocket handshakes."""
 
 from typing import Any, cast
 
@@ -9,7 +9,7 @@ from django.urls import re_path
 from notifications.origin import AllowedOriginValidator, refuse
 from notifications.routing import websocket_urlpatterns
 
-# The last one: URLRouter would log an unknown path as an error.
+# The last pattern matches any path; without it, URLRouter raises for an unknown one.
 _router = AllowedOriginValidator(
     URLRouter([*websocket_urlpatterns, re_path("", cast(Any, refuse))])
 )
@@ -18,7 +18,7 @@ _router = AllowedOriginValidator(
 async def websocket(scope: Any, receive: Any, send: Any) -> None:
     """Route a websocket, whether or not the proxy has removed ``SCRIPT_NAME`` from its path.
 
-    URLRouter insists that a path starts with ``root_path``, Django's own handler does not mind.
+    URLRouter requires a path that starts with ``root_path``; Django's own handler does not.
     """
     prefix = settings.FORCE_SCRIPT_NAME or ""
     below_prefix = scope["path"].startswith(f"{prefix}/")

@@ -1,4 +1,4 @@
-"""Broadcasts: compose, schedule, follow, withdraw."""
+"""The admin of broadcasts: compose, schedule, follow and withdraw them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,7 +28,7 @@ from .states import moment
 
 SEND = "notifications.send_broadcast"
 
-#: So many titles are listed before a withdrawal.
+#: How many titles the confirmation page of a withdrawal lists.
 LISTED = 20
 
 
@@ -64,7 +64,7 @@ class BroadcastComposer(Composer):
 
 
 def _shared(field: str) -> Q:
-    """Condition: this field is the name of a shared stream."""
+    """A condition that selects the rows whose ``field`` is the name of a shared stream."""
     shared = Q(**{f"{field}__in": (stream_names.BROADCAST, stream_names.STAFF)})
     return (
         shared
@@ -115,7 +115,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
         rows = super().get_queryset(request).filter(duplicate_of=None)
         placed = Notification.objects.filter(stream__in=Stream.objects.filter(_shared("name")))
         unplaced = Notification.objects.filter(_shared("channel"))
-        # Two lists of keys, because two conditions joined by OR would go through all private ones.
+        # A union of keys, because conditions joined by OR would scan all private notifications.
         return rows.filter(pk__in=placed.values("pk").union(unplaced.values("pk"), all=True))
 
     def prepare(self, rows: Sequence[Any]) -> None:
@@ -162,7 +162,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, context)
 
     def withdraw_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The button of one broadcast: asks first, then does it."""
+        """Withdraw one broadcast: a GET asks for confirmation, a POST withdraws it."""
         if not self.has_withdraw_permission(request):
             raise PermissionDenied
         found = self.get_object(request, unquote(object_id))

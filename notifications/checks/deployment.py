@@ -1,4 +1,4 @@
-"""What the settings of a site in production miss: ``manage.py check --deploy``."""
+"""Checks of the settings of a production site, run by ``manage.py check --deploy``."""
 
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,16 +9,16 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 from ..conf import app_settings, layer_is_in_memory
 from .databases import vendor
 
-#: An origin whose page runs on the visitor's own machine.
+#: Hosts of origins whose pages are served from the visitor's own machine.
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1", "0.0.0.0")  # noqa: S104 - nothing is bound to it
 
 
 @register(Tags.security, deploy=True)
 def check_workers(**kwargs: Any) -> list[CheckMessage]:
-    """``W002`` and ``W003``: what only serves a single process, with several or nobody knows."""
+    """``W002`` and ``W003``: in-memory layer or SQLite, but not exactly one server process."""
     workers = app_settings.WORKERS
     if not isinstance(workers, int) and workers is not None:
-        return []  # E003 has said so
+        return []  # E003 reports it
     if workers == 1:
         return []
     count = "an unknown number of" if workers is None else str(workers)
@@ -46,7 +46,10 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def check_secret(**kwargs: Any) -> list[CheckMessage]:
-    """``W004`` and ``W005``: the key of connection tokens. Too short a one is ``W001``, always."""
+    """``W004`` and ``W005``: the key of connection tokens is missing, or is the ``SECRET_KEY``.
+
+    ``W001`` reports a key that is too short.
+    """
     secret = app_settings.TOKEN_SECRET
     if not secret:
         return [
@@ -71,10 +74,10 @@ def check_secret(**kwargs: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def check_origins(**kwargs: Any) -> list[CheckMessage]:
-    """``W006`` to ``W008``: whose pages may open a socket with the visitor's cookies."""
+    """``W006`` to ``W008``: origins whose pages may open a socket with the visitor's cookies."""
     origins = app_settings.ALLOWED_ORIGINS
     if not isinstance(origins, tuple) or not all(isinstance(origin, str) for origin in origins):
-        return []  # E003 has said so
+        return []  # E003 reports it
     messages = [message for origin in origins for message in _judge(origin)]
     if "*" in settings.ALLOWED_HOSTS:
         messages.append(

@@ -1,4 +1,4 @@
-"""What a handler gives back."""
+"""The return value of a handler."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -11,7 +11,7 @@ def _nothing() -> None:
 
 
 class Outcome(NamedTuple):
-    """The result of a command, and what has to follow once it has been written (or cannot be)."""
+    """The result of a command, and a callback to call once it was written or has failed to be."""
 
     result: messages.Result
     then: Callable[[], None] = _nothing

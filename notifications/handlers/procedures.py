@@ -1,4 +1,4 @@
-"""`rpc` and `send`: acknowledge, and everything the inbox does."""
+"""`rpc` and `send`: procedures that acknowledge, or that read and change the inbox."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -53,7 +53,7 @@ class Leave(msgspec.Struct):
 
 
 class Unanswered(msgspec.Struct):
-    """The ``data`` of a client's ``send``, where it is a procedure whose answer nobody awaits."""
+    """The ``data`` of a ``send`` that calls a procedure; its result is not sent back."""
 
     method: str
     data: msgspec.Raw = msgspec.Raw(b"{}")
@@ -66,8 +66,8 @@ def _nothing(hub: Hub, connection: Connection, arguments: Any) -> None:
 class Procedure(NamedTuple):
     """``function(user, arguments, origin)`` runs in a database thread.
 
-    ``then(hub, connection, arguments)`` runs in the hub's loop once that is done, before the
-    result is written.
+    ``then(hub, connection, arguments)`` runs in the hub's event loop afterwards, before the result
+    is written.
     """
 
     arguments: type[msgspec.Struct]
@@ -82,7 +82,7 @@ async def rpc(hub: Hub, connection: Connection, request: messages.RPCRequest) ->
 
 
 async def send(hub: Hub, connection: Connection, request: messages.SendRequest) -> Outcome:
-    """Call a procedure without an answer. Any other message is for nobody, and is ignored."""
+    """Call a procedure without a reply. The shell ignores messages that call none."""
     await call_unanswered(hub, connection, bytes(request.data))
     return Outcome(messages.PingResult())
 
@@ -93,17 +93,19 @@ async def call(
     """Call a procedure.
 
     Args:
-        method: its name, see :data:`PROCEDURES`; and ``ack``.
-        data: its arguments as a JSON object; empty for none.
-        is_answered: the client gets the result; else it is told of what has changed as the
-            user's other connections are.
+        hub: the hub of this process.
+        connection: the connection of the calling client.
+        method: the name of the procedure: ``ack`` or one of :data:`PROCEDURES`.
+        data: the arguments as a JSON object; empty for none.
+        is_answered: the client gets the result. If not, changes are pushed to it as to the user's
+            other connections.
 
     Returns:
-        Its result as JSON.
+        The result as JSON.
 
     Raises:
-        ClientError: no such procedure, or bad arguments.
-        Disconnected: the user is gone.
+        ClientError: there is no such procedure, its arguments are bad, or it is not permitted.
+        Disconnected: the user was deleted or deactivated.
     """
     if method == "ack":
         return _acknowledge(hub, connection, decode(data, Ack))
@@ -122,11 +124,11 @@ async def call(
 
 
 async def call_unanswered(hub: Hub, connection: Connection, data: bytes) -> None:
-    """Call the procedure that ``data`` names, and do not tell the client what came of it.
+    """Call the procedure that ``data`` names, without a result for the client.
 
     Raises:
-        ClientError: ``data`` names none, or as :func:`call`.
-        Disconnected: the user is gone.
+        ClientError: ``data`` names no procedure, or as in :func:`call`.
+        Disconnected: the user was deleted or deactivated.
     """
     message = decode(data, Unanswered)
     await call(hub, connection, message.method, bytes(message.data), is_answered=False)
@@ -204,7 +206,7 @@ def _leave(user: Any, leave: Leave, origin: str) -> dict[str, Any]:
         inbox.leave(user, leave.channel, origin)
     except stream_names.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
-    except ValueError:  # what the server subscribes to is not left
+    except ValueError:  # a server-side subscription cannot be left
         raise ClientError(codes.PERMISSION_DENIED) from None
     return {"unread": inbox.unread_count(user)}
 
@@ -229,7 +231,7 @@ def _entry(entry: inbox.Entry) -> dict[str, Any]:
     }
 
 
-#: What ``rpc`` (and ``send``) can call by name, besides ``ack``.
+#: Procedures that ``rpc`` and ``send`` can call, besides ``ack``.
 PROCEDURES = {
     "read": Procedure(Change, _read),
     "unread": Procedure(MaybeChange, _unread),
@@ -244,10 +246,10 @@ PROCEDURES = {
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """What a client has sent as JSON; nothing at all stands for an empty object.
+    """Decode JSON from a client; no bytes stand for an empty object.
 
     Raises:
-        ClientError: it is no JSON, or has another shape than ``kind``.
+        ClientError: the bytes are not JSON, or do not match ``kind``.
     """
     try:
         return msgspec.json.decode(data or b"{}", type=kind)

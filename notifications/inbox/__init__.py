@@ -1,4 +1,4 @@
-"""Read state of one user: what the inbox shows, and what changes it."""
+"""The inbox of one user: list its notifications, and change their read state."""
 
 from .changes import (
     MAX_IDS,

@@ -1,8 +1,8 @@
-"""Telling of a change in the inbox.
+"""Announce a change of the inbox to the user's connections.
 
-The user's other connections learn it by a ``message`` push, which says enough for them to follow
-without a question; the revision of the user's own stream is a mark for workers that a lost hint
-did not reach.
+A ``message`` push carries the change to the user's other connections, which need no further
+request. The revision of the user's private stream rises too, so that a worker notices the change
+even if the hint to it was lost.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,8 +19,8 @@ from ..streams import revisions
 from .folders import count_unread
 from .read_state import counting
 
-#: Offsets of more channels than this are not told: a push stays small, and a client that misses
-#: them asks.
+#: Offsets of more channels than this are left out, to keep the push small. A client that misses
+#: them sends a request.
 MOST_CHANNELS = 100
 
 
@@ -35,12 +35,12 @@ def announce(
     """Push a ``message`` about a change once the current transaction has committed.
 
     Args:
-        user: whose inbox.
+        user: the owner of the inbox.
         change: its type on the wire, such as ``read``.
-        ids: of the notifications that were changed.
-        origin: the client that has made it and is not told, "" for none.
-        channel: the stream it is about, "" where ``ids`` says enough.
-        marks: offsets by stream; everything up to them has changed, and nothing after them.
+        ids: primary keys of the notifications that were changed.
+        origin: client id of the connection that made the change, which gets no push; "" for none.
+        channel: the stream that was joined, left or muted; "" for other changes.
+        marks: offsets by stream. Everything up to them has changed, and nothing after them.
     """
     message: dict[str, Any] = {"type": change, "ids": list(ids)}
     if channel:
@@ -60,7 +60,7 @@ def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
         unread = count_unread(user, feeds)
         tops = _offsets("tops", {feed.name: feed.top for feed in counting(feeds)})
         data = msgspec.json.encode({**message, "unread": unread, **tops})
-        # Joining, leaving and muting a stream: only these name one.
+        # Only joining, leaving and muting a stream name a channel.
         send_message(own, data, origin, unread, revision, recounted="channel" in message)
 
 

@@ -1,12 +1,12 @@
-"""Waiting notifications become publications: offsets after the caller's commit, then the hint.
+"""Sequencing: giving offsets to waiting notifications after the caller's commit, then the hint.
 
 An offset cannot be given inside the caller's transaction: a counter locked there would serialize
-and deadlock business transactions, and an auto-increment id lets a late commit slip behind a
-reader's position. So rows wait with ``offset`` NULL, and whoever comes first (the caller's
-``on_commit``, any worker's ticker) gives the next offsets in a short transaction of its own.
-Scheduling is the same: ``publish_at`` in the future keeps a row waiting.
+and deadlock business transactions, and with an auto-increment id, a late commit could end up below
+a reader's position. So rows wait with ``offset`` NULL. Either the caller's ``on_commit`` or the
+ticker of a worker gives them the next offsets, in a short transaction of its own. Scheduling works
+the same way: a ``publish_at`` in the future keeps a row waiting.
 
-A stream that is locked or broken holds up nobody but its own readers.
+A locked or broken stream delays only its own readers.
 """
 
 import logging
@@ -33,18 +33,18 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T", int, str)
 
-#: Streams per transaction, and rows of a page: locks stay short.
+#: Streams per transaction, and rows per page, so that locks are held only briefly.
 BATCH = 500
 
 #: Notifications per transaction. More than streams, so that a chunk of a bulk call, which has one
-#: for each stream, is known to be done without a second look.
+#: notification per stream, never fills a batch and needs no second one.
 MOST = 1000
 
 
-#: Seconds that the making of streams waits for another transaction that has made one of them.
+#: Seconds that creating streams waits for another transaction that creates one of them.
 MAKING = 0.2
 
-#: What a stream may raise that is broken; see :func:`_concerns_all` for what is not its fault.
+#: Errors that a broken stream may cause; :func:`_concerns_all` tells errors with other causes.
 FAILURES = (DatabaseError, ArithmeticError, ValueError)
 
 #: The streams that fail by themselves in this process.
@@ -58,7 +58,7 @@ class _Due(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """How many were published, and the streams in which that could be done."""
+    """The number of published notifications, and the streams that were processed."""
 
     published: int
     streams: set[int]
@@ -71,19 +71,22 @@ def sequence(
     *,
     placing: bool = False,
 ) -> int:
-    """Give offsets to what is due in these streams, and announce it.
+    """Give offsets to the due notifications of these streams, and announce them.
 
-    A stream that somebody else has locked is waited for briefly: another sequencer takes
-    milliseconds. One that stays locked, or is broken, is left to the tickers.
+    It waits briefly for locked streams, because another sequencer needs only milliseconds. Streams
+    that stay locked or are broken are left to the tickers.
 
     Args:
-        stream_ids: primary keys of streams, any number.
+        stream_ids: primary keys of any number of streams.
         now: the moment that decides what is due; default the present by the database's clock.
-        written: what need not be read again, because it was written just now.
-        placing: something is still to be placed in them.
+        written: what is known of rows written just now, which need not be read again.
+        placing: whether these streams have unplaced notifications.
 
     Returns:
         The number of notifications published.
+
+    Raises:
+        OperationalError, InterfaceError: the database is down.
     """
     count = 0
     for chunk in chunks(sorted(set(stream_ids)), BATCH):
@@ -99,12 +102,12 @@ def sequence(
 def sequence_after_commit(
     stream_ids: Collection[int], names: Sequence[str], written: Written
 ) -> None:
-    """The caller's ``on_commit``. A database that fails now is met again by the tickers.
+    """Sequence what a caller has committed. If the database fails, it is left to the tickers.
 
     Args:
-        stream_ids: where something was written.
-        names: of streams for which something was written that is still to be placed.
-        written: all of it.
+        stream_ids: primary keys of the streams of placed notifications.
+        names: names of the streams of unplaced notifications.
+        written: what is known of the rows, placed and unplaced.
     """
     try:
         found = _find_or_make(names) if names else {}
@@ -117,9 +120,9 @@ def sequence_after_commit(
 
 
 def sequence_waiting(now: datetime | None = None) -> int:
-    """The ticker's part: what a dead process left waiting and what has become due.
+    """Sequence what has become due, and what a dead process left waiting; called by the ticker.
 
-    Streams that another worker is sequencing are skipped, not waited for.
+    Streams that another worker has locked are skipped.
 
     Args:
         now: the moment that decides what is due; default the present by the database's clock.
@@ -128,7 +131,7 @@ def sequence_waiting(now: datetime | None = None) -> int:
         The number of notifications published.
 
     Raises:
-        OperationalError: the database is away.
+        OperationalError, InterfaceError: the database is down.
     """
     count = _place_leftovers(now)
     after: _Due | None = None
@@ -145,7 +148,7 @@ def sequence_waiting(now: datetime | None = None) -> int:
 
 
 def _place_leftovers(now: datetime | None) -> int:
-    """Place what a dead process has left, due or not."""
+    """Place what a dead process left unplaced, due or not, and publish what is due."""
     count, after = 0, ""
     while True:
         passed = [stream for stream in setbacks.resting() if isinstance(stream, str)]
@@ -159,7 +162,7 @@ def _place_leftovers(now: datetime | None) -> int:
 
 
 def _find_or_make(names: Sequence[str]) -> dict[str, int]:
-    """Primary keys of these streams, outside of any caller's transaction."""
+    """Primary keys of these streams, creating missing ones; not inside a caller's transaction."""
     found = stream_rows.ids(names)
     missing = sorted({name for name in names if name not in found} - setbacks.resting())
     if missing:
@@ -184,11 +187,11 @@ def _publish(
     placing: bool = False,
     to_the_end: bool = False,
 ) -> _Done:
-    """Number and announce what is due in those of these streams that can be locked and work.
+    """Number and announce what is due in these streams, except in locked and broken ones.
 
     Args:
-        wait: seconds to wait for a lock before locked streams are stepped over.
-        to_the_end: all that is due, not only what one transaction takes.
+        wait: seconds to wait for a lock before locked streams are skipped; None skips them at once.
+        to_the_end: repeat until nothing is due, instead of one batch.
     """
     count, done = 0, set[int]()
     resting = setbacks.resting()
@@ -198,7 +201,7 @@ def _publish(
         try:
             _apart(left, turn.number, turn.number_alone)
         finally:
-            # What has its offsets is told, although the database may be away by now.
+            # Announce what has its offsets, even if the database has failed meanwhile.
             for batch in turn.batches:
                 announce(batch.numbered, written)
         count += sum(len(batch.numbered) for batch in turn.batches)
@@ -209,7 +212,7 @@ def _publish(
 
 
 class _Turn:
-    """Numbers streams together or alone; see :func:`_publish` for the arguments."""
+    """Numbers streams together, or one alone; see :func:`_publish` for the arguments."""
 
     def __init__(self, now: datetime | None, wait: float | None, placing: bool) -> None:
         self._now = now
@@ -223,13 +226,13 @@ class _Turn:
         except OperationalError as error:
             if self._wait is None or not was_locked(error):
                 raise
-            # The others have been given back meanwhile perhaps.
+            # Skip the stream that stays locked; the others may be free now.
             batch = self._give_offsets(stream_ids, None)
         self.batches.append(batch)
         setbacks.succeeded(batch.locked)
 
     def number_alone(self, stream_id: int, error: Exception) -> None:
-        """It has failed by itself: repair it, or set it aside."""
+        """Repair a stream that has failed by itself, or set it aside."""
         try:
             if repair(stream_id):
                 self.number([stream_id])
@@ -249,12 +252,12 @@ def _apart(
     work: Callable[[Sequence[T]], None],
     alone: Callable[[T, Exception], None],
 ) -> None:
-    """Do ``work`` for all at once. If that fails, find those that are to blame by halves.
+    """Do ``work`` for all streams at once; if that fails, bisect to find the broken ones.
 
     Args:
-        items: streams.
+        items: primary keys or names of streams.
         work: does all or nothing.
-        alone: called with one for which ``work`` has failed, and why.
+        alone: called with each stream for which ``work`` fails by itself, and the error.
     """
     try:
         work(items)
@@ -270,12 +273,12 @@ def _apart(
 
 
 def _concerns_all(error: Exception) -> bool:
-    """Is the database away, rather than one stream broken or locked?"""
+    """Return whether the database is down, rather than one stream broken or locked."""
     return isinstance(error, OperationalError | InterfaceError) and not was_locked(error)
 
 
 def _due_page(now: datetime | None, after: _Due | None, passed: Collection[int]) -> list[_Due]:
-    """What is due behind ``after``, in the order of publication, without streams passed over."""
+    """The next page of due notifications after ``after``, without streams that are skipped."""
     due = Notification.objects.using(database_alias()).waiting()
     due = due.filter(publish_at__lte=now or present(database_alias()), stream__isnull=False)
     skipped = [*passed, *(stream for stream in setbacks.resting() if isinstance(stream, int))]

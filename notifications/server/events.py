@@ -1,4 +1,4 @@
-"""What waits for the ASGI application of one websocket, and when its socket is read from."""
+"""The queue of ASGI events of one websocket, with back-pressure on its socket."""
 
 import asyncio
 from collections import deque
@@ -7,7 +7,7 @@ from typing import Any
 
 from .pausing import let_read
 
-#: Events that may wait before nothing more is read from the socket.
+#: Waiting events at which reading from the socket stops.
 MOST_WAITING = 8
 
 Event = dict[str, Any]
@@ -16,7 +16,7 @@ Event = dict[str, Any]
 class Events:
     """A queue that stops reading from the socket while the application does not keep up.
 
-    An empty one holds nothing: an ``asyncio.Queue`` for each socket takes 3 KB.
+    An empty queue allocates nothing; an ``asyncio.Queue`` for each socket would take 3 KB.
     """
 
     __slots__ = (
@@ -39,9 +39,9 @@ class Events:
         self._is_reading = True
         self._is_unheeded = False
         self._holds = False
-        #: So many wait that no more should come until there is none.
+        #: ``MOST_WAITING`` events were reached; nothing should be put until none is left.
         self.is_full = False
-        #: Called once, as soon as it is not full.
+        #: Called once, as soon as the queue is no longer full.
         self.when_empty: Callable[[], None] | None = None
 
     def put(self, event: Event) -> None:
@@ -68,12 +68,12 @@ class Events:
         return event
 
     def hold(self, holds: bool) -> None:
-        """Is there something that was read and is not parsed yet? Then no more is read."""
+        """Set whether bytes are held that are not parsed yet; meanwhile the socket is not read."""
         self._holds = holds
         self._settle()
 
     def read_on(self) -> None:
-        """From now on, read from the socket whatever waits here."""
+        """From now on, read from the socket however many events are waiting."""
         self._is_unheeded = True
         self._make_room()
 

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP protocol with an end to everything that a client can make it wait for.
+"""uvicorn's HTTP protocol with a limit on everything that a client can make it wait for.
 
-By itself it waits for ever for a request to be whole and for a response to be taken, keeps all of
-a head that has no end, and starts as many requests at once as one read has brought.
+uvicorn itself waits for ever for a request to be complete and for a response to be read, buffers
+a head of any length, and starts all the requests of one read at once.
 """
 
 import asyncio
@@ -14,30 +14,30 @@ from .outlet import Outlet
 from .pieces import next_piece
 from .reading import Reading
 
-#: Seconds until the head of a request has to be whole, and bytes that it may have. As many may
-#: come between two bytes of a body, and after it: in what frames its chunks, and in trailers.
+#: Seconds in which the head of a request must be complete, and bytes that it may have. The same
+#: number of bytes may separate or follow the bytes of a body: chunk framing and trailers.
 HEAD_TIMEOUT = 30.0
 MAX_HEAD = 64 * 1024
 
-#: Seconds in which a body has to be whole, or to go on by so many bytes. It may be as long, and
-#: take as long, as the application lets it. (Apache's mod_reqtimeout: 500 bytes a second.)
+#: Seconds in which a body must be complete or grow by ``LEAST_BODY`` bytes. Its size and total
+#: time are up to the application. (Apache's mod_reqtimeout: 500 bytes a second.)
 BODY_TIMEOUT = 30.0
 LEAST_BODY = 15_000
 
-#: Fields, parts of a body and requests after which the loop gets its turn.
+#: Fields, body parts and requests that are parsed in one turn of the event loop.
 MOST_AT_ONCE = 64
 
 
 class Http(HttpToolsProtocol):
-    """One connection that is no websocket, or none yet."""
+    """One connection that is not a websocket, or not yet."""
 
-    #: What has come and is not parsed yet. Nothing is read from the socket meanwhile.
+    #: Bytes that are not parsed yet. While there are any, the socket is not read.
     _held: bytearray
-    #: Bytes since the last one of a body.
+    #: Bytes since the request began, its head ended or the last part of its body arrived.
     _size = 0
-    #: Bytes of the body since the timer was started, None outside of a body.
+    #: Bytes of the body since the timer was started; None outside a body.
     _progress: int | None = None
-    #: What the parser has found in this turn of the loop.
+    #: Fields, body parts and requests found in this turn of the event loop.
     _found = 0
     _timer: asyncio.TimerHandle | None = None
 
@@ -60,7 +60,7 @@ class Http(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
-        """The transport closes when all has been written."""
+        """Limit the time for the rest of the response; the transport closes after it."""
         self._outlet.watch()
 
     def pause_writing(self) -> None:
@@ -78,9 +78,9 @@ class Http(HttpToolsProtocol):
             self._go_on()
 
     def _go_on(self) -> None:
-        """Parse until it has been enough for one turn; the rest follows in the next.
+        """Parse as much as one turn of the event loop allows; the rest follows in the next.
 
-        While a request waits for the one before it, nothing more is parsed.
+        Nothing more is parsed while a pipelined request waits for the one before it.
         """
         self._found = 0
         while self._held and self._found < MOST_AT_ONCE and not self.pipeline:
@@ -92,7 +92,7 @@ class Http(HttpToolsProtocol):
             self.loop.call_soon(self._go_on)
 
     def _parse(self, piece: bytes) -> None:
-        if self._timer is None:  # the next request begins, perhaps with empty lines
+        if self._timer is None:  # the next request begins, perhaps with blank lines
             self._start_timer(HEAD_TIMEOUT)
         self._size += len(piece)
         if self._size > MAX_HEAD:
@@ -110,7 +110,7 @@ class Http(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._found += 1
-        if len(self.headers) >= MOST_FIELDS:  # trailers are among them
+        if len(self.headers) >= MOST_FIELDS:  # including trailers
             raise ValueError("too many fields")  # answered with 400
         super().on_header(name, value)
 
@@ -147,7 +147,7 @@ class Http(HttpToolsProtocol):
         super().send_400_response(msg)
         self._forget_request()
 
-    # Time
+    # Timeouts
 
     def _start_timer(self, seconds: float) -> None:
         self._stop_timer()
@@ -168,16 +168,16 @@ class Http(HttpToolsProtocol):
             self._give_up()
 
     def _has_excuse(self) -> bool:
-        """Is it not the peer who is waited for, or is he getting on?"""
+        """Return whether the delay is the server's, or the body makes enough progress."""
         if self.flow.was_paused:
             return True
-        if self._progress is None:  # the head of the next request may come during a response
+        if self._progress is None:  # the next head may arrive during a response
             return self.cycle is not None and not self.cycle.response_complete
         progress, self._progress = self._progress, 0
         return progress >= LEAST_BODY
 
     def _give_up(self) -> None:
-        """The body does not come. Say so, if that can still be said (RFC 9110 section 15.5.9)."""
+        """Close after a body timeout, with 408 if possible (RFC 9110 section 15.5.9)."""
         if self.cycle is not None and not self.cycle.response_started and not self.pipeline:
             headers = self.server_state.default_headers
             self.transport.write(refuse(b"408 Request Timeout", headers))
@@ -185,7 +185,7 @@ class Http(HttpToolsProtocol):
         self.timeout_keep_alive_handler()
 
     def _forget_request(self) -> None:
-        """The application hears that nobody waits for its response."""
+        """Let the application receive ``http.disconnect``."""
         if self.cycle is not None:
             self.cycle.disconnected = True
             self.cycle.message_event.set()

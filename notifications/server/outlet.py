@@ -1,20 +1,21 @@
-"""What was written leaves in time, or the socket is dropped with it."""
+"""A transport that drops its socket when the peer does not read in time."""
 
 import asyncio
 from typing import Any
 
-#: Seconds in which a peer has to take so many bytes of what waits for it, or all of it.
+#: Seconds in which a peer must read ``LEAST`` bytes of what is buffered for it, or all of it.
 TIMEOUT = 30.0
 LEAST = 15_000
 
 
 class Outlet:
-    """A transport whose :meth:`close` has an end. All else goes to the transport as it is.
+    """A transport whose :meth:`close` takes a bounded time. It delegates all other attributes.
 
-    A close waits until all has been written, and a peer that reads nothing lets it wait for ever.
+    asyncio closes a transport only once everything has been written, so a peer that reads nothing
+    would keep it open for ever.
 
     Args:
-        transport: of the loop.
+        transport: the transport to wrap.
     """
 
     def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
@@ -32,18 +33,18 @@ class Outlet:
         self.watch()
 
     def watch(self) -> None:
-        """From now on, something has to leave."""
+        """From now on, require that the peer reads in time."""
         if self._timer is None and not self._is_lost:
             self._waiting = self.transport.get_write_buffer_size()
             self._timer = self._loop.call_later(TIMEOUT, self._look)
 
     def relax(self) -> None:
-        """The peer has taken something, and may take its time for the next."""
+        """Stop the timer, because the peer has read enough; not if the transport is closing."""
         if not self.transport.is_closing():
             self._stop()
 
     def lost(self) -> None:
-        """The socket is gone. May be closed once more."""
+        """Stop the timer, because the socket is gone. A later :meth:`close` starts none."""
         self._is_lost = True
         self._stop()
 

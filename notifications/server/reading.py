@@ -1,4 +1,4 @@
-"""When an HTTP connection is read from."""
+"""Flow control for reading from an HTTP connection."""
 
 import asyncio
 
@@ -8,13 +8,13 @@ from .pausing import let_read
 
 
 class Reading(FlowControl):
-    """uvicorn's flow control, with a second reason for reading nothing: what is not parsed yet."""
+    """uvicorn's flow control, which also pauses reading while bytes wait to be parsed."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         super().__init__(transport)
         self._is_held = False
         self._is_reading = True
-        #: Has nothing been read for a while since the last :meth:`look`?
+        #: Whether reading was paused at any time since the last :meth:`look`.
         self.was_paused = False
 
     def look(self) -> None:

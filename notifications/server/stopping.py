@@ -1,12 +1,12 @@
-"""uvicorn with an end in good order: the application drains before its sockets are closed.
+"""A graceful shutdown for uvicorn: the application drains before its sockets are closed.
 
-uvicorn itself closes all sockets at once (1012) and tells the application afterwards. Here an
-application that has left a coroutine function in the lifespan's state (ASGI lifespan protocol 2.0,
-*Lifespan State*) is called first, with the listening socket closed already::
+uvicorn itself closes all sockets at once (1012) and notifies the application afterwards. This
+server closes its listening sockets, then awaits a coroutine function that the application has
+put into the lifespan state (ASGI lifespan protocol 2.0, *Lifespan State*)::
 
     scope["state"]["notifications.drain"] = drain  # async def drain(hurry: asyncio.Event) -> None
 
-``hurry`` is set when the process is told a second time to stop.
+``hurry`` is set when the process is signalled a second time to stop.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from uvicorn.supervisors import Multiprocess, multiprocess
 
 from .websocket import FrameProtocol
 
-#: Where the lifespan's state has what to call.
+#: Key of the drain function in the lifespan state.
 DRAIN = "notifications.drain"
 
-#: A signal that comes again within this time is the same wish, in seconds: a terminal and systemd
-#: tell the workers and the parent, which tells the workers too.
+#: Seconds in which a repeated signal counts as the same request: a terminal and systemd signal
+#: the workers as well as the parent, which signals the workers too.
 SAME = 2.0
 
-#: How long the peers may take to answer their close frames after a drain, in tenths of a second.
+#: Time for the peers to answer their close frames after a drain, in tenths of a second.
 GOODBYE = 10
 
 logger = logging.getLogger("uvicorn.error")
 
 
 class Server(uvicorn.Server):
-    """One process. SIGTERM or SIGINT drains; another one no longer waits."""
+    """One server process. SIGTERM or SIGINT starts the drain, a second one cuts it short."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -81,7 +81,7 @@ class Server(uvicorn.Server):
             await asyncio.sleep(0.1)
 
     def _is_parting(self) -> bool:
-        """Are there sockets that have been closed and whose peers have not answered yet?"""
+        """Return whether some peers have not answered their close frames yet."""
         connections = self.server_state.connections
         return any(isinstance(each, FrameProtocol) and each.is_closing for each in connections)
 
@@ -96,7 +96,7 @@ class Worker(multiprocess.Process):
         return self._server
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        # Made now, or the thread that answers the parent might make a second one.
+        # Create the server now: the thread that answers the parent might create a second one.
         assert not self.server.started
         super().target(sockets)
 
@@ -106,7 +106,7 @@ class Supervisor(Multiprocess):
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
-        # uvicorn makes them in four places, by this name.
+        # uvicorn creates its workers in several places, all by this name.
         multiprocess.Process = Worker  # type: ignore[misc]
 
     def join_all(self) -> None:
@@ -116,7 +116,7 @@ class Supervisor(Multiprocess):
                 self._pass_on()
 
     def _pass_on(self) -> None:
-        """Tell the workers too that there is no time to wait."""
+        """Pass on a second signal, on which the workers cut their drains short."""
         if self.signal_queue:
             self.signal_queue.clear()
             self.terminate_all()

@@ -1,4 +1,4 @@
-"""Streams as their rows and their notifications show them, also where the two disagree."""
+"""The ends of streams, by their rows and by their notifications, which may disagree."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -8,12 +8,12 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from ..models import Notification, NotificationQuerySet, Stream, database_alias
 
-#: Streams in one transaction.
+#: Streams per transaction.
 TOGETHER = 100
 
 
 class Head(NamedTuple):
-    """A stream, and the highest offset that its notifications really have."""
+    """A stream, and the highest offset among its notifications (None if it has none)."""
 
     id: int
     epoch: str
@@ -28,7 +28,13 @@ class Head(NamedTuple):
 
 
 def cut(head: Head, newest: datetime | None) -> int:
-    """The offset up to which the old history and the present one are the same."""
+    """The highest offset that the old and the present history have in common.
+
+    Args:
+        head: of the present history.
+        newest: when the newest known entry of the old history was published; None if that is not
+            known, and then the result is the top.
+    """
     if newest is None:
         return head.real_top
     rows = _published(head.id)

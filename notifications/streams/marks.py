@@ -1,4 +1,4 @@
-"""Marks of subscriptions that lie beyond their stream's history, moved back to it."""
+"""Moving back the marks of subscriptions that lie above the history of their stream."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -12,19 +12,23 @@ from ..database.transactions import update_rows
 from ..models import Subscription, database_alias
 from .rows import CHUNK, chunks
 
-#: How long a transaction waits for one of its locks, in seconds. Nobody may have to wait
-#: long for it in turn: what cannot be renewed now is tried again later.
+#: Seconds that a transaction waits for each of its locks. Others must not wait long for it in turn;
+#: streams that cannot be renewed now are retried later.
 PATIENCE = 1.0
 
-#: Subscriptions that are found by one query.
+#: Subscriptions per query that looks for marks to move.
 KEYS = 20 * CHUNK
 
 
 def move_back(cuts: Mapping[int, int], newest: Mapping[int, datetime | None]) -> int:
     """Move back the marks that lie above the cut of their stream.
 
+    Args:
+        cuts: by stream id, the highest offset that the old and the new history have in common.
+        newest: by stream id, when the newest known entry of the old history was published, or None.
+
     Returns:
-        The number of subscriptions.
+        The number of subscriptions with such marks.
     """
     count = 0
     while True:
@@ -47,7 +51,7 @@ def _move_some_back(
         changed = []
         for row in rows.select_for_update(no_key=no_key):
             cut, last = cuts[row.stream_id], newest[row.stream_id]
-            # Who has joined the present history did not join too late for it.
+            # A user who joined the new history still sees nothing from before joining.
             is_later = last is not None and row.created_at > last
             since = row.since if is_later else min(row.since, cut)
             marks = (row.delivered, row.read, row.archived, row.unmuted)
@@ -59,7 +63,8 @@ def _move_some_back(
 def ahead(cuts: Mapping[int, int]) -> QuerySet[Subscription]:
     """Subscriptions with a mark above the cut of their stream.
 
-    The others of their marks lie below these two, and these have an index.
+    Only ``delivered`` and ``read`` are compared: they have an index, and the other marks of a
+    subscription are never above both of them.
     """
     table = f'"{Subscription._meta.db_table}"'
     places = [value for place in cuts.items() for value in place]

@@ -1,4 +1,4 @@
-"""Where the tables are."""
+"""The database of the app's tables."""
 
 from django.db import router
 
@@ -6,9 +6,9 @@ from .streams import Stream
 
 
 def database_alias() -> str:
-    """Alias of the database of the app's tables, as it is written to.
+    """Alias of the database that the app writes to.
 
-    Most reading is done there too: a replica may not know yet what was made or locked just now.
-    It would show a hole where something is, and positions would move over it.
+    Most queries read from it too. A replica may lack entries that were published just now, and
+    positions would move over them.
     """
     return router.db_for_write(Stream)

@@ -1,4 +1,4 @@
-"""Streams, and where each user stands in them."""
+"""Streams, subscriptions and receipts."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Subscription(models.Model):
     muted = models.BooleanField(default=False)
     unmuted = models.PositiveBigIntegerField(
         default=0,
-        # Workers of the version before write rows without it while they are replaced.
+        # During an upgrade, workers of the previous version write rows without this column.
         db_default=0,
         help_text=_("All up to here passed before the subscription was last unmuted."),
     )
@@ -85,7 +85,7 @@ class Subscription(models.Model):
             models.UniqueConstraint(fields=["user", "stream"], name="subscription_once"),
         ]
         indexes = [
-            # How many have been reached by, or have read, a broadcast.
+            # For counting the users who have received or read a broadcast.
             models.Index(fields=["stream", "delivered"], name="subscription_delivered"),
             models.Index(fields=["stream", "read"], name="subscription_read"),
         ]
@@ -95,10 +95,10 @@ class Subscription(models.Model):
 
 
 class Receipt(models.Model):
-    """One user's own word on one notification.
+    """The read state of one notification for one user.
 
-    Where a receipt exists, it alone says whether the notification is read and archived; where
-    none exists, the marks ``read`` and ``archived`` of the subscription do.
+    If a receipt exists, it alone says whether the notification is read and archived. Otherwise the
+    marks ``read`` and ``archived`` of the subscription do.
     """
 
     user = models.ForeignKey(

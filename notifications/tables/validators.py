@@ -1,4 +1,4 @@
-"""What the fields of a notification may hold."""
+"""Validators for the fields of a notification."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ validate_kind = RegexValidator(
 
 
 def validate_url(value: str) -> None:
-    """Accept a path on this site, a relative reference or an http(s) URL; nothing else.
+    """Accept an empty value, a path on this site, a relative reference or an http(s) URL.
 
-    Browsers drop tabs and line breaks inside a scheme and read ``\\`` as ``/``, so control
-    characters, surrounding space and backslashes are refused rather than interpreted.
+    Browsers drop tabs and line breaks inside a scheme and read ``\\`` as ``/`` (URL Standard, *URL
+    parsing*), so control characters, surrounding space and backslashes are refused.
+
+    Raises:
+        ValidationError: the value is anything else.
     """
     if not value:
         return
@@ -40,7 +43,11 @@ def validate_url(value: str) -> None:
 
 
 def validate_text(value: str) -> None:
-    """Refuse what PostgreSQL cannot store although SQLite may: NUL and lone surrogates."""
+    """Refuse text that PostgreSQL cannot store: with NUL or lone surrogates.
+
+    Raises:
+        ValidationError: the text contains one of these.
+    """
     if "\x00" in value:
         raise ValidationError(_("Text holds no NUL character."))
     try:

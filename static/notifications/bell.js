@@ -8,7 +8,7 @@ import { find, make } from "./elements.js";
 import { formatCount } from "./format.js";
 import { List } from "./list.js";
 
-/** Shorter interruptions are not worth a word, in milliseconds. */
+/** Milliseconds: shorter interruptions of the connection are not shown. */
 const PATIENCE = 1000;
 
 const OFFLINE = "Offline – reconnecting";
@@ -26,8 +26,8 @@ export class Bell {
   #state = "";
 
   /**
-   * @param {HTMLElement} element holds the panel, and a link to the inbox that a button replaces; a
-   *   copy of an element that ran before, which a library has kept, holds the button
+   * @param {HTMLElement} element contains the panel, and a link to the inbox that is replaced by a
+   *   button. A cached copy of an element that was started before contains the button already.
    * @param {Notifications} notifications
    */
   constructor(element, notifications) {
@@ -86,7 +86,7 @@ export class Bell {
     this.#button.setAttribute("aria-expanded", "true");
     this.#panel.focus();
     this.#list.start();
-    // While the connection is away the panel says so, and shows what it had.
+    // Without a connection the panel says so, and keeps its rows.
     this.#list.look();
   }
 
@@ -114,7 +114,7 @@ export class Bell {
 
   /** @param {PointerEvent} event */
   #pointed = (event) => {
-    // A row that a click has just removed is no longer inside, but was.
+    // Not contains(): the click may have removed the row that was its target.
     if (!event.composedPath().includes(this.#element)) this.#close();
   };
 
@@ -162,7 +162,7 @@ export class Bell {
 
 /**
  * @param {HTMLElement} found the link, or the button that has replaced it
- * @returns {HTMLButtonElement} in its place
+ * @returns {HTMLButtonElement} the button, in the place of the link
  */
 function toButton(found) {
   if (found instanceof HTMLButtonElement) return found;

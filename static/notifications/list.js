@@ -1,5 +1,5 @@
 /**
- * A list that follows the inbox: the panel of the bell, `live_notify_list`, the inbox page.
+ * A list that is kept up to date: in the bell's panel, `live_notify_list` and the inbox page.
  *
  * @typedef {import("./notifications.js").Change} Change
  * @typedef {import("./notifications.js").Entry} Entry
@@ -17,8 +17,8 @@ const LARGEST_PAGE = 100;
 const DEFAULT_LIMIT = 20;
 
 /**
- * Its element says what to list: `data-folder`, `data-limit`, `data-before` (a page behind the
- * first) and `data-trim` (no more rows than the limit, however many come).
+ * Attributes of the element say what to list: `data-folder`, `data-limit`, `data-before` (the
+ * cursor of a page behind the first) and `data-trim` (never more rows than the limit).
  */
 export class List {
   #element;
@@ -28,7 +28,7 @@ export class List {
   #before;
   #fresh = 0;
   #isRunning = false;
-  /** Without a connection nobody could be asked. */
+  /** Whether the last refresh has failed; the next connection repeats it. */
   #isStale = false;
   #look = new Soon(() => this.#refresh());
 
@@ -50,7 +50,7 @@ export class List {
     this.#notifications.on("change", this.#changed);
     this.#notifications.on("connected", this.#connected);
     updateTimes(this.#element);
-    // The server, or a cache, has made these rows before now, and nobody tells what came between.
+    // The rows come from the server's page or a cache, and may be outdated by now.
     if (this.#notifications.state === "connected") this.#look.want();
   }
 
@@ -72,7 +72,7 @@ export class List {
     return makeRow(template, entry);
   }
 
-  /** Asks the server at once what the list holds. */
+  /** Fetches the list from the server at once. */
   look() {
     return this.#look.now();
   }
@@ -85,7 +85,7 @@ export class List {
     try {
       const entries = await this.#ask(limit);
       this.#isStale = false;
-      // Meanwhile the element may have become another list.
+      // The list may have been stopped in the meantime.
       if (this.#isRunning) this.#show(entries);
     } finally {
       this.#element.removeAttribute("aria-busy");
@@ -93,7 +93,7 @@ export class List {
   }
 
   /**
-   * Big entries come on more pages than one.
+   * Fetches several pages if the server returns short ones, because entries are large.
    * @param {number} limit
    */
   async #ask(limit) {
@@ -126,7 +126,7 @@ export class List {
     });
     const kept = new Set(wanted);
     for (const row of this.#all()) if (!kept.has(row)) this.#remove(row);
-    // Rows that are in place already stay untouched, and with them the focus.
+    // Rows that are already in place are not moved, so that they keep the focus.
     wanted.forEach((row, index) => {
       const there = this.#rows.children[index];
       if (there !== row) this.#rows.insertBefore(row, there ?? null);
@@ -146,7 +146,7 @@ export class List {
       return;
     }
     if (recovered) {
-      // Another device may have read it meanwhile.
+      // Another device may have read it already.
       this.#look.want();
       return;
     }
@@ -172,7 +172,7 @@ export class List {
 
   /**
    * @param {Change} change
-   * @returns {HTMLElement[]} rows of what it has changed
+   * @returns {HTMLElement[]} the rows that it affects
    */
   #reached(change) {
     if (change.type === "read_all" || change.type === "archive_all") {
@@ -220,8 +220,8 @@ export class List {
   }
 
   /**
-   * What has left may make room for what did not fit. While another device reads one by one, a few
-   * rows less are no reason to ask each time.
+   * Refills the list of unread notifications when rows have left. While another device reads one
+   * by one, the list may shrink to half its limit first, to save requests.
    *
    * @param {boolean} isOwn
    */
@@ -271,7 +271,8 @@ export class List {
 
 /**
  * @param {HTMLElement} row
- * @returns {{channel: string | undefined, offset: number | undefined}} unknown in rows of the server
+ * @returns {{channel: string | undefined, offset: number | undefined}} undefined in rows that the
+ *   server has rendered
  */
 function place({ dataset }) {
   return { channel: dataset.channel, offset: toInteger(dataset.offset) };

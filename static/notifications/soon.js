@@ -1,28 +1,28 @@
 /**
- * A question to the server that is asked soon, once for all who want it meanwhile.
+ * A request to the server that is sent after a short pause, once for all callers in that time.
  *
  * @typedef {import("./protocol.js").ProtocolError} ProtocolError
  */
 import { Backoff } from "./backoff.js";
 import { NOT_CONNECTED } from "./requests.js";
 
-/** The pauses grow from the first to the second while it is wanted again and again, in milliseconds. */
+/** Bounds of the pause in milliseconds. It grows while requests keep following each other. */
 const SHORTEST = 250;
 const LONGEST = 30_000;
 
-/** When nobody has wanted it for so long, the pauses are short again, in milliseconds. */
+/** Milliseconds without a request after which the pause is short again. */
 const CALM = 10_000;
 
 export class Soon {
   #ask;
   #timer = 0;
-  /** How often it was called off: what was asked before then is not asked again. */
+  /** How often it was cancelled. A request from before the last time is not retried. */
   #cancelled = 0;
   #askedAt = -Infinity;
-  /** Spreads the questions of many clients. */
+  /** Spreads the requests of many clients over time. */
   #backoff = new Backoff(SHORTEST, LONGEST);
 
-  /** @param {() => Promise<unknown>} ask is called again after a pause when it fails for now */
+  /** @param {() => Promise<unknown>} ask is called again after a pause on a temporary error */
   constructor(ask) {
     this.#ask = ask;
   }
@@ -33,13 +33,13 @@ export class Soon {
     this.#timer = setTimeout(() => this.#run(), this.#backoff.next());
   }
 
-  /** Asks without a pause. */
+  /** Sends the request at once. */
   now() {
     this.cancel();
     return this.#run();
   }
 
-  /** Nobody wants it any more. */
+  /** Drops a pending request, and does not retry a running one. */
   cancel() {
     clearTimeout(this.#timer);
     this.#timer = 0;
@@ -54,7 +54,7 @@ export class Soon {
       await this.#ask();
     } catch (error) {
       const { code, temporary } = /** @type {ProtocolError} */ (error);
-      // Without a connection, the next one asks for everything anew.
+      // After a lost connection, the next one fetches everything again.
       const isWanted = cancelled === this.#cancelled;
       if (isWanted && temporary && code !== NOT_CONNECTED) this.want();
     }

@@ -1,17 +1,17 @@
 /**
- * The topics that a client subscribes to by itself, on every connection again.
+ * The topics that the client subscribes to, again on every connection.
  *
- * What the server cannot do for now is tried again with growing pauses, what it refuses is given
- * up: https://centrifugal.dev/docs/transports/client_api#subscription-states
+ * A temporary error is retried with growing pauses; any other error ends the subscription:
+ * https://centrifugal.dev/docs/transports/client_api#subscription-states
  *
  * @typedef {import("./client.js").Events} Events
  * @typedef {import("./protocol.js").Command} Command
  * @typedef {import("./requests.js").Handle} Handle
  * @typedef {import("./streams.js").Streams} Streams
  *
- * @typedef {object} Line the connection that it uses
+ * @typedef {object} Line the connection to use
  * @property {(command: Command, handle: Handle, fail: (error: ProtocolError) => void) => void} send
- * @property {import("./emitter.js").Emitter<Events>} target emits what becomes of subscriptions
+ * @property {import("./emitter.js").Emitter<Events>} target emits the events of subscriptions
  * @property {() => Backoff} makeBackoff
  * @property {() => void} reconnect
  */
@@ -19,18 +19,18 @@ import { Backoff } from "./backoff.js";
 import { ALREADY_SUBSCRIBED, ProtocolError } from "./protocol.js";
 import { NOT_CONNECTED } from "./requests.js";
 
-/** Code of an `unsubscribed` event: the subscription has ended for good. */
+/** Code of an `unsubscribed` event: the user has left the topic. */
 const LEFT = 2000;
 
-/** From this code on, an `unsubscribe` push asks to subscribe again. */
+/** From this code on, an `unsubscribe` push asks the client to subscribe again. */
 const RESUBSCRIBE = 2500;
 
 export class Subscriptions {
-  /** @type {Map<string, Backoff>} what is wanted, and how long the next attempt waits */
+  /** @type {Map<string, Backoff>} wanted channels, with the delays of their attempts */
   #wanted = new Map();
-  /** @type {Map<string, number>} timers of attempts to come */
+  /** @type {Map<string, number>} timers of pending attempts */
   #retries = new Map();
-  /** @type {Set<string>} those of the wanted ones that the user is known to follow */
+  /** @type {Set<string>} wanted channels that the user is known to follow */
   #followed;
   #mirrors;
   #line;
@@ -39,8 +39,9 @@ export class Subscriptions {
   /**
    * @param {Line} line
    * @param {Streams} streams
-   * @param {string[]} topics to subscribe to whenever it connects
-   * @param {string[]} [followed] by the user; left out where the client shall not mirror these
+   * @param {string[]} topics channels to subscribe to on every connection
+   * @param {string[]} [followed] topics that the user follows; left out if the client shall not
+   *   subscribe to these by itself
    */
   constructor(line, streams, topics, followed) {
     this.#line = line;
@@ -56,7 +57,7 @@ export class Subscriptions {
   }
 
   /**
-   * The user goes on following it, and its position is kept.
+   * Stops subscribing. The user goes on following the topic, and its position is kept.
    *
    * @param {string} channel
    */
@@ -67,12 +68,13 @@ export class Subscriptions {
   }
 
   /**
-   * Subscribes to everything that is wanted, on a new connection.
+   * Subscribes to all wanted channels, on a new connection.
    *
-   * Topics may have been joined and left while this client was away. To subscribe to one that was
-   * left would join it again.
+   * Other devices may have joined and left topics while this client was disconnected. A topic that
+   * was left must not be subscribed to, because that would join it again.
    *
-   * @param {string[]} [followed] by the user; left out where there are none
+   * @param {string[]} [followed] topics that the user follows; the server leaves them out if there
+   *   are none
    */
   begin(followed = this.#mirrors ? [] : [...this.#followed]) {
     for (const channel of [...this.#followed]) {
@@ -85,15 +87,14 @@ export class Subscriptions {
     for (const channel of [...this.#wanted.keys()]) this.subscribe(channel).catch(() => undefined);
   }
 
-  /** The connection is gone. */
+  /** The connection is lost: cancels all pending attempts. */
   pause() {
     for (const channel of [...this.#retries.keys()]) this.#cancel(channel);
   }
 
   /**
    * @param {string} channel
-   * @returns {Promise<void>} rejected when it is refused or there is no answer; it is tried again
-   *   where that may pass
+   * @returns {Promise<void>} rejected if it is refused or times out; a temporary error is retried
    */
   async subscribe(channel) {
     if (this.#streams.isLive(channel)) return;
@@ -106,7 +107,7 @@ export class Subscriptions {
   }
 
   /**
-   * The server has ended a subscription.
+   * Handles an `unsubscribe` push of the server.
    *
    * @param {string} channel
    * @param {number} code
@@ -121,7 +122,7 @@ export class Subscriptions {
     this.#retry(channel);
   }
 
-  /** @param {string} channel that is neither wanted nor followed any more */
+  /** @param {string} channel a topic that is neither wanted nor followed any more */
   lose(channel) {
     this.#streams.forget(channel);
     this.#streams.save();
@@ -139,7 +140,7 @@ export class Subscriptions {
       this.#line.send(
         { subscribe: { channel, ...this.#streams.resume(channel) } },
         ({ subscribe, error }) => {
-          // Also when it comes late: the publications in it are not sent again.
+          // Also after a timeout: the publications in the reply are not sent again.
           if (subscribe) this.#subscribed(channel, subscribe);
           if (error?.code === ALREADY_SUBSCRIBED) this.#known(channel);
           if (!error || error.code === ALREADY_SUBSCRIBED) resolve();
@@ -163,9 +164,9 @@ export class Subscriptions {
     this.#streams.adopt(channel, result);
   }
 
-  /** @param {string} channel to which the server says that it has subscribed this client before */
+  /** @param {string} channel to which this client is subscribed already, according to the server */
   #known(channel) {
-    // The answer that told where it begins has been lost: only a new connection can tell.
+    // The reply with the position was lost; only a new connection gets another one.
     if (this.#wanted.has(channel) && !this.#streams.isLive(channel)) this.#line.reconnect();
   }
 
@@ -174,7 +175,7 @@ export class Subscriptions {
    * @param {ProtocolError} error
    */
   #failed(channel, error) {
-    // The next connection subscribes.
+    // The next connection subscribes again.
     if (error.code === NOT_CONNECTED) return;
     this.#line.target.emit("error", { type: "subscribe", error });
     if (error.temporary) this.#retry(channel);

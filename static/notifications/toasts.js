@@ -10,14 +10,16 @@ import { setLink } from "./entry.js";
 import { levelLabel, toLevel } from "./format.js";
 import { reaches } from "./notifications.js";
 
-/** A custom element is told when it is taken from the page. */
+/** A custom element, because these are notified when they are removed from the page. */
 export const TAG = "notification-toasts";
 
+/** How many toasts are shown at once. */
 const MOST = 4;
+/** Milliseconds until a toast disappears. */
 const DURATION = 6000;
-/** What arrives together is looked at together, so that a backlog does not flood the page. */
+/** Milliseconds: publications closer together are handled as one batch, as in a backlog. */
 const GATHERING = 50;
-/** How many of the newest unread are asked for to tell which of a backlog are among them. */
+/** How many of the newest unread notifications are fetched to filter a backlog. */
 const LOOK_BACK = 100;
 
 export class Toasts {
@@ -33,7 +35,7 @@ export class Toasts {
   #gatherTimer = 0;
   #isBacklog = false;
   #overflow = 0;
-  /** @type {Map<HTMLElement, number>} the running timer of each toast */
+  /** @type {Map<HTMLElement, number>} the timer of each toast */
   #timers = new Map();
   /** @type {WeakMap<HTMLElement, Entry>} */
   #shown = new WeakMap();
@@ -43,7 +45,7 @@ export class Toasts {
 
   /**
    * @param {Notifications} notifications
-   * @param {() => string} inboxUrl of the page as it is then
+   * @param {() => string} inboxUrl returns the URL of the inbox that the current page names
    */
   constructor(notifications, inboxUrl) {
     this.#notifications = notifications;
@@ -79,10 +81,10 @@ export class Toasts {
   }
 
   /**
-   * @param {HTMLElement} element that holds toasts: the one that is ours, or a copy that a library has
-   *   kept with a page of before
-   * @returns {import("./elements.js").Controller} keeps ours in the page, whatever is swapped, and
-   *   copies out of it
+   * @param {HTMLElement} element the container of toasts: this object's own, or a copy that a
+   *   library has restored with a cached page
+   * @returns {import("./elements.js").Controller} keeps the own container in the page when content
+   *   is swapped, and removes copies
    */
   controlOf(element) {
     return {
@@ -119,7 +121,7 @@ export class Toasts {
   }
 
   /**
-   * What another device has read while this one was away is no news.
+   * Drops entries of a backlog that another device has read in the meantime.
    *
    * @param {Entry[]} entries
    */
@@ -208,7 +210,7 @@ export class Toasts {
     this.#showMore();
   }
 
-  /** Nobody has seen a toast that a pointer or the focus rests on, or on a page in the background. */
+  /** Whether toasts stay: on a hidden page, and under the pointer or the focus. */
   get #isHeld() {
     return document.hidden || this.#root.matches(":hover, :focus-within");
   }

@@ -1,5 +1,5 @@
 /**
- * The list of topics: which of them the user follows, whichever device has changed it.
+ * The list of topics. It shows which ones the user follows, including changes by other devices.
  *
  * @typedef {import("./notifications.js").Change} Change
  * @typedef {import("./notifications.js").Notifications} Notifications
@@ -25,7 +25,7 @@ export class Topics {
 
   start() {
     this.#notifications.on("change", this.#changed);
-    // The page may have been made, or kept, before something that nobody tells any more.
+    // The page may have been rendered or cached before changes that are not sent again.
     if (this.#notifications.state === "connected") this.#look.want();
   }
 
@@ -69,7 +69,7 @@ export class Topics {
     const hadFocus = row.contains(document.activeElement);
     row.toggleAttribute("data-followed", isFollowed);
     const state = find(row, "[data-part=followed]");
-    // What the server has said of it may hold no more.
+    // Replaces the state that the server has rendered, which may be outdated.
     if (isFollowed) state.textContent = "Following";
     state.hidden = !isFollowed;
     const leave = find(row, "[data-notification-action=leave]");
@@ -81,7 +81,7 @@ export class Topics {
 
   /**
    * @param {string} channel
-   * @returns {HTMLElement} a row in its place among the others
+   * @returns {HTMLElement} a new row, inserted in the order of channels
    */
   #make(channel) {
     const template = /** @type {HTMLTemplateElement} */ (find(this.#element, "template"));

@@ -1,4 +1,4 @@
-"""The stage that all share, and the table at the end."""
+"""The stage that all tests share, and the table at the end of the test run."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from tests.faults.ledger import Verdict
 from tests.faults.stage import Run, Stage
 from tests.servers import Site
 
-#: How many rounds a publisher makes, by ``make soak`` many more.
+#: Rounds of a publisher; many more in ``make soak``.
 ROUNDS = 1000 if os.environ.get("SOAK") else 40
 
 _verdicts: list[tuple[str, int, Verdict]] = []
@@ -32,7 +32,7 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def survived(request: pytest.FixtureRequest) -> Survived:
-    """Judge a run, note it for the table, and insist that nothing went wrong."""
+    """Return a function that judges a run, adds it to the table, and asserts that it is clean."""
 
     def check(run: Run) -> None:
         verdict = run.verdict()
@@ -54,7 +54,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     heads = ("injected", "sent", "delivered", "lost", "doubled", "misordered", "strange", "delay")
     terminalreporter.line(line.format("fault", *heads))
     for name, faults, verdict in _verdicts:
-        injected = faults or "all"  # a layer, or a load, that is wrong all the time
+        injected = faults or "all"  # the fault lasts for the whole run
         sent, *counts, delay, _ = verdict
         figures = (injected, sent, verdict.delivered, *counts, f"{delay:.1f} s")
         terminalreporter.line(line.format(name[:58], *figures))

@@ -1,4 +1,4 @@
-"""The ledger finds each thing that may not happen."""
+"""The ledger finds every kind of violation."""
 
 import pytest
 
@@ -20,7 +20,7 @@ RIGHT = [
 ]
 
 
-def test_what_is_right_is_clean() -> None:
+def test_a_complete_and_ordered_record_is_clean() -> None:
     verdict = judge(COMMITTED, [Seen("user:1", RIGHT)])
     assert verdict == Verdict(5, 0, 0, 0, 0, 1.5, 4)
     assert verdict.delivered == "4/4"
@@ -39,7 +39,7 @@ def test_what_is_right_is_clean() -> None:
         ([*RIGHT, received("broadcast", 6, "rolled back")], 0, 0, 1, 1),
     ],
 )
-def test_what_is_wrong_is_counted(
+def test_each_kind_of_violation_is_counted(
     publications: list[Received], lost: int, doubled: int, misordered: int, strange: int
 ) -> None:
     verdict = judge(COMMITTED, [Seen("user:1", publications), Seen("user:1", RIGHT)])

@@ -1,4 +1,4 @@
-"""Publishers that roll back, die, and do the same at once."""
+"""Publishers that roll back, die, and publish concurrently."""
 
 import pytest
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.integration
 PROCESSES = 8
 
 
-def test_p2_what_is_rolled_back_is_never_sent(stage: Stage, survived: Survived) -> None:
+def test_p2_a_rolled_back_notification_is_never_sent(stage: Stage, survived: Survived) -> None:
     with running(stage) as run:
         other = stage.publishers[1]
         publisher = run.begin(10)
@@ -23,7 +23,9 @@ def test_p2_what_is_rolled_back_is_never_sent(stage: Stage, survived: Survived) 
         survived(run)
 
 
-def test_p1_a_publisher_that_dies_after_its_commit(stage: Stage, survived: Survived) -> None:
+def test_p1_a_publisher_that_dies_after_its_commit_loses_nothing(
+    stage: Stage, survived: Survived
+) -> None:
     with running(stage) as run:
         person = run.people[0]
         for number in range(2):
@@ -34,7 +36,9 @@ def test_p1_a_publisher_that_dies_after_its_commit(stage: Stage, survived: Survi
         survived(run)
 
 
-def test_p3_the_same_key_from_eight_processes_is_one(stage: Stage, survived: Survived) -> None:
+def test_p3_the_same_key_from_eight_processes_makes_one_notification(
+    stage: Stage, survived: Survived
+) -> None:
     others = [Other(stage.place.env) for _ in range(PROCESSES)]
     try:
         with running(stage) as run:
@@ -50,8 +54,8 @@ def test_p3_the_same_key_from_eight_processes_is_one(stage: Stage, survived: Sur
             other.stop()
 
 
-def test_p3_many_sequence_the_same_stream_at_once(stage: Stage, survived: Survived) -> None:
-    """Rows that nobody has announced: both workers' tickers and publishers number them."""
+def test_p3_several_processes_sequence_one_stream_at_once(stage: Stage, survived: Survived) -> None:
+    """The tickers of both workers and a publisher give offsets to rows without an announcement."""
     with running(stage) as run:
         person = run.people[0]
         titles = [f"waiting {number}" for number in range(300)]

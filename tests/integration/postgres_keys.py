@@ -1,4 +1,4 @@
-"""That a key costs the same however many have it, on PostgreSQL; run by test_postgres.py."""
+"""The cost of a ``key`` per recipient is bounded on PostgreSQL; run by test_postgres.py."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,13 @@ from tests.rooms import hints, make_old_users
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: Streams of a call, and rows that each may look at on the average.
+#: Number of streams in a call, and of rows that may be read for each stream on average.
 MANY = 1500
 FEW = 100
 
 
 def looked_at(work: Callable[[], object]) -> int:
-    """Rows of notifications that are read by ``work``, which has a transaction of its own."""
+    """Run ``work`` in a transaction and return the number of notifications that it reads."""
     with transaction.atomic():
         work()
         with connection.cursor() as cursor:
@@ -35,14 +35,14 @@ def looked_at(work: Callable[[], object]) -> int:
 
 
 def learn() -> None:
-    """Have the planner learn that no row has a key, as on a site that has never used one."""
+    """Analyze a table without keys, so that the planner expects that no row has one."""
     for number in range(10):
         broadcast(f"without a key {number}")
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {Notification._meta.db_table}")
 
 
-def test_a_bulk_call_with_a_key_looks_at_few_rows_for_each_recipient() -> None:
+def test_a_bulk_call_with_a_key_reads_few_rows_per_recipient() -> None:
     users = make_old_users(MANY)
     with hints():
         learn()
@@ -51,7 +51,7 @@ def test_a_bulk_call_with_a_key_looks_at_few_rows_for_each_recipient() -> None:
     assert Notification.objects.filter(key="k").count() == MANY
 
 
-def test_placing_many_with_a_key_looks_at_few_rows_for_each() -> None:
+def test_placing_many_notifications_with_a_key_reads_few_rows_per_stream() -> None:
     names = [user_stream(number) for number in range(MANY)]
     ensure(names)
     learn()

@@ -1,4 +1,4 @@
-"""kill -9 of the server in the middle of a stream of publications (P1, P3)."""
+"""The server is killed with SIGKILL while publications are on their way (P1, P3)."""
 
 import sys
 import threading
@@ -23,7 +23,7 @@ Published = dict[str, list[str]]
 
 
 class Verdict(NamedTuple):
-    """What became of one device."""
+    """What one device has received, compared with what was published."""
 
     user: str
     connections: int
@@ -33,7 +33,7 @@ class Verdict(NamedTuple):
     misordered: int
 
 
-def test_kill_9_loses_and_doubles_nothing(
+def test_sigkill_loses_and_duplicates_nothing(
     site: Site, directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with open_place(site, directory) as place:
@@ -59,7 +59,7 @@ def test_kill_9_loses_and_doubles_nothing(
 
 
 class Publishing:
-    """Publishes from another process until it is stopped: privately, and to all now and then."""
+    """Publishes from another process until stopped: private notifications and some broadcasts."""
 
     def __init__(self, place: Place, people: list[Person]) -> None:
         self._other = place.add_other()
@@ -71,7 +71,7 @@ class Publishing:
         self._thread.start()
 
     def wait_for_more(self, count: int) -> None:
-        """Wait until everybody has been sent so many more."""
+        """Wait until ``count`` more have been published to each person."""
         enough = self._rounds() + count
         deadline = time.monotonic() + START_TIMEOUT
         while self._rounds() < enough:
@@ -101,7 +101,7 @@ class Publishing:
 
 
 def judge(person: Person, stubborn: Stubborn, published: Published) -> Verdict:
-    """Wait until all has had its time to come, and count."""
+    """Wait for all publications, or until time is up, and count the faults."""
     client = stubborn.client
     expected = {name: published[name] for name in (person.channel, "broadcast")}
     wait_for_all(client, sum(map(len, expected.values())))

@@ -1,6 +1,7 @@
-"""Redis killed, hanging, partitioned, slow, full, emptied: delivery goes on, and hints come back.
+"""Delivery continues while Redis is down, hanging, partitioned, slow, full or emptied (P4).
 
-The hub runs in the test's own process, on both layers of channels-redis and a real Redis.
+Hints resume afterwards. The hub runs in the test's own process, on both layers of channels-redis
+and a real Redis.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ LAYERS = {
 
 LAYER_TIMEOUT = 0.5
 
-#: Long, on a busy machine: several rounds of joining and beating.
+#: Seconds; several rounds of joining groups and of probes on a busy machine.
 PATIENCE = 40.0
 
 
@@ -66,7 +67,7 @@ FAULTS = {
     "full": Fault(full, roomy),
 }
 
-#: PUBLISH takes no memory: the pub/sub layer does not notice a full Redis.
+#: PUBLISH needs no memory, so the pub/sub layer does not notice a full Redis.
 CASES = [
     (layer, fault) for layer in LAYERS for fault in FAULTS if (layer, fault) != ("pubsub", "full")
 ]
@@ -107,7 +108,7 @@ def is_up() -> bool:
 async def wait_until_hints_arrive(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, peer: Peer
 ) -> list[str]:
-    """A publication has to be heard of, not only found. Returns the titles of all it took."""
+    """Publish until a hint arrives, and return the titles of all publications that it took."""
     offsets: set[int] = set()
     hear = hub.layer_messages.handle_publication
 
@@ -121,7 +122,7 @@ async def wait_until_hints_arrive(
     while True:
         titles.append(f"heard {len(titles)}")
         published = await in_database(broadcast, titles[-1])
-        # With its hint or without it: a single hint may always be lost (P4).
+        # It is delivered with or without its hint: a single hint may always be lost (P4).
         await until(lambda: titles[-1] in peer.titles, "its delivery", PATIENCE)
         if published.offset in offsets:
             return titles
@@ -129,7 +130,7 @@ async def wait_until_hints_arrive(
 
 
 @pytest.mark.parametrize(("kind", "fault"), CASES)
-async def test_delivery_goes_on_and_hints_come_back(
+async def test_delivery_continues_without_redis_and_hints_resume(
     hub: Hub,
     redis: Redis,
     relay: Relay,
@@ -150,7 +151,7 @@ async def test_delivery_goes_on_and_hints_come_back(
         began = time.monotonic()
         for number in range(20):
             await in_database(broadcast, f"without {number}")
-        # Twenty that waited for the layer would take 20 times its limit.
+        # If each publication waited for the layer, twenty would take 20 times its timeout.
         assert time.monotonic() - began < 20 * LAYER_TIMEOUT
         expected = ["before", *(f"without {number}" for number in range(20))]
         await until(lambda: len(peer.titles) >= len(expected), "delivery", PATIENCE)
@@ -170,7 +171,7 @@ async def test_delivery_goes_on_and_hints_come_back(
     ours = [record for record in caplog.records if record.name.startswith("notifications")]
     assert not any(record.exc_info for record in ours)
     texts = [record.getMessage() for record in ours]
-    # Once, unless this process stood still for longer than the layer's limit.
+    # Logged once, unless this process was suspended for longer than the layer's timeout.
     downs = sum("The channel layer is down" in text for text in texts)
     assert 1 <= downs <= 1 + len(heard)
     assert sum("The channel layer is up again" in text for text in texts) == downs
@@ -178,10 +179,10 @@ async def test_delivery_goes_on_and_hints_come_back(
 
 
 @pytest.mark.parametrize("kind", ["core"])
-async def test_a_redis_that_was_emptied_is_joined_again(
+async def test_groups_are_joined_again_after_redis_was_emptied(
     hub: Hub, redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The groups of the core layer are gone, and nothing fails."""
+    """The groups of the core layer are lost without any error."""
     caplog.set_level(logging.INFO)
     peer = await Peer.of(await in_database(make_user))
     await peer.connect()
@@ -192,10 +193,10 @@ async def test_a_redis_that_was_emptied_is_joined_again(
     await wait_until_hints_arrive(hub, monkeypatch, peer)
 
 
-async def test_a_listener_that_waits_on_a_replaced_connection_is_replaced(
+async def test_a_receiver_that_waits_on_a_replaced_connection_is_replaced(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two tasks of the pub/sub layer that connect at once leave one waiting for ever."""
+    """If two tasks of the pub/sub layer connect at once, one of them waits forever."""
     peer = await Peer.of(await in_database(make_user))
     await peer.connect()
     await until(lambda: hub.probe.is_joined, "the first beat")

@@ -1,4 +1,4 @@
-"""The tests of the rooms that speak to the database, once more on a real PostgreSQL."""
+"""Run the tests that depend on the database again, on a real PostgreSQL."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from tests.servers import INHERITED, ROOT
 
 pytestmark = pytest.mark.integration
 
-#: Several to a run, because each run makes a database of its own. What only PostgreSQL can do or
-#: get wrong is in the modules postgres_*.py, which nothing else collects.
+#: Test files by run; each run creates its own database, so it has several. The modules
+#: postgres_*.py test what only occurs on PostgreSQL; nothing else collects them.
 RUNS = [
     (
         "tests/publishing/test_notify.py",

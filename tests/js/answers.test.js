@@ -10,7 +10,7 @@ const FORBIDDEN = { code: 103, message: "permission denied" };
 
 const count = (socket, name) => socket.sent.filter((command) => name in command).length;
 
-/** A client that has been told nothing about the topic since it stood at 4. */
+/** A client with the topic's position at offset 4, whose subscribe has not been answered. */
 function waiting() {
   const kept = storage();
   kept.setItem(KEY, JSON.stringify({ "topic:news": { epoch: "t", offset: 4 } }));
@@ -27,7 +27,7 @@ const recovered = (...offsets) => ({
   publications: offsets.map(publication),
 });
 
-/** Lets time pass in small steps, so that what waits for promises and timers in turn goes on. */
+/** Advances the clock in small steps, for code that awaits promises and timers in turn. */
 async function pass(milliseconds, step = 500) {
   await settled();
   for (let left = milliseconds; left > 0; left -= step) {
@@ -36,7 +36,7 @@ async function pass(milliseconds, step = 500) {
   }
 }
 
-/** Longer than every pause, shorter than a missing ping. */
+/** Milliseconds: longer than every pause, shorter than the time until a ping is missed. */
 const LONG = 25_000;
 
 test("P1: what a late answer to subscribe carries is taken", async () => {

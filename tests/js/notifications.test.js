@@ -18,7 +18,7 @@ test("the unread count follows publications, other devices and the server", () =
   mock.timers.tick(20_000);
   socket.take(push("user:7", 2));
   socket.take({ push: { message: { data: { type: "read", ids: [2], unread: 3 } } } });
-  // The page was made before the first of them.
+  // The page was rendered before the first of these was published.
   assert.deepEqual(changes, [["sync", []], ["read", [2]]]);
   assert.deepEqual(counts, [3, 4, 3]);
 });

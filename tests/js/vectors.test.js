@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { PONG, ProtocolError, decodeFrame, encodeFrame, isPing } from "../../static/notifications/protocol.js";
 
-// The same file that the server's tests read in both directions.
+// The server's tests read the same file.
 const vectors = JSON.parse(readFileSync(new URL("../wire/vectors.json", import.meta.url), "utf8"));
 const from = (direction) => vectors.filter((vector) => vector.direction === direction);
 

@@ -1,4 +1,4 @@
-"""Streams that fail by themselves: tried again after growing pauses, told once."""
+"""Streams that fail by themselves: retried after growing pauses, and logged once."""
 
 import pytest
 
@@ -26,7 +26,9 @@ def test_pauses_grow_to_a_limit() -> None:
     assert pauses[-1] == LONGEST_PAUSE
 
 
-def test_what_works_again_is_told_and_begins_anew(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_recovered_stream_is_logged_and_its_pause_is_reset(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     caplog.set_level("INFO")
     clock = Clock()
     setbacks = Setbacks(clock)
@@ -45,7 +47,7 @@ def test_what_works_again_is_told_and_begins_anew(caplog: pytest.LogCaptureFixtu
     ]
 
 
-def test_what_nobody_tries_any_more_is_forgotten() -> None:
+def test_a_stream_that_is_not_retried_is_forgotten() -> None:
     clock = Clock()
     setbacks = Setbacks(clock)
     setbacks.failed(7, ValueError())

@@ -1,4 +1,4 @@
-"""However much comes in one read, others get their turn in between, and all is counted (P7)."""
+"""The bytes of one read are parsed in turns of the event loop, and all is counted (P7)."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from tests.raw import BINARY, CONTINUATION, PING, PONG, TEXT, frame
 from tests.server.test_websocket import PLAIN
 from tests.sockets import raw, serving, until
 
-#: The shortest frame of a client.
+#: Bytes of the shortest frame that a client can send.
 SHORTEST = len(frame(PING))
 assert SHORTEST == 6
 
-#: Frames of one turn at most: the last piece may begin when one more may come.
+#: Maximum number of frames in one turn: its last piece may begin just below ``MOST_AT_ONCE``.
 MOST = MOST_AT_ONCE + PIECE // SHORTEST + 1
 
 
 class Turns:
-    """Counts the turns of a loop."""
+    """Counts the iterations of the event loop."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -38,7 +38,7 @@ class Turns:
 
 
 class Application:
-    """Takes what comes, and notes in which turn it is told of what."""
+    """Receives everything, and records the charges with their turns of the event loop."""
 
     def __init__(self) -> None:
         self.received: list[Any] = []
@@ -72,7 +72,7 @@ class Application:
 
     @property
     def most_at_once(self) -> float:
-        """Of what was charged in one turn of the loop."""
+        """The highest amount that was charged in one turn of the event loop."""
         by_turn: dict[int, float] = {}
         for turn, amount in self.charged:
             by_turn[turn] = by_turn.get(turn, 0.0) + amount
@@ -80,7 +80,7 @@ class Application:
 
 
 async def reading(port: int, data: bytes, done: Callable[[], object]) -> None:
-    """Open a websocket, send all of it in one piece, and read until something is so."""
+    """Open a websocket, send ``data`` in one write, and read until ``done`` returns true."""
     async with raw(port) as reader:
         writer = reader._transport  # type: ignore[attr-defined]
         writer.write(PLAIN)
@@ -97,16 +97,16 @@ async def _drain(reader: asyncio.StreamReader) -> None:
 
 
 @pytest.mark.parametrize("opcode", [PING, PONG])
-async def test_control_frames_are_counted_and_taken_by_turns(opcode: int) -> None:
+async def test_control_frames_are_counted_and_parsed_in_turns(opcode: int) -> None:
     application = Application()
     async with serving(application) as (_, port):
         await reading(port, frame(opcode) * 40_000, lambda: application.cost >= 40_000)
     assert application.cost == 40_000
-    # uvloop calls what was to be called soon once more before it looks at its sockets.
+    # uvloop may run the callbacks of ``call_soon`` twice before it polls its sockets.
     assert application.most_at_once <= 2 * MOST
 
 
-async def test_empty_messages_are_taken_by_turns_and_wait_in_bounds() -> None:
+async def test_empty_messages_are_parsed_in_turns_and_queued_within_bounds() -> None:
     application = Application()
     data = (frame(TEXT) + frame(BINARY)) * 10_000
     async with serving(application) as (_, port):
@@ -117,7 +117,7 @@ async def test_empty_messages_are_taken_by_turns_and_wait_in_bounds() -> None:
     assert application.charged == []  # the application counts its messages itself
 
 
-async def test_fragments_are_counted_as_part_of_a_frame() -> None:
+async def test_a_fragment_costs_a_fraction_of_a_frame() -> None:
     application = Application()
     fragments = frame(TEXT, b"a", fin=False) + frame(CONTINUATION, fin=False) * 799
     message = fragments + frame(CONTINUATION, b"b")
@@ -129,7 +129,7 @@ async def test_fragments_are_counted_as_part_of_a_frame() -> None:
     assert MOST_FRAGMENTS * FRAGMENT < 200, "a message in as many as may be ends no connection"
 
 
-async def test_what_one_read_has_brought_waits_for_a_slow_application() -> None:
+async def test_the_messages_of_one_read_wait_for_a_slow_application() -> None:
     application = Application()
     application.may_go_on.clear()
     texts = [str(number) for number in range(5000)]
@@ -149,7 +149,7 @@ async def test_what_one_read_has_brought_waits_for_a_slow_application() -> None:
     assert application.most_waiting <= MOST
 
 
-async def test_who_goes_on_after_a_close_is_not_listened_to_for_ever() -> None:
+async def test_frames_after_our_close_are_parsed_up_to_a_limit() -> None:
     application = Application()
 
     def is_past() -> bool:
@@ -164,7 +164,7 @@ async def test_who_goes_on_after_a_close_is_not_listened_to_for_ever() -> None:
     assert len(application.received) < MOST
 
 
-async def test_who_goes_on_after_a_close_for_a_little_gets_it_answered() -> None:
+async def test_the_close_of_a_peer_is_found_behind_some_more_frames() -> None:
     application = Application()
     async with serving(application) as (server, port):
         data = frame(TEXT, b"close") + frame(TEXT, b"more") * 300 + frame(8, b"\x0f\xa0")

@@ -1,8 +1,8 @@
 """A client that behaves as the SDKs of the Centrifuge protocol do.
 
-It keeps the position of what it got and comes back with it, drops what has an offset that it has,
-subscribes to topics, has its token refreshed, and fetches the inbox when it is told that something
-could not be recovered. :mod:`tests.simulation.transport` is the rest of it.
+It stores its position in each channel and recovers from it, drops publications whose offset it
+already has, subscribes to topics, refreshes its token, and fetches the inbox when the server
+reports that it could not recover. :mod:`tests.simulation.transport` has the connection handling.
 
 Source: https://centrifugal.dev/docs/transports/client_api.
 """
@@ -19,13 +19,13 @@ from .people import LIFETIME, Credentials, People, cookie
 from .process import Process
 from .transport import SOONEST, Transport
 
-#: Until a person whose client has been sent away for good logs in again.
+#: Seconds until a person logs in again after a terminal disconnect.
 LOG_IN = 4.0
 
-#: Seconds after which a token that could not be had is asked for again, as SDKs do.
+#: Seconds until a failed token refresh is retried, as SDKs do.
 RETRY = 5.0
 
-#: Before it runs out a token is refreshed.
+#: Seconds before its expiry at which a token is refreshed.
 EARLY = 1.0
 
 
@@ -38,10 +38,12 @@ class Device(Transport):
     """One client of one user.
 
     Args:
-        name: for the trace.
-        by_session: it authenticates by cookie, else by a token.
-        topics: that it subscribes to by itself.
-        pick: finds the worker to which a new socket leads; None while there is none.
+        name: its name in the trace.
+        pick: chooses the worker for a new socket; returns None while no worker runs.
+        by_session: authenticate with a session cookie instead of a token.
+        is_short: use tokens that expire after ``LIFETIME`` seconds.
+        is_new: the user has never connected before.
+        topics: channels that the client itself subscribes to.
     """
 
     def __init__(
@@ -62,7 +64,6 @@ class Device(Transport):
         super().__init__(name, network, chance, pick)
         self.user_id = user_id
         self.channel = f"user:{user_id}"
-        #: Of somebody who has never connected.
         self.is_new = is_new
         self.by_session = by_session
         self.topics = topics
@@ -72,19 +73,19 @@ class Device(Transport):
         self.shown: Credentials | None = None
         self.password = ""
         self.positions: dict[str, Position] = {}
-        #: Channels that this connection has, and the last offset that came in each.
+        #: The channels of this connection, and the last offset received in each.
         self.on_wire: dict[str, int] = {}
         self.needs_inbox = False
-        #: Topics whose screens are closed for now.
+        #: Topics that the client has unsubscribed from for a while.
         self.left: set[str] = set()
 
-    # Coming and going
+    # Connecting and disconnecting
 
     def start(self) -> None:
         self._log_in()
 
     def forget(self) -> None:
-        """The same person with a new browser."""
+        """Start again with a new browser, which knows nothing."""
         self.drop()
         self._ledger.forget(self)
         self.positions.clear()
@@ -92,7 +93,7 @@ class Device(Transport):
         self.later(SOONEST, self._log_in)
 
     def rest(self, seconds: float) -> None:
-        """No network for a while."""
+        """Go offline for a while."""
         self.drop()
         self.later(seconds, self.connect if self.shown else self._log_in)
 
@@ -130,7 +131,7 @@ class Device(Transport):
         self.command(self._connect_answered, connect={**request, "subs": subs})
 
     def sent_away(self) -> None:
-        """Sent away for good: a person has to log in again, and the SDK begins from nothing."""
+        """Log in again after a terminal disconnect, with a new SDK client that has no positions."""
         self._ledger.forget(self)
         self.positions.clear()
         self.shown = None
@@ -181,18 +182,18 @@ class Device(Transport):
             self._subscribed(name, reply["subscribe"])
             self.fetch_inbox()
         elif name not in self.on_wire:
-            # Temporary or not: an application asks again when its screen is opened again.
+            # Retry whatever the error is: the user may open the same screen again.
             self.later(3.0, self.subscribe, name)
 
     def unsubscribe(self, name: str) -> None:
-        """A screen is closed; the SDK keeps the position."""
+        """Unsubscribe because a screen was closed; the SDK keeps the position."""
         self.left.add(name)
         if name in self.on_wire:
             del self.on_wire[name]
             self.command(None, unsubscribe={"channel": name})
 
     def return_to(self, name: str) -> None:
-        """The screen is opened again."""
+        """Subscribe again because the screen was opened again."""
         self.left.discard(name)
         self.subscribe(name)
 
@@ -202,7 +203,7 @@ class Device(Transport):
 
     def _refreshed(self, shown: Credentials | None) -> None:
         if not self.is_connected:
-            return  # whoever connects asks for a new one if need be
+            return  # connecting again obtains a new token when one is needed
         if shown is None:
             self.later(RETRY, self._refresh)
             return
@@ -221,7 +222,7 @@ class Device(Transport):
             self.command(None, rpc={"method": "ack", "data": {"channel": name, "offset": offset}})
 
     def fetch_inbox(self, before: str = "") -> None:
-        """What an application does that has been told of a loss."""
+        """Fetch the inbox, as an application does after a failed recovery."""
         if self.needs_inbox and self.is_connected:
             data = {"limit": 50, "before": before}
             self.command(self._inbox_answered, rpc={"method": "inbox", "data": data})
@@ -271,7 +272,7 @@ class Device(Transport):
 
     def _unsubscribed(self, name: str) -> None:
         self.on_wire.pop(name, None)
-        if not name.startswith("topic:"):  # of those an SDK keeps the position
+        if not name.startswith("topic:"):  # an SDK keeps the position of client-side subscriptions
             self._ledger.ended(self, name)
             self.positions.pop(name, None)
 

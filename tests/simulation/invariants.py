@@ -1,4 +1,4 @@
-"""What has to hold of tables and devices together: from time to time, and in the end."""
+"""Invariants of the tables and the devices, checked during a run and at its end."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .network import BUFFER, Network
 from .operator import Operator
 from .workers import Workers
 
-#: Tasks of a worker: its loops and what they have under way, and those of each socket.
+#: Maximum number of tasks of a worker: those of its loops, and those of each socket.
 TASKS, TASKS_OF_SOCKET = 20, 5
 
 
 class Row(NamedTuple):
     offset: int
     title: str
-    #: Neither withdrawn nor about to expire: whoever is owed it gets it.
+    #: Neither withdrawn nor set to expire, so every reader has to receive it.
     lasts: bool
 
 
 class Tables(NamedTuple):
-    """What is committed and has an offset."""
+    """The committed notifications that have an offset, and the state of the streams."""
 
     rows: dict[str, list[Row]]
     epochs: dict[str, str]
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 class Invariants:
-    """Asks the tables, without any fault, and compares."""
+    """Compares the tables, which are read without faults, with the ledger and the devices."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Invariants:
     # At any time
 
     def check_memory(self) -> None:
-        """P5: what does not fit into a socket is not kept anywhere else."""
+        """P5: neither messages nor tasks pile up for a socket that does not read."""
         for wire in self._network.wires:
             if len(wire.buffered) > BUFFER + 2:
                 self._ledger.violate("P5", f"{len(wire.buffered)} messages wait for one socket")
@@ -75,13 +75,13 @@ class Invariants:
                 self._ledger.violate("P5", f"{worker.tasks} tasks in {worker}")
 
     def check_told(self) -> None:
-        """P8: see the ledger."""
+        """P8: see :meth:`Ledger.check_told`."""
         for device in self._devices:
             if device.is_connected and device.wire is not None and device.wire.is_well:
                 self._ledger.check_told(device, device.connected_at)
 
     def check_rolled_back(self) -> None:
-        """P2: what was rolled back is not there."""
+        """P2: no notification of a rolled-back transaction is in the tables."""
         with self._database.calm():
             titles = set(Notification.objects.values_list("title", flat=True))
         for title in titles:
@@ -90,7 +90,7 @@ class Invariants:
                 self._ledger.violate("P2", f"{title} was rolled back and is there")
 
     def check_acknowledged(self) -> None:
-        """P1: nothing counts as delivered that no device of the user has got."""
+        """P1: no notification counts as delivered that no device of the user has received."""
         tables = self.tables()
         for place in self._places():
             if self._ledger.may_be_old(place.channel, tables.epochs.get(place.channel)):
@@ -108,18 +108,18 @@ class Invariants:
                     )
 
     def excuse(self) -> None:
-        """Everybody is told of a loss, and asks the inbox for what counts as delivered now."""
+        """Excuse what counts as delivered now: clients learn of a loss and read their inboxes."""
         for place in self._places():
             key = place.user_id, place.channel
             self._ledger.excused[key] = max(self._ledger.excused[key], place.delivered)
 
-    # In the end
+    # At the end
 
     def is_settled(self) -> bool:
         return not list(self.unsettled())
 
     def unsettled(self) -> Iterator[tuple[str, str]]:
-        """What is still to come when all faults are over: promise and words."""
+        """Yield what is still outstanding after the faults: the promise and a description."""
         with self._database.calm():
             if incarnation.known() is not None:
                 yield "P8", "the history is still suspect"
@@ -153,7 +153,7 @@ class Invariants:
         assert published <= there
 
     def _lost(self, tables: Tables) -> Iterator[tuple[str, str]]:
-        """What reached no device of a user."""
+        """Yield the notifications that have reached no device of a user."""
         followed: dict[int, set[str]] = defaultdict(set)
         for device in self._devices:
             followed[device.user_id].update(device.on_wire)
@@ -171,7 +171,7 @@ class Invariants:
                     )
 
     def _missing(self, device: Device, tables: Tables) -> Iterator[tuple[str, str]]:
-        """What this device was owed."""
+        """Yield what this device should have received and has not."""
         account = self._ledger.accounts[device]
         since = {p.channel: p.since for p in self._places() if p.user_id == device.user_id}
         for channel, follow in account.follows.items():

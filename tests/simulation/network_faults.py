@@ -1,4 +1,4 @@
-"""Faults of the network, of server processes and of the channel layer."""
+"""Faults of the network, the server processes and the channel layer."""
 
 from __future__ import annotations
 

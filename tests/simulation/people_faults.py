@@ -1,4 +1,4 @@
-"""What callers, clients, clocks and administrators do at the wrong moment."""
+"""Faults of callers, clients and clocks, and changes of rights."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _person(world: World, chance: Random) -> int:
 
 
 def _change(world: World, view: Callable[..., None], *args: object) -> None:
-    """Let a view change rights, and note what holds when it is done, however it ended."""
+    """Run a view that changes rights, and record the rights when it ends, even with an error."""
     world.people.ask(lambda _: world.rights_changed(), view, *args)
 
 

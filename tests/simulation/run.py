@@ -38,16 +38,16 @@ from . import (  # noqa: E402
 )
 from .world import World  # noqa: E402
 
-#: Where the faults are.
+#: The modules that register faults.
 KINDS = (database_faults, network_faults, people_faults)
 
-#: Virtual seconds between two actions of publishers on average.
+#: Mean virtual seconds between two actions of publishers.
 PACE = 0.7
 
-#: After the faults everybody has what he is owed within this time.
+#: Virtual seconds after the faults within which every device has to have received everything.
 PATIENCE = 90.0
 
-#: What is published then arrives so soon while the layer works, and without it.
+#: Virtual seconds within which a publication arrives after that, with and without the layer.
 SOON, SOON_WITHOUT_LAYER = 2.0, 9.0
 
 
@@ -60,10 +60,10 @@ class Report(NamedTuple):
 
 
 def simulate(seed: int, options: argparse.Namespace) -> Report:
-    """One run.
+    """Simulate one run.
 
     Args:
-        seed: decides about everything.
+        seed: determines every random choice of the run.
         options: see :func:`_options`.
     """
     world = World(seed, is_verbose=options.verbose)
@@ -84,7 +84,7 @@ def simulate(seed: int, options: argparse.Namespace) -> Report:
 
     try:
         world.loop.run_until_complete(script())
-    except Exception as error:  # whatever it is, the seed is wanted
+    except Exception as error:  # report any error with its seed
         world.ledger.violate("simulation", repr(error))
     finally:
         world.end()
@@ -92,7 +92,7 @@ def simulate(seed: int, options: argparse.Namespace) -> Report:
 
 
 def simulate_apart(seed: int, options: argparse.Namespace) -> Report:
-    """One run in a process of its own, so that no run leaves anything to the next one."""
+    """Simulate one run in a process of its own, so that no state leaks into the next run."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=lambda: there.send(simulate(seed, options)))
@@ -117,7 +117,7 @@ def _inject(world: World, planned: Sequence[faults.Fault], injected: list[str]) 
 
 
 async def _go_on(world: World) -> None:
-    """Publish, and look at what holds at each moment."""
+    """Publish, and check the invariants that hold at any time."""
     chance = world.chance("pace")
     checked_at = 0.0
     while world.loop.now <= world.ends_at and not world.ledger.violations:
@@ -131,7 +131,7 @@ async def _go_on(world: World) -> None:
 
 
 async def _recover(world: World) -> None:
-    """The faults are over: everybody gets what he is owed."""
+    """End all faults, and wait until every device has received everything."""
     world.heal()
     world.rights_changed()
     until = world.loop.now + PATIENCE
@@ -146,7 +146,7 @@ async def _recover(world: World) -> None:
 
 
 async def _deliver_at_once(world: World) -> None:
-    """With or without the layer, what is published now arrives within a bound (P4)."""
+    """Check that new publications arrive within a bound, with or without the layer (P4)."""
     if world.ledger.violations:
         return
     await asyncio.sleep(12.0)

@@ -1,4 +1,4 @@
-"""A client that sends garbage: it gets an answer, and others notice nothing (P7)."""
+"""A client that sends garbage. It has to get an answer, and others must not notice it (P7)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .ledger import Ledger
 from .network import Network, Wire
 from .process import Process
 
-#: Within which it is answered, seconds.
+#: Seconds within which garbage has to be answered.
 BOUND = 9.0
 
 GARBAGE: list[Any] = [
@@ -37,7 +37,7 @@ GARBAGE: list[Any] = [
 
 
 class Vandal:
-    """Makes a socket for each piece of garbage."""
+    """Opens a new socket for each piece of garbage."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""``manage.py notify``: a private notification from a shell or cron job."""
+"""``manage.py notify``: send a private notification from a shell or cron job."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from ...publishing.notify import notify
 from ...streams import names as stream_names
 from ._arguments import add_arguments, describe, named_errors, read_arguments
 
-#: From this many recipients on it takes long enough to show how far it has come.
+#: From this many recipients on, sending takes long enough for a progress bar.
 MANY = 1000
 BAR = 40
 
@@ -28,8 +28,8 @@ class Command(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        # Else options between the users and the title are refused: argparse gives the optional
-        # word nothing when it meets the first of the two alone.
+        # Otherwise options between the users and the title are an error: argparse leaves the
+        # optional ``users`` empty when a single positional argument comes before an option.
         parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
         return parser
 
@@ -85,7 +85,7 @@ def _recipients(options: dict[str, Any]) -> list[Any]:
 
 
 def _group(name: str) -> Group:
-    """The group that ``name`` means. A group of this id comes before one of this name."""
+    """Return the group that ``name`` means. A group with this id wins over one of this name."""
     by_id = Group.objects.filter(pk=int(name)).first() if stream_names.GROUP.match(name) else None
     group = by_id or Group.objects.filter(name=name).first()
     if group is None:
@@ -94,7 +94,7 @@ def _group(name: str) -> Group:
 
 
 def _named(names: str) -> list[Any]:
-    """Find all of them before anything is sent to some of them."""
+    """Find all users by their names, before anything is sent to any of them."""
     users = get_user_model()
     found: list[Any] = []
     unknown: list[str] = []

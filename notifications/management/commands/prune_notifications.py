@@ -1,4 +1,4 @@
-"""``manage.py prune_notifications``: what a cron job runs daily."""
+"""``manage.py prune_notifications``: delete old rows; a cron job runs it daily."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import timedelta

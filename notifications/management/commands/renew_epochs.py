@@ -1,4 +1,4 @@
-"""``manage.py renew_epochs``: what has to run after a restore or a failover."""
+"""``manage.py renew_epochs``: to run after a restore or a failover."""
 
 from argparse import ArgumentParser, ArgumentTypeError
 from datetime import datetime
