@@ -21,10 +21,10 @@ from .read_state import (
     SAYS_ARCHIVED,
     SAYS_UNREAD,
     Entry,
-    counting,
     entries,
     has_receipt,
     is_in,
+    unmuted,
     unread_above,
 )
 
@@ -63,7 +63,7 @@ def unread_count(user: Reader) -> int:
 def count_unread(user: Reader, feeds: Iterable[Feed]) -> int:
     """:func:`unread_count` for feeds that have been loaded already, up to their tops."""
     most = app_settings.MAX_UNREAD_COUNT
-    return _newest(_unread_parts(user, counting(feeds), None), most)[:most].count()
+    return _newest(_unread_parts(user, unmuted(feeds), None), most)[:most].count()
 
 
 def list_entries(

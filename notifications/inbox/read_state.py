@@ -52,7 +52,7 @@ def unread_above(feed: Feed) -> int:
     return max(feed.since, feed.read, feed.archived)
 
 
-def counting(feeds: Iterable[Feed]) -> list[Feed]:
+def unmuted(feeds: Iterable[Feed]) -> list[Feed]:
     """Those feeds whose unread notifications count."""
     return [feed for feed in feeds if not feed.muted]
 
@@ -122,7 +122,7 @@ def _active(user: Reader) -> Q:
 
 
 def _unread(user: Reader) -> Q:
-    feeds = counting(stream_feeds.load_inbox(user))
+    feeds = unmuted(stream_feeds.load_inbox(user))
     return Q(is_in(user, feeds)) & is_unread(user, feeds)
 
 
