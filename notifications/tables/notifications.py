@@ -160,7 +160,7 @@ class Notification(models.Model):
     )
     # Pruning deletes the first one without looking for those that lead to it; and a table in
     # partitions has no unique id that a foreign key could refer to.
-    duplicate_of = models.ForeignKey(
+    duplicate_of: models.ForeignKey[Notification | None, Notification | None] = models.ForeignKey(
         "self",
         on_delete=models.DO_NOTHING,
         null=True,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
@@ -34,13 +33,9 @@ class ThreadOfTest(Threads):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(1, "", lambda: None)
         self._loop = loop
-        self._ident: int | None = None
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         call = partial(fn, *args, **kwargs)
-        if threading.get_ident() == self._ident:
-            # The thread would wait for itself.
-            return _completed(call)
         # Not in the context of the caller, where asgiref may see a call that is still running.
         context = contextvars.Context()
         return context.run(asyncio.run_coroutine_threadsafe, self._run(call), self._loop)
@@ -52,14 +47,7 @@ class ThreadOfTest(Threads):
         return True
 
     async def _run(self, call: Callable[[], T]) -> T:
-        return await sync_to_async(self._call, thread_sensitive=True)(call)
-
-    def _call(self, call: Callable[[], T]) -> T:
-        self._ident = threading.get_ident()
-        try:
-            return call()
-        finally:
-            self._ident = None
+        return await sync_to_async(call, thread_sensitive=True)()
 
 
 def use_thread_of_test() -> None:
@@ -77,12 +65,3 @@ def close_connections() -> None:
     for connection in connections.all(initialized_only=True):
         if not connection.in_atomic_block:
             connection.close()
-
-
-def _completed(call: Callable[[], T]) -> Future[T]:
-    future: Future[T] = Future()
-    try:
-        future.set_result(call())
-    except Exception as error:
-        future.set_exception(error)
-    return future

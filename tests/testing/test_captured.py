@@ -1,5 +1,6 @@
 """What counts as sent, and what the assertions say."""
 
+import unittest
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 
 from notifications import anotify, broadcast, inbox, notify, signals
+from notifications.database.transactions import after_commit
 from notifications.models import Notification
 from notifications.publishing.notify import publish
 from notifications.signals import push
@@ -193,6 +195,33 @@ class TestFatesInTestCase(Fates, TestCase):
         assert progress == [1]
         assert inbox.unread_count(user) == 1
 
+    def test_callbacks_run_in_order_each_before_the_next(self) -> None:
+        calls: list[str] = []
+
+        def first() -> None:
+            with transaction.atomic():
+                after_commit("default", calls.append, "third")
+            calls.append("first")
+
+        with captured_notifications(publish=True):
+            with transaction.atomic():
+                after_commit("default", first)
+                after_commit("default", calls.append, "second")
+                assert calls == []
+            assert calls == ["first", "second", "third"]
+            after_commit("default", calls.append, "without a transaction")
+        assert calls[3:] == ["without a transaction"]
+
+    def test_a_callback_that_fails_does_not_stop_the_next(self) -> None:
+        def fail() -> None:
+            raise OSError("broken")
+
+        with captured_notifications(publish=True), self.assertLogs("notifications.testing") as logs:
+            after_commit("default", fail)
+            notify(make_user(), "sent")
+        assert "broken" in logs.output[0]
+        assert Notification.objects.get().offset == 1
+
     def test_without_publishing_nothing_has_an_offset(self) -> None:
         user = make_user()
         with captured_notifications():
@@ -225,6 +254,7 @@ class TestSentBeforeTheTest(NotificationsMixin, TestCase):
 
     def _check(self) -> None:
         self.assertNothingSent()
+        assert inbox.unread_count(self.user) == 1
         notify(self.user, "new")
         assert inbox.unread_count(self.user) == 2
 
@@ -346,6 +376,23 @@ class TestAssertions(NotificationsMixin, TestCase):
             self.assertNotNotified(Group(name="new"))
         with pytest.raises(ValueError, match="at least 1"):
             self.assertNotified(self.user, count=0)
+
+
+class Ends(NotificationsMixin, TestCase):
+    __test__ = False
+
+    def test_sending(self) -> None:
+        broadcast("sent")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_list_outlives_the_transaction_of_the_test_case() -> None:
+    case, result = Ends("test_sending"), unittest.TestResult()
+    unittest.TestSuite([case]).run(result)
+    assert result.testsRun == 1
+    assert result.wasSuccessful()
+    assert not Notification.objects.exists()
+    case.assertNotified("everyone", "sent")
 
 
 def test_captures_may_overlap(db: None) -> None:

@@ -14,6 +14,10 @@ TOKENS = override_settings(
 )
 
 
+def is_news(user: object, slug: str) -> bool:
+    return slug == "news"
+
+
 async def amake_user(name: str = "ada"):
     return await sync_to_async(make_user)(name)
 
@@ -95,6 +99,13 @@ class Sockets:
             with pytest.raises(Refused) as refused:
                 await socket.call(subscribe={"channel": "topic:other"})
             assert refused.value.code == 103
+
+    @override_settings(NOTIFICATIONS={"TOPIC_PERMISSION": f"{__name__}.is_news"})
+    async def test_the_host_decides_about_topics(self) -> None:
+        async with NotificationSocket(await amake_user()) as socket:
+            await socket.call(subscribe={"channel": "topic:news"})
+            with pytest.raises(Refused):
+                await socket.call(subscribe={"channel": "topic:other"})
 
     async def test_a_user_who_is_deactivated_is_disconnected(self) -> None:
         user = await amake_user()
