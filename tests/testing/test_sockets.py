@@ -2,6 +2,7 @@
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.conf import settings
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from notifications import abroadcast, anotify, inbox, notify
@@ -129,8 +130,21 @@ class Sockets:
                 await socket.receive_message(timeout=0.3)
 
 
+#: A layer that is down.
+REDIS = {
+    "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+    "CONFIG": {"hosts": ["redis://127.0.0.1:9"]},
+}
+
+
 class TestSocketsInTestCase(Sockets, TestCase):
-    pass
+    @override_settings(CHANNEL_LAYERS={"default": REDIS})
+    async def test_the_layer_of_the_host_is_not_used(self) -> None:
+        with self.assertNoLogs("notifications", "WARNING"):
+            async with NotificationSocket(await amake_user()) as socket:
+                await abroadcast("sent")
+                await socket.receive()
+        assert settings.CHANNEL_LAYERS == {"default": REDIS}
 
 
 class TestSocketsInTransactionTestCase(Sockets, TransactionTestCase):
