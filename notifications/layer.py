@@ -109,7 +109,7 @@ class Announcer:
         except RuntimeError:
             self._is_woken = False
             # The loop has just closed; the message is sent together with the next one.
-            logger.debug("A hint to %s has to wait.", stream)
+            logger.debug("The hint to %s is sent with the next one.", stream)
 
     def flush(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds until everything is sent. Do not call it in the loop."""
@@ -142,7 +142,7 @@ class Announcer:
                 return
             if not self.available:
                 self.available = True
-                logger.info("The channel layer takes messages again.")
+                logger.info("The channel layer works again.")
 
     def _failed(self, error: Exception) -> None:
         # Queued messages would fail in the same way, and their content is in the database anyway.
@@ -151,7 +151,7 @@ class Announcer:
         if self.available:
             self.available = False
             logger.warning(
-                "The channel layer takes no messages (%s); delivery goes on from the database.",
+                "The channel layer fails (%s); notifications are delivered from the database.",
                 type(error).__name__,
             )
         if self._on_failure is not None:

@@ -158,7 +158,7 @@ def close_threads() -> None:
     deadline = time.monotonic() + PATIENCE
     stuck = [lane.name for lane in LANES if not lane.close(max(0.0, deadline - time.monotonic()))]
     if stuck:
-        logger.warning("Threads are stuck and are left behind: %s.", ", ".join(stuck))
+        logger.warning("Threads did not end in time: %s.", ", ".join(stuck))
     for thread in [thread for thread in list(_opened) if not thread.is_alive()]:
         for connection in _opened.pop(thread):
             # The thread that opened it has ended, so nobody is using it.

@@ -61,7 +61,7 @@ def _hint_row(entry: Numbered, row: Notification) -> None:
     try:
         _hint(entry, encode_content(row), row.expires_at)
     except ValueError as error:  # written without the checks of publishing
-        logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
+        logger.error("A notification cannot be encoded and is skipped: %s", error)  # noqa: TRY400 - no bug of ours
 
 
 def _hint(entry: Numbered, data: bytes, expires_at: datetime | None) -> None:

@@ -115,7 +115,8 @@ def sequence_after_commit(
     except DatabaseError as error:
         DATABASE_ERRORS.inc()
         logger.warning(
-            "Committed notifications wait for a worker (%s on sequencing).", type(error).__name__
+            "Sequencing failed (%s); a worker will publish the committed notifications.",
+            type(error).__name__,
         )
 
 

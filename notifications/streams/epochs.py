@@ -110,8 +110,8 @@ def renew(histories: Mapping[int, Old]) -> Verdict:
     if count:
         RENEWED.inc(count)
         logger.error(
-            "The history of %d streams had gone back: they have a new epoch now, and their "
-            "clients are told.",
+            "The history of %d streams has gone back; they got new epochs and their clients are "
+            "notified.",
             count,
         )
     return verdict

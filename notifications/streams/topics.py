@@ -144,10 +144,10 @@ def _report(error: Exception) -> None:
         return
     _logged.add(name)
     if isinstance(error, Undecided):
-        logger.warning("TOPIC_PERMISSION takes longer than %.0f s, which means no.", HANGING)
+        logger.warning("TOPIC_PERMISSION took longer than %.0f s; access is denied.", HANGING)
         return
     frames = traceback.extract_tb(error.__traceback__)
     # The first frame is in this module, the second one in the host's code.
     frame = frames[min(1, len(frames) - 1)]
     place = f"{frame.filename}:{frame.lineno}"
-    logger.warning("TOPIC_PERMISSION raises (%s at %s), which means no.", name, place)
+    logger.warning("TOPIC_PERMISSION raised %s at %s; access is denied.", name, place)

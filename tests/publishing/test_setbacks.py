@@ -41,9 +41,9 @@ def test_a_recovered_stream_is_logged_and_its_pause_is_reset(
     assert setbacks.resting() == set()
     told = [record.getMessage() for record in caplog.records]
     assert told == [
-        "Stream topic:a cannot publish (ValueError); it is set aside and tried again.",
-        "Stream topic:a publishes again.",
-        "Stream topic:a cannot publish (ValueError); it is set aside and tried again.",
+        "Publishing to stream topic:a failed (ValueError); it will be retried with growing pauses.",
+        "Publishing to stream topic:a works again.",
+        "Publishing to stream topic:a failed (ValueError); it will be retried with growing pauses.",
     ]
 
 
