@@ -117,7 +117,7 @@ class Announcer:
         while (self._queue or self._busy()) and time.monotonic() < deadline:
             time.sleep(0.005)
 
-    async def emptied(self, patience: float) -> None:
+    async def aflush(self, patience: float) -> None:
         """Like :meth:`flush`, but for the loop that sends; ``patience`` is in seconds."""
         if self._queue:
             self._start()

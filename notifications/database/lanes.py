@@ -35,7 +35,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 #: Seconds that :func:`close_threads` waits for running calls.
-PATIENCE = 10.0
+CLOSE_TIMEOUT = 10.0
 
 #: Database connections by the thread that opened them.
 _opened: dict[threading.Thread, list[BaseDatabaseWrapper]] = {}
@@ -80,7 +80,7 @@ class Lane:
         """Like :meth:`run`, but callable from any thread and without waiting."""
         return self._threads().submit(partial(_call, function, *args, **kwargs))
 
-    def close(self, patience: float = PATIENCE) -> bool:
+    def close(self, patience: float = CLOSE_TIMEOUT) -> bool:
         """End the threads after the calls that are queued; the next call starts new threads.
 
         Args:
@@ -153,9 +153,9 @@ def close_threads() -> None:
     """End the threads of all lanes, and close their connections. The next call starts new threads.
 
     It waits for running calls, so an event loop must call it in another thread. Threads that take
-    longer than ``PATIENCE`` are left running, and end with the process.
+    longer than ``CLOSE_TIMEOUT`` are left running, and end with the process.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + CLOSE_TIMEOUT
     stuck = [lane.name for lane in LANES if not lane.close(max(0.0, deadline - time.monotonic()))]
     if stuck:
         logger.warning("Threads did not end in time: %s.", ", ".join(stuck))
@@ -171,7 +171,7 @@ atexit.register(close_threads)
 
 
 @receiver(connection_created)
-def bound_waits(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+def set_timeouts(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """Set the timeouts of a new connection in a thread of a lane.
 
     PostgreSQL connections with ``DISABLE_SERVER_SIDE_CURSORS`` are left alone: they are taken to go

@@ -89,7 +89,7 @@ class Threads(Executor):
     def _work(self) -> None:
         self._begin()
         while (taken := self._take()) is not None:
-            _make(*taken)
+            _run(*taken)
             del taken  # else the idle thread would keep the future and its result alive
 
     def _take(self) -> tuple[Future[Any], Callable[[], Any]] | None:
@@ -103,7 +103,7 @@ class Threads(Executor):
             return self._calls.popleft()
 
 
-def _make(future: Future[T], call: Callable[[], T]) -> None:
+def _run(future: Future[T], call: Callable[[], T]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:

@@ -16,7 +16,7 @@ from ..metrics import ANNOUNCEMENTS_DROPPED
 logger = logging.getLogger(__name__)
 
 #: Announcements that may wait for a slow receiver. Further ones are dropped, to bound memory.
-MOST_WAITING = 10_000
+MAX_WAITING = 10_000
 
 
 class _Waiting:
@@ -30,7 +30,7 @@ class _Waiting:
     def enter(self) -> bool:
         """Count one more announcement; return False if there are too many."""
         with self._lock:
-            if self._count < MOST_WAITING:
+            if self._count < MAX_WAITING:
                 self._count += 1
                 return True
             is_news, self._is_full = not self._is_full, True
@@ -38,14 +38,14 @@ class _Waiting:
         if is_news:
             logger.error(
                 "Receivers of signals are too slow: %d announcements wait, and more are dropped.",
-                MOST_WAITING,
+                MAX_WAITING,
             )
         return False
 
     def leave(self) -> None:
         with self._lock:
             self._count -= 1
-            if self._count < MOST_WAITING // 2:
+            if self._count < MAX_WAITING // 2:
                 self._is_full = False
 
 

@@ -21,7 +21,7 @@ from .placing import place
 
 TICK = timedelta(microseconds=1)
 
-HEAD = ("pk", "name", "epoch", "top", "published_at")
+HEAD_FIELDS = ("pk", "name", "epoch", "top", "published_at")
 
 
 class Head(NamedTuple):
@@ -85,7 +85,7 @@ def give_offsets(
         rows = locked(
             Stream.objects.using(alias).filter(pk__in=stream_ids), skip_locked=wait is None
         )
-        heads = {row[0]: Head(*row) for row in rows.values_list(*HEAD)}
+        heads = {row[0]: Head(*row) for row in rows.values_list(*HEAD_FIELDS)}
         placed = place([head.name for head in heads.values()], most) if placing else 0
         # After the locks are held, because others may have published while this waited for them.
         moment, due = _due(heads, now, most)

@@ -14,10 +14,10 @@ from .rows import CHUNK, chunks
 
 #: Seconds that a transaction waits for each of its locks. Others must not wait long for it in turn;
 #: streams that cannot be renewed now are retried later.
-PATIENCE = 1.0
+MAX_LOCK_WAIT = 1.0
 
 #: Subscriptions per query that looks for marks to move.
-KEYS = 20 * CHUNK
+SUBSCRIPTIONS_PER_QUERY = 20 * CHUNK
 
 
 def move_back(cuts: Mapping[int, int], newest: Mapping[int, datetime | None]) -> int:
@@ -32,11 +32,11 @@ def move_back(cuts: Mapping[int, int], newest: Mapping[int, datetime | None]) ->
     """
     count = 0
     while True:
-        keys = list(ahead(cuts).values_list("pk", flat=True)[:KEYS])
+        keys = list(ahead(cuts).values_list("pk", flat=True)[:SUBSCRIPTIONS_PER_QUERY])
         for chunk in chunks(sorted(keys)):
             _move_some_back(chunk, cuts, newest)
         count += len(keys)
-        if len(keys) < KEYS:
+        if len(keys) < SUBSCRIPTIONS_PER_QUERY:
             return count
 
 
@@ -46,7 +46,7 @@ def _move_some_back(
     alias = database_alias()
     no_key = connections[alias].features.has_select_for_no_key_update
     with transaction.atomic(using=alias):
-        limit_waiting(database_alias(), PATIENCE)
+        limit_waiting(database_alias(), MAX_LOCK_WAIT)
         rows = Subscription.objects.using(alias).filter(pk__in=keys).order_by("pk")
         changed = []
         for row in rows.select_for_update(no_key=no_key):

@@ -141,8 +141,8 @@ def test_a_withdrawn_notification_is_never_published() -> None:
 
 
 def test_more_than_one_batch_is_published_completely(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 4)
-    monkeypatch.setattr(sequencing, "MOST", 5)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 4)
+    monkeypatch.setattr(sequencing, "MAX_NOTIFICATIONS", 5)
     for _ in range(11):
         write("broadcast")
     assert sequence_waiting() == 11
@@ -192,7 +192,7 @@ def test_new_rows_are_announced_without_reading_them_again() -> None:
 
 
 def test_many_streams_get_one_hint_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing_hints, "MANY", 3)
+    monkeypatch.setattr(publishing_hints, "MAX_HINTS", 3)
     users = make_old_users(4)
     with hints() as sent:
         notify(users[:3], "each")
@@ -250,7 +250,7 @@ def test_publishing_to_many_streams_takes_few_statements() -> None:
 def test_a_full_chunk_of_a_bulk_call_takes_one_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 100)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 100)
     streams = ensure(f"topic:{n}" for n in range(100))
     for stream in streams.values():
         Notification.objects.create(stream=stream, title="x")
@@ -352,7 +352,7 @@ def test_a_broken_stream_does_not_fail_a_bulk_call() -> None:
 
 
 def test_a_broken_stream_that_fills_a_page_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 4)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 4)
     break_for_good("topic:broken")
     for _ in range(9):
         write("topic:broken", publish_at=NOON)
@@ -366,7 +366,7 @@ def test_a_stream_that_is_set_aside_costs_nothing_until_retried(
 ) -> None:
     """Ticks and callers neither try it nor read its waiting rows."""
     monkeypatch.setattr(sequencing, "setbacks", Setbacks(clock=lambda: 0.0))
-    monkeypatch.setattr(sequencing, "BATCH", 4)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 4)
     broken = break_for_good("topic:broken")
     for _ in range(9):
         write("topic:broken", publish_at=NOON)
@@ -390,14 +390,14 @@ def test_a_stream_that_is_set_aside_costs_nothing_until_retried(
 
 
 def test_a_stream_that_cannot_be_created_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = stream_rows.make
+    make = stream_rows.create
 
     def fail(names: Any) -> None:
         if "topic:bad" in names:
             raise DataError("no such stream")
         make(names)
 
-    monkeypatch.setattr(stream_rows, "make", fail)
+    monkeypatch.setattr(stream_rows, "create", fail)
     for name in ("topic:a", "topic:bad", "topic:c"):
         Notification.objects.create(channel=name, title="hello")
     assert sequence_waiting() == 2

@@ -121,7 +121,7 @@ class Invariants:
     def unsettled(self) -> Iterator[tuple[str, str]]:
         """Yield what is still outstanding after the faults: the promise and a description."""
         with self._database.calm():
-            if incarnation.known() is not None:
+            if incarnation.check() is not None:
                 yield "P8", "the history is still suspect"
         if self._operator.alarms:
             yield "P8", "the operator has not acted upon an alarm yet"

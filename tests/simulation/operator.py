@@ -50,7 +50,7 @@ class Operator:
         self._people.ask(self._renewed, self._renew)
 
     def _look(self) -> None:
-        self._people.ask(self._looked, lambda: incarnation.known() is not None)
+        self._people.ask(self._looked, lambda: incarnation.check() is not None)
 
     def _looked(self, is_suspect: bool | None) -> None:
         if is_suspect:

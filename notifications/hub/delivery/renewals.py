@@ -82,12 +82,12 @@ class Renewals:
             for pk in verdict.settled:
                 del self._suspects[some[pk]]
                 self._reset(some[pk])
-            for pk in verdict.innocent:
+            for pk in verdict.unchanged:
                 del self._suspects[some[pk]]
                 some[pk].is_suspect = False
-            if verdict.innocent:
+            if verdict.unchanged:
                 self._resume()
-            left = some.keys() - verdict.settled - verdict.innocent
+            left = some.keys() - verdict.settled - verdict.unchanged
             for pk in left:  # behind the others, which may not be locked
                 self._suspects[some[pk]] = self._suspects.pop(some[pk])
             if left:
