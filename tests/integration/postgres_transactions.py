@@ -257,7 +257,7 @@ def test_deleting_a_user_deletes_unplaced_notifications() -> None:
     assert not Notification.objects.exists()
 
 
-def meet(
+def contend(
     monkeypatch: pytest.MonkeyPatch, held: Callable[[], Any], *works: Callable[[], Any]
 ) -> None:
     """Run ``works`` at once against the locks of ``held``, which is rolled back when all wait.
@@ -304,7 +304,7 @@ def test_acknowledging_and_leaving_lock_users_in_the_same_order(
     subscriptions.join(users, "topic:a", from_start=True)
     middle = Subscription.objects.filter(user=users[1]).select_for_update()
     places = dict.fromkeys([(pk, stream.pk) for pk in (users[2], users[0], users[1])], 5)
-    meet(
+    contend(
         monkeypatch,
         lambda: list(middle),
         lambda: acknowledge(places),
@@ -322,7 +322,7 @@ def test_acknowledging_and_reading_lock_streams_in_the_same_order(
     middle = Subscription.objects.filter(user=user.pk, stream=sorted(ids)[1]).select_for_update()
     first, second, third = sorted(ids)
     places = dict.fromkeys([(user.pk, pk) for pk in (third, first, second)], 5)
-    meet(
+    contend(
         monkeypatch,
         lambda: list(middle),
         lambda: acknowledge(places),
@@ -335,7 +335,7 @@ def test_two_calls_that_subscribe_the_same_users_lock_in_the_same_order(
 ) -> None:
     ensure(["topic:a"])
     users = [user.pk for user in make_old_users(3)]
-    meet(
+    contend(
         monkeypatch,
         lambda: subscriptions.join_existing([users[1]], "topic:a"),
         lambda: subscriptions.join_existing(users, "topic:a"),

@@ -13,7 +13,7 @@ from .database import Database
 from .people import People
 
 #: Seconds between two looks at the monitoring.
-LOOKS = 4.0
+LOOK_INTERVAL = 4.0
 
 #: Seconds from an alarm to the command. Workers detect a loss by themselves sooner than this.
 REACTION = 20.0
@@ -43,7 +43,7 @@ class Operator:
         self.alarms = 0
         # All physical databases of a run share one database in memory, so number them.
         incarnation.fingerprint = lambda: f"file={database.incarnation}"
-        later(LOOKS, self._look)
+        later(LOOK_INTERVAL, self._look)
 
     def renew(self) -> None:
         """Renew the epochs after a restore that the operator knows of."""
@@ -57,7 +57,7 @@ class Operator:
             self.alarms += 1
             self._later(REACTION, self._react)
         else:
-            self._later(LOOKS, self._look)
+            self._later(LOOK_INTERVAL, self._look)
 
     def _react(self) -> None:
         self._people.ask(self._reacted, self._renew)
@@ -67,7 +67,7 @@ class Operator:
         self._renewed(is_done)
 
     def _renewed(self, is_done: bool | None) -> None:
-        self._later(LOOKS if is_done else 1.0, self._look)
+        self._later(LOOK_INTERVAL if is_done else 1.0, self._look)
 
     def _renew(self) -> bool:
         call_command("renew_epochs", stdout=StringIO())

@@ -89,8 +89,8 @@ def change_staff(world: World, chance: Random) -> str:
 @fault(2)
 def log_out(world: World, chance: Random) -> str:
     device = chance.choice([device for device in world.devices if device.by_session])
-    if device.shown is not None:
-        _change(world, world.people.log_out, device.shown.session)
+    if device.credentials is not None:
+        _change(world, world.people.log_out, device.credentials.session)
     return f"{device} is logged out"
 
 

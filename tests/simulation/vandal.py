@@ -76,7 +76,7 @@ class _Socket:
             self._wire.say(self._garbage)
         self._network.later(BOUND, self._look)
 
-    def took(self, text: str, written_at: float) -> None:
+    def received(self, text: str, written_at: float) -> None:
         self._is_answered = True
 
     def lost(self, code: int) -> None:
