@@ -26,7 +26,7 @@ INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"})
 BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 #: Characters of the path in an error message.
-MAX_PATH_LENGTH = 80
+MAX_PATH = 80
 
 #: Types of text, also of lazy text.
 TEXT = (str, Promise)
@@ -100,7 +100,7 @@ class _NotJson(Exception):
 
     def __str__(self) -> str:
         place = ".".join(reversed(self._path))
-        place = place if len(place) <= MAX_PATH_LENGTH else place[: MAX_PATH_LENGTH - 1] + "…"
+        place = place if len(place) <= MAX_PATH else place[: MAX_PATH - 1] + "…"
         return f"{place}: {self._reason}" if place else self._reason
 
 

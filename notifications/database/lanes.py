@@ -41,7 +41,7 @@ CLOSE_TIMEOUT = 10.0
 _opened: dict[threading.Thread, list[BaseDatabaseWrapper]] = {}
 
 #: Its attribute ``lane`` is the name of the lane that the current thread belongs to.
-_here = threading.local()
+_thread_local = threading.local()
 
 
 class Lane:
@@ -56,14 +56,14 @@ class Lane:
 
     def __init__(self, name: str, threads: int | None = 1) -> None:
         self.name = name
-        self._most = threads
+        self._max_threads = threads
         self._pool: Threads | None = None
         self._lock = threading.Lock()
 
     @property
     def size(self) -> int:
         """How many calls can run at once."""
-        return self._most or app_settings.DATABASE_THREADS
+        return self._max_threads or app_settings.DATABASE_THREADS
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function``, which may use the ORM, in a thread of this lane, and await its result.
@@ -146,7 +146,7 @@ in_database = COMMANDS.run
 
 def this_lane() -> str:
     """The name of the lane that the current thread belongs to; "" for other threads."""
-    return getattr(_here, "lane", "")
+    return getattr(_thread_local, "lane", "")
 
 
 def close_threads() -> None:
@@ -202,7 +202,7 @@ def _enter(lane: str) -> None:
 
     A pooled connection would later serve a view, and would still have the timeouts of the lane.
     """
-    _here.lane = lane
+    _thread_local.lane = lane
     for alias in connections:
         wrapper = connections[alias]
         if "pool" in wrapper.settings_dict.get("OPTIONS", {}):

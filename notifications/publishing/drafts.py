@@ -91,10 +91,10 @@ def _plain_texts(**texts: Any) -> dict[str, Any]:
 
     Lazy translations are evaluated in the active language, because the reader's is not known here.
     """
-    plain_ones = {
+    converted = {
         name: plain(text) if isinstance(text, TEXT) else text for name, text in texts.items()
     }
-    return {**plain_ones, "key": plain_ones["key"] or None}
+    return {**converted, "key": converted["key"] or None}
 
 
 def _check_texts(texts: dict[str, Any]) -> Errors:
@@ -134,9 +134,9 @@ def _plain_data(data: Any) -> tuple[dict[str, Any], Errors]:
         content = plain_json(data)
     except ValueError as error:
         return {}, {"data": ValidationError(f"This is not JSON: {error}.")}
-    size, most = len(msgspec.json.encode(content)), app_settings.MAX_DATA_SIZE
-    if size > most:
-        return {}, {"data": ValidationError(f"{size} bytes, but at most {most} are allowed.")}
+    size, maximum = len(msgspec.json.encode(content)), app_settings.MAX_DATA_SIZE
+    if size > maximum:
+        return {}, {"data": ValidationError(f"{size} bytes, but at most {maximum} are allowed.")}
     return content, {}
 
 

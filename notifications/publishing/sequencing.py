@@ -92,7 +92,7 @@ def sequence(
     for chunk in chunks(sorted(set(stream_ids)), BATCH_SIZE):
         done = _publish(chunk, now, written, placing=placing, to_the_end=True)
         count += done.published
-        left = [pk for pk in chunk if pk not in done.streams and pk not in setbacks.resting()]
+        left = [pk for pk in chunk if pk not in done.streams and pk not in setbacks.paused()]
         if left:
             again = _publish(
                 left, now, written, wait=MAX_LOCK_WAIT, placing=placing, to_the_end=True
@@ -154,7 +154,7 @@ def _place_leftovers(now: datetime | None) -> int:
     """Place what a dead process left unplaced, due or not, and publish what is due."""
     count, after = 0, ""
     while True:
-        passed = [stream for stream in setbacks.resting() if isinstance(stream, str)]
+        passed = [stream for stream in setbacks.paused() if isinstance(stream, str)]
         names = find_channels(after, passed, BATCH_SIZE)
         if names:
             stream_ids = sorted(_find_or_create(names).values())
@@ -167,7 +167,7 @@ def _place_leftovers(now: datetime | None) -> int:
 def _find_or_create(names: Sequence[str]) -> dict[str, int]:
     """Primary keys of these streams, creating missing ones; not inside a caller's transaction."""
     found = stream_rows.ids(names)
-    missing = sorted({name for name in names if name not in found} - setbacks.resting())
+    missing = sorted({name for name in names if name not in found} - setbacks.paused())
     if missing:
 
         def create(some: Sequence[str]) -> None:
@@ -197,8 +197,8 @@ def _publish(
         to_the_end: repeat until nothing is due, instead of one batch.
     """
     count, done = 0, set[int]()
-    resting = setbacks.resting()
-    left = [pk for pk in stream_ids if pk not in resting]
+    paused = setbacks.paused()
+    left = [pk for pk in stream_ids if pk not in paused]
     while left:
         attempt = _Attempt(now, wait, placing)
         try:
@@ -286,7 +286,7 @@ def _due_page(now: datetime | None, after: _Due | None, passed: Collection[int])
     """The next page of due notifications after ``after``, without streams that are skipped."""
     due = Notification.objects.using(database_alias()).waiting()
     due = due.filter(publish_at__lte=now or present(database_alias()), stream__isnull=False)
-    skipped = [*passed, *(stream for stream in setbacks.resting() if isinstance(stream, int))]
+    skipped = [*passed, *(stream for stream in setbacks.paused() if isinstance(stream, int))]
     if skipped:
         due = due.exclude(stream__in=skipped[:BATCH_SIZE])
     if after is not None:

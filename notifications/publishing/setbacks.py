@@ -37,7 +37,7 @@ class Setbacks:
         self._lock = Lock()
         self._pauses: dict[int | str, _Pause] = {}
 
-    def resting(self) -> set[int | str]:
+    def paused(self) -> set[int | str]:
         """The streams whose pause has not ended yet."""
         if not self._pauses:
             return set()
@@ -78,7 +78,7 @@ class Setbacks:
         for stream in back:
             logger.info("Publishing to stream %s works again.", stream)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget all failures, as in a new process."""
         with self._lock:
             self._pauses.clear()

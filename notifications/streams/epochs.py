@@ -21,7 +21,14 @@ from ..models import Stream, database_alias, new_epoch
 from . import incarnation, marks
 from .acknowledging import stop_acknowledging
 from .evidence import Seen, look
-from .heads import STREAMS_PER_TRANSACTION, Head, all_heads, cut, read_heads, streams_of
+from .heads import (
+    STREAMS_PER_TRANSACTION,
+    Head,
+    all_heads,
+    last_common_offset,
+    read_heads,
+    streams_of,
+)
 from .rows import chunks, locked
 
 logger = logging.getLogger(__name__)
@@ -151,9 +158,9 @@ def renew_all(since: datetime | None = None) -> Iterator[Renewed]:
 def count_all(since: datetime | None = None) -> Iterator[Renewed]:
     """Yield what :func:`renew_all` would do now, for each chunk of streams."""
     for heads in all_heads(since):
-        cuts = {head.id: cut(head, since) for head in heads}
+        common = {head.id: last_common_offset(head, since) for head in heads}
         tops = sum(head.real_top > head.top for head in heads)
-        yield Renewed(len(heads), tops, marks.ahead(cuts).count())
+        yield Renewed(len(heads), tops, marks.ahead(common).count())
 
 
 def _examine(histories: Mapping[int, Old], verdict: Verdict) -> set[int]:
@@ -217,26 +224,26 @@ def _stop_acknowledging() -> None:
 def _renew(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
     heads = read_heads(streams_of(histories))
     old = [head for head in heads if head.epoch == histories[head.id].epoch]
-    cuts = {head.id: cut(head, histories[head.id].newest) for head in old}
-    settled = histories.keys() - cuts.keys()
-    if not cuts:
+    common = {head.id: last_common_offset(head, histories[head.id].newest) for head in old}
+    settled = histories.keys() - common.keys()
+    if not common:
         return set(settled), Renewed()
-    newest = {pk: histories[pk].newest for pk in cuts}
+    newest = {pk: histories[pk].newest for pk in common}
     # A shared stream may have a million subscriptions. Nearly all marks are moved before anything
     # is locked for long; acknowledgements go on meanwhile, so a few are always left.
-    moved = sum(marks.move_back(cuts, newest) for _ in range(MARK_PASSES))
+    moved = sum(marks.move_back(common, newest) for _ in range(MARK_PASSES))
     with transaction.atomic(using=database_alias()):
         limit_waiting(database_alias(), marks.MAX_LOCK_WAIT)
         # Subscriptions before streams: deleting a user locks them in the same order.
         _stop_acknowledging()
-        moved += marks.move_back(cuts, newest)
-        rows = locked(streams_of(cuts), skip_locked=True)
+        moved += marks.move_back(common, newest)
+        rows = locked(streams_of(common), skip_locked=True)
         epochs = dict(rows.values_list("pk", "epoch"))
         heads = read_heads(streams_of(epochs))
         found = [head for head in heads if head.epoch == histories[head.id].epoch]
         _store(found)
-    there = set(streams_of(cuts).values_list("pk", flat=True))
-    settled = settled | set(epochs) | (cuts.keys() - there)
+    there = set(streams_of(common).values_list("pk", flat=True))
+    settled = settled | set(epochs) | (common.keys() - there)
     return settled, Renewed(len(found), sum(head.real_top > head.top for head in found), moved)
 
 

@@ -27,7 +27,7 @@ class Head(NamedTuple):
         return max(self.top, self.highest or 0)
 
 
-def cut(head: Head, newest: datetime | None) -> int:
+def last_common_offset(head: Head, newest: datetime | None) -> int:
     """The highest offset that the old and the present history have in common.
 
     Args:

@@ -451,7 +451,7 @@ def test_a_stream_being_created_in_an_open_transaction_blocks_no_ticker(
             cursor.execute("RESET lock_timeout")  # creating a stream sets its own limit
         assert sequence_waiting() == 1
         assert published_titles("topic:b") == ["b"]
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
     assert sequence_waiting() == 1
     assert published_titles("topic:a") == ["a"]
 

@@ -41,21 +41,21 @@ class Fault(NamedTuple):
     end: Callable[[Redis, Relay], object]
 
 
-def full(redis: Redis, relay: Relay) -> None:
+def fill_memory(redis: Redis, relay: Relay) -> None:
     with Commands(port=redis.port) as commands:
         commands.config_set("maxmemory", 1)
 
 
-def roomy(redis: Redis, relay: Relay) -> None:
+def free_memory(redis: Redis, relay: Relay) -> None:
     with Commands(port=redis.port) as commands:
         commands.config_set("maxmemory", 0)
 
 
-def slow(redis: Redis, relay: Relay) -> None:
+def slow_down(redis: Redis, relay: Relay) -> None:
     relay.delay = 3 * LAYER_TIMEOUT
 
 
-def quick(redis: Redis, relay: Relay) -> None:
+def speed_up(redis: Redis, relay: Relay) -> None:
     relay.delay = 0
 
 
@@ -63,8 +63,8 @@ FAULTS = {
     "killed": Fault(lambda redis, relay: redis.kill(), lambda redis, relay: redis.start()),
     "hanging": Fault(lambda redis, relay: redis.freeze(), lambda redis, relay: redis.thaw()),
     "partitioned": Fault(lambda redis, relay: relay.silence(), lambda redis, relay: relay.heal()),
-    "slow": Fault(slow, quick),
-    "full": Fault(full, roomy),
+    "slow": Fault(slow_down, speed_up),
+    "full": Fault(fill_memory, free_memory),
 }
 
 #: PUBLISH needs no memory, so the pub/sub layer does not notice a full Redis.

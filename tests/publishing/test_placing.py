@@ -31,9 +31,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def nothing_is_set_aside() -> Iterator[None]:
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
     yield
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
 
 
 def leave(name: str, **fields: Any) -> Notification:

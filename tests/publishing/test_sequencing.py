@@ -275,9 +275,9 @@ def test_an_idle_tick_takes_two_queries_on_small_indexes() -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_set_aside() -> Iterator[None]:
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
     yield
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
 
 
 def break_top(name: str) -> Stream:
@@ -386,7 +386,7 @@ def test_a_stream_that_is_set_aside_costs_nothing_until_retried(
     assert good is not None
     assert sequence_waiting() == 1
     assert tried == [good.pk]
-    assert broken.pk in sequencing.setbacks.resting()
+    assert broken.pk in sequencing.setbacks.paused()
 
 
 def test_a_stream_that_cannot_be_created_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,7 +402,7 @@ def test_a_stream_that_cannot_be_created_delays_no_other(monkeypatch: pytest.Mon
         Notification.objects.create(channel=name, title="hello")
     assert sequence_waiting() == 2
     assert offsets("topic:a") == offsets("topic:c") == [1]
-    assert "topic:bad" in sequencing.setbacks.resting()
+    assert "topic:bad" in sequencing.setbacks.paused()
 
 
 def test_an_unavailable_database_fails_once_and_sets_no_stream_aside(
@@ -420,7 +420,7 @@ def test_an_unavailable_database_fails_once_and_sets_no_stream_aside(
     with pytest.raises(OperationalError):
         sequence_waiting()
     assert len(calls) == 1
-    assert sequencing.setbacks.resting() == set()
+    assert sequencing.setbacks.paused() == set()
 
 
 def metric(name: str) -> float | None:

@@ -146,7 +146,7 @@ def compare_tops_only() -> None:
 @mutation("P1", faults=("failover", "failover", "lossy_layer", "layer_down"))
 def skip_clamp() -> None:
     """Marks are not moved back when a stream gets a new epoch."""
-    marks.move_back = lambda cuts, newest: 0
+    marks.move_back = lambda common, newest: 0
 
 
 @mutation("P8", "P1", faults=("restore", "failover"))

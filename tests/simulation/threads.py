@@ -172,12 +172,12 @@ class Pool:
     It takes the arguments of that class.
     """
 
-    def __init__(self, most: int, name: str, begin: Callable[[], None]) -> None:
-        self._most = most
+    def __init__(self, max_threads: int, name: str, initializer: Callable[[], None]) -> None:
+        self._max_threads = max_threads
 
     @property
     def threads(self) -> ThreadGroup:
-        return ThreadGroup(self, self._most, app_settings.LOCK_TIMEOUT)
+        return ThreadGroup(self, self._max_threads, app_settings.LOCK_TIMEOUT)
 
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         return running[0].submit(self, work)
