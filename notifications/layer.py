@@ -303,5 +303,5 @@ async def ask(call: Callable[..., Awaitable[None]], *args: Any) -> None:
 def _layer() -> Any:
     layer = get_channel_layer(app_settings.CHANNEL_LAYER)
     if layer is None:
-        raise RuntimeError("no channel layer")
+        raise RuntimeError(f"the channel layer {app_settings.CHANNEL_LAYER!r} is not configured")
     return layer

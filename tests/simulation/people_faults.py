@@ -15,7 +15,7 @@ from .world import World
 @fault(2)
 def publisher_dies(world: World, chance: Random) -> str:
     for _ in range(chance.randint(1, 4)):
-        world.publishers.die()
+        world.publishers.die_after_commit()
     return "callers die between commit and sequencing"
 
 
@@ -36,7 +36,7 @@ def late_commit(world: World, chance: Random) -> str:
 @fault(2)
 def garbage(world: World, chance: Random) -> str:
     for _ in range(chance.randint(2, 8)):
-        world.vandal.strike()
+        world.vandal.send_garbage()
     return "somebody sends garbage"
 
 

@@ -51,7 +51,7 @@ class Vandal:
         self._chance = chance
         self._pick = pick
 
-    def strike(self) -> None:
+    def send_garbage(self) -> None:
         worker = self._pick()
         if worker is not None:
             _Socket(self._network, self._ledger, worker, self._chance.choice(GARBAGE))
