@@ -6,12 +6,12 @@ offset is *waiting*.
 """
 
 from .options import Level
+from .tables.database import database_alias
 from .tables.notifications import (
     Broadcast,
     Notification,
     NotificationQuerySet,
 )
-from .tables.places import database_alias
 from .tables.processes import (
     Connection,
     Incarnation,
