@@ -1,11 +1,17 @@
-"""Notifications in every state, as a site on django-notifications writes them: ``manage.py shell < fill.py``."""
+"""Notifications in every state, as a site on django-notifications writes them.
+
+Read by ``manage.py shell``, with the old packages.
+"""
 
 from datetime import UTC, datetime, timedelta
 
 from django.contrib.auth.models import Group, User
-from notifications.models import Notification
-from notifications.signals import notify
 from shop.models import Order
+from swapper import load_model
+
+from notifications.signals import notify
+
+Notification = load_model("notifications", "Notification")
 
 BEGINNING = datetime(2024, 1, 1, tzinfo=UTC)
 

@@ -11,6 +11,7 @@ ROOT_URLCONF = "legacy.urls"
 DATABASES = {"default": dj_database_url.parse(os.environ["DATABASE_URL"])}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
+TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -44,6 +45,10 @@ TEMPLATES = [
 ]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 DJANGO_NOTIFICATIONS_CONFIG = {"USE_JSONFIELD": True, "SOFT_DELETE": True}
+
+if "SWAPPED" in os.environ:  # a model of the host takes the place of theirs
+    INSTALLED_APPS.insert(-1, "mine")
+    NOTIFICATIONS_NOTIFICATION_MODEL = "mine.Note"
 
 if find_spec("notifications.hub"):  # the one that comes after
     ASGI_APPLICATION = "legacy.asgi.application"
