@@ -46,12 +46,16 @@ class Legacy:
     Args:
         directory: for logs, and the database if it is SQLite.
         url: the DATABASE_URL.
+        packages: where the app is installed, by default the sources.
         variables: further environment variables.
     """
 
-    def __init__(self, directory: Path, url: str, **variables: str) -> None:
+    def __init__(
+        self, directory: Path, url: str, *, packages: Path = ROOT, **variables: str
+    ) -> None:
         self.directory = directory
         self.url = url
+        self._packages = packages
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         self._env = {**kept, "DATABASE_URL": url, "PYTHONUNBUFFERED": "1", **variables}
 
@@ -59,7 +63,11 @@ class Legacy:
     def env(self) -> dict[str, str]:
         """The environment of its processes once it has changed over."""
         # A wheel has the templates inside of the package.
-        return {**self._env, "PYTHONPATH": str(ROOT), "TEMPLATES": str(ROOT / "templates")}
+        return {
+            **self._env,
+            "PYTHONPATH": str(self._packages),
+            "TEMPLATES": str(ROOT / "templates"),
+        }
 
     def before(self, *args: str, script: str = "") -> None:
         """Run ``manage.py`` with django-notifications; ``script`` is a file that a shell reads."""

@@ -2,12 +2,14 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError, connections, transaction
 
 from ..publishing import sentences
 
@@ -64,13 +66,15 @@ def find_things(alias: str, references: Iterable[Reference]) -> dict[Reference, 
     found: dict[Reference, Thing] = {}
     for type_id, ids in by_type.items():
         content_type = types.get(type_id)
-        objects = {} if content_type is None else _objects(content_type, ids)
+        objects = {} if content_type is None else _objects(alias, content_type, ids)
+        names = _names(alias, objects)
         for pk in ids:
-            found[Reference(type_id, pk)] = _thing(content_type, pk, objects.get(pk))
+            thing = _thing(content_type, pk, objects.get(pk), names.get(pk))
+            found[Reference(type_id, pk)] = thing
     return found
 
 
-def _objects(content_type: ContentType, ids: Iterable[str]) -> dict[str, Any]:
+def _objects(alias: str, content_type: ContentType, ids: Iterable[str]) -> dict[str, Any]:
     """The objects that are there, by their primary keys as text."""
     model = content_type.model_class()
     if model is None:
@@ -83,25 +87,65 @@ def _objects(content_type: ContentType, ids: Iterable[str]) -> dict[str, Any]:
         except (ValidationError, ValueError, TypeError):
             continue  # the primary key is of another type by now
     try:
-        rows = list(model._base_manager.filter(pk__in=list(wanted)))
+        with _savepoint(alias):
+            rows = list(model._base_manager.filter(pk__in=list(wanted)))
     except Exception as error:
         logger.warning("%s cannot be read: %s", model._meta.label, type(error).__name__)
         return {}
     return {wanted[row.pk]: row for row in rows if row.pk in wanted}
 
 
-def _thing(content_type: ContentType | None, pk: str, thing: Any) -> Thing:
-    label = "object" if content_type is None else f"{content_type.app_label}.{content_type.model}"
-    kind = "object" if content_type is None else content_type.name
-    if thing is None:
-        return Thing(label, pk, f"{kind} {pk}", is_named=False)
-    user = thing if isinstance(thing, get_user_model()) else None
+def _names(alias: str, objects: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """What objects call themselves, and their pages, without those that raise.
+
+    A failed query ends a transaction of PostgreSQL, unless a savepoint lies before it: one for all,
+    and where that is needed one for each.
+    """
+    try:
+        with _savepoint(alias):
+            return {pk: said for pk, thing in objects.items() if (said := _say(thing))}
+    except DatabaseError:
+        if len(objects) == 1:
+            return {}
+    found: dict[str, tuple[str, str]] = {}
+    for pk, thing in objects.items():
+        found |= _names(alias, {pk: thing})
+    return found
+
+
+def _say(thing: Any) -> tuple[str, str] | None:
+    """Ask one object.
+
+    Raises:
+        DatabaseError: it has asked the database, which has refused.
+    """
     try:
         name = str(thing)
+    except DatabaseError:
+        raise
     except Exception:
-        return Thing(label, pk, f"{kind} {pk}", user=user, is_named=False)
+        return None
     try:
-        url = sentences.link(thing)
+        return name, sentences.link(thing)
+    except DatabaseError:
+        raise
     except Exception:
-        url = ""
+        return name, ""
+
+
+def _thing(
+    content_type: ContentType | None, pk: str, thing: Any, said: tuple[str, str] | None
+) -> Thing:
+    label = "object" if content_type is None else f"{content_type.app_label}.{content_type.model}"
+    kind = "object" if content_type is None else content_type.name
+    user = thing if isinstance(thing, get_user_model()) else None
+    if said is None:
+        return Thing(label, pk, f"{kind} {pk}", user=user, is_named=False)
+    name, url = said
     return Thing(label, pk, name, url, user)
+
+
+def _savepoint(alias: str) -> AbstractContextManager[object]:
+    """A savepoint in a transaction; nothing outside of any."""
+    in_transaction = connections[alias].in_atomic_block
+    return transaction.atomic(using=alias) if in_transaction else nullcontext()

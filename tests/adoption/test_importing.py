@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
 from django.db import connections
 from django.utils import timezone
 
@@ -244,6 +245,24 @@ def test_a_user_without_rows_of_ours_gets_them(table: OldTable) -> None:
     table.add(user, "came")
     table.take()
     assert titles(user) == [("came", False)]
+
+
+def test_an_object_that_asks_in_vain_disturbs_nothing(
+    table: OldTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [make_user("ada"), make_user("bob"), make_user("cyd")]
+    for user in users:
+        table.add(user, "came")
+
+    def name(user):
+        if user.username == "bob":
+            user.groups.raw("SELECT no_such_column FROM auth_group")[0]
+        return user.username
+
+    monkeypatch.setattr(User, "__str__", name)
+    assert table.take().unnamed == 1
+    found = set(Notification.objects.values_list("title", flat=True))
+    assert found == {"ada came", f"user {users[1].pk} came", "cyd came"}
 
 
 def test_an_early_release_lacks_columns() -> None:

@@ -104,7 +104,12 @@ def test_what_is_imported_says_what_it_said(taken: Taken) -> None:
     friends = {"type": "auth.group", "id": "1", "name": "Friends"}
     added = {"verb": "added", "action_object": order, "target": friends}
     assert rows["bob added order 7 on Friends"] == [
-        *("", "info", "/orders/1/", "bob", added, "django-notifications:2")
+        "",
+        "info",
+        "/orders/1/",
+        "bob",
+        added,
+        "django-notifications:2",
     ]
     shipped = {"verb": "was shipped", "actor": order}
     assert rows["order 7 was shipped"][1:5] == ["success", "", None, shipped]
