@@ -1,10 +1,10 @@
 """Moving what django-notifications has left in the database aside, and dropping it in the end.
 
 The table gets another name, and so do its indexes and its sequence, because these have one name in
-a whole schema. Their migrations stay recorded under another label, which no app has.
+a whole schema. It loses its foreign keys: Django knows the table no longer, and so could delete no
+user or content type that a row of it refers to. Their migrations stay recorded under another label,
+which no app has.
 """
-
-import re
 
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -16,9 +16,6 @@ from .traces import LABEL, MIGRATIONS_TABLE, OLD_LABEL, OLD_TABLE, TABLE, Traces
 
 #: Seconds that moving waits for whoever still uses the table.
 PATIENCE = 10.0
-
-#: How SQLite keeps an index that Django has made.
-CREATE_INDEX = re.compile(r'(CREATE (?:UNIQUE )?INDEX )("[^"]+"|\w+)( ON .*)', re.DOTALL)
 
 #: Longest name in PostgreSQL.
 NAME_LENGTH = 63
@@ -34,7 +31,8 @@ def move_aside(alias: str, traces: Traces) -> None:
     with transaction.atomic(using=alias, durable=True):
         limit_waiting(alias, PATIENCE)
         if traces.has_table:
-            _rename_table(connection)
+            rename = _rename_in_postgresql if has_row_locks(alias) else _copy_in_sqlite
+            rename(connection)
         with connection.cursor() as cursor:
             cursor.execute(
                 f"UPDATE {MIGRATIONS_TABLE} SET app = %s WHERE app = %s",  # noqa: S608 - a table
@@ -56,18 +54,16 @@ def drop(alias: str) -> None:
         mark.drop(connection)
 
 
-def _rename_table(connection: BaseDatabaseWrapper) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {TABLE} RENAME TO {OLD_TABLE}")
-    if has_row_locks(connection.alias):
-        _rename_in_postgresql(connection)
-    else:
-        _rename_indexes_in_sqlite(connection)
-
-
 def _rename_in_postgresql(connection: BaseDatabaseWrapper) -> None:
     quote = connection.ops.quote_name
     with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {TABLE} RENAME TO {OLD_TABLE}")
+        cursor.execute(
+            "SELECT conname FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'f'",
+            [OLD_TABLE],
+        )
+        for (name,) in cursor.fetchall():
+            cursor.execute(f"ALTER TABLE {OLD_TABLE} DROP CONSTRAINT {quote(name)}")
         cursor.execute(
             "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
             "WHERE indrelid = %s::regclass",
@@ -84,18 +80,12 @@ def _rename_in_postgresql(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(f"ALTER SEQUENCE {quote(name)} RENAME TO {quote(_old(name))}")
 
 
-def _rename_indexes_in_sqlite(connection: BaseDatabaseWrapper) -> None:
-    quote = connection.ops.quote_name
+def _copy_in_sqlite(connection: BaseDatabaseWrapper) -> None:
+    """SQLite can take no constraint from a table, and no index can be renamed."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = %s",
-            [OLD_TABLE],
-        )
-        for name, sql in cursor.fetchall():
-            parts = CREATE_INDEX.fullmatch(sql or "")  # none for what a constraint implies
-            if parts is not None:
-                cursor.execute(f"DROP INDEX {quote(name)}")
-                cursor.execute(f"{parts[1]}{quote(_old(name))}{parts[3]}")
+        cursor.execute(f"CREATE TABLE {OLD_TABLE} AS SELECT * FROM {TABLE}")  # noqa: S608 - names
+        cursor.execute(f"CREATE INDEX {OLD_TABLE}_recipient ON {OLD_TABLE} (recipient_id)")
+        cursor.execute(f"DROP TABLE {TABLE}")
 
 
 def _old(name: str) -> str:

@@ -88,6 +88,8 @@ class Import:
         #: What the keys of imported notifications begin with.
         self._source = "django-notifications" if table == OLD_TABLE else table
         self._choice = choice
+        #: What all runs of one import have in common.
+        self._begun_with = {**choice.as_json(), "table": table}
         self._size = size
 
     def count(self) -> int:
@@ -109,8 +111,8 @@ class Import:
         """
         while True:
             mark = marks.read(self._connection)
-            begun = mark.last or mark.is_done
-            if begun and mark.choice != self._choice.as_json():
+            has_begun = mark.last or mark.is_done
+            if has_begun and mark.choice != self._begun_with:
                 raise OtherChoice
             if mark.is_done:
                 return mark.report
@@ -135,8 +137,7 @@ class Import:
             try:
                 self._do(mark, recipients)
             except (OperationalError, _UserGone) as error:
-                is_passing = isinstance(error, _UserGone) or was_locked(error, or_deadlock=True)
-                if not rounds_left or not is_passing:
+                if not rounds_left or not _is_passing(error):
                     raise
                 time.sleep(PAUSE)
             else:
@@ -156,7 +157,7 @@ class Import:
             if recipients:
                 self._import(recipients, known, report)
             last = str(recipients[-1]) if recipients else mark.last
-            new = Mark(self._choice.as_json(), last, report, is_done=not recipients)
+            new = Mark(self._begun_with, last, report, is_done=not recipients)
             marks.write(self._connection, new)
         mark.report = report
 
@@ -254,3 +255,9 @@ class Import:
             notification.published_at = moment
             needs_receipt = beginning.receipts[number]
             yield Entry(notification, row.recipient, needs_receipt, row.unread)
+
+
+def _is_passing(error: Exception) -> bool:
+    """Is it worth another try: was something locked, or is a user gone who was there?"""
+    is_locked = was_locked(error, or_deadlock=True) or "database is locked" in str(error)
+    return isinstance(error, _UserGone) or is_locked

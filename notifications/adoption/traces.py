@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 
 from ..models import Notification
@@ -86,6 +87,25 @@ def referring_tables(connection: BaseDatabaseWrapper) -> Collection[str]:
             if table != TABLE and any(relation[1] == TABLE for relation in relations.values()):
                 found.append(table)
     return found
+
+
+def dependents(connection: BaseDatabaseWrapper) -> list[str]:
+    """Applied migrations of the host that depend on one of theirs, as ``app.name``.
+
+    With these, Django finds the history of the migrations inconsistent once theirs are moved aside.
+
+    Raises:
+        NodeNotFoundError: one depends on a migration that is not there any more.
+    """
+    migrations = MigrationLoader(None).disk_migrations
+    applied = MigrationRecorder(connection).applied_migrations()
+    return sorted(
+        f"{app}.{name}"
+        for (app, name), migration in migrations.items()
+        if app != LABEL
+        and (app, name) in applied
+        and any(parent[0] == LABEL for parent in migration.dependencies)
+    )
 
 
 def _recorded(connection: BaseDatabaseWrapper) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from tests.client import Client
 from tests.integration import legacies
 from tests.integration.legacies import PostgresSites, SqliteSites
 from tests.legacy import PROJECT, Legacy, install, old_packages
-from tests.servers import ROOT, Server
+from tests.servers import ROOT, Server, manage
 
 pytestmark = pytest.mark.integration
 
@@ -67,7 +68,7 @@ def test_a_killed_import_goes_on_where_it_stopped(
     """Killed again and again, at whatever moment, and everything is imported once."""
     site = sites.copy("crowd.py", tmp_path)
     half = ""
-    for _ in range(2):
+    for how in (signal.SIGINT, signal.SIGKILL):
         process = begin(site, "--chunk-size", "1")
         try:
             assert process.stdout is not None
@@ -77,8 +78,10 @@ def test_a_killed_import_goes_on_where_it_stopped(
                     half = line
                     break
         finally:
-            process.kill()
-            process.communicate()
+            process.send_signal(how)
+            _, said = process.communicate(timeout=PATIENCE)
+        assert "Traceback" not in said
+        assert process.returncode == (1 if how == signal.SIGINT else -how)
     assert half
     found = counts(site)
     assert 0 < found["marked"] < 450
@@ -159,6 +162,35 @@ def test_a_table_of_the_host_that_refers_to_the_old_one_stops_it(
     assert refused.returncode == 1
     assert "refer to the notifications: shop_mail" in refused.stderr
     assert "Traceback" not in refused.stderr
+    assert "notifications.E011" in site.manage("check", check=False).stderr
+
+
+def test_a_migration_of_the_host_that_depends_on_theirs_stops_it(
+    sqlite_sites: SqliteSites, tmp_path: Path
+) -> None:
+    site = sqlite_sites.copy("fill.py", tmp_path)
+    project = tmp_path / "project"
+    shutil.copytree(PROJECT, project)
+    migrations = project / "shop" / "migrations"
+    migrations.mkdir()
+    (migrations / "__init__.py").touch()
+    for parent, words in (
+        ("0001_initial", "depend on those of django-notifications: shop.0001_initial"),
+        ("0009_alter_notification_options_and_more", "shop.0001_initial dependencies reference"),
+    ):
+        (migrations / "0001_initial.py").write_text(
+            "from django.db import migrations\n"
+            "class Migration(migrations.Migration):\n"
+            f"    dependencies = [('notifications', '{parent}')]\n"
+        )
+        record = "MigrationRecorder(connection).record_applied('shop', '0001_initial')"
+        imports = "from django.db import connection\nfrom django.db.migrations.recorder import *"
+        site.ask(f"{imports}\n{record}")
+        refused = manage("adopt_django_notifications", env=site.env, check=False, cwd=project)
+        assert refused.returncode == 1
+        assert words in refused.stderr
+        assert "Remove the dependency" in refused.stderr
+        assert "Traceback" not in refused.stderr
     assert "notifications.E011" in site.manage("check", check=False).stderr
 
 

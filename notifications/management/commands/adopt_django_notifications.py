@@ -10,18 +10,32 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error as DatabaseError
 from django.db import connections
+from django.db.migrations.exceptions import NodeNotFoundError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from ...adoption import aside, files, mark
 from ...adoption.importing import Choice, Import, OtherChoice
 from ...adoption.reports import Report
-from ...adoption.traces import OLD_TABLE, TABLE, Traces, find_traces, referring_tables
+from ...adoption.traces import (
+    OLD_TABLE,
+    TABLE,
+    Traces,
+    dependents,
+    find_traces,
+    referring_tables,
+)
 from ...conf import app_settings
 from ...models import database_alias
 
 #: The setting by which a host has put a model in the place of theirs.
 SWAPPED = "NOTIFICATIONS_NOTIFICATION_MODEL"
+
+#: What to do about a migration that depends on theirs.
+INDEPENDENCE = (
+    "Remove the dependency from the file of that migration: what it was needed for is moved aside. "
+    "Nothing was changed."
+)
 
 #: Parts of the import after which a log that is no terminal gets a line.
 TENTHS = 10
@@ -137,6 +151,7 @@ class Command(BaseCommand):
         raise CommandError(_swapped())
 
     def _move_aside(self, traces: Traces, verbosity: int) -> None:
+        self._require_independence()
         if traces.has_table and (others := referring_tables(self._connection)):
             raise CommandError(
                 f"Tables of yours refer to the notifications: {', '.join(sorted(others))}. They "
@@ -163,6 +178,17 @@ class Command(BaseCommand):
         self.stdout.write(f"Moved {done} aside.")
         self._migrate(verbosity)
 
+    def _require_independence(self) -> None:
+        try:
+            others = dependents(self._connection)
+        except NodeNotFoundError as error:
+            raise CommandError(f"{error} {INDEPENDENCE}") from error
+        if others:
+            raise CommandError(
+                "Migrations of yours depend on those of django-notifications: "
+                f"{', '.join(others)}. {INDEPENDENCE}"
+            )
+
     def _migrate(self, verbosity: int) -> None:
         call_command(
             "migrate",
@@ -184,10 +210,12 @@ class Command(BaseCommand):
             self._say(work.run(show))
         except OtherChoice:
             raise CommandError(
-                "The import was begun with another --unread-only or --since: use the same again. "
-                "What is imported is decided once, because history cannot be put between what is "
-                "there."
+                "The import was begun with another --table, --unread-only or --since: use the same "
+                "again. What is imported is decided once, because history cannot be put between "
+                "what is there."
             ) from None
+        except KeyboardInterrupt:
+            raise CommandError("Interrupted. Run it again: it goes on where it stopped.") from None
         except DatabaseError as error:
             raise CommandError(
                 f"The import stopped: {error} Run it again: it goes on where it stopped."
