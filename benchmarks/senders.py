@@ -37,7 +37,7 @@ class ByPublish:
 
     Args:
         server: the site.
-        first: primary key of the first of :data:`~benchmarks.site.SENDERS` users with the permission.
+        first: primary key of the first of the :data:`~benchmarks.site.SENDERS` permitted users.
     """
 
     def __init__(self, server: Server, first: int) -> None:
