@@ -17,7 +17,7 @@ from tests.client import Client
 from tests.integration import legacies
 from tests.integration.legacies import PostgresSites, SqliteSites
 from tests.legacy import PROJECT, Legacy, install, old_packages
-from tests.servers import ROOT, Server, manage
+from tests.servers import Server, manage
 
 pytestmark = pytest.mark.integration
 
@@ -215,20 +215,14 @@ def test_a_check_waits_for_no_database_that_is_away(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mixed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory of packages into which pip has installed both, this app later."""
     directory = tmp_path_factory.mktemp("mixed")
-    source = directory / "source"
-    source.mkdir()
-    for name in ("notifications", "static", "templates"):
-        shutil.copytree(ROOT / name, source / name)
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
     packages = directory / "packages"
     for name in ("notifications", "django_notifications_hq-1.8.3.dist-info"):
         shutil.copytree(old_packages() / name, packages / name)
     ours = directory / "ours"
-    install(ours, str(source))
+    install(ours, str(wheel))
     # pip's --target leaves what is there alone; an environment does not.
     shutil.copytree(ours, packages, dirs_exist_ok=True)
     return packages
