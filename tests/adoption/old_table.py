@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 
@@ -40,7 +41,8 @@ DEFAULTS = {
 def old_table(name: str = OLD_TABLE, columns: str = COLUMNS) -> Iterator["OldTable"]:
     """Make the table, and drop it in the end."""
     is_postgres = connection.vendor == "postgresql"
-    types = {"user": "bigint", "time": "timestamptz" if is_postgres else "datetime"}
+    user = get_user_model()._meta.pk.rel_db_type(connection)
+    types = {"user": user, "time": "timestamptz" if is_postgres else "datetime"}
     with connection.cursor() as cursor:
         cursor.execute(f"CREATE TABLE {name} ({columns.format(**types)})")
     mark.create(connection)
@@ -61,11 +63,12 @@ class OldTable:
     def add(self, recipient: Any, verb: str, day: float = 0, **columns: Any) -> int:
         """Write a notification, whose actor is its recipient, and return its primary key."""
         self._last += 1
+        key = recipient._meta.pk
         kind = ContentType.objects.get_for_model(recipient)
         row = {
             **DEFAULTS,
             "id": self._last,
-            "recipient_id": recipient.pk,
+            "recipient_id": key.get_db_prep_value(recipient.pk, connection),
             "actor_content_type_id": kind.pk,
             "actor_object_id": str(recipient.pk),
             "verb": verb,

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import User
 from django.db import connections
 from django.utils import timezone
 
@@ -259,7 +258,7 @@ def test_an_object_that_asks_in_vain_disturbs_nothing(
             user.groups.raw("SELECT no_such_column FROM auth_group")[0]
         return user.username
 
-    monkeypatch.setattr(User, "__str__", name)
+    monkeypatch.setattr(get_user_model(), "__str__", name)
     assert table.take().unnamed == 1
     found = set(Notification.objects.values_list("title", flat=True))
     assert found == {"ada came", f"user {users[1].pk} came", "cyd came"}
