@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -133,8 +132,7 @@ def test_a_site_with_a_model_of_its_own(tmp_path: Path) -> None:
     site.before("migrate", "--run-syncdb", "--verbosity", "0")
     site.before("shell", script="fill.py")
 
-    refused = site.manage("migrate", check=False)
-    assert "notifications.E011" in refused.stderr
+    assert "notifications.E011" in site.manage("migrate", check=False).stderr
     refused = site.adopt(check=False)
     assert refused.returncode == 1
     assert "NOTIFICATIONS_NOTIFICATION_MODEL names 'mine.Note'" in refused.stderr
@@ -142,14 +140,14 @@ def test_a_site_with_a_model_of_its_own(tmp_path: Path) -> None:
     assert "Nothing was changed" in refused.stderr
     assert "no table 'mine_notes'" in site.adopt("--table", "mine_notes", check=False).stderr
 
-    said = site.adopt("--table", "mine_note").stdout
+    said = site.adopt("--table", "mine_note", "--drop-old").stdout
     assert "Imported 7 unread and 3 read notifications of 2 users" in said
-    site.manage("check")
+    assert "Deleted what was moved aside" in said
     tables = "from django.db import connection as c; print(c.introspection.table_names())"
-    assert "mine_note" in site.ask(tables)
-    site.adopt("--table", "mine_note", "--drop-old")
-    assert "mine_note" in site.ask(tables)
-    assert site.ask("print(Notification.objects.get(key='mine_note:1'))")
+    left = site.ask(f"{tables}; print(Notification.objects.get(key='mine_note:1'))")
+    assert "'mine_note'" in left
+    assert "django_notifications" not in left
+    site.manage("migrate")
 
 
 def test_a_table_of_the_host_that_refers_to_the_old_one_stops_it(
@@ -161,8 +159,7 @@ def test_a_table_of_the_host_that_refers_to_the_old_one_stops_it(
     refused = site.adopt(check=False)
     assert refused.returncode == 1
     assert "refer to the notifications: shop_mail" in refused.stderr
-    assert "Traceback" not in refused.stderr
-    assert "notifications.E011" in site.manage("check", check=False).stderr
+    assert "Nothing was changed" in refused.stderr
 
 
 def test_a_migration_of_the_host_that_depends_on_theirs_stops_it(
@@ -208,10 +205,9 @@ def test_a_check_makes_no_database(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_check_waits_for_no_database_that_is_away(tmp_path: Path) -> None:
-    began = time.monotonic()
-    Legacy(tmp_path, "postgres://nobody@127.0.0.1:1/none").manage("check")
-    assert time.monotonic() - began < PATIENCE
+def test_a_check_needs_no_database(tmp_path: Path) -> None:
+    checked = Legacy(tmp_path, "postgres://nobody@127.0.0.1:1/none").manage("check")
+    assert checked.stderr == ""
 
 
 @pytest.fixture(scope="module")
