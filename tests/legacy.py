@@ -26,9 +26,11 @@ def old_packages() -> Path:
         return directory
     with tempfile.TemporaryDirectory(dir=sys.prefix) as temporary:
         install(Path(temporary) / "packages", "-r", str(REQUIREMENTS))
-        # All of it or nothing, and of two that do so at once one.
-        if not directory.exists():
+        try:
             (Path(temporary) / "packages").rename(directory)
+        except OSError:
+            if not directory.exists():  # another run has just done the same
+                raise
     return directory
 
 
