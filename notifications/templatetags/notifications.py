@@ -91,6 +91,23 @@ def notification_actor(actor: Any) -> str:
     return describe_user(actor)["name"] if actor else ""
 
 
+@register.simple_tag(takes_context=True)
+def notifications_nonce(context: Context) -> str:
+    """Return the nonce of the response's content security policy, "" if there is none.
+
+    It comes from Django's own middleware (6.0 and later) or from django-csp. Either one generates
+    it when it is used for the first time, and only then names it in the policy.
+    """
+    request = context.get("request")
+    offers = (
+        context.get("csp_nonce"),
+        getattr(request, "csp_nonce", None),  # django-csp
+        getattr(request, "_csp_nonce", None),  # django.middleware.csp.get_nonce()
+    )
+    # Not a test for truth: a nonce that has not been generated yet is false.
+    return next((str(nonce) for nonce in offers if nonce is not None), "")
+
+
 def _user(context: Context) -> Any:
     request = context.get("request")
     user = context.get("user") if request is None else getattr(request, "user", None)
@@ -108,6 +125,7 @@ def _render(context: Context, name: str, **values: Any) -> str:
         "socket": f"{get_script_prefix()}connection/websocket",
         "user_id": str(user.pk),
         "topics": " ".join(_topics(user)),
+        "nonce": notifications_nonce(context),
     }
     return render_to_string(f"notifications/{name}", {**shared, **values}, context.get("request"))
 
