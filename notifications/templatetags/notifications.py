@@ -9,6 +9,7 @@ from django.template.loader import render_to_string
 from django.urls import get_script_prefix
 
 from .. import inbox
+from ..client_texts import client_texts
 from ..models import validate_url
 from ..streams import access, subscriptions
 from ..streams.encoding import describe_user
@@ -126,6 +127,7 @@ def _render(context: Context, name: str, **values: Any) -> str:
         "user_id": str(user.pk),
         "topics": " ".join(_topics(user)),
         "nonce": notifications_nonce(context),
+        "texts": client_texts(),
     }
     return render_to_string(f"notifications/{name}", {**shared, **values}, context.get("request"))
 
