@@ -15,5 +15,8 @@ ASSETS = {
 setup(
     packages=[*find_packages(include=["notifications", "notifications.*"]), *ASSETS],
     package_dir=ASSETS,
-    package_data={package: ["**/*"] for package in ASSETS},
+    package_data={
+        "notifications": ["locale/*/LC_MESSAGES/django.*"],
+        **{package: ["**/*"] for package in ASSETS},
+    },
 )

@@ -16,15 +16,16 @@ from .models import Level
 TEXTS = {
     "notifications": _("Notifications"),
     "none_unread": _("Notifications, none unread"),
-    # The label of the bell, and the state of its connection.
+    # Translators: the label of the bell, and the state of its connection.
     "state": _("%(label)s, %(state)s"),
     "offline": _("Offline – reconnecting"),
     "signed_out": _("Signed out – reload the page"),
     "ended": _("Disconnected – reload the page"),
     "region": _("New notifications"),
     "dismiss": _("Dismiss"),
-    # The label of a button, such as “Archive: Your order has shipped”.
+    # Translators: the label of a button, such as “Archive: Your order has shipped”.
     "action": _("%(action)s: %(title)s"),
+    # Translators: what the reader does with a topic.
     "following": _("Following"),
     "joined": _("You follow “%(topic)s” from now on."),
     "left": _("You no longer follow “%(topic)s”."),
