@@ -144,12 +144,12 @@ export class Toasts {
       return;
     }
     const level = toLevel(entry.level);
-    const title = make("a", { class: "notification-toast__title" }, [entry.title]);
+    const title = make("a", { class: "notification-toast__title", dir: "auto" }, [entry.title]);
     setLink(title, entry);
     const toast = this.#make(level, [
       make("p", { class: "notification-level" }, [text(level)]),
       title,
-      ...(entry.body ? [make("p", { class: "notification-toast__body" }, [entry.body])] : []),
+      ...(entry.body ? [makeBody(entry.body)] : []),
     ]);
     toast.dataset.id = String(entry.id);
     this.#shown.set(toast, entry);
@@ -241,4 +241,9 @@ export class Toasts {
     this.#more.hidden = this.#overflow === 0;
     this.#more.textContent = countedText("more", this.#overflow);
   }
+}
+
+/** @param {string} body */
+function makeBody(body) {
+  return make("p", { class: "notification-toast__body", dir: "auto" }, [body]);
 }
