@@ -63,12 +63,12 @@ def client_texts() -> str:
 def _encode() -> str:
     levels = {value: capfirst(str(label)) for value, label in Level.choices}
     texts = {name: str(text) for name, text in TEXTS.items()}
-    counted = {name: _forms(say) for name, say in COUNTED.items()}
+    counted = {name: plural_forms(say) for name, say in COUNTED.items()}
     content = {"language": get_language() or "", **levels, **texts, **counted}
     return json.dumps(content, ensure_ascii=False, separators=(",", ":"))
 
 
-def _forms(say: Callable[[int], str]) -> dict[str, Any]:
+def plural_forms(say: Callable[[int], str]) -> dict[str, Any]:
     """The plural forms, and ``starts``: from which number on which of them is right."""
     forms: list[str] = []
     starts: list[tuple[int, int]] = []
