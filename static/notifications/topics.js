@@ -5,7 +5,7 @@
  * @typedef {import("./notifications.js").Notifications} Notifications
  */
 import { find } from "./elements.js";
-import { Soon } from "./soon.js";
+import { Debounced } from "./debounced.js";
 import { text } from "./texts.js";
 
 const TOPIC = "topic:";
@@ -13,7 +13,7 @@ const TOPIC = "topic:";
 export class Topics {
   #element;
   #notifications;
-  #look = new Soon(() => this.#refresh());
+  #refresher = new Debounced(() => this.#refresh());
 
   /**
    * @param {HTMLElement} element
@@ -27,12 +27,12 @@ export class Topics {
   start() {
     this.#notifications.on("change", this.#changed);
     // The page may have been rendered or cached before changes that are not sent again.
-    if (this.#notifications.state === "connected") this.#look.want();
+    if (this.#notifications.state === "connected") this.#refresher.schedule();
   }
 
   stop() {
     this.#notifications.off("change", this.#changed);
-    this.#look.cancel();
+    this.#refresher.cancel();
   }
 
   get #rows() {
@@ -42,7 +42,7 @@ export class Topics {
   /** @param {Change} change */
   #changed = ({ type, channel }) => {
     if (type === "sync") {
-      this.#look.want();
+      this.#refresher.schedule();
     } else if (channel && (type === "join" || type === "leave")) {
       this.#follow(channel, type === "join");
       const topic = channel.slice(TOPIC.length);
