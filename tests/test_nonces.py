@@ -15,6 +15,9 @@ from django.test import Client, RequestFactory
 from django.utils.module_loading import import_string
 from pytest_django import Settings
 
+from notifications import broadcast
+from notifications.models import Broadcast
+
 pytestmark = pytest.mark.django_db(transaction=True)
 
 DIRECTIVES = {"script-src": [NONCE], "style-src": [SELF, NONCE], "img-src": [SELF]}
@@ -113,6 +116,26 @@ def test_without_such_a_policy_nothing_carries_a_nonce(rf: RequestFactory) -> No
     html = template.render(RequestContext(request))
     assert carried(html) == {""}
     assert "nonce" not in html
+
+
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="the admin of Django 6.0 carries no nonces")
+def test_all_that_the_pages_of_the_admin_load_carries_the_nonce(
+    settings: Settings, client: Client
+) -> None:
+    settings.MIDDLEWARE = [django_itself(settings), *settings.MIDDLEWARE[1:]]
+    options = settings.TEMPLATES[0]["OPTIONS"]
+    processors = [*options["context_processors"], "django.template.context_processors.csp"]
+    changed = {**options, "context_processors": processors}
+    settings.TEMPLATES = [{**settings.TEMPLATES[0], "OPTIONS": changed}]
+    client.force_login(User.objects.create_superuser("admin"))
+    broadcast("To all")
+    row = Broadcast.objects.get().pk
+    for page in (
+        *("notification/", "connection/", "broadcast/", "broadcast/add/"),
+        *(f"broadcast/{row}/change/", f"broadcast/{row}/withdraw/"),
+    ):
+        response = client.get(f"/admin/notifications/{page}")
+        assert carried(response.content.decode()) == nonces(response), page
 
 
 def test_all_that_the_pages_load_carries_the_nonce(settings: Settings, client: Client) -> None:

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import django
 from django import template
 from django.core.exceptions import ValidationError
+from django.forms import Media
 from django.template import Context
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
+from django.utils.safestring import SafeString
 
 from .. import inbox
 from ..client_texts import client_texts
@@ -107,6 +110,15 @@ def notifications_nonce(context: Context) -> str:
     )
     # Not a test for truth: a nonce that has not been generated yet is false.
     return next((str(nonce) for nonce in offers if nonce is not None), "")
+
+
+@register.simple_tag(takes_context=True)
+def notifications_media(context: Context, media: Media) -> SafeString:
+    """Render the media of a form with the nonce; Django before 6.1 renders them without."""
+    nonce = notifications_nonce(context)
+    if not nonce or django.VERSION < (6, 1):
+        return media.render()
+    return media.render(attrs={"nonce": nonce})
 
 
 def _user(context: Context) -> Any:
