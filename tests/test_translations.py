@@ -73,12 +73,14 @@ def test_a_new_text_is_missed_in_every_language(checkout: Path) -> None:
     (checkout / "pushsite" / "new.py").write_text('TEXT = ngettext("One cat", "Many cats", 2)\n')
     result = run_messages(checkout, "--check")
     assert result.returncode == 1
-    for language in LANGUAGES:
-        app = f"notifications/locale/{language}/LC_MESSAGES"
-        assert f"{app}: not translated: 'See everything'" in result.stdout
-        site = f"pushsite/locale/{language}/LC_MESSAGES"
-        assert f"{site}: not translated: ('One cat', 'Many cats')" in result.stdout
-        assert f"{app}/django.po: run scripts/messages" in result.stdout
+    everywhere = f"({', '.join(LANGUAGES)})"
+    assert result.stdout.splitlines() == [
+        f"notifications/locale: not translated: 'See everything' {everywhere}",
+        f"notifications/locale: run scripts/messages: django.po {everywhere}",
+        f"notifications/locale: run scripts/messages: django.mo {everywhere}",
+        f"pushsite/locale: not translated: ('One cat', 'Many cats') {everywhere}",
+        f"pushsite/locale: run scripts/messages: django.po {everywhere}",
+    ]
 
 
 def test_a_translation_that_was_not_compiled_is_noticed_and_compiled(checkout: Path) -> None:
@@ -86,7 +88,7 @@ def test_a_translation_that_was_not_compiled_is_noticed_and_compiled(checkout: P
     path.write_text(path.read_text().replace('"Alle anzeigen"', '"Alles anzeigen"'))
     result = run_messages(checkout, "--check")
     assert result.returncode == 1
-    assert result.stdout == "notifications/locale/de/LC_MESSAGES/django.mo: run scripts/messages\n"
+    assert result.stdout == "notifications/locale: run scripts/messages: django.mo (de)\n"
     assert run_messages(checkout).returncode == 0
     assert b"Alles anzeigen" in path.with_suffix(".mo").read_bytes()
 
