@@ -86,6 +86,12 @@ def test_a_tag_carries_the_nonce_that_the_policy_names(answer: Any, tag: str) ->
     assert len(nonces(response)) == 1
 
 
+def test_a_tag_of_an_old_template_carries_the_nonce(answer: Any) -> None:
+    text = "{% load notifications_tags %}{% register_notify_callbacks %}"
+    response = answer(User.objects.create_user("reader"), plain(text))
+    assert nonces(response) == carried(response.content.decode())
+
+
 def test_all_tags_of_a_page_share_its_nonce_and_two_pages_do_not(answer: Any) -> None:
     reader = User.objects.create_user("reader")
     render = plain("".join("{% " + tag + " %}" for tag in TAGS))
