@@ -124,7 +124,7 @@ def test_without_such_a_policy_nothing_carries_a_nonce(rf: RequestFactory) -> No
     assert "nonce" not in html
 
 
-@pytest.mark.skipif(django.VERSION < (6, 1), reason="the admin of Django 6.0 carries no nonces")
+@pytest.mark.skipif(django.VERSION < (6, 1), reason="the admin carries nonces from Django 6.1 on")
 def test_all_that_the_pages_of_the_admin_load_carries_the_nonce(
     settings: Settings, client: Client
 ) -> None:
