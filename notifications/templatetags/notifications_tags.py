@@ -11,6 +11,7 @@ from django.template import Context
 from django.template.loader import render_to_string
 
 from .. import inbox
+from ..options import Reader
 from . import notifications
 
 register = template.Library()
@@ -37,10 +38,11 @@ def live_notify_list(context: Context, list_class: str = "live_notify_list") -> 
 @register.simple_tag(takes_context=True)
 def register_notify_callbacks(context: Context, **arguments: Any) -> str:
     """Load the script that keeps badge and list up to date; all arguments are ignored."""
-    return render_to_string("notifications/_assets.html", request=context.get("request"))
+    values = {"nonce": notifications.notifications_nonce(context)}
+    return render_to_string("notifications/_assets.html", values, context.get("request"))
 
 
 @register.filter
-def has_notification(user: Any) -> bool:
+def has_notification(user: Reader | None) -> bool:
     """Has the user unread notifications?"""
     return bool(user and user.is_authenticated and inbox.unread_count(user))
