@@ -4,6 +4,8 @@ The same tags under the same names, with its defaults. What ``register_notify_ca
 the elements of this app do by themselves.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from django import template
