@@ -47,7 +47,7 @@ URL_LENGTH = 2000
 
 
 @receiver(pre_save)
-def row_is_loaded(instance: Model, raw: bool, using: str, **kwargs: Any) -> None:
+def before_save(instance: Model, raw: bool, using: str, **kwargs: Any) -> None:
     """Prepare a row of a fixture; see :mod:`notifications.loading`."""
     if raw:
         loading.prepare(instance, using)
@@ -73,7 +73,7 @@ def user_saved(
     if created:
         own = stream_names.user_stream(instance.pk)
         # Creating the row here blocks nobody: no one needs it before this transaction commits.
-        stream_rows.make([own])
+        stream_rows.create([own])
         subscriptions.join_existing([instance.pk], own, from_start=True)
         _join([instance.pk], stream_names.BROADCAST, using)
     if getattr(instance, "is_staff", False):
@@ -124,11 +124,11 @@ def membership_changed(
 def group_saved(instance: Group, created: bool, raw: bool, **kwargs: Any) -> None:
     """Create the stream of a new group, before the group has members."""
     if created and not raw:
-        stream_rows.make([stream_names.group_stream(instance.pk)])
+        stream_rows.create([stream_names.group_stream(instance.pk)])
 
 
 @receiver(pre_delete, sender=Group)
-def group_is_deleted(instance: Group, using: str, **kwargs: Any) -> None:
+def before_group_deleted(instance: Group, using: str, **kwargs: Any) -> None:
     """Have the members' rights checked again; once the group is deleted, they are unknown."""
     rights.changed(_members(instance), using)
 

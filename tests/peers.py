@@ -78,7 +78,7 @@ async def until(condition: Callable[[], T], what: str = "it", patience: float = 
     """Wait until ``condition()`` is true, for ``patience`` seconds at most; return its value."""
     deadline = time.monotonic() + patience
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} does not happen"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         await asyncio.sleep(0.002)
     return found
 
@@ -187,6 +187,13 @@ class Peer:
         """Wait until the consumer has ended."""
         assert self._task is not None
         await asyncio.wait_for(asyncio.shield(self._task), PATIENCE)
+
+    async def cancel(self) -> bool:
+        """Cancel the consumer as a server may do; returns whether that ended it."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=PATIENCE)
+        return self._task.cancelled()
 
     def say(self, text: str) -> None:
         self._incoming.put_nowait({"type": "websocket.receive", "text": text})

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 #: Directories whose code is not counted: the event loop, logging and the tests themselves.
-CARRIERS = tuple(
+UNCOUNTED = tuple(
     f"{os.sep}{name}{os.sep}"
     for name in ("asyncio", "logging", "tests", "hypothesis", "pytest_asyncio")
 )
@@ -20,9 +20,9 @@ class Steps:
     def __init__(self) -> None:
         self.count = 0
 
-    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+    def enter(self, frame: FrameType, event: str, argument: Any) -> Any:
         path = frame.f_code.co_filename
-        return None if any(name in path for name in CARRIERS) else self._step
+        return None if any(name in path for name in UNCOUNTED) else self._step
 
     def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":
@@ -35,7 +35,7 @@ def counted() -> Iterator[Steps]:
     """Count the lines that this thread executes, including tasks and callbacks of its loop."""
     steps = Steps()
     before = sys.gettrace()
-    sys.settrace(steps._enter)
+    sys.settrace(steps.enter)
     try:
         yield steps
     finally:

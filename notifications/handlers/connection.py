@@ -34,8 +34,8 @@ ATTEMPTS = 3
 
 #: Seconds that a connect waits for ``TOPIC_PERMISSION`` before it goes on without the undecided
 #: topics, and seconds before it asks again for the first time.
-PATIENCE = 4.0
-AGAIN = 0.1
+PERMISSION_TIMEOUT = 4.0
+PERMISSION_RETRY = 0.1
 
 
 async def connect(hub: Hub, connection: Connection, request: messages.ConnectRequest) -> Outcome:
@@ -107,8 +107,8 @@ async def _resume(
     is_begun = False
     # One deadline for all joins: a slow layer must not keep clients from connecting.
     until = hub.loop.time() + app_settings.LAYER_TIMEOUT
-    patience = hub.loop.time() + PATIENCE
-    pause = AGAIN
+    permission_deadline = hub.loop.time() + PERMISSION_TIMEOUT
+    pause = PERMISSION_RETRY
     left = ATTEMPTS
     while left:
         for name in names:
@@ -126,7 +126,7 @@ async def _resume(
         except authentication.Revoked:
             # When it reconnects, the client gets the specific error.
             raise Disconnected(codes.FORCE_RECONNECT) from None
-        if resumed.undecided and hub.loop.time() < patience:
+        if resumed.undecided and hub.loop.time() < permission_deadline:
             await asyncio.sleep(pause)
             pause *= 2
             continue
@@ -149,7 +149,7 @@ def _attach_all(
     if connection in hub.connections.all:
         for item in resumed.recovered:
             attach(hub, connection, joined[item.feed.name], item, topic=False)
-        mine = connection.own = joined.pop(own)
+        mine = connection.private_stream = joined.pop(own)
         if hub.streams.by_name.get(own) is not mine:  # it was reset meanwhile
             connection.close(codes.INSUFFICIENT_STATE)
         connection.is_ready = True
@@ -162,7 +162,7 @@ def _attach_all(
             if mine.revision != feed.revision:  # rights have changed since they were read
                 hub.rights.suspect(own)
         if resumed.undecided:  # the unread count leaves these topics out
-            hub.rights.look_again(connection.user_id)
+            hub.rights.check_user(connection.user_id)
     for stream in joined.values():
         stream.unpin()
 
@@ -170,7 +170,7 @@ def _attach_all(
 async def refresh(hub: Hub, connection: Connection, request: messages.RefreshRequest) -> Outcome:
     """Extend a connection with a new token of the same user."""
     if not request.token:
-        raise ClientError(codes.BAD_REQUEST, "token")
+        raise ClientError(codes.BAD_REQUEST, "token is missing")
     try:
         identity, _ = await _admit(hub, connection, request.token)
     except ClientError as error:

@@ -2,17 +2,17 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.client import Client, Stubborn
+from tests.client import Client, ReconnectingClient
 from tests.faults.balancer import Balancer
 from tests.faults.ledger import Seen, Verdict, judge, missing
 from tests.integration import jobs
 from tests.integration.partition import Relay
 from tests.integration.places import Person, Place
-from tests.integration.processes import Other, Redis
+from tests.integration.processes import Redis, SecondProcess
 from tests.postgres import Postgres
 from tests.servers import Server, Site
 
@@ -30,22 +30,22 @@ PATIENCE = 180.0
 QUIET = 1.0
 
 
-class Device(Stubborn):
+class Device(ReconnectingClient):
     """A client that reconnects, also when pings stop, as SDKs do."""
 
     def __init__(self, client: Client) -> None:
         self._heard = (0, 0.0)
         super().__init__(client)
 
-    def _stay(self) -> None:
+    def stay(self) -> None:
         self._heard = (self.client.pings, time.monotonic())
         watching = threading.Thread(target=self._watch, daemon=True)
         watching.start()
-        super()._stay()
+        super().stay()
         watching.join()
 
     def _watch(self) -> None:
-        while self.client.closed is None and not self._stopped.wait(0.2):
+        while self.client.closed is None and not self.stopped.wait(0.2):
             pings, since = self._heard
             if self.client.pings != pings or self.client.is_paused:
                 self._heard = (self.client.pings, time.monotonic())
@@ -105,14 +105,18 @@ class Run:
         self.committed: dict[str, list[str]] = {}
         #: Number of faults that have been injected.
         self.faults = 0
-        self._publishing: list[Other] = []
+        #: What clients besides the devices have received.
+        self.seen_by_others: Callable[[], Sequence[Seen]] = list
+        self._publishing: list[SecondProcess] = []
         self.wait(lambda: all(device.connects for _, device in self.devices), "all to connect")
 
     @property
     def clients(self) -> list[Client]:
         return [device.client for _, device in self.devices]
 
-    def begin(self, count: int, pause: float = 0.05, publisher: int = 0, mark: str = "") -> Other:
+    def begin(
+        self, count: int, pause: float = 0.05, publisher: int = 0, mark: str = ""
+    ) -> SecondProcess:
         """Start a publisher, and wait for the first delivery.
 
         Args:
@@ -123,10 +127,10 @@ class Run:
         """
         other = self.stage.publishers[publisher]
         ids = [person.id for person in self.people]
-        other.begin(jobs.publish_whatever_happens, ids, mark or self.people[0].name, count, pause)
+        other.begin(jobs.publish_with_retries, ids, mark or self.people[0].name, count, pause)
         # From here on, a fault hits the publisher while it is publishing.
         self._publishing.append(other)
-        self.wait(lambda: any(client.titles for client in self.clients), "a beginning")
+        self.wait(lambda: any(client.titles for client in self.clients), "the first publication")
         return other
 
     @contextmanager
@@ -135,7 +139,7 @@ class Run:
         self.faults += 1
         yield
 
-    def finish(self, other: Other) -> None:
+    def finish(self, other: SecondProcess) -> None:
         self._publishing.remove(other)
         for channel, titles in other.finish().items():
             self.committed.setdefault(channel, []).extend(titles)
@@ -144,24 +148,24 @@ class Run:
         """Wait until everything has arrived, at most ``PATIENCE`` seconds, and judge."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and any(
-            missing(self.committed, seen) for seen in self._seen()
+            missing(self.committed, seen) for seen in self.seen()
         ):
             time.sleep(0.1)
         time.sleep(QUIET)  # for publications that must not come
-        return judge(self.committed, self._seen())
+        return judge(self.committed, self.seen())
 
-    def what_is_missing(self) -> str:
+    def describe_missing(self) -> str:
         """Describe what each device lacks, for the message of a failure."""
         return "\n".join(
             f"{device.client!r} {device.codes} lacks {sorted(lacks)}"
-            for (_, device), seen in zip(self.devices, self._seen(), strict=False)
+            for (_, device), seen in zip(self.devices, self.seen(), strict=False)
             if (lacks := missing(self.committed, seen))
         )
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, f"{what} did not happen"
+            assert time.monotonic() < deadline, f"timed out waiting for {what}"
             time.sleep(0.1)
 
     def stop(self) -> None:
@@ -173,11 +177,13 @@ class Run:
         for _, device in self.devices:
             device.stop()
 
-    def _seen(self) -> list[Seen]:
-        return [
+    def seen(self) -> list[Seen]:
+        """Return what each device has received, in their order, and then each other client."""
+        devices = [
             Seen(person.channel, list(device.client.publications))
             for person, device in self.devices
         ]
+        return [*devices, *self.seen_by_others()]
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Deliberate bugs in production code that the simulation has to find.
 
 Each mutation removes one thing that a promise depends on. ``python -m tests.simulation
---break NAME`` runs with it; tests/simulation/test_it_finds.py requires that it is found.
+--break NAME`` runs with it; tests/simulation/test_mutations.py requires that it is found.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from notifications.hub import Connection, Hub, LocalStream
+from notifications.hub import Connection, LocalStream
 from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.connections import Connections
 from notifications.hub.layer.groups import Groups
+from notifications.hub.position_check import PositionCheck
 from notifications.hub.rights import Rights
 from notifications.hub.sockets.writing import ASGISocket
 from notifications.protocol import json as wire
 from notifications.publishing import notify as publishing
 from notifications.streams import epochs, evidence, marks, positions
 
-from .threads import Pool, Some
+from .threads import Pool, ThreadGroup
 
 
 class Mutation(NamedTuple):
@@ -55,7 +56,7 @@ async def _nothing(*_: Any, **__: Any) -> None:
 @mutation("P1", "P4", faults=("lossy_layer", "layer_down", "publisher_dies"))
 def skip_position_check() -> None:
     """The position check never runs, so nothing finds what the layer has lost."""
-    Hub.check = _nothing  # type: ignore[method-assign]
+    PositionCheck.run = _nothing  # type: ignore[method-assign]
 
 
 @mutation("P4", faults=("layer_forgets", "layer_down", "layer_partition"))
@@ -96,7 +97,7 @@ def acknowledge_by_any_pong() -> None:
 @mutation("P6", faults=("deactivate", "change_group", "change_staff", "log_out"))
 def skip_rights() -> None:
     """The rights of connected users are never checked again."""
-    Rights._judge = _nothing  # type: ignore[method-assign]
+    Rights._apply_verdict = _nothing  # type: ignore[method-assign]
 
 
 @mutation("P1", faults=("lossy_layer", "late_commit", "publisher_dies"))
@@ -146,7 +147,7 @@ def compare_tops_only() -> None:
 @mutation("P1", faults=("failover", "failover", "lossy_layer", "layer_down"))
 def skip_clamp() -> None:
     """Marks are not moved back when a stream gets a new epoch."""
-    marks.move_back = lambda cuts, newest: 0
+    marks.move_back = lambda common, newest: 0
 
 
 @mutation("P8", "P1", faults=("restore", "failover"))
@@ -175,4 +176,4 @@ def acknowledge_one_more() -> None:
 @mutation("P9", faults=("held_user", "cut_all_sockets"))
 def wait_in_one_line() -> None:
     """All work of a process shares one thread, and waits there up to 60 seconds for locks."""
-    Pool.threads = Some("one", 1, 60.0)  # type: ignore[method-assign,assignment]
+    Pool.threads = ThreadGroup("one", 1, 60.0)  # type: ignore[method-assign,assignment]

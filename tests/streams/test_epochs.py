@@ -19,6 +19,7 @@ from notifications.streams.acknowledging import Acknowledged
 from notifications.streams.epochs import Old, Renewed, Verdict, count_all, renew, renew_all
 from notifications.streams.evidence import Seen
 from notifications.streams.feeds import begin, read_inboxes
+from notifications.streams.rows import locked
 from tests.rooms import (
     LONG_AGO,
     Backup,
@@ -103,14 +104,14 @@ def test_p8_renewed_streams_are_counted_and_logged_once(caplog: pytest.LogCaptur
     renew(histories)
     assert count() == before + 3
     assert len([record for record in caplog.records if "3 streams" in record.getMessage()]) == 1
-    suspicion = incarnation.known()
+    suspicion = incarnation.check()
     assert suspicion is not None
     assert (suspicion.moved, suspicion.went_back) == (False, True)
 
 
 def test_a_deleted_stream_is_settled() -> None:
     assert renew({10**6: Old("any")}).settled == {10**6}
-    assert incarnation.known() is None
+    assert incarnation.check() is None
 
 
 def test_p8_a_stream_that_has_not_gone_back_is_not_renewed() -> None:
@@ -192,7 +193,7 @@ def test_a_top_below_its_notifications_is_repaired() -> None:
 
 
 def test_many_subscriptions_are_moved_back_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_marks, "KEYS", 20)
+    monkeypatch.setattr(stream_marks, "SUBSCRIPTIONS_PER_QUERY", 20)
     monkeypatch.setattr("notifications.streams.rows.CHUNK", 10)
     users = make_old_users(70)
     row = fill("broadcast", 9)
@@ -210,28 +211,28 @@ def test_p9_a_lock_delays_the_renewal_of_its_own_stream_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = [fill(name, 3) for name in ("broadcast", "staff", "topic:a")]
-    original = epochs._renew
+    original = stream_marks.move_back
 
     class Locked(Exception):
         sqlstate = "55P03"
 
-    def held(histories: Any) -> Any:
-        if rows[1].pk in histories:
+    def held(cuts: Any, newest: Any) -> int:
+        if rows[1].pk in cuts:
             raise OperationalError from Locked()
-        return original(histories)
+        return original(cuts, newest)
 
-    monkeypatch.setattr(epochs, "_renew", held)
+    monkeypatch.setattr(stream_marks, "move_back", held)
     settled, _ = renew({row.pk: Old(row.epoch) for row in rows})
     assert settled == {rows[0].pk, rows[2].pk}
     assert Stream.objects.get(pk=rows[1].pk).epoch == rows[1].epoch
 
 
 def test_renewing_raises_if_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(histories: Any) -> Any:
+    def away(cuts: Any, newest: Any) -> int:
         raise OperationalError
 
     histories = {row.pk: Old(row.epoch) for row in (fill("broadcast", 1), fill("staff", 1))}
-    monkeypatch.setattr(epochs, "_renew", away)
+    monkeypatch.setattr(stream_marks, "move_back", away)
     with pytest.raises(OperationalError):
         renew(histories)
 
@@ -304,8 +305,8 @@ def test_renewing_all_streams_can_be_repeated() -> None:
 
 
 def test_all_streams_are_renewed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epochs, "TOGETHER", 2)
-    monkeypatch.setattr(heads, "TOGETHER", 2)
+    monkeypatch.setattr(epochs, "STREAMS_PER_TRANSACTION", 2)
+    monkeypatch.setattr(heads, "STREAMS_PER_TRANSACTION", 2)
     notify(make_old_users(5), "hello")
     assert [one.streams for one in renew_all()] == [2, 2, 2, 1]
     assert total(count_all()).streams == 7
@@ -341,12 +342,11 @@ def test_counting_all_changes_nothing() -> None:
 def test_streams_that_stay_locked_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epochs, "PAUSE", 0.0)
     row, free = fill("broadcast", 2), fill("staff", 2)
-    original = epochs._renew
 
-    def held(histories: Any) -> Any:
-        return original({pk: old for pk, old in histories.items() if pk != row.pk})
+    def skip(rows: Any, **options: Any) -> Any:
+        return locked(rows, **options).exclude(pk=row.pk)
 
-    monkeypatch.setattr(epochs, "_renew", held)
+    monkeypatch.setattr("notifications.streams.epochs.locked", skip)
     assert total(renew_all()) == Renewed(streams=1, locked=1)
     assert stream("staff").epoch != free.epoch
 
