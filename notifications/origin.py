@@ -34,7 +34,7 @@ class AllowedOriginValidator:
 
     def __init__(self, application: Any) -> None:
         self.application = application
-        self._pace = Pace()
+        self._refusals = Refusals(logger)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         handshake = _Handshake(scope)
@@ -42,11 +42,26 @@ class AllowedOriginValidator:
         if reason is None:
             await self.application(scope, receive, send)
             return
+        self._refusals.log(reason)
+        await refuse(scope, receive, send)
+
+
+class Refusals:
+    """Logs refused handshakes, one line a minute.
+
+    Args:
+        target: where the lines go.
+    """
+
+    def __init__(self, target: logging.Logger) -> None:
+        self._logger = target
+        self._pace = Pace()
+
+    def log(self, reason: str) -> None:
         left_out = self._pace.left_out(None)
         if left_out is not None:
             more = f" ({since(left_out)})" if left_out else ""
-            logger.warning("A websocket is refused: %s%s", reason, more)
-        await refuse(scope, receive, send)
+            self._logger.warning("A websocket is refused: %s%s", reason, more)
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
