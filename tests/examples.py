@@ -25,7 +25,12 @@ def prepare(name: str, directory: Path, python: Path, **variables: str) -> Serve
     shutil.copytree(EXAMPLES / name, project)
     env = plain_environment(DJANGO_SUPERUSER_PASSWORD=GUEST, **variables)
     server = Server(
-        directory, env, command="runserver", python=python, cwd=project, login_path="/admin/login/"
+        directory,
+        env,
+        command="runserver",
+        python=python,
+        cwd=project,
+        login_path="/admin/login/?next=/admin/",
     )
     server.manage("check", "--fail-level", "WARNING")
     server.manage("makemigrations", "--check", "--dry-run")

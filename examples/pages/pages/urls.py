@@ -6,7 +6,7 @@ from .views import show
 
 urlpatterns = [
     path("", RedirectView.as_view(url="htmx/one/")),
-    path("<slug:library>/<slug:name>/", show, name="page"),
     path("notifications/", include("notifications.urls")),
     path("admin/", admin.site.urls),
+    path("<slug:library>/<slug:name>/", show, name="page"),
 ]

@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             "Order",
             [
-                ("id", models.BigAutoField(primary_key=True)),
+                ("id", models.BigAutoField(primary_key=True, serialize=False)),
                 ("is_shipped", models.BooleanField(default=False)),
                 ("user", models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE)),
             ],
