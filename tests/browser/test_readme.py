@@ -140,7 +140,7 @@ async def test_the_steps_lead_from_an_empty_folder_to_a_toast(
         command = re.search(r"`python manage.py notify admin \"([^\"]+)\"`", README)
         assert command is not None
         server.manage("notify", NAME, command[1])
-        await expect(page.get_by_role("status").get_by_text(command[1])).to_be_visible()
+        await expect(page.get_by_role("region").get_by_text(command[1])).to_be_visible()
         await page.close()
     finally:
         server.kill()
