@@ -148,7 +148,7 @@ async def test_the_steps_lead_from_an_empty_folder_to_a_toast(
     assert "Traceback" not in server.log
 
 
-def test_the_readme_has_all_steps() -> None:
+async def test_the_readme_has_all_steps() -> None:
     files = [re.findall(r"`([\w/]+\.(?:py|html))`", step.text)[:1] for step in steps()]
     assert files == [
         [],
