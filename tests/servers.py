@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Self
@@ -77,7 +78,17 @@ def manage(
 
 
 class Server:
-    """One site on one port and one database; may be stopped, killed and started again."""
+    """One site on one port and one database; may be stopped, killed and started again.
+
+    Args:
+        directory: for its log.
+        command: of ``manage.py`` (``serve``, ``runserver`` without its reloader, or ``reloading
+            runserver``), or a server as anybody may start it: ``uvicorn``, ``daphne``,
+            ``hypercorn``, ``granian``, ``gunicorn``.
+        args: more of the command's.
+        application: what such a server imports.
+        cwd: of another project.
+    """
 
     def __init__(
         self,
@@ -86,6 +97,7 @@ class Server:
         *,
         command: str = "serve",
         args: tuple[str, ...] = (),
+        application: str = "pushsite.asgi:application",
         python: Path = PYTHON,
         cwd: Path = ROOT,
     ) -> None:
@@ -93,7 +105,9 @@ class Server:
         self._python = python
         self._cwd = cwd
         self.env = env
-        self._arguments = [command, *args]
+        self._command = command
+        self._args = args
+        self._application = application
         self._log_path = directory / f"server-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -109,6 +123,17 @@ class Server:
     def log(self) -> str:
         """All that the server has printed so far, over all its starts."""
         return self._log_path.read_text() if self._log_path.exists() else ""
+
+    @property
+    def resident(self) -> int:
+        """Bytes in memory, of the process and its workers (proc(5))."""
+        pages = 0
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # a process that has ended meanwhile
+                fields = status.read_text().rpartition(")")[2].split()
+                if int(fields[2]) == self.pid:
+                    pages += int(fields[21])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     @property
     def pid(self) -> int:
@@ -190,15 +215,28 @@ class Server:
         return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
     def _command_line(self) -> list[str]:
-        port = str(self.port)
-        match self._arguments[0]:
+        host, port = "127.0.0.1", str(self.port)
+        address = f"{host}:{port}"
+        match self._command:
             case "runserver":
-                return ["manage.py", *self._arguments, "--noreload", f"127.0.0.1:{port}"]
-            case "uvicorn":  # as anybody may start it, without our extension
-                application = ["-m", "uvicorn", "pushsite.asgi:application"]
-                return [*application, "--ws", "websockets-sansio", "--port", port]
-            case _:
-                return ["manage.py", *self._arguments, "--port", port]
+                line = ["manage.py", "runserver", "--noreload", address]
+            case "reloading runserver":
+                line = ["manage.py", "runserver", address]
+            case "uvicorn":  # without our extension
+                line = ["-m", "uvicorn", "--ws", "websockets-sansio", "--port", port]
+            case "daphne":
+                line = ["-m", "daphne", "-b", host, "-p", port]
+            case "hypercorn":
+                line = ["-m", "hypercorn", "--bind", address]
+            case "granian":
+                line = ["-m", "granian", "--interface", "asgi", "--port", port]
+            case "gunicorn":
+                worker = ("--worker-class", "uvicorn_worker.UvicornWorker")
+                line = ["-m", "gunicorn", "--no-control-socket", *worker, "--bind", address]
+            case command:
+                line = ["manage.py", command, "--port", port]
+        application = [self._application] if line[0] == "-m" else []
+        return [*line, *self._args, *application]
 
     def _answers(self) -> bool:
         try:

@@ -37,6 +37,9 @@ from .turns import Turns
 #: Seconds that a stopping process allows for each of its last database writes.
 PATIENCE = 5.0
 
+#: Seconds in which close frames leave, and connections that part together are gathered.
+PARTING = 0.05
+
 
 class Hub:
     """The state of one process that outlives a connection. Belongs to one event loop."""
@@ -65,6 +68,7 @@ class Hub:
         self._watch = Watch()
         self._check = PositionCheck(self.streams, self.rights, self.loops)
         self.hearing = Hearing(self.streams, self.rights, self._check, self._pulse, self.loops)
+        self._parting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Register with the announcer, and start the background loops."""
@@ -92,6 +96,19 @@ class Hub:
         """
         await drain(self.connections, hurry)
         await self.loops.guard("flush", partial(_in_time, self.flush))
+
+    async def part(self, connection: Connection) -> None:
+        """Close a connection whose consumer is cancelled by the server, which probably stops.
+
+        Daphne waits for the consumers that it cancels, and says nothing else of its end. So close
+        frames must leave now, and what is pending be written: once for all that part together.
+        """
+        connection.close(codes.SHUTDOWN)
+        await connection.closed()
+        self.connections.leave(connection, codes.SHUTDOWN.code)
+        if self._parting is None or self._parting.done():
+            self._parting = self.loop.create_task(self._write_last())
+        await asyncio.shield(self._parting)
 
     async def stop(self) -> None:
         """Close all sockets with 3001, stop all background work and write what is pending."""
@@ -126,6 +143,10 @@ class Hub:
             await self.acknowledgements.flush()
         finally:
             await self.presence.flush()
+
+    async def _write_last(self) -> None:
+        await asyncio.sleep(PARTING)
+        await self.loops.guard("flush", partial(_in_time, self.flush))
 
     async def _tick(self) -> None:
         await TICKER.run(sequence_waiting)

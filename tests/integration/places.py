@@ -117,7 +117,7 @@ def open_place(
     """Start a server and a second process on a database of their own.
 
     Args:
-        command: ``serve``, ``runserver``, or ``uvicorn`` without our protocol classes.
+        command: see :class:`tests.servers.Server`.
         variables: of the environment of both.
     """
     place = Place(site, directory, command, variables)

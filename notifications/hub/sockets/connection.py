@@ -75,6 +75,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_closing_task",
         "_loop",
         "_task",
         "address",
@@ -146,6 +147,7 @@ class Connection:
         self.has_ended = False
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
+        self._closing_task: asyncio.Task[None] | None = None
 
     @property
     def is_blocked(self) -> bool:
@@ -182,7 +184,12 @@ class Connection:
         for reader in self.readers.values():
             reader.stream.remove_live(reader)
         DISCONNECTS.labels(disconnect.code).inc()
-        self._loop.create_task(self._close(disconnect))
+        self._closing_task = self._loop.create_task(self._close(disconnect))
+
+    async def closed(self) -> None:
+        """Wait until the close frame is written; return at once if nobody has closed it."""
+        if self._closing_task is not None:
+            await asyncio.shield(self._closing_task)
 
     def end(self) -> None:
         """Mark the socket as gone, and wake all tasks that wait for it."""
