@@ -175,6 +175,15 @@ class Connection:
         except TimeoutError:
             self.close(codes.SLOW)
 
+    async def drains_within(self, seconds: float) -> bool:
+        """Wait so long, at most, until the socket is not blocked; False if it still is."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.socket.drained()
+        except TimeoutError:
+            return False
+        return not self.has_ended
+
     def close(self, disconnect: Disconnect) -> None:
         """Close the connection; the close frame is sent if the socket accepts it in time."""
         if self.closing is not None:
