@@ -1,1 +1,1 @@
-"""How fast, beside what: `make bench`. See docs/benchmarks.md."""
+"""Benchmarks of the site and of other push servers: `make bench`. See docs/benchmarks.md."""

@@ -1,6 +1,6 @@
-"""The floor: one write per socket and nothing else. What no server on this loop can beat.
+"""The floor: one write per socket and nothing else, a lower bound for any server on this loop.
 
-Speaks just enough WebSocket to be connected to; every line on stdin is written to all sockets.
+It speaks just enough WebSocket to accept connections, and writes each line of stdin to all sockets.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ class Floor(asyncio.Protocol):
     _upgraded = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transport is no subclass
 
     def data_received(self, data: bytes) -> None:
         if self._upgraded:

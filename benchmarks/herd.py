@@ -1,7 +1,7 @@
-"""Many WebSocket clients in one process, cheap: the client must never be the bottleneck.
+"""Many cheap WebSocket clients in one process, so that the client is never the bottleneck.
 
-A client is one :class:`asyncio.Protocol` that upgrades by itself, sends what it is told, and counts
-frames by their headers. It knows no wire but WebSocket (RFC 6455).
+Each client is one :class:`asyncio.Protocol` that performs the upgrade itself, sends prepared
+messages, and counts frames by their headers. It knows no protocol above WebSocket (RFC 6455).
 """
 
 import asyncio
@@ -16,19 +16,19 @@ from typing import Self, cast
 
 Greeting = Callable[[int], list[bytes]]
 
-#: Sockets opened at once; the kernel's accept queue is finite.
+#: Sockets opened concurrently; the kernel's accept queue is finite.
 OPENING = 1000
 OPEN_TIMEOUT = 120.0
-#: How a collector reads: sockets at a time, bytes at a time, and seconds in between.
+#: Limits of a collector: sockets per poll, bytes per read, and seconds between polls.
 EVENTS, READ, PAUSE = 4096, 4096, 0.0005
 #: The first byte of a close frame.
 CLOSE = 0x88
-#: By so many of its first bytes a frame is known again as one that counts.
-KNOWN = 24
+#: Number of leading bytes by which a frame is recognised as one that counts.
+PREFIX_LENGTH = 24
 
 
 def mask(payload: bytes, opcode: int = 1) -> bytes:
-    """A client's frame; masked with zeros, which costs nobody anything."""
+    """Return a client frame, masked with zeros, so that masking costs the client nothing."""
     size = len(payload)
     if size < 126:
         head = bytes((0x80 | opcode, 0x80 | size))
@@ -39,39 +39,40 @@ def mask(payload: bytes, opcode: int = 1) -> bytes:
 
 @dataclass
 class Herd:
-    """The clients and what has arrived at them."""
+    """The clients, and counts of what they have received."""
 
     host: str
     port: int
     path: str
-    #: What a client sends once it is connected, by its number, and how many frames make it ready.
+    #: Returns what a client sends when it is connected, by its number; and the number of frames
+    #: after which a client with a greeting is ready.
     greeting: Greeting | None = None
     ready_after: int = 1
-    #: Frames that do not count: answers, pings of a wire.
+    #: Whether a payload does not count, such as a reply or a ping of the protocol.
     ignore: Callable[[bytes], bool] = field(default=lambda payload: False)
-    #: What to answer to a frame, None for nothing.
+    #: Returns the reply to a payload, or None.
     answer: Callable[[bytes], bytes | None] = field(default=lambda payload: None)
-    #: Is told of every payload that counts, where it is wanted; costs the client time.
-    hear: Callable[[bytes], None] | None = None
+    #: Called with every payload that counts. It costs the client time.
+    on_payload: Callable[[bytes], None] | None = None
     clients: list["Client"] = field(default_factory=list)
-    #: Frames that counted so far, and the bytes of all.
+    #: Number of frames that count, and the size in bytes of all frames.
     frames: int = 0
     size: int = 0
-    #: Sockets that were lost without having been closed here.
+    #: Number of sockets that ended without being closed here.
     lost: int = 0
     #: The code and the reason of the last close frame.
-    told: str = ""
-    #: The start and the size of the last frame that came alone and counted: the next that looks
-    #: the same needs no second look.
-    known: bytes = b"\0"
+    close_reason: str = ""
+    #: The first bytes and the size in bytes of the last frame that arrived alone and counted.
+    #: A collector counts frames like it without parsing them.
+    known_prefix: bytes = b"\0"
     known_size: int = 0
 
     async def open(self, count: int) -> None:
-        """Open so many more sockets and wait until all are ready.
+        """Open ``count`` more sockets and wait until all are ready.
 
         Raises:
-            ConnectionError: a socket was refused.
-            TimeoutError: not all were ready after :data:`OPEN_TIMEOUT` seconds.
+            ConnectionError: a socket was refused or dropped; in an :exc:`ExceptionGroup`.
+            TimeoutError: not all sockets were ready after :data:`OPEN_TIMEOUT` seconds.
         """
         room = asyncio.Semaphore(OPENING)
         first = len(self.clients)
@@ -88,7 +89,7 @@ class Herd:
             self.clients.append(client)
 
     def shrink(self, count: int) -> None:
-        """Close all sockets but so many."""
+        """Close all sockets except the first ``count``."""
         for client in self.clients[count:]:
             client.leave()
         del self.clients[count:]
@@ -105,7 +106,7 @@ class Client(asyncio.Protocol):
     def __init__(self, herd: Herd, greeting: list[bytes]) -> None:
         self._herd = herd
         self._greeting = greeting
-        #: Frames until it is ready.
+        #: Number of frames to receive until it is ready.
         self._left = herd.ready_after if greeting else 0
         self._buffer = b""
         self._upgraded = False
@@ -113,7 +114,7 @@ class Client(asyncio.Protocol):
         self.is_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's transport is no subclass
         herd = self._herd
         lines = [
             f"GET {herd.path} HTTP/1.1",
@@ -161,7 +162,7 @@ class Client(asyncio.Protocol):
         return rest
 
     def _frames(self, data: bytes) -> bytes:
-        """Take the whole frames; give back the rest."""
+        """Handle all complete frames, and return the remaining bytes."""
         herd = self._herd
         position, whole, count, total = 0, 0, 0, len(data)
         while total - position >= 2:
@@ -173,19 +174,19 @@ class Client(asyncio.Protocol):
                 break
             if data[position] == CLOSE:
                 code = int.from_bytes(data[start : start + 2], "big")
-                herd.told = f"{code} {data[start + 2 :]!r}"
+                herd.close_reason = f"{code} {data[start + 2 :]!r}"
             else:
                 count += self._look_at(data[start : start + size])
             position = start + size
             whole += 1
-        if count == whole == 1 and position == total and herd.hear is None:
-            herd.known, herd.known_size = data[:KNOWN], total
+        if count == whole == 1 and position == total and herd.on_payload is None:
+            herd.known_prefix, herd.known_size = data[:PREFIX_LENGTH], total
         herd.size += position
         herd.frames += count
         return data[position:]
 
     def _look_at(self, payload: bytes) -> int:
-        """Answer a frame where the wire wants it; 1 if it counts, else 0."""
+        """Answer a payload if the protocol requires it; return 1 if it counts, else 0."""
         herd = self._herd
         reply = herd.answer(payload)
         if reply is not None:
@@ -197,16 +198,17 @@ class Client(asyncio.Protocol):
             return 0
         if herd.ignore(payload):
             return 0
-        if herd.hear is not None:
-            herd.hear(payload)
+        if herd.on_payload is not None:
+            herd.on_payload(payload)
         return 1
 
 
 class Collector:
-    """Reads the sockets of a herd itself, many at a time, without the event loop.
+    """Reads the sockets of a herd directly, many at a time, without the event loop.
 
-    A broadcast is thousands of small reads: an event loop spends more on each than the fastest
-    servers do on writing it. In between it sleeps, so that no write pays for waking it up.
+    A broadcast causes thousands of small reads. An event loop spends more on each of them than the
+    fastest servers spend on the write. The collector sleeps between two polls, so that no write of
+    a server pays for waking it up.
     """
 
     def __init__(self, herd: Herd) -> None:
@@ -228,23 +230,23 @@ class Collector:
             client.transport.resume_reading()
 
     def collect(self, frames: int, seconds: float) -> None:
-        """Read until the herd has counted so many frames in all.
+        """Read until the herd has counted ``frames`` frames in all.
 
         Raises:
-            TimeoutError: they have not come within so many seconds.
+            TimeoutError: not all frames have arrived within ``seconds``.
             ConnectionError: the server has closed a socket.
         """
         herd, deadline = self._herd, now() + seconds
         while True:
             for descriptor, _ in self._epoll.poll(0, EVENTS):
                 data = os.read(descriptor, READ)
-                if len(data) == herd.known_size and data.startswith(herd.known):
+                if len(data) == herd.known_size and data.startswith(herd.known_prefix):
                     herd.frames += 1
                     herd.size += len(data)
                 elif data:
                     self._clients[descriptor].data_received(data)
                 else:
-                    raise ConnectionError(f"the server has closed a socket: {herd.told}")
+                    raise ConnectionError(f"the server has closed a socket: {herd.close_reason}")
             if herd.frames >= frames:
                 return
             if now() > deadline:
@@ -253,10 +255,10 @@ class Collector:
 
 
 def raise_open_files(count: int) -> int:
-    """Ask for so many open files, here and in what is started from here.
+    """Raise the limit of open files of this process and of its future children, up to ``count``.
 
     Returns:
-        How many there may be.
+        The limit that now applies.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < count:
@@ -266,10 +268,10 @@ def raise_open_files(count: int) -> int:
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process, user and system."""
+    """Return the CPU time of this process in seconds, user and system."""
     return time.process_time()
 
 
 def now() -> float:
-    """Seconds on a clock that all processes of the machine share."""
+    """Return the time in seconds on a monotonic clock that all processes of the machine share."""
     return time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -1,4 +1,4 @@
-"""What is measured, each as one coroutine over a running server."""
+"""The measurements, one function each, on a running server."""
 
 import asyncio
 import re
@@ -10,15 +10,15 @@ from .herd import OPENING, Collector, Herd, cpu_seconds, now
 from .results import CONNECTION, DELIVERY, KILOBYTES, P99, RECIPIENT, Row, percentile
 from .servers import Server
 
-#: A block is so many rounds at least, and lasts so long at least, in seconds.
+#: Minimum number of broadcasts in a block, and its minimum duration in seconds.
 ROUNDS, BLOCK_TIME = 3, 0.4
-#: Blocks whose median counts.
+#: Number of blocks, whose median is reported.
 BLOCKS = 5
-#: How long one broadcast may take before it is given up.
+#: Seconds after which a broadcast that has not arrived everywhere fails.
 PATIENCE = 120.0
-#: A server that uses less than this part of a processor is at rest.
-AT_REST = 0.04
-#: Sockets opened and closed before anything is measured.
+#: A server that uses less than this share of a processor is idle.
+IDLE_SHARE = 0.04
+#: Sockets opened and closed before the measurement.
 WARM_UP = 100
 
 TIMES = re.compile(rb'"body":"([\d.]+) ([\d.]+)"')
@@ -26,23 +26,23 @@ TIMES = re.compile(rb'"body":"([\d.]+) ([\d.]+)"')
 Send = Callable[[int], None]
 
 
-async def rest(server: Server, seconds: float = 4.0) -> None:
-    """Wait, so long at most, until the server does nothing: what it writes in batches is done."""
+async def wait_until_idle(server: Server, seconds: float = 4.0) -> None:
+    """Wait up to ``seconds`` until the server is idle and has written its batches."""
     deadline = now() + seconds
     quiet = 0
     while quiet < 3 and now() < deadline:
         before, began = server.cpu(), now()
         await asyncio.sleep(0.25)
         used = (server.cpu() - before) / (now() - began)
-        quiet = quiet + 1 if used < AT_REST else 0
+        quiet = quiet + 1 if used < IDLE_SHARE else 0
 
 
 async def fan_out(server: Server, herd: Herd, send: Send, blocks: int = BLOCKS) -> Row:
-    """One broadcast to all sockets of the herd, again and again, each after the one before."""
+    """Measure broadcasts to all sockets of the herd, one after another."""
     found: list[dict[str, float]] = []
     with Collector(herd) as collector:
         broadcasts = _Broadcasts(herd, collector, send)
-        await broadcasts.one()
+        await broadcasts.send_one()
         for _ in range(blocks):
             found.append(await _block(server, herd, broadcasts))
     values = {name: statistics.median(block[name] for block in found) for name in found[0]}
@@ -50,7 +50,7 @@ async def fan_out(server: Server, herd: Herd, send: Send, blocks: int = BLOCKS) 
 
 
 class _Broadcasts:
-    """Sends one after the other and keeps how long each took."""
+    """Sends broadcasts one after another, and records their durations in seconds."""
 
     def __init__(self, herd: Herd, collector: Collector, send: Send) -> None:
         self._herd = herd
@@ -59,12 +59,12 @@ class _Broadcasts:
         self._sent = 0
         self.walls: list[float] = []
 
-    async def one(self) -> None:
+    async def send_one(self) -> None:
         frames = self._herd.frames + len(self._herd.clients)
         began = now()
         self._sent += 1
         self._send(self._sent)
-        await asyncio.sleep(0)  # the loop writes when it comes to it, and then has to wait
+        await asyncio.sleep(0)  # let the loop write now, because collecting blocks it
         self._collector.collect(frames, PATIENCE)
         self.walls.append(now() - began)
 
@@ -75,7 +75,7 @@ async def _block(server: Server, herd: Herd, broadcasts: _Broadcasts) -> dict[st
     usage = Usage(server)
     frames, size = herd.frames, herd.size
     while len(broadcasts.walls) < ROUNDS or now() - usage.began < BLOCK_TIME:
-        await broadcasts.one()
+        await broadcasts.send_one()
     deliveries = len(broadcasts.walls) * count
     return {
         DELIVERY: usage.server() / deliveries * 1e6,
@@ -86,7 +86,7 @@ async def _block(server: Server, herd: Herd, broadcasts: _Broadcasts) -> dict[st
 
 
 class Usage:
-    """CPU since it was made: of the server, its stores and the client."""
+    """CPU time since its creation, of the server, its stores and the client."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -97,7 +97,7 @@ class Usage:
         return self._server.cpu() - self._before[0]
 
     def others(self, count: int) -> dict[str, float]:
-        """What is printed beside: µs of the client and of the stores for each of ``count``."""
+        """Return the CPU time of the client and of the stores, in µs for each of ``count``."""
         client = cpu_seconds() - self._before[2]
         values = {
             "client µs": client / count * 1e6,
@@ -109,24 +109,25 @@ class Usage:
 
 
 async def connect(server: Server, herd: Herd, count: int, benchmark: str = "connect") -> Row:
-    """Open ``count`` sockets, as fast as they can be taken; CPU and memory of each.
+    """Open ``count`` sockets as fast as possible; measure CPU and memory per socket.
 
-    Memory is what the server's processes grow by from the first of the sockets to all, each time
-    after a rest: what is there once, and what a storm needs in passing, the first have paid for.
-    Beside it stands what they grow by from before the first socket, which includes both.
+    The sockets are opened in two steps, with a rest after each. "KB per connection" is the growth
+    of the server's processes in the second step, divided by its number of sockets. It excludes
+    one-off allocations and memory that only a storm of connects needs, because the first step has
+    caused those. "KB including connect peak" is the growth over both steps, which includes them.
     """
     await herd.open(WARM_UP)
     herd.close()
-    await rest(server)
+    await wait_until_idle(server)
     first, size, empty = min(OPENING, count // 2), herd.size, server.memory()
     usage = Usage(server)
     await herd.open(first)
     wall, others = now() - usage.began, usage.others(first)
-    await rest(server)
+    await wait_until_idle(server)
     memory, more = server.memory(), Usage(server)
     await herd.open(count - first)
     wall, more_others = wall + now() - more.began, more.others(count - first)
-    await rest(server)  # what is written in batches belongs to it
+    await wait_until_idle(server)  # the CPU time of batched writes belongs to the connects
     values = {
         CONNECTION: usage.server() / count * 1e6,
         "seconds": wall,
@@ -136,16 +137,24 @@ async def connect(server: Server, herd: Herd, count: int, benchmark: str = "conn
         },
         "bytes": (herd.size - size) / count,
         KILOBYTES: (server.memory() - memory) / (count - first) / 1024,
-        "KB with the storm": (server.memory() - empty) / count / 1024,
+        "KB including connect peak": (server.memory() - empty) / count / 1024,
     }
     return Row(benchmark, server.name, count, values)
 
 
-async def published(server: Server, sender_id: int, users: int, rate: int, seconds: float) -> Row:
-    """From a client's ``publish`` to another user's socket, at a steady rate."""
-    sender = site.herd(server, site.greet(range(sender_id, sender_id + 1)))
-    sender.greeting = lambda number: [site.connect_as(sender_id)]
-    await sender.open(8)  # a connection may send 50 commands a second
+async def published(
+    server: Server, first_sender: int, users: int, rate: int, seconds: float
+) -> Row:
+    """Measure the latency from a client's ``publish`` to another user's socket.
+
+    Args:
+        first_sender: primary key of the first of :data:`~benchmarks.site.SENDERS` users.
+        users: number of receiving users.
+        rate: publications per second.
+        seconds: duration.
+    """
+    sender = site.herd(server, site.greet(range(first_sender, first_sender + site.SENDERS)))
+    await sender.open(site.SENDERS)
 
     async def send() -> float:
         began = now()
@@ -162,7 +171,13 @@ async def published(server: Server, sender_id: int, users: int, rate: int, secon
 
 
 async def notified(server: Server, users: int, rate: int, seconds: float) -> Row:
-    """From ``notify()`` in another process to the user's socket, at a steady rate."""
+    """Measure the latency from ``notify()`` in another process to the user's socket.
+
+    Args:
+        users: number of receiving users.
+        rate: notifications per second.
+        seconds: duration.
+    """
 
     async def send() -> float:
         process = site.steady(server, users, rate, seconds)
@@ -176,11 +191,11 @@ async def notified(server: Server, users: int, rate: int, seconds: float) -> Row
 async def _latency(
     server: Server, users: int, count: int, send: Callable[[], Awaitable[float]]
 ) -> tuple[str, int, dict[str, float]]:
-    """Delays by the times that the notifications carry, on the clock that all share."""
+    """Measure delays by the times in the notifications, on the clock of :func:`now`."""
     delays: list[float] = []
     late: list[float] = []
 
-    def hear(payload: bytes) -> None:
+    def on_payload(payload: bytes) -> None:
         # A busy server may send several publications in one frame.
         for due, sent in TIMES.findall(payload):
             if float(sent):
@@ -188,13 +203,13 @@ async def _latency(
                 late.append(float(sent) - float(due))
 
     receivers = site.herd(server, site.greet(range(1, users + 1)))
-    receivers.hear = hear
+    receivers.on_payload = on_payload
     await receivers.open(users)
-    await rest(server)
+    await wait_until_idle(server)
     usage = Usage(server)
     rate = await send()
     deadline = now() + 30
-    while len(delays) < count and now() < deadline:  # noqa: ASYNC110 - until the last, or too late
+    while len(delays) < count and now() < deadline:  # noqa: ASYNC110 - no event to wait for
         await asyncio.sleep(0.05)
     receivers.close()
     if not delays:
@@ -212,7 +227,7 @@ async def _latency(
 
 
 def bulk(server: Server) -> Row:
-    """``notify()`` to everybody from another process, to the end of sequencing."""
+    """Measure one ``notify()`` to all users in another process, including the sequencing."""
     before = server.stores_cpu()
     count, seconds = site.bulk(server)
     values = {"seconds": seconds, RECIPIENT: seconds / count * 1e6}
@@ -222,7 +237,7 @@ def bulk(server: Server) -> Row:
 
 
 def remarks(row: Row) -> list[str]:
-    """Where the client may have been what was measured."""
+    """Return warnings about rows that the client may have limited."""
     own = row.values.get(DELIVERY, row.values.get(CONNECTION))
     client, share = row.values.get("client µs"), row.values.get("client %")
     if own is None or client is None or share is None:

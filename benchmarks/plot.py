@@ -1,6 +1,6 @@
-"""The figures as bars, in one SVG that needs no program but a browser.
+"""A bar chart of the figures, as one static SVG.
 
-It has its own background, so that it reads the same on a light and on a dark page.
+It has its own background, so that it is readable on a light and on a dark page.
 """
 
 import statistics
@@ -16,9 +16,9 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 PAPER, INK, FAINT, GRID = "#10182b", "#e8edf7", "#93a1bd", "#26324d"
 PEER, HIGHLIGHT = "#5a6a8c", "#2fd6a3"
 
-#: A bar is cut where it is longer than so many times the one in the middle.
+#: A bar is cut if its value is more than this many times the median.
 OUTLIER = 4.0
-#: Sockets that the panels show, where they were measured.
+#: Number of sockets that the panels show, or the nearest that was measured.
 SHOWN = 5000
 
 
@@ -43,7 +43,7 @@ class Panel:
 
 
 def panels(rows: Sequence[Row]) -> list[Panel]:
-    """What is drawn of a run: each server at the size nearest to :data:`SHOWN`."""
+    """Return the panels of a run, with each server at the size nearest to :data:`SHOWN`."""
     found = [
         Panel("Fan-out: server CPU per delivery", "µs", _bars(rows, "fan-out", DELIVERY)),
         Panel("Connect: server CPU per connection", "µs", _bars(rows, "connect", CONNECTION)),
@@ -53,9 +53,9 @@ def panels(rows: Sequence[Row]) -> list[Panel]:
 
 
 def scale(values: Sequence[float]) -> float:
-    """The value a bar of full length stands for; what is above it is cut.
+    """Return the value of a bar of full length; longer bars are cut.
 
-    That is what is more than :data:`OUTLIER` times the median.
+    A bar is cut if its value is more than :data:`OUTLIER` times the median.
     """
     limit = statistics.median(values) * OUTLIER
     longest = max(value for value in values if value <= limit)
@@ -63,7 +63,7 @@ def scale(values: Sequence[float]) -> float:
 
 
 def draw(found: Sequence[Panel], title: str, subtitle: str) -> str:
-    """The SVG of some panels, one below the other."""
+    """Return an SVG with the panels one below another."""
     height = HEAD + sum(GAP + LINE * len(panel.bars) + 18 for panel in found) + MARGIN // 2
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
@@ -128,7 +128,7 @@ def _bar(bar: Bar, full: float, top: int) -> list[str]:
 
 
 def _tear(x: int, top: int) -> str:
-    """A zigzag through a bar that is longer than the paper."""
+    """Return a zigzag line that marks a cut bar."""
     steps = "l5 5 -5 5 5 5 -5 5 5 5"
     return (
         f'<path d="M{x} {top}{steps}M{x + 9} {top}{steps}" fill="none" stroke="{PAPER}" '

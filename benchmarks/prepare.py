@@ -1,4 +1,4 @@
-"""Run inside the site's environment: fills its database, or publishes from a process of its own."""
+"""Script for the site's environment: fills the database, or publishes from a separate process."""
 
 import os
 import sys
@@ -17,18 +17,20 @@ from django.contrib.auth import get_user_model  # noqa: E402
 from django.db import connection  # noqa: E402
 
 from benchmarks.herd import now  # noqa: E402
+from benchmarks.site import SENDERS  # noqa: E402
 from notifications import broadcast, notify  # noqa: E402
 
 User = get_user_model()
 
-#: As many as a small web server has for requests.
+#: Threads that call ``notify()``, as many as a small web server has for requests.
 THREADS = 4
 
 
 def users(count: str) -> None:
     names = (f"user{number}" for number in range(int(count)))
     User.objects.bulk_create([User(username=name, password="!") for name in names], batch_size=1000)
-    User.objects.create_superuser("sender", "", None)
+    for number in range(SENDERS):
+        User.objects.create_superuser(f"sender{number}", "", None)
 
 
 def broadcasts(count: str) -> None:
@@ -44,7 +46,10 @@ def bulk() -> None:
 
 
 def steady(users: str, rate: str, seconds: str) -> None:
-    """Each call is a transaction of its own; a slow one makes nobody wait but itself."""
+    """Call ``notify()`` at a steady rate, each time in a transaction of its own.
+
+    The calls run in :data:`THREADS` threads, so that a slow one does not delay the others.
+    """
     readers = list(User.objects.order_by("pk")[: int(users)])
     count = int(int(rate) * float(seconds))
 

@@ -1,4 +1,4 @@
-"""Processes of a run: started on a processor, asked what they use, stopped. Linux only (/proc)."""
+"""Starting, measuring and stopping the processes of a run. Linux only (/proc)."""
 
 import os
 import platform
@@ -11,19 +11,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-#: What this run may use; read before anything is pinned.
+#: The processors that this run may use, read before any process is pinned.
 CPUS = sorted(os.sched_getaffinity(0))
-#: The processor of the servers under measurement, and that of the client.
+#: The processor of the measured servers, and that of the client.
 SERVER_CPUS = {CPUS[0]}
 CLIENT_CPUS = {CPUS[1 % len(CPUS)]}
-#: Where databases and publishers run: whatever is free just then.
+#: The processors of databases and publishers, which are not pinned.
 ALL_CPUS = set(CPUS)
 START_TIMEOUT = 30.0
 STOP_TIMEOUT = 15.0
 
 
 class Missing(Exception):
-    """A peer that is not installed; the message says how to get it."""
+    """A program is not installed or does not start; the message says how to install it, or why."""
 
 
 def start(
@@ -33,7 +33,7 @@ def start(
     environment: Mapping[str, str] | None = None,
     cpus: Iterable[int] = SERVER_CPUS,
 ) -> subprocess.Popen[bytes]:
-    """Start a process on some processors; its output goes to ``log``, its stdin stays open."""
+    """Start a process on ``cpus``, with its output in ``log`` and its stdin open."""
     with log.open("wb") as output, on_cpus(cpus):
         return subprocess.Popen(
             command,
@@ -46,7 +46,7 @@ def start(
 
 @contextmanager
 def on_cpus(cpus: Iterable[int]) -> Iterator[None]:
-    """What is started in here stays on these processors."""
+    """Pin processes that are started in the ``with`` block to these processors."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cpus)
     try:
@@ -56,7 +56,7 @@ def on_cpus(cpus: Iterable[int]) -> Iterator[None]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """End a process in good order, or else by force, and with it whatever it has started."""
+    """Terminate a process, kill it after :data:`STOP_TIMEOUT` seconds, and kill its descendants."""
     below = tree(process.pid)[1:]
     process.send_signal(signal.SIGTERM)
     if process.stdin is not None:
@@ -72,10 +72,10 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], name: str, log: Path) -> None:
-    """Wait until somebody answers at the port.
+    """Wait until the port accepts connections.
 
     Raises:
-        Missing: the process ended, or nobody does for :data:`START_TIMEOUT` seconds.
+        Missing: the process ended, or the port stays closed for :data:`START_TIMEOUT` seconds.
     """
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline and process.poll() is None:
@@ -93,7 +93,7 @@ def free_port() -> int:
 
 
 def machine() -> str:
-    """What this runs on, in a few words."""
+    """Describe the processors, the kernel and the Python version in a few words."""
     models = re.findall(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     model = models[0] if models else platform.machine()
     system, python = platform.release().split("-")[0], platform.python_version()
@@ -101,7 +101,7 @@ def machine() -> str:
 
 
 def tree(pid: int) -> list[int]:
-    """A process and all below it."""
+    """Return the ids of a process and of all its descendants."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         children = " ".join((task / "children").read_text() for task in tasks).split()
@@ -111,19 +111,19 @@ def tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """CPU time, user and system, of processes and of the children they have outlived."""
+    """Return the CPU seconds, user and system, of processes and of their reaped children."""
     return sum(_cpu(pid) for pid in pids)
 
 
 def memory(pids: Iterable[int]) -> int:
-    """Bytes of memory that belong to processes, shared pages divided (PSS)."""
+    """Return the proportional set size (PSS) of processes in bytes."""
     return sum(_pss(pid) for pid in pids)
 
 
 def _cpu(pid: int) -> float:
     try:
-        # The process's own clock (MAKE_PROCESS_CPUCLOCK in Linux's posix-timers.h) counts
-        # nanoseconds; /proc counts hundredths of a second.
+        # The CPU clock of the process (MAKE_PROCESS_CPUCLOCK in Linux's posix-timers.h) has a
+        # resolution of nanoseconds; /proc has hundredths of a second.
         own = time.clock_gettime((~pid << 3) | 2)
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""The figures as tables, as JSON and as a plot."""
+"""The results as Markdown tables, as JSON and as a plot."""
 
 import json
 from collections.abc import Sequence
@@ -9,8 +9,7 @@ from . import plot
 from .results import BARE, CONNECTION, DELIVERY, FLOOR, Results, Row, look_up
 from .targets import Verdict, verdicts
 
-#: Benchmarks that have a reference: the value that is compared, where the reference stands, and
-#: whose it is.
+#: Benchmarks with a reference: the compared value, and the benchmark and server of the reference.
 COMPARED = {
     "fan-out": (DELIVERY, "fan-out", FLOOR),
     "connect": (CONNECTION, "connect", BARE),
@@ -19,13 +18,13 @@ COMPARED = {
 PLOT = "benchmarks.svg"
 TABLES = "tables.md"
 JSON = "benchmarks.json"
-#: The page of docs/ that shows a run, and the line that its tables stand below.
+#: The page in docs/ that shows a run, and the line below which its tables are.
 PAGE = "benchmarks.md"
 MARK = "<!-- The rest is written by python -m benchmarks --publish -->"
 
 
 def tables(results: Results) -> str:
-    """Markdown: the targets first, then a table for each benchmark with ratios to the reference."""
+    """Return Markdown: the targets, then a table with ratios for each benchmark."""
     parts = [_targets(verdicts(results.rows))]
     for benchmark in dict.fromkeys(row.benchmark for row in results.rows):
         parts.append(
@@ -36,12 +35,12 @@ def tables(results: Results) -> str:
     if results.missing:
         parts.append("\n".join(f"- Missing: {reason}" for reason in results.missing))
     if results.remarks:
-        parts.append("\n".join(f"- Read me: {remark}" for remark in results.remarks))
+        parts.append("\n".join(f"- Note: {remark}" for remark in results.remarks))
     return "\n\n".join(parts) + "\n"
 
 
 def picture(results: Results) -> str:
-    """The plot of a run."""
+    """Return the plot of a run as SVG."""
     return plot.draw(
         plot.panels(results.rows),
         "pushsite beside other push servers",
@@ -58,10 +57,10 @@ def save(results: Results, folder: Path) -> None:
 
 
 def publish(results: Results, docs: Path) -> None:
-    """Show a run in docs/, and with that in README: page, plot and JSON.
+    """Write the page, the plot and the JSON of a run into docs/. The README shows the same plot.
 
     Raises:
-        ValueError: the page has no line for the tables to stand below.
+        ValueError: the page has no :data:`MARK` line.
     """
     page = docs / PAGE
     words, mark, _ = page.read_text().partition(MARK)
@@ -73,7 +72,7 @@ def publish(results: Results, docs: Path) -> None:
 
 
 def load(path: Path) -> Results:
-    """Read what :func:`save` wrote as JSON."""
+    """Read the JSON that :func:`save` has written."""
     found = json.loads(path.read_text())
     rows = [Row(**row) for row in found["rows"]]
     return Results(rows, found["missing"], found["remarks"], found["machine"])

@@ -1,10 +1,10 @@
-"""What a run has found: rows, and how to look something up in them. No measuring, no printing."""
+"""The rows of a run, and functions to look up values in them."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-#: The servers' names, as tables and targets know them.
+#: Names of the servers in tables and targets.
 FLOOR = "floor"
 BARE = "bare uvicorn"
 WS = "Node ws"
@@ -16,7 +16,7 @@ OURS = "pushsite"
 OURS_PG = "pushsite, PostgreSQL + Redis"
 OURS_PG_2 = "pushsite, PostgreSQL + Redis, 2 workers"
 
-#: The values that rows are ranked by; µs are CPU of the server's own processes.
+#: Names of the main values. µs are CPU time of the server's own processes, except per recipient.
 DELIVERY = "µs per delivery"
 CONNECTION = "µs per connection"
 KILOBYTES = "KB per connection"
@@ -26,7 +26,7 @@ RECIPIENT = "µs per recipient"
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the report."""
+    """One row of the report."""
 
     benchmark: str
     server: str
@@ -39,16 +39,16 @@ class Results:
     """All of one run."""
 
     rows: list[Row]
-    #: Peers that could not be had, each with the command that installs it.
+    #: Servers that were not measured, each with the command that installs what they lack.
     missing: list[str] = field(default_factory=list)
-    #: What to know before reading the figures.
+    #: Warnings that matter for reading the figures.
     remarks: list[str] = field(default_factory=list)
-    #: What it ran on, in a few words.
+    #: Short description of the machine.
     machine: str = ""
 
 
 def merged(rows: Sequence[Row]) -> list[Row]:
-    """What was measured several times, as the floor is before and after, becomes its mean."""
+    """Merge rows of the same measurement into one row with the means, as for the references."""
     groups: dict[tuple[str, str, int], list[Row]] = {}
     for row in rows:
         groups.setdefault((row.benchmark, row.server, row.sockets), []).append(row)
@@ -61,7 +61,7 @@ def merged(rows: Sequence[Row]) -> list[Row]:
 def look_up(
     rows: Sequence[Row], benchmark: str, server: str, sockets: int, value: str
 ) -> float | None:
-    """A single figure; None where it was not measured."""
+    """Return a single value, or None if it was not measured."""
     for row in rows:
         if (row.benchmark, row.server, row.sockets) == (benchmark, server, sockets):
             return row.values.get(value)
@@ -69,18 +69,20 @@ def look_up(
 
 
 def sizes(rows: Sequence[Row], benchmark: str, server: str) -> list[int]:
-    """With how many sockets a server was measured, ascending."""
+    """Return the numbers of sockets with which a server was measured, ascending."""
     own = {row.sockets for row in rows if (row.benchmark, row.server) == (benchmark, server)}
     return sorted(own)
 
 
 def nearest(found: Sequence[int], wanted: int) -> int | None:
-    """The size that comes nearest to the one a target speaks of."""
+    """Return the size that is nearest to ``wanted``, or None if there is none."""
     return min(found, key=lambda size: abs(size - wanted), default=None)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The nearest-rank percentile: the least value that so many per cent do not exceed.
+    """Return the nearest-rank percentile.
+
+    It is the smallest value such that at least ``percent`` per cent of the values do not exceed it.
 
     Raises:
         ValueError: there are no values.
@@ -93,6 +95,6 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def spread(values: Sequence[float]) -> float:
-    """How far values lie from their middle: 0.15 if all are within ±15 % of it."""
+    """Return the largest relative deviation from the midrange: 0.15 if all are within ±15 %."""
     low, high = min(values), max(values)
     return (high - low) / (high + low)

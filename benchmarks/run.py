@@ -1,4 +1,4 @@
-"""The order of a run: every server once, the references before and after ours."""
+"""The order of a run: each server in turn, with the references before each run of ours."""
 
 import time
 from collections.abc import Iterator
@@ -11,35 +11,36 @@ from .processes import Missing
 from .results import Results, Row
 from .servers import Opener, Server
 
-#: Publications a second, and to how many users, where latency is measured.
+#: Publications per second and number of users in the latency measurements.
 RATE, USERS = 200, 100
+#: Broadcasts that clients have missed when they connect again.
 MISSED = 10
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of everything."""
+    """The sizes of the measurements."""
 
-    #: Sockets of the storms, and of the fan-out that all servers take part in.
+    #: Sockets of the connect measurements, and of the fan-out of most servers.
     main: int
-    #: Sockets of the fan-out of ours and of the floor, the most first.
+    #: Sockets of the fan-out of our server and of the floor, in descending order.
     flat: tuple[int, ...]
-    #: Sockets of a consumer in memory, whose broadcasts cost the square of it.
+    #: Sockets of the stock consumer in memory, whose broadcasts have quadratic cost.
     stock: int
-    #: Seconds of the latency measures.
+    #: Seconds of each latency measurement.
     seconds: float
-    #: Recipients of the bulk measure.
+    #: Recipients of the bulk measurement.
     bulk: int
-    #: Blocks of a fan-out whose median counts.
+    #: Blocks of a fan-out, whose median is reported.
     blocks: int
 
     @property
-    def most(self) -> int:
+    def max_sockets(self) -> int:
         return max(self.main, *self.flat)
 
     @property
     def users(self) -> int:
-        return max(self.most, self.bulk)
+        return max(self.max_sockets, self.bulk)
 
 
 QUICK = Plan(main=2000, flat=(2000, 500), stock=500, seconds=4, bulk=5000, blocks=3)
@@ -49,7 +50,7 @@ FULL = Plan(
 
 
 class Run:
-    """The rows so far, and the peers that could not be had."""
+    """Measures all servers, and collects the rows and the servers that are missing."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -57,91 +58,99 @@ class Run:
         self._missing: list[str] = []
         self._began = time.monotonic()
 
-    async def everything(self) -> Results:
-        """Measure all servers, one at a time."""
+    async def run_all(self) -> Results:
+        """Measure all servers one after another, and return the results."""
         plan = self.plan
-        await self._references()
-        await self._ours(results.OURS, with_stores=False)
-        await self._references()
-        await self._ours(results.OURS_PG, with_stores=True)
-        await self._references()
-        await self._ours(results.OURS_PG_2, with_stores=True, workers=2)
-        await self._peer(lambda: servers.node("ws.js", results.WS), (plan.main,))
-        await self._peer(servers.nchan, (plan.main,))
-        await self._peer(
+        await self._measure_references()
+        await self._measure_site(results.OURS, with_stores=False)
+        await self._measure_references()
+        await self._measure_site(results.OURS_PG, with_stores=True)
+        await self._measure_references()
+        await self._measure_site(results.OURS_PG_2, with_stores=True, workers=2)
+        await self._measure_peer(lambda: servers.node("ws.js", results.WS), (plan.main,))
+        await self._measure_peer(servers.nchan, (plan.main,))
+        await self._measure_peer(
             lambda: servers.node("socketio.js", results.SOCKET_IO, servers.SOCKET_IO_PATH),
             (plan.main,),
         )
-        await self._peer(servers.stock, (plan.stock,), plan.stock)
-        await self._stock_on_redis()
+        await self._measure_peer(servers.stock, (plan.stock,), plan.stock)
+        await self._measure_stock_on_redis()
         rows = results.merged(self._rows)
         remarks = [remark for row in rows for remark in measures.remarks(row)]
         return Results(rows, self._missing, remarks, processes.machine())
 
-    async def _references(self) -> None:
-        """What ours is compared with, again and again, because a machine changes with the hour."""
-        await self._peer(servers.floor, self.plan.flat)
-        await self._peer(servers.bare, ())
+    async def _measure_references(self) -> None:
+        """Measure the references. They are repeated, because a machine's speed varies over time."""
+        await self._measure_peer(servers.floor, self.plan.flat)
+        await self._measure_peer(servers.bare, ())
 
-    async def _stock_on_redis(self) -> None:
+    async def _measure_stock_on_redis(self) -> None:
         with ExitStack() as stack:
             try:
                 redis = stack.enter_context(stores.redis_server())
             except Missing:
-                return  # ours on Redis has said so
-            await self._peer(lambda: servers.stock(redis), (self.plan.main,))
+                return  # the run of our server with Redis has reported it
+            await self._measure_peer(lambda: servers.stock(redis), (self.plan.main,))
 
-    async def _peer(self, opener: Opener, fan_outs: tuple[int, ...], storm: int = 0) -> None:
-        """A server that broadcasts what it is told: connect, memory, then fan-out."""
+    async def _measure_peer(
+        self, opener: Opener, fan_outs: tuple[int, ...], sockets: int = 0
+    ) -> None:
+        """Measure another server: connect and memory, then fan-out.
+
+        Args:
+            opener: starts the server.
+            fan_outs: numbers of sockets of the fan-out, in descending order.
+            sockets: number of sockets to connect; 0 for that of the plan.
+        """
         with self._opened(opener) as server:
             if server is None:
                 return
             herd = _herd(server)
             if server.name != results.FLOOR:
-                self._add(await measures.connect(server, herd, storm or self.plan.main))
+                self._add(await measures.connect(server, herd, sockets or self.plan.main))
             if fan_outs:
                 send = await _sender(server)
                 await self._fan_out(server, herd, fan_outs, send)
             herd.close()
 
-    async def _ours(self, name: str, *, with_stores: bool, workers: int = 1) -> None:
-        """The site: a first connect, a storm that comes back to missed broadcasts, fan-out."""
+    async def _measure_site(self, name: str, *, with_stores: bool, workers: int = 1) -> None:
+        """Measure the site: connects without and with missed broadcasts, fan-out, publishing."""
         plan = self.plan
         with ExitStack() as stack:
             try:
                 own = stack.enter_context(stores.both()) if with_stores else None
             except Missing as reason:
-                self._miss(f"{name}: {reason}")
+                self._report_missing(f"{name}: {reason}")
                 return
             server = stack.enter_context(self._opened(lambda: servers.ours(name, own, workers)))
             if server is None:
                 return
             site.make_users(server, plan.users)
-            await measures.rest(server)
-            herd = await self._storms(server)
+            await measures.wait_until_idle(server)
+            herd = await self._measure_connects(server)
             send = senders.ByPublish(server, plan.users + 1)
             await send.open()
             flat = plan.flat if workers == 1 else (plan.main,)
             await self._fan_out(server, herd, flat, send)
             herd.close()
             send.herd.close()
-            await measures.rest(server)
+            await measures.wait_until_idle(server)
             if workers == 1:
-                await self._publishing(server)
+                await self._measure_publishing(server)
 
-    async def _storms(self, server: Server) -> Herd:
+    async def _measure_connects(self, server: Server) -> Herd:
         main = self.plan.main
-        herd = site.herd(server, site.greet(range(1, self.plan.most + 1)))
+        herd = site.herd(server, site.greet(range(1, self.plan.max_sockets + 1)))
         self._add(await measures.connect(server, herd, main))
         if server.name == results.OURS_PG_2:
             return herd
         herd.close()
-        await measures.rest(server)
+        await measures.wait_until_idle(server)
         site.broadcast(server, MISSED)
-        await measures.rest(server)
+        await measures.wait_until_idle(server)
         back = await measures.connect(server, herd, main, "connect, 10 missed")
-        for name in (results.KILOBYTES, "KB with the storm"):
-            del back.values[name]  # what the first storm had grown is used again
+        for name in (results.KILOBYTES, "KB including connect peak"):
+            del back.values[name]  # memory from the first connects is used again
         self._add(back)
         return herd
 
@@ -151,16 +160,16 @@ class Run:
         await herd.open(max(0, max(fan_outs) - len(herd.clients)))
         for size in fan_outs:
             herd.shrink(size)
-            await measures.rest(server)
+            await measures.wait_until_idle(server)
             self._add(await measures.fan_out(server, herd, send, self.plan.blocks))
 
-    async def _publishing(self, server: Server) -> None:
+    async def _measure_publishing(self, server: Server) -> None:
         seconds = self.plan.seconds
         if server.stores.redis_url:
             self._add(await measures.notified(server, USERS, RATE, seconds))
-        else:  # another process would be heard of by the position check only
+        else:  # without Redis, only the position check finds what another process publishes
             self._add(await measures.published(server, self.plan.users + 1, USERS, RATE, seconds))
-        await measures.rest(server)
+        await measures.wait_until_idle(server)
         self._add(measures.bulk(server))
 
     @contextmanager
@@ -169,12 +178,12 @@ class Run:
             try:
                 server = stack.enter_context(opener())
             except Missing as reason:
-                self._miss(str(reason))
+                self._report_missing(str(reason))
                 yield None
                 return
             yield server
 
-    def _miss(self, reason: str) -> None:
+    def _report_missing(self, reason: str) -> None:
         if reason not in self._missing:
             self._missing.append(reason)
             print(f"missing: {reason}", flush=True)
@@ -192,7 +201,8 @@ class Run:
 def _herd(server: Server) -> Herd:
     herd = Herd("127.0.0.1", server.port, server.path)
     if server.name == results.SOCKET_IO:
-        # Engine.IO 4: "0…" opens, "40" joins and is answered, "2" is a ping and "3" its pong.
+        # Engine.IO 4: the server opens with "0…", the client joins with "40" and gets a reply,
+        # "2" is a ping and "3" its pong.
         herd.greeting = lambda number: [b"40"]
         herd.ready_after = 2
         herd.answer = lambda payload: b"3" if payload == b"2" else None

@@ -1,4 +1,4 @@
-"""The servers under measurement, each a process (or a tree of them) of its own."""
+"""The measured servers, each a process or a tree of processes."""
 
 import os
 import re
@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 SECRET = secrets.token_hex(32)
 
-#: Where nginx is, which PATH seldom names.
+#: The directory of nginx, which is often not in PATH.
 SYSTEM_PROGRAMS = "/usr/sbin"
 NCHAN_INSTALL = "apt-get install nginx-light libnginx-mod-nchan"
 NODE_INSTALL = "apt-get install nodejs npm && npm install --prefix benchmarks/peers"
@@ -32,46 +32,46 @@ Opener = Callable[[], AbstractContextManager["Server"]]
 
 @dataclass
 class Server:
-    """A running server and how to ask what it uses."""
+    """A running server, and its use of CPU and memory."""
 
     name: str
     port: int
     process: subprocess.Popen[bytes]
     path: str = "/"
-    #: The site's: what its other processes need.
+    #: Environment variables for other processes of the site.
     environment: dict[str, str] = field(default_factory=dict)
     stores: Stores = field(default_factory=Stores)
 
     def broadcast(self, line: str) -> None:
-        """Tell a peer, by a line on its stdin, to send to all."""
+        """Write a line to the server's stdin, which it sends to all sockets."""
         assert self.process.stdin is not None
         self.process.stdin.write(line.encode() + b"\n")
         self.process.stdin.flush()
 
     def cpu(self) -> float:
-        """Seconds of CPU of the server's own processes so far."""
+        """Return the CPU seconds that the server's own processes have used so far."""
         return processes.cpu_seconds(processes.tree(self.process.pid))
 
     def stores_cpu(self) -> float:
-        """Seconds of CPU of its database and its Redis."""
+        """Return the CPU seconds that its database and its Redis have used so far."""
         found = (pid for root in self.stores.pids for pid in processes.tree(root))
         return processes.cpu_seconds(found)
 
     def memory(self) -> int:
-        """Bytes of memory of the server's own processes."""
+        """Return the memory of the server's own processes in bytes (PSS)."""
         return processes.memory(processes.tree(self.process.pid))
 
 
 @contextmanager
 def floor() -> Iterator[Server]:
-    """One write per socket."""
+    """Run the floor: one write per socket."""
     with _running(results.FLOOR, [sys.executable, str(HERE / "floor.py")]) as server:
         yield server
 
 
 @contextmanager
 def bare() -> Iterator[Server]:
-    """uvicorn that accepts, and nothing else."""
+    """Run uvicorn with an application that only accepts connections."""
     command = [sys.executable, str(HERE / "peers" / "stock.py"), "bare"]
     with _running(results.BARE, command) as server:
         yield server
@@ -79,7 +79,7 @@ def bare() -> Iterator[Server]:
 
 @contextmanager
 def stock(stores: Stores | None = None) -> Iterator[Server]:
-    """A consumer as in Channels' tutorial, in memory or on Redis."""
+    """Run a consumer as in Channels' tutorial, with the in-memory layer or with Redis."""
     name = results.STOCK_REDIS if stores else results.STOCK_MEMORY
     command = [sys.executable, str(HERE / "peers" / "stock.py"), "stock"]
     environment = {"REDIS_URL": stores.redis_url} if stores else {}
@@ -90,10 +90,10 @@ def stock(stores: Stores | None = None) -> Iterator[Server]:
 
 @contextmanager
 def node(script: str, name: str, path: str = "/") -> Iterator[Server]:
-    """A script of ``peers/``.
+    """Run a Node script of ``peers/``.
 
     Raises:
-        Missing: there is no Node, or its packages are not installed.
+        Missing: Node or its packages are not installed.
     """
     binary = shutil.which("node")
     if binary is None or not (HERE / "peers" / "node_modules").is_dir():
@@ -105,7 +105,7 @@ def node(script: str, name: str, path: str = "/") -> Iterator[Server]:
 
 @contextmanager
 def nchan() -> Iterator[Server]:
-    """nginx with nchan, one worker; told what to send by HTTP at ``/publish``.
+    """Run nginx with nchan and one worker, which takes broadcasts by HTTP at ``/publish``.
 
     Raises:
         Missing: nginx or its module is not installed.
@@ -128,7 +128,7 @@ def nchan() -> Iterator[Server]:
 
 @contextmanager
 def ours(name: str, stores: Stores | None = None, workers: int = 1) -> Iterator[Server]:
-    """The site as in production: sessions, durability and all checks on."""
+    """Run the site as in production, with sessions, durability and all checks enabled."""
     stores = stores or Stores()
     with tempfile.TemporaryDirectory() as folder:
         environment = {
@@ -137,7 +137,7 @@ def ours(name: str, stores: Stores | None = None, workers: int = 1) -> Iterator[
             "DEBUG": "0",
             "STATIC_ROOT": folder,
             "NOTIFICATIONS_TOKEN_SECRET": SECRET,
-            # All of the herd come from one address.
+            # All clients of the herd have the same address.
             "NOTIFICATIONS_MAX_CONNECTIONS_PER_ADDRESS": "1000000",
             "DATABASE_URL": stores.database_url,
             "REDIS_URL": stores.redis_url,
@@ -161,7 +161,7 @@ def _running(
     environment: dict[str, str] | None = None,
     port: int | None = None,
 ) -> Iterator[Server]:
-    """Start a server; a script of ours is told its port as its last argument."""
+    """Start a server. Without ``port``, pass a free port to the command as its last argument."""
     if port is None:
         port = processes.free_port()
         command = [*command, str(port)]
@@ -178,9 +178,9 @@ def _running(
 
 
 def _nchan_module(binary: str) -> str:
-    """The line that loads nchan; none where it is built in."""
-    told = subprocess.run([binary, "-V"], capture_output=True, text=True, check=False)
-    if re.search(r"--add-module=\S*nchan", told.stderr):
+    """Return the directive that loads nchan, or an empty string if nchan is built in."""
+    version = subprocess.run([binary, "-V"], capture_output=True, text=True, check=False)
+    if re.search(r"--add-module=\S*nchan", version.stderr):
         return ""
     for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/etc/nginx/modules"):
         module = Path(folder) / "ngx_nchan_module.so"

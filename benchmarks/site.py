@@ -1,4 +1,4 @@
-"""The site as a benchmark sees it: users, tokens, and clients that connect as they."""
+"""Access to the site under measurement: users, tokens, publishers, and clients of those users."""
 
 import json
 import os
@@ -14,13 +14,16 @@ from .servers import SECRET, Server
 
 PREPARE = str(Path(__file__).parent / "prepare.py")
 
+#: Users who publish from clients. Several, because a user may send 50 commands per second.
+SENDERS = 8
+
 TITLE = "Your order has shipped"
-#: Makes a frame of about 260 bytes.
+#: Makes frames of about 260 bytes.
 BODY = "x" * 38
 
 
 def make_users(server: Server, count: int) -> None:
-    """Users 1 to ``count``, and after them one who may send."""
+    """Create the users 1 to ``count``, and then a superuser who may publish."""
     _prepare(server, "users", str(count))
 
 
@@ -30,16 +33,16 @@ def broadcast(server: Server, count: int) -> None:
 
 
 def bulk(server: Server) -> tuple[int, float]:
-    """``notify()`` to all users; how many there are and how many seconds it took."""
+    """Call ``notify()`` for all users; return the number of users and the duration in seconds."""
     count, seconds = _prepare(server, "bulk").split()
     return int(count), float(seconds)
 
 
 def steady(server: Server, users: int, rate: int, seconds: float) -> subprocess.Popen[str]:
-    """Start a process that calls ``notify()`` so often a second for users 1 to ``users``.
+    """Start a process that calls ``notify()`` ``rate`` times per second for users 1 to ``users``.
 
-    The body of each notification is when it was due and when the call began, see
-    :func:`benchmarks.herd.now`.
+    The body of each notification holds the time at which it was due and the time at which the call
+    began, both from :func:`benchmarks.herd.now`.
     """
     command = [sys.executable, PREPARE, "steady", str(users), str(rate), str(seconds)]
     with processes.on_cpus(processes.ALL_CPUS):
@@ -57,7 +60,10 @@ def connect_as(number: int) -> bytes:
 
 
 def greet(numbers: range) -> Greeting:
-    """Client 0 connects as the first of these users; tokens are made before the clock starts."""
+    """Return a greeting by which client 0 connects as the first of these users, and so on.
+
+    The tokens are created now, so that their creation is not measured.
+    """
     commands = [[connect_as(number)] for number in numbers]
     return lambda number: commands[number]
 

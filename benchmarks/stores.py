@@ -1,4 +1,4 @@
-"""What the site stands on in production: a Redis and a PostgreSQL of our own, thrown away after."""
+"""Temporary Redis and PostgreSQL servers for the site, as it uses in production."""
 
 import shutil
 import tempfile
@@ -13,13 +13,13 @@ from tests.postgres import Postgres, PostgresMissing
 
 from .processes import ALL_CPUS, Missing, free_port, on_cpus, start, stop, wait_for
 
-#: As a careful operator runs it: a commit is on the disk when it returns.
+#: Settings for durable commits, which are on disk when they return.
 POSTGRES = "-c fsync=on -c full_page_writes=on -c shared_buffers=256MB"
 
 
 @dataclass(frozen=True)
 class Stores:
-    """Where they are, and the processes whose CPU is told apart from the server's."""
+    """The URLs of the stores, and their process ids, whose CPU time is measured separately."""
 
     database_url: str = ""
     redis_url: str = ""
@@ -28,7 +28,7 @@ class Stores:
 
 @contextmanager
 def both() -> Iterator[Stores]:
-    """PostgreSQL and Redis.
+    """Run PostgreSQL and Redis.
 
     Raises:
         Missing: one of them is not installed.
@@ -41,10 +41,10 @@ def both() -> Iterator[Stores]:
 
 @contextmanager
 def redis_server() -> Iterator[Stores]:
-    """Redis alone.
+    """Run Redis alone.
 
     Raises:
-        Missing: it is not installed.
+        Missing: Redis is not installed.
     """
     port = free_port()
     options = {"--port": str(port), "--save": "", "--bind": "127.0.0.1"}
@@ -61,7 +61,7 @@ def redis_server() -> Iterator[Stores]:
 
 @contextmanager
 def _postgres() -> Iterator[tuple[str, int]]:
-    """The database's URL and the process id of its postmaster."""
+    """Run PostgreSQL, and yield the URL of its database and the process id of its postmaster."""
     try:
         with on_cpus(ALL_CPUS):
             postgres = Postgres(keeps_commits=True, options=POSTGRES)

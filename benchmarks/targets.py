@@ -1,4 +1,4 @@
-"""What the project has set itself, beside what a run has reached."""
+"""The performance targets of the project, compared with the results of a run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from .results import (
     spread,
 )
 
-#: Sockets at which the targets hold, and the sizes between which the cost is flat.
+#: Sockets for which the targets are defined, and the range in which the cost has to be flat.
 AT = 5000
 FLAT = (500, 10_000)
 #: Recipients of the bulk target.
@@ -32,15 +32,15 @@ BULK = 100_000
 
 @dataclass(frozen=True)
 class Verdict:
-    """One target, what was reached, and the sizes it was measured at."""
+    """One target, the value reached, and the size or sizes at which it was measured."""
 
     target: str
     server: str
     at: str
     reached: str
-    #: None: could not be measured in this run.
+    #: None if it was not measured in this run.
     met: bool | None
-    #: Why not, or that the run was smaller than the target asks for.
+    #: A reservation, such as a run smaller than the target requires.
     remark: str = ""
 
     @property
@@ -51,7 +51,7 @@ class Verdict:
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """All targets, in the order of the benchmarks."""
+    """Return the verdicts on all targets, in the order of the benchmarks."""
     return [*_fan_out(rows), *_flat(rows), *_connect(rows), *_memory(rows), *_rest(rows)]
 
 
@@ -83,7 +83,7 @@ def _flat(rows: Sequence[Row]) -> Iterator[Verdict]:
             f"{found[0]} to {found[-1]}",
             f"±{reached:.0%}".replace("%", " %"),
             reached <= 0.15,
-            "" if whole else "a part of the sizes",
+            "" if whole else "only some of the sizes",
         )
 
 
@@ -126,7 +126,7 @@ def _rest(rows: Sequence[Row]) -> Iterator[Verdict]:
                 f"{row.sockets}",
                 f"{seconds:.1f} s",
                 seconds <= 10,
-                "" if row.sockets >= BULK else "reckoned from fewer",
+                "" if row.sockets >= BULK else "extrapolated from fewer recipients",
             )
 
 
@@ -137,7 +137,7 @@ def _value(rows: Sequence[Row], benchmark: str, server: str, size: int, name: st
 def _common(
     rows: Sequence[Row], benchmark: str, one: str, other_benchmark: str, other: str
 ) -> int | None:
-    """The size nearest to the target's at which both were measured."""
+    """Return the size nearest to :data:`AT` at which both were measured, or None."""
     ours = set(sizes(rows, benchmark, one))
     return nearest(sorted(ours & set(sizes(rows, other_benchmark, other))), AT)
 
@@ -146,7 +146,7 @@ def _ratio(
     rows: Sequence[Row], benchmark: str, name: str, one: str, other: str, beside: str = ""
 ) -> tuple[float | None, int | None]:
     beside = beside or benchmark
-    # The other's benchmark may have another name: a bare server has nothing to replay.
+    # The reference may be of another benchmark, because a bare server has nothing to replay.
     size = _common(rows, benchmark, one, beside, other)
     if size is None:
         return None, None

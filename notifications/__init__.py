@@ -4,8 +4,8 @@
 >>> notify(user, "Your order has shipped", url="/orders/7/")
 >>> broadcast("Maintenance at 22:00", to="everyone")
 
-The functions load on first use (PEP 562), because models cannot be imported while Django's
-app registry is still filling.
+The functions are imported on first use (PEP 562), because models cannot be imported before
+Django's app registry is ready.
 """
 
 from importlib import import_module

@@ -4,7 +4,7 @@ from importlib import import_module
 
 from django.apps import AppConfig, apps
 
-# As modules: Django takes every app configuration that stands here for one of this app.
+# Import the modules: Django considers every AppConfig in this namespace as one of this app.
 from django.contrib import admin
 from django.contrib.admin import apps as admin_apps
 from django.utils.translation import gettext_lazy as _
@@ -16,12 +16,13 @@ class NotificationsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        # They import models, which the registry has loaded only now.
+        # These modules import models, which can be imported only now.
         import_module(".checks", self.name)
         import_module(".receivers", self.name)
         # It gives ``Notification.objects.unread(user)`` and the like their meaning.
         import_module(".inbox", self.name)
+        import_module(".inbox.of_user", self.name).attach()
         if isinstance(apps.app_configs.get("admin"), admin_apps.AdminConfig):
-            # The admin does so itself when it is ready, which may be after this app.
+            # The admin does so in its own ``ready``, which may run after this one.
             admin.autodiscover()
-            import_module(".admin.users", self.name).add_to_lists_of_users(admin.site)
+            import_module(".admin.users", self.name).add_action_to_user_admins(admin.site)

@@ -22,7 +22,7 @@ from django.utils.module_loading import import_string
 #: A float that may be 0.
 Delay = float
 
-#: What a topic may be called.
+#: Pattern of the slug of a topic.
 TOPIC_SLUG = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}\Z")
 
 IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
@@ -30,59 +30,59 @@ IN_MEMORY_LAYER = "channels.layers.InMemoryChannelLayer"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Every setting with its default. Times are seconds, sizes bytes, unless said otherwise."""
+    """Every setting with its default. Times are in seconds, sizes in bytes, unless noted."""
 
-    #: HS256 key of connection tokens; without one only session cookies authenticate.
+    #: HS256 key of connection tokens; without it, only session cookies authenticate.
     TOKEN_SECRET: str = ""
-    #: What ``aud`` of connection tokens has to name; "": tokens must not have that claim.
+    #: Required ``aud`` claim of connection tokens; "": tokens must not have that claim.
     TOKEN_AUDIENCE: str = ""
     #: Alias of the channel layer that carries hints between processes.
     CHANNEL_LAYER: str = "default"
-    #: How long one message may take to enter the channel layer before it is given up.
+    #: Time limit for sending a message to the channel layer, after which it is dropped.
     LAYER_TIMEOUT: float = 2.0
 
-    #: The server pings each connection this often (Centrifuge protocol: ``ping``).
+    #: Interval of the server's pings on each connection (Centrifuge protocol: ``ping``).
     PING_INTERVAL: float = 25.0
-    #: No answer to a ping within this time disconnects with 3012.
+    #: A connection that does not answer a ping within this time is closed with 3012.
     PONG_TIMEOUT: float = 10.0
-    #: A socket that has taken nothing for so long, although there is something, is closed (3008).
+    #: A socket that accepts no data for this time, although there is some, is closed with 3008.
     SLOW_TIMEOUT: float = 20.0
-    #: A connection whose token has expired is closed (3005) so long after ``exp``: SDKs refresh at
-    #: that very moment, and the answer takes its time.
+    #: A connection with an expired token is closed with 3005 this long after ``exp``: SDKs refresh
+    #: exactly at ``exp``, and need time to get an answer.
     EXPIRED_CLOSE_DELAY: Delay = 25.0
     #: A socket that has not sent ``connect`` within this time is closed with 3502.
     CONNECT_TIMEOUT: float = 10.0
 
-    #: Workers compare their streams with the database this often; None: 1 s with the
+    #: Interval at which workers compare their streams with the database; None: 1 s with the
     #: in-memory layer, 5 s with any other.
     CHECK_INTERVAL: float | None = None
-    #: How often at least while the channel layer brings nothing to the process.
+    #: The longest such interval while the channel layer delivers nothing to the process.
     CHECK_INTERVAL_DOWN: float = 1.0
-    #: Each worker looks this often for waiting notifications that are due.
+    #: Interval at which each worker looks for waiting notifications that are due.
     TICK_INTERVAL: float = 1.0
-    #: Acknowledged positions and connection rows are written this often.
+    #: Interval at which acknowledged positions and connection rows are written.
     FLUSH_INTERVAL: float = 1.0
-    #: The connection rows of a worker that has died are gone after this time at most.
+    #: The connection rows of a dead worker are deleted within this time.
     WORKER_TIMEOUT: float = 30.0
-    #: Each worker checks again this often that its users may still see what they see, even when
-    #: nothing was announced.
+    #: Interval at which each worker checks the rights of its connected users, even if no change
+    #: was announced.
     RIGHTS_INTERVAL: float = 30.0
 
-    #: A worker that is told to stop closes its sockets spread over this time at most; 0: at once.
+    #: A stopping worker closes its sockets spread over at most this time; 0: at once.
     DRAIN_SECONDS: Delay = 5.0
 
     #: Publications per page of history, and at most in one connect or subscribe reply.
     PAGE_SIZE: int = 300
-    #: Largest frame taken from a client.
+    #: Largest frame accepted from a client.
     MAX_FRAME_SIZE: int = 64 * 1024
-    #: Commands that all connections of a user in one process may send per second on average, and
-    #: at once.
+    #: Commands that all connections of a user in one process may send: per second on average, and
+    #: in a burst.
     COMMAND_RATE: float = 50.0
     COMMAND_BURST: int = 200
     #: Connections of one user in one process; one more is closed with 3504.
     MAX_CONNECTIONS_PER_USER: int = 100
     #: Sockets of one client address in one process, authenticated or not; one more is closed
-    #: with 3504. An IPv6 address counts with its whole /64.
+    #: with 3504. All IPv6 addresses of a /64 count as one.
     MAX_CONNECTIONS_PER_ADDRESS: int = 5000
     #: Topics one user may be subscribed to.
     MAX_TOPICS: int = 100
@@ -91,49 +91,54 @@ class Settings:
     #: Unread notifications are counted up to this number.
     MAX_UNREAD_COUNT: int = 1000
 
-    #: Slugs of the topics that every active user may read, unless ``TOPIC_PERMISSION`` decides.
+    #: Slugs of the topics that every active user may read, unless ``TOPIC_PERMISSION`` is set.
     TOPICS: tuple[str, ...] = ()
-    #: Dotted path of ``f(user, slug) -> bool``: may this user read this topic? It alone decides.
+    #: Dotted path of a function ``f(user, slug) -> bool``, which alone decides whether the user may
+    #: read the topic.
     TOPIC_PERMISSION: str = ""
-    #: Other sites whose pages may open a socket, as "https://a.example" or "https://*.a.example";
-    #: besides those of the host that is asked, and of ``CSRF_TRUSTED_ORIGINS``.
+    #: Other origins whose pages may open a socket, as "https://a.example" or "https://*.a.example",
+    #: besides the requested host and ``CSRF_TRUSTED_ORIGINS``.
     ALLOWED_ORIGINS: tuple[str, ...] = ()
-    #: Threads (and so database connections) a worker uses for the commands of its clients; its
-    #: own work has twelve more at most, and ``TOPIC_PERMISSION`` four.
+    #: Threads, and so database connections, of a worker for its clients' commands. Its own work
+    #: takes up to 12 more, receivers of its signals 1, and ``TOPIC_PERMISSION`` up to 4.
     DATABASE_THREADS: int = 4
-    #: How long a statement of a worker waits for a lock that somebody else holds.
+    #: How long a statement of a worker waits for a lock.
     LOCK_TIMEOUT: float = 5.0
     #: How long a statement of a worker may take.
     STATEMENT_TIMEOUT: float = 20.0
-    #: CPU seconds that one user's commands may take for each second, on average and at once, in
-    #: one process; more has to wait.
+    #: CPU seconds per second that one user's commands may take in one process on average, and CPU
+    #: seconds in a burst; further commands have to wait.
     USER_WORK: float = 0.25
     USER_WORK_BURST: float = 2.0
-    #: New objects after which the garbage collector of a server process looks at them; Python's
-    #: own is 700, which in a process of many connections is a third of its work.
+    #: New objects after which the garbage collector of a server process runs. Python's default of
+    #: 700 takes a third of the work of a process with many connections.
     GC_THRESHOLD: int = 50_000
-    #: Server processes of the site, on all hosts together; None: not said. Starts none: only
-    #: ``check --deploy`` judges by it.
+    #: Server processes of the site on all hosts together; None: unknown. It starts no processes,
+    #: only ``check --deploy`` uses it.
     WORKERS: int | None = None
-    #: Days that ``prune_notifications`` keeps.
+    #: Days for which ``prune_notifications`` keeps notifications.
     KEEP_DAYS: int = 90
 
     @property
     def check_interval(self) -> float:
-        """Seconds between two position checks."""
+        """Seconds between two position checks, while the channel layer works."""
         if self.CHECK_INTERVAL is not None:
             return self.CHECK_INTERVAL
         return 1.0 if layer_is_in_memory(self.CHANNEL_LAYER) else 5.0
 
     def topic_permission(self) -> Callable[[Any, str], bool] | None:
-        """The callable behind ``TOPIC_PERMISSION``, None when ``TOPICS`` decides."""
+        """The function that ``TOPIC_PERMISSION`` names; None if that is not set.
+
+        Raises:
+            ImportError: it cannot be imported.
+        """
         if not self.TOPIC_PERMISSION:
             return None
         return cast(Callable[[Any, str], bool], import_string(self.TOPIC_PERMISSION))
 
     @property
     def declared_topics(self) -> tuple[str, ...]:
-        """The slugs in ``TOPICS``, without what E003 and E008 complain of."""
+        """The slugs in ``TOPICS``, without values that the checks E003 and E008 report."""
         if not isinstance(self.TOPICS, tuple):
             return ()
         return tuple(slug for slug in self.TOPICS if is_slug(slug))
@@ -143,7 +148,7 @@ FIELDS = {field.name: field for field in fields(Settings)}
 
 
 class _LazySettings:
-    """Stands for the current :class:`Settings`; builds it at the first access."""
+    """A proxy for the current :class:`Settings`, which are built at the first access."""
 
     _current: Settings | None = None
 
@@ -184,5 +189,5 @@ def _known(raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_slug(value: Any) -> bool:
-    """May a topic be called so?"""
+    """Return whether this can be the slug of a topic."""
     return isinstance(value, str) and TOPIC_SLUG.match(value) is not None

@@ -1,7 +1,7 @@
-"""The WebSocket consumer: frames in, frames out. It has no rules of its own.
+"""The WebSocket consumer: the I/O of one connection, without any rules.
 
-What a frame means is the session's business, what a command does that of
-:mod:`notifications.handlers`, and what is pushed the hub's.
+The session interprets frames, :mod:`notifications.handlers` carry out commands, and the hub sends
+pushes.
 """
 
 import asyncio
@@ -33,22 +33,23 @@ logger = logging.getLogger(__name__)
 JSON_SUBPROTOCOL = "centrifuge-json"
 PROTOBUF_SUBPROTOCOL = "centrifuge-protobuf"
 
-#: What one connection does before others have their turn: messages taken, effects carried out.
-MOST_AT_ONCE = 32
+#: Messages and effects that one connection may process before it yields to the event loop.
+MAX_WITHOUT_YIELD = 32
 
 
 class NotificationConsumer(AsyncJsonWebsocketConsumer):
     """One socket that speaks the Centrifuge client protocol in JSON.
 
-    It owns no layer channel (the hub has one for the process), so ``__call__`` waits for the
-    socket alone. ``dispatch`` is overridden because Channels' own awaits a thread hop for every
-    message, and because an exception there would skip ``disconnect`` and leak the connection.
+    It has no layer channel of its own (the hub has one per process), so ``__call__`` receives from
+    the socket only. ``dispatch`` is overridden because Channels' version awaits a thread hop for
+    every message, and because an exception in it would skip ``disconnect`` and leak the
+    connection.
     """
 
     hub: Hub
     connection: Connection | None = None
-    #: Messages and effects since others had their turn.
-    _done = 0
+    #: Messages and effects since the last yield to the event loop.
+    _since_yield = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
@@ -56,7 +57,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         try:
             while True:
                 await self.dispatch(await receive())
-                await self._give_way()
+                await self._yield_to_loop()
         except StopConsumer:
             return
         except asyncio.CancelledError:
@@ -74,7 +75,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         except (StopConsumer, asyncio.CancelledError):
             raise
         except Exception:
-            logger.exception("A connection is closed because of a bug.")
+            logger.exception("Closing a connection after an unexpected error.")
             if self.connection is None:
                 raise StopConsumer from None
             self.connection.close(codes.SERVER_ERROR)
@@ -91,7 +92,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             open_socket(self.scope, self.base_send),
             address=(self.scope.get("client") or ("",))[0],
             user_agent=user_agent.replace("\x00", ""),
-            session_key=_session_key(cookie),
+            session_key=read_session_key(cookie),
         )
         self.hub.connections.watch(self.connection)
         self.connection.socket.charge_to(self._charge)
@@ -104,9 +105,9 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         session = self.connection.session
         text = message.get("text")
         if text is None:
-            await self._carry_out(session.receive_binary())
+            await self._apply_effects(session.receive_binary())
         else:
-            await self._carry_out(session.receive(text, time.monotonic()))
+            await self._apply_effects(session.receive(text, time.monotonic()))
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         self._leave(message.get("code") or codes.NORMAL.code)
@@ -117,23 +118,23 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             self.hub.connections.leave(self.connection, code)
 
     def _charge(self, amount: float) -> None:
-        """Take what the server has counted: frames that bring no message."""
+        """Charge the client for frames that deliver no message, as the server reports them."""
         assert self.connection is not None
         for effect in self.connection.session.charge(amount, time.monotonic()):
             assert isinstance(effect, Close)
             self.connection.close(effect.disconnect)
 
-    async def _give_way(self) -> None:
-        """Let others have a turn now and then, however much has come at once."""
-        self._done += 1
-        if self._done >= MOST_AT_ONCE:
-            self._done = 0
+    async def _yield_to_loop(self) -> None:
+        """Yield to the event loop after every ``MAX_WITHOUT_YIELD`` messages and effects."""
+        self._since_yield += 1
+        if self._since_yield >= MAX_WITHOUT_YIELD:
+            self._since_yield = 0
             await asyncio.sleep(0)
 
-    async def _carry_out(self, effects: Iterable[Effect]) -> None:
+    async def _apply_effects(self, effects: Iterable[Effect]) -> None:
         assert self.connection is not None
         for effect in effects:
-            await self._give_way()
+            await self._yield_to_loop()
             if isinstance(effect, Send):
                 await self.connection.send(Prepared(effect.text))
             elif isinstance(effect, Arrived):
@@ -155,7 +156,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             self.hub.loops.database_failed(error)
             await self._refuse(effect.command_id, codes.INTERNAL)
         except Exception:
-            logger.exception("A command has failed because of a bug.")
+            logger.exception("Unexpected error in a command.")
             await self._refuse(effect.command_id, codes.INTERNAL)
         else:
             await self._answer(effect.command_id, outcome)
@@ -164,7 +165,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         assert self.connection is not None
         try:
             effects = self.connection.session.answer(command_id, outcome.result, time.monotonic())
-            await self._carry_out(effects)
+            await self._apply_effects(effects)
         finally:
             outcome.then()
         if isinstance(outcome.result, messages.ConnectResult):
@@ -174,10 +175,10 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         assert self.connection is not None
         if command_id == 0:
             SENDS_IGNORED.inc()
-            logger.debug("A message of a client is ignored (%d).", error.code)
+            logger.debug("Ignored a send command (error %d).", error.code)
         else:
             ERRORS.labels(error.code).inc()
-        await self._carry_out(self.connection.session.refuse(command_id, error))
+        await self._apply_effects(self.connection.session.refuse(command_id, error))
 
 
 def _limits() -> Limits:
@@ -194,10 +195,10 @@ def _limits() -> Limits:
 
 
 def _subprotocol(offered: Sequence[str]) -> str | None:
-    """The one of the subprotocols offered that is accepted.
+    """Return the subprotocol to accept, or None if none is known.
 
-    Protobuf is accepted to be closed with a code: browsers show no code of a socket on which no
-    subprotocol of theirs was accepted.
+    Protobuf is accepted only to be closed with a code: a browser reports no close code if none of
+    the subprotocols it offered was accepted.
     """
     for name in (JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL):
         if name in offered:
@@ -206,7 +207,7 @@ def _subprotocol(offered: Sequence[str]) -> str | None:
 
 
 def _headers(scope: dict[str, Any], *names: bytes) -> list[str]:
-    """Headers of the handshake, "" for absent ones; HTTP/2 may have split the cookies."""
+    """Return headers of the handshake, "" for absent ones; HTTP/2 may split the cookies."""
     found: dict[bytes, list[bytes]] = {name: [] for name in names}
     for name, value in scope["headers"]:
         if name in found:
@@ -214,8 +215,8 @@ def _headers(scope: dict[str, Any], *names: bytes) -> list[str]:
     return [b"; ".join(values).decode("latin-1") for values in found.values()]
 
 
-def _session_key(cookie: str) -> str:
-    """The session key in a ``Cookie`` header, read as Django reads it for views; "" for none."""
+def read_session_key(cookie: str) -> str:
+    """Return the session key in a ``Cookie`` header, parsed as Django does; "" for none."""
     if not cookie:
         return ""
     return parse_cookie(cookie).get(settings.SESSION_COOKIE_NAME, "")

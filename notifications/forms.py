@@ -1,7 +1,7 @@
-"""What every form that sends a notification shares: the content, and an audience.
+"""Base forms for sending a notification: its content, and its audience.
 
-The base of the admin's forms and of those of a site that lets its users write. A subclass decides
-how the form looks and what becomes of what was typed.
+The forms of the admin derive from them, and so can those of a site whose users send
+notifications. A subclass decides how the form looks, and publishes its values.
 """
 
 import uuid
@@ -16,7 +16,7 @@ from .models import Level, Notification
 from .publishing.drafts import clean_title
 from .streams import names as stream_names
 
-#: Audiences. A group and a topic have to be named too.
+#: The audiences. ``GROUP`` and ``TOPIC`` need a name as well.
 EVERYONE, STAFF, GROUP, TOPIC = stream_names.SHARED_KINDS
 
 
@@ -25,14 +25,14 @@ def _new_key() -> str:
 
 
 class ContentForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Title, text, link and level of a notification. Saves nothing: publishing does."""
+    """Title, body, link and level of a notification. The form is not saved but published."""
 
     level = forms.ChoiceField(
         label=_("Level"),
         choices=[(value, capfirst(label)) for value, label in Level.choices],
         initial=Level.INFO,
     )
-    # A form that is sent twice, by a double click or from the history, publishes once.
+    # Makes a form that is submitted twice, by a double click or from the history, publish once.
     key = forms.RegexField(r"\A[0-9a-f]{32}\Z", initial=_new_key, widget=forms.HiddenInput)
 
     class Meta:
@@ -42,8 +42,8 @@ class ContentForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_title(self) -> str:
         return clean_title(self.cleaned_data["title"])
 
-    def take(self, error: ValidationError) -> None:
-        """Put what publishing does not accept at the fields where it was typed."""
+    def add_errors(self, error: ValidationError) -> None:
+        """Add the errors of publishing to the form's fields, or to the form as a whole."""
         for name, errors in error.error_dict.items():
             self.add_error(name if name in self.fields else None, errors)
 
@@ -61,7 +61,7 @@ class AudienceForm(ContentForm):
         return cleaned
 
     def stream(self) -> str:
-        """The name of the stream that the valid form is for."""
+        """Return the name of the stream that the valid form addresses."""
         if self.cleaned_data["audience"] == TOPIC:
             return stream_names.topic_stream(self.cleaned_data["topic"])
         return str(self.cleaned_data["audience"])

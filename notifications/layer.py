@@ -1,12 +1,12 @@
-"""Hints to other processes: messages into the channel layer, from any thread, never blocking.
+"""Hints to other processes: messages sent to the channel layer from any thread, without blocking.
 
-The layer is only a hint (P4). A message that cannot be sent is counted and forgotten; the
-position check of every worker finds what it would have told.
+The layer is only a hint (P4). A message that cannot be sent is counted and dropped; the position
+check of every worker finds what it would have announced.
 
 Layers keep their connections per event loop, and ``async_to_sync`` makes a loop per call. So all
-messages of a process leave through one long-lived loop: the hub's where a hub runs, else that of
-a background thread. That is a thread of the operating system, because a loop that runs in one
-counts as running for all that the thread does: below gevent, for every greenlet of the process.
+messages of a process go through one long-lived loop: the hub's if a hub runs, else that of a
+background thread. It is a native thread even under gevent, because a loop that runs in a greenlet
+counts as running for every greenlet of the process.
 """
 
 import asyncio
@@ -29,13 +29,15 @@ from .metrics import LAYER_ERRORS
 
 logger = logging.getLogger(__name__)
 
-#: Hints kept while the layer is slow. More would only say later what the database says already.
+#: Hints that are queued while the layer is slow. Dropped ones are found in the database anyway.
 QUEUE_SIZE = 10_000
 
-#: Channels takes names of less than 100 characters; the longest prefix has 20.
+#: Keys that become part of a group name unchanged. Channels takes names of less than 100
+#: characters; the longest prefix has 20.
 PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
-#: A layer's pool may hold connections that died with the last Redis, which only using them shows.
+#: Attempts per message. The layer's pool may hold connections that died when Redis was restarted,
+#: and only using them shows it.
 ATTEMPTS = 3
 
 type_prefix = "notifications."
@@ -45,7 +47,7 @@ def group_name(stream: str) -> str:
     """The layer group of a stream: ``user:7`` → ``notifications.user.7``.
 
     Group names allow letters, digits, ``-_.`` and less than 100 characters (Channels, *Channel
-    layer specification*), user keys may be any text: what does not fit is hashed.
+    layer specification*). User keys may be any text; those that do not fit are hashed.
     """
     kind, _, key = stream.partition(":")
     if not key:
@@ -56,21 +58,21 @@ def group_name(stream: str) -> str:
 
 
 class Announcer:
-    """The outbox of this process: a bounded queue and one task that empties it."""
+    """The outgoing messages of this process: a bounded queue, and one task that sends them."""
 
     def __init__(self) -> None:
-        self.start_afresh()
+        self.reset()
 
-    def start_afresh(self) -> None:
-        """Forget loops, threads and messages: a forked child has none of its parent's threads."""
+    def reset(self) -> None:
+        """Forget loops, threads and messages; a forked child has none of its parent's threads."""
         self._queue: deque[tuple[str, dict[str, Any]]] = deque(maxlen=QUEUE_SIZE)
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
-        #: The background thread's, once it has made it.
+        #: The loop of the background thread, once that has created it.
         self._own_loop: asyncio.AbstractEventLoop | None = None
         self._has_thread = False
         self._task: asyncio.Task[None] | None = None
-        #: The loop has been told that there is something, and has not looked yet.
+        #: Whether ``_start`` is scheduled in the loop and has not run yet.
         self._is_woken = False
         self._on_failure: Callable[[Exception], None] | None = None
         self.available = True
@@ -80,10 +82,11 @@ class Announcer:
         loop: asyncio.AbstractEventLoop | None,
         failed: Callable[[Exception], None] | None = None,
     ) -> None:
-        """Send from ``loop`` (the hub's); None goes back to the background thread.
+        """Send from ``loop`` (the hub's), or from the background thread if it is None.
 
         Args:
-            failed: told, in that loop, of each message that the layer did not take.
+            loop: the event loop that sends.
+            failed: called in that loop with each error of the layer.
         """
         with self._lock:
             self._loop = loop
@@ -93,40 +96,40 @@ class Announcer:
 
     def send(self, stream: str, message: dict[str, Any]) -> None:
         """Queue ``message`` for the group of ``stream``. Returns at once, never raises."""
-        if len(self._queue) == QUEUE_SIZE:  # the oldest gives way
+        if len(self._queue) == QUEUE_SIZE:  # the oldest message is dropped
             LAYER_ERRORS.inc()
         self._queue.append((group_name(stream), message))
-        if self._is_woken:  # it looks at the queue after it has forgotten that
+        if self._is_woken:  # _start resets this before it looks at the queue
             return
         self._is_woken = True
         try:
             loop = self._sending_loop()
-            if loop is not None:  # else the thread looks at the queue when it has made one
+            if loop is not None:  # else the thread looks at the queue after creating its loop
                 loop.call_soon_threadsafe(self._start)
         except RuntimeError:
             self._is_woken = False
-            # The loop has closed this very moment; the message leaves with the next one.
-            logger.debug("A hint to %s has to wait.", stream)
+            # The loop has just closed; the message is sent together with the next one.
+            logger.debug("The hint to %s is sent with the next one.", stream)
 
     def flush(self, timeout: float) -> None:
-        """Wait, ``timeout`` seconds at most, until the queue is empty. Not for the loop itself."""
+        """Wait at most ``timeout`` seconds until everything is sent. Do not call it in the loop."""
         deadline = time.monotonic() + timeout
-        while (self._queue or self._busy()) and time.monotonic() < deadline:
+        while (self._queue or self._is_sending()) and time.monotonic() < deadline:
             time.sleep(0.005)
 
-    async def emptied(self, patience: float) -> None:
-        """What :meth:`flush` does, for the loop that sends."""
+    async def aflush(self, patience: float) -> None:
+        """Like :meth:`flush`, but for the loop that sends; ``patience`` is in seconds."""
         if self._queue:
             self._start()
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=patience)
 
-    def _busy(self) -> bool:
+    def _is_sending(self) -> bool:
         return self._task is not None and not self._task.done()
 
     def _start(self) -> None:
         self._is_woken = False
-        if not self._busy():
+        if not self._is_sending():
             self._task = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
@@ -134,30 +137,30 @@ class Announcer:
             group, message = self._queue.popleft()
             try:
                 await group_send(group, message)
-            except Exception as error:  # whatever the layer's client library raises
+            except Exception as error:  # the layer's client library may raise anything
                 self._failed(error)
                 return
             if not self.available:
                 self.available = True
-                logger.info("The channel layer takes messages again.")
+                logger.info("The channel layer works again.")
 
     def _failed(self, error: Exception) -> None:
-        # What is queued would wait for the same failure, and is in the database anyway.
+        # Queued messages would fail in the same way, and their content is in the database anyway.
         LAYER_ERRORS.inc(1 + len(self._queue))
         self._queue.clear()
         if self.available:
             self.available = False
             logger.warning(
-                "The channel layer takes no messages (%s); delivery goes on from the database.",
+                "The channel layer fails (%s); notifications are delivered from the database.",
                 type(error).__name__,
             )
         if self._on_failure is not None:
             self._on_failure(error)
 
     def _sending_loop(self) -> asyncio.AbstractEventLoop | None:
-        # Nothing below switches to another greenlet: this lock may be of before gevent came.
+        # Nothing below switches greenlets, because the lock may not be patched by gevent.
         with self._lock:
-            if self._loop is not None and self._loop.is_closed():  # and nobody has said so
+            if self._loop is not None and self._loop.is_closed():  # without calling use_loop
                 self._loop = self._task = None
                 self._is_woken = False
             if self._loop is None and not self._has_thread:
@@ -167,7 +170,7 @@ class Announcer:
             return self._loop or self._own_loop
 
     def _run(self) -> None:
-        """The background thread. It makes its loop itself: gevent ties selectors to threads."""
+        """Run the background thread, which creates its loop: gevent ties selectors to threads."""
         loop = asyncio.new_event_loop()
         loop.call_soon(self._start)
         self._own_loop = loop
@@ -177,37 +180,34 @@ class Announcer:
 announcer = Announcer()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=announcer.start_afresh)
+    os.register_at_fork(after_in_child=announcer.reset)
 
 
 def send_publication(
     stream: str, epoch: str, offset: int, data: bytes, at: int = 0, previous: int = 0
 ) -> None:
-    """Tell the readers of ``stream`` that ``offset`` is there, with its encoded content.
+    """Send a publication to the hubs with readers of ``stream``.
+
+    ``at`` and ``previous`` show a hub whether the entry continues the history that it has read.
 
     Args:
+        stream: name of the stream.
+        epoch: epoch of the stream.
+        offset: offset of the publication.
+        data: its encoded content.
         at: when it was published, in microseconds since 1970.
-        previous: the same of the entry before it, 0 if there is none or it is not known. Both
-            together show readers whether it belongs to the history that they have read.
+        previous: when the previous entry was published, likewise; 0 if there is none or it is
+            unknown.
     """
-    announcer.send(
-        stream,
-        {
-            "type": type_prefix + "publication",
-            "stream": stream,
-            "epoch": epoch,
-            "offset": offset,
-            "data": data,
-            "at": at,
-            "previous": previous,
-        },
+    _announce(
+        "publication", stream, epoch=epoch, offset=offset, data=data, at=at, previous=previous
     )
 
 
 def send_check() -> None:
-    """Ask all hubs to compare their streams with the database: much has been published."""
-    # The stream that every hub with a connection reads.
-    announcer.send("broadcast", {"type": type_prefix + "check", "stream": "broadcast"})
+    """Ask all hubs to compare their streams with the database; for many publications at once."""
+    # Every hub with connections reads this stream.
+    _announce("check", "broadcast")
 
 
 def send_message(
@@ -218,69 +218,73 @@ def send_message(
     revision: int | None = None,
     recounted: bool = False,
 ) -> None:
-    """Send ``data`` (JSON) as a ``message`` push to the connections on a user's own stream.
+    """Send ``data`` as a ``message`` push to the connections of a user.
 
     Args:
-        stream: the user's own stream.
-        data: the message.
-        origin: the client that caused it and knows already, "" for none.
-        unread: the unread count that ``data`` tells, None if it tells none.
-        revision: of the stream, which this change alone has made; None if it made none.
-        recounted: other streams are in the count than before.
+        stream: name of the user's own stream.
+        data: the message, encoded as JSON.
+        origin: id of the client that caused the change and needs no message; "" for none.
+        unread: the unread count in ``data``; None if it has none.
+        revision: the revision of the stream that this change alone has made; None if it made none.
+        recounted: whether the set of streams that are counted has changed.
     """
-    message = {"type": type_prefix + "message", "stream": stream, "data": data, "origin": origin}
     counted = {"unread": unread, "revision": revision, "recounted": recounted}
-    announcer.send(stream, {**message, **counted})
+    _announce("message", stream, data=data, origin=origin, **counted)
 
 
 def send_changed(stream: str, session: str = "") -> None:
-    """Ask the hubs to look again at the rights and connections of the stream's user.
+    """Ask the hubs to check the rights and connections of a user again.
 
     Args:
-        stream: the user's own stream.
-        session: digest of a session key whose connections end now, "" for none; never the key.
+        stream: name of the user's own stream.
+        session: digest of a session key whose connections are closed, never the key itself; "" for
+            none.
     """
-    announcer.send(stream, {"type": type_prefix + "changed", "stream": stream, "session": session})
+    _announce("changed", stream, session=session)
 
 
 def send_session_ended(session: str) -> None:
-    """End the connections of a session wherever they are, although its user is not known.
+    """Ask all hubs to close the connections of a session whose user is not known.
 
     Args:
-        session: digest of the session key; never the key.
+        session: digest of the session key, never the key itself.
     """
-    # The stream that every hub with a connection reads.
-    announcer.send(
-        "broadcast",
-        {"type": type_prefix + "session_ended", "stream": "broadcast", "session": session},
-    )
+    # Every hub with connections reads this stream.
+    _announce("session_ended", "broadcast", session=session)
+
+
+def _announce(kind: str, stream: str, **content: Any) -> None:
+    announcer.send(stream, {"type": type_prefix + kind, "stream": stream, **content})
 
 
 async def group_send(group: str, message: dict[str, Any]) -> None:
-    """Send to a group and wait until the layer has taken it; :meth:`Announcer.send` does not wait.
+    """Send to a group, and wait until the layer has accepted it; :meth:`Announcer.send` queues.
 
     Raises:
-        Exception: whatever the layer's client library raises, or TimeoutError.
+        TimeoutError: it takes longer than ``LAYER_TIMEOUT`` seconds.
+        Exception: whatever the layer's client library raises.
     """
     await ask(_layer().group_send, group, message)
 
 
 async def ask(call: Callable[..., Awaitable[None]], *args: Any) -> None:
-    """Have the layer do something, within ``LAYER_TIMEOUT`` seconds.
+    """Call a method of the layer, within ``LAYER_TIMEOUT`` seconds.
 
-    What fails is asked again at once, because the reason may be a connection that died long ago.
+    A failed call is retried at once, because the reason may be a connection that died long ago.
 
     Args:
-        call: a method of the layer that may be called twice.
+        call: a method of the layer that can safely be repeated.
+        args: its arguments.
 
     Raises:
-        Exception: whatever the layer's client library raises, or TimeoutError.
+        TimeoutError: all attempts together take too long.
+        Exception: whatever the layer's client library raises.
     """
     async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
         for left in reversed(range(ATTEMPTS)):
             try:
                 await call(*args)
-            except Exception:  # whatever the layer's client library raises
+            except Exception:  # the layer's client library may raise anything
                 if not left:
                     raise
             else:
@@ -290,5 +294,5 @@ async def ask(call: Callable[..., Awaitable[None]], *args: Any) -> None:
 def _layer() -> Any:
     layer = get_channel_layer(app_settings.CHANNEL_LAYER)
     if layer is None:
-        raise RuntimeError("no channel layer")
+        raise RuntimeError(f"the channel layer {app_settings.CHANNEL_LAYER!r} is not configured")
     return layer

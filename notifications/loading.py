@@ -1,8 +1,8 @@
-"""Fixtures: what ``loaddata`` brings is written as it is, and nothing besides.
+"""Loading fixtures: the rows of ``loaddata`` are written as they are, and no others.
 
-Rows of a dump have their own primary keys. What the app would write by itself while they are
-loaded stands in their way later. What then is missing is made when it is needed: a stream by the
-first notification, a subscription by the next connect.
+Rows of a dump have their own primary keys. Rows that the app created while they are loaded could
+conflict with them. What is missing afterwards is created when it is needed: a stream by the first
+notification, a subscription by the next connect.
 """
 
 from typing import Any
@@ -15,15 +15,16 @@ from .models import Stream, Subscription
 from .streams import names as stream_names
 from .streams import rows as stream_rows
 
-#: An attribute of instances that a fixture has brought.
+#: Name of an attribute that marks instances from a fixture.
 LOADED = "_notifications_loaded"
 
-#: Kinds of streams whose owners were loaded last without their primary keys, by alias.
+#: Pairs of database alias and kind of stream (``user``, ``group``) whose last loaded owner had no
+#: primary key.
 _renumbered: set[tuple[str, str]] = set()
 
 
 class Renumbered(ValueError):
-    """Streams are named by primary keys that their owners no longer have."""
+    """The owners of streams have lost the primary keys in the names of their streams."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
@@ -33,36 +34,37 @@ class Renumbered(ValueError):
 
 
 def is_loaded(instance: Any) -> bool:
-    """Has a fixture brought this instance? Then its many-to-many rows come from there too.
+    """Return whether a fixture contains this instance, and so its many-to-many rows, too.
 
-    Signals of these do not tell: the deserializer sets them right after it has saved the instance.
+    The signals of many-to-many rows do not say that: the deserializer sets the rows right after it
+    has saved the instance.
     """
     return LOADED in vars(instance)
 
 
 def prepare(instance: Model, using: str) -> None:
-    """Before a row of a fixture is written.
+    """Prepare for a row of a fixture, before it is written.
 
     Args:
-        instance: of any model.
+        instance: an instance of any model.
         using: alias of the database.
 
     Raises:
-        Renumbered: it would show a private stream to somebody else.
+        Renumbered: the row could show a stream to somebody else than its owner.
     """
     if isinstance(instance, get_user_model()):
-        _note(instance, "user", using)
+        _remember_owner(instance, "user", using)
     elif isinstance(instance, Group):
-        _note(instance, "group", using)
+        _remember_owner(instance, "group", using)
     elif isinstance(instance, Stream):
         if (using, stream_names.parse(instance.name).kind) in _renumbered:
             raise Renumbered(instance.name)
-        _make_room(instance, using)
+        _delete_unused(instance, using)
     elif isinstance(instance, Subscription):
         _check_owner(instance, using)
 
 
-def _note(instance: Model, kind: str, using: str) -> None:
+def _remember_owner(instance: Model, kind: str, using: str) -> None:
     setattr(instance, LOADED, True)
     if instance.pk is None:
         _renumbered.add((using, kind))
@@ -70,8 +72,8 @@ def _note(instance: Model, kind: str, using: str) -> None:
         _renumbered.discard((using, kind))
 
 
-def _make_room(stream: Stream, using: str) -> None:
-    """The streams that ``migrate`` makes may have other primary keys in the dump."""
+def _delete_unused(stream: Stream, using: str) -> None:
+    """Delete an unused stream of this name: one that ``migrate`` made has another primary key."""
     for other in Stream.objects.using(using).filter(name=stream.name).exclude(pk=stream.pk):
         if other.top == 0 and stream_rows.is_empty(other):
             other.delete()

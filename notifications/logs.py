@@ -1,6 +1,6 @@
-"""Logging of what repeats: once in a while and in a line, whatever a stranger has put into it.
+"""Logging that strangers cannot flood or forge: rate limits, and one printable line per record.
 
-A site that has these in its ``LOGGING`` gets one line for a kind of bad request a minute::
+With these in its ``LOGGING``, a site gets one line per minute for each kind of bad request::
 
     "formatters": {"line": {"()": "notifications.logs.Line", "format": "…"}},
     "filters": {"strangers": {"()": "notifications.logs.Strangers"}},
@@ -18,39 +18,40 @@ import time
 from collections.abc import Hashable, Iterable
 
 #: Seconds between two lines of one kind.
-SILENCE = 60.0
+INTERVAL = 60.0
 
 #: Characters of a stranger's text that a line may quote.
-QUOTED = 200
+MAX_QUOTED = 200
 
-#: And all of a line about a refused request.
-LONGEST = 400
+#: Characters of the message about a refused request.
+MAX_MESSAGE = 400
 
-#: What a terminal or a reader of lines obeys instead of showing it: control characters (C0, DEL,
-#: C1), other ends of lines, and marks that turn the direction of writing.
+#: What a terminal or a line reader interprets instead of showing: control characters (C0, DEL,
+#: C1), other line separators, and marks that change the direction of writing.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-class Pace:
-    """Tells when something of a kind may be logged again, and counts what was left out.
+class RateLimit:
+    """Limits the rate of log lines of each kind, and counts those that are left out.
 
     Args:
-        seconds: between two of one kind.
+        seconds: seconds between two lines of one kind.
     """
 
-    def __init__(self, seconds: float = SILENCE) -> None:
+    def __init__(self, seconds: float = INTERVAL) -> None:
         self._seconds = seconds
-        #: By kind: when the next one may be logged, and how many have been left out.
+        #: By kind: monotonic seconds at which the next line may be logged, and lines left out.
         self._kinds: dict[Hashable, tuple[float, int]] = {}
 
-    def left_out(self, kind: Hashable) -> int | None:
-        """Ask before logging.
+    def suppressed(self, kind: Hashable) -> int | None:
+        """Decide whether a line may be logged now.
 
         Args:
-            kind: one of few, because all are kept. Nothing that a stranger can choose.
+            kind: the kind of the line. Kinds are kept forever, so strangers must not choose them.
 
         Returns:
-            How many of this kind were left out since the last line; None if this one is, too.
+            The number of lines of this kind that were left out since the last one; None if this
+            one has to be left out, too.
         """
         now = time.monotonic()
         due, count = self._kinds.get(kind, (now, 0))
@@ -62,46 +63,49 @@ class Pace:
 
 
 class Seldom(logging.Filter):
-    """Lets a record pass once a minute, without its traceback.
+    """Lets one record pass per minute, without its traceback.
 
-    For ``channels_redis.pubsub``, which logs a traceback every second while Redis is away, for
-    each process::
+    It is meant for ``channels_redis.pubsub``, which logs a traceback every second in each process
+    while Redis is down::
 
         "filters": {"seldom": {"()": "notifications.logs.Seldom"}},
         "loggers": {"channels_redis.pubsub": {"filters": ["seldom"]}},
+
+    Args:
+        seconds: seconds between two records.
     """
 
-    def __init__(self, seconds: float = SILENCE) -> None:
+    def __init__(self, seconds: float = INTERVAL) -> None:
         super().__init__()
-        self._pace = Pace(seconds)
+        self._rate_limit = RateLimit(seconds)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return _pass_on(record, self._pace.left_out(None))
+        return _condense(record, self._rate_limit.suppressed(None))
 
 
 class Strangers(logging.Filter):
-    """Lets one record of a kind pass a minute, without its traceback, if a stranger can cause it.
+    """Lets one record of a kind pass per minute, without its traceback, if strangers can cause it.
 
-    These are refused requests: 4xx of ``django.request``, all of ``django.security``, warnings of
-    uvicorn. Everything else passes as it is. It belongs to a handler, because a filter of a logger
-    does not see the records of its children.
+    These records are about refused requests: 4xx of ``django.request``, all of ``django.security``,
+    and warnings of uvicorn. All others pass unchanged. Add it to a handler, because a filter of a
+    logger does not see the records of its children.
 
     Args:
-        seconds: between two of one kind.
-        also: the first parts of names of more loggers that strangers make warn.
+        seconds: seconds between two records of one kind.
+        also: top-level names of other loggers whose warnings strangers can cause.
     """
 
-    def __init__(self, seconds: float = SILENCE, also: Iterable[str] = ()) -> None:
+    def __init__(self, seconds: float = INTERVAL, also: Iterable[str] = ()) -> None:
         super().__init__()
-        self._pace = Pace(seconds)
+        self._rate_limit = RateLimit(seconds)
         self._warning = {"uvicorn", *also}
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = self._refusal(record)
-        return kind is None or _pass_on(record, self._pace.left_out(kind))
+        return kind is None or _condense(record, self._rate_limit.suppressed(kind))
 
     def _refusal(self, record: logging.LogRecord) -> Hashable | None:
-        """The kind of refused request that a record tells of; None for any other record."""
+        """The kind of refused request that a record is about; None for other records."""
         if record.name.startswith("django.security"):
             return record.name
         if record.name == "django.request" and record.levelno < logging.ERROR:
@@ -113,9 +117,9 @@ class Strangers(logging.Filter):
 
 
 class Line(logging.Formatter):
-    """Writes one line a record, in which nothing is obeyed by a terminal or looks like another.
+    """Formats a record as one line, with unprintable characters escaped.
 
-    A traceback follows in lines of its own, indented, so that none of them looks like a record.
+    A traceback follows in indented lines, so that none of them looks like a record.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
@@ -127,32 +131,32 @@ class Line(logging.Formatter):
 
 
 def printable(text: str) -> str:
-    """The text with escapes (``\\n``, ``\\x1b``) for what is no plain character of one line."""
+    """Escape (``\\n``, ``\\x1b``) the characters that do not belong into one plain line."""
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def since(left_out: int) -> str:
-    """What a line says of those like it that were left out; see :meth:`Pace.left_out`."""
-    return f"{left_out} more since the last such line"
+def more_since_last(suppressed: int) -> str:
+    """The note about lines that were left out; see :meth:`RateLimit.suppressed`."""
+    return f"{suppressed} more since the last such line"
 
 
 def quoted(text: str) -> str:
-    """What a stranger has sent, in quotes, in ASCII and no longer than a line has room for."""
-    return ascii(text if len(text) <= QUOTED else f"{text[:QUOTED]}…")
+    """Quote a stranger's text as ASCII, cut to ``MAX_QUOTED`` characters."""
+    return ascii(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…")
 
 
-def _pass_on(record: logging.LogRecord, left_out: int | None) -> bool:
-    """Make a line of a record, unless it is left out itself."""
-    if left_out is None:
+def _condense(record: logging.LogRecord, suppressed: int | None) -> bool:
+    """Return whether a record passes; if so, shorten it and add the note about omitted ones."""
+    if suppressed is None:
         return False
     more = []
     if record.exc_info and record.exc_info[1] is not None:
         more.append(type(record.exc_info[1]).__name__)
-    if left_out:
-        more.append(since(left_out))
+    if suppressed:
+        more.append(more_since_last(suppressed))
     text = record.getMessage()
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]}…"
+    if len(text) > MAX_MESSAGE:
+        text = f"{text[:MAX_MESSAGE]}…"
     record.msg, record.args = f"{text} ({', '.join(more)})" if more else text, ()
     record.exc_info = record.exc_text = record.stack_info = None
     return True

@@ -1,12 +1,43 @@
-"""What the app counts, for Prometheus. One prefix, no label that grows with users."""
+"""Prometheus metrics of the app. They share one prefix, and no label grows with the users.
 
-from prometheus_client import Counter, Gauge
+Counting needs ``prometheus-client``: ``pip install "pushsite[metrics]"``. Without it the same
+names exist, and count nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter, Gauge
+else:
+    try:
+        from prometheus_client import Counter, Gauge
+    except ImportError:
+
+        class Uncounted:
+            """Stands in for a counter or gauge where ``prometheus-client`` is not installed."""
+
+            def __init__(self, *args: Any, **options: Any) -> None:
+                pass
+
+            def labels(self, *values: Any) -> "Uncounted":
+                return self
+
+            def inc(self, amount: float = 1) -> None:
+                pass
+
+            def dec(self, amount: float = 1) -> None:
+                pass
+
+            def set(self, value: float) -> None:
+                pass
+
+        Counter = Gauge = Uncounted
 
 PUBLISHED = Counter("notifications_published", "Notifications that got an offset")
 SET_ASIDE = Gauge(
     "notifications_streams_set_aside",
     "Streams that fail by themselves and are tried again after a pause",
-    # Over several processes: the most, because each finds the same ones.
+    # Over several processes: the maximum, because each finds the same streams.
     multiprocess_mode="livemax",
 )
 WRITTEN = Counter("notifications_written", "Publications written to sockets")
@@ -20,15 +51,15 @@ POSITIONS_AHEAD = Counter(
 HISTORY_SUSPECT = Gauge(
     "notifications_history_suspect",
     "Is the database another one than its epochs belong to? Then renew_epochs has to run.",
-    # Over several processes: does any of them see it?
+    # Over several processes: 1 if any of them sees it.
     multiprocess_mode="livemax",
 )
 LAYER_ERRORS = Counter("notifications_layer_errors", "Messages the channel layer did not take")
 LAYER_UP = Gauge(
     "notifications_layer_up",
     "Does the channel layer bring messages to this process?",
-    # Over several processes: to how many? Not the least, because that which starts the others
-    # hears nothing.
+    # Over several processes: the number of processes that it reaches. Not the minimum, because the
+    # parent process, which starts the others, receives no messages.
     multiprocess_mode="livesum",
 )
 DATABASE_ERRORS = Counter("notifications_database_errors", "Background tasks the database failed")
@@ -46,6 +77,6 @@ DISCONNECTS = Counter("notifications_disconnects", "Connections closed by the se
 CONNECTIONS = Gauge(
     "notifications_connections",
     "Authenticated connections of this process",
-    # Over several processes: the sum of those that live.
+    # Over several processes: the sum over those that are alive.
     multiprocess_mode="livesum",
 )

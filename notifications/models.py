@@ -1,17 +1,17 @@
-"""Stream, Notification, Subscription, Receipt; Incarnation; Worker and Connection for presence.
+"""The models of the app.
 
-Invariants kept by :mod:`notifications.publishing.sequencing`: within a stream offsets are
-1, 2, 3 … without gaps, ``Stream.top`` is the highest one given, and a notification without an
+:mod:`notifications.publishing.sequencing` keeps these invariants: the offsets of a stream are
+1, 2, 3 … without gaps, ``Stream.top`` is the highest offset given, and a notification without an
 offset is *waiting*.
 """
 
+from .tables.database import database_alias
 from .tables.notifications import (
     Broadcast,
     Level,
     Notification,
     NotificationQuerySet,
 )
-from .tables.places import database_alias
 from .tables.processes import (
     Connection,
     Incarnation,

@@ -1,4 +1,4 @@
-"""Which pages may open a socket: cross-site WebSocket hijacking stops here (RFC 6455, 10.2)."""
+"""Decides which pages may open a socket, against cross-site hijacking (RFC 6455 section 10.2)."""
 
 import logging
 from collections.abc import Iterator
@@ -11,25 +11,25 @@ from django.http.request import split_domain_port
 from django.utils.http import is_same_domain
 
 from .conf import app_settings
-from .logs import Pace, quoted, since
+from .logs import RateLimit, more_since_last, quoted
 
 logger = logging.getLogger(__name__)
 
-#: Schemes of websockets, and of the pages that may open one (RFC 6455 section 3).
+#: HTTP schemes by the schemes of websockets (RFC 6455 section 3).
 SCHEMES = {"ws": "http", "wss": "https"}
 
-#: Ports that an address may leave out.
+#: Default ports by scheme.
 PORTS = {"http": "80", "https": "443"}
 
 
 class AllowedOriginValidator:
-    """ASGI middleware: refuses upgrades to a ``Host`` or by a page that is not of this site.
+    """ASGI middleware that refuses handshakes for a foreign ``Host`` or from a foreign page.
 
-    It compares what Django's CSRF check compares: the host must be one of ``ALLOWED_HOSTS``, and
-    the ``Origin`` scheme, host and port of this very request, or one of ``CSRF_TRUSTED_ORIGINS``
-    or of the setting ``ALLOWED_ORIGINS``. ``USE_X_FORWARDED_HOST`` and ``SECURE_PROXY_SSL_HEADER``
-    hold here too. A request without ``Origin`` does not come from a browser, which always sends
-    one: native clients authenticate by token.
+    It applies the rules of Django's CSRF check: the host must be one of ``ALLOWED_HOSTS``, and the
+    ``Origin`` must have the scheme, host and port of the request, or be one of
+    ``CSRF_TRUSTED_ORIGINS`` or of the setting ``ALLOWED_ORIGINS``. ``USE_X_FORWARDED_HOST`` and
+    ``SECURE_PROXY_SSL_HEADER`` apply here too. A request without ``Origin`` is allowed: browsers
+    always send one, and native clients authenticate by token.
     """
 
     def __init__(self, application: Any) -> None:
@@ -55,25 +55,25 @@ class Refusals:
 
     def __init__(self, target: logging.Logger) -> None:
         self._logger = target
-        self._pace = Pace()
+        self._rate_limit = RateLimit()
 
     def log(self, reason: str) -> None:
-        left_out = self._pace.left_out(None)
-        if left_out is not None:
-            more = f" ({since(left_out)})" if left_out else ""
+        suppressed = self._rate_limit.suppressed(None)
+        if suppressed is not None:
+            more = f" ({more_since_last(suppressed)})" if suppressed else ""
             self._logger.warning("A websocket is refused: %s%s", reason, more)
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
-    """An ASGI application that answers every handshake with 403, and asks nobody for it."""
+    """An ASGI application that rejects every handshake with 403."""
     await receive()
     await send({"type": "websocket.close"})
 
 
 class _Handshake(HttpRequest):
-    """As much of a request as Django needs to tell its host and scheme."""
+    """The part of a request that Django needs to determine its host and scheme."""
 
-    def __init__(self, scope: Any) -> None:  # as Django's own subclasses, without HttpRequest's
+    def __init__(self, scope: Any) -> None:  # no super() call, as in Django's subclasses
         self._own_scheme = SCHEMES.get(scope.get("scheme") or "ws", "")
         server, port = scope.get("server") or ("unknown", 0)
         self.META = {"SERVER_NAME": server, "SERVER_PORT": str(port)}
@@ -92,7 +92,7 @@ class _Handshake(HttpRequest):
 
 
 class _Origin(NamedTuple):
-    """Where a page comes from (RFC 6454 section 4); a host with a dot in front has subdomains."""
+    """The origin of a page (RFC 6454 section 4). A leading dot of the host covers subdomains."""
 
     scheme: str
     host: str
@@ -105,7 +105,7 @@ class _Origin(NamedTuple):
 
 
 def _variables() -> dict[bytes, str]:
-    """The headers that Django looks at for host and scheme, and the names it has for them."""
+    """Map the headers that Django reads for host and scheme to their names in ``META``."""
     names = ["HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT"]
     if settings.SECURE_PROXY_SSL_HEADER:
         names.append(settings.SECURE_PROXY_SSL_HEADER[0])
@@ -113,9 +113,9 @@ def _variables() -> dict[bytes, str]:
 
 
 def _refusal(handshake: _Handshake) -> str | None:
-    """Why this handshake is refused, None if it is not."""
+    """Return why this handshake is refused; None if it is allowed."""
     if not handshake.origins and "HTTP_HOST" not in handshake.META:
-        return None  # no browser, and servers let none but tests leave out the host
+        return None  # no browser; only in tests can the host be missing
     try:
         host = handshake.get_host()
     except DisallowedHost:
@@ -133,7 +133,7 @@ def _refusal(handshake: _Handshake) -> str | None:
 
 
 def _trusted() -> Iterator[_Origin]:
-    """Other sites whose pages may, subdomains as ``https://*.a.example`` or ``https://.a.example``."""
+    """Yield the trusted origins, wildcards as ``https://*.a.example`` or ``https://.a.example``."""
     for text in (*settings.CSRF_TRUSTED_ORIGINS, *app_settings.ALLOWED_ORIGINS):
         origin = _read(text.replace("://*.", "://.", 1))
         if origin is not None:
@@ -141,7 +141,7 @@ def _trusted() -> Iterator[_Origin]:
 
 
 def _read(text: str) -> _Origin | None:
-    """Take ``scheme://host`` or ``scheme://host:port`` apart; None if it is anything else."""
+    """Parse ``scheme://host`` or ``scheme://host:port``; return None for anything else."""
     scheme, separator, rest = text.lower().partition("://")
     host, port = split_domain_port(rest)
     if not separator or not scheme or not host:

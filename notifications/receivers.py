@@ -1,11 +1,11 @@
-"""Reactions to the host's models: who joins or leaves which stream, and what publishes by signal.
+"""Signal receivers that keep subscriptions and rights current, and that publish by signal.
 
-An edge of the app: connected when it is ready, imported by nothing else. Rows follow in the
-transaction of the change; workers are told after it has committed.
+They are connected when the app is ready; nothing else imports this module. Rows are written in the
+transaction of the change, and workers are notified after its commit.
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeGuard
+from typing import Any
 
 from django.apps import apps as global_apps
 from django.apps.registry import Apps
@@ -13,7 +13,6 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.core.exceptions import ValidationError
 from django.db import router
 from django.db.models import Model
 from django.db.models.signals import (
@@ -31,24 +30,20 @@ from . import loading, signals
 from .connect.authentication import session_digest
 from .database.transactions import after_commit
 from .layer import send_session_ended
-from .models import validate_url
 from .options import Options
 from .publishing import notify as publishing
+from .publishing import sentences
 from .streams import names as stream_names
 from .streams import rights, subscriptions
 from .streams import rows as stream_rows
 
-#: Fields of a user that decide what he may see and whether his sessions stay valid.
+#: Fields of a user that determine what the user may read, and whether sessions stay valid.
 RIGHTS_FIELDS = {"is_active", "is_staff", "password"}
-
-#: What the fields of a notification hold.
-TITLE_LENGTH = 200
-URL_LENGTH = 2000
 
 
 @receiver(pre_save)
-def row_is_loaded(instance: Model, raw: bool, using: str, **kwargs: Any) -> None:
-    """A row of a fixture; see :mod:`notifications.loading`."""
+def before_save(instance: Model, raw: bool, using: str, **kwargs: Any) -> None:
+    """Prepare a row of a fixture; see :mod:`notifications.loading`."""
     if raw:
         loading.prepare(instance, using)
 
@@ -62,9 +57,9 @@ def user_saved(
     update_fields: Iterable[str] | None,
     **kwargs: Any,
 ) -> None:
-    """A new user's subscriptions begin now; a changed one's rights are looked at again.
+    """Subscribe a new user; have the rights of a changed user checked again.
 
-    Logging in saves ``last_login`` alone and costs nothing here.
+    A login saves ``last_login`` only, and has no cost here.
     """
     if raw or not isinstance(instance, get_user_model()):
         return
@@ -72,8 +67,8 @@ def user_saved(
         return
     if created:
         own = stream_names.user_stream(instance.pk)
-        # Nobody else can need it before this transaction commits.
-        stream_rows.make([own])
+        # Creating the row here blocks nobody: no one needs it before this transaction commits.
+        stream_rows.create([own])
         subscriptions.join_existing([instance.pk], own, from_start=True)
         _join([instance.pk], stream_names.BROADCAST, using)
     if getattr(instance, "is_staff", False):
@@ -86,7 +81,7 @@ def user_saved(
 
 @receiver(post_delete)
 def user_deleted(instance: Model, using: str, **kwargs: Any) -> None:
-    """What was private to a user goes with him."""
+    """Delete the private stream of a deleted user."""
     if not isinstance(instance, get_user_model()):
         return
     _remove(stream_names.user_stream(instance.pk), using)
@@ -97,14 +92,14 @@ def user_deleted(instance: Model, using: str, **kwargs: Any) -> None:
 def membership_changed(
     sender: Any, instance: Model, action: str, reverse: bool, pk_set: Any, using: str, **kwargs: Any
 ) -> None:
-    """``user.groups`` or ``group.user_set`` has changed; ``reverse`` tells from which side."""
+    """Follow a change of ``user.groups``, or of ``group.user_set`` if ``reverse`` is true."""
     if not _is_membership(sender) or loading.is_loaded(instance):
         return
     if action in {"post_add", "post_remove"}:
         others = set(pk_set or ())
     elif action == "pre_clear":
-        # Afterwards nobody knows who was in it. It is the same transaction, so what is done here
-        # too early is undone if clearing fails.
+        # After the clear, the members are unknown. If it fails, these changes are rolled back
+        # with it: they are in the same transaction.
         others = _members(instance) if reverse else _groups(instance)
     else:
         return
@@ -122,14 +117,14 @@ def membership_changed(
 
 @receiver(post_save, sender=Group)
 def group_saved(instance: Group, created: bool, raw: bool, **kwargs: Any) -> None:
-    """A new group's stream is there before its first member."""
+    """Create the stream of a new group, before the group has members."""
     if created and not raw:
-        stream_rows.make([stream_names.group_stream(instance.pk)])
+        stream_rows.create([stream_names.group_stream(instance.pk)])
 
 
 @receiver(pre_delete, sender=Group)
-def group_is_deleted(instance: Group, using: str, **kwargs: Any) -> None:
-    """Its members are told; afterwards nobody knows them."""
+def before_group_deleted(instance: Group, using: str, **kwargs: Any) -> None:
+    """Have the members' rights checked again; once the group is deleted, they are unknown."""
     rights.changed(_members(instance), using)
 
 
@@ -140,10 +135,12 @@ def group_deleted(instance: Group, using: str, **kwargs: Any) -> None:
 
 @receiver(post_migrate)
 def migrated(sender: Any, using: str, apps: Apps = global_apps, **kwargs: Any) -> None:
-    """The streams that everybody and all staff read exist from the start.
+    """Create the streams ``broadcast`` and ``staff``, also after a flush.
 
-    Also after a flush. The registry is that of the migration that was reached, which may be an old
-    one.
+    Args:
+        sender: the app configuration that was migrated.
+        using: alias of the migrated database.
+        apps: the registry at the migration that was reached, which may be an old one.
     """
     if sender.label != "notifications":
         return
@@ -158,8 +155,9 @@ def migrated(sender: Any, using: str, apps: Apps = global_apps, **kwargs: Any) -
 
 @receiver(user_logged_in)
 def logged_in(request: Any, **kwargs: Any) -> None:
-    """Whoever logs in gets a new session: the connections of the one before in the same browser,
-    perhaps another user's, end.
+    """End the connections of the session that the same browser had before the login.
+
+    The login starts a new session, and the one before may have been another user's.
     """
     before = getattr(request, "COOKIES", {}).get(settings.SESSION_COOKIE_NAME)
     key = getattr(getattr(request, "session", None), "session_key", None)
@@ -169,8 +167,10 @@ def logged_in(request: Any, **kwargs: Any) -> None:
 
 @receiver(user_logged_out)
 def logged_out(request: Any, user: Any, **kwargs: Any) -> None:
-    """The connections of this session end. The session itself is flushed only after this signal,
-    so it is named by its digest and need not be looked up."""
+    """End the connections of the session that is logged out.
+
+    It is identified by its digest, because Django flushes the session after this signal.
+    """
     if user is None or user.pk is None:
         return
     key = getattr(getattr(request, "session", None), "session_key", None)
@@ -200,25 +200,32 @@ def notify_sent(
     **data: Any,
 ) -> Any:
     """See :mod:`notifications.signals`."""
-    named = {"target": _described(target), "action_object": _described(action_object)}
-    extra = {"verb": str(verb), **named, "timestamp": timestamp, **_without_dispatch(data)}
-    options: Options = {
-        "body": description or "",
-        "level": level,
-        "url": _link(target) or _link(action_object),
-        "data": {name: value for name, value in extra.items() if value is not None},
-        "actor": sender if _is_saved_user(sender) else None,
+    is_user = _is_saved_user(sender)
+    # A user is the notification's own actor; anything else would only be in the title.
+    objects = {"actor": None if is_user else sender, "target": target}
+    extra = {
+        "verb": str(verb),
+        **sentences.details({**objects, "action_object": action_object}),
+        "timestamp": timestamp,
+        **_without_dispatch(data),
     }
-    title = _sentence(sender, verb, action_object, target)
+    title, body = sentences.word(sender, verb, action_object, target, description or "")
+    options: Options = {
+        "body": body,
+        "level": level,
+        "url": sentences.link(target, action_object),
+        "data": {name: value for name, value in extra.items() if value is not None},
+        "actor": sender if is_user else None,
+    }
     if isinstance(recipient, Group):
         return publishing.broadcast(title, to=recipient, **options)
     return publishing.notify(recipient, title, **options)
 
 
 def _join(user_ids: Iterable[Any], name: str, using: str) -> None:
-    """Subscribe users in this transaction, if the stream exists; else once it has committed.
+    """Subscribe users in this transaction if the stream exists, else after its commit.
 
-    To make it here would let everybody wait who needs it before this transaction ends.
+    Creating the stream here would block everyone who needs it until this transaction ends.
     """
     members = list(user_ids)
     if not subscriptions.join_existing(members, name):
@@ -226,47 +233,18 @@ def _join(user_ids: Iterable[Any], name: str, using: str) -> None:
 
 
 def _remove(name: str, using: str) -> None:
-    """What was in a stream goes in this transaction, the stream itself once it has committed."""
+    """Delete the contents of a stream in this transaction, and the stream after its commit."""
     stream_rows.clear(name)
     after_commit(using, stream_rows.remove, name)
 
 
 def _without_dispatch(arguments: dict[str, Any]) -> dict[str, Any]:
-    """Without what the dispatcher adds for every receiver."""
+    """Remove the arguments that the dispatcher adds for every receiver."""
     return {key: value for key, value in arguments.items() if key not in {"signal", "sender"}}
 
 
-def _is_saved_user(value: Any) -> TypeGuard[Model]:
+def _is_saved_user(value: Any) -> bool:
     return isinstance(value, get_user_model()) and value.pk is not None
-
-
-def _sentence(actor: Any, verb: str, action_object: Any, target: Any) -> str:
-    """In the words of django-notifications, cut to what a title holds."""
-    words = f"{actor} {verb}"
-    if action_object is not None:
-        words += f" {action_object}"
-    if target is not None:
-        words += f" on {target}"
-    return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…"
-
-
-def _described(thing: Any) -> dict[str, str] | None:
-    if thing is None:
-        return None
-    if not isinstance(thing, Model):
-        return {"name": str(thing)}
-    return {"type": thing._meta.label_lower, "id": str(thing.pk), "name": str(thing)}
-
-
-def _link(thing: Any) -> str:
-    if not hasattr(thing, "get_absolute_url"):
-        return ""
-    url = str(thing.get_absolute_url() or "")
-    try:
-        validate_url(url)
-    except ValidationError:
-        return ""
-    return url if len(url) <= URL_LENGTH else ""
 
 
 def _is_membership(sender: Any) -> bool:

@@ -1,43 +1,46 @@
-"""Announcements of this app, and the signals that publish.
+"""The signals of this app: those that publish, and those that it sends.
 
-Publish by signal, without importing the publishing code:
+Signals that publish, without importing the publishing code:
 
 ``push.send(sender, to=user, title="Shipped", url="/orders/7/")``
-    The arguments of :func:`notifications.notify`; with ``to`` one of ``"everyone"``, ``"staff"``,
-    ``"topic:<slug>"`` or a Django group, those of :func:`notifications.broadcast`.
+    Takes the arguments of :func:`notifications.notify` or, if ``to`` is ``"everyone"``,
+    ``"staff"``, ``"topic:<slug>"`` or a Django group, those of :func:`notifications.broadcast`.
 
 ``notify.send(actor, recipient=user, verb="liked", target=post)``
-    The arguments of django-notifications, for sites that come from there:
+    Takes the arguments of django-notifications, for sites that migrate from it:
 
     * ``recipient``: a user, a list or queryset of users, or a Django group.
-    * ``verb``, ``target``, ``action_object``: the title says them in words, as there:
-      “<actor> <verb> <action_object> on <target>”. ``data`` gets ``verb``, and the objects as
-      ``{"type": "blog.post", "id": "7", "name": "…"}``; the link is the ``get_absolute_url()`` of
-      the target, else of the action object, where there is one that a browser may follow.
-    * ``description``: the text. ``level``: as in :func:`notifications.notify`.
-    * ``timestamp``: when it happened, an aware datetime. It goes into ``data`` and changes
-      nothing else, because a notification in the past could not be delivered in order.
-    * ``public``: accepted and left out; a stream's audience is decided by its name.
+    * ``verb``, ``target``, ``action_object``: form the title, as in that package:
+      “<actor> <verb> <action_object> on <target>” or “<actor> <verb> <target>”. ``data`` gets
+      ``verb``, and the objects as ``{"type": "blog.post", "id": "7", "name": "…"}``. The link is
+      the ``get_absolute_url()`` of the target, or else of the action object, if it is a valid link
+      for browsers.
+    * ``description``: the body. A sentence that is too long for a title precedes it in full.
+      ``level``: as in :func:`notifications.notify`.
+    * ``timestamp``: when it happened, an aware datetime. It is only stored in ``data``, because a
+      notification in the past could not be delivered in order.
+    * ``public``: accepted and ignored; the name of a stream decides who can read it.
     * other keyword arguments go into ``data``.
 
-    The notification's ``actor`` is the sender if it is a user; the title names it anyway.
+    The notification's ``actor`` is the sender if it is a user. Any other sender is in ``data``, as
+    ``actor``; the title names it anyway.
 
-Errors of both reach whoever sends the signal, and nothing is written then.
+Both raise their errors to the sender of the signal, and write nothing then.
 
-Announced by the app (receivers get keyword arguments):
+Signals that the app sends (receivers get keyword arguments):
 
 ``published``      ``notification``: a :class:`~notifications.models.Notification` that has just
                    got its offset, after its transaction committed.
-``delivered``      ``user_id``, ``stream``, ``offset``: the user has acknowledged up to there.
+``delivered``      ``user_id``, ``stream``, ``offset``: the user has acknowledged up to this offset.
 ``read``           ``user_id``, ``ids``: notifications that the user has marked as read one by
-                   one, after that committed. Marking all as read names none and sends nothing.
-``connected``      ``user_id``, ``client``: a socket has been authenticated.
-``disconnected``   ``user_id``, ``client``, ``code``: that socket is gone.
+                   one; sent after the commit. Marking all as read sends nothing.
+``connected``      ``user_id``, ``client``: a connection has been authenticated.
+``disconnected``   ``user_id``, ``client``, ``code``: that connection has ended.
 
-They are sent with ``send_robust``: a receiver that fails is logged and disturbs nobody. A worker
-calls receivers in a thread of their own, where one that blocks delays only other receivers; if
-10 000 announcements wait, more are dropped, logged once and counted. ``published`` and ``read`` of
-a request or a script are sent in its own thread.
+They are sent with ``send_robust``: an error of a receiver is logged and has no other effect. A
+worker calls receivers in a thread of their own, where one that blocks delays only other receivers.
+If 10 000 announcements wait, more are dropped, which is logged once and counted. In a request or a
+script, ``published`` and ``read`` are sent in its own thread.
 """
 
 from typing import TYPE_CHECKING, Any, Unpack

@@ -1,6 +1,7 @@
-"""Text and JSON as hosts bring them: safe strings, lazy translations, members of enums, dates.
+"""Conversion of the host's values to plain text and JSON.
 
-``str`` has subclasses, and encoders and drivers know only itself.
+Hosts pass safe strings, lazy translations, members of enums and dates. JSON encoders and database
+drivers accept only ``str`` itself, not its subclasses.
 """
 
 import json
@@ -12,56 +13,56 @@ from typing import Any, Self, cast
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils.functional import Promise
 
-#: JavaScript reads whole numbers beyond this one wrongly (``Number.MAX_SAFE_INTEGER``).
+#: JavaScript cannot represent all integers beyond this one (``Number.MAX_SAFE_INTEGER``).
 MAX_INTEGER = 2**53 - 1
 
-#: How deep objects and lists may lie in each other.
+#: Levels to which objects and lists may be nested.
 MAX_DEPTH = 64
 
-#: Unicode's general categories of what leaves no ink by itself.
+#: Unicode's general categories of characters that are invisible by themselves.
 INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"})
 
-#: Letters and symbols that are blank: fillers of Hangul, the empty pattern of Braille.
+#: Letters and symbols that are blank: Hangul fillers, and the empty Braille pattern.
 BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
-#: Characters of a place that a message names.
-MOST_SAID = 80
+#: Characters of the path in an error message.
+MAX_PATH = 80
 
-#: What is text, now or when it is asked.
+#: Types of text, also of lazy text.
 TEXT = (str, Promise)
 
 _encoder = DjangoJSONEncoder()
 
 
 def plain(text: Any) -> str:
-    """The text as a ``str`` and nothing more.
+    """Convert a text to an instance of ``str`` itself.
 
     Args:
-        text: a ``str`` of any kind, or something lazy, which becomes what it says now.
+        text: an instance of any subclass of ``str``, or a lazy text, which is evaluated now.
     """
     kind = type(text)
     if kind is str:
         return cast("str", text)
     if not issubclass(kind, str):
         text = str(text)
-    # Not str(text): that is a safe string again, and the name of some enums' members.
+    # Not str(text), which gives a safe string again, or the name of a member of some enums.
     return str.__str__(text)
 
 
 def one_line(text: str) -> str:
-    """The text with a space for each line break, and none around it."""
+    """Replace line breaks by spaces, and strip the lines; empty lines are dropped."""
     return " ".join(line for part in text.splitlines() if (line := part.strip()))
 
 
 def is_blank(text: str) -> bool:
-    """Is there nothing to see: only space, control characters, marks without a letter?"""
+    """Return whether a text has no visible characters, only space, control characters and marks."""
     return all(
         character in BLANK or unicodedata.category(character) in INVISIBLE for character in text
     )
 
 
 def is_storable(text: str) -> bool:
-    """Can PostgreSQL store and JSON carry it: neither NUL nor a lone surrogate in it?"""
+    """Return whether PostgreSQL can store a text: without NUL and lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -70,14 +71,15 @@ def is_storable(text: str) -> bool:
 
 
 def plain_json(value: Any) -> Any:
-    """A value made of nothing but JSON's own types, as every client reads it.
+    """Convert a value to JSON's own types, such that every client reads it correctly.
 
     Dates, times, durations, ``Decimal`` and ``UUID`` become text as
-    :class:`~django.core.serializers.json.DjangoJSONEncoder` writes them, tuples lists, and keys
-    that are numbers text.
+    :class:`~django.core.serializers.json.DjangoJSONEncoder` writes them. Tuples become lists, and
+    keys that are numbers, booleans or None become text.
 
     Raises:
-        ValueError: it is not JSON, or not for everybody; the message names the place.
+        ValueError: the value cannot be represented in JSON, or not in all clients; the message has
+            the path to it.
     """
     try:
         return _plain_json(value, 0)
@@ -86,7 +88,7 @@ def plain_json(value: Any) -> Any:
 
 
 class _NotJson(Exception):
-    """Told from the inside to the outside, so that what is right costs no path."""
+    """Collects the path while it propagates outwards, so that valid values cost nothing."""
 
     def __init__(self, reason: str) -> None:
         self._reason = reason
@@ -98,7 +100,7 @@ class _NotJson(Exception):
 
     def __str__(self) -> str:
         place = ".".join(reversed(self._path))
-        place = place if len(place) <= MOST_SAID else place[: MOST_SAID - 1] + "…"
+        place = place if len(place) <= MAX_PATH else place[: MAX_PATH - 1] + "…"
         return f"{place}: {self._reason}" if place else self._reason
 
 
@@ -110,7 +112,7 @@ def _plain_json(value: Any, depth: int) -> Any:
     if isinstance(value, (int, float)):
         return _plain_number(value)
     if depth >= MAX_DEPTH:
-        raise _NotJson(f"deeper than {MAX_DEPTH} levels")
+        raise _NotJson(f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
         return _plain_object(value.items(), depth)
     if isinstance(value, (list, tuple)):
@@ -120,20 +122,20 @@ def _plain_json(value: Any, depth: int) -> Any:
 
 def _plain_number(value: float) -> float:
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise _NotJson("JavaScript reads whole numbers beyond 2^53 wrongly, send it as text")
+        raise _NotJson("integers beyond 2^53 lose precision in JavaScript; send a string")
     if not math.isfinite(value):
-        raise _NotJson(f"{float(value)} is no number of JSON")
-    # Members of enums are numbers too.
+        raise _NotJson(f"{float(value)} is not a JSON number")
+    # Members of enums may be numbers too.
     return int(value) if isinstance(value, int) else float(value)
 
 
 def _written_out(value: Any) -> str:
-    """Dates and the like."""
+    """Convert dates and other types that the encoder knows."""
     try:
         return str(_encoder.default(value))
     except TypeError:
-        raise _NotJson(f"{type(value).__name__} is not JSON") from None
-    except ValueError as error:  # a time with a zone
+        raise _NotJson(f"{type(value).__name__} cannot be encoded as JSON") from None
+    except ValueError as error:  # the encoder refuses an aware time
         raise _NotJson(str(error).rstrip(".")) from None
 
 
@@ -152,7 +154,7 @@ def _plain_object(items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any
     for key, value in items:
         name = _plain_key(key)
         if name in found:
-            raise _NotJson("two keys that are the same text").within(name)
+            raise _NotJson("two keys become the same text").within(name)
         try:
             found[name] = _plain_json(value, depth + 1)
         except _NotJson as error:
@@ -165,7 +167,7 @@ def _plain_key(key: Any) -> str:
         return _plain_text(key)
     if key is None or isinstance(key, int | float):
         return json.dumps(key)
-    raise _NotJson(f"{type(key).__name__} is no key of JSON")
+    raise _NotJson(f"{type(key).__name__} cannot be a JSON key")
 
 
 def _plain_text(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Reads environment variables: what is wrong in one is a sentence that names it."""
+"""Read environment variables. The error for an invalid one names it."""
 
 import os
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -7,7 +7,11 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 def flag(name: str, default: bool = False) -> bool:
-    """Read a yes/no environment variable."""
+    """Read a boolean environment variable.
+
+    Raises:
+        ImproperlyConfigured: the value is none of the accepted words.
+    """
     value = os.environ.get(name, "").strip().lower()
     if not value:
         return default
@@ -19,12 +23,16 @@ def flag(name: str, default: bool = False) -> bool:
 
 
 def split(value: str) -> list[str]:
-    """Take a list apart that is separated by commas."""
+    """Split a comma-separated list. Empty items are dropped."""
     return [word.strip() for word in value.split(",") if word.strip()]
 
 
 def number(name: str, kind: type[int] | type[float], default: float = 0) -> float:
-    """Read a number from an environment variable."""
+    """Read a number from an environment variable.
+
+    Raises:
+        ImproperlyConfigured: the value is not such a number.
+    """
     value = os.environ.get(name, "").strip()
     if not value:
         return default
@@ -36,7 +44,11 @@ def number(name: str, kind: type[int] | type[float], default: float = 0) -> floa
 
 
 def networks(name: str) -> list[IPv4Network | IPv6Network]:
-    """Read addresses and networks such as ``10.0.0.0/8`` from an environment variable."""
+    """Read addresses and networks such as ``10.0.0.0/8`` from an environment variable.
+
+    Raises:
+        ImproperlyConfigured: an item is neither an address nor a network.
+    """
     try:
         return [ip_network(word) for word in split(os.environ.get(name, ""))]
     except ValueError as error:

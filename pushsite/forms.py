@@ -16,7 +16,7 @@ from notifications.streams import names as stream_names
 
 
 class SendForm(ContentForm):
-    """What both forms have; ``send`` publishes what has been typed."""
+    """Base of both forms. ``send`` publishes the values."""
 
     heading: Any
     purpose: Any
@@ -29,24 +29,24 @@ class SendForm(ContentForm):
         }
 
     def stream(self) -> str:
-        """The name of the stream that the valid form is for."""
+        """Return the name of the stream that the valid form addresses."""
         raise NotImplementedError
 
     def warning(self) -> str:
-        """What the sender should know of what was sent, "" for nothing."""
+        """Return a warning for the sender of the notification, "" for none."""
         return ""
 
     def send(self, actor: Any) -> bool:
-        """Publish.
+        """Validate the form and publish the notification.
 
         Args:
             actor: the user who sends.
 
         Returns:
-            False when the form has got errors.
+            False if the form has errors; nothing was published then.
 
         Raises:
-            PermissionDenied: this user may not write to that stream.
+            PermissionDenied: the user may not publish to the stream.
         """
         if not self.is_valid():
             return False
@@ -62,7 +62,7 @@ class SendForm(ContentForm):
         try:
             publishing.publish(name, **content, kind=kind, actor=actor, key=key)
         except ValidationError as error:
-            self.take(error)
+            self.add_errors(error)
             return False
         return True
 
@@ -122,7 +122,7 @@ class BroadcastForm(AudienceForm, SendForm):
         )
 
     def warning(self) -> str:
-        """What the sender should know of what was sent, "" for nothing."""
+        """Warn about a topic that nobody can follow."""
         cleaned = self.cleaned_data
         if cleaned["audience"] != TOPIC or topics.has_readers(cleaned["topic"]):
             return ""

@@ -1,4 +1,4 @@
-"""Django's ASGI handler, with an answer to requests that Django itself stumbles over."""
+"""Django's ASGI handler, hardened against malformed headers that make Django raise."""
 
 import codecs
 import logging
@@ -11,17 +11,21 @@ from django.http.response import HttpResponseBase
 
 logger = logging.getLogger("django.request")
 
-#: What forms come in (WHATWG URL standard, section 5.1); ASCII is a part of it.
+#: Encodings of form data that are accepted (WHATWG URL standard, section 5.1: UTF-8). ASCII is a
+#: subset of it.
 ENCODINGS = ("utf-8", "ascii")
 
 
 class Handler(ASGIHandler):
-    """Spares the log a traceback for each request of a stranger who knows where Django raises.
+    """Keep malformed headers from filling the log with tracebacks.
 
-    A ``Content-Type`` that names another encoding than UTF-8 is answered with 400: ``charset=hex``
-    encodes no text, ``charset*=nope''x`` (RFC 2231) is in no encoding at all, and each kind raises
-    somewhere else, some even while the error page is made. A cookie with a NUL, which quotes can
-    hide (``"\\000"``), is none: PostgreSQL takes no such key of a session.
+    A ``Content-Type`` with another charset than UTF-8 or ASCII is answered with 400. For example,
+    ``charset=hex`` is a codec that does not decode to text, and ``charset*=nope''x`` (RFC 2231) is
+    itself in an unknown encoding. Django raises on these in various places, even while it renders
+    the error page.
+
+    A cookie whose value contains NUL, possibly escaped in quotes (``"\\000"``), is dropped:
+    PostgreSQL raises when such a session key is looked up.
     """
 
     def create_request(
@@ -42,5 +46,5 @@ class Handler(ASGIHandler):
 
 
 def _is_readable(request: ASGIRequest) -> bool:
-    """Is what Django would decode forms with one of ``ENCODINGS``, or nothing said?"""
+    """Whether the request names no charset for its form data, or one of ``ENCODINGS``."""
     return request.encoding is None or codecs.lookup(request.encoding).name in ENCODINGS

@@ -1,4 +1,4 @@
-"""The home page of the site: what is unread, and the forms that the user may send."""
+"""The home page of the site: the unread notifications, and the forms that the user may send."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.views.generic import TemplateView
 from notifications.views.redirects import redirect_back
 from pushsite.forms import BroadcastForm, PrivateForm, SendForm
 
-#: Each form with the permission it takes.
+#: Each form, with the permission that it requires.
 FORMS: tuple[tuple[type[SendForm], str], ...] = (
     (PrivateForm, "notifications.send_private"),
     (BroadcastForm, "notifications.send_broadcast"),
@@ -36,7 +36,7 @@ class HomeView(LoginRequiredMixin, TemplateView):
 
 
 class SendView(HomeView):
-    """Takes what the forms of the home page post; with errors it shows them there."""
+    """Handle the posted forms of the home page, and show it again if they have errors."""
 
     http_method_names = ["post"]
 

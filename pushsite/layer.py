@@ -13,16 +13,20 @@ SENTINEL_PORT = 26379
 def channel_layer(environment: Mapping[str, str]) -> dict[str, Any]:
     """Build the entry of ``CHANNEL_LAYERS``.
 
+    ``REDIS_URL`` is one URL, or one for each shard, separated by commas. Their order decides which
+    shard has which group, so it must be the same in all processes. Without ``REDIS_URL``, the
+    in-memory layer is used.
+
+    With ``REDIS_SENTINEL_MASTERS`` (a name, or one for each shard), the URLs are those of the
+    sentinels. User, password and database of the first URL are those of the masters;
+    ``REDIS_SENTINEL_PASSWORD`` is the password of the sentinels.
+
     Args:
-        environment: ``REDIS_URL`` is one address, or one for each shard, separated by commas; the
-            order decides which shard has which group, so it must be the same everywhere. With
-            ``REDIS_SENTINEL_MASTERS`` (a name, or one for each shard) the addresses are those of
-            the sentinels; user, password and database in the first are those of the masters, and
-            ``REDIS_SENTINEL_PASSWORD`` that of the sentinels.
+        environment: the environment variables.
 
     Raises:
-        ImproperlyConfigured: it cannot be read. The message repeats no address, because that may
-            hold a password.
+        ImproperlyConfigured: a variable is invalid. The message does not quote a URL, because it
+            may contain a password.
     """
     urls = _split(environment.get("REDIS_URL", ""))
     masters = _split(environment.get("REDIS_SENTINEL_MASTERS", ""))
@@ -31,13 +35,13 @@ def channel_layer(environment: Mapping[str, str]) -> dict[str, Any]:
             "REDIS_SENTINEL_MASTERS needs the addresses of the sentinels in REDIS_URL."
         )
     if not urls:
-        # One channel takes every message of the process, and a full channel drops silently.
+        # One channel receives every message of the process, and a full channel drops silently.
         return {
             "BACKEND": "channels.layers.InMemoryChannelLayer",
             "CONFIG": {"capacity": 10_000},
         }
     for url in urls:
-        _insist_on_address(url)
+        _validate_url(url)
     hosts = _sentinel_hosts(urls, masters, environment) if masters else list(urls)
     return {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -49,7 +53,7 @@ def _split(value: str) -> list[str]:
     return [word.strip() for word in value.split(",") if word.strip()]
 
 
-def _insist_on_address(url: str) -> None:
+def _validate_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         found = parts.scheme in SCHEMES and bool(parts.hostname or parts.path)

@@ -1,8 +1,8 @@
-"""The brake on logins: what django-axes is told about a try, and its answer to one too many.
+"""Login throttling: callables for django-axes that identify an attempt and answer a locked one.
 
-It counts failures by user name and address together, in the database, which all processes share.
-By name alone, a stranger could lock anybody out; by address alone, one who mistypes would lock
-out his whole office.
+Failures are counted in the database, which all processes share, by user name and address together.
+By name alone, a stranger could lock out any user. By address alone, one user who mistypes a
+password could lock out a whole office.
 """
 
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -13,18 +13,21 @@ from django.contrib.auth import get_user_model
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-#: Somebody with IPv6 has this much of it (RFC 6177): single addresses would be no limit.
+#: A site with IPv6 has a network of at least this size (RFC 6177), so counting single addresses
+#: would not limit anybody.
 IPV6_PREFIX = 64
 
-#: Characters of a name that the table of tries has room for.
-LONGEST_NAME = 255
+#: How many characters of a user name the table of attempts can store.
+MAX_NAME_LENGTH = 255
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """The address that a try counts for, the first of its network with IPv6.
+    """Return the address that an attempt is counted for; for IPv6, the first of its network.
 
-    It is the proxy's word where ``serve --forwarded-allow-ips`` believes it. None for a unix
-    socket, and for what is no address.
+    It is taken from the proxy's headers if ``serve --forwarded-allow-ips`` trusts the proxy.
+
+    Returns:
+        None for a Unix socket, or if the peer's name is not an IP address.
     """
     try:
         address = ip_address(request.META.get("REMOTE_ADDR") or "")
@@ -38,13 +41,13 @@ def client_address(request: HttpRequest) -> str | None:
 
 
 def user_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
-    """The name that a try counts for; the login form takes longer ones than there is room for."""
+    """Return the name that an attempt is counted for, cut to what the table can store."""
     name = (credentials or {}).get(get_user_model().USERNAME_FIELD)
-    return str(name or "")[:LONGEST_NAME]
+    return str(name or "")[:MAX_NAME_LENGTH]
 
 
 def too_many(request: HttpRequest, *details: Any) -> HttpResponse:
-    """Answer 429 to a try too many, whatever its password (RFC 6585 section 4)."""
+    """Answer a locked attempt with 429, whatever its password (RFC 6585 section 4)."""
     seconds = int(settings.AXES_COOLOFF_TIME.total_seconds())
     minutes = -(-seconds // 60)
     page = render(request, "registration/too_many.html", {"minutes": minutes}, status=429)

@@ -1,4 +1,4 @@
-"""What browsers may do on pages of this site: two headers for every response."""
+"""Two response headers that restrict what browsers do on pages of this site."""
 
 from collections.abc import Sequence
 
@@ -7,15 +7,15 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
-#: The first Django with a content security policy of its own.
+#: The first Django version with a middleware for the content security policy.
 SINCE: tuple[int | str, ...] = (6, 0)
 
 
 def middleware_for(version: Sequence[int | str]) -> str:
-    """The middleware that sends ``SECURE_CSP``: Django's own where it has one.
+    """Return the dotted path of the middleware that sends ``SECURE_CSP``, if possible Django's own.
 
     Args:
-        version: Django's, such as (5, 2, 19, "final", 0).
+        version: ``django.VERSION``, such as ``(5, 2, 19, "final", 0)``.
     """
     if tuple(version[:2]) >= SINCE:
         return "django.middleware.csp.ContentSecurityPolicyMiddleware"
@@ -23,15 +23,15 @@ def middleware_for(version: Sequence[int | str]) -> str:
 
 
 class ContentSecurityPolicyMiddleware(MiddlewareMixin):
-    """Django 6.0's of the same name, as far as this site needs it: no nonces, no reports.
+    """A subset of the middleware of that name in Django 6.0: no nonces, no reports.
 
-    ``SECURE_CSP`` has the sources by directive (CSP level 3, section 6).
+    ``SECURE_CSP`` maps directives to their sources (CSP level 3, section 6).
     """
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        # As Django 6.0: its pages for developers have scripts and styles of their own.
+        # As in Django 6.0: the debug pages have inline scripts and styles.
         if not (settings.DEBUG and response.status_code in (404, 500)):
             directives = settings.SECURE_CSP.items()
             policy = "; ".join(f"{name} {' '.join(sources)}" for name, sources in directives)
@@ -40,7 +40,7 @@ class ContentSecurityPolicyMiddleware(MiddlewareMixin):
 
 
 class PermissionsPolicyMiddleware(MiddlewareMixin):
-    """Turns off the features of ``DENIED_FEATURES`` (W3C Permissions Policy, section 5.2)."""
+    """Disable the features in ``DENIED_FEATURES`` (W3C Permissions Policy, section 5.2)."""
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase

@@ -1,6 +1,6 @@
 """Settings of the site, read from environment variables.
 
-Only DEBUG sites get a SECRET_KEY for free; every other default is safe in production.
+SECRET_KEY has a default with DEBUG only. Every other default is safe in production.
 """
 
 import os
@@ -38,12 +38,12 @@ def _prefix() -> str:
     return prefix
 
 
-#: What there is to follow on a site under development.
+#: The topics of a development site.
 _DEMO_TOPICS = "news,releases,tips"
 
 
 def _notifications(debug: bool) -> dict[str, Any]:
-    """Read what an operator may tune, each from ``NOTIFICATIONS_<name>``."""
+    """Read the settings that an operator may tune from the variables ``NOTIFICATIONS_<name>``."""
     found: dict[str, Any] = {}
     for name in ("TOKEN_SECRET", "TOKEN_AUDIENCE", "TOPIC_PERMISSION"):
         found[name] = os.environ.get(f"NOTIFICATIONS_{name}", "")
@@ -72,7 +72,7 @@ def _notifications(debug: bool) -> dict[str, Any]:
     ):
         found[name] = number(f"NOTIFICATIONS_{name}", float)
     found = {name: value for name, value in found.items() if value}
-    # These may be 0, or nothing.
+    # 0 is a valid value of these, unlike of the others.
     for name in ("DRAIN_SECONDS", "EXPIRED_CLOSE_DELAY"):
         if os.environ.get(f"NOTIFICATIONS_{name}", "").strip():
             found[name] = number(f"NOTIFICATIONS_{name}", float)
@@ -83,7 +83,7 @@ def _notifications(debug: bool) -> dict[str, Any]:
 DEBUG = flag("DEBUG")
 SECRET_KEY = _secret_key(DEBUG)
 ALLOWED_HOSTS = split(os.environ.get("ALLOWED_HOSTS", "")) or [
-    # As Django allows under DEBUG: browsers take any name below localhost for this machine.
+    # Like Django's own default under DEBUG: browsers resolve names below localhost to this machine.
     ".localhost" if DEBUG else "localhost",
     "127.0.0.1",
     "[::1]",
@@ -92,7 +92,7 @@ CSRF_TRUSTED_ORIGINS = split(os.environ.get("CSRF_TRUSTED_ORIGINS", ""))
 FORCE_SCRIPT_NAME = _prefix() or None
 
 INSTALLED_APPS = [
-    # First, so that its runserver, which speaks ASGI, replaces Django's.
+    # First, so that its runserver command, which serves ASGI, replaces Django's.
     "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -103,12 +103,12 @@ INSTALLED_APPS = [
     "axes",
     "channels",
     "notifications.apps.NotificationsConfig",
-    # Not reusable: the home page, the demo accounts, the frame of the pages.
+    # Specific to this site: the home page, the demo accounts, the base template.
     "pushsite",
 ]
 
 MIDDLEWARE = [
-    # Around all others, so that no page of theirs goes without.
+    # These two come first, so that the responses of other middleware carry their headers, too.
     middleware_for(django.VERSION),
     "pushsite.policies.PermissionsPolicyMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -119,7 +119,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    # Its answer replaces that of the login page.
+    # Replaces the response of the login view if the attempt is locked.
     "axes.middleware.AxesMiddleware",
 ]
 
@@ -129,7 +129,7 @@ ASGI_APPLICATION = "pushsite.asgi.application"
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        # The site's own first: they replace the neutral ones of the app.
+        # The site's own templates first, so that they override those of the app.
         "DIRS": [BASE_DIR / "pushsite" / "templates", BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -148,7 +148,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 CHANNEL_LAYERS = {"default": channel_layer(os.environ)}
 
 AUTHENTICATION_BACKENDS = [
-    # Lets nobody in, but keeps out who has tried too often.
+    # Authenticates nobody, but rejects attempts that are locked.
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
@@ -165,8 +165,8 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 
-# How many wrong passwords a name may be given from one address, and the pause after that in
-# minutes; see pushsite/logins.py.
+# How many wrong passwords are allowed for one name from one address, and for how many minutes
+# logins are locked after that; see pushsite/logins.py.
 AXES_FAILURE_LIMIT = number("LOGIN_FAILURES", int, 10)
 _PAUSE = number("LOGIN_PAUSE", int, 15)
 if min(AXES_FAILURE_LIMIT, _PAUSE) < 1:
@@ -174,15 +174,15 @@ if min(AXES_FAILURE_LIMIT, _PAUSE) < 1:
 AXES_COOLOFF_TIME = timedelta(minutes=_PAUSE)
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_RESET_ON_SUCCESS = True
-# Who goes on trying makes the pause no longer: it may be somebody else behind the same address.
+# Further attempts do not prolong the lock: they may come from somebody else at the same address.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_CLIENT_IP_CALLABLE = "pushsite.logins.client_address"
 AXES_USERNAME_CALLABLE = "pushsite.logins.user_name"
 AXES_LOCKOUT_CALLABLE = "pushsite.logins.too_many"
-# Of what was typed, nothing is logged, and of the form little kept: some type a password as name.
+# Mask the user name in stored form data, and log nothing: some type their password as the name.
 AXES_SENSITIVE_PARAMETERS = ["username", "csrfmiddlewaretoken"]
 AXES_VERBOSE = False
-# Who logged in when is not our business.
+# Do not record successful logins.
 AXES_DISABLE_ACCESS_LOG = True
 
 LANGUAGE_CODE = "en"
@@ -190,14 +190,14 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
 
-# Relative, so that Django puts SCRIPT_NAME in front.
+# Relative, so that Django prefixes it with SCRIPT_NAME.
 STATIC_URL = "static/"
 STATIC_ROOT = Path(os.environ.get("STATIC_ROOT") or BASE_DIR / "staticfiles")
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
-        # Names with a hash need collectstatic, which a site under development never runs.
+        # Hashed names need collectstatic, which is not run on a development site.
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
         if DEBUG
         else "pushsite.static_files.HashedFilesStorage"
@@ -206,19 +206,19 @@ STORAGES = {
 WHITENOISE_USE_FINDERS = DEBUG
 WHITENOISE_AUTOREFRESH = DEBUG
 
-# COOKIE_SECURE=0 is for a site that people reach by plain http, on a network of their own.
+# COOKIE_SECURE=0 is for a site that is served over plain HTTP, in a private network.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = flag("COOKIE_SECURE", default=not DEBUG)
-# Nobody can log in by plain http when the cookies are only sent by https.
+# With secure cookies, nobody can log in over plain HTTP.
 SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", default=SESSION_COOKIE_SECURE)
-# What asks for these comes from the machine itself or the network behind the proxy.
+# Requests for these come from the host itself or from the network behind the proxy.
 SECURE_REDIRECT_EXEMPT = [r"^health/$", r"^metrics$"]
-# Browsers remember it for that long, and there is no way back: off unless asked for.
+# Browsers remember HSTS for this long, and it cannot be undone: off by default.
 SECURE_HSTS_SECONDS = number("SECURE_HSTS_SECONDS", int)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = flag("SECURE_HSTS_INCLUDE_SUBDOMAINS")
 SECURE_HSTS_PRELOAD = flag("SECURE_HSTS_PRELOAD")
 SECURE_REFERRER_POLICY = "same-origin"
-# Nothing but this site's own files; 'self' covers its websocket, too. Neither the pages nor the
-# admin have scripts or styles in their HTML.
+# Only this site's own files; 'self' covers its websocket, too. Neither the pages nor the admin have
+# inline scripts or styles.
 SECURE_CSP = {
     "default-src": ["'self'"],
     "base-uri": ["'none'"],
@@ -226,7 +226,7 @@ SECURE_CSP = {
     "frame-ancestors": ["'none'"],
     "object-src": ["'none'"],
 }
-# What no page of this site needs, nor any that it could be made to show.
+# Features that no page of this site needs. They are denied to embedded pages, too.
 DENIED_FEATURES = (
     "accelerometer",
     "camera",
@@ -239,17 +239,17 @@ DENIED_FEATURES = (
     "payment",
     "usb",
 )
-# Only right behind a proxy that sets the header itself: anybody else could send it.
+# Only safe behind a proxy that always sets the header itself; otherwise clients could forge it.
 SECURE_PROXY_SSL_HEADER = (
     ("HTTP_X_FORWARDED_PROTO", "https") if flag("TRUST_X_FORWARDED_PROTO") else None
 )
 
-# The longest websocket frame a client may send, in bytes, with daphne; serve sets uvicorn's.
+# The largest websocket frame that a client may send, in bytes, with daphne; serve sets uvicorn's.
 DAPHNE_WEBSOCKET_MAX_FRAME_SIZE = 65_536
-# Holds for what the server sends too: a reply beyond it is dropped, and the client waits for ever.
+# In bytes, in both directions: daphne drops a larger reply, and the client waits for it forever.
 DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
 
-# Besides staff, who may read /metrics: addresses and networks.
+# Addresses and networks that may read /metrics, besides staff.
 METRICS_ALLOW = networks("METRICS_ALLOW")
 
 NOTIFICATIONS = _notifications(DEBUG)
@@ -277,10 +277,10 @@ LOGGING: dict[str, Any] = {
     },
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
-        # Django's own handlers would print everything under DEBUG once more, with tracebacks.
+        # Without Django's own handler, which would print all again under DEBUG, with tracebacks.
         "django": {"handlers": [], "level": "INFO"},
         "notifications": {"level": "INFO"},
         "channels_redis.pubsub": {"filters": ["seldom"]},
-        # Nothing here for uvicorn: serve sets how much it says, and an entry would undo that.
+        # No entry for uvicorn: serve sets its log level, and an entry would override it.
     },
 }

@@ -1,4 +1,4 @@
-"""Static files, served by the site itself."""
+"""Static files, served by the site itself with WhiteNoise."""
 
 from django.http import HttpRequest, HttpResponse
 from whitenoise.middleware import WhiteNoiseMiddleware
@@ -7,10 +7,10 @@ from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
 class StaticFilesMiddleware(WhiteNoiseMiddleware):
-    """WhiteNoise that answers with whole files.
+    """WhiteNoise with responses that do not stream.
 
-    WhiteNoise streams synchronously. Under ASGI, Django reads such a stream to its end before it
-    sends anything, and warns about it.
+    WhiteNoise streams files synchronously. Under ASGI, Django reads such a stream to its end before
+    it sends anything, and issues a warning.
     """
 
     @staticmethod
@@ -22,11 +22,11 @@ class StaticFilesMiddleware(WhiteNoiseMiddleware):
 
 
 class HashedFilesStorage(CompressedManifestStaticFilesStorage):
-    """Names every file by its content, also those that JavaScript modules import.
+    """Add a content hash to every file name, also in the imports of JavaScript modules.
 
-    Otherwise a browser could mix modules of two releases, or run one module twice. Django can
-    follow imports too, but takes ``import("./x.js")`` in the comments that name types for code,
-    and modules may well name each other's types in a circle.
+    Otherwise a browser could mix modules of two releases, or run one module twice. Django's own
+    support for imports also matches ``import("./x.js")`` in JSDoc types, and fails if modules
+    refer to each other's types in a circle.
     """
 
     patterns = (

@@ -1,4 +1,4 @@
-"""Pages of the site."""
+"""URL configuration of the site."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -13,7 +13,7 @@ from pushsite.views import health, metrics
 
 
 def favicon(request: HttpRequest) -> HttpResponse:
-    """Browsers ask for this name on pages that name no icon, such as the admin's."""
+    """Redirect to the icon. Browsers request this path on pages without one, as in the admin."""
     return redirect(static("notifications/favicon.svg"))
 
 
@@ -24,7 +24,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path(
         "accounts/login/",
-        # Only a site with DEBUG has the demo accounts.
+        # The demo accounts exist with DEBUG only.
         LoginView.as_view(extra_context={"demo": settings.DEBUG}),
         name="login",
     ),

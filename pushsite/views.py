@@ -1,4 +1,4 @@
-"""Pages for machines: is this process alive, and what has it counted?"""
+"""Views for monitoring: the health of this process, and its metrics."""
 
 import os
 from collections.abc import Iterator
@@ -19,9 +19,9 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 @require_safe
 @never_cache
 def health(request: HttpRequest) -> HttpResponse:
-    """Answer 200 while this process can work, 503 while the database is away.
+    """Answer 200 if the database can be queried, else 503.
 
-    The channel layer does not count: without it delivery goes on.
+    The channel layer is not checked, because notifications are delivered without it, too.
     """
     try:
         with connection.cursor() as cursor:
@@ -34,13 +34,13 @@ def health(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Show the counters in the text format of Prometheus, to staff and to ``METRICS_ALLOW``.
+    """Show the metrics in the text format of Prometheus, to staff and to ``METRICS_ALLOW``.
 
-    They are those of this process; with ``PROMETHEUS_MULTIPROC_DIR`` those of all processes that
+    They are those of this process or, with ``PROMETHEUS_MULTIPROC_DIR``, of all processes that
     share the directory.
 
     Raises:
-        PermissionDenied: for anybody else.
+        PermissionDenied: the user is not staff, and the address is not in ``METRICS_ALLOW``.
     """
     if not (_is_allowed(request.META.get("REMOTE_ADDR", "")) or _is_staff(request)):
         raise PermissionDenied
@@ -63,15 +63,15 @@ def _registry() -> CollectorRegistry:
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not directory:
         return REGISTRY
-    for pid in _dead(Path(directory)):
+    for pid in _dead_processes(Path(directory)):
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
 
 
-def _dead(directory: Path) -> Iterator[int]:
-    """Processes that are gone and have left gauges: their connections count no more."""
+def _dead_processes(directory: Path) -> Iterator[int]:
+    """Ids of dead processes that have left live gauges, such as counts of connections."""
     for path in directory.glob("gauge_live*_*.db"):
         pid = int(path.stem.rpartition("_")[2])
         try:
@@ -79,4 +79,4 @@ def _dead(directory: Path) -> Iterator[int]:
         except ProcessLookupError:
             yield pid
         except PermissionError:
-            continue  # it lives, under another user
+            continue  # the process runs as another user

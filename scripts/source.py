@@ -1,4 +1,4 @@
-"""What the source says of the rooms of the app: modules, imports, layers. For scripts/rooms."""
+"""Read the rooms of the app from the source: modules, imports and layers. For scripts/rooms."""
 
 import ast
 import tomllib
@@ -9,18 +9,19 @@ from pathlib import Path
 PACKAGE = "notifications"
 
 
-class NotTrueError(Exception):
-    """The picture would say what the source does not."""
+class PictureError(Exception):
+    """The source contradicts the picture."""
 
 
 def read(root: Path, ways: Iterable[Sequence[str]]) -> tuple[list[list[str]], dict[str, Path]]:
-    """The rows of rooms of a checkout, and its modules.
+    """Return the rows of rooms of a checkout, and its modules.
 
     Args:
-        ways: rooms one after the other, each of which imports the next or is imported by it.
+        root: the directory of the checkout.
+        ways: paths through rooms. Each room imports the next one, or is imported by it.
 
     Raises:
-        NotTrueError: a step of a way has no import, or a room imports one that is not below it.
+        PictureError: a step of a path has no import, or a room imports one that is not below it.
     """
     known = modules(root / PACKAGE)
     graph = {name: imports(name, path, known) for name, path in known.items()}
@@ -30,7 +31,7 @@ def read(root: Path, ways: Iterable[Sequence[str]]) -> tuple[list[list[str]], di
 
 
 def modules(package: Path) -> dict[str, Path]:
-    """Dotted names below the package, without migrations, and their files."""
+    """Map the dotted names of the package's modules, without migrations, to their files."""
     found = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package).with_suffix("").parts
@@ -40,7 +41,7 @@ def modules(package: Path) -> dict[str, Path]:
 
 
 def imports(name: str, path: Path, known: Mapping[str, Path]) -> set[str]:
-    """The modules of the package that one of them imports, anywhere in it."""
+    """Return the modules of the package that a module imports, at any place in its code."""
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -56,7 +57,7 @@ def imports(name: str, path: Path, known: Mapping[str, Path]) -> set[str]:
 
 
 def _base(node: ast.ImportFrom, package: str) -> str:
-    """What a ``from … import`` names, as an absolute name."""
+    """Return the absolute name of the module in a ``from … import``."""
     if not node.level:
         return node.module or ""
     here = [PACKAGE, *(package.split(".") if package else [])]
@@ -65,7 +66,7 @@ def _base(node: ast.ImportFrom, package: str) -> str:
 
 
 def _module(target: str, known: Mapping[str, Path]) -> str:
-    """The module that an imported name is, or is in."""
+    """Return the module that an imported name is or belongs to, "" if none is known."""
     name = target.removeprefix(f"{PACKAGE}.")
     while name and name not in known:
         name = name.rpartition(".")[0]
@@ -73,25 +74,30 @@ def _module(target: str, known: Mapping[str, Path]) -> str:
 
 
 def layers(root: Path) -> list[list[str]]:
-    """The layers of the contract, from the top, each a list of rooms."""
+    """Return the layers of the contract, from the top, each as a list of rooms.
+
+    Raises:
+        PictureError: pyproject.toml has no such contract.
+    """
     contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]
     for contract in contracts["contracts"]:
         if contract.get("containers") == [PACKAGE]:
             return [
                 [room.strip(" ()") for room in layer.split("|")] for layer in contract["layers"]
             ]
-    raise NotTrueError("pyproject.toml has no layers of the app")
+    raise PictureError("pyproject.toml has no layers of the app")
 
 
 def rows(found: Sequence[Sequence[str]], edges: set[tuple[str, str]]) -> list[list[str]]:
-    """The layers, neighbours joined where the upper one does not import the lower one.
+    """Join adjacent layers if the upper one does not import the lower one.
 
-    Raises :class:`NotTrueError` when a room imports one that is not below it.
+    Raises:
+        PictureError: a room imports one that is not below it.
     """
     level = {room: number for number, layer in enumerate(found) for room in layer}
     for upper, lower in sorted(edges):
         if level[upper] >= level[lower]:
-            raise NotTrueError(f"{upper} imports {lower}, which is not below it")
+            raise PictureError(f"{upper} imports {lower}, which is not below it")
     joined: list[list[str]] = []
     for layer in found:
         if joined and not any((a, b) in edges for a in joined[-1] for b in layer):
@@ -102,13 +108,17 @@ def rows(found: Sequence[Sequence[str]], edges: set[tuple[str, str]]) -> list[li
 
 
 def top_edges(graph: Mapping[str, set[str]]) -> set[tuple[str, str]]:
-    """The rooms that import each other; the face of the package is none."""
+    """Return pairs of rooms, the first of which imports the second, without the package itself."""
     pairs = {(name.split(".")[0], target.split(".")[0]) for name in graph for target in graph[name]}
     return {(a, b) for a, b in pairs if a and a != b}
 
 
 def check_way(way: Sequence[str], graph: Mapping[str, set[str]]) -> None:
-    """Raises :class:`NotTrueError` where no module of a step imports one of the other."""
+    """Check that the imports in the source confirm a path.
+
+    Raises:
+        PictureError: neither room of a step imports the other.
+    """
 
     def imports_from(a: str, b: str) -> bool:
         return any(
@@ -117,7 +127,7 @@ def check_way(way: Sequence[str], graph: Mapping[str, set[str]]) -> None:
 
     for a, b in pairwise(way):
         if not imports_from(a, b) and not imports_from(b, a):
-            raise NotTrueError(f"neither {a} nor {b} imports the other")
+            raise PictureError(f"neither {a} nor {b} imports the other")
 
 
 def _is_in(name: str, room: str) -> bool:
@@ -125,7 +135,7 @@ def _is_in(name: str, room: str) -> bool:
 
 
 def children(room: str, known: Mapping[str, Path]) -> tuple[list[str], list[str]]:
-    """The modules of a room, and the rooms in it: only the hub is drawn with its rooms."""
+    """Return the modules of a room, and the rooms in it. Only the hub is drawn with inner rooms."""
     below = [name.removeprefix(f"{room}.") for name in known if name.startswith(f"{room}.")]
     inner = sorted({name.split(".")[0] for name in below if "." in name})
     if room == "hub":

@@ -1,7 +1,7 @@
-"""Chromium for tests, by the asynchronous API of Playwright.
+"""Chromium for tests, driven by Playwright's asynchronous API.
 
-The synchronous one keeps an event loop running in the main thread, in which neither asynchronous
-tests nor Django's ORM work any more.
+The synchronous API keeps an event loop running in the main thread. Neither asynchronous tests nor
+Django's ORM work in a thread with a running loop.
 """
 
 import os
@@ -16,21 +16,23 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
-    # It shall talk to the server under test only.
+    # Chromium must only talk to the server under test.
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
 ]
 
-#: Milliseconds after which a page that does not do what a test waits for fails it.
+#: Milliseconds that a test waits for something in a page before it fails.
 TIMEOUT = 15_000
 
 
 def find_chromium() -> str:
-    """Find the program; scripts/chromium installs it and sets ``CHROMIUM``.
+    """Return the path of Chromium: ``CHROMIUM``, or the first of ``NAMES`` on PATH.
+
+    ``scripts/chromium`` installs it where that is possible.
 
     Raises:
-        AssertionError: there is none, so that the test fails instead of passing unseen.
+        AssertionError: Chromium is missing. The test must fail and not be skipped unnoticed.
     """
     found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
     assert found, "Chromium is needed: install it (apt-get install chromium) or set CHROMIUM"
@@ -38,12 +40,13 @@ def find_chromium() -> str:
 
 
 async def until(page: Page, expression: str, patience: float = TIMEOUT) -> None:
-    """Wait until something is true in a page, whatever page that is meanwhile.
+    """Wait until an expression is true in a page, even if the page navigates meanwhile.
 
-    Playwright's own ``wait_for_function`` compiles text in the page, which the policy forbids.
+    Playwright's ``wait_for_function`` evaluates a string in the page, which the site's Content
+    Security Policy forbids.
 
     Args:
-        expression: JavaScript, or a function.
+        expression: a JavaScript expression or function.
         patience: milliseconds.
     """
     deadline = time.monotonic() + patience / 1000
@@ -51,28 +54,28 @@ async def until(page: Page, expression: str, patience: float = TIMEOUT) -> None:
         try:
             if await page.evaluate(expression):
                 return
-            problem = "it is not"
-        except Error as error:  # the page is just being left
+            problem = "it is false"
+        except Error as error:  # the page is navigating
             problem = str(error)
         assert time.monotonic() < deadline, f"{expression}: {problem}"
         await page.wait_for_timeout(50)
 
 
 class People:
-    """Opens a browser window for each person of a test, with cookies of their own."""
+    """Opens browser windows for the users of a test, each with its own cookies."""
 
     def __init__(self, browser: Browser) -> None:
         self._browser = browser
         self._contexts: list[BrowserContext] = []
-        #: What the consoles of all windows complained of. A test that breaks something on purpose
-        #: clears it; what is left at the end fails the test.
+        #: Errors and warnings from the consoles of all windows. A test that causes some on purpose
+        #: clears the list; any that are left at the end fail the test.
         self.errors: list[str] = []
 
     async def open(self, **options: Any) -> Page:
         """Open a window.
 
         Args:
-            options: as for ``Browser.new_context``, such as ``viewport`` or ``color_scheme``.
+            options: passed to ``Browser.new_context``, such as ``viewport`` or ``color_scheme``.
         """
         context = await self._browser.new_context(**options)
         context.set_default_timeout(TIMEOUT)
@@ -82,11 +85,12 @@ class People:
         return await context.new_page()
 
     async def log_in(self, url: str, username: str, **options: Any) -> Page:
-        """Open a window and log one of the demo accounts in.
+        """Open a window and log in with one of the demo accounts.
 
         Args:
-            url: of the site, without a slash at the end.
-            username: also the password.
+            url: the site's URL, without a trailing slash.
+            username: name of the account, which is also its password.
+            options: as for :meth:`open`.
         """
         page = await self.open(**options)
         await page.goto(f"{url}/accounts/login/")

@@ -1,7 +1,7 @@
-"""A small client of the wire that keeps its own record of what arrives, and in which order.
+"""A small protocol client that records what arrives, and in which order.
 
-It knows nothing of the server's code: frames are plain JSON here, so that a test cannot agree with
-the server on a mistake.
+It shares no code with the server: frames are plain JSON here, so a test cannot repeat a mistake of
+the server's codec.
 """
 
 import json
@@ -19,7 +19,7 @@ from websockets.typing import Origin
 
 T = TypeVar("T")
 
-#: Seconds that a test waits for what has to happen, on a busy machine.
+#: Seconds that a test waits for an expected event; enough for a busy machine.
 PATIENCE = 15.0
 
 
@@ -29,7 +29,7 @@ class Position(NamedTuple):
 
 
 class Received(NamedTuple):
-    """A publication as the application gets it. ``at`` is a monotonic time in seconds."""
+    """A publication as the application receives it. ``at`` is a monotonic time in seconds."""
 
     channel: str
     offset: int
@@ -46,14 +46,14 @@ class Closed(NamedTuple):
 
 
 class Client:
-    """One device of one user. Frames are taken in a thread of its own; tests wait and look.
+    """One device of one user. A thread receives its frames; tests wait and inspect the record.
 
     Args:
-        url: of the socket.
-        token: what it connects with; "" for none.
-        cookie: value of a ``Cookie`` header.
-        origin: of the page it pretends to be; None for a native client.
-        answers_pings: sends the pong by which delivery is acknowledged.
+        url: the websocket URL.
+        token: the token for ``connect``; "" for none.
+        cookie: value of the ``Cookie`` header; "" for none.
+        origin: the ``Origin`` header of a page; None for a native client.
+        answers_pings: answer pings with pongs, which acknowledge delivery.
     """
 
     def __init__(
@@ -70,18 +70,18 @@ class Client:
         self.cookie = cookie
         self.origin = origin
         self.answers_pings = answers_pings
-        #: By channel, how far the application has come; kept over connections.
+        #: The application's position in each channel; kept across connections.
         self.positions: dict[str, Position] = {}
         self.publications: list[Received] = []
-        #: What came a second time and was dropped by its offset.
+        #: Channel and offset of each publication that was dropped as a duplicate.
         self.duplicates: list[tuple[str, int]] = []
-        #: Channels whose position the server could not serve.
+        #: Channels whose position the server could not recover.
         self.unrecovered: list[str] = []
         self.messages: list[dict[str, Any]] = []
         self.subscribed: list[tuple[str, dict[str, Any]]] = []
         self.unsubscribed: list[tuple[str, int]] = []
         self.pings = 0
-        #: What no server may do; every test's end looks here.
+        #: Violations of the protocol by the server; checked at the end of every test.
         self.violations: list[str] = []
         self.opened_at = 0.0
         self.closed: Closed | None = None
@@ -97,18 +97,18 @@ class Client:
     # Connection
 
     def open(self) -> Self:
-        """Open the socket and say nothing yet."""
+        """Open the socket without sending anything."""
         headers = {"Cookie": self.cookie} if self.cookie else {}
         self._socket = open_socket(
             self.url,
             additional_headers=headers,
             origin=None if self.origin is None else Origin(self.origin),
             compression=None,
-            # The wire has its own heartbeat, and a test decides whether it is answered.
+            # The protocol has its own ping, and a test decides whether it is answered.
             ping_interval=None,
             max_size=None,
             proxy=None,
-            # It outlives this call; closing it is the business of this class.
+            # The socket outlives this call; this class closes it.
             legacy=True,
         )
         self.opened_at = time.monotonic()
@@ -120,10 +120,10 @@ class Client:
         return self
 
     def connect(self, *, recover: bool = True) -> dict[str, Any]:
-        """Open the socket if need be, connect, and return the result.
+        """Open the socket if it is not open, send ``connect``, and return the result.
 
         Args:
-            recover: show the positions that are known.
+            recover: ask for recovery from the known positions.
         """
         if self._socket is None or self.closed is not None:
             self.open()
@@ -132,7 +132,7 @@ class Client:
         return dict(reply["connect"])
 
     def try_connect(self, *, recover: bool = True) -> dict[str, Any]:
-        """Send ``connect`` over an open socket; the reply may be an error."""
+        """Send ``connect`` over an open socket and return the reply, which may be an error."""
         request: dict[str, Any] = {"name": "test"}
         if self.token:
             request["token"] = self.token
@@ -144,13 +144,13 @@ class Client:
         return self.ask(connect=request)
 
     def refused(self) -> int:
-        """Try to open a socket, which has to fail, and return the HTTP status."""
+        """Open a socket, expect the handshake to fail, and return the HTTP status."""
         with pytest.raises(InvalidStatus) as answer:
             self.open()
         return answer.value.response.status_code
 
     def drop(self) -> None:
-        """Lose the network: the connection is gone without a word, and what was on its way too."""
+        """Close the TCP connection without a close frame, as a lost network does."""
         self.socket.close_socket()
         self._join()
 
@@ -161,7 +161,7 @@ class Client:
             self._join()
 
     def pause(self) -> None:
-        """Take no more frames, so that the server's socket fills up, until :meth:`resume`."""
+        """Stop reading until :meth:`resume`, so that the server's send buffer fills up."""
         self._reading.clear()
 
     def resume(self) -> None:
@@ -173,22 +173,22 @@ class Client:
 
     @property
     def socket(self) -> ClientConnection:
-        """The websocket, for tests that do what no client does."""
+        """The websocket, for tests that do something no client does."""
         assert self._socket is not None, "open() comes first"
         return self._socket
 
     # Commands
 
     def send_text(self, text: str) -> None:
-        """Send a text frame as it is."""
+        """Send a text frame unchanged."""
         self.socket.send(text)
 
     def send_bytes(self, data: bytes, *, text: bool = False) -> None:
-        """Send a frame of these bytes: a binary one, or one that claims to be text."""
+        """Send these bytes as a binary frame, or as a text frame even if they are not UTF-8."""
         self.socket.send(data, text=text)
 
     def ask(self, **request: Any) -> dict[str, Any]:
-        """Send one command and return the whole reply, an error too: ``ask(rpc={…})``."""
+        """Send one command and return the whole reply or error: ``ask(rpc={…})``."""
         self._last_id += 1
         command_id = self._last_id
         self.send_text(json.dumps({"id": command_id, **request}))
@@ -203,33 +203,39 @@ class Client:
         return self._replies[command_id]
 
     def rpc(self, method: str, **arguments: Any) -> dict[str, Any]:
-        """Call a procedure that has to succeed."""
+        """Call a procedure, expect success, and return the ``data`` of its result."""
         reply = self.ask(rpc={"method": method, "data": arguments})
         assert "rpc" in reply, f"{method} failed: {reply}"
         return dict(reply["rpc"].get("data", {}))
 
     def error(self, **request: Any) -> int:
-        """Send a command that has to fail and return the code of its error."""
+        """Send a command, expect an error, and return its code."""
         reply = self.ask(**request)
         assert "error" in reply, f"no error: {reply}"
         return int(reply["error"]["code"])
 
-    # Looking
+    # Inspection
 
     def wait(self, condition: Callable[[], T], what: str, timeout: float = PATIENCE) -> T:
-        """Wait until ``condition()`` is true; it is asked again after every frame."""
+        """Wait until ``condition()`` is true, and return its value.
+
+        Args:
+            condition: evaluated after every frame.
+            what: names the condition in the message of a failure.
+            timeout: seconds.
+        """
         with self._changed:
             found = self._changed.wait_for(condition, timeout)
-        assert found, f"{what} did not come in {timeout} s; {self!r}"
+        assert found, f"{what} did not arrive within {timeout} s; {self!r}"
         return found
 
     def wait_for_titles(self, titles: list[str], timeout: float = PATIENCE) -> None:
-        """Wait until this many publications are there, and insist on these, in this order."""
+        """Wait for as many publications as titles, and assert exactly these titles in order."""
         self.wait_for_count(len(titles), timeout)
         assert self.titles == titles
 
     def wait_for_count(self, count: int, timeout: float = PATIENCE) -> None:
-        """Wait until at least this many publications are there."""
+        """Wait until at least ``count`` publications have arrived."""
         self.wait(lambda: len(self.publications) >= count, f"{count} publications", timeout)
 
     def wait_closed(self, timeout: float = PATIENCE) -> int:
@@ -320,7 +326,7 @@ class Client:
             self.violations.append(f"an unknown push: {push}")
 
     def _resume(self, channel: str, result: dict[str, Any]) -> None:
-        """Begin or go on with a channel, as the result of a subscription says."""
+        """Start or continue a channel as the subscribe result says."""
         epoch, offset = result["epoch"], result.get("offset", 0)
         publications = result.get("publications", [])
         if result.get("was_recovering") and not result.get("recovered"):
@@ -353,39 +359,40 @@ class Client:
         self.publications.append(received)
 
 
-class Stubborn:
-    """Keeps a client connected until told to stop, whatever becomes of the server."""
+class ReconnectingClient:
+    """Reconnects a client until :meth:`stop`, even while the server is down."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        #: How often it has connected, and how often in vain.
+        #: Number of successful and of failed attempts to connect.
         self.connects = 0
         self.failures = 0
-        #: How its connections have ended.
+        #: Close codes of the connections that have ended.
         self.codes: list[int] = []
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopped.set()
+        self.stopped.set()
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the reconnecting thread does not end"
         self.client.close()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        while not self.stopped.is_set():
             try:
                 self.client.connect()
             except (OSError, InvalidHandshake, ConnectionClosed, AssertionError):
                 self.failures += 1
             else:
                 self.connects += 1
-                self._stay()
-            self._stopped.wait(0.1)
+                self.stay()
+            self.stopped.wait(0.1)
 
-    def _stay(self) -> None:
-        while self.client.closed is None and not self._stopped.is_set():
-            self._stopped.wait(0.02)
+    def stay(self) -> None:
+        """Wait until the connection has ended, and record its close code."""
+        while self.client.closed is None and not self.stopped.is_set():
+            self.stopped.wait(0.02)
         if self.client.closed is not None:
             self.codes.append(self.client.closed.code)

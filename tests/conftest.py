@@ -1,4 +1,4 @@
-"""Fixtures for all tests. What they are made of is in servers.py and browsers.py."""
+"""Fixtures for all tests, built from servers.py and browsers.py."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -11,10 +11,11 @@ from notifications.database.lanes import close_threads
 from tests import servers
 from tests.browsers import ARGUMENTS, People, find_chromium
 from tests.servers import Server, Site
+from tests.wheels import build_wheel
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run browser tests in one loop, because a browser that starts once belongs to its loop."""
+    """Run all browser tests in one event loop: they share a browser, which belongs to its loop."""
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
@@ -22,30 +23,41 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _threads_end_before_the_database(django_db_setup: None) -> Iterator[None]:
-    """PostgreSQL deletes no database that somebody is connected to."""
+    """Close the threads' connections: PostgreSQL cannot drop a database that is in use."""
     yield
     close_threads()
 
 
 @pytest.fixture
 def free_port() -> int:
-    """A port that nobody uses."""
+    """A free port of the loopback interface."""
     return servers.free_port()
 
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A migrated database with the demo accounts and collected static files, to copy from."""
+    """A template to copy: a migrated database with the demo accounts, and static files."""
     return Site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built app, as other projects install it."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture
 def server(site: Site, tmp_path: Path) -> Iterator[Callable[..., Server]]:
-    """Start a production server on a database of its own: ``server(REDIS_URL=…)``.
+    """Start a production server on its own database: ``server(REDIS_URL=…)``.
 
-    Called again in one test, it starts a further server on the same database. Arguments:
-    ``command`` ("serve" or "runserver"), ``args`` (more arguments of it), ``start`` (True) and
-    environment variables. Everything that runs is killed when the test ends.
+    Further calls in a test start further servers on the same database. All servers are killed when
+    the test ends.
+
+    Args:
+        command: ``serve``, ``runserver`` or ``uvicorn``; see :class:`~tests.servers.Server`.
+        args: further arguments of the command.
+        start: start the server; otherwise the test does.
+        variables: environment variables.
     """
     running: list[Server] = []
 
@@ -67,7 +79,7 @@ def server(site: Site, tmp_path: Path) -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """Where Chromium is; a test without it fails."""
+    """The path of Chromium; a test fails if it is missing."""
     return find_chromium()
 
 
@@ -82,9 +94,9 @@ async def browser(chromium_path: str) -> AsyncIterator[Browser]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def people(browser: Browser) -> AsyncIterator[People]:
-    """Windows with cookies of their own: ``page = await people.log_in(server.url, "reader")``.
+    """Windows with separate cookies: ``page = await people.log_in(server.url, "reader")``.
 
-    What a console complains of fails the test; see :attr:`People.errors`.
+    Errors and warnings in a console fail the test; see :class:`~tests.browsers.People`.
     """
     people = People(browser)
     yield people
@@ -93,5 +105,5 @@ async def people(browser: Browser) -> AsyncIterator[People]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def page(people: People) -> Page:
-    """One window of nobody in particular."""
+    """A window that is not logged in."""
     return await people.open()

@@ -1,7 +1,7 @@
-"""Tells which regular expressions may take more than linear time, from their structure.
+"""Find regular expressions that may take more than linear time, by their structure.
 
-The matcher of :mod:`re` backtracks: where a text can be divided among quantifiers in several ways,
-it tries all of them before it gives up. So none is accepted in which that could be.
+The matcher of :mod:`re` backtracks: if a text can be divided among quantifiers in several ways, it
+tries all of them before it fails. A pattern that allows this has a fault.
 """
 
 import re
@@ -11,19 +11,19 @@ from re import _constants as c  # type: ignore[attr-defined]
 from re import _parser  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
-#: What stands for all characters.
+#: A sample of characters that stands for all of them.
 ALPHABET = frozenset(map(chr, range(256))) | frozenset("ıſΩЖשあ😀\u2028\u00a0")
 
 REPEATS = (c.MAX_REPEAT, c.MIN_REPEAT, c.POSSESSIVE_REPEAT)
 
-#: More than so many times is as good as without end.
+#: A quantifier that allows more repetitions than this counts as unbounded.
 MANY = 8
 
 Item = tuple[Any, Any]
 
 
 class Part(NamedTuple):
-    """One step of a pattern: what it may match, and how often."""
+    """One step of a pattern: the characters it may match, and how many of them."""
 
     chars: frozenset[str]
     least: int
@@ -35,16 +35,17 @@ class Part(NamedTuple):
 
 
 def faults(pattern: str | bytes, flags: int = 0) -> list[str]:
-    """What is wrong with a pattern; nothing if it is matched in linear time from one place on."""
+    """List a pattern's faults; none if matching takes linear time from a given position."""
     text = pattern.decode("latin-1") if isinstance(pattern, bytes) else pattern
     flags &= ~(re.UNICODE if isinstance(pattern, bytes) else 0)
     return list(_faults(_parser.parse(text, flags), flags & re.IGNORECASE))
 
 
 def begins_anywhere(pattern: str | bytes) -> bool:
-    """Does it begin with a long repeat, so that a search could begin again at each place of it?
+    """Return whether a pattern begins with a long repeat.
 
-    Not after a look behind that lets it begin at the first place only.
+    A search may then start anew at each character that the repeat matched, which takes quadratic
+    time. A negative lookbehind in front of the repeat prevents that.
     """
     text = pattern.decode("latin-1") if isinstance(pattern, bytes) else pattern
     for item in _parser.parse(text):
@@ -64,20 +65,20 @@ def _faults(items: Sequence[Item], ignore: int) -> Iterator[str]:
             yield from _faults(inner, ignore)
         if operator in REPEATS and value[1] > 1:
             if any(_repeats(value[2])):
-                yield "a quantifier in a quantifier"
+                yield "a quantifier within a quantifier"
             if not _is_decided(value[2], ignore):
-                yield "alternatives in a quantifier that begin alike"
+                yield "alternatives in a quantifier start with the same character"
     parts = [_part(item, ignore) for item in items]
     long = [place for place, part in enumerate(parts) if part.is_long]
     for first, second in pairwise(long):
         between = [part for part in parts[first + 1 : second] if part.least]
         separators = [*between, *([] if between else [parts[second]])]
         if all(part.chars & parts[first].chars for part in separators):
-            yield "two quantifiers that take the same"
+            yield "two quantifiers match the same characters"
 
 
 def _inner(operator: Any, value: Any) -> list[Sequence[Item]]:
-    """What is in an item."""
+    """The sequences of items nested in an item."""
     if operator in REPEATS:
         return [value[2]]
     if operator is c.SUBPATTERN:
@@ -88,12 +89,12 @@ def _inner(operator: Any, value: Any) -> list[Sequence[Item]]:
         return [value[1]]
     if operator is c.ATOMIC_GROUP:
         return [value]
-    assert operator not in (c.GROUPREF, c.GROUPREF_EXISTS), "whatever it may lead to"
+    assert operator not in (c.GROUPREF, c.GROUPREF_EXISTS), "backreferences are not supported"
     return []
 
 
 def _repeats(items: Sequence[Item]) -> Iterator[bool]:
-    """Are there quantifiers in it?"""
+    """Yield True for each variable quantifier in these items."""
     for operator, value in items:
         if operator in REPEATS and value[0] != value[1]:
             yield True
@@ -102,7 +103,7 @@ def _repeats(items: Sequence[Item]) -> Iterator[bool]:
 
 
 def _is_decided(items: Sequence[Item], ignore: int) -> bool:
-    """Does the first character tell which alternative it is?"""
+    """Return whether the first character determines the alternative."""
     for operator, value in items:
         if operator is c.SUBPATTERN:
             if not _is_decided(value[3], ignore):
@@ -142,7 +143,7 @@ def _sequence(items: Sequence[Item], ignore: int) -> Part:
 
 
 def _chars(operator: Any, value: Any, ignore: int) -> frozenset[str]:
-    """What one item may match of :data:`ALPHABET`, as the matcher itself sees it."""
+    """The characters of :data:`ALPHABET` that an item matches, according to :mod:`re` itself."""
     state = _parser.State()
     state.flags = ignore
     state.str = ""

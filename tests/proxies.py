@@ -1,4 +1,4 @@
-"""nginx with the configuration of deploy/, for tests that put it in front of the site."""
+"""nginx with the configuration of deploy/, as a reverse proxy for tests."""
 
 import getpass
 import grp
@@ -19,7 +19,7 @@ from tests.servers import ROOT, START_TIMEOUT, STOP_TIMEOUT, free_port
 
 SHIPPED = ROOT / "deploy" / "nginx"
 
-#: Files of deploy/nginx/, and where docs and this class put them.
+#: Files of deploy/nginx/, and their paths below the directory of nginx's configuration.
 NAMES = {
     "nginx.conf": "nginx.conf",
     "pushsite.conf": "conf.d/pushsite.conf",
@@ -28,10 +28,10 @@ NAMES = {
 
 
 def find_nginx() -> str:
-    """Where nginx is; it is installed where that is possible.
+    """Return the path of nginx; ``scripts/nginx`` installs it where that is possible.
 
     Raises:
-        AssertionError: there is none; the message says what to do.
+        AssertionError: nginx is missing.
     """
     found = subprocess.run(
         [ROOT / "scripts" / "nginx"], capture_output=True, text=True, timeout=300, check=False
@@ -41,13 +41,14 @@ def find_nginx() -> str:
 
 
 class Nginx:
-    """The nginx of deploy/nginx/pushsite.conf, on free ports, with a certificate of its own.
+    """nginx with deploy/nginx/pushsite.conf, on free ports and with a self-signed certificate.
 
     Args:
-        directory: for its files.
-        static_root: what it serves below /static/.
-        ports: of the site's processes, four at most; the others of the configuration are closed.
-        changes: texts of the configuration to replace, each of which must be in it.
+        directory: holds its configuration, certificate and log.
+        static_root: directory that it serves below /static/.
+        ports: ports of the site's processes, four at most. The configuration names four processes;
+            closed ports take the place of those that do not run.
+        changes: texts to replace in the configuration. Each must occur in it.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Nginx:
         self._replace = {
             "user www-data;": f"user {getpass.getuser()} {grp.getgrgid(os.getgid()).gr_name};",
             "pid /run/nginx.pid;": f"pid {directory}/nginx.pid;",
-            # Nothing of a test goes into directories of the system.
+            # A test writes no temporary files into system directories.
             "sendfile on;": "sendfile on; " + _temporary(directory),
             "/etc/nginx/": f"{directory}/",
             "/dev/stderr": f"{directory}/error.log",
@@ -109,7 +110,7 @@ class Nginx:
         self._process = None
 
     def _configure(self) -> list[str]:
-        """Write its files and let nginx check them."""
+        """Write the configuration, check it with ``nginx -t``, and return nginx's command line."""
         (self.directory / "conf.d").mkdir(parents=True)
         (self.directory / "certificates").mkdir()
         write_certificate(self.directory / "certificates")
@@ -133,7 +134,7 @@ def _temporary(directory: Path) -> str:
 
 
 def write_certificate(directory: Path) -> None:
-    """Make a certificate for localhost that nobody has to believe."""
+    """Write a self-signed certificate for localhost."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -158,7 +159,7 @@ def write_certificate(directory: Path) -> None:
 
 
 def trusting() -> ssl.SSLContext:
-    """For clients of :class:`Nginx`: take any certificate."""
+    """Return an SSL context that accepts any certificate, for clients of :class:`Nginx`."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""A websocket client made of bytes (RFC 6455), for what no library would ever send."""
+"""A websocket client that sends raw bytes, for frames that no library would send (RFC 6455)."""
 
 import base64
 import os
@@ -27,11 +27,15 @@ def frame(
     masked: bool = True,
     length: bytes | None = None,
 ) -> bytes:
-    """One frame of a client.
+    """Encode one frame of a client (RFC 6455, section 5.2).
 
     Args:
+        opcode: the frame's opcode.
+        payload: the payload before masking.
+        fin: set the FIN bit.
         reserved: the three reserved bits.
-        length: the length field as it goes out, without its mask bit; None for the true one.
+        masked: mask the payload, as a client must.
+        length: the length field without its mask bit; None for the payload's real length.
     """
     head = (0x80 if fin else 0) | (reserved << 4) | opcode
     size = encode_length(len(payload)) if length is None else length
@@ -44,18 +48,19 @@ def frame(
 
 
 def encode_length(size: int) -> bytes:
-    """The length field of section 5.2, in its shortest form."""
+    """Encode a length in its shortest form (RFC 6455, section 5.2), without the mask bit."""
     if size < 126:
         return bytes([size])
     return struct.pack("!BH", 126, size) if size < 2**16 else struct.pack("!BQ", 127, size)
 
 
 class RawSocket:
-    """A TCP connection that has asked to become a websocket.
+    """A TCP connection that has sent a websocket handshake.
 
     Args:
-        headers: more of them, of the handshake.
-        request: all of the handshake, if it is to be another one.
+        server: the server to connect to.
+        headers: further header lines of the handshake.
+        request: the whole handshake, in place of the usual one.
     """
 
     def __init__(
@@ -63,7 +68,7 @@ class RawSocket:
     ) -> None:
         self._tcp = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE)
         self._buffer = b""
-        #: The status line's number, 0 where there was none.
+        #: The HTTP status of the answer; 0 if there was none.
         self.status = 0
         self.send(request or _handshake(server, headers))
         while b"\r\n\r\n" not in self._buffer and self._read():
@@ -79,7 +84,7 @@ class RawSocket:
         self._tcp.close()
 
     def send(self, data: bytes) -> bool:
-        """Send bytes; False if the server has closed already."""
+        """Send bytes; return False if the server has already closed the connection."""
         try:
             self._tcp.sendall(data)
         except OSError:
@@ -87,7 +92,7 @@ class RawSocket:
         return True
 
     def finish_sending(self) -> None:
-        """End this direction of the connection, in the middle of whatever it was."""
+        """Shut down the sending direction of the connection."""
         self._tcp.shutdown(socket.SHUT_WR)
 
     def reset(self) -> None:
@@ -96,10 +101,10 @@ class RawSocket:
         self._tcp.close()
 
     def next_frame(self) -> Frame | None:
-        """The next frame of the server; None when the connection has ended.
+        """Read the server's next frame; None if the connection has ended.
 
         Raises:
-            TimeoutError: nothing comes, and it does not end either.
+            TimeoutError: no frame arrives, and the connection does not end.
         """
         while True:
             found = self._parse()
@@ -107,14 +112,14 @@ class RawSocket:
                 return found
 
     def text(self) -> str:
-        """The next text frame, which has to come."""
+        """Read the next frame, assert that it is text, and return its payload."""
         found = self.next_frame()
         assert found is not None, "the connection has ended"
         assert found.opcode == TEXT, found
         return found.payload.decode()
 
     def close_code(self) -> int | None:
-        """Read to the end, and return the close code; None if it was cut without one."""
+        """Read until the connection ends; return the close code, None without a close frame."""
         code = None
         while (found := self.next_frame()) is not None:
             if found.opcode == CLOSE:

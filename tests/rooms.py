@@ -1,4 +1,4 @@
-"""What the tests of the rooms below the wire share: people, threads, hints, query plans."""
+"""Helpers for the tests of rooms below the protocol: users, threads, hints and query plans."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -17,17 +17,17 @@ from notifications.streams.rows import ensure
 
 T = TypeVar("T")
 
-#: A moment before everything that a test does.
+#: A time before anything that a test does.
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def make_user(name: str = "reader", **fields: Any) -> Any:
-    """A saved user without a usable password."""
+    """Create a user without a usable password."""
     return get_user_model().objects.create(username=name, **fields)
 
 
 def make_old_users(count: int) -> list[Any]:
-    """Users who have been there for long, made in bulk: no signal has told of them."""
+    """Create long-standing users in bulk, without signals."""
     users = get_user_model()
     return users.objects.bulk_create(
         [users(username=f"user{number}", date_joined=LONG_AGO) for number in range(count)]
@@ -35,13 +35,13 @@ def make_old_users(count: int) -> list[Any]:
 
 
 def write(name: str, **fields: Any) -> Notification:
-    """A waiting notification, as a process leaves it that dies right after its commit."""
+    """Create a waiting notification, as left by a process that died right after its commit."""
     stream = ensure([name])[name]
     return Notification.objects.create(stream=stream, **{"title": "left behind", **fields})
 
 
 def fill(name: str, count: int) -> Stream:
-    """A stream with ``count`` published notifications."""
+    """Return a stream with ``count`` published notifications."""
     stream = ensure([name])[name]
     Notification.objects.bulk_create(
         Notification(
@@ -58,13 +58,13 @@ def fill(name: str, count: int) -> Stream:
 
 
 def offsets(name: str) -> list[int | None]:
-    """The offsets given in a stream, in the order in which they were written."""
+    """The offsets of a stream's notifications in the order of writing; None for waiting ones."""
     rows = Notification.objects.filter(stream__name=name).order_by("pk")
     return list(rows.values_list("offset", flat=True))
 
 
 def acknowledge(positions: Mapping[tuple[Any, int], int]) -> None:
-    """Acknowledge offsets, by user and stream, in the epochs that the streams have now."""
+    """Acknowledge offsets by user and stream, in the current epochs of the streams."""
     epochs = dict(Stream.objects.values_list("pk", "epoch"))
     acknowledging.acknowledge(
         {
@@ -75,9 +75,9 @@ def acknowledge(positions: Mapping[tuple[Any, int], int]) -> None:
 
 
 class Backup:
-    """The app's tables as they are now; :meth:`restore` brings them back into this state.
+    """A copy of the app's tables, which :meth:`restore` writes back.
 
-    Epochs are in it, so nobody can tell from them what has happened.
+    It includes the epochs, so they do not reveal the restore.
     """
 
     MODELS = (Stream, Notification, Subscription, Receipt)
@@ -86,7 +86,7 @@ class Backup:
         self._rows = {model: list(model._default_manager.all()) for model in self.MODELS}
 
     def restore(self) -> None:
-        """In one transaction, as a client sees a restore or a failover."""
+        """Write all rows back in one transaction, as clients see a restore or a failover."""
         with transaction.atomic():
             for model in reversed(self.MODELS):
                 model._default_manager.all().delete()
@@ -96,7 +96,7 @@ class Backup:
 
 @contextmanager
 def hints() -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Collect what would have gone to the channel layer: stream and message."""
+    """Collect the hints instead of sending them to the channel layer: stream and message."""
     sent: list[tuple[str, dict[str, Any]]] = []
     original = layer.announcer.send
     layer.announcer.send = lambda stream, message: sent.append((stream, message))  # type: ignore[method-assign]
@@ -112,17 +112,17 @@ class _Failure(Exception):
 
 @contextmanager
 def rolled_back() -> Iterator[None]:
-    """A transaction that fails after everything in the block has been done."""
+    """Run the block in a transaction and roll it back at the end."""
     with suppress(_Failure), transaction.atomic():
         yield
         raise _Failure
 
 
 def in_threads(count: int, function: Callable[[int], T]) -> list[T]:
-    """Run ``function(0)`` … ``function(count - 1)`` at once, each with its own connection.
+    """Run ``function(0)`` … ``function(count - 1)`` at once, each in a thread with a connection.
 
     Raises:
-        BaseException: the first that one of them raised.
+        BaseException: the first exception that one of them raised.
     """
     results: dict[int, T] = {}
     errors: list[BaseException] = []
@@ -149,7 +149,7 @@ def in_threads(count: int, function: Callable[[int], T]) -> list[T]:
 
 
 def queries(function: Callable[[], Any]) -> list[str]:
-    """The SQL that ``function`` runs on this thread's connection, transactions left out."""
+    """The SQL that ``function`` runs on this thread's connection, without transaction control."""
     with CaptureQueriesContext(connection) as captured:
         function()
     statements = [query["sql"] for query in captured.captured_queries]
@@ -158,18 +158,19 @@ def queries(function: Callable[[], Any]) -> list[str]:
 
 
 def plans(function: Callable[[], Any], about: str = 'FROM "notifications_notification"') -> str:
-    """How the database answers the SELECTs that ``function`` makes of notifications.
+    """Return the query plans of the SELECTs of notifications that ``function`` runs.
 
     Args:
-        about: what is in such a statement.
+        function: runs the SELECTs.
+        about: text by which these SELECTs are recognised.
     """
     selects = [sql.strip() for sql in queries(function) if sql.strip().startswith("SELECT")]
     found = [sql for sql in selects if about in sql]
-    assert found, "nothing was asked"
+    assert found, "no such SELECT was run"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("ANALYZE")
-            cursor.execute("SET enable_seqscan = off")  # it would do for the few rows of a test
+            cursor.execute("SET enable_seqscan = off")  # the planner prefers it for so few rows
         lines = []
         for sql in found:
             cursor.execute(
@@ -182,6 +183,6 @@ def plans(function: Callable[[], Any], about: str = 'FROM "notifications_notific
 
 
 def reads_whole_table(plan: str) -> bool:
-    """Does a plan go through all notifications?"""
+    """Return whether a plan scans all notifications."""
     bad = ("Seq Scan on notifications_notification", "SCAN notifications_notification", "SCAN U0")
     return any(line.strip(" ->").startswith(bad) for line in plan.splitlines())

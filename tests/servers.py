@@ -1,4 +1,4 @@
-"""The site as real processes, for tests that kill, restart and watch it."""
+"""The site in real processes, for tests that start, kill and restart it."""
 
 import os
 import re
@@ -19,16 +19,16 @@ from typing import Self
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = Path(sys.executable)
 
-#: Seconds until a process that was started must answer, and one that was told to stop must end.
+#: Seconds within which a started process must answer, and a stopped one must end.
 START_TIMEOUT = 30
 STOP_TIMEOUT = 15
 
-#: All of the developer's environment that a process of a test gets to see.
+#: The environment variables of the developer that a test's processes inherit.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
 
 
 def free_port() -> int:
-    """Find a port of the loopback interface that nobody uses."""
+    """Find a free port of the loopback interface."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -36,10 +36,10 @@ def free_port() -> int:
 
 
 def site_environment(directory: Path, **changes: str) -> dict[str, str]:
-    """Build the environment of a production site whose data live in ``directory``.
+    """Build the environment of a production site with its data in ``directory``.
 
     Args:
-        directory: holds the SQLite database.
+        directory: directory of the SQLite database.
         changes: variables to add or replace, such as ``REDIS_URL``.
     """
     return {
@@ -59,10 +59,17 @@ def manage(
     python: Path = PYTHON,
     cwd: Path = ROOT,
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``manage.py`` with ``args``, that of another project if ``cwd`` says so.
+    """Run the ``manage.py`` of the project in ``cwd``.
+
+    Args:
+        args: the command and its arguments.
+        env: the environment.
+        check: fail if the command fails.
+        python: the interpreter.
+        cwd: the project's directory; this project by default.
 
     Raises:
-        AssertionError: it failed, unless ``check`` is false.
+        AssertionError: the command failed and ``check`` is true.
     """
     result = subprocess.run(
         [python, "manage.py", *args],
@@ -78,16 +85,19 @@ def manage(
 
 
 class Server:
-    """One site on one port and one database; may be stopped, killed and started again.
+    """A server of the site on one port, which may be stopped, killed and started again.
 
     Args:
-        directory: for its log.
-        command: of ``manage.py`` (``serve``, ``runserver`` without its reloader, or ``reloading
-            runserver``), or a server as anybody may start it: ``uvicorn``, ``daphne``,
-            ``hypercorn``, ``granian``, ``gunicorn``.
-        args: more of the command's.
-        application: what such a server imports.
-        cwd: of another project.
+        directory: directory of its log.
+        env: the environment, see :func:`site_environment`.
+        command: the management command ``serve``, ``runserver`` (without its reloader) or
+            ``reloading runserver``; or another server as anybody may start it: ``uvicorn``
+            (without ``notifications.server``), ``daphne``, ``hypercorn``, ``granian`` or
+            ``gunicorn``.
+        args: further arguments of the command.
+        application: what such another server imports.
+        python: the interpreter.
+        cwd: the project's directory; this project by default.
     """
 
     def __init__(
@@ -102,7 +112,7 @@ class Server:
         cwd: Path = ROOT,
     ) -> None:
         self.port = free_port()
-        self._python = python
+        self.python = python
         self._cwd = cwd
         self.env = env
         self._command = command
@@ -121,7 +131,7 @@ class Server:
 
     @property
     def log(self) -> str:
-        """All that the server has printed so far, over all its starts."""
+        """The server's output so far, over all its starts."""
         return self._log_path.read_text() if self._log_path.exists() else ""
 
     @property
@@ -142,19 +152,19 @@ class Server:
 
     def manage(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a management command against the same database."""
-        return manage(*args, env=self.env, check=check, python=self._python, cwd=self._cwd)
+        return manage(*args, env=self.env, check=check, python=self.python, cwd=self._cwd)
 
     def start(self, *, wait: bool = True) -> Self:
         assert self._process is None, "the server is running already"
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._python, *self._command_line()],
+                [self.python, *self._command_line()],
                 cwd=self._cwd,
                 env=self.env,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # A group of its own, so that kill() reaches the workers too.
+                # A new process group, so that kill() reaches the workers too.
                 start_new_session=True,
             )
         if wait:
@@ -172,7 +182,11 @@ class Server:
         raise AssertionError(f"the server did not answer in {START_TIMEOUT} s:\n{self.log}")
 
     def stop(self, sig: signal.Signals = signal.SIGTERM) -> int:
-        """Ask the server to stop and return its exit code; kill it if it does not."""
+        """Stop the server and return its exit code; 0 if it is not running.
+
+        Raises:
+            AssertionError: it did not stop within ``STOP_TIMEOUT`` and was killed.
+        """
         if self._process is None:
             return 0
         self._process.send_signal(sig)
@@ -185,7 +199,7 @@ class Server:
             self._process = None
 
     def kill(self) -> None:
-        """End the server and its workers at once, as ``kill -9`` or a power cut does."""
+        """Kill the server and its workers with SIGKILL."""
         if self._process is None:
             return
         self._kill_group()
@@ -195,8 +209,8 @@ class Server:
         """Log a user in and return the value for a ``Cookie`` header.
 
         Args:
-            username: one of the demo accounts or another that the test has made.
-            password: the demo accounts have their name.
+            username: name of a demo account or of another user.
+            password: the password; by default the name, as for demo accounts.
         """
         jar = CookieJar()
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
@@ -254,7 +268,11 @@ class Server:
 
 
 class Site:
-    """Makes servers; what takes long (migrating, collecting static files) is done once."""
+    """Prepares databases and static files for servers; migrates and collects only once.
+
+    Args:
+        directory: directory of the static files and of the database to copy.
+    """
 
     def __init__(self, directory: Path) -> None:
         self.static_root = directory / "static"
@@ -267,7 +285,12 @@ class Site:
         manage("collectstatic", "--noinput", "--verbosity", "0", env=env)
 
     def environment(self, directory: Path, **changes: str) -> dict[str, str]:
-        """Build the environment of a site with the demo accounts in ``directory``."""
+        """Build the environment of a site, with a database that has the demo accounts.
+
+        Args:
+            directory: directory of the SQLite database, which is copied there if it is missing.
+            changes: variables to add or replace. The database of a ``DATABASE_URL`` is migrated.
+        """
         env = site_environment(directory, **{"STATIC_ROOT": str(self.static_root), **changes})
         if "DATABASE_URL" in changes:
             manage("migrate", "--verbosity", "0", env=env)

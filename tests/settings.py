@@ -1,14 +1,14 @@
-"""The site's settings as tests inside the pytest process see them.
+"""Settings for tests in the pytest process.
 
-Processes that tests start use pushsite.settings itself, see tests/servers.py.
+Processes that tests start use pushsite.settings itself; see tests/servers.py.
 """
 
 import os
 import tempfile
 from pathlib import Path
 
-# What the developer's shell has set must not decide about a test. DATABASE_URL may: the same
-# tests run on PostgreSQL.
+# Variables of the developer's shell must not affect tests. DATABASE_URL may: the same tests also
+# run on PostgreSQL.
 for _name in ("DEBUG", "REDIS_URL", "SCRIPT_NAME", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS"):
     os.environ.pop(_name, None)
 for _name in [name for name in os.environ if name.startswith(("NOTIFICATIONS_", "SECURE_"))]:
@@ -19,20 +19,20 @@ os.environ["COOKIE_SECURE"] = "0"
 from pushsite.settings import *  # noqa: E402, F403
 from pushsite.settings import DATABASES, NOTIFICATIONS, STORAGES  # noqa: E402
 
-#: Topics that every user may read, in tests that do not say otherwise.
+#: Topics that every user may read unless a test overrides them.
 TOPICS = ("news", "beta", "muted", "garden", "kitchen", "any", "a", "b", "releases")
 NOTIFICATIONS["TOPICS"] = TOPICS
 
-# Names with a hash would need collectstatic before every run.
+# Hashed file names would need collectstatic before every run.
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
 WHITENOISE_AUTOREFRESH = True
 
-# The one for production is slow on purpose.
+# The production hasher is slow on purpose.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # A file, because the connections of several threads cannot share a database in memory; one
-    # per process, because several may test at once.
+    # A file, because threads cannot share an in-memory database; one per process, because several
+    # test runs may be active at once.
     DATABASES["default"]["TEST"] = {
         "NAME": str(Path(tempfile.gettempdir()) / f"pushsite-test-{os.getpid()}.sqlite3")
     }

@@ -1,4 +1,4 @@
-"""uvicorn with our protocol classes in the test's own loop, and bare sockets to it."""
+"""uvicorn with our protocol classes in the test's event loop, and raw TCP connections to it."""
 
 import asyncio
 import contextlib
@@ -12,6 +12,7 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 @contextlib.asynccontextmanager
 async def serving(application: Application) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    """Serve an ASGI application on a free port; yield the server and the port."""
     config = uvicorn.Config(
         application,
         port=0,
@@ -34,6 +35,7 @@ async def serving(application: Application) -> AsyncIterator[tuple[uvicorn.Serve
 
 @contextlib.asynccontextmanager
 async def raw(port: int, *pieces: bytes) -> AsyncIterator[asyncio.StreamReader]:
+    """Send bytes piece by piece over a TCP connection; yield a reader of the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for piece in pieces:
@@ -48,6 +50,7 @@ async def raw(port: int, *pieces: bytes) -> AsyncIterator[asyncio.StreamReader]:
 
 
 async def until(condition: Callable[[], object]) -> None:
+    """Wait until ``condition()`` is true, for 60 s at most."""
     async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the server has no event for it
             await asyncio.sleep(0.01)

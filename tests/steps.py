@@ -1,4 +1,4 @@
-"""Counts the work of a piece of code in steps, which no other process on the machine changes."""
+"""Measure work in executed lines of Python, which the load of the machine does not affect."""
 
 import os
 import sys
@@ -7,22 +7,22 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-#: What only carries the test: whatever turns a loop needs, and what a test itself does.
-CARRIERS = tuple(
+#: Directories whose code is not counted: the event loop, logging and the tests themselves.
+UNCOUNTED = tuple(
     f"{os.sep}{name}{os.sep}"
     for name in ("asyncio", "logging", "tests", "hypothesis", "pytest_asyncio")
 )
 
 
 class Steps:
-    """Lines of Python that were executed."""
+    """Counts executed lines of Python."""
 
     def __init__(self) -> None:
         self.count = 0
 
-    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+    def enter(self, frame: FrameType, event: str, argument: Any) -> Any:
         path = frame.f_code.co_filename
-        return None if any(name in path for name in CARRIERS) else self._step
+        return None if any(name in path for name in UNCOUNTED) else self._step
 
     def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":
@@ -32,10 +32,10 @@ class Steps:
 
 @contextmanager
 def counted() -> Iterator[Steps]:
-    """Count the steps of this thread, tasks and callbacks of its loop among them."""
+    """Count the lines that this thread executes, including tasks and callbacks of its loop."""
     steps = Steps()
     before = sys.gettrace()
-    sys.settrace(steps._enter)
+    sys.settrace(steps.enter)
     try:
         yield steps
     finally:

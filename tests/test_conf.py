@@ -12,7 +12,7 @@ from notifications.conf import app_settings
 
 
 def ids() -> list[str | None]:
-    """The app's complaints about the current settings, by the ids of its checks."""
+    """The ids of the app's check messages for the current settings."""
     return [message.id for message in run_checks() if str(message.id).startswith("notifications.")]
 
 
@@ -21,7 +21,7 @@ def only() -> Any:
     return message
 
 
-def test_defaults_are_fine_and_typed() -> None:
+def test_defaults_are_valid() -> None:
     with override_settings(NOTIFICATIONS={}):
         assert ids() == []
         assert app_settings.PING_INTERVAL == 25.0
@@ -29,14 +29,14 @@ def test_defaults_are_fine_and_typed() -> None:
         assert app_settings.topic_permission() is None
 
 
-def test_overridden_settings_are_seen_at_once_and_end_again() -> None:
+def test_overridden_settings_take_effect_and_are_restored() -> None:
     before = app_settings.PAGE_SIZE
     with override_settings(NOTIFICATIONS={"PAGE_SIZE": 7}):
         assert app_settings.PAGE_SIZE == 7
     assert before == app_settings.PAGE_SIZE
 
 
-def test_the_check_interval_follows_the_layer() -> None:
+def test_the_check_interval_depends_on_the_layer() -> None:
     redis = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
     memory = {"default": {"BACKEND": conf.IN_MEMORY_LAYER}}
     with override_settings(NOTIFICATIONS={}, CHANNEL_LAYERS=memory):
@@ -48,13 +48,13 @@ def test_the_check_interval_follows_the_layer() -> None:
 
 
 @pytest.mark.parametrize("value", [None, [], "PING_INTERVAL"])
-def test_settings_that_are_no_dict(value: Any) -> None:
+def test_settings_that_are_not_a_dict_are_reported(value: Any) -> None:
     with override_settings(NOTIFICATIONS=value):
         assert ids() == ["notifications.E001"]
         assert app_settings.PAGE_SIZE == 300
 
 
-def test_an_unknown_name_is_told() -> None:
+def test_an_unknown_setting_is_reported() -> None:
     with override_settings(NOTIFICATIONS={"PING_INTERVALL": 25}):
         assert only().msg == "NOTIFICATIONS has no setting 'PING_INTERVALL'."
         assert ids() == ["notifications.E002"]
@@ -81,7 +81,9 @@ def test_an_unknown_name_is_told() -> None:
         ("TOPIC_PERMISSION", len, "text"),
     ],
 )
-def test_a_wrong_value_is_told_in_words(name: str, value: Any, words: str) -> None:
+def test_an_invalid_value_is_reported_with_the_expected_type(
+    name: str, value: Any, words: str
+) -> None:
     with override_settings(NOTIFICATIONS={name: value}):
         messages = [m for m in values.check_settings() if m.id == "notifications.E003"]
         assert len(messages) == 1
@@ -89,12 +91,12 @@ def test_a_wrong_value_is_told_in_words(name: str, value: Any, words: str) -> No
         assert "notifications.E003" in ids()
 
 
-def test_a_drain_may_take_no_time() -> None:
+def test_drain_seconds_may_be_zero() -> None:
     with override_settings(NOTIFICATIONS={"DRAIN_SECONDS": 0}):
         assert ids() == []
 
 
-def test_a_wrong_secret_is_not_repeated() -> None:
+def test_an_invalid_secret_is_not_repeated_in_the_message() -> None:
     with override_settings(NOTIFICATIONS={"TOKEN_SECRET": b"hunter2"}):
         assert only().msg == "NOTIFICATIONS['TOKEN_SECRET'] must be text."
 
@@ -106,7 +108,7 @@ def test_a_short_secret_is_a_warning() -> None:
         assert ids() == []
 
 
-def test_a_pong_must_be_due_before_the_next_ping() -> None:
+def test_the_pong_timeout_must_be_shorter_than_the_ping_interval() -> None:
     with override_settings(NOTIFICATIONS={"PING_INTERVAL": 10, "PONG_TIMEOUT": 10}):
         assert ids() == ["notifications.E004"]
     with override_settings(NOTIFICATIONS={"PING_INTERVAL": "10"}):
@@ -140,12 +142,12 @@ def test_lists_become_tuples() -> None:
         assert app_settings.ALLOWED_ORIGINS == ("https://a.example",)
 
 
-def test_every_kind_of_setting_can_be_named_in_words() -> None:
+def test_every_type_of_setting_has_words() -> None:
     assert values.WORDS.keys() >= {str(field.type) for field in conf.FIELDS.values()}
 
 
 @pytest.mark.parametrize("slug", ["", "topic:news", "a b", ".hidden", "a" * 101, "news\n", "ä"])
-def test_a_topic_that_no_stream_can_be_called_is_told(slug: str) -> None:
+def test_an_invalid_topic_is_reported(slug: str) -> None:
     with override_settings(NOTIFICATIONS={"TOPICS": ["news", slug]}):
         assert ids() == ["notifications.E008"]
         assert repr(slug) in only().msg
@@ -153,7 +155,7 @@ def test_a_topic_that_no_stream_can_be_called_is_told(slug: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["news", None, {"news"}, [7]])
-def test_topics_that_are_no_list_declare_none(value: Any) -> None:
+def test_topics_that_are_not_a_list_declare_no_topics(value: Any) -> None:
     with override_settings(NOTIFICATIONS={"TOPICS": value}):
         assert "notifications.E003" in ids()
         assert app_settings.declared_topics == ()
@@ -163,6 +165,6 @@ async def permit_later(user: Any, slug: str) -> bool:
     return False
 
 
-def test_a_topic_permission_that_is_async_is_told() -> None:
+def test_an_async_topic_permission_is_reported() -> None:
     with override_settings(NOTIFICATIONS={"TOPIC_PERMISSION": "tests.test_conf.permit_later"}):
         assert ids() == ["notifications.E006"]

@@ -1,6 +1,5 @@
-"""The consumer at a socket: who may connect, and what bad input leads to (P7)."""
+"""Tests of the consumer: authentication, bad input (P7), and how connections end."""
 
-import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -42,7 +41,7 @@ def assert_no_traceback(caplog: pytest.LogCaptureFixture) -> None:
         assert record.levelno < logging.ERROR, record.getMessage()
 
 
-# Who is there
+# Authentication
 
 
 async def test_a_session_cookie_connects(hub: Hub, user: Any) -> None:
@@ -65,7 +64,7 @@ async def test_a_session_cookie_connects(hub: Hub, user: Any) -> None:
         "other=1;sessionid={key};",
     ],
 )
-async def test_strange_cookies_of_others_do_not_hide_the_session(
+async def test_malformed_other_cookies_do_not_hide_the_session(
     hub: Hub, user: Any, cookie: str
 ) -> None:
     key = await in_database(log_in, user)
@@ -89,7 +88,9 @@ async def test_a_token_connects_and_expires(hub: Hub, user: Any) -> None:
     "cookie",
     ["", "sessionid=", "sessionid=unknownunknownunknownunknown12345", 'sessionid="\\000\\377"'],
 )
-async def test_nobody_is_refused_and_nothing_is_left(hub: Hub, cookie: str) -> None:
+async def test_an_anonymous_client_is_refused_and_leaves_nothing_behind(
+    hub: Hub, cookie: str
+) -> None:
     peer = await Peer(cookie=cookie).open()
     assert await peer.error(connect={}) == 101
     assert not hub.connections.all
@@ -111,7 +112,7 @@ async def test_an_expired_token_can_be_replaced(hub: Hub, user: Any) -> None:
     assert "connect" in await peer.try_connect()
 
 
-async def test_forged_tokens_and_those_of_nobody_are_refused_for_good(
+async def test_forged_tokens_and_tokens_without_a_user_are_refused_permanently(
     hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     await in_database(get_user_model().objects.create, username="off", is_active=False)
@@ -131,8 +132,8 @@ def signed(user_id: Any) -> str:
     return jwt.encode({"sub": str(user_id)}, SECRET, "HS256")
 
 
-async def test_one_caller_cannot_spoil_the_connect_of_others(hub: Hub, user: Any) -> None:
-    """They are authenticated together."""
+async def test_a_bad_caller_does_not_affect_the_connects_of_others(hub: Hub, user: Any) -> None:
+    """The callers are authenticated in one batch."""
     good = [await Peer.of(user) for _ in range(3)]
     bad = [Peer(cookie='sessionid="\\000"'), Peer(token="x"), Peer()]
     for peer in [*good, *bad]:
@@ -143,7 +144,7 @@ async def test_one_caller_cannot_spoil_the_connect_of_others(hub: Hub, user: Any
         assert "connect" in await peer.reply(1)
 
 
-async def test_too_many_connections_of_one_user(settings: Any, user: Any) -> None:
+async def test_connections_of_one_user_are_limited(settings: Any, user: Any) -> None:
     async with running_hub(settings, MAX_CONNECTIONS_PER_USER=2) as hub:
         peers = [await Peer.of(user) for _ in range(3)]
         for peer in peers[:2]:
@@ -178,7 +179,7 @@ async def test_bad_frames_close_only_their_own_connection(
     await neighbour.connect()
     peer = await Peer().open()
     peer.say(frame)
-    # Daphne lets an application close with 1000 or 3000 to 4999 only.
+    # Daphne accepts only 1000 and 3000 to 4999 as close codes of an application.
     assert await peer.wait_closed() == (3501 if code == 1009 else code)
     await peer.ended()
     await in_database(notify, user, "still here")
@@ -187,20 +188,20 @@ async def test_bad_frames_close_only_their_own_connection(
     assert_no_traceback(caplog)
 
 
-async def test_binary_frames_are_another_protocol(hub: Hub) -> None:
+async def test_a_binary_frame_closes_with_inappropriate_protocol(hub: Hub) -> None:
     peer = await Peer().open()
     peer.say_bytes(b"\x08\x01")
     assert await peer.wait_closed() == 3506
 
 
-async def test_who_offers_protobuf_only_is_told(hub: Hub) -> None:
+async def test_a_client_that_offers_only_protobuf_is_closed_with_a_code(hub: Hub) -> None:
     peer = Peer()
     peer.subprotocols = ["centrifuge-protobuf"]
     await peer.open()
     assert await peer.wait_closed() == 3506
 
 
-async def test_thousands_of_commands_at_once(
+async def test_thousands_of_commands_at_once_end_only_their_connection(
     hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     neighbour = await Peer.of(user)
@@ -225,7 +226,7 @@ async def test_a_second_connect_ends_the_connection(hub: Hub, user: Any) -> None
     assert await peer.wait_closed() == 3501
 
 
-async def test_a_batch_with_its_connect_in_front(hub: Hub, user: Any) -> None:
+async def test_a_batch_may_begin_with_its_connect(hub: Hub, user: Any) -> None:
     peer = await Peer.of(user)
     await peer.open()
     connect = {"id": 1, "connect": peer.connect_request()}
@@ -233,7 +234,7 @@ async def test_a_batch_with_its_connect_in_front(hub: Hub, user: Any) -> None:
     assert (await peer.reply(2))["rpc"] == {"data": {"unread": 0}}
 
 
-async def test_a_batch_whose_connect_fails_is_not_carried_on(hub: Hub) -> None:
+async def test_a_batch_ends_when_its_connect_fails(hub: Hub) -> None:
     peer = await Peer().open()
     peer.say('{"id":1,"connect":{}}\n{"id":2,"rpc":{"method":"unread"}}')
     assert await peer.wait_closed() == 3501
@@ -244,7 +245,7 @@ async def test_a_batch_whose_connect_fails_is_not_carried_on(hub: Hub) -> None:
 # Ends
 
 
-async def test_a_bug_ends_one_connection_and_leaves_nothing(
+async def test_a_bug_ends_one_connection_and_leaves_nothing_behind(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     peer = await Peer.of(user)
@@ -261,7 +262,7 @@ async def test_a_bug_ends_one_connection_and_leaves_nothing(
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
-async def test_a_command_that_the_database_fails_is_answered(
+async def test_a_command_that_fails_in_the_database_gets_a_temporary_error(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     peer = await Peer.of(user)
@@ -279,7 +280,7 @@ async def test_a_command_that_the_database_fails_is_answered(
     assert_no_traceback(caplog)
 
 
-async def test_a_connect_that_the_database_fails_may_be_tried_again(
+async def test_a_connect_that_fails_in_the_database_can_be_retried(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*args: Any) -> None:
@@ -299,18 +300,15 @@ async def test_a_connect_that_the_database_fails_may_be_tried_again(
     assert not hub.connections.by_user
 
 
-async def test_a_server_that_cancels_leaves_nothing(hub: Hub, user: Any) -> None:
+async def test_a_cancelled_consumer_leaves_nothing_behind(hub: Hub, user: Any) -> None:
     peer = await Peer.of(user)
     await peer.connect()
-    assert peer._task is not None
-    peer._task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await peer._task
+    assert await peer.cancel()
     assert not hub.connections.all
     assert not any(stream.readers for stream in hub.streams.by_name.values())
 
 
-async def test_what_the_socket_shows_does_not_reach_the_log(
+async def test_private_data_does_not_reach_the_log(
     hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "notifications")
@@ -327,7 +325,7 @@ async def test_what_the_socket_shows_does_not_reach_the_log(
         assert secret not in caplog.text
 
 
-async def test_channels_own_driver_can_drive_it(hub: Hub, user: Any) -> None:
+async def test_the_consumer_works_with_the_communicator_of_channels(hub: Hub, user: Any) -> None:
     driver = WebsocketCommunicator(NotificationConsumer.as_asgi(), "/connection/websocket")
     accepted, _ = await driver.connect()
     assert accepted

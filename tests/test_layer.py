@@ -1,4 +1,4 @@
-"""Hints to other processes: they may be lost, but never block or fail whoever sends them."""
+"""Hints to other processes: they may be lost, but sending one never blocks or raises."""
 
 import asyncio
 import logging
@@ -38,11 +38,11 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 class FickleLayer(InMemoryChannelLayer):
-    """A real layer that raises or hangs when told to."""
+    """An in-memory layer that raises or hangs, depending on ``mood``."""
 
     mood: ClassVar[str] = "good"
     taken: ClassVar[list[dict[str, Any]]] = []
-    #: As many connections have died unnoticed.
+    #: Number of calls that fail because of stale connections.
     stale: ClassVar[int] = 0
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
@@ -91,7 +91,7 @@ def is_valid(group: str) -> bool:
         ),
     ],
 )
-def test_plain_keys_stay_readable(stream: str, group: str) -> None:
+def test_plain_keys_are_used_in_group_names(stream: str, group: str) -> None:
     assert group_name(stream) == group
     assert is_valid(group)
 
@@ -135,7 +135,7 @@ def test_two_users_never_share_a_group(one: str, other: str) -> None:
 # Sending
 
 
-async def test_a_hint_from_a_thread_reaches_the_group(fickle: Any) -> None:
+async def test_a_hint_sent_from_a_thread_reaches_the_group(fickle: Any) -> None:
     announcer, channels = Announcer(), get_channel_layer()
     channel = await channels.new_channel()
     await channels.group_add("notifications.user.7", channel)
@@ -144,14 +144,14 @@ async def test_a_hint_from_a_thread_reaches_the_group(fickle: Any) -> None:
     assert await asyncio.wait_for(channels.receive(channel), 5) == {"type": "t"}
 
 
-def test_without_a_hub_hints_leave_through_a_thread(fickle: type[FickleLayer]) -> None:
+def test_without_a_hub_hints_are_sent_by_a_background_thread(fickle: type[FickleLayer]) -> None:
     announcer = Announcer()
     announcer.send("user:7", {"n": 1})
     announcer.flush(5)
     assert fickle.taken == [{"n": 1}]
 
 
-def test_hints_from_many_threads_all_leave_in_the_order_of_each(fickle: type[FickleLayer]) -> None:
+def test_hints_from_many_threads_keep_the_order_of_each_thread(fickle: type[FickleLayer]) -> None:
     announcer = Announcer()
 
     def send(thread: int) -> None:
@@ -169,7 +169,7 @@ def test_hints_from_many_threads_all_leave_in_the_order_of_each(fickle: type[Fic
         assert mine == list(range(100))
 
 
-def test_a_layer_that_raises_is_logged_once_counted_and_taken_up_again(
+def test_errors_of_the_layer_are_counted_and_logged_once_until_it_works(
     fickle: type[FickleLayer], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "notifications")
@@ -190,10 +190,10 @@ def test_a_layer_that_raises_is_logged_once_counted_and_taken_up_again(
     announcer.flush(5)
     assert fickle.taken == [{"n": 5}]
     assert announcer.available
-    assert caplog.records[-1].getMessage() == "The channel layer takes messages again."
+    assert caplog.records[-1].getMessage() == "The channel layer works again."
 
 
-def test_connections_that_died_unnoticed_cost_no_hint(fickle: type[FickleLayer]) -> None:
+def test_stale_connections_lose_no_hint(fickle: type[FickleLayer]) -> None:
     announcer, before = Announcer(), errors()
     fickle.stale = 2
     announcer.send("user:7", {"n": 1})
@@ -202,7 +202,7 @@ def test_connections_that_died_unnoticed_cost_no_hint(fickle: type[FickleLayer])
     assert errors() == before
 
 
-def test_a_layer_that_hangs_holds_nobody_up_and_is_given_up(fickle: type[FickleLayer]) -> None:
+def test_a_layer_that_hangs_blocks_no_caller_and_times_out(fickle: type[FickleLayer]) -> None:
     announcer, before = Announcer(), errors()
     fickle.mood = "hangs"
     began = time.monotonic()
@@ -218,7 +218,7 @@ def test_a_layer_that_hangs_holds_nobody_up_and_is_given_up(fickle: type[FickleL
     assert fickle.taken == [{"n": 100}]
 
 
-def test_a_layer_that_does_not_exist_is_a_layer_that_fails(settings: Any) -> None:
+def test_a_missing_layer_counts_as_an_error_of_the_layer(settings: Any) -> None:
     settings.NOTIFICATIONS = {"CHANNEL_LAYER": "missing"}
     announcer, before = Announcer(), errors()
     announcer.send("user:7", {"n": 1})
@@ -226,7 +226,7 @@ def test_a_layer_that_does_not_exist_is_a_layer_that_fails(settings: Any) -> Non
     assert errors() == before + 1
 
 
-def test_a_hub_loop_that_closed_without_a_word_is_left(fickle: type[FickleLayer]) -> None:
+def test_a_closed_loop_is_replaced_by_the_background_thread(fickle: type[FickleLayer]) -> None:
     announcer, loop = Announcer(), asyncio.new_event_loop()
     announcer.use_loop(loop)
     loop.close()
@@ -235,7 +235,9 @@ def test_a_hub_loop_that_closed_without_a_word_is_left(fickle: type[FickleLayer]
     assert fickle.taken == [{"n": 1}]
 
 
-def test_after_the_hub_hints_leave_through_a_thread_again(fickle: type[FickleLayer]) -> None:
+def test_after_the_hub_has_stopped_hints_are_sent_by_a_thread_again(
+    fickle: type[FickleLayer],
+) -> None:
     announcer = Announcer()
 
     async def hub() -> None:
@@ -250,7 +252,7 @@ def test_after_the_hub_hints_leave_through_a_thread_again(fickle: type[FickleLay
     assert fickle.taken == [{"n": 1}, {"n": 2}]
 
 
-def test_the_queue_is_bounded_and_what_gives_way_is_counted(
+def test_the_queue_is_bounded_and_dropped_hints_are_counted(
     fickle: type[FickleLayer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(layer, "QUEUE_SIZE", 3)
@@ -264,7 +266,7 @@ def test_the_queue_is_bounded_and_what_gives_way_is_counted(
     assert [message["n"] for message in fickle.taken] == [2, 3, 4]
 
 
-def test_a_forked_child_sends_by_itself(tmp_path: Any) -> None:
+def test_a_forked_child_sends_with_a_thread_of_its_own(tmp_path: Any) -> None:
     code = (
         "from tests.settings import *\n"
         "CHANNEL_LAYERS = {'default': {'BACKEND': 'tests.test_layer.FickleLayer'}}\n"
@@ -286,7 +288,7 @@ def test_a_forked_child_sends_by_itself(tmp_path: Any) -> None:
     assert result.stdout.strip() == "2", result.stderr
 
 
-def test_a_session_travels_as_its_digest_only() -> None:
+def test_a_session_is_sent_as_a_digest() -> None:
     sent: list[dict[str, Any]] = []
     original = layer.announcer.send
     layer.announcer.send = lambda stream, message: sent.append(message)  # type: ignore[method-assign]

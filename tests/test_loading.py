@@ -1,4 +1,4 @@
-"""A dump of a whole site, loaded into a fresh database: ``dumpdata``, ``flush``, ``loaddata``."""
+"""Loading the dump of a site into a fresh database: ``dumpdata``, ``flush``, ``loaddata``."""
 
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +17,10 @@ from tests.rooms import make_old_users, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: What ``flush`` writes anew, with other primary keys.
+#: Excludes the rows that ``flush`` creates again, with other primary keys.
 DJANGOS = ("--exclude=contenttypes", "--exclude=auth.permission")
 
-#: As people dump.
+#: Common options of ``dumpdata``.
 WAYS = [
     DJANGOS,
     (*DJANGOS, "--natural-foreign"),
@@ -29,10 +29,10 @@ WAYS = [
 
 
 def fill_site() -> Any:
-    """People in groups, some of whom have gone, with notifications read and unread.
+    """Create users in groups, delete some of them, and publish notifications.
 
     Returns:
-        A user who has something of everything.
+        A user with read and unread notifications, groups and a topic.
     """
     gone = make_user("gone first")
     people = [make_user(f"person{number}", is_staff=number % 2 == 0) for number in range(4)]
@@ -66,7 +66,7 @@ def dump(path: Path, *options: str) -> str:
 
 
 def rows() -> dict[str, list[Any]]:
-    """All there is, to the millisecond, as dumps have it."""
+    """All rows, with times cut to milliseconds as in dumps."""
     models: tuple[Any, ...] = (Stream, Notification, Subscription, Receipt)
     members = Group.user_set.through.objects.order_by("user", "group").values("user", "group")
     found: dict[str, list[Any]] = {"members": list(members)}
@@ -94,9 +94,7 @@ def flush() -> None:
 
 
 @pytest.mark.parametrize("options", WAYS, ids=" ".join)
-def test_a_dump_of_a_whole_site_is_loaded_as_it_was(
-    options: tuple[str, ...], tmp_path: Any
-) -> None:
+def test_a_dump_of_a_site_is_loaded_unchanged(options: tuple[str, ...], tmp_path: Any) -> None:
     user = fill_site()
     before, unread = rows(), inbox.unread_count(user)
     path = dump(tmp_path, *options)
@@ -104,7 +102,7 @@ def test_a_dump_of_a_whole_site_is_loaded_as_it_was(
     call_command("loaddata", path, verbosity=0)
     assert rows() == before
     assert inbox.unread_count(user) == unread
-    # New rows get new primary keys, and what is new lies behind what was.
+    # New rows get new primary keys, and new offsets follow the loaded ones.
     top = Stream.objects.get(name=user_stream(user.pk)).top
     (pk,) = notify(user, "after the load")
     assert Notification.objects.get(pk=pk).offset == top + 1
@@ -117,7 +115,7 @@ def test_a_dump_of_a_whole_site_is_loaded_as_it_was(
     assert inbox.unread_count(newcomer) == 1
 
 
-def test_apps_that_are_dumped_one_by_one_are_loaded_one_by_one(tmp_path: Any) -> None:
+def test_dumps_of_single_apps_are_loaded_unchanged(tmp_path: Any) -> None:
     fill_site()
     before = rows()
     paths = []
@@ -131,7 +129,7 @@ def test_apps_that_are_dumped_one_by_one_are_loaded_one_by_one(tmp_path: Any) ->
     assert rows() == before
 
 
-def test_streams_that_migrating_makes_may_have_other_keys_in_the_dump(tmp_path: Any) -> None:
+def test_streams_created_by_migrate_may_have_other_keys_in_the_dump(tmp_path: Any) -> None:
     user = fill_site()
     path = dump(tmp_path, *DJANGOS)
     before = rows()
@@ -145,7 +143,7 @@ def test_streams_that_migrating_makes_may_have_other_keys_in_the_dump(tmp_path: 
     assert inbox.unread_count(user)
 
 
-def test_people_that_are_loaded_without_their_notifications_get_what_comes(tmp_path: Any) -> None:
+def test_users_loaded_without_notifications_get_new_ones(tmp_path: Any) -> None:
     user = fill_site()
     path = dump(tmp_path, "auth", DJANGOS[1], "--natural-foreign", "--natural-primary")
     name = user.username
@@ -160,10 +158,8 @@ def test_people_that_are_loaded_without_their_notifications_get_what_comes(tmp_p
 
 
 @pytest.mark.parametrize("is_subscribed", [True, False])
-def test_p6_nobody_gets_the_stream_of_somebody_who_had_his_number(
-    is_subscribed: bool, tmp_path: Any
-) -> None:
-    """Without primary keys in the dump users are numbered anew; streams are named by numbers."""
+def test_p6_a_dump_without_user_keys_is_not_loaded(is_subscribed: bool, tmp_path: Any) -> None:
+    """Without their keys in the dump, users get new ones, but stream names have the old ones."""
     fill_site()
     if not is_subscribed:
         Subscription.objects.all().delete()
@@ -175,7 +171,7 @@ def test_p6_nobody_gets_the_stream_of_somebody_who_had_his_number(
     assert not Notification.objects.exists()
 
 
-def test_p6_the_owner_of_a_stream_is_compared_where_users_came_before(tmp_path: Any) -> None:
+def test_p6_private_streams_are_not_loaded_for_another_user(tmp_path: Any) -> None:
     user = fill_site()
     path = dump(tmp_path, "notifications", "--natural-foreign")
     name = user.username
@@ -191,7 +187,7 @@ def test_p6_the_owner_of_a_stream_is_compared_where_users_came_before(tmp_path: 
         call_command("loaddata", path, verbosity=0)
 
 
-def test_who_was_loaded_once_changes_his_groups_as_anybody(tmp_path: Any) -> None:
+def test_a_loaded_user_can_join_groups_later(tmp_path: Any) -> None:
     user = fill_site()
     path = dump(tmp_path, *DJANGOS)
     flush()

@@ -1,10 +1,13 @@
-"""A helper that is away is logged once in a while, in a line."""
+"""Log filters with rate limits, and the formatter for printable lines."""
 
 import logging
+import time
+from types import SimpleNamespace
 
 import pytest
 
-from notifications.logs import LONGEST, Line, Seldom, Strangers, quoted
+from notifications import logs
+from notifications.logs import MAX_MESSAGE, Line, Seldom, Strangers, quoted
 
 
 def record(text: str) -> logging.LogRecord:
@@ -12,7 +15,7 @@ def record(text: str) -> logging.LogRecord:
     return logging.LogRecord("x", logging.ERROR, "", 0, text, (), (type(error), error, None))
 
 
-def test_the_first_record_passes_without_its_traceback_and_the_next_ones_do_not() -> None:
+def test_seldom_passes_one_record_without_its_traceback() -> None:
     seldom = Seldom()
     first = record("Unexpected")
     assert seldom.filter(first)
@@ -20,7 +23,7 @@ def test_the_first_record_passes_without_its_traceback_and_the_next_ones_do_not(
     assert not seldom.filter(record("Unexpected"))
 
 
-def test_a_minute_later_one_passes_again() -> None:
+def test_seldom_passes_a_record_again_after_the_interval() -> None:
     seldom = Seldom(seconds=0.0)
     assert seldom.filter(record("one"))
     assert seldom.filter(record("two"))
@@ -34,7 +37,9 @@ def refusal(name: str, status: int | None = None, text: str = "Not Found") -> lo
     return made
 
 
-def test_of_each_kind_of_refused_request_one_passes_and_tells_how_many_did_not() -> None:
+def test_one_record_passes_per_kind_of_refused_request_with_a_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     strangers = Strangers(seconds=60)
     kinds = [
         ("django.request", 404),
@@ -44,14 +49,14 @@ def test_of_each_kind_of_refused_request_one_passes_and_tells_how_many_did_not()
         ("uvicorn.error", None),
     ]
     assert [kind for _ in range(3) for kind in kinds if strangers.filter(refusal(*kind))] == kinds
-    every = Strangers(seconds=0)
-    every._pace._kinds[("django.request", 404)] = (0.0, 7)
+    now = time.monotonic() + 60
+    monkeypatch.setattr(logs, "time", SimpleNamespace(monotonic=lambda: now))
     last = refusal("django.request", 404)
-    assert every.filter(last)
-    assert last.getMessage() == "Not Found: / (7 more since the last such line)"
+    assert strangers.filter(last)
+    assert last.getMessage() == "Not Found: / (2 more since the last such line)"
 
 
-def test_what_is_no_refused_request_passes_as_it_is() -> None:
+def test_other_records_pass_unchanged() -> None:
     strangers = Strangers(seconds=60)
     for name, status in [("django.request", 500), ("notifications.hub", None), ("django", None)]:
         for _ in range(2):
@@ -61,13 +66,13 @@ def test_what_is_no_refused_request_passes_as_it_is() -> None:
             assert each.exc_info is not None
 
 
-def test_a_refused_request_is_a_line_without_its_traceback_and_of_bounded_length() -> None:
+def test_a_refused_request_gets_one_short_line_without_traceback() -> None:
     long = refusal("django.security.DisallowedHost", text="x" * 9999)
     long.exc_info = (ValueError, ValueError("x"), None)
     assert Strangers().filter(long)
     line = Line().format(long)
     assert line.endswith("x… (ValueError)")
-    assert len(line) < LONGEST + 50
+    assert len(line) < MAX_MESSAGE + 50
 
 
 @pytest.mark.parametrize(
@@ -79,11 +84,11 @@ def test_a_refused_request_is_a_line_without_its_traceback_and_of_bounded_length
         ("Grüße, 世界 \\n", "Grüße, 世界 \\n"),
     ],
 )
-def test_a_record_is_one_line_that_no_terminal_obeys(text: str, shown: str) -> None:
+def test_a_record_becomes_one_printable_line(text: str, shown: str) -> None:
     assert Line("{message}", style="{").format(refusal("x", text=text)) == f"{shown}: /"
 
 
-def test_no_line_of_a_traceback_looks_like_a_record() -> None:
+def test_lines_of_a_traceback_cannot_be_mistaken_for_records() -> None:
     error = ValueError("a\n2026-01-01 ERROR forged\x1b[31m")
     found = logging.LogRecord("x", logging.ERROR, "", 0, "m", (), (ValueError, error, None))
     assert Line().format(found).splitlines() == [
@@ -93,6 +98,6 @@ def test_no_line_of_a_traceback_looks_like_a_record() -> None:
     ]
 
 
-def test_what_is_quoted_is_ascii_and_short() -> None:
+def test_quoted_text_is_ascii_and_short() -> None:
     assert quoted("ä\n'") == '"\\xe4\\n\'"'
     assert len(quoted("x" * 9999)) < 220

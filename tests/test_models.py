@@ -57,18 +57,18 @@ BAD_URLS = [
 
 
 @pytest.mark.parametrize("url", GOOD_URLS)
-def test_links_a_browser_may_follow(url: str) -> None:
+def test_valid_links(url: str) -> None:
     validate_url(url)
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
-def test_links_it_may_not(url: str) -> None:
+def test_invalid_links(url: str) -> None:
     with pytest.raises(ValidationError):
         validate_url(url)
 
 
 @given(st.text())
-def test_any_text_is_a_link_or_a_validation_error(url: str) -> None:
+def test_any_text_is_a_safe_link_or_a_validation_error(url: str) -> None:
     try:
         validate_url(url)
     except ValidationError:
@@ -77,29 +77,29 @@ def test_any_text_is_a_link_or_a_validation_error(url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["message", "order.shipped", "a-b_c.d1"])
-def test_good_kinds(kind: str) -> None:
+def test_valid_kinds(kind: str) -> None:
     validate_kind(kind)
 
 
 @pytest.mark.parametrize("kind", ["", "Order", "a.", ".a", "a..b", "a b", "a\n", "ä"])
-def test_bad_kinds(kind: str) -> None:
+def test_invalid_kinds(kind: str) -> None:
     with pytest.raises(ValidationError):
         validate_kind(kind)
 
 
 @pytest.mark.parametrize("text", ["a\x00b", "\ud800"])
-def test_text_that_cannot_be_stored(text: str) -> None:
+def test_text_that_cannot_be_stored_is_invalid(text: str) -> None:
     with pytest.raises(ValidationError):
         validate_text(text)
 
 
 @pytest.mark.django_db
-def test_the_migrations_are_complete() -> None:
+def test_migrations_are_complete() -> None:
     call_command("makemigrations", "notifications", check=True, dry_run=True, verbosity=0)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_database_itself_refuses_a_second_offset_or_key() -> None:
+def test_the_database_refuses_a_second_offset_or_key() -> None:
     first = broadcast("one", key="k")
     same = {"stream": first.stream, "title": "x"}
     with pytest.raises(IntegrityError):
@@ -111,7 +111,7 @@ def test_the_database_itself_refuses_a_second_offset_or_key() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_visible_is_published_and_neither_withdrawn_nor_expired() -> None:
+def test_visible_notifications_are_published_not_withdrawn_and_not_expired() -> None:
     seen = broadcast("seen", expires_at=timezone.now() + timedelta(hours=1))
     withdraw(Notification.objects.filter(pk=broadcast("withdrawn").pk))
     broadcast("later", publish_at=timezone.now() + timedelta(hours=1))
@@ -134,7 +134,7 @@ def shown(user: Any) -> dict[str, set[str]]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_querysets_say_what_the_inbox_says() -> None:
+def test_querysets_agree_with_the_inbox() -> None:
     other = make_user("other", date_joined=LONG_AGO)
     broadcast("before")
     user = make_user()

@@ -1,4 +1,4 @@
-"""Which pages may open a socket, and under which names of the site."""
+"""Which pages may open a socket, and under which host names of the site."""
 
 import asyncio
 import logging
@@ -22,12 +22,12 @@ async def application(scope: Any, receive: Any, send: Any) -> None:
 async def is_allowed(
     *origins: bytes, host: bytes | None = HOST, scheme: str = "wss", **headers: bytes
 ) -> bool:
-    """What becomes of a handshake with these ``Origin`` headers."""
+    """Return whether a handshake with these ``Origin`` headers is allowed."""
     return await Site().lets_in(*origins, host=host, scheme=scheme, **headers)
 
 
 class Site:
-    """One process of the site."""
+    """One process of the site, with its own rate limit of log lines."""
 
     def __init__(self) -> None:
         self._validator = AllowedOriginValidator(application)
@@ -82,7 +82,7 @@ def hosts(settings: Settings) -> None:
         ("ws", b"[::1]:8000", b"http://[::1]:8000"),
     ],
 )
-async def test_pages_of_the_site_may(scheme: str, host: bytes, origin: bytes) -> None:
+async def test_pages_of_the_site_are_allowed(scheme: str, host: bytes, origin: bytes) -> None:
     assert await is_allowed(origin, host=host, scheme=scheme)
 
 
@@ -98,11 +98,11 @@ async def test_pages_of_the_site_may(scheme: str, host: bytes, origin: bytes) ->
         b"https://deep.down.family.example",
     ],
 )
-async def test_pages_that_the_settings_name_may(origin: bytes) -> None:
+async def test_pages_in_the_settings_are_allowed(origin: bytes) -> None:
     assert await is_allowed(origin)
 
 
-async def test_native_clients_send_no_origin() -> None:
+async def test_clients_without_an_origin_are_allowed() -> None:
     assert await is_allowed()
     assert await is_allowed(host=None)
 
@@ -138,7 +138,7 @@ async def test_native_clients_send_no_origin() -> None:
         b"\xff\xfe",
     ],
 )
-async def test_other_pages_may_not_and_nothing_is_raised(origin: bytes) -> None:
+async def test_other_pages_are_refused_without_an_exception(origin: bytes) -> None:
     assert not await is_allowed(origin)
 
 
@@ -153,13 +153,13 @@ async def test_other_pages_may_not_and_nothing_is_raised(origin: bytes) -> None:
         ("wss", b"deep.wide.example", b"https://wide.example"),
     ],
 )
-async def test_another_port_scheme_or_host_of_the_site_is_another_page(
+async def test_another_port_scheme_or_host_of_the_site_is_refused(
     scheme: str, host: bytes, origin: bytes
 ) -> None:
     assert not await is_allowed(origin, host=host, scheme=scheme)
 
 
-async def test_a_second_origin_is_refused_even_if_both_are_right() -> None:
+async def test_a_second_origin_is_refused_even_if_both_are_allowed() -> None:
     assert not await is_allowed(b"https://site.example", b"https://evil.example")
     assert not await is_allowed(b"https://evil.example", b"https://site.example")
     assert not await is_allowed(b"https://site.example", b"https://site.example")
@@ -168,19 +168,19 @@ async def test_a_second_origin_is_refused_even_if_both_are_right() -> None:
 @pytest.mark.parametrize(
     "host", [b"evil.example", b"", b"site.example,evil.example", b"\xff", b"a b"]
 )
-async def test_a_name_that_is_not_the_sites_is_refused(host: bytes) -> None:
+async def test_a_host_outside_allowed_hosts_is_refused(host: bytes) -> None:
     assert not await is_allowed(host=host)
     assert not await is_allowed(b"https://" + host, host=host)
     assert not await is_allowed(b"https://app.example", host=host)
 
 
-async def test_a_site_for_all_names_lets_in_the_pages_of_that_name(settings: Settings) -> None:
+async def test_a_site_with_any_host_allows_pages_of_the_same_host(settings: Settings) -> None:
     settings.ALLOWED_HOSTS = ["*"]
     assert await is_allowed(b"https://any.example", host=b"any.example")
     assert not await is_allowed(b"https://evil.example", host=b"any.example")
 
 
-async def test_behind_a_proxy_that_speaks_https_the_page_has_https(settings: Settings) -> None:
+async def test_the_scheme_of_a_trusted_proxy_header_counts(settings: Settings) -> None:
     page = b"https://site.example"
     assert not await is_allowed(page, scheme="ws", x_forwarded_proto=b"https")
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
@@ -189,7 +189,7 @@ async def test_behind_a_proxy_that_speaks_https_the_page_has_https(settings: Set
     assert not await is_allowed(page, scheme="ws", x_forwarded_proto=b"http")
 
 
-async def test_the_host_that_a_proxy_tells_counts_where_it_is_believed(settings: Settings) -> None:
+async def test_the_forwarded_host_counts_only_if_it_is_trusted(settings: Settings) -> None:
     page, told = b"https://site.example", b"site.example"
     assert not await is_allowed(page, host=b"internal", x_forwarded_host=told)
     settings.USE_X_FORWARDED_HOST = True
@@ -199,7 +199,7 @@ async def test_the_host_that_a_proxy_tells_counts_where_it_is_believed(settings:
 
 @pytest.mark.parametrize("hosts", [[], [".localhost", "127.0.0.1", "[::1]"]])
 @pytest.mark.parametrize("host", [b"localhost:8000", b"a.b.localhost:8000", b"[::1]:8000"])
-async def test_a_site_under_development_lets_local_pages_in(
+async def test_a_site_in_debug_mode_allows_local_pages(
     settings: Settings, hosts: list[str], host: bytes
 ) -> None:
     settings.DEBUG, settings.ALLOWED_HOSTS = True, hosts
@@ -211,10 +211,10 @@ async def test_a_site_under_development_lets_local_pages_in(
 @pytest.mark.parametrize("origin", ["https://site.example", "https://other.example", "null"])
 @pytest.mark.parametrize("host", ["site.example", "evil.example", "site.example:8443"])
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_page_may_open_a_socket_where_it_may_post(
+async def test_a_page_may_open_a_socket_exactly_where_it_may_post(
     settings: Settings, scheme: str, host: str, origin: str
 ) -> None:
-    """Django's CSRF check is asked the same, with the same settings."""
+    """The result is that of Django's CSRF check, with the same settings."""
     settings.NOTIFICATIONS = {}
     request = RequestFactory().post("/", secure=scheme == "https", headers={"host": host})
     request.META["HTTP_ORIGIN"] = origin
@@ -229,7 +229,7 @@ def _may_post(request: HttpRequest) -> bool:
     return bool(middleware._origin_verified(request))  # type: ignore[attr-defined]
 
 
-async def test_refusals_are_one_line_a_minute_with_nothing_of_a_stranger_in_it_that_forges(
+async def test_refusals_are_logged_once_a_minute_and_escaped(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     site = Site()

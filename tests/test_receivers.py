@@ -1,4 +1,4 @@
-"""What happens when users, groups and sessions of the host change (P6)."""
+"""Tests of the receivers for users, groups and sessions of the host (P6)."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def subscribed(user: Any) -> set[str]:
 
 
 def looked_at(sent: Hints) -> list[str]:
-    """The user streams whose rights the hubs were asked to look at again."""
+    """Return the streams of the users whose rights the hubs were asked to check again."""
     return sorted(s for s, message in sent if message["type"] == "notifications.changed")
 
 
@@ -50,14 +50,14 @@ def test_a_new_user_is_subscribed_from_now_on() -> None:
     assert set(shared.values_list("since", "delivered", "read")) == {(1, 1, 1)}
 
 
-def test_a_new_user_whose_transaction_fails_leaves_nothing() -> None:
+def test_a_new_user_whose_transaction_fails_leaves_nothing_behind() -> None:
     with hints() as sent, rolled_back():
         make_user()
     assert not Subscription.objects.exists()
     assert sent == []
 
 
-def test_logging_in_costs_nothing() -> None:
+def test_a_login_takes_no_query_and_sends_no_hint() -> None:
     user = make_user()
     assert len(queries(lambda: user.save(update_fields=["last_login"]))) == 1
     client = Client()
@@ -66,7 +66,7 @@ def test_logging_in_costs_nothing() -> None:
     assert sent == []
 
 
-def test_other_saves_cost_three_small_queries_at_most() -> None:
+def test_other_saves_take_at_most_three_small_queries() -> None:
     worker, reader = make_user("a", is_staff=True), make_user("b")
     load_inboxes([worker, reader])
     for user in (worker, reader):
@@ -74,7 +74,7 @@ def test_other_saves_cost_three_small_queries_at_most() -> None:
         assert len(queries(lambda: user.save(update_fields=["email"]))) == 1  # noqa: B023
 
 
-def test_staff_gained_and_lost() -> None:
+def test_the_staff_stream_follows_is_staff() -> None:
     user = make_user()
     load_inboxes([user])
     broadcast("old", to="staff")
@@ -92,7 +92,7 @@ def test_staff_gained_and_lost() -> None:
 
 
 @pytest.mark.parametrize("field", ["is_active", "password"])
-def test_a_changed_right_is_looked_at_after_the_commit(field: str) -> None:
+def test_a_changed_right_is_announced_after_the_commit(field: str) -> None:
     user = make_user()
     load_inboxes([user])
     setattr(user, field, False if field == "is_active" else "changed")
@@ -103,7 +103,7 @@ def test_a_changed_right_is_looked_at_after_the_commit(field: str) -> None:
     assert revision(user) == 1
 
 
-def test_rights_that_are_rolled_back_are_told_to_nobody() -> None:
+def test_a_change_of_rights_that_is_rolled_back_is_not_announced() -> None:
     user = make_user()
     load_inboxes([user])
     with hints() as sent, rolled_back():
@@ -113,7 +113,7 @@ def test_rights_that_are_rolled_back_are_told_to_nobody() -> None:
     assert revision(user) == 0
 
 
-def test_fixtures_are_taken_as_they_are(tmp_path: Any) -> None:
+def test_fixtures_are_loaded_unchanged(tmp_path: Any) -> None:
     make_user()
     dump = tmp_path / "users.json"
     call_command("dumpdata", "auth.user", output=str(dump), verbosity=0)
@@ -124,7 +124,7 @@ def test_fixtures_are_taken_as_they_are(tmp_path: Any) -> None:
     assert not Subscription.objects.exists()
 
 
-def test_proxies_of_the_user_are_users() -> None:
+def test_proxies_of_the_user_model_are_users() -> None:
     class Person(get_user_model()):  # type: ignore[misc]
         class Meta:
             proxy = True
@@ -137,13 +137,13 @@ def test_proxies_of_the_user_are_users() -> None:
             person.save()
         assert looked_at(sent) == [f"user:{person.pk}"]
     finally:
-        from django.apps import apps  # noqa: PLC0415 - undone where it was done
+        from django.apps import apps  # noqa: PLC0415 - for this cleanup only
 
         del apps.all_models["auth"]["person"]
         apps.clear_cache()
 
 
-def test_what_was_private_goes_with_the_user() -> None:
+def test_the_private_stream_is_deleted_with_its_user() -> None:
     user, other = make_user("a"), make_user("b")
     notify([user, other], "private", actor=user)
     load_inboxes([user, other])
@@ -215,7 +215,7 @@ def test_joining_and_leaving_from_the_groups_side(group: Group) -> None:
 
 
 @pytest.mark.parametrize("clear", [False, True])
-def test_setting_groups_keeps_the_place_in_those_that_stay_unless_cleared(
+def test_setting_groups_keeps_positions_in_kept_groups_unless_cleared(
     group: Group, clear: bool
 ) -> None:
     user, other = make_user(), Group.objects.create(name="b")
@@ -227,7 +227,7 @@ def test_setting_groups_keeps_the_place_in_those_that_stay_unless_cleared(
     assert since == (2 if clear else 1)
 
 
-def test_clearing_that_is_rolled_back_changes_nothing(group: Group) -> None:
+def test_a_clear_that_is_rolled_back_changes_nothing(group: Group) -> None:
     user = make_user()
     user.groups.add(group)
     with hints() as sent, rolled_back():
@@ -236,7 +236,7 @@ def test_clearing_that_is_rolled_back_changes_nothing(group: Group) -> None:
     assert sent == []
 
 
-def test_adding_nobody_tells_nobody(group: Group) -> None:
+def test_a_change_without_users_is_not_announced(group: Group) -> None:
     user = make_user()
     user.groups.add(group)
     with hints() as sent:
@@ -244,11 +244,11 @@ def test_adding_nobody_tells_nobody(group: Group) -> None:
         user.groups.add()
         group.user_set.remove(make_user("b"))
         make_user("c").groups.clear()
-    # Django says that it removed somebody, whether or not he was in it.
+    # Django sends the signal of a removal even if the user was not a member.
     assert len(looked_at(sent)) == 1
 
 
-def test_many_members_are_told_in_chunks(group: Group) -> None:
+def test_changes_of_many_members_are_announced_in_chunks(group: Group) -> None:
     users = make_old_users(1100)
     load_inboxes(users)
     statements: list[str] = []
@@ -259,7 +259,7 @@ def test_many_members_are_told_in_chunks(group: Group) -> None:
     assert len(statements) < 60
 
 
-def test_a_deleted_group_takes_its_stream_along(group: Group) -> None:
+def test_the_stream_of_a_group_is_deleted_with_it(group: Group) -> None:
     user, name = make_user(), f"group:{group.pk}"
     user.groups.add(group)
     broadcast("new", to=group)
@@ -275,7 +275,7 @@ def test_a_deleted_group_takes_its_stream_along(group: Group) -> None:
 # Sessions
 
 
-def test_logging_out_names_the_session_by_its_digest() -> None:
+def test_a_logout_announces_the_digest_of_its_session() -> None:
     user, client = make_user(), Client()
     load_inboxes([user])
     client.force_login(user)
@@ -291,7 +291,7 @@ def test_logging_out_names_the_session_by_its_digest() -> None:
     assert revision(user) == 1
 
 
-def test_logging_out_nobody_tells_nobody() -> None:
+def test_a_logout_without_a_user_is_not_announced() -> None:
     request: Any = RequestFactory().get("/")
     request.session = Client().session
     with hints() as sent:
@@ -300,17 +300,17 @@ def test_logging_out_nobody_tells_nobody() -> None:
     assert sent == []
 
 
-def test_logging_out_without_a_session_still_asks_for_a_look() -> None:
+def test_a_logout_without_a_session_is_announced() -> None:
     user = make_user()
     with hints() as sent:
         user_logged_out.send(None, request=RequestFactory().get("/"), user=user)
     assert [message["session"] for _, message in sent] == [""]
 
 
-# Telling the hubs
+# Hints to the hubs
 
 
-def test_a_database_that_fails_does_not_keep_the_hints_back(
+def test_a_database_error_does_not_prevent_the_hints(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(names: Any) -> None:
@@ -323,7 +323,7 @@ def test_a_database_that_fails_does_not_keep_the_hints_back(
     assert "Error calling" in caplog.text
 
 
-def test_no_users_are_no_work() -> None:
+def test_no_users_take_no_query_and_no_hint() -> None:
     with hints() as sent:
         assert queries(lambda: rights.changed([])) == []
     assert sent == []

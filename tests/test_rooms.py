@@ -1,6 +1,6 @@
-"""What import-linter does not see of the rooms: circles inside of one, and I/O where there is none.
+"""Rules of the rooms that import-linter does not check: import cycles, and sans-I/O modules.
 
-Which room imports from which is a contract in pyproject.toml.
+The contract in pyproject.toml says which room may import from which.
 """
 
 import ast
@@ -13,14 +13,14 @@ PACKAGE = Path(__file__).parent.parent / "notifications"
 
 
 def modules() -> Iterator[tuple[str, Path]]:
-    """Dotted names below the package, and their files."""
+    """Yield the dotted name of each module below the package, and its file."""
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         yield ".".join(parts), path
 
 
 def imports(name: str, path: Path) -> set[str]:
-    """Modules of the package that a module imports, anywhere in it, as dotted names below it."""
+    """Names below the package that a module imports, anywhere in its code."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -46,13 +46,13 @@ def room(module: str) -> str:
 MODULES = dict(modules())
 
 
-def test_there_is_something_to_look_at() -> None:
+def test_the_modules_and_their_imports_are_found() -> None:
     assert {"hub.hub", "protocol.session", "handlers.connection"} <= set(MODULES)
     targets = imports("handlers.publish", MODULES["handlers.publish"])
     assert "publishing" in {room(target) for target in targets}
 
 
-def test_no_two_modules_import_each_other_in_a_circle() -> None:
+def test_there_are_no_import_cycles() -> None:
     graph = {name: _targets(name) for name in MODULES}
     done: set[str] = set()
 
@@ -69,7 +69,7 @@ def test_no_two_modules_import_each_other_in_a_circle() -> None:
 
 
 def _targets(name: str) -> set[str]:
-    """The modules that are run when this one is imported."""
+    """The modules of the package that a module imports."""
     found: set[str] = set()
     for target in imports(name, MODULES[name]):
         parts = target.split(".")
@@ -85,8 +85,8 @@ def _targets(name: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if room(name) == "protocol"])
-def test_what_has_no_io_imports_none(name: str) -> None:
-    """Sans-I/O: no clock, no chance, no socket, no database."""
+def test_a_protocol_module_imports_nothing_that_does_io(name: str) -> None:
+    """The protocol is sans-I/O: no clock, no randomness, no sockets, no database."""
     forbidden = {"asyncio", "time", "random", "socket", "django", "channels", "secrets", "datetime"}
     used: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):

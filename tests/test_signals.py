@@ -1,4 +1,4 @@
-"""Publishing by signal, our own way and in the words of django-notifications."""
+"""Publishing by signal: ``push``, and ``notify`` with the arguments of django-notifications."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Page:
-    """Something of the host that has a name and a link."""
+    """An object of the host with a name and a link."""
 
     def __init__(self, name: str, url: str = "") -> None:
         self.name = name
@@ -34,7 +34,7 @@ def only() -> Notification:
     return Notification.objects.select_related("stream").get()
 
 
-def test_push_to_users_is_notify() -> None:
+def test_push_to_users_calls_notify() -> None:
     users = [make_user("a"), make_user("b")]
     push.send(None, to=users[0], title="one", url="/orders/7/", level="success")
     notification = only()
@@ -47,7 +47,7 @@ def test_push_to_users_is_notify() -> None:
 
 
 @pytest.mark.parametrize("to", ["everyone", "staff", "topic:a"])
-def test_push_to_a_name_is_a_broadcast(to: str) -> None:
+def test_push_to_a_stream_name_is_a_broadcast(to: str) -> None:
     ((_, answer),) = push.send(None, to=to, title="hello")
     sent: Any = answer
     assert sent == only()
@@ -70,25 +70,25 @@ def test_push_to_a_group_is_a_broadcast() -> None:
         ({"to": "everyone"}, TypeError),
     ],
 )
-def test_errors_of_push_reach_the_sender(arguments: dict[str, Any], error: type) -> None:
+def test_push_raises_errors_to_the_sender(arguments: dict[str, Any], error: type) -> None:
     with pytest.raises(error):
         push.send(None, **arguments)
     assert not Notification.objects.exists()
 
 
-def test_a_misspelled_option_is_refused_and_seen_by_a_type_checker() -> None:
-    # mypy runs over this file, and complains about an "ignore" that hides nothing.
+def test_a_misspelled_option_raises_and_is_found_by_mypy() -> None:
+    # mypy checks this file too, and reports an "ignore" that is not needed.
     with pytest.raises(TypeError, match="levle"):
         push.send(None, to="everyone", title="hello", levle="info")  # type: ignore[call-arg]
 
 
-def test_a_push_in_a_transaction_that_fails_is_never_sent() -> None:
+def test_a_push_in_a_rolled_back_transaction_is_not_sent() -> None:
     with hints() as sent, rolled_back():
         push.send(None, to="everyone", title="never")
     assert sent == []
 
 
-def test_notify_speaks_like_django_notifications() -> None:
+def test_notify_takes_the_arguments_of_django_notifications() -> None:
     ada, bob = make_user("ada"), make_user("bob")
     group = Group.objects.create(name="Friends")
     notify.send(
@@ -122,11 +122,11 @@ def test_notify_speaks_like_django_notifications() -> None:
     ("arguments", "title"),
     [
         ({}, "ada left"),
-        ({"target": "the garden"}, "ada left on the garden"),
+        ({"target": "the garden"}, "ada left the garden"),
         ({"action_object": "a rake"}, "ada left a rake"),
     ],
 )
-def test_notify_leaves_out_what_is_not_given(arguments: dict[str, Any], title: str) -> None:
+def test_notify_leaves_out_missing_arguments(arguments: dict[str, Any], title: str) -> None:
     ada = make_user("ada")
     notify.send(ada, recipient=ada, verb="left", **arguments)
     assert only().title == title
@@ -145,11 +145,12 @@ def test_notify_takes_lists_querysets_and_groups() -> None:
     assert [inbox.unread_count(user) for user in users] == [3, 3]
 
 
-def test_a_sender_that_is_no_user_is_no_actor() -> None:
+def test_a_sender_that_is_not_a_user_is_not_the_actor() -> None:
     user = make_user()
     notify.send(Page(name="The shop"), recipient=user, verb="opened")
     assert only().actor is None
     assert only().title == "The shop opened"
+    assert only().data["actor"] == {"name": "The shop"}
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_a_sender_that_is_no_user_is_no_actor() -> None:
         ("//evil.example/", "/" + "a" * 3000, ""),
     ],
 )
-def test_the_link_is_one_that_a_browser_may_follow(target: str, action: str, url: str) -> None:
+def test_the_link_is_the_first_valid_one(target: str, action: str, url: str) -> None:
     user = make_user()
     pages = {
         "target": Page(name="a post", url=target),
@@ -171,11 +172,18 @@ def test_the_link_is_one_that_a_browser_may_follow(target: str, action: str, url
     assert only().url == url
 
 
-def test_a_long_sentence_is_cut_to_a_title() -> None:
-    user = make_user()
-    notify.send(user, recipient=user, verb="wrote", target="x" * 300)
+def test_a_sentence_too_long_for_a_title_is_in_the_text_in_full() -> None:
+    user = make_user("ada")
+    notify.send(user, recipient=user, verb="wrote", target="x" * 300, description="Read it!")
     assert len(only().title) == 200
     assert only().title.endswith("x…")
+    assert only().body == f"ada wrote {'x' * 300}\n\nRead it!"
+
+
+def test_a_long_sentence_leaves_a_long_description_alone() -> None:
+    user = make_user("ada")
+    notify.send(user, recipient=user, verb="wrote", target="x" * 300, description="y" * 10_000)
+    assert only().body == "y" * 10_000
 
 
 @pytest.mark.parametrize(
@@ -188,7 +196,7 @@ def test_a_long_sentence_is_cut_to_a_title() -> None:
         ({"verb": None, "recipient": 7}, ValueError),
     ],
 )
-def test_errors_of_notify_reach_the_sender(arguments: dict[str, Any], error: type) -> None:
+def test_notify_raises_errors_to_the_sender(arguments: dict[str, Any], error: type) -> None:
     user = make_user()
     with pytest.raises(error):
         notify.send(user, **{"recipient": user, "verb": "waved", **arguments})

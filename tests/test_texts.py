@@ -1,4 +1,4 @@
-"""What hosts bring: texts that are not exactly ``str``, ``data`` that is not exactly JSON."""
+"""Values of hosts: subclasses of ``str``, lazy texts, and ``data`` that is not plain JSON."""
 
 import enum
 import json
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class Named(str):
-    """A text with a life of its own."""
+    """A text whose ``str()`` differs from its value."""
 
     __slots__ = ()
 
@@ -65,7 +65,7 @@ def rendered(word: str) -> Any:
     return engines["django"].from_string("{{ word }}").render({"word": word})
 
 
-#: Ways to say “word”.
+#: The text “word” in each type of text.
 KINDS: dict[str, Callable[[], Any]] = {
     "mark_safe": lambda: mark_safe("word"),
     "format_html": lambda: format_html("{}", "word"),
@@ -86,13 +86,13 @@ def word(request: pytest.FixtureRequest) -> Any:
 
 
 def sent_by(function: Callable[[], object]) -> list[dict[str, Any]]:
-    """The contents of the hints of what it publishes."""
+    """The contents of the hints that are sent while ``function`` runs."""
     with hints() as sent:
         function()
     return [msgspec.json.decode(message["data"]) for _, message in sent if "data" in message]
 
 
-def test_every_kind_of_text_is_text_wherever_it_stands(word: Any) -> None:
+def test_every_type_of_text_becomes_plain_text_in_all_fields(word: Any) -> None:
     user = make_user("ada")
     (content,) = sent_by(
         lambda: notify(
@@ -115,8 +115,8 @@ def test_every_kind_of_text_is_text_wherever_it_stands(word: Any) -> None:
     assert notify(user, "again", key=word) == [row.pk]
 
 
-def test_every_kind_of_text_names_an_audience_and_a_level(word: Any, settings: Any) -> None:
-    # What is lazy is no text yet when settings are read.
+def test_every_type_of_text_is_accepted_for_audiences_and_levels(word: Any, settings: Any) -> None:
+    # A lazy text in settings is not a ``str`` yet when they are read.
     settings.NOTIFICATIONS = {"TOPICS": [word if issubclass(type(word), str) else "word"]}
     user = make_user("ada")
     name = format_lazy("topic:{}", "word")
@@ -131,7 +131,7 @@ def test_every_kind_of_text_names_an_audience_and_a_level(word: Any, settings: A
     assert subscriptions.topics(user.pk) == 1
 
 
-def test_every_kind_of_text_may_be_the_name_of_an_actor(
+def test_every_type_of_text_is_accepted_as_the_name_of_an_actor(
     word: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = make_user("ada")
@@ -142,7 +142,7 @@ def test_every_kind_of_text_may_be_the_name_of_an_actor(
 
 
 @pytest.mark.parametrize("name", ["\ud800", 7, "\x00"])
-def test_a_name_that_no_encoder_knows_fails_nobody(
+def test_a_name_that_cannot_be_encoded_is_replaced(
     name: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     user = make_user("ada")
@@ -159,13 +159,13 @@ def test_a_name_that_raises_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> No
     assert not Notification.objects.exists()
 
 
-def test_lazy_texts_say_what_they_say_in_the_language_of_the_caller() -> None:
+def test_lazy_texts_are_evaluated_in_the_language_of_the_caller() -> None:
     with override("de"):
         row = broadcast(gettext_lazy("Monday"), data={"day": gettext_lazy("Monday")})  # type: ignore[arg-type]
     assert (row.title, row.data) == ("Montag", {"day": "Montag"})
 
 
-def test_signals_of_the_old_app_take_what_their_objects_say() -> None:
+def test_the_notify_signal_accepts_lazy_and_safe_texts() -> None:
     user = make_user("ada")
     (content,) = sent_by(
         lambda: signals.notify.send(
@@ -194,7 +194,7 @@ def test_a_title_is_one_line(line_break: str) -> None:
 
 
 @given(st.text())
-def test_a_line_has_no_breaks_and_loses_no_letters(text: str) -> None:
+def test_one_line_has_no_line_breaks_and_keeps_all_other_characters(text: str) -> None:
     line = one_line(text)
     assert len(line.splitlines()) <= 1
     assert "".join(line.split()) == "".join(text.split())
@@ -202,12 +202,12 @@ def test_a_line_has_no_breaks_and_loses_no_letters(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a", "7", "…", "ש", "\u200fשלום", "👍", "\U0001fae8", "e\u0301"])
-def test_what_shows_something_is_a_title(text: str) -> None:
+def test_a_title_with_a_visible_character_is_accepted(text: str) -> None:
     assert broadcast(text).title == text
 
 
 @pytest.mark.parametrize("form", [admin.ComposeForm, site.BroadcastForm])
-def test_forms_keep_the_same_titles(form: Any) -> None:
+def test_forms_accept_the_same_titles(form: Any) -> None:
     prefix = f"{form.prefix}-" if form.prefix else ""
     typed = {"title": "\u200b\ufeff", "level": "info", "when": "now", "key": "a" * 32}
 
@@ -221,7 +221,7 @@ def test_forms_keep_the_same_titles(form: Any) -> None:
 
 
 def test_commands_refuse_the_same_titles() -> None:
-    with pytest.raises(CommandError, match="title: A title needs something to see"):
+    with pytest.raises(CommandError, match="title: A title needs at least one visible character"):
         call_command("broadcast", "\u200b")
     call_command("broadcast", "two\nlines", verbosity=0)
     assert Notification.objects.get().title == "two lines"
@@ -230,7 +230,7 @@ def test_commands_refuse_the_same_titles() -> None:
 # Data
 
 
-def test_what_is_no_json_becomes_text_where_there_is_one_way_to_write_it() -> None:
+def test_values_that_django_can_encode_become_json_types() -> None:
     point = namedtuple("point", "x y")
     data: dict[Any, Any] = {
         "price": Decimal("1.10"),
@@ -262,7 +262,7 @@ def test_what_is_no_json_becomes_text_where_there_is_one_way_to_write_it() -> No
 @pytest.mark.parametrize(
     ("data", "place"),
     [
-        ({"order": {"items": [1, {"no": 2**53}]}}, "order.items.1.no: JavaScript"),
+        ({"order": {"items": [1, {"no": 2**53}]}}, "order.items.1.no: integers"),
         ({"order": {"who": {1, 2}}}, "order.who: set"),
         ({"a": [float("nan")]}, "a.0: nan"),
         ({"a": {"b": "\x00"}}, "a.b: text with"),
@@ -271,7 +271,7 @@ def test_what_is_no_json_becomes_text_where_there_is_one_way_to_write_it() -> No
         ({"a": {(1, 2): 1}}, "a: tuple"),
     ],
 )
-def test_what_is_refused_in_data_is_named_with_its_place(data: dict[str, Any], place: str) -> None:
+def test_errors_in_data_contain_the_path(data: dict[str, Any], place: str) -> None:
     with pytest.raises(ValidationError) as caught:
         notify(make_user(), "hello", data=data)
     (message,) = caught.value.message_dict["data"]
@@ -279,7 +279,7 @@ def test_what_is_refused_in_data_is_named_with_its_place(data: dict[str, Any], p
     assert not Notification.objects.exists()
 
 
-def test_data_may_be_so_deep_and_no_deeper() -> None:
+def test_the_depth_of_data_is_limited() -> None:
     def nested(depth: int) -> dict[str, Any]:
         return {} if depth == 1 else {"a": nested(depth - 1)}
 
@@ -303,12 +303,12 @@ JSON = st.recursive(
 
 @settings(max_examples=50)
 @given(JSON)
-def test_what_is_json_stays_as_it_is(value: Any) -> None:
+def test_plain_json_values_do_not_change(value: Any) -> None:
     assert plain_json(value) == value
     assert msgspec.json.decode(msgspec.json.encode(plain_json(value))) == value
 
 
 @given(st.text())
-def test_plain_text_is_the_same_text(text: str) -> None:
+def test_plain_keeps_the_text(text: str) -> None:
     assert plain(mark_safe(text)) == text
     assert type(plain(mark_safe(text))) is type(plain(Named(text))) is str

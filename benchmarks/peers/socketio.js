@@ -1,4 +1,4 @@
-// Socket.IO, WebSocket transport only. A line on stdin goes to all.
+// Socket.IO with the WebSocket transport only. It sends each line of stdin to all sockets.
 const { Server } = require("socket.io");
 const http = require("node:http");
 const readline = require("node:readline");

@@ -1,4 +1,4 @@
-"""A stock Channels consumer: what the tutorials show. Each socket joins a group by itself."""
+"""A stock Channels consumer, as in the tutorials: each socket joins the group by itself."""
 
 import os
 import sys
@@ -43,7 +43,7 @@ class Stock(AsyncJsonWebsocketConsumer):
 
 
 class Bare:
-    """Accept, and nothing else: what a socket costs the server itself."""
+    """Accepts connections and does nothing else, to measure the cost of the server itself."""
 
     async def __call__(self, scope, receive, send):  # type: ignore[no-untyped-def]
         await receive()

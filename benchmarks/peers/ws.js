@@ -1,4 +1,4 @@
-// Node's `ws`: the push server this project grew out of, at its best. A line on stdin goes to all.
+// A push server on Node's `ws` and nothing else. It sends each line of stdin to all sockets.
 const { WebSocketServer } = require("ws");
 const readline = require("node:readline");
 

@@ -1,15 +1,16 @@
--- Splits the table of notifications into 16 by stream, for PostgreSQL 13 or later, in one
--- transaction: stop the workers, run it with psql -1 -f, start them again.
+-- Splits the table of notifications into 16 partitions by stream, in one transaction. It needs
+-- PostgreSQL 13 or later. Stop the workers, run it with psql -1 -f, and start them again.
 --
--- By stream and not by time: the offsets of a stream are unique because one index of one table
--- says so, and every hot query names its stream. Pruning goes on deleting rows, sixteen smaller
--- tables are vacuumed side by side.
+-- The partitions are by stream and not by time, because offsets must be unique in a stream, which
+-- only an index with the partition key ensures, and because every hot query names its stream.
+-- Pruning still deletes rows, and the sixteen smaller tables are vacuumed in parallel.
 --
--- The price: no foreign key can point to notifications any more, because (id) alone is unique in
--- no partition. Receipts are deleted before their notification by the app itself; who deletes
--- notifications by raw SQL deletes their receipts too. And a primary key cannot be: a notification
--- that is still to be placed in its stream has none. It lies in the first partition until then, and
--- moves when it is placed; withdrawing it in that very moment fails with a serialization error.
+-- There are two drawbacks. First, no foreign key can reference notifications any more, because a
+-- unique index on (id) alone is not possible. The app itself deletes receipts before their
+-- notification; if you delete notifications with raw SQL, delete their receipts, too. Second, the
+-- table has no primary key, because stream_id is null until a notification is placed in its stream.
+-- Until then the row is in the first partition, and placing moves it. A withdrawal at the same time
+-- fails with a serialization error.
 
 DO $$
 DECLARE
@@ -57,7 +58,7 @@ DO $$
 DECLARE
     actor text;
 BEGIN
-    -- Whatever the table of users is called.
+    -- Copied, because the name of the user table depends on AUTH_USER_MODEL.
     SELECT pg_get_constraintdef(oid) INTO actor FROM pg_constraint
     WHERE contype = 'f' AND conrelid = 'notifications_notification_whole'::regclass
       AND pg_get_constraintdef(oid) LIKE 'FOREIGN KEY (actor_id)%';
@@ -66,7 +67,7 @@ END $$;
 
 INSERT INTO notifications_notification SELECT * FROM notifications_notification_whole;
 
--- What the foreign keys still have to look at would stand in the way of what follows.
+-- Run the deferred checks of the foreign keys now: pending ones would block the DDL below.
 SET CONSTRAINTS ALL IMMEDIATE;
 DROP TABLE notifications_notification_whole;
 

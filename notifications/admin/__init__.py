@@ -1,4 +1,4 @@
-"""The administrator's side: broadcasts, notifications, connections, messages to users."""
+"""The Django admin: broadcasts, notifications, connections and messages to selected users."""
 
 from . import broadcasts, connections, notifications, users
 

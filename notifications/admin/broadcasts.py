@@ -1,4 +1,4 @@
-"""Broadcasts: compose, schedule, follow, withdraw."""
+"""The admin of broadcasts: compose, schedule, follow and withdraw them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -28,8 +28,8 @@ from .states import moment
 
 SEND = "notifications.send_broadcast"
 
-#: So many titles are listed before a withdrawal.
-LISTED = 20
+#: How many titles the confirmation page of a withdrawal lists.
+MAX_LISTED = 20
 
 
 class BroadcastComposer(Composer):
@@ -64,7 +64,7 @@ class BroadcastComposer(Composer):
 
 
 def _shared(field: str) -> Q:
-    """Condition: this field is the name of a shared stream."""
+    """A condition that selects the rows whose ``field`` is the name of a shared stream."""
     shared = Q(**{f"{field}__in": (stream_names.BROADCAST, stream_names.STAFF)})
     return (
         shared
@@ -115,7 +115,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
         rows = super().get_queryset(request).filter(duplicate_of=None)
         placed = Notification.objects.filter(stream__in=Stream.objects.filter(_shared("name")))
         unplaced = Notification.objects.filter(_shared("channel"))
-        # Two lists of keys, because two conditions joined by OR would go through all private ones.
+        # A union of keys, because conditions joined by OR would scan all private notifications.
         return rows.filter(pk__in=placed.values("pk").union(unplaced.values("pk"), all=True))
 
     def prepare(self, rows: Sequence[Any]) -> None:
@@ -162,7 +162,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
         return super().change_view(request, object_id, form_url, context)
 
     def withdraw_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The button of one broadcast: asks first, then does it."""
+        """Withdraw one broadcast: a GET asks for confirmation, a POST withdraws it."""
         if not self.has_withdraw_permission(request):
             raise PermissionDenied
         found = self.get_object(request, unquote(object_id))
@@ -178,7 +178,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
                     current_app=self.admin_site.name,
                 )
             )
-        return self._ask(request, rows, ())
+        return self._confirm(request, rows, ())
 
     @admin.action(description=_("Withdraw selected broadcasts"), permissions=["withdraw"])
     def withdraw_selected(
@@ -188,13 +188,13 @@ class BroadcastAdmin(ReadOnlyAdmin):
             self._withdraw(request, queryset)
             return None
         chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        passed_on = [
+        hidden_fields = [
             ("action", "withdraw_selected"),
             ("confirmed", "1"),
             ("select_across", request.POST.get("select_across", "0")),
             *((ACTION_CHECKBOX_NAME, pk) for pk in chosen),
         ]
-        return self._ask(request, queryset, passed_on)
+        return self._confirm(request, queryset, hidden_fields)
 
     @admin.display(description=_("audience"))
     def audience(self, row: Any) -> str:
@@ -224,12 +224,12 @@ class BroadcastAdmin(ReadOnlyAdmin):
         text = ngettext("%d broadcast was withdrawn.", "%d broadcasts were withdrawn.", count)
         self.message_user(request, text % count, messages.SUCCESS)
 
-    def _ask(
-        self, request: HttpRequest, rows: QuerySet[Any], passed_on: Sequence[tuple[str, str]]
+    def _confirm(
+        self, request: HttpRequest, rows: QuerySet[Any], hidden_fields: Sequence[tuple[str, str]]
     ) -> HttpResponse:
         rows = rows.filter(withdrawn_at=None)
         count = rows.count()
-        listed = list(rows.select_related("stream")[:LISTED])
+        listed = list(rows.select_related("stream")[:MAX_LISTED])
         self.prepare(listed)
         request.current_app = self.admin_site.name
         context = {
@@ -239,6 +239,6 @@ class BroadcastAdmin(ReadOnlyAdmin):
             "rows": listed,
             "count": count,
             "more": count - len(listed),
-            "passed_on": passed_on,
+            "hidden_fields": hidden_fields,
         }
         return TemplateResponse(request, "admin/notifications/withdraw.html", context)

@@ -1,7 +1,7 @@
-"""Form, preview, send: three steps that leave nothing behind before the last.
+"""Compose a notification in three steps: form, preview, send.
 
-What was typed travels in the pages themselves, so nothing is kept on the server in between, and a
-preview writes nothing.
+Only the last step writes anything. Between the steps, hidden form fields carry the values, so the
+server keeps no state.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EDIT, PREVIEW, SEND = "edit", "preview", "send"
 
 
 class Composer:
-    """Leads one administrator through the steps; subclasses know whom it goes to."""
+    """Lead one administrator through the steps. Subclasses choose the recipients."""
 
     form_class: type[ComposeForm] = ComposeForm
     title: Any
@@ -36,19 +36,19 @@ class Composer:
         self.request = request
 
     def recipients(self, form: Any) -> tuple[str, int]:
-        """What to call those who get what the valid form holds, and how many they are now."""
+        """Return a name for the recipients of the valid form, and their current number."""
         raise NotImplementedError
 
     def send(self, form: Any) -> HttpResponse:
-        """Publish what the valid form holds.
+        """Publish the notification in the valid form, and return the page to show next.
 
         Raises:
-            ValidationError: publishing does not accept it; nothing was written.
+            ValidationError: publishing rejects the content; nothing was written.
         """
         raise NotImplementedError
 
-    def passed_on(self) -> Iterable[tuple[str, str]]:
-        """Hidden fields, besides the form's, that bring the request back here."""
+    def hidden_fields(self) -> Iterable[tuple[str, str]]:
+        """Return further hidden fields, which route the next request back to this composer."""
         return ()
 
     def respond(self) -> HttpResponse:
@@ -64,7 +64,7 @@ class Composer:
             with transaction.atomic(using=database_alias()):
                 return self.send(form)
         except ValidationError as error:
-            form.take(error)
+            form.add_errors(error)
             return self._form_page(form)
 
     def key(self, form: ComposeForm) -> str:
@@ -101,7 +101,7 @@ class Composer:
             "title": self.title,
             "media": form.media,
             "form": form,
-            "passed_on": self.passed_on(),
+            "hidden_fields": self.hidden_fields(),
         }
         template = f"admin/notifications/{name}.html"
         return TemplateResponse(self.request, template, {**shared, **context})

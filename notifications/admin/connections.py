@@ -1,4 +1,4 @@
-"""Who is connected now: a live list, and an end to some of it."""
+"""The admin of connections: a live list, and an action that disconnects selected ones."""
 
 from datetime import timedelta
 from typing import Any
@@ -23,8 +23,8 @@ from ..streams import rights
 from .lists import ReadOnlyAdmin
 from .states import badge
 
-#: Names by the product that has their version (RFC 9110 section 10.1.5). Most browsers claim to
-#: be others too: the first that is there is meant.
+#: Browser names by the product token that carries the version (RFC 9110 section 10.1.5). Most
+#: browsers send the tokens of others too, so the first match in this order wins.
 BROWSERS = {
     "Edg": "Edge",
     "EdgA": "Edge",
@@ -61,7 +61,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
         "state_shown",
     )
     list_select_related = ("user", "worker")
-    # The index of the model answers it.
+    # The model has an index in this order.
     ordering = ("-connected_at", "-id")
     actions = ("disconnect",)
     fields = ("user", "address", "user_agent", "connected_at", "duration", "worker", "closing")
@@ -73,7 +73,7 @@ class ConnectionAdmin(ReadOnlyAdmin):
         return super().media + Media(js=[refresh])  # type: ignore[list-item]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """Without what a killed worker has left."""
+        """Leave out the rows of workers that are dead and did not remove them."""
         seen = Now() - timedelta(seconds=app_settings.WORKER_TIMEOUT)
         return super().get_queryset(request).filter(worker__seen_at__gte=seen)
 
@@ -111,7 +111,11 @@ class ConnectionAdmin(ReadOnlyAdmin):
 
 
 def browser_name(user_agent: str) -> str:
-    """“Firefox 130 on Linux”; what is no known browser is shown as it calls itself."""
+    """Describe a browser, such as “Firefox 130 on Linux”.
+
+    Returns:
+        The first 40 characters of the ``User-Agent`` header, if the browser is unknown.
+    """
     products = dict(part.split("/", 1) for part in user_agent.split() if "/" in part)
     for product, name in BROWSERS.items():
         version = products.get(product, "").partition(".")[0]

@@ -1,4 +1,4 @@
-"""What is typed in order to send something: content, audience, time."""
+"""Forms of the admin that compose a notification: content, audience and time."""
 
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ RADIOS = {"class": "radiolist inline"}
 
 
 class LocalTimeInput(forms.DateTimeInput):
-    """The browser's own picker: it fits every screen and speaks the user's language."""
+    """The browser's own date and time picker, which is responsive and localized."""
 
     input_type = "datetime-local"
 
@@ -32,7 +32,7 @@ class LocalTimeInput(forms.DateTimeInput):
 
 
 class ComposeForm(ContentForm):
-    """A notification that is to be sent, now or later."""
+    """A notification to send now or later."""
 
     when = forms.ChoiceField(
         label=_("Send"),
@@ -64,7 +64,12 @@ class ComposeForm(ContentForm):
         }
 
     def __init__(self, *args: Any, is_final: bool = False, **kwargs: Any) -> None:
-        """``is_final``: it has been seen in the preview, where the time was still to come."""
+        """Create the form.
+
+        Args:
+            is_final: the preview has validated the form already. The publication time may have
+                passed since then.
+        """
         super().__init__(*args, **kwargs)
         self._is_final = is_final
         self.fields["level"].help_text = _(
@@ -87,7 +92,7 @@ class ComposeForm(ContentForm):
         return cleaned
 
     def arguments(self) -> dict[str, Any]:
-        """What ``notify`` and ``broadcast`` take, except recipients, title and actor."""
+        """Return the arguments of ``notify`` and ``broadcast``, except recipients, title, actor."""
         names = ("body", "url", "level", "publish_at", "expires_at")
         return {name: self.cleaned_data[name] for name in names}
 
@@ -99,7 +104,7 @@ class ComposeForm(ContentForm):
 
 
 class BroadcastForm(AudienceForm, ComposeForm):
-    """A notification with an audience."""
+    """A notification for an audience: everyone, the staff, a group or a topic."""
 
     audience = forms.ChoiceField(
         label=_("Audience"),

@@ -1,4 +1,4 @@
-"""What the lists of the admin share: nothing to change, bounded counts, filters, whole pages."""
+"""Base of the admin's change lists: read-only rows, bounded counts, one lookup per page."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,21 +18,21 @@ from ..database.clock import present, read_clock
 from ..models import Notification
 from .states import State, badge, condition, describe
 
-#: Entries of a list that can be paged to. Counting more would read a whole table.
-MOST = 10_000
+#: How many rows of a list can be reached by paging. Counting more would read a whole table.
+MAX_ROWS = 10_000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Counts up to ``MOST``: older entries are for the search."""
+    """Count up to ``MAX_ROWS`` rows. Older ones are found by the search only."""
 
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        return int(rows[:MOST].count())
+        return int(rows[:MAX_ROWS].count())
 
 
 class WholePage(ChangeList):
-    """Shows the page to the ModelAdmin before it is rendered: a query per page, not per row."""
+    """Call ``prepare`` of the ModelAdmin with a page's rows: queries per page, not per row."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -43,7 +43,7 @@ class WholePage(ChangeList):
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows to look at. Actions and pages of their own change something, with their own rights."""
+    """Rows that cannot be edited. Actions and extra views change them, by their own permissions."""
 
     paginator = BoundedPaginator
     show_full_result_count = False
@@ -53,7 +53,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     list_max_show_all = 200
 
     def prepare(self, rows: Sequence[Any]) -> None:
-        """Look up what the columns need for all rows of a page at once."""
+        """Look up what the columns need, for all rows of a page at once."""
         moment = read_clock(router.db_for_read(Notification))
         for row in rows:
             row.moment = moment

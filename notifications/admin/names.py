@@ -1,4 +1,4 @@
-"""Streams by the names that people know: “Everyone”, “Group Editors”, “reader”."""
+"""Human-readable names of streams, such as “Everyone”, “Group Editors” or “reader”."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,7 +13,11 @@ from ..streams import names as stream_names
 
 
 def describe_streams(names: Iterable[str]) -> dict[str, str]:
-    """What to call each stream, with at most one query for groups and one for users."""
+    """Map names of streams to human-readable names, with at most two queries.
+
+    Raises:
+        UnknownStream: a name is not that of a stream.
+    """
     keys: dict[str, set[str]] = defaultdict(set)
     parsed = {name: stream_names.parse(name) for name in names}
     for kind, key in parsed.values():
@@ -42,12 +46,12 @@ def _groups(keys: Iterable[str]) -> dict[str, str]:
 
 def _users(keys: Iterable[str]) -> dict[str, str]:
     users = get_user_model()
-    rows = users._default_manager.filter(pk__in=_possible(keys))
+    rows = users._default_manager.filter(pk__in=_valid_keys(keys))
     return {str(user.pk): user.get_username() for user in rows}
 
 
-def _possible(keys: Iterable[str]) -> list[Any]:
-    """Those that can be keys of this user model; any text can be written to a stream's name."""
+def _valid_keys(keys: Iterable[str]) -> list[Any]:
+    """Convert the keys that are valid for this user model; a stream may be named after any text."""
     field = get_user_model()._meta.pk
     found = []
     for key in keys:

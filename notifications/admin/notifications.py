@@ -1,4 +1,4 @@
-"""All notifications, private and shared, to look at."""
+"""The read-only admin of all notifications, private and shared."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,15 +14,15 @@ from ..streams import names as stream_names
 from .lists import ReadOnlyAdmin, StateFilter
 from .names import describe_streams
 
-#: So many of the newest notifications tell which kinds there are.
+#: How many of the newest notifications supply the choices of :class:`KindFilter`.
 RECENT = 1000
 
-#: So many users whose name holds the word searched for have their notifications found.
-MOST_USERS = 100
+#: How many users a search term may match; notifications of further users are not found.
+MAX_USERS = 100
 
 
 class KindFilter(admin.SimpleListFilter):
-    """The kinds of late: Django's own filter would read the whole table for its choices."""
+    """Filter by recent kinds. Django's own filter would read the whole table for its choices."""
 
     title = _("kind")
     parameter_name = "kind"
@@ -105,4 +105,4 @@ def _streams_of_users(word: str) -> list[str]:
     users = get_user_model()
     named = {f"{users.USERNAME_FIELD}__icontains": word.strip()}
     found = users._default_manager.filter(**named).values_list("pk", flat=True)
-    return [stream_names.user_stream(pk) for pk in found[:MOST_USERS]]
+    return [stream_names.user_stream(pk) for pk in found[:MAX_USERS]]

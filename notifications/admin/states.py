@@ -1,4 +1,4 @@
-"""What has become of a notification, as a value, a condition and a coloured word."""
+"""The state of a notification: as a value, a query condition and a coloured badge."""
 
 from datetime import datetime
 
@@ -33,7 +33,7 @@ def state_of(notification: Notification, now: datetime) -> State:
 
 
 def condition(state: State, now: datetime | Now) -> Q:
-    """Selects the notifications for which :func:`state_of` gives ``state``."""
+    """A condition that selects the notifications for which :func:`state_of` returns ``state``."""
     conditions = {
         State.WITHDRAWN: Q(withdrawn_at__isnull=False),
         State.WAITING: Q(withdrawn_at=None, offset=None),
@@ -45,7 +45,7 @@ def condition(state: State, now: datetime | Now) -> Q:
 
 
 def describe(notification: Notification, now: datetime) -> SafeString:
-    """The state as a coloured word, with its time where it waits for one."""
+    """The state as a coloured badge, with the publication time if that is in the future."""
     state = state_of(notification, now)
     word = badge(state, capfirst(str(state.label)))
     if state != State.WAITING or notification.publish_at <= now:
@@ -55,14 +55,15 @@ def describe(notification: Notification, now: datetime) -> SafeString:
 
 
 def moment(value: datetime) -> str:
-    """A date and time in the current language and time zone."""
+    """Format a date and time in the current language and time zone."""
     return date_format(timezone.localtime(value), "DATETIME_FORMAT")
 
 
 def badge(name: str, text: str) -> SafeString:
-    """A coloured word.
+    """A coloured badge.
 
     Args:
-        name: what admin.css colours.
+        name: the value of ``data-mark``, which ``admin.css`` maps to a colour.
+        text: the label.
     """
     return format_html('<span class="notifications-mark" data-mark="{}">{}</span>', name, text)

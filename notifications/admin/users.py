@@ -1,7 +1,7 @@
-"""“Send notification to selected users” on the list of users, whoever registered it.
+"""The action “Send notification to selected users” in the admin of users.
 
-The host's own admin of users is the host's. So it is registered again, once all apps have
-registered theirs, as a subclass that has :class:`SendNotificationMixin` too.
+The host project may register a ``ModelAdmin`` of its own for users. So, once all apps have
+registered theirs, it is registered again as a subclass with :class:`SendNotificationMixin`.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class UsersComposer(Composer):
         self.model_admin.message_user(self.request, text % values, messages.SUCCESS)
         return HttpResponseRedirect(self.request.get_full_path())
 
-    def passed_on(self) -> list[tuple[str, str]]:
+    def hidden_fields(self) -> list[tuple[str, str]]:
         chosen = self.request.POST.getlist(ACTION_CHECKBOX_NAME)
         return [
             ("action", ACTION),
@@ -82,9 +82,9 @@ def send_notification(
 
 
 class SendNotificationMixin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """For a ``ModelAdmin`` of users: the action, for those who may send private messages.
+    """Add the action to a ``ModelAdmin`` of users, given the permission to send private messages.
 
-    Needed by hand only where the list of users is registered after the start, or on another
+    Use it explicitly only if the ``ModelAdmin`` is registered after startup, or on another
     ``AdminSite`` than the default one::
 
         class PersonAdmin(SendNotificationMixin, UserAdmin): ...
@@ -92,7 +92,7 @@ class SendNotificationMixin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def __init__(self, model: Any, admin_site: admin.AdminSite) -> None:
         super().__init__(model, admin_site)
-        # None: the host has switched actions off.
+        # None means that the host project has disabled actions.
         if self.actions is not None:
             self.actions = [*self.actions, send_notification]
 
@@ -100,8 +100,11 @@ class SendNotificationMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         return request.user.has_perm("notifications.send_private")
 
 
-def add_to_lists_of_users(site: admin.AdminSite) -> None:
-    """Register each list of users again, with the action. For when all have been registered."""
+def add_action_to_user_admins(site: admin.AdminSite) -> None:
+    """Register each ``ModelAdmin`` of users again, with the action.
+
+    Call it after all apps have registered theirs.
+    """
     users = get_user_model()
     for model in apps.get_models():
         if not issubclass(model, users) or not site.is_registered(model):

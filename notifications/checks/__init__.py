@@ -1,8 +1,8 @@
 """The system checks of the app.
 
-A warning that a site has decided to live with goes into Django's ``SILENCED_SYSTEM_CHECKS``.
+To accept a warning, add its id to Django's ``SILENCED_SYSTEM_CHECKS``.
 """
 
-from . import contents, databases, deployment, values
+from . import adoption, contents, databases, deployment, values
 
-__all__ = ["contents", "databases", "deployment", "values"]
+__all__ = ["adoption", "contents", "databases", "deployment", "values"]

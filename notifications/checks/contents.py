@@ -1,4 +1,4 @@
-"""What the database holds that it should not: ``manage.py check --database default``."""
+"""Checks of the database's contents, run by ``manage.py check --database default``."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,13 +17,13 @@ from ..models import Notification, Stream, Subscription
 from ..streams import incarnation
 from ..streams.names import TOPIC_PREFIX, topic_stream
 
-#: What ``createdemo`` makes; their passwords are their names.
+#: The accounts that ``createdemo`` creates. Their passwords are their names.
 DEMO_ACCOUNTS = ("admin", "writer", "reader")
 
-#: How many topics a message names.
-MOST_NAMED = 5
+#: How many topics a message lists at most.
+MAX_NAMED = 5
 
-#: How far ``prune_notifications`` may be behind before it is missing.
+#: How late ``prune_notifications`` may be before the check warns.
 PRUNE_GRACE = timedelta(days=7)
 
 
@@ -31,7 +31,7 @@ PRUNE_GRACE = timedelta(days=7)
 def check_demo_accounts(
     databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """``W009``: an account of ``createdemo``. Needs ``check --deploy --database default``."""
+    """``W009``: a demo account exists. Runs with ``check --deploy --database default``."""
     user_model = get_user_model()
     if router.db_for_read(user_model) not in (databases or ()):
         return []
@@ -39,7 +39,7 @@ def check_demo_accounts(
     try:
         users = list(user_model._default_manager.filter(**named, is_active=True))
     except (DatabaseError, FieldError):
-        return []  # not migrated, or a user model without such names
+        return []  # not migrated, or the user model lacks these fields
     names = [user.get_username() for user in users if user.check_password(user.get_username())]
     if not names:
         return []
@@ -54,13 +54,13 @@ def check_demo_accounts(
 
 @register(Tags.database, deploy=True)
 def check_pruning(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """``W010``: ``prune_notifications`` does not run. Needs ``--database`` too."""
+    """``W010``: ``prune_notifications`` does not run. Runs with ``--deploy --database default``."""
     if router.db_for_read(Notification) not in (databases or ()):
         return []
     if not isinstance(app_settings.KEEP_DAYS, int):
-        return []  # E003 has said so
+        return []  # E003 reports it
     try:
-        # The lowest id and not the earliest time: that has an index over all streams.
+        # By id, because only ids have an index over all streams; times do not.
         oldest = Notification.objects.order_by("pk").filter(published_at__isnull=False).first()
         now = read_clock(router.db_for_read(Notification))
     except DatabaseError:
@@ -80,22 +80,22 @@ def check_pruning(databases: Sequence[str] | None = None, **kwargs: Any) -> list
 
 @register(Tags.database, deploy=True)
 def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """``W012``: topics that have followers, and that nobody may read. Needs ``--database`` too."""
+    """``W012``: followed topics that nobody may read. Runs with ``--deploy --database default``."""
     if router.db_for_read(Stream) not in (databases or ()):
         return []
     if app_settings.TOPIC_PERMISSION:
-        return []  # it alone knows
+        return []  # only that function knows who may read a topic
     declared = [topic_stream(slug) for slug in app_settings.declared_topics]
     followed = Exists(Subscription.objects.filter(stream=OuterRef("pk")))
     rows = Stream.objects.filter(followed, name__startswith=TOPIC_PREFIX).exclude(name__in=declared)
     try:
-        names = list(rows.order_by("name").values_list("name", flat=True)[: MOST_NAMED + 1])
+        names = list(rows.order_by("name").values_list("name", flat=True)[: MAX_NAMED + 1])
     except DatabaseError:
         return []  # not migrated
     if not names:
         return []
-    slugs = [name.removeprefix(TOPIC_PREFIX) for name in names[:MOST_NAMED]]
-    more = " and more" if len(names) > MOST_NAMED else ""
+    slugs = [name.removeprefix(TOPIC_PREFIX) for name in names[:MAX_NAMED]]
+    more = " and more" if len(names) > MAX_NAMED else ""
     return [
         Warning(
             f"Topics have followers, but nobody may read them: {', '.join(slugs)}{more}.",
@@ -107,18 +107,21 @@ def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[
 
 @register(Tags.database)
 def check_incarnation(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """``W011``: not the database that the epochs belong to. Needs ``--database`` too."""
+    """``W011``: the epochs belong to another database, or a history has gone back.
+
+    Runs with ``--database default``.
+    """
     if router.db_for_write(Stream) not in (databases or ()):
         return []
     try:
-        suspicion = incarnation.known()
+        suspicion = incarnation.check()
     except DatabaseError:
         return []  # not migrated
     if suspicion is None:
         return []
     return [
         Warning(
-            f"Clients may miss notifications without learning it: {suspicion}.",
+            f"Clients may silently miss notifications: {suspicion}.",
             hint=incarnation.COMMAND,
             id="notifications.W011",
         )

@@ -1,28 +1,38 @@
-"""Can the database hold what the app writes? Checked always."""
+"""Checks that the database is one that the app supports. They always run."""
 
 import sqlite3
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import load_backend
 
 from ..models import database_alias
 
-#: The databases whose SQL the app writes, and none at all, of which Django says enough.
+#: The supported vendors. "unknown" (no database or no driver) is left to Django's own errors.
 SUPPORTED = ("postgresql", "sqlite", "unknown")
 
 #: The first version with ``RETURNING``.
 SQLITE = (3, 35)
 
+#: Seconds that SQLite waits for a lock at least, which is also Python's own default.
+LEAST_TIMEOUT = 5
+
+SQLITE_HINT = """Give the database these OPTIONS:
+    "OPTIONS": {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }"""
+
 
 @register(Tags.compatibility)
 def check_database(**kwargs: Any) -> list[CheckMessage]:
-    """``E007`` and ``E009``, always: a database whose SQL is another one.
+    """``E007`` and ``E009``: the SQLite version is too old, or the vendor is not supported.
 
-    It looks at settings only, so that ``check`` tells without ``--database``, and ``migrate``
-    before it writes anything. How old PostgreSQL may be, Django says itself when it connects.
+    Only the settings are read, so it runs without ``--database``, and before ``migrate`` writes
+    anything. Django itself rejects a PostgreSQL server that is too old when it connects.
     """
     found = vendor()
     if found == "sqlite" and sqlite3.sqlite_version_info < SQLITE:
@@ -45,8 +55,44 @@ def check_database(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register(Tags.compatibility)
+def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
+    """``W013``, always: options of SQLite with which two processes cannot write.
+
+    See "Database is locked errors" in Django's notes on SQLite. Databases in memory belong to one
+    process.
+    """
+    entry = settings.DATABASES.get(database_alias(), {})
+    name = str(entry.get("NAME") or "")
+    if vendor() != "sqlite" or ":memory:" in name or "mode=memory" in name:
+        return []
+    options = entry.get("OPTIONS") or {}
+    lacking = []
+    if str(options.get("transaction_mode") or "").upper() not in ("IMMEDIATE", "EXCLUSIVE"):
+        lacking.append('no transaction_mode "IMMEDIATE"')
+    if "journal_mode=wal" not in _squeezed(options.get("init_command")):
+        lacking.append("no journal_mode=WAL in init_command")
+    if float(options.get("timeout", LEAST_TIMEOUT)) < LEAST_TIMEOUT:
+        lacking.append(f"a timeout below {LEAST_TIMEOUT} s")
+    if not lacking:
+        return []
+    return [
+        Warning(
+            'A second process will meet "database is locked", because the database '
+            f"{database_alias()!r} has {' and '.join(lacking)}.",
+            hint=SQLITE_HINT,
+            id="notifications.W013",
+        )
+    ]
+
+
+def _squeezed(command: object) -> str:
+    """An SQL command in lower case, without the spaces and quotes that SQLite allows."""
+    return "".join(str(command or "").lower().translate(dict.fromkeys(map(ord, "'\"`"))).split())
+
+
+@register(Tags.compatibility)
 def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
-    """``E010``, always: times without a zone, of which an hour comes twice a year."""
+    """``E010``: local times are stored. They repeat an hour when daylight saving time ends."""
     zone = settings.DATABASES.get(database_alias(), {}).get("TIME_ZONE")
     if settings.USE_TZ and (zone in (None, "UTC") or vendor() == "postgresql"):
         return []
@@ -61,7 +107,7 @@ def check_time_zones(**kwargs: Any) -> list[CheckMessage]:
 
 
 def vendor() -> str:
-    """Whose database the app's models are in; "unknown" where there is none, or no driver."""
+    """The vendor of the database of the app's models; "unknown" without a database or driver."""
     engine = settings.DATABASES.get(database_alias(), {}).get("ENGINE", "")
     try:
         return str(load_backend(engine or "django.db.backends.dummy").DatabaseWrapper.vendor)

@@ -1,4 +1,4 @@
-"""Can the settings be read, and do they go together? Checked always."""
+"""Checks that the settings are valid and consistent with each other. They always run."""
 
 import math
 from inspect import iscoroutinefunction
@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 
 from ..conf import FIELDS, app_settings, is_slug
 
-#: What a check says of the types above.
+#: How a message describes each type of :data:`notifications.conf.FIELDS`.
 WORDS = {
     "str": "text",
     "int": "a whole number above 0",
@@ -23,7 +23,7 @@ WORDS = {
 
 @register
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """System checks ``notifications.E001`` to ``E006``, ``E008`` and ``W001``."""
+    """``E001`` to ``E005``, ``E008`` and ``W001``: the values of ``NOTIFICATIONS``."""
     value = getattr(django_settings, "NOTIFICATIONS", {})
     if not isinstance(value, dict):
         return [Error("NOTIFICATIONS must be a dict.", id="notifications.E001")]
@@ -89,7 +89,7 @@ def _check_timing() -> list[CheckMessage]:
         if app_settings.PONG_TIMEOUT < app_settings.PING_INTERVAL:
             return []
     except TypeError:
-        return []  # E003 has said so
+        return []  # E003 reports it
     return [
         Error("NOTIFICATIONS['PONG_TIMEOUT'] must be below PING_INTERVAL.", id="notifications.E004")
     ]
@@ -102,7 +102,7 @@ def _check_layer() -> list[CheckMessage]:
     return [
         Error(
             f"CHANNEL_LAYERS has no layer {alias!r}, which NOTIFICATIONS['CHANNEL_LAYER'] names.",
-            hint='The least: {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}.',
+            hint='The minimum is {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}.',
             id="notifications.E005",
         )
     ]
@@ -110,10 +110,10 @@ def _check_layer() -> list[CheckMessage]:
 
 def _check_topics() -> list[CheckMessage]:
     if not isinstance(app_settings.TOPICS, tuple):
-        return []  # E003 has said so
+        return []  # E003 reports it
     return [
         Error(
-            f"NOTIFICATIONS['TOPICS']: {slug!r} is no slug of a topic.",
+            f"NOTIFICATIONS['TOPICS']: {slug!r} is not a valid topic slug.",
             hint="1 to 100 letters, digits, '-', '_' or (not first) '.', without 'topic:'.",
             id="notifications.E008",
         )
@@ -124,14 +124,14 @@ def _check_topics() -> list[CheckMessage]:
 
 @register
 def check_topic_permission(**kwargs: Any) -> list[CheckMessage]:
-    """System check ``notifications.E006``: ``TOPIC_PERMISSION`` can be imported and called."""
+    """``E006``: ``TOPIC_PERMISSION`` cannot be imported, is a coroutine, or is not callable."""
     try:
         permission = app_settings.topic_permission()
-    except (ImportError, AttributeError, TypeError) as error:  # E003 has named a wrong type
+    except (ImportError, AttributeError, TypeError) as error:  # E003 reports a wrong type
         return [
             Error(f"NOTIFICATIONS['TOPIC_PERMISSION']: {error}", id="notifications.E006"),
         ]
-    if iscoroutinefunction(permission):  # what it returns is true, whatever it would say
+    if iscoroutinefunction(permission):  # a coroutine object is always true
         return [
             Error("NOTIFICATIONS['TOPIC_PERMISSION'] must not be async.", id="notifications.E006")
         ]

@@ -1,1 +1,1 @@
-"""Who connects, and what a connecting client needs."""
+"""Authentication of connecting clients, and the data that they need."""

@@ -1,7 +1,7 @@
-"""What connecting clients need of the database, for many of them at once.
+"""What connecting clients need from the database, read for many of them at once.
 
-After a deploy all clients come back in the same seconds. Building a query costs far more than
-running it, so those that wait are served together: see :class:`notifications.hub.Batcher`.
+After a deploy, all clients reconnect within seconds. Building a query costs far more than running
+it, so waiting clients are served together: see :class:`notifications.hub.batches.Batcher`.
 """
 
 from collections import defaultdict
@@ -22,19 +22,19 @@ from .authentication import Credentials, Identity
 
 
 class Admitted(NamedTuple):
-    """Who connects, and the names of the streams to join before anything is read."""
+    """An authenticated user, and the names of the streams to join before anything is read."""
 
     identity: Identity
     names: list[str]
 
 
 class Returning(NamedTuple):
-    """An admitted user, by which session, and the positions that the client has shown.
+    """An admitted user, and the positions that the client has sent.
 
     Args:
-        identity: as :func:`admit` has found it.
-        session_key: what it was found by, "" for a token.
-        positions: by channel.
+        identity: the identity that :func:`admit` has returned.
+        session_key: the session key that the user was authenticated by; "" for a token.
+        positions: the client's positions by channel.
     """
 
     identity: Identity
@@ -43,20 +43,20 @@ class Returning(NamedTuple):
 
 
 class Resumed(NamedTuple):
-    """What is told to a client that connects.
+    """What a connecting client gets.
 
     Args:
         recovered: where each stream resumes.
         unread: the user's unread count.
-        topics: what the user follows; those that are muted or not readable are left out. The client
-            subscribes to them.
-        own: the feed of the user's own stream, muted or not, None if there is none yet. Its
-            revision was read before anything else: whoever sees another one later knows that
-            rights may have changed since then.
-        missing: pairs of user and stream name that have no row yet.
-        undecided: topics of which it is not known yet whether the user may read them. They are
-            left out.
-        counted: which streams are in ``unread``; see
+        topics: the topics that the user follows, to which the client subscribes by itself. Muted
+            and unreadable ones are left out.
+        own: the feed of the user's own stream, muted or not; None if there is none yet. Its
+            revision was read before anything else. A later one means that the user's rights may
+            have changed since.
+        missing: pairs of user id and stream name without a subscription row.
+        undecided: topics for which ``TOPIC_PERMISSION`` has not answered yet. ``recovered``,
+            ``topics`` and ``unread`` leave them out.
+        counted: identifies the streams that ``unread`` covers; see
             :func:`notifications.inbox.counts.streams_counted`.
     """
 
@@ -70,7 +70,7 @@ class Resumed(NamedTuple):
 
 
 def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
-    """Authenticate callers; for the errors see :func:`.authentication.identify`."""
+    """Authenticate callers. The errors are those of :func:`.authentication.identify`."""
     found = authentication.identify(callers)
     users = {entry.user.pk: entry.user for entry in found if isinstance(entry, Identity)}
     names = access.names_by_user(users.values())
@@ -83,20 +83,20 @@ def admit(callers: Sequence[Credentials]) -> list[Admitted | Exception]:
 def resume(
     returning: Sequence[Returning], recent: Recent | None = None
 ) -> list[Resumed | Exception]:
-    """Where each client resumes in its streams, what it has missed, and its unread count.
+    """Read where each client resumes, what it has missed, and its unread count.
 
-    Users and sessions are read again: between :func:`admit` and the moment in which the hub knew
-    the connection, a change of rights reached nobody. Nothing is written, unless a history has
-    gone back.
+    Users and sessions are read again: the hub could not apply a change of rights between
+    :func:`admit` and the registration of the connection. Nothing is written, unless a history
+    has gone back.
 
     Args:
-        returning: users who are known to the hub by now, and what their clients have shown.
-        recent: pages of shared streams that need not be read again.
+        returning: clients whose connections are registered with the hub.
+        recent: cached pages of shared streams.
 
     Returns:
-        For each what it gets, or :class:`~notifications.connect.authentication.Revoked`.
+        For each client its data, or :class:`~notifications.connect.authentication.Revoked`.
     """
-    # Before the users, so that a change after this shows as another revision.
+    # Read revisions before users, so that a later change shows as a different revision.
     marks = revisions.of_users([entry.identity.user.pk for entry in returning])
     confirmed = authentication.confirm([(each.identity, each.session_key) for each in returning])
     users = {user.pk: user for user in confirmed if user is not None}
@@ -138,9 +138,9 @@ def resume(
 
 
 def _inboxes(users: Sequence[Any]) -> Inboxes:
-    """The feeds of users. No position of theirs lies above the top of its stream.
+    """Read the feeds of users; no mark in them lies above the top of its stream.
 
-    Where one does, the history has gone back, and no worker was there to see it.
+    If one does, the history has gone back while no worker was watching, and gets a new epoch.
     """
     inboxes = stream_feeds.read_inboxes(users)
     old = {

@@ -1,4 +1,4 @@
-"""Who is at the other end of a socket: session cookie or token, at connect and again later."""
+"""Authenticates clients by session or token, when they connect and again later."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,7 +20,7 @@ from django.utils.crypto import constant_time_compare
 
 from ..models import validate_text
 from .tokens import (
-    UNREADABLE,
+    CLAIM_ERRORS,
     Claims,
     ExpiredToken,
     InvalidToken,
@@ -46,18 +46,18 @@ __all__ = [
     "valid_sessions",
 ]
 
-#: Largest integer that a column holds.
+#: Largest integer that a database column holds (64 bits).
 MAX_KEY = 2**63 - 1
 
-#: What a session key may be. Anything else is nobody's, and not every store takes it.
+#: Valid session keys. Any other key has no session, and some session stores reject it.
 PLAIN_KEY = re.compile(r"[!-~]{8,4096}\Z")
 
 
 class Identity(NamedTuple):
-    """An authenticated user and what the authentication hangs on.
+    """An authenticated user, and what the authentication depends on.
 
-    ``credentials`` changes with the password; ``session`` is the digest of a session key, "" for
-    a token; ``expires`` is a Unix time.
+    ``credentials`` changes with the password. ``session`` is the digest of a session key, "" for
+    a token. ``expires`` is a Unix time, None for never.
     """
 
     user: Any
@@ -67,33 +67,34 @@ class Identity(NamedTuple):
 
 
 class Anonymous(Exception):
-    """No token, and nobody is logged in under the session key."""
+    """The caller has no token, and no user is logged in under its session key."""
 
 
 class Revoked(Exception):
-    """What was true when the caller was authenticated is true no longer."""
+    """The caller was authenticated, but its user, password or session is no longer valid."""
 
 
 def session_digest(key: str) -> str:
-    """What stands for a session key outside this module; the key itself is a credential."""
+    """Return a digest that replaces a session key elsewhere: the key itself is a credential."""
     return blake2b(key.encode(), digest_size=16).hexdigest()
 
 
 class Credentials(NamedTuple):
-    """What a client shows: the key of its session, and a token, which goes first. "" for none."""
+    """What a client presents, "" for what it lacks. A token takes precedence over a session."""
 
     session_key: str
     token: str
 
 
 def identify(callers: Sequence[Credentials]) -> list[Identity | Exception]:
-    """Who these callers are, in order, at a number of queries that does not grow with theirs.
+    """Authenticate callers together, in order.
 
-    What a token is, :mod:`notifications.connect.tokens` says.
+    All users are read with one query, and sessions as in :func:`valid_sessions`. For the format of
+    tokens see :mod:`notifications.connect.tokens`.
 
     Returns:
-        For each an :class:`Identity`, or :class:`ExpiredToken`, :class:`InvalidToken` or
-        :class:`Anonymous`.
+        For each caller an :class:`Identity`, or an instance of :class:`ExpiredToken`,
+        :class:`InvalidToken` or :class:`Anonymous`.
     """
     claims = [read_token(caller.token) if caller.token else None for caller in callers]
     keys = {
@@ -141,22 +142,25 @@ def _by_session(
 
 
 def active_users(user_ids: Iterable[Any]) -> dict[Any, Any]:
-    """Those of these users who exist and are active, by primary key."""
+    """Return those of these users who exist and are active, by primary key."""
     users = get_user_model()._default_manager.in_bulk(list(user_ids))
     return {pk: user for pk, user in users.items() if user.is_active}
 
 
 def confirm(found: Sequence[tuple[Identity, str]]) -> list[Any | None]:
-    """The users of these identities as they are now, at two queries for all.
+    """Read the users of these identities again, and check that they are still authenticated.
+
+    All users are read with one query, and sessions as in :func:`valid_sessions`.
 
     Args:
-        found: identities, each with the key of its session, "" for a token.
+        found: identities, each with its session key, "" for a token.
 
     Returns:
-        For each the user, None if he is gone or inactive, has another password or is logged out.
+        For each identity its user; None if the user is deleted or inactive, has another password,
+        or is logged out of the session.
     """
     users = active_users({identity.user.pk for identity, _ in found})
-    present = _present([key for identity, key in found if identity.session])
+    present = _existing_sessions([key for identity, key in found if identity.session])
     confirmed = []
     for identity, key in found:
         user = users.get(identity.user.pk)
@@ -166,9 +170,9 @@ def confirm(found: Sequence[tuple[Identity, str]]) -> list[Any | None]:
 
 
 def valid_sessions(keys: Iterable[str]) -> set[str]:
-    """Those of these session keys under which an active user is still logged in.
+    """Return those of these session keys under which an active user is still logged in.
 
-    One query per 500 keys with a database session engine, one look-up per key with others.
+    Database session engines need one query per 500 keys, others one look-up per key.
     """
     found = _load_sessions([key for key in keys if PLAIN_KEY.match(key)])
     users = _users(str(data.get(SESSION_KEY)) for data in found.values())
@@ -197,8 +201,8 @@ def _load_sessions(keys: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _present(keys: list[str]) -> set[str]:
-    """Those of these session keys that have a session, whoever's it is."""
+def _existing_sessions(keys: list[str]) -> set[str]:
+    """Return those of these session keys that have a session, of whichever user."""
     store = _store()
     if not keys:
         return set()
@@ -214,36 +218,36 @@ def _present(keys: list[str]) -> set[str]:
 
 
 def _users(ids: Iterable[Any]) -> dict[str, Any]:
-    """Users by the text of their primary key; what is no key of this model is nobody."""
-    keys = {key for value in ids if (key := _key(value)) is not None}
+    """Return users by the text of their primary key; ids that cannot be keys are ignored."""
+    keys = {key for value in ids if (key := parse_key(value)) is not None}
     return {str(pk): user for pk, user in _find(list(keys)).items()}
 
 
-def _key(value: Any) -> Any:
-    """The primary key of which this is the text; None for what no column holds."""
+def parse_key(value: Any) -> Any:
+    """Convert the text of a primary key; return None if it cannot be one of the user model."""
     if not isinstance(value, str):
         return None
     try:
         validate_text(value)
         key = get_user_model()._meta.pk.to_python(value)
-    except (ValidationError, *UNREADABLE):
+    except (ValidationError, *CLAIM_ERRORS):
         return None
     is_too_big = isinstance(key, int) and not -MAX_KEY <= key <= MAX_KEY
     return None if is_too_big or str(key) != value else key
 
 
 def _find(keys: Sequence[Any]) -> dict[Any, Any]:
-    """Users by primary key. A key that the database refuses is nobody's, and spoils no other's."""
+    """Return users by primary key. A key that the database rejects does not affect the others."""
     try:
         return get_user_model()._default_manager.in_bulk(keys)
-    except (DataError, *UNREADABLE):
+    except (DataError, *CLAIM_ERRORS):
         if len(keys) == 1:
             return {}
     return {pk: user for key in keys for pk, user in _find([key]).items()}
 
 
 def _session_is_valid(data: dict[str, Any], user: Any) -> bool:
-    """What :func:`django.contrib.auth.get_user` checks: backend, active user, password hash."""
+    """Check backend, user and password hash like :func:`django.contrib.auth.get_user`."""
     if data.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return False
     if not user.is_active:

@@ -1,14 +1,14 @@
-"""Connection tokens: JWTs (RFC 7519) that are signed with HS256 and ``TOKEN_SECRET``.
+"""Connection tokens: JWTs (RFC 7519) signed with HS256 and ``TOKEN_SECRET``.
 
 ===============  ================================================================================
 claim            meaning
 ===============  ================================================================================
 ``sub``          the user's primary key as text; required
-``exp``          when the connection ends; without it never
-``aud``          required and compared where ``TOKEN_AUDIENCE`` is set; refused where it is not
-``credentials``  :func:`credentials_of` the user when the token was made: after a change of the
-                 password it is out of date. A backend that cannot know it leaves it out, and its
-                 tokens are good until ``exp``.
+``exp``          when the token expires and its connection ends; never if absent
+``aud``          must match ``TOKEN_AUDIENCE`` if that is set; must be absent if not
+``credentials``  :func:`credentials_of` the user at the time the token was made. The token is out
+                 of date after a change of the password. A backend that cannot compute it leaves
+                 it out; its tokens are valid until ``exp``.
 ===============  ================================================================================
 """
 
@@ -24,26 +24,29 @@ from ..conf import app_settings
 
 ALGORITHM = "HS256"
 
-#: What :func:`credentials_of` gives.
+#: Format of what :func:`credentials_of` returns.
 DIGEST = re.compile(r"[0-9a-f]{16}\Z")
 
-#: What the values of a genuine token may raise: it holds any JSON, numbers without end too.
-UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
+#: Errors that the claims of a genuine token may cause: they can be any JSON, even huge numbers.
+CLAIM_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
-#: An expiry beyond this (in the year 5138) is none; Unix time.
-FOR_EVER = 1e11
+#: Unix time (in the year 5138) to which a later expiry is reduced.
+MAX_EXPIRY = 1e11
 
 
 class InvalidToken(Exception):
-    """Forged, malformed, or for a user who is not there: no use in trying again."""
+    """The token is forged or malformed, or its user cannot log in: a retry is useless."""
 
 
 class ExpiredToken(Exception):
-    """Genuine, but out of date: the client should get a new one."""
+    """The token is genuine but out of date: the client should get a new one."""
 
 
 class Claims(NamedTuple):
-    """What a genuine token says. ``credentials`` is "" where it says nothing of the password."""
+    """The claims of a genuine token.
+
+    ``expires`` is a Unix time, None for never. ``credentials`` is "" if the claim is absent.
+    """
 
     user_id: str
     expires: float | None
@@ -51,13 +54,13 @@ class Claims(NamedTuple):
 
 
 def make_token(user: Any, lifetime: float | None = 3600.0) -> str:
-    """A connection token for a native client or another origin.
+    """Make a connection token, for a native client or a page of another origin.
 
-    It ends with the user's present password, whatever its lifetime.
+    A change of the user's password makes it invalid, whatever its lifetime.
 
     Args:
         user: a saved user.
-        lifetime: seconds until it expires; None for never.
+        lifetime: seconds until the token expires; None for never.
 
     Raises:
         ValueError: no ``TOKEN_SECRET`` is configured.
@@ -75,7 +78,7 @@ def make_token(user: Any, lifetime: float | None = 3600.0) -> str:
 
 
 def read_token(token: str) -> Claims | InvalidToken | ExpiredToken:
-    """The claims of a token, or what is wrong with it; the user is not looked up."""
+    """Return the claims of a token, or the error to report; the user is not looked up."""
     if not app_settings.TOKEN_SECRET:
         return InvalidToken()
     try:
@@ -89,19 +92,20 @@ def read_token(token: str) -> Claims | InvalidToken | ExpiredToken:
         expires = claims.get("exp")
         return Claims(
             _text(claims["sub"]),
-            None if expires is None else min(float(expires), FOR_EVER),
+            None if expires is None else min(float(expires), MAX_EXPIRY),
             _digest(claims.get("credentials", "")),
         )
     except jwt.ExpiredSignatureError:
         return ExpiredToken()
-    except (jwt.InvalidTokenError, *UNREADABLE):
+    except (jwt.InvalidTokenError, *CLAIM_ERRORS):
         return InvalidToken()
 
 
 def credentials_of(user: Any) -> str:
-    """What stands for the user's password hash: another one, and its connections have to end.
+    """Return a digest of the user's password hash; when it changes, connections must end.
 
-    "" where the user model has no password, as :func:`django.contrib.auth.get_user` sees it.
+    It is "" if the user model has no ``get_session_auth_hash``, the test that
+    :func:`django.contrib.auth.get_user` uses as well.
     """
     if not hasattr(user, "get_session_auth_hash"):
         return ""
@@ -109,20 +113,20 @@ def credentials_of(user: Any) -> str:
 
 
 def are_current(known: str, user: Any, present: str) -> bool:
-    """Are these the credentials of the user as he is now?
+    """Return whether ``known`` are still the credentials of the user.
 
     Args:
-        known: what :func:`credentials_of` gave once, under this ``SECRET_KEY`` or one of its
-            fallbacks.
-        user: as the database has him.
-        present: :func:`credentials_of` him.
+        known: an earlier result of :func:`credentials_of`, under this ``SECRET_KEY`` or one of
+            its fallbacks.
+        user: the user as read from the database.
+        present: the present :func:`credentials_of` the user.
     """
-    # Plainly, because both are signed or our own: nobody can try others.
+    # A constant-time comparison is not needed: ``known`` is signed, so it cannot be guessed.
     return not present or known == present or known in _former_credentials(user)
 
 
 def _former_credentials(user: Any) -> Iterator[str]:
-    """What :func:`credentials_of` would be under each of ``SECRET_KEY_FALLBACKS``."""
+    """Yield the credentials of the user under each of ``SECRET_KEY_FALLBACKS``."""
     if hasattr(user, "get_session_auth_fallback_hash"):
         yield from map(_shorten, user.get_session_auth_fallback_hash())
 
@@ -133,11 +137,11 @@ def _shorten(value: str) -> str:
 
 def _text(claim: Any) -> str:
     if not isinstance(claim, str):
-        raise TypeError("sub is not text")
+        raise TypeError("sub is not a string")
     return claim
 
 
 def _digest(claim: Any) -> str:
     if claim != "" and not DIGEST.match(_text(claim)):
-        raise ValueError("credentials are no digest")
+        raise ValueError("credentials are not a digest")
     return str(claim)

@@ -1,1 +1,1 @@
-"""What the app needs from a database beyond Django: threads, locks, clocks."""
+"""What the app needs from a database beyond Django's ORM: threads, locks, clocks."""

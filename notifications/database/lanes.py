@@ -1,12 +1,12 @@
-"""Threads for the ORM in long-lived asynchronous code, in lanes that do not wait for each other.
+"""Threads for the ORM in long-lived asynchronous code, divided into lanes.
 
-``sync_to_async`` funnels everything of a process through one thread, where a slow query of one
-connection would delay all others; and each call there closes and opens connections by the request
-cycle, which sockets do not have. So a worker has threads of its own, each with a connection.
+``sync_to_async`` runs all calls of a process in one thread, where a slow query of one connection
+would delay all others. Database connections there follow the request cycle, which sockets do not
+have. So a worker has threads of its own, each with its own database connections.
 
-They are divided into lanes, because whoever waits for a lock or for a slow query keeps a thread: a
-client's command must not keep the one that the position check needs. And no wait is without end:
-connections of these threads carry ``LOCK_TIMEOUT`` and ``STATEMENT_TIMEOUT``.
+A lane is a few of these threads for one kind of work. A call that waits for a lock or a slow query
+occupies its thread, and a client's command must not occupy the one that the position check needs.
+No wait is unbounded: connections of these threads have ``LOCK_TIMEOUT`` and ``STATEMENT_TIMEOUT``.
 """
 
 from __future__ import annotations
@@ -34,56 +34,60 @@ T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
-#: How long :func:`close_threads` waits for what threads are doing; seconds.
-PATIENCE = 10.0
+#: Seconds that :func:`close_threads` waits for running calls.
+CLOSE_TIMEOUT = 10.0
 
-#: Connections of the threads that have used any.
+#: Database connections by the thread that opened them.
 _opened: dict[threading.Thread, list[BaseDatabaseWrapper]] = {}
 
-#: ``lane`` is the name of the lane whose thread this is.
-_here = threading.local()
+#: Its attribute ``lane`` is the name of the lane that the current thread belongs to.
+_thread_local = threading.local()
 
 
 class Lane:
     """A few threads, and with them database connections, for one kind of work.
 
-    Threads start when there is work for them, so a lane that is not used costs nothing.
+    Threads start when there is work for them, so an unused lane costs nothing.
 
     Args:
-        name: what the work is, for the names of the threads.
-        threads: how many at most; None for the setting ``DATABASE_THREADS``.
+        name: name of the lane, which becomes part of the names of its threads.
+        threads: threads at most; None for the setting ``DATABASE_THREADS``.
     """
 
     def __init__(self, name: str, threads: int | None = 1) -> None:
         self.name = name
-        self._most = threads
+        self._max_threads = threads
         self._pool: Threads | None = None
         self._lock = threading.Lock()
 
     @property
     def size(self) -> int:
-        """How many calls can be under way at once."""
-        return self._most or app_settings.DATABASE_THREADS
+        """How many calls can run at once."""
+        return self._max_threads or app_settings.DATABASE_THREADS
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``function``, which may use the ORM, in a thread of this lane; return its result."""
+        """Run ``function``, which may use the ORM, in a thread of this lane, and await its result.
+
+        Raises:
+            Exception: whatever ``function`` raises.
+        """
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(
             self._threads(), partial(_call, function, *args, **kwargs)
         )
 
     def submit(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """The same from any thread, without waiting."""
+        """Like :meth:`run`, but callable from any thread and without waiting."""
         return self._threads().submit(partial(_call, function, *args, **kwargs))
 
-    def close(self, patience: float = PATIENCE) -> bool:
-        """End the threads; the next call starts new ones.
+    def close(self, patience: float = CLOSE_TIMEOUT) -> bool:
+        """End the threads after the calls that are queued; the next call starts new threads.
 
         Args:
-            patience: how long to wait for what they are doing; seconds.
+            patience: seconds to wait for the threads to end.
 
         Returns:
-            False if that was too short for one of them.
+            False if a thread is still running.
         """
         with self._lock:
             pool, self._pool = self._pool, None
@@ -100,9 +104,9 @@ class Lane:
             return self._pool
 
 
-#: What clients ask for, except to connect.
+#: Commands of clients, except connect.
 COMMANDS = Lane("commands", None)
-#: Connecting: who is it, where do its streams resume. It only reads.
+#: Connects: who the user is, and where the streams resume. Reads only.
 CONNECTS = Lane("connects", 4)
 #: Rows that a connecting user lacks.
 BEGINNINGS = Lane("beginnings")
@@ -112,13 +116,13 @@ CHECK = Lane("check")
 DELIVERY = Lane("delivery", 2)
 #: New epochs for streams whose history has gone back.
 RENEWALS = Lane("renewals")
-#: Rights of users who are connected.
+#: Rights of connected users.
 RIGHTS = Lane("rights")
-#: What the host says of topics, which may take long.
+#: The host's ``TOPIC_PERMISSION``, which may take long.
 PERMISSIONS = Lane("permissions", 4)
-#: What waits and is due.
+#: Waiting notifications that are due.
 TICKER = Lane("ticker")
-#: Acknowledged positions, presence.
+#: Acknowledged positions and presence.
 FLUSH = Lane("flush")
 #: The host's receivers of this app's signals, which may take long.
 RECEIVERS = Lane("receivers")
@@ -141,37 +145,38 @@ in_database = COMMANDS.run
 
 
 def this_lane() -> str:
-    """The name of the lane whose thread this is, "" for other threads."""
-    return getattr(_here, "lane", "")
+    """The name of the lane that the current thread belongs to; "" for other threads."""
+    return getattr(_thread_local, "lane", "")
 
 
 def close_threads() -> None:
-    """End the threads of all lanes and their connections. The next call starts new ones.
+    """End the threads of all lanes, and close their connections. The next call starts new threads.
 
-    It waits for what they are doing, so an event loop has to call it in another thread. What takes
-    longer than ``PATIENCE`` is left behind: it ends with the process.
+    It waits for running calls, so an event loop must call it in another thread. Threads that take
+    longer than ``CLOSE_TIMEOUT`` are left running, and end with the process.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + CLOSE_TIMEOUT
     stuck = [lane.name for lane in LANES if not lane.close(max(0.0, deadline - time.monotonic()))]
     if stuck:
-        logger.warning("Threads are stuck and are left behind: %s.", ", ".join(stuck))
+        logger.warning("Threads did not end in time: %s.", ", ".join(stuck))
     for thread in [thread for thread in list(_opened) if not thread.is_alive()]:
         for connection in _opened.pop(thread):
-            # Its own thread is gone, so no other can be using it.
+            # The thread that opened it has ended, so nobody is using it.
             connection.inc_thread_sharing()
             connection.close()
 
 
-#: Of a server that does not tell when it stops.
+#: For servers that send no lifespan shutdown.
 atexit.register(close_threads)
 
 
 @receiver(connection_created)
-def bound_waits(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
-    """Give a new connection of a lane its timeouts.
+def set_timeouts(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+    """Set the timeouts of a new connection in a thread of a lane.
 
-    Not with a pooler in transaction mode (which ``DISABLE_SERVER_SIDE_CURSORS`` tells of): there a
-    ``SET`` would reach connections of others. Set them for the role instead.
+    PostgreSQL connections with ``DISABLE_SERVER_SIDE_CURSORS`` are left alone: they are taken to go
+    through a pooler in transaction mode, where ``SET`` would affect other clients. Set the timeouts
+    for the database role instead.
     """
     if not this_lane():
         return
@@ -193,11 +198,11 @@ def bound_waits(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
 
 
 def _enter(lane: str) -> None:
-    """Begin a thread: its connections are of its own, and not of Django's pool.
+    """Initialize a thread of a lane, with connections that do not come from Django's pool.
 
-    What a pool lends goes to views later, and the timeouts would go with it.
+    A pooled connection would later serve a view, and would still have the timeouts of the lane.
     """
-    _here.lane = lane
+    _thread_local.lane = lane
     for alias in connections:
         wrapper = connections[alias]
         if "pool" in wrapper.settings_dict.get("OPTIONS", {}):

@@ -1,33 +1,35 @@
-"""Waiting for locks: not without bound, and not at all where that is possible.
+"""Bounds on waiting for locks.
 
-SQLite has one lock, for the whole database, and a timeout for it in its settings.
+SQLite has one lock, for the whole database, and the timeout for it is a setting of the connection.
 """
 
 from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-#: PostgreSQL's code of a lock that was not given in time.
+#: PostgreSQL's error code when a lock was not available in time.
 LOCK_NOT_AVAILABLE = "55P03"
 
-#: PostgreSQL's code of a transaction that was ended because each of two waited for the other.
+#: PostgreSQL's error code when a transaction was aborted to end a deadlock.
 DEADLOCK_DETECTED = "40P01"
 
-#: Under these an old snapshot makes locking a row fail that has changed since.
-SNAPSHOTS = ("REPEATABLE_READ", "SERIALIZABLE")
+#: Isolation levels in which locking a row fails if it has changed since the snapshot.
+SNAPSHOT_LEVELS = ("REPEATABLE_READ", "SERIALIZABLE")
 
 
 def has_row_locks(using: str) -> bool:
-    """Is it rows that are locked, and not the whole database?"""
+    """Return whether the database locks rows, and not the whole database."""
     return connections[using].vendor == "postgresql"
 
 
 def limit_waiting(using: str, seconds: float) -> None:
-    """Let the rest of the current transaction wait no longer than this for each lock.
+    """Limit how long the rest of the current transaction waits for each lock.
+
+    A statement that waits longer fails; see :func:`was_locked`. It has no effect on SQLite.
 
     Args:
         using: alias of the database.
-        seconds: more than 0; afterwards the statement fails, see :func:`was_locked`.
+        seconds: more than 0.
     """
     if has_row_locks(using):
         with connections[using].cursor() as cursor:
@@ -35,10 +37,11 @@ def limit_waiting(using: str, seconds: float) -> None:
 
 
 def was_locked(error: BaseException, *, or_deadlock: bool = False) -> bool:
-    """Is this the error of a statement that has waited too long for a lock?
+    """Return whether a statement failed because it waited too long for a lock.
 
     Args:
-        or_deadlock: one that was ended because of a deadlock counts too.
+        error: the error of the statement.
+        or_deadlock: count a statement that was aborted because of a deadlock, too.
     """
     cause = error.__cause__
     code = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
@@ -47,14 +50,18 @@ def was_locked(error: BaseException, *, or_deadlock: bool = False) -> bool:
 
 
 def hold_clause(connection: BaseDatabaseWrapper, *, wait: bool = False) -> str:
-    """What ends a SELECT of rows that must not be deleted before the transaction ends.
+    """The locking clause of a SELECT whose rows must not be deleted until the transaction ends.
 
-    It is the lock that a foreign key takes at the commit anyway. Only a deletion stands in its way:
-    a row that somebody is deleting is left out, unless it is to be waited for.
+    It takes the lock that a foreign key takes at the commit anyway, which conflicts only with a
+    deletion. The clause is empty where locking rows is not possible or could fail.
+
+    Args:
+        connection: the connection that runs the SELECT.
+        wait: wait for rows that others are deleting; by default these are left out.
     """
     if connection.vendor != "postgresql":
         return ""
     level = getattr(getattr(connection, "isolation_level", None), "name", "")
-    if level in SNAPSHOTS:
+    if level in SNAPSHOT_LEVELS:
         return ""
     return "FOR KEY SHARE" if wait else "FOR KEY SHARE SKIP LOCKED"

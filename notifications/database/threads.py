@@ -1,7 +1,7 @@
-"""Threads: a few that start with their work, and in whose hands the process may end.
+"""Daemon threads, which do not keep the process from ending.
 
-``ThreadPoolExecutor`` has Python wait at its end for whatever its threads do. What the host's code
-or a database that is frozen keeps for ever would keep the process too.
+Python waits at exit for the threads of a ``ThreadPoolExecutor``. A thread that hangs in the host's
+code or in a frozen database would keep the process alive forever.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ T = TypeVar("T")
 def start_native(function: Callable[[], None], name: str) -> None:
     """Run ``function`` in a daemon thread of the operating system.
 
-    Also where gevent or eventlet has replaced :mod:`threading`, and threads are greenlets that
-    share one. There the call does not switch to another greenlet.
+    This works even if gevent or eventlet has patched :mod:`threading` to make greenlets. The call
+    does not switch to another greenlet then.
 
     Args:
-        name: of the thread, where threads have names.
+        function: the function to run.
+        name: name of the thread; ignored under gevent and eventlet.
 
     Raises:
-        RuntimeError: the process is ending, or may have no more threads.
+        RuntimeError: the thread cannot be started, because the process is ending or has too many.
     """
     if (gevent := sys.modules.get("gevent.monkey")) is not None:
         gevent.get_original("_thread", "start_new_thread")(function, ())
@@ -40,18 +41,18 @@ def start_native(function: Callable[[], None], name: str) -> None:
 
 
 class Threads(Executor):
-    """Daemon threads that take calls in the order in which they come.
+    """An executor with daemon threads, which run calls in the order of submission.
 
     Args:
-        most: how many threads.
-        name: of the threads, before their numbers.
-        begin: called in each thread before anything else.
+        max_threads: threads at most.
+        name: prefix of the names of the threads.
+        initializer: called in each thread when it starts.
     """
 
-    def __init__(self, most: int, name: str, begin: Callable[[], None]) -> None:
-        self._most = most
+    def __init__(self, max_threads: int, name: str, initializer: Callable[[], None]) -> None:
+        self._max_threads = max_threads
         self._name = name
-        self._begin = begin
+        self._initializer = initializer
         self._threads: list[threading.Thread] = []
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._changed = threading.Condition()
@@ -59,12 +60,12 @@ class Threads(Executor):
         self._is_closed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Have a thread call this."""
+        """Queue a call; see :meth:`concurrent.futures.Executor.submit`."""
         call = partial(fn, *args, **kwargs)
         future: Future[T] = Future()
         with self._changed:
             self._calls.append((future, call))
-            if len(self._calls) > self._idle and len(self._threads) < self._most:
+            if len(self._calls) > self._idle and len(self._threads) < self._max_threads:
                 name = f"{self._name}_{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._threads.append(thread)
@@ -73,23 +74,23 @@ class Threads(Executor):
         return future
 
     def close(self) -> None:
-        """Take no more calls; those that have been taken are made."""
+        """Let the threads end after the calls that are queued."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
     def join(self, patience: float) -> bool:
-        """Wait, ``patience`` seconds at most, until all threads have ended; False if not all."""
+        """Wait at most ``patience`` seconds for the threads to end; return whether all have."""
         deadline = time.monotonic() + patience
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
-        self._begin()
+        self._initializer()
         while (taken := self._take()) is not None:
-            _make(*taken)
-            del taken  # the future holds the result, and who waits for it all the rest
+            _run(*taken)
+            del taken  # else the idle thread would keep the future and its result alive
 
     def _take(self) -> tuple[Future[Any], Callable[[], Any]] | None:
         with self._changed:
@@ -102,12 +103,12 @@ class Threads(Executor):
             return self._calls.popleft()
 
 
-def _make(future: Future[T], call: Callable[[], T]) -> None:
+def _run(future: Future[T], call: Callable[[], T]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:
         result = call()
-    except BaseException as error:  # it is the caller's
+    except BaseException as error:  # the caller handles it
         future.set_exception(error)
     else:
         future.set_result(result)

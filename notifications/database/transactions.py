@@ -1,4 +1,4 @@
-"""What the app asks of the database beyond the ORM: work after a commit, fast updates."""
+"""Work after a commit, and fast updates of many rows."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from django.db.models import Field, Model
 
 P = ParamSpec("P")
 
-#: Values in one statement where the database sets no limit of its own.
-MOST_VALUES = 3000
+#: Values in one statement, if the database has no limit of its own.
+MAX_VALUES = 3000
 
 
 def after_commit(
     using: str, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs
 ) -> None:
-    """Call ``function`` once the current transaction has committed, at once outside of any.
+    """Call ``function`` after the current transaction has committed, or at once outside of one.
 
-    What it raises is logged by Django and neither reaches the caller, whose work is done, nor
-    hides what others do after the same commit.
+    Django logs what it raises: an error does not reach the caller, and does not prevent other
+    callbacks of the same commit.
 
     Args:
         using: alias of the database whose commit is awaited.
+        function: called with the other arguments.
     """
 
-    # Django names what has failed by its __qualname__, which a partial has not.
+    # Django logs the __qualname__ of a failed callback, which a partial does not have.
     @wraps(function)
     def call() -> None:
         function(*args, **kwargs)
@@ -40,17 +41,17 @@ def after_commit(
 def update_rows(
     using: str, model: type[Model], fields: Sequence[str], rows: Sequence[Sequence[Any]]
 ) -> None:
-    """Update rows by primary key, hundreds with one statement that joins a list of values.
+    """Update rows by primary key, hundreds per statement, by joining a list of values.
 
-    What ``bulk_update`` does, whose CASE takes 0.4 ms of CPU a row to build; this takes 8 µs. A
-    statement for each row costs PostgreSQL 150 µs more, for parsing and planning it.
+    ``bulk_update`` does the same, but needs 0.4 ms of CPU per row to build its CASE; this takes
+    8 µs. One statement per row would cost PostgreSQL another 150 µs for parsing and planning.
 
     Args:
         using: alias of the database.
-        model: whose rows.
+        model: the model of the rows.
         fields: names of concrete fields.
-        rows: for each row the values of these fields, of the types that Python has for them and
-            none of them None, and its primary key behind them.
+        rows: for each row the Python values of these fields, none of them None, followed by the
+            primary key.
     """
     connection = connections[using]
     options = model._meta
@@ -58,11 +59,11 @@ def update_rows(
     columns = [*changed, options.pk]
     prepare = [partial(field.get_db_prep_value, connection=connection) for field in columns]
     source = _arrays if connection.vendor == "postgresql" else _values
-    most = (connection.features.max_query_params or MOST_VALUES) // len(columns) - 1
-    for start in range(0, len(rows), most):
+    rows_per_statement = (connection.features.max_query_params or MAX_VALUES) // len(columns) - 1
+    for start in range(0, len(rows), rows_per_statement):
         entries = [
             [prepared(value, prepared=True) for prepared, value in zip(prepare, row, strict=True)]
-            for row in rows[start : start + most]
+            for row in rows[start : start + rows_per_statement]
         ]
         table, parameters = source(connection, columns, entries)
         statement = _update_statement(options.db_table, [str(f.column) for f in columns], table)
@@ -79,15 +80,15 @@ def table_of(
 ) -> tuple[str, Sequence[Any]]:
     """Values as the table ``entry`` of a FROM clause, with columns ``column1``, ``column2`` …
 
-    It takes few parameters for any number of rows: each database has a limit on these.
+    The number of parameters does not grow with the rows, because databases limit it.
 
     Args:
         using: alias of the database.
-        fields: of what type each column is.
-        rows: the values, of the types that Python has for them.
+        fields: a field for each column, which gives its type.
+        rows: the Python values of each row.
 
     Returns:
-        SQL, and its parameters.
+        The SQL and its parameters.
     """
     connection = connections[using]
     prepare = [partial(field.get_db_prep_value, connection=connection) for field in fields]
@@ -107,7 +108,7 @@ def table_of(
 def _arrays(
     connection: BaseDatabaseWrapper, columns: Sequence[Field[Any, Any]], entries: Entries
 ) -> tuple[str, list[Any]]:
-    """One parameter a column: psycopg takes 30 µs a row to fill in as many as there are values."""
+    """One array parameter per column; one per value would cost psycopg 30 µs per row."""
     places = ", ".join(f"%s::{field.cast_db_type(connection)}[]" for field in columns)
     names = ", ".join(f"column{number}" for number in range(1, len(columns) + 1))
     return f"unnest({places}) AS entry ({names})", [
@@ -118,16 +119,19 @@ def _arrays(
 def _values(
     connection: BaseDatabaseWrapper, columns: Sequence[Field[Any, Any]], entries: Entries
 ) -> tuple[str, list[Any]]:
-    """SQLite has no arrays. It names the columns column1, column2 … itself."""
+    """One parameter per value, for SQLite, which has no arrays.
+
+    SQLite itself names the columns of VALUES ``column1``, ``column2`` …
+    """
     places = ", ".join([f"({', '.join(['%s'] * len(columns))})"] * len(entries))
     return f"(VALUES {places}) AS entry", [value for entry in entries for value in entry]
 
 
 def _update_statement(table: str, columns: Sequence[str], source: str) -> str:
-    """An UPDATE from these values; the range of keys has PostgreSQL look at no other row.
+    """An UPDATE that joins these values, restricted to a range of primary keys.
 
-    Without it, and before the table is analyzed for the first time, it reads all of them for each
-    statement: 20 ms with 60 000 rows.
+    Without the range, PostgreSQL reads the whole table for each statement until the table is
+    analyzed for the first time: 20 ms with 60 000 rows.
     """
     *changed, key = [f'"{column}"' for column in columns]
     pairs = ", ".join(f"{name} = entry.column{n}" for n, name in enumerate(changed, start=1))

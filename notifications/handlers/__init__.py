@@ -1,4 +1,4 @@
-"""What each command of a client does: rights first, then the database, then the hub."""
+"""Handlers of client commands. Each checks rights, then uses the database, then the hub."""
 
 from collections.abc import Awaitable, Callable
 
@@ -28,8 +28,8 @@ async def perform(hub: Hub, client: Connection, request: messages.Request) -> Ou
     """Carry out one request.
 
     Raises:
-        ClientError: the client gets its error.
-        Disconnected: the connection has to end.
+        ClientError: the command fails; the client gets the error as the reply.
+        Disconnected: the connection must be closed.
     """
     handler = HANDLERS.get(type(request))
     if handler is None:

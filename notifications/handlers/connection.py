@@ -1,4 +1,4 @@
-"""`connect` and `refresh`: who is it, and what was missed."""
+"""`connect` and `refresh`: authentication, and recovery of what the client has missed."""
 
 import asyncio
 import time
@@ -23,19 +23,19 @@ from .subscribing import attach, subscribe_result
 
 VERSION = "pushsite 1"
 
-#: Seconds; a client refreshes sooner than it would have to.
+#: Largest ``ttl`` in seconds. A client with a longer-lived token refreshes earlier than it must.
 MAX_TTL = 2**31 - 1
 
-#: What a connect takes of its user's budget, in CPU seconds.
+#: CPU seconds that a connect is charged to its user's budget.
 CONNECT_WORK = 0.01
 
-#: How often a connect reads, if it finds streams that it has not joined.
+#: Reads per connect at most, as long as they find streams that are not joined yet.
 ATTEMPTS = 3
 
-#: How long a connect waits for what ``TOPIC_PERMISSION`` says of its user before it goes on
-#: without these topics, and before it asks again the first time; seconds.
-PATIENCE = 4.0
-AGAIN = 0.1
+#: Seconds that a connect waits for ``TOPIC_PERMISSION`` before it goes on without the undecided
+#: topics, and seconds before it asks again for the first time.
+PERMISSION_TIMEOUT = 4.0
+PERMISSION_RETRY = 0.1
 
 
 async def connect(hub: Hub, connection: Connection, request: messages.ConnectRequest) -> Outcome:
@@ -47,7 +47,7 @@ async def connect(hub: Hub, connection: Connection, request: messages.ConnectReq
     connection.user_id = identity.user.pk
     connection.credentials = identity.credentials
     connection.session_digest = identity.session
-    # Before anything is read, so that a change of rights from now on finds the connection.
+    # Register the connection before reading, so that later changes of rights find it.
     hub.connections.admit(connection)
     connection.session.share(hub.turns.commands_of(connection.user_id))
     joined: dict[str, LocalStream] = {}
@@ -98,17 +98,17 @@ async def _resume(
     names: Iterable[str],
     joined: dict[str, LocalStream],
 ) -> Resumed:
-    """Join, then read; once more if that has found streams which were not joined.
+    """Join the streams, then read; repeat if streams were found that are not joined.
 
     Args:
-        names: of the streams to join.
-        joined: gets them; whoever calls unpins them.
+        names: names of the streams to join.
+        joined: filled with the joined streams, which the caller unpins.
     """
     is_begun = False
-    # For all of them together: a layer that is slow must not keep anybody out.
+    # One deadline for all joins: a slow layer must not keep clients from connecting.
     until = hub.loop.time() + app_settings.LAYER_TIMEOUT
-    patience = hub.loop.time() + PATIENCE
-    pause = AGAIN
+    permission_deadline = hub.loop.time() + PERMISSION_TIMEOUT
+    pause = PERMISSION_RETRY
     left = ATTEMPTS
     while left:
         for name in names:
@@ -124,9 +124,9 @@ async def _resume(
                 Returning(identity, connection.session_key if identity.session else "", positions)
             )
         except authentication.Revoked:
-            # Whoever comes back learns what it is.
+            # When it reconnects, the client gets the specific error.
             raise Disconnected(codes.FORCE_RECONNECT) from None
-        if resumed.undecided and hub.loop.time() < patience:
+        if resumed.undecided and hub.loop.time() < permission_deadline:
             await asyncio.sleep(pause)
             pause *= 2
             continue
@@ -149,34 +149,34 @@ def _attach_all(
     if connection in hub.connections.all:
         for item in resumed.recovered:
             attach(hub, connection, joined[item.feed.name], item, topic=False)
-        mine = connection.own = joined.pop(own)
+        mine = connection.private_stream = joined.pop(own)
         if hub.streams.by_name.get(own) is not mine:  # it was reset meanwhile
             connection.close(codes.INSUFFICIENT_STATE)
         connection.is_ready = True
-        # Not before: one that is refused may connect again under the same id.
+        # Not earlier: a connection that is refused may connect again under the same id.
         hub.presence.add(connection)
         if resumed.own is not None:
-            # Also while it is muted: its revision tells of changes.
+            # Even if the stream is muted, its revision signals changes of rights.
             feed = resumed.own
             mine.learn(feed.stream_id, feed.epoch, feed.top, feed.revision, feed.at)
             if mine.revision != feed.revision:  # rights have changed since they were read
                 hub.rights.suspect(own)
-        if resumed.undecided:  # the unread count is without these topics
-            hub.rights.look_again(connection.user_id)
+        if resumed.undecided:  # the unread count leaves these topics out
+            hub.rights.check_user(connection.user_id)
     for stream in joined.values():
         stream.unpin()
 
 
 async def refresh(hub: Hub, connection: Connection, request: messages.RefreshRequest) -> Outcome:
-    """Prolong a connection with a new token of the same user."""
+    """Extend a connection with a new token of the same user."""
     if not request.token:
-        raise ClientError(codes.BAD_REQUEST, "token")
+        raise ClientError(codes.BAD_REQUEST, "token is missing")
     try:
         identity, _ = await _admit(hub, connection, request.token)
     except ClientError as error:
         if error.error != codes.TOKEN_EXPIRED:
             raise
-        # SDKs give up for good on an error. After a close they come back with a newer token.
+        # SDKs give up for good on an error. After a close they reconnect with a newer token.
         raise Disconnected(codes.EXPIRED) from None
     if identity.user.pk != connection.user_id:
         raise Disconnected(codes.INVALID_TOKEN)
@@ -195,12 +195,12 @@ async def refresh(hub: Hub, connection: Connection, request: messages.RefreshReq
 def _ttl(identity: Identity) -> int:
     if identity.expires is None:
         return 0
-    # uint32 on the wire, and a number of milliseconds for some SDK.
+    # The field is a uint32, and some SDKs convert it to milliseconds.
     return min(MAX_TTL, max(1, round(identity.expires - time.time())))
 
 
 def _deadline(identity: Identity) -> float | None:
-    """The expiry on the session's monotonic clock."""
+    """Convert the expiry to the session's monotonic clock."""
     if identity.expires is None:
         return None
     return time.monotonic() + identity.expires - time.time()

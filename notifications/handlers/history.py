@@ -1,4 +1,4 @@
-"""`history`: a page of a stream that the user reads."""
+"""`history`: a page of a stream that the user is subscribed to."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ..protocol.codes import ClientError
 from ..streams import access, encoding, history
 from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
-from ..streams.recovery import cut
+from ..streams.recovery import first_that_fit
 from .outcome import Outcome
 from .subscribing import encode_publications
 from .users import current_user
@@ -18,7 +18,7 @@ from .users import current_user
 async def read_history(
     hub: Hub, connection: Connection, request: messages.HistoryRequest
 ) -> Outcome:
-    """A page of a stream's history, forward or backward; ``limit`` 0 gives the position only."""
+    """Read a page of history, forward or backward; ``limit`` 0 returns the position only."""
     return Outcome(
         await hub.turns.run(connection.user_id, _read_history, connection.user_id, request)
     )
@@ -27,7 +27,7 @@ async def read_history(
 def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.HistoryResult:
     feed = _readable_feed(current_user(user_id), request.channel)
     since = request.since
-    last = feed.top + 1 if request.reverse else feed.top  # before what comes next, or after this
+    last = feed.top + 1 if request.reverse else feed.top  # the highest valid ``since``
     if since is not None and (
         since.epoch not in ("", feed.epoch) or not feed.floor <= since.offset <= last
     ):
@@ -35,7 +35,9 @@ def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.Hi
     limit = min(request.limit, app_settings.PAGE_SIZE)
     if limit < 0:
         limit = app_settings.PAGE_SIZE
-    publications = cut(_history_page(feed, since, limit, request.reverse)) if limit else []
+    publications = (
+        first_that_fit(_history_page(feed, since, limit, request.reverse)) if limit else []
+    )
     return messages.HistoryResult(
         publications=encode_publications(publications), epoch=feed.epoch, offset=feed.top
     )
@@ -55,7 +57,7 @@ def _history_page(
 
 
 def _readable_feed(user: Any, name: str) -> stream_feeds.Feed:
-    """The user's feed of this name, or the error that tells why there is none."""
+    """Return the user's feed of this stream, or raise the error that explains why not."""
     try:
         allowed = access.may_read(user, name)
     except stream_names.UnknownStream:

@@ -1,11 +1,10 @@
-"""What of the protocol's options this server does not have, and says so.
+"""Options of the protocol that this server does not have and refuses.
 
-A client that asks for one of these gets 108 (not available), because with a success it would take
-for granted what it does not get. All other fields that are not used here are left to the server
-by the protocol: features that are negotiated (``delta``, most bits of ``flag``, ``dict``; the
-reply says which are on), wishes that the reply answers with what is done (``positioned``,
-``recoverable``), and what a server need not act on (``join_leave``, ``data``, ``headers``,
-``profile``).
+A client that uses one of them gets 108 (not available): after a success it would rely on something
+that does not happen. The other fields that this server does not use may be ignored by any server:
+negotiated features (``delta``, most bits of ``flag``, ``dict``), whose use the reply reports;
+requests that the reply answers with the actual value (``positioned``, ``recoverable``); and fields
+on which a server need not act (``join_leave``, ``data``, ``headers``, ``profile``).
 
 Source: ``client.proto`` of https://github.com/centrifugal/protocol.
 """
@@ -13,11 +12,11 @@ Source: ``client.proto`` of https://github.com/centrifugal/protocol.
 from ..protocol import codes, messages
 from ..protocol.codes import ClientError
 
-#: Fields by request; each has its default where a client does not use the option.
+#: Fields by request. A field with its default value means that the option is not used.
 UNAVAILABLE: dict[type[messages.Request], tuple[str, ...]] = {
-    # A token of its own, a filter by tags, and other kinds of subscriptions than to a stream.
+    # Subscription tokens, filters by tags, and subscriptions to anything but a stream.
     messages.SubscribeRequest: ("token", "tf", "type", "phase", "cursor", "limit", "asc"),
-    # Into a map.
+    # Publications into a map.
     messages.PublishRequest: ("type", "key", "removed"),
 }
 
@@ -27,10 +26,10 @@ _DEFAULTS = {
 
 
 def refuse_unavailable(request: messages.Request) -> None:
-    """Refuse a request that uses an option which is not there.
+    """Refuse a request that uses an option which this server does not have.
 
     Raises:
-        ClientError: NOT_AVAILABLE, naming the field.
+        ClientError: NOT_AVAILABLE, with the name of the field.
     """
     for name, default in _DEFAULTS.get(type(request), {}).items():
         if getattr(request, name) != default:

@@ -1,4 +1,4 @@
-"""What a handler gives back."""
+"""The return value of a handler."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,12 +6,12 @@ from typing import NamedTuple
 from ..protocol import messages
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     return None
 
 
 class Outcome(NamedTuple):
-    """The result of a command, and what has to follow once it has been written (or cannot be)."""
+    """The result of a command, and a callback to call once it was written or has failed to be."""
 
     result: messages.Result
-    then: Callable[[], None] = _nothing
+    then: Callable[[], None] = _do_nothing

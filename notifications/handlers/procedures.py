@@ -1,4 +1,4 @@
-"""`rpc` and `send`: acknowledge, and everything the inbox does."""
+"""`rpc` and `send`: procedures that acknowledge, or that read and change the inbox."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -11,7 +11,7 @@ from ..protocol import codes, messages
 from ..protocol.codes import ClientError
 from ..streams import encoding
 from ..streams import names as stream_names
-from ..streams.recovery import Room
+from ..streams.recovery import ReplyBudget
 from .outcome import Outcome
 from .users import current_user
 
@@ -20,7 +20,7 @@ T = TypeVar("T")
 Ids = Annotated[list[int], msgspec.Meta(max_length=inbox.MAX_IDS)]
 
 
-class Nothing(msgspec.Struct):
+class NoArguments(msgspec.Struct):
     pass
 
 
@@ -33,7 +33,7 @@ class Change(msgspec.Struct):
     ids: Ids
 
 
-class MaybeChange(msgspec.Struct):
+class OptionalChange(msgspec.Struct):
     ids: Ids | None = None
 
 
@@ -52,27 +52,27 @@ class Leave(msgspec.Struct):
     channel: str
 
 
-class Unanswered(msgspec.Struct):
-    """The ``data`` of a client's ``send``, where it is a procedure whose answer nobody awaits."""
+class UnansweredCall(msgspec.Struct):
+    """The ``data`` of a ``send`` that calls a procedure; its result is not sent back."""
 
     method: str
     data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-def _nothing(hub: Hub, connection: Connection, arguments: Any) -> None:
+def _do_nothing(hub: Hub, connection: Connection, arguments: Any) -> None:
     return None
 
 
 class Procedure(NamedTuple):
     """``function(user, arguments, origin)`` runs in a database thread.
 
-    ``then(hub, connection, arguments)`` runs in the hub's loop once that is done, before the
-    result is written.
+    ``then(hub, connection, arguments)`` runs in the hub's event loop afterwards, before the result
+    is written.
     """
 
     arguments: type[msgspec.Struct]
     function: Callable[[Any, Any, str], dict[str, Any]]
-    then: Callable[[Hub, Connection, Any], None] = _nothing
+    then: Callable[[Hub, Connection, Any], None] = _do_nothing
 
 
 async def rpc(hub: Hub, connection: Connection, request: messages.RPCRequest) -> Outcome:
@@ -82,7 +82,7 @@ async def rpc(hub: Hub, connection: Connection, request: messages.RPCRequest) ->
 
 
 async def send(hub: Hub, connection: Connection, request: messages.SendRequest) -> Outcome:
-    """Call a procedure without an answer. Any other message is for nobody, and is ignored."""
+    """Call a procedure without a reply. The shell ignores messages that call none."""
     await call_unanswered(hub, connection, bytes(request.data))
     return Outcome(messages.PingResult())
 
@@ -93,17 +93,19 @@ async def call(
     """Call a procedure.
 
     Args:
-        method: its name, see :data:`PROCEDURES`; and ``ack``.
-        data: its arguments as a JSON object; empty for none.
-        is_answered: the client gets the result; else it is told of what has changed as the
-            user's other connections are.
+        hub: the hub of this process.
+        connection: the connection of the calling client.
+        method: the name of the procedure: ``ack`` or one of :data:`PROCEDURES`.
+        data: the arguments as a JSON object; empty for none.
+        is_answered: the client gets the result. If not, changes are pushed to it as to the user's
+            other connections.
 
     Returns:
-        Its result as JSON.
+        The result as JSON.
 
     Raises:
-        ClientError: no such procedure, or bad arguments.
-        Disconnected: the user is gone.
+        ClientError: there is no such procedure, its arguments are bad, or it is not permitted.
+        Disconnected: the user was deleted or deactivated.
     """
     if method == "ack":
         return _acknowledge(hub, connection, decode(data, Ack))
@@ -122,13 +124,13 @@ async def call(
 
 
 async def call_unanswered(hub: Hub, connection: Connection, data: bytes) -> None:
-    """Call the procedure that ``data`` names, and do not tell the client what came of it.
+    """Call the procedure that ``data`` names, without a result for the client.
 
     Raises:
-        ClientError: ``data`` names none, or as :func:`call`.
-        Disconnected: the user is gone.
+        ClientError: ``data`` names no procedure, or as in :func:`call`.
+        Disconnected: the user was deleted or deactivated.
     """
-    message = decode(data, Unanswered)
+    message = decode(data, UnansweredCall)
     await call(hub, connection, message.method, bytes(message.data), is_answered=False)
 
 
@@ -137,7 +139,7 @@ def _acknowledge(hub: Hub, connection: Connection, ack: Ack) -> bytes:
     if reader is None:
         raise ClientError(codes.BAD_REQUEST, "not subscribed")
     if not 0 <= ack.offset <= reader.sent:
-        raise ClientError(codes.BAD_REQUEST, "offset was not sent")
+        raise ClientError(codes.BAD_REQUEST, "offset has not been sent to this client")
     hub.connections.arrived(connection, {ack.channel: ack.offset})
     return b"{}"
 
@@ -153,7 +155,7 @@ def _read(user: Any, change: Change, origin: str) -> dict[str, Any]:
     return _changed(user, inbox.mark_read(user, change.ids, origin))
 
 
-def _unread(user: Any, change: MaybeChange, origin: str) -> dict[str, Any]:
+def _unread(user: Any, change: OptionalChange, origin: str) -> dict[str, Any]:
     if change.ids is None:
         return {"unread": inbox.unread_count(user)}
     return _changed(user, inbox.mark_unread(user, change.ids, origin))
@@ -163,12 +165,12 @@ def _archive(user: Any, change: Change, origin: str) -> dict[str, Any]:
     return _changed(user, inbox.archive(user, change.ids, origin))
 
 
-def _read_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+def _read_all(user: Any, _: NoArguments, origin: str) -> dict[str, Any]:
     inbox.read_all(user, origin)
     return {"unread": inbox.unread_count(user)}
 
 
-def _archive_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+def _archive_all(user: Any, _: NoArguments, origin: str) -> dict[str, Any]:
     inbox.archive_all(user, origin)
     return {"unread": inbox.unread_count(user)}
 
@@ -176,7 +178,7 @@ def _archive_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
 def _inbox(user: Any, listing: Listing, origin: str) -> dict[str, Any]:
     page = inbox.list_entries(user, listing.folder, listing.before, listing.limit)
     found = [msgspec.Raw(msgspec.json.encode(_entry(entry))) for entry in page.entries]
-    count = Room().take(map(len, found))
+    count = ReplyBudget().take(map(len, found))
     following = page.next if count == len(found) else inbox.cursor(page.entries[count - 1])
     result = {"entries": found[:count], "unread": inbox.unread_count(user)}
     return {**result, "next": following} if following else result
@@ -192,7 +194,7 @@ def _mute(user: Any, mute: Mute, origin: str) -> dict[str, Any]:
     return {"unread": inbox.unread_count(user)}
 
 
-def _topics(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+def _topics(user: Any, _: NoArguments, origin: str) -> dict[str, Any]:
     followed = [topic for topic in inbox.topics(user) if topic.is_followed and topic.is_readable]
     return {
         "topics": [{"channel": topic.channel, "muted": topic.is_muted} for topic in followed],
@@ -204,13 +206,13 @@ def _leave(user: Any, leave: Leave, origin: str) -> dict[str, Any]:
         inbox.leave(user, leave.channel, origin)
     except stream_names.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
-    except ValueError:  # what the server subscribes to is not left
+    except ValueError:  # a server-side subscription cannot be left
         raise ClientError(codes.PERMISSION_DENIED) from None
     return {"unread": inbox.unread_count(user)}
 
 
-def _left(hub: Hub, connection: Connection, leave: Leave) -> None:
-    hub.rights.subscriptions.left(connection, leave.channel)
+def _after_leave(hub: Hub, connection: Connection, leave: Leave) -> None:
+    hub.rights.subscriptions.unsubscribe_left_topic(connection, leave.channel)
 
 
 def _changed(user: Any, ids: list[int]) -> dict[str, Any]:
@@ -229,25 +231,25 @@ def _entry(entry: inbox.Entry) -> dict[str, Any]:
     }
 
 
-#: What ``rpc`` (and ``send``) can call by name, besides ``ack``.
+#: Procedures that ``rpc`` and ``send`` can call, besides ``ack``.
 PROCEDURES = {
     "read": Procedure(Change, _read),
-    "unread": Procedure(MaybeChange, _unread),
+    "unread": Procedure(OptionalChange, _unread),
     "archive": Procedure(Change, _archive),
-    "read_all": Procedure(Nothing, _read_all),
-    "archive_all": Procedure(Nothing, _archive_all),
+    "read_all": Procedure(NoArguments, _read_all),
+    "archive_all": Procedure(NoArguments, _archive_all),
     "inbox": Procedure(Listing, _inbox),
     "mute": Procedure(Mute, _mute),
-    "topics": Procedure(Nothing, _topics),
-    "leave": Procedure(Leave, _leave, _left),
+    "topics": Procedure(NoArguments, _topics),
+    "leave": Procedure(Leave, _leave, _after_leave),
 }
 
 
 def decode(data: bytes, kind: type[T]) -> T:
-    """What a client has sent as JSON; nothing at all stands for an empty object.
+    """Decode JSON from a client; no bytes stand for an empty object.
 
     Raises:
-        ClientError: it is no JSON, or has another shape than ``kind``.
+        ClientError: the bytes are not JSON, or do not match ``kind``.
     """
     try:
         return msgspec.json.decode(data or b"{}", type=kind)

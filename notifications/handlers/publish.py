@@ -1,4 +1,4 @@
-"""`publish`: a private message or a broadcast of a client."""
+"""`publish`: a private message or a broadcast from a client."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ class PublishData(msgspec.Struct, forbid_unknown_fields=True):
 
 
 async def publish(hub: Hub, connection: Connection, request: messages.PublishRequest) -> Outcome:
-    """Send a private message or a broadcast, by permission, on the same durable way as all."""
+    """Publish a private message or a broadcast durably, if the user has the permission."""
     data = decode(bytes(request.data), PublishData)
     await hub.turns.run(connection.user_id, _publish, connection.user_id, request.channel, data)
     return Outcome(messages.PublishResult())
@@ -52,6 +52,6 @@ def _publish(user_id: Any, name: str, data: PublishData) -> None:
 
 
 def _can_be_read(name: str) -> bool:
-    """Only the server's own code may write to a topic that nobody may read."""
+    """Return False for a topic that no user may read: only server code may publish to it."""
     kind, key = stream_names.parse(name)
     return kind != "topic" or topics.has_readers(key)

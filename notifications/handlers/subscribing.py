@@ -1,4 +1,4 @@
-"""A stream that was recovered: what the reply says of it, and the reader that it becomes."""
+"""Turns a recovered stream into a subscribe result and into a reader of the connection."""
 
 import msgspec
 
@@ -31,6 +31,7 @@ def attach(
     hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, *, topic: bool
 ) -> None:
     feed = item.feed
-    # What could not be recovered was not delivered, but the client knows and asks the inbox.
+    # Entries that were not recovered were not delivered either, so the next pong does not
+    # acknowledge them. The client knows of the loss and fetches the inbox.
     acked = feed.delivered if item.recovered else item.page.offset
     hub.streams.attach(connection, stream, feed, item.page, acked, topic=topic)

@@ -1,4 +1,4 @@
-"""`subscribe` and `unsubscribe`: topics are read by connections, and followed by users."""
+"""`subscribe` and `unsubscribe`: connections read topics, users follow them."""
 
 from functools import partial
 from typing import Any
@@ -23,12 +23,12 @@ from .users import current_user
 async def subscribe(
     hub: Hub, connection: Connection, request: messages.SubscribeRequest
 ) -> Outcome:
-    """Subscribe the user, through this connection, to a topic."""
+    """Read a topic on this connection; the user follows it from now on."""
     name = request.channel
     if name in connection.readers:
         raise ClientError(codes.ALREADY_SUBSCRIBED)
-    # What is read from now on may be old when the reply has been written.
-    doubts = connection.doubts
+    # Rights may change between here and the reply, which ``_attach_topic`` notices by this count.
+    rights_changes = connection.rights_changes
     await hub.turns.run(connection.user_id, _check_topic, connection.user_id, name)
     stream = await hub.streams.join(name)
     try:
@@ -38,7 +38,7 @@ async def subscribe(
     except BaseException:
         stream.unpin()
         raise
-    attach = partial(_attach_topic, hub, connection, stream, item, doubts)
+    attach = partial(_attach_topic, hub, connection, stream, item, rights_changes)
     return Outcome(subscribe_result(item), attach)
 
 
@@ -52,18 +52,18 @@ def _check_topic(user_id: Any, name: str) -> None:
     if not allowed:
         raise ClientError(codes.PERMISSION_DENIED)
     if kind != "topic":
-        # The server subscribes to these by itself; a muted one is not subscribed.
-        raise ClientError(codes.BAD_REQUEST, "only topics are subscribed to by clients")
+        # The server subscribes to all other streams by itself, unless they are muted.
+        raise ClientError(codes.BAD_REQUEST, "clients can subscribe to topics only")
 
 
 def _follow(user_id: Any, request: messages.SubscribeRequest, origin: str) -> Recovered:
-    """The feed of a topic from a position on; the user joins it for good if need be."""
+    """Recover a topic from the client's position; first let the user follow it if needed."""
     name = request.channel
     feed = stream_feeds.load_topic(user_id, name)
     if feed is None:
         _join_topic(user_id, name, origin)
         feed = stream_feeds.load_topic(user_id, name)
-    if feed is None:  # another connection of the user has left it again: temporary
+    if feed is None:  # another connection has left it again: temporary
         raise ClientError(codes.INTERNAL)
     if feed.muted:
         raise ClientError(codes.PERMISSION_DENIED, "muted")
@@ -77,32 +77,32 @@ def _follow(user_id: Any, request: messages.SubscribeRequest, origin: str) -> Re
 def _join_topic(user_id: Any, name: str, origin: str) -> None:
     try:
         inbox.join(current_user(user_id), name, origin)
-    except PermissionDenied:  # since it was looked at
+    except PermissionDenied:  # since ``_check_topic``
         raise ClientError(codes.PERMISSION_DENIED) from None
     except inbox.TooManyTopics:
         raise ClientError(codes.LIMIT_EXCEEDED) from None
 
 
 def _attach_topic(
-    hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, doubts: int
+    hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, rights_changes: int
 ) -> None:
     if connection in hub.connections.all and stream.name not in connection.readers:
         current = hub.streams.for_row(stream, item.feed.stream_id)
         if current is not stream:
-            # What was announced of this row meanwhile counted for nothing.
+            # Entries of this row that were announced meanwhile were ignored: read history again.
             item = item._replace(page=item.page._replace(more=True))
         attach(hub, connection, current, item, topic=True)
-        if connection.doubts != doubts:  # muted, left or forbidden meanwhile
-            hub.rights.look_again(connection.user_id)
+        if connection.rights_changes != rights_changes:  # muted, left or forbidden meanwhile
+            hub.rights.check_user(connection.user_id)
     stream.unpin()
 
 
 async def unsubscribe(
     hub: Hub, connection: Connection, request: messages.UnsubscribeRequest
 ) -> Outcome:
-    """Stop reading a topic on this connection. The user goes on following it: see ``leave``.
+    """Stop reading a topic on this connection. The user still follows it; see ``leave``.
 
-    Server-side subscriptions stay.
+    Server-side subscriptions cannot be ended this way.
     """
     try:
         stream_names.parse(request.channel)

@@ -8,10 +8,10 @@ from ..protocol.codes import Disconnected
 
 
 def current_user(user_id: Any) -> Any:
-    """The user as he is now.
+    """Read the user again.
 
     Raises:
-        Disconnected: gone or deactivated since the connection was made.
+        Disconnected: the user was deleted or deactivated since the connection was made.
     """
     user = authentication.active_users([user_id]).get(user_id)
     if user is None:

@@ -1,1 +1,1 @@
-"""Code of the host that may fail or take long, called apart."""
+"""Calls of the host's code, in threads of their own because it may fail or hang."""

@@ -1,8 +1,7 @@
-"""What the app announces to the host's receivers, in a thread of its own.
+"""Sending signals to the host's receivers, in a thread of their own.
 
-Receivers are the host's code: one may block, or wait for a service that is away. A thread of the
-app that called it would do its own work no more, such as writing acknowledgements or publishing
-what is due.
+Receivers are the host's code: one may block, or wait for a service that is down. If it ran in a
+thread that writes acknowledgements or publishes due notifications, it would stop that work.
 """
 
 import logging
@@ -16,13 +15,12 @@ from ..metrics import ANNOUNCEMENTS_DROPPED
 
 logger = logging.getLogger(__name__)
 
-#: So many announcements wait for a receiver that is slow. What comes then is dropped, because
-#: memory is not without end.
-MOST_WAITING = 10_000
+#: Announcements that may wait for a slow receiver. Further ones are dropped, to bound memory.
+MAX_WAITING = 10_000
 
 
-class _Waiting:
-    """How many announcements wait, and whether it has been said that they are too many."""
+class _Backlog:
+    """Counts waiting announcements, and logs once when there are too many."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -30,46 +28,46 @@ class _Waiting:
         self._is_full = False
 
     def enter(self) -> bool:
-        """Is there room for one more?"""
+        """Count one more announcement; return False if there are too many."""
         with self._lock:
-            if self._count < MOST_WAITING:
+            if self._count < MAX_WAITING:
                 self._count += 1
                 return True
-            is_news, self._is_full = not self._is_full, True
+            is_first, self._is_full = not self._is_full, True
         ANNOUNCEMENTS_DROPPED.inc()
-        if is_news:
+        if is_first:
             logger.error(
                 "Receivers of signals are too slow: %d announcements wait, and more are dropped.",
-                MOST_WAITING,
+                MAX_WAITING,
             )
         return False
 
     def leave(self) -> None:
         with self._lock:
             self._count -= 1
-            if self._count < MOST_WAITING // 2:
+            if self._count < MAX_WAITING // 2:
                 self._is_full = False
 
 
-_waiting = _Waiting()
+_backlog = _Backlog()
 
 
 def tell_receivers(signal: Signal, sender: Any, **arguments: Any) -> None:
-    """Send a signal to the host's receivers; one that raises is logged and hides no other.
+    """Send a signal to the host's receivers; errors of receivers are logged by Django.
 
-    In a thread of a worker they are called later, in order, by a thread for all receivers. In
-    any other thread, such as that of a request, they are called now.
+    From a thread of a lane, receivers are called later and in order, by one thread for all
+    receivers. From any other thread, such as that of a request, they are called at once.
 
     Args:
-        signal: of :mod:`notifications.signals`.
-        sender: as of :meth:`django.dispatch.Signal.send_robust`.
-        arguments: what the receivers get.
+        signal: a signal of :mod:`notifications.signals`.
+        sender: as for :meth:`django.dispatch.Signal.send_robust`.
+        arguments: keyword arguments for the receivers.
     """
     if not signal.has_listeners(sender):
         return
     if not this_lane():
         signal.send_robust(sender, **arguments)
-    elif _waiting.enter():
+    elif _backlog.enter():
         RECEIVERS.submit(_send, signal, sender, arguments)
 
 
@@ -77,4 +75,4 @@ def _send(signal: Signal, sender: Any, arguments: dict[str, Any]) -> None:
     try:
         signal.send_robust(sender, **arguments)
     finally:
-        _waiting.leave()
+        _backlog.leave()

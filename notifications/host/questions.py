@@ -1,7 +1,7 @@
-"""Questions to the host's code that may take long: asked in threads of their own.
+"""Calls of the host's code that may take long, in threads of a lane of their own.
 
-Whoever asks waits only briefly. An answer that comes later is kept for the next time, and until
-then nobody else is held up: a question that hangs costs one thread, however often it is asked.
+The caller waits only briefly. A late answer is kept for the next call with the same key. A question
+that hangs occupies one thread, however often it is asked: later callers get no answer at once.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ..database.lanes import Lane
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
-#: An answer that came too late is good for so long; seconds.
-FRESH = 5.0
+#: Seconds for which a late answer is kept.
+ANSWER_LIFETIME = 5.0
 
 
 class Undecided(Exception):
     """There is no answer yet.
 
     Args:
-        age: for how long the question has been thought about, in seconds.
+        age: seconds for which a thread has been working on the question; 0 if none has begun.
     """
 
     def __init__(self, age: float = 0.0) -> None:
@@ -34,11 +34,11 @@ class Undecided(Exception):
 
 
 class _Call(Generic[T]):
-    """A question that has been asked."""
+    """A question that was submitted to the lane."""
 
     def __init__(self, lane: Lane, question: Callable[[], T]) -> None:
         self._question = question
-        #: When a thread has taken it, and when it was done with it; 0 for not yet.
+        #: Monotonic seconds at which a thread began and ended the question; 0 for not yet.
         self._began = 0.0
         self.ended = 0.0
         self.future: Future[T] = lane.submit(self._answer)
@@ -49,7 +49,7 @@ class _Call(Generic[T]):
 
     @property
     def is_old(self) -> bool:
-        return self.ended > 0 and time.monotonic() - self.ended > FRESH
+        return self.ended > 0 and time.monotonic() - self.ended > ANSWER_LIFETIME
 
     def _answer(self) -> T:
         self._began = time.monotonic()
@@ -60,7 +60,10 @@ class _Call(Generic[T]):
 
 
 class Answers(NamedTuple, Generic[K, T]):
-    """Calls with a result or an exception by key, and the ages of those that are undecided."""
+    """Finished calls by key, and the ages in seconds of those that are undecided.
+
+    A finished call may hold an exception instead of a result.
+    """
 
     found: dict[K, Future[T]]
     undecided: dict[K, float]
@@ -70,23 +73,28 @@ class Asker(Generic[K, T]):
     """Asks one question at a time for each key.
 
     Args:
-        lane: whose threads carry the questions.
+        lane: the lane whose threads run the questions.
     """
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
         self._lock = threading.Lock()
-        #: Somebody waits for the answers of these.
+        #: Calls that the thread that submitted them still waits for.
         self._asked: dict[K, _Call[T]] = {}
-        #: For these nobody has waited to the end.
+        #: Calls that were not finished when that thread stopped waiting.
         self._late: dict[K, _Call[T]] = {}
 
     def ask(self, key: K, question: Callable[[], T], patience: float) -> T:
-        """The answer to one question; see :meth:`ask_all`.
+        """Ask one question; see :meth:`ask_all`.
+
+        Args:
+            key: identifies the question.
+            question: the function to call.
+            patience: seconds to wait for the answer.
 
         Raises:
-            Undecided: it takes longer.
-            Exception: what the question raises.
+            Undecided: the answer takes longer.
+            Exception: whatever the question raises.
         """
         answers = self.ask_all({key: question}, patience)
         if key in answers.undecided:
@@ -94,11 +102,11 @@ class Asker(Generic[K, T]):
         return answers.found[key].result()
 
     def ask_all(self, questions: Mapping[K, Callable[[], T]], patience: float) -> Answers[K, T]:
-        """Ask these questions together; an answer that came too late the last time counts.
+        """Ask these questions together; a late answer to an earlier call is used if it is fresh.
 
         Args:
-            questions: by what they are about.
-            patience: how long to wait for all of them; seconds.
+            questions: the functions to call, by key.
+            patience: seconds to wait for all answers together.
         """
         deadline = time.monotonic() + patience
         answers: Answers[K, T] = Answers({}, {})
@@ -125,12 +133,12 @@ class Asker(Generic[K, T]):
                 else:
                     self._late[key] = call
                     answers.undecided[key] = call.age
-        # Somebody else's answer may be of before what this one wants to know.
+        # Another caller's answer may be older than this question, so it is asked again.
         _wait(others, deadline)
         done = {key: questions[key] for key, call in others.items() if call.future.done()}
         answers.undecided.update({key: others[key].age for key in others.keys() - done.keys()})
         if done:
-            time.sleep(0.001)  # they are being taken out
+            time.sleep(0.001)  # lets the other callers remove their calls from _asked
             more = self.ask_all(done, max(0.0, deadline - time.monotonic()))
             answers.found.update(more.found)
             answers.undecided.update(more.undecided)

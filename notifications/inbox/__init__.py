@@ -1,4 +1,4 @@
-"""Read state of one user: what the inbox shows, and what changes it."""
+"""The inbox of one user: list its notifications, and change their read state."""
 
 from .changes import (
     MAX_IDS,
@@ -14,6 +14,7 @@ from .folders import (
     MAX_PAGE,
     Entries,
     Folder,
+    count_entries,
     cursor,
     list_entries,
     unread_count,
@@ -32,6 +33,7 @@ __all__ = [
     "Topic",
     "archive",
     "archive_all",
+    "count_entries",
     "cursor",
     "join",
     "leave",

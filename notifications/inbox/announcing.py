@@ -1,8 +1,8 @@
-"""Telling of a change in the inbox.
+"""Announce a change of the inbox to the user's connections.
 
-The user's other connections learn it by a ``message`` push, which says enough for them to follow
-without a question; the revision of the user's own stream is a mark for workers that a lost hint
-did not reach.
+A ``message`` push carries the change to the user's other connections, which need no further
+request. The revision of the user's private stream rises too, so that a worker notices the change
+even if the hint to it was lost.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,11 +17,11 @@ from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
 from ..streams import revisions
 from .folders import count_unread
-from .read_state import counting
+from .read_state import unmuted
 
-#: Offsets of more channels than this are not told: a push stays small, and a client that misses
-#: them asks.
-MOST_CHANNELS = 100
+#: Offsets of more channels than this are left out, to keep the push small. A client that misses
+#: them sends a request.
+MAX_CHANNELS = 100
 
 
 def announce(
@@ -35,22 +35,22 @@ def announce(
     """Push a ``message`` about a change once the current transaction has committed.
 
     Args:
-        user: whose inbox.
+        user: the owner of the inbox.
         change: its type on the wire, such as ``read``.
-        ids: of the notifications that were changed.
-        origin: the client that has made it and is not told, "" for none.
-        channel: the stream it is about, "" where ``ids`` says enough.
-        marks: offsets by stream; everything up to them has changed, and nothing after them.
+        ids: primary keys of the notifications that were changed.
+        origin: client id of the connection that made the change, which gets no push; "" for none.
+        channel: the stream that was joined, left or muted; "" for other changes.
+        marks: offsets by stream. Everything up to them has changed, and nothing after them.
     """
     message: dict[str, Any] = {"type": change, "ids": list(ids)}
     if channel:
         message["channel"] = channel
     if marks is not None:
         message |= _offsets("marks", marks)
-    after_commit(database_alias(), _tell, user, message, origin)
+    after_commit(database_alias(), _send, user, message, origin)
 
 
-def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
+def _send(user: Any, message: dict[str, Any], origin: str) -> None:
     own = stream_names.user_stream(user.pk)
     revision = None
     try:
@@ -58,11 +58,11 @@ def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
     finally:
         feeds = stream_feeds.load_inbox(user)
         unread = count_unread(user, feeds)
-        tops = _offsets("tops", {feed.name: feed.top for feed in counting(feeds)})
+        tops = _offsets("tops", {feed.name: feed.top for feed in unmuted(feeds)})
         data = msgspec.json.encode({**message, "unread": unread, **tops})
-        # Joining, leaving and muting a stream: only these name one.
+        # Only joining, leaving and muting a stream name a channel.
         send_message(own, data, origin, unread, revision, recounted="channel" in message)
 
 
 def _offsets(name: str, offsets: Mapping[str, int]) -> dict[str, Any]:
-    return {name: offsets} if len(offsets) <= MOST_CHANNELS else {}
+    return {name: offsets} if len(offsets) <= MAX_CHANNELS else {}

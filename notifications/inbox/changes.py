@@ -1,6 +1,6 @@
-"""What one user changes in the inbox: read, unread, archive, mute.
+"""Changes that a user makes in the inbox: read, unread, archive, mute.
 
-Every change is announced: see :mod:`notifications.inbox.announcing`.
+Every change is announced to the user's connections by :mod:`notifications.inbox.announcing`.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,30 +22,31 @@ from .announcing import announce
 from .folders import MAX_ID, visible
 from .read_state import Entry, entries, has_receipt, is_in, unread_above
 
-#: Most ids in one change.
+#: How many ids one change may have.
 MAX_IDS = 1000
 
 
 class _Changed(NamedTuple):
-    """What a change has met: ids of notifications, and the feeds they are in."""
+    """The ids of the changed notifications, and the feeds that they belong to."""
 
     ids: list[int]
     feeds: list[Feed]
 
 
 def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
-    """Mark notifications of the user's inbox as read; ids of others' are passed over.
+    """Mark notifications of the user's inbox as read. Ids that are not in it are ignored.
 
     Args:
-        user: whose inbox.
+        user: the owner of the inbox.
         ids: primary keys, 1000 at most.
-        origin: the client that asks; its other connections are told.
+        origin: client id of the connection that makes the change. The user's other connections
+            are notified.
 
     Returns:
         The ids that were unread before.
 
     Raises:
-        ValueError: too many ids.
+        ValueError: there are too many ids, or one is not an integer.
     """
     now = timezone.now()
     changed = _change(
@@ -62,7 +63,10 @@ def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
 
 
 def mark_unread(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
-    """Mark as unread, and take out of the archive. Arguments and result as :func:`mark_read`."""
+    """Mark as unread, and move out of the archive.
+
+    Takes the arguments of :func:`mark_read`, and returns the ids that were read or archived.
+    """
     changed = _change(
         user, ids, keep=lambda entry: entry.read or entry.archived, made=lambda entry: Receipt()
     )
@@ -72,7 +76,10 @@ def mark_unread(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
 
 
 def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
-    """Move to the archive, as read. Arguments and result as :func:`mark_read`."""
+    """Mark as read, and move to the archive.
+
+    Takes the arguments of :func:`mark_read`, and returns the ids that were not archived.
+    """
     now = timezone.now()
     changed = _change(
         user,
@@ -87,7 +94,7 @@ def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
 
 
 def read_all(user: Any, origin: str = "") -> None:
-    """Mark all that is in the inbox now as read."""
+    """Mark all notifications that are in the inbox now as read."""
     feeds = _in_order(stream_feeds.load_inbox(user))
     with transaction.atomic(using=database_alias()):
         for feed in feeds:
@@ -98,7 +105,7 @@ def read_all(user: Any, origin: str = "") -> None:
 
 
 def archive_all(user: Any, origin: str = "") -> None:
-    """Archive all that is in the inbox now."""
+    """Archive all notifications that are in the inbox now."""
     now = timezone.now()
     feeds = _in_order(stream_feeds.load_inbox(user))
     with transaction.atomic(using=database_alias()):
@@ -114,10 +121,12 @@ def archive_all(user: Any, origin: str = "") -> None:
 
 
 def mute(user: Any, name: str, muted: bool = True) -> bool:
-    """Mute or unmute a stream: no live pushes and no unread count from it, but still listed.
+    """Mute or unmute a stream.
+
+    A muted stream is still listed in the inbox, but has no live pushes and no unread count.
 
     Returns:
-        False when the user is not subscribed to the stream.
+        False if the user is not subscribed to the stream.
     """
     if not subscriptions.mute(user.pk, name, muted):
         return False
@@ -137,11 +146,11 @@ def _change(
     keep: Callable[[Entry], bool],
     made: Callable[[Entry], Receipt],
 ) -> _Changed:
-    """Write the receipts that ``made`` gives for those entries that ``keep`` selects."""
+    """Write a receipt, which ``made`` returns, for each entry that ``keep`` selects."""
     wanted = _check_ids(ids)
     feeds = _in_order(stream_feeds.load_inbox(user))
     published = Notification.objects.using(database_alias()).published()
-    # In the order of their keys, so that two devices wait for each other and not both.
+    # In the order of primary keys, so that changes from two devices cannot deadlock.
     rows = list(published.filter(is_in(user, feeds), pk__in=wanted).order_by("pk"))
     kept = [entry for entry in entries(user, rows, feeds) if keep(entry)]
     receipts = []
@@ -156,23 +165,23 @@ def _change(
         unique_fields=["user", "notification"],
         update_fields=["read_at", "archived_at"],
     )
-    met = {entry.notification.stream_id for entry in kept}
+    changed_streams = {entry.notification.stream_id for entry in kept}
     return _Changed(
         [entry.notification.pk for entry in kept],
-        [feed for feed in feeds if feed.stream_id in met],
+        [feed for feed in feeds if feed.stream_id in changed_streams],
     )
 
 
 def _in_order(feeds: Iterable[Feed]) -> list[Feed]:
-    """By the keys of their streams, as acknowledgements lock subscriptions."""
+    """Sort feeds by the keys of their streams: the order in which subscriptions are locked."""
     return sorted(feeds, key=lambda feed: feed.stream_id)
 
 
 def _check_ids(ids: Iterable[int]) -> set[int]:
-    """The ids that can exist.
+    """Return the ids that are in the range of primary keys.
 
     Raises:
-        ValueError: too many, or something else than integers.
+        ValueError: there are too many ids, or one is not an integer.
     """
     wanted = set(ids)
     if len(wanted) > MAX_IDS:
@@ -183,20 +192,20 @@ def _check_ids(ids: Iterable[int]) -> set[int]:
 
 
 def _advance_read_marks(user: Any, feeds: Iterable[Feed]) -> None:
-    """Move each read mark up to the first unread notification, so that counting stays short."""
+    """Move each read mark up to the first unread notification, so that counting stays cheap."""
     for feed in feeds:
         unread = visible().filter(
             ~has_receipt(user), stream=feed.stream_id, offset__gt=unread_above(feed)
         )
         first = unread.order_by("offset").values_list("offset", flat=True).first()
-        # The top was read before this, so what is published meanwhile stays above the mark.
+        # The top was loaded earlier, so anything published since then stays above the mark.
         mark = feed.top if first is None else first - 1
         if mark > feed.read:
             _subscription(user, feed).update(read=Greatest("read", mark))
 
 
 def _subscription(user: Any, feed: Feed) -> QuerySet[Subscription]:
-    """The row behind a feed, unless the history it was read of has gone back since then."""
+    """The row behind a feed, unless the stream's epoch has changed since the feed was loaded."""
     same = Stream.objects.filter(pk=feed.stream_id, epoch=feed.epoch)
     return Subscription.objects.filter(Exists(same), user=user.pk, stream=feed.stream_id)
 

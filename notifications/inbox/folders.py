@@ -20,10 +20,10 @@ from .read_state import (
     SAYS_ARCHIVED,
     SAYS_UNREAD,
     Entry,
-    counting,
     entries,
     has_receipt,
     is_in,
+    unmuted,
     unread_above,
 )
 
@@ -62,7 +62,20 @@ def unread_count(user: Any) -> int:
 def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
     """:func:`unread_count` for feeds that have been loaded already, up to their tops."""
     most = app_settings.MAX_UNREAD_COUNT
-    return _newest(_unread_parts(user, counting(feeds), None), most)[:most].count()
+    return _newest(_unread_parts(user, unmuted(feeds), None), most)[:most].count()
+
+
+def count_entries(user: Any, folder: Folder = "all") -> int:
+    """How many entries a folder has, muted streams included; up to ``MAX_UNREAD_COUNT``.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if folder not in FOLDERS:
+        raise ValueError(f"folder must be one of {', '.join(FOLDERS)}")
+    most = app_settings.MAX_UNREAD_COUNT
+    parts = _folder(user, folder, stream_feeds.load_inbox(user), None)
+    return _newest(parts, most)[:most].count()
 
 
 def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int = 20) -> Entries:

@@ -1,6 +1,7 @@
-"""The topics that one user follows: joining and leaving them for good.
+"""The topics that a user follows: list, join and leave them.
 
-A device that unsubscribes on the wire only stops reading; what the user follows is decided here.
+A client that unsubscribes on the wire only stops reading. The user goes on following the topic
+until :func:`leave` is called.
 """
 
 from typing import Any, NamedTuple
@@ -20,8 +21,9 @@ class Topic(NamedTuple):
     Args:
         channel: its name on the wire, such as ``topic:news``.
         is_followed: the user is subscribed to it.
-        is_muted: without live pushes and unread count.
-        is_readable: the user may read it now; what is not stays followed, but shows nothing.
+        is_muted: it has no live pushes and no unread count.
+        is_readable: the user may read it now. An unreadable topic can be followed, but shows
+            nothing.
     """
 
     channel: str
@@ -39,7 +41,7 @@ class TooManyTopics(ValueError):
 
 
 def topics(user: Any) -> list[Topic]:
-    """What the user follows, and what of ``TOPICS`` could be followed, by name."""
+    """List the topics that the user follows, and those of ``TOPICS`` to follow, by name."""
     muted = dict(subscriptions.topics_of(user.pk))
     offered = {stream_names.topic_stream(slug) for slug in app_settings.declared_topics}
     found = [
@@ -50,20 +52,21 @@ def topics(user: Any) -> list[Topic]:
 
 
 def join(user: Any, name: str, origin: str = "") -> bool:
-    """Let the user follow a topic from now on. On every device its notifications are listed.
+    """Let the user follow a topic from now on. All devices list its new notifications.
 
     Args:
         user: a saved user.
         name: such as ``topic:news``.
-        origin: the client that asks; the user's other connections are told.
+        origin: client id of the connection that makes the change. The user's other connections
+            are notified.
 
     Returns:
-        False when the user follows it already, and nothing has changed.
+        False if the user follows it already; nothing changes then.
 
     Raises:
-        ValueError: this is no topic.
+        ValueError: ``name`` is not that of a topic.
         PermissionDenied: the user may not read it; see ``TOPICS`` and ``TOPIC_PERMISSION``.
-        TooManyTopics: the user follows ``MAX_TOPICS``.
+        TooManyTopics: the user follows ``MAX_TOPICS`` topics already.
     """
     name = _topic(name)
     if not access.may_read(user, name):
@@ -73,7 +76,8 @@ def join(user: Any, name: str, origin: str = "") -> bool:
     if subscriptions.topics(user.pk) >= app_settings.MAX_TOPICS:
         raise TooManyTopics(f"{app_settings.MAX_TOPICS} topics are followed already")
     subscriptions.join([user.pk], name)
-    # Others may have joined for the same user since then: all of them see too many.
+    # Other requests may have joined topics for this user since the first count. Each counts
+    # again after joining, so the limit holds.
     if subscriptions.topics(user.pk) > app_settings.MAX_TOPICS:
         subscriptions.leave([user.pk], name)
         raise TooManyTopics(f"{app_settings.MAX_TOPICS} topics are followed already")
@@ -84,24 +88,25 @@ def join(user: Any, name: str, origin: str = "") -> bool:
 def leave(user: Any, name: str, origin: str = "") -> bool:
     """End the user's subscription to a topic for good, on all devices and in the inbox.
 
-    Connections that read it are told by an ``unsubscribe`` push with the reason "left".
-    Following it again begins from then on.
+    Connections that read it get an ``unsubscribe`` push with the reason "left". A user who
+    follows the topic again does not see what was published before.
 
     Args:
         user: a saved user.
         name: such as ``topic:news``.
-        origin: the client that asks; the user's other connections are told.
+        origin: client id of the connection that makes the change. The user's other connections
+            are notified.
 
     Returns:
-        False when the user did not follow it.
+        False if the user does not follow it.
 
     Raises:
-        ValueError: this is no topic. All other streams follow from who the user is.
+        ValueError: ``name`` is not that of a topic. Users cannot leave other streams.
     """
     name = _topic(name)
     if not subscriptions.leave([user.pk], name):
         return False
-    # In this order: who hears first what the count is now is told no second time.
+    # In this order: a connection that knows the new unread count is not sent it again.
     announce(user, "leave", origin=origin, channel=name)
     rights.changed([user.pk])
     return True
@@ -110,5 +115,5 @@ def leave(user: Any, name: str, origin: str = "") -> bool:
 def _topic(name: str) -> str:
     kind, slug = stream_names.parse(name)
     if kind != "topic":
-        raise ValueError(f"{name} is no topic")
+        raise ValueError(f"{name} is not a topic")
     return stream_names.topic_stream(slug)

@@ -1,4 +1,4 @@
-"""Numbered errors and disconnects, each with its decision: temporary or not, reconnect or not.
+"""Error and disconnect codes, and whether a client may retry or reconnect after each.
 
 Source: https://centrifugal.dev/docs/server/codes.
 """
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Error(NamedTuple):
-    """An error reply. A client may try a ``temporary`` one again."""
+    """An error reply. A client may retry the command if the error is ``temporary``."""
 
     code: int
     message: str
@@ -22,12 +22,12 @@ class Disconnect(NamedTuple):
 
     @property
     def reconnect(self) -> bool:
-        """May the client come back by itself?"""
+        """Whether the client may reconnect by itself."""
         return not (3500 <= self.code < 4000 or 4500 <= self.code < 5000 or self.code == 1009)
 
 
 class ClientError(Exception):
-    """A command cannot be carried out; the client gets ``error``."""
+    """A command cannot be carried out; the client gets ``error`` as the reply."""
 
     def __init__(self, error: Error, detail: str = "") -> None:
         super().__init__(error.message)
@@ -35,7 +35,7 @@ class ClientError(Exception):
 
 
 class Disconnected(Exception):
-    """The connection has to end with ``disconnect``."""
+    """The connection must be closed with ``disconnect``."""
 
     def __init__(self, disconnect: Disconnect) -> None:
         super().__init__(disconnect.reason)
@@ -72,5 +72,5 @@ FORCE_NO_RECONNECT = Disconnect(3503, "force disconnect")
 CONNECTION_LIMIT = Disconnect(3504, "connection limit")
 INAPPROPRIATE_PROTOCOL = Disconnect(3506, "inappropriate protocol")
 
-#: Code of an ``unsubscribe`` push whose subscription the server has ended for good.
+#: Code of an ``unsubscribe`` push after which the client must not subscribe again by itself.
 UNSUBSCRIBED_BY_SERVER = 2000

@@ -1,4 +1,4 @@
-"""What a session enforces, and what it asks its shell to do."""
+"""The limits that a session enforces, and the effects that its shell carries out."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,11 @@ from . import codes, messages
 
 
 class Limits(NamedTuple):
-    """What a session enforces; seconds, bytes, commands per second, commands at once."""
+    """The limits that a session enforces.
+
+    Times are in seconds, ``max_frame_size`` in bytes, ``command_rate`` in commands per second and
+    ``command_burst`` in commands.
+    """
 
     ping_interval: float
     pong_timeout: float
@@ -15,7 +19,7 @@ class Limits(NamedTuple):
     max_frame_size: int
     command_rate: float
     command_burst: int
-    #: How long after their expiry credentials may still be renewed.
+    #: Seconds after their expiry during which credentials may still be renewed.
     expired_close_delay: float = 0.0
 
 

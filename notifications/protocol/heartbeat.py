@@ -1,23 +1,23 @@
 """Pings and pongs of one connection, without I/O.
 
-Delivery is acknowledged by the pong: frames are ordered, so the answer to a ping proves that all
-that was written before that ping has arrived (see docs/decisions/0002-pong-acknowledges.md).
+A pong acknowledges delivery: frames are ordered, so the answer to a ping proves that everything
+written before that ping has arrived (see docs/decisions/0002-pong-acknowledges.md).
 """
 
 from . import codes
 from .codes import Disconnect
 from .effects import Limits
 
-#: Seconds until a ping is tried again that the socket did not take.
+#: Seconds until a ping that the socket did not accept is retried.
 PING_RETRY = 1.0
 
 
 class Heartbeat:
-    """When a ping is due, and whose fault it is if no pong comes.
+    """Decides when a ping is due, and when a missing pong ends the connection.
 
     Args:
         limits: see :class:`~notifications.protocol.effects.Limits`.
-        spread: 0 to 1, where in the ping interval the first ping falls.
+        spread: delay of the first ping, as a fraction (0 to 1) of the ping interval.
     """
 
     __slots__ = (
@@ -38,16 +38,16 @@ class Heartbeat:
         self._spread = spread
         self._ping_at = 0.0
         self._pong_due = 0.0
-        #: Since when the socket has taken no ping, None while it takes them.
+        #: When the socket first failed to accept the ping that is due; None if it did not fail.
         self._blocked_since: float | None = None
         self._retry_at = 0.0
-        #: Since when a ping that the socket took may not have left the server, None if it has.
+        #: When the socket was first found blocked with the pong overdue; None if it was not.
         self._stuck_since: float | None = None
         self._pinged: dict[str, int] = {}
 
     @property
     def deadline(self) -> float:
-        """When to look again."""
+        """The time of the next check."""
         if self.is_awaiting_pong:
             return self._pong_due
         if self._blocked_since is not None:
@@ -56,20 +56,20 @@ class Heartbeat:
 
     @property
     def owes_ping(self) -> bool:
-        """Has a ping come due that the socket did not take yet?"""
+        """Whether a ping is due that the socket has not accepted yet."""
         return self._blocked_since is not None and not self.is_awaiting_pong
 
     def is_due(self, now: float) -> bool:
-        """Is it time for a ping?"""
+        """Return whether a ping is due."""
         return self.owes_ping or now >= self._ping_at + self._limits.ping_interval
 
     def start(self, now: float) -> None:
-        """The connection is established."""
+        """Start the first ping interval, when the connection is established."""
         interval = self._limits.ping_interval
         self._ping_at = now - interval + interval * self._spread
 
     def ping(self, now: float, positions: dict[str, int]) -> None:
-        """A ping is written, behind everything up to these positions."""
+        """Record that a ping is written after everything up to ``positions``."""
         self._ping_at = now
         self.is_awaiting_pong = True
         self._stuck_since = None
@@ -77,10 +77,10 @@ class Heartbeat:
         self._pinged = positions
 
     def pong(self) -> dict[str, int]:
-        """The pong has come.
+        """Record the pong.
 
         Returns:
-            The positions up to which the client has everything.
+            The positions up to which the client has received everything.
         """
         self.is_awaiting_pong = False
         self._blocked_since = None
@@ -88,12 +88,17 @@ class Heartbeat:
         return positions
 
     def take_back(self) -> None:
-        """The last ping could not be written: it counts as never sent."""
+        """Forget the last ping, because it could not be written."""
         self.is_awaiting_pong = False
         self._pinged = {}
 
-    def put_off(self, now: float) -> Disconnect | None:
-        """Try again soon. A socket that never drains ends although nobody has to write to it."""
+    def postpone_ping(self, now: float) -> Disconnect | None:
+        """Retry the ping after ``PING_RETRY`` seconds.
+
+        Returns:
+            ``SLOW`` once the socket has accepted no ping for ``slow_timeout`` seconds, else None.
+            So a socket that never drains is closed even if nothing else is written to it.
+        """
         if self._blocked_since is None:
             self._blocked_since = now
         if now - self._blocked_since >= self._limits.slow_timeout:
@@ -101,20 +106,32 @@ class Heartbeat:
         self._retry_at = now + PING_RETRY
         return None
 
-    def miss_pong(self, now: float, *, is_blocked: bool, is_performing: bool) -> Disconnect | None:
-        """There is no pong yet. Tells with which code to end, if that is the client's fault."""
+    def check_overdue_pong(
+        self, now: float, *, is_blocked: bool, is_performing: bool
+    ) -> Disconnect | None:
+        """Decide what follows from a missing pong.
+
+        Args:
+            now: seconds of the session's clock.
+            is_blocked: the socket's send buffer is full.
+            is_performing: a request of this client is being carried out.
+
+        Returns:
+            The disconnect to close with; None if the pong is not due yet, or if the server may be
+            the reason for the delay.
+        """
         if now < self._pong_due:
             return None
         if is_blocked:
-            # The ping may be among what has not left the server.
+            # The ping may still be in the send buffer.
             if self._stuck_since is None:
                 self._stuck_since = now
             if now - self._stuck_since >= self._limits.slow_timeout:
                 return codes.SLOW
             self._pong_due = now + PING_RETRY
         elif is_performing or self._stuck_since is not None:
-            # It may wait behind the request, for a database that is slow; or the ping has
-            # only just been written. That is not the client's fault.
+            # The pong may be queued behind a request that waits for a slow database, or the
+            # ping may only just have left the send buffer. Neither is the client's fault.
             self._stuck_since = None
             self._pong_due = now + self._limits.pong_timeout
         else:

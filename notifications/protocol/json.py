@@ -1,4 +1,4 @@
-"""The JSON form: one command or reply per line, several lines per frame."""
+"""The JSON encoding: one command or reply per line, several lines per frame."""
 
 from collections.abc import Iterator
 
@@ -14,37 +14,37 @@ _encoder = msgspec.json.Encoder()
 
 
 class BadFrame(ValueError):
-    """A frame that holds something else than commands."""
+    """A frame that contains anything but commands."""
 
 
 def decode_frame(frame: str) -> Iterator[Command | Malformed | None]:
-    """The lines of a frame one by one, so that the next can be left alone.
+    """Decode a frame line by line, so that the caller can stop after any command.
 
-    Returns:
-        Commands in order; a :class:`Malformed` one can still be answered. None stands for a line
-        that holds nothing; the end of the last line is none.
+    Yields:
+        Commands in order. A :class:`~notifications.protocol.messages.Malformed` one has an id, so
+        it can be answered. None stands for a blank line; a trailing line break adds none.
 
     Raises:
-        BadFrame: a line is not a JSON object, or has no id to answer.
+        BadFrame: a line is not a JSON object, or is malformed and has no id.
     """
     for line in frame.removesuffix("\n").split("\n"):
         yield _decode(line) if line and not line.isspace() else None
 
 
 def is_longer(frame: str, size: int) -> bool:
-    """Is a text frame longer than ``size`` bytes of UTF-8?"""
+    """Return whether a text frame is longer than ``size`` bytes of UTF-8."""
     if len(frame) * 4 <= size:
         return False
     return len(frame.encode(errors="surrogatepass")) > size
 
 
 def encode_reply(reply: Reply) -> str:
-    """One line, without a line break."""
+    """Encode a reply as one line, without a line break."""
     return _encoder.encode(reply).decode()
 
 
 def encode_publication(channel: str, offset: int, data: bytes) -> str:
-    """The push of a publication whose ``data`` is JSON already; built once for all readers."""
+    """Encode the push of a publication whose ``data`` is already JSON, once for all readers."""
     name = _encoder.encode(channel).decode()
     return f'{{"push":{{"channel":{name},"pub":{{"data":{data.decode()},"offset":{offset}}}}}}}'
 
@@ -61,7 +61,7 @@ def _decode(line: str) -> Command | Malformed:
 def _malformed(line: str) -> Malformed:
     try:
         command = _id_decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:  # the first look stopped before it
+    except (msgspec.DecodeError, RecursionError) as error:  # past the point where _decoder stopped
         raise BadFrame("not a command") from error
     if command.id == 0:
         raise BadFrame("not a command")

@@ -1,4 +1,4 @@
-"""The messages of the protocol, typed. Field names and limits are those of ``client.proto``."""
+"""Typed messages of the protocol. Field names and limits are those of ``client.proto``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 Channel = Annotated[str, Meta(max_length=255)]
 
 
-#: The bit of ``flag`` that asks for an error instead of a subscription that was not recovered.
+#: Bit of ``flag``: the client wants an error instead of a subscription that was not recovered.
 REJECT_UNRECOVERED = 2
 
 
@@ -111,7 +111,7 @@ Request = (
 
 
 class Command(Struct, frozen=True):
-    """One command of a client: an id and one request; neither of them is a pong."""
+    """One command of a client: an id and one request. Without id and request it is a pong."""
 
     id: Uint32 = 0
     connect: ConnectRequest | None = None
@@ -129,7 +129,7 @@ class Command(Struct, frozen=True):
 
     @property
     def requests(self) -> list[Request]:
-        """The requests that are set: more than one is a mistake of the client."""
+        """The requests that are set; more than one is an error of the client."""
         return [request for name in REQUESTS if (request := getattr(self, name)) is not None]
 
 
@@ -137,7 +137,7 @@ REQUESTS = tuple(name for name in Command.__struct_fields__ if name != "id")
 
 
 class Malformed(Struct, frozen=True):
-    """A command with an id but with a request that cannot be understood."""
+    """A command whose id can be decoded, but not its request."""
 
     id: Uint32 = 0
 
@@ -240,7 +240,7 @@ Result = (
 
 
 class Reply(Struct, omit_defaults=True):
-    """What the server sends: the answer to a command (its id), or a push."""
+    """What the server sends: the reply to a command (with the command's id), or a push."""
 
     id: int = 0
     error: ErrorReply | None = None
@@ -268,7 +268,7 @@ FIELD_OF: dict[type[Result], str] = {
 
 
 def reply(command_id: int, result: Result) -> Reply:
-    """The reply that answers a command with its result."""
+    """Build the reply that carries the result of a command."""
     answer = Reply(id=command_id)
     setattr(answer, FIELD_OF[type(result)], result)
     return answer

@@ -1,4 +1,4 @@
-"""Messages that go to many sockets: encoded once, and framed once (RFC 6455 section 5.2)."""
+"""Messages for many sockets, encoded once and framed once (RFC 6455 section 5.2)."""
 
 OPCODE_TEXT = 0x81  # the final fragment of a text message
 

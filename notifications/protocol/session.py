@@ -1,7 +1,7 @@
 """One connection's state machine, without I/O: frames in, effects out.
 
-The session knows the protocol and no socket, database, clock or random source: frames, results
-and the time are handed in, and what has to happen is handed back as effects. The shell
+The session knows the protocol, but no socket, database, clock or random source. Frames, results
+and the time are passed in, and the session returns effects. The shell
 (:mod:`notifications.consumers`) carries them out:
 
 :class:`Send`      write this text frame
@@ -9,7 +9,7 @@ and the time are handed in, and what has to happen is handed back as effects. Th
 :class:`Arrived`   the client has received everything up to these positions
 :class:`Close`     end the connection
 
-:mod:`~notifications.protocol.heartbeat` knows when a ping is due and what a pong proves.
+:mod:`~notifications.protocol.heartbeat` decides when a ping is due and what a pong acknowledges.
 """
 
 from collections import deque
@@ -22,11 +22,11 @@ from .effects import Arrived, Close, Effect, Limits, Perform, Send
 from .heartbeat import Heartbeat
 from .json import PING, BadFrame, decode_frame, encode_reply, is_longer
 
-#: Ids of recent commands that may not come again.
+#: Number of recent command ids that a client may not reuse.
 REMEMBERED_IDS = 64
 
-#: Commands in excess of the rate that are answered with an error before the connection ends.
-PATIENCE = 1000
+#: Commands beyond the rate limit that a connection survives.
+MAX_EXCESS_COMMANDS = 1000
 
 
 class State(Enum):
@@ -40,10 +40,10 @@ class Session:
     """The protocol state of one connection.
 
     Args:
-        now: seconds of a monotonic clock; every later call gives a later one.
-        limits: see :class:`Limits`.
-        spread: 0 to 1, where in the ping interval the first ping falls, so that connections
-            made in the same second are not pinged in the same second for ever.
+        now: seconds of a monotonic clock, as in every later call.
+        limits: see :class:`~notifications.protocol.effects.Limits`.
+        spread: delay of the first ping, as a fraction (0 to 1) of the ping interval, so that
+            connections made in the same second are not pinged in the same second for ever.
     """
 
     __slots__ = (
@@ -52,8 +52,8 @@ class Session:
         "_heartbeat",
         "_ids",
         "_is_performing",
-        "_is_put_off",
         "_limits",
+        "_may_retry_connect",
         "deadline",
         "expires_at",
         "state",
@@ -61,25 +61,25 @@ class Session:
 
     def __init__(self, now: float, limits: Limits, spread: float = 1.0) -> None:
         self.state = State.NEW
-        #: When :meth:`tick` has to be called next.
+        #: When :meth:`tick` must be called next.
         self.deadline = now + limits.connect_timeout
-        #: When the credentials run out, None for never. The connection goes on a little longer.
+        #: When the credentials expire; None for never. See :meth:`renew` for the grace period.
         self.expires_at: float | None = None
         self._limits = limits
         self._heartbeat = Heartbeat(limits, spread)
         self._ids: deque[int] = deque(maxlen=REMEMBERED_IDS)
         self._bucket = Bucket(limits.command_rate, limits.command_burst, now)
         self._excess = 0
-        #: The last ``connect`` was refused in a way that lets the client try again.
-        self._is_put_off = False
-        #: A request has been handed out, and what the client sends meanwhile is not read.
+        #: The last ``connect`` was refused with an error after which the client retries.
+        self._may_retry_connect = False
+        #: A request is being performed. Until it is answered, no further frames are read.
         self._is_performing = False
 
     def receive(self, frame: str, now: float) -> Iterator[Effect]:
-        """Take a text frame of the client.
+        """Process a text frame of the client, and yield the effects one by one.
 
-        Effects come one by one, and each is to be carried out before the next is asked for: a
-        command may depend on what became of the one before it in the same frame.
+        Carry out each effect before advancing the iterator: a command may depend on the outcome
+        of the one before it in the same frame.
         """
         if self.is_closed:
             return
@@ -95,78 +95,81 @@ class Session:
             yield from self.close(codes.BAD_FRAME)
 
     def receive_binary(self) -> list[Effect]:
-        """Take a binary frame, which the JSON form does not have."""
+        """Reject a binary frame, which the JSON protocol does not have."""
         return [] if self.state is State.CLOSED else self.close(codes.INAPPROPRIATE_PROTOCOL)
 
     def charge(self, amount: float, now: float) -> list[Effect]:
-        """Count what the client has sent besides commands.
+        """Count what the client has sent besides commands against its rate limit.
 
         Args:
-            amount: in commands.
+            amount: the cost, in commands.
+            now: seconds of the session's clock.
         """
-        if self.is_closed or self._bucket.afford(amount, now):
+        if self.is_closed or self._bucket.try_take(amount, now):
             return []
-        return self._too_many(0)
+        return self._reject_excess(0)
 
     def answer(self, command_id: int, result: messages.Result, now: float) -> list[Effect]:
-        """The result of a performed request."""
+        """Reply to a performed request with its result."""
         self._is_performing = False
         if self.state is State.CLOSED:
             return []
         if isinstance(result, messages.ConnectResult):
             self._connected(now)
-        if command_id == 0:  # a ``send`` command: nobody waits for an answer
+        if command_id == 0:  # a ``send`` command has no reply
             return []
         return [Send(encode_reply(messages.reply(command_id, result)))]
 
     def refuse(self, command_id: int, error: codes.Error) -> list[Effect]:
-        """The error of a performed request."""
+        """Reply to a performed request with an error."""
         self._is_performing = False
         if self.state is State.CLOSED:
             return []
         if self.state is State.CONNECTING:
             self.state = State.NEW
-            self._is_put_off = error.temporary or error.code == codes.TOKEN_EXPIRED.code
-        if command_id == 0:  # a ``send`` command has no answer, whatever became of it
+            self._may_retry_connect = error.temporary or error.code == codes.TOKEN_EXPIRED.code
+        if command_id == 0:  # a ``send`` command has no reply, even if it fails
             return []
         reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
         return [Send(encode_reply(reply))]
 
     def close(self, disconnect: codes.Disconnect) -> list[Effect]:
-        """End the connection with this code."""
+        """Close the connection with this code, if it is still open."""
         if self.state is State.CLOSED:
             return []
         self.state = State.CLOSED
         return [Close(disconnect)]
 
     def tick(self, now: float, positions: dict[str, int] | None) -> list[Effect]:
-        """Do what the clock asks for.
+        """Send a ping or close the connection, if either is due.
 
-        The shell calls it when :attr:`deadline` has passed, and while :attr:`owes_ping` as soon
-        as the socket has drained. If the ping cannot be written, it calls :meth:`take_back_ping`.
+        The shell calls this method when :attr:`deadline` has passed and, while :attr:`owes_ping`,
+        as soon as the socket has drained. If the ping cannot be written, the shell calls
+        :meth:`take_back_ping`.
 
         Args:
-            positions: what has been written so far, by channel; None while the socket takes
-                nothing more, so that no ping can be written either.
+            now: seconds of the session's clock.
+            positions: the last offset written, by channel; None while the socket is blocked, so
+                that no ping can be written either.
         """
         if self.is_closed or (now < self.deadline and not self.owes_ping):
             return []
         if self.state in (State.NEW, State.CONNECTING):
-            # If it is the server that is slow, a client that did its part may come back.
-            is_ours = self.state is State.CONNECTING or self._is_put_off
+            # If the server is what is slow, the client may reconnect.
+            is_ours = self.state is State.CONNECTING or self._may_retry_connect
             return self.close(codes.SERVER_ERROR if is_ours else codes.STALE)
         if self._ends_at is not None and now >= self._ends_at:
             return self.close(codes.EXPIRED)
         heartbeat = self._heartbeat
         if heartbeat.is_awaiting_pong:
             return self._end_or_wait(
-                heartbeat.miss_pong(
+                heartbeat.check_overdue_pong(
                     now, is_blocked=positions is None, is_performing=self._is_performing
                 )
             )
         if heartbeat.is_due(now):
             if positions is None:
-                return self._end_or_wait(heartbeat.put_off(now))
+                return self._end_or_wait(heartbeat.postpone_ping(now))
             heartbeat.ping(now, positions)
             self._set_deadline()
             return [Send(PING)]
@@ -174,21 +177,24 @@ class Session:
         return []
 
     def take_back_ping(self, now: float) -> list[Effect]:
-        """The ping of the last :meth:`tick` could not be written: it counts as never sent."""
+        """Take back the ping of the last :meth:`tick`, because it could not be written."""
         if self.is_closed or not self._heartbeat.is_awaiting_pong:
             return []
         self._heartbeat.take_back()
-        return self._end_or_wait(self._heartbeat.put_off(now))
+        return self._end_or_wait(self._heartbeat.postpone_ping(now))
 
     def share(self, bucket: Bucket) -> None:
-        """Count commands together with those of other connections from now on."""
+        """From now on, count commands in ``bucket``, which other connections may share."""
         self._bucket = bucket
 
     def renew(self, expires_at: float | None) -> None:
-        """The client has shown credentials that last until ``expires_at``.
+        """Record that the client's credentials are valid until ``expires_at``.
 
-        It may show new ones until ``expired_close_delay`` after that: SDKs do so at the expiry,
-        and the command and the new token take their time.
+        The client may renew them until ``expired_close_delay`` seconds after that: SDKs do so at
+        the expiry, and the new token and the command take time to arrive.
+
+        Args:
+            expires_at: seconds of the session's clock; None for never.
         """
         self.expires_at = expires_at
         if self.state is State.CONNECTED:
@@ -196,7 +202,7 @@ class Session:
 
     @property
     def _ends_at(self) -> float | None:
-        """When the connection is closed unless the client shows new credentials."""
+        """When the connection is closed, unless the client renews its credentials."""
         if self.expires_at is None:
             return None
         return self.expires_at + self._limits.expired_close_delay
@@ -207,7 +213,7 @@ class Session:
 
     @property
     def owes_ping(self) -> bool:
-        """Has a ping come due that the socket did not take yet?"""
+        """Whether a ping is due that the socket has not accepted yet."""
         return self._heartbeat.owes_ping
 
     def _command(self, command: messages.Command | messages.Malformed, now: float) -> list[Effect]:
@@ -216,16 +222,16 @@ class Session:
         if command.id == 0 and not requests and not is_malformed:
             return self._pong(now)
         is_send = len(requests) == 1 and isinstance(requests[0], messages.SendRequest)
-        if not self._bucket.afford(1, now):
-            return self._too_many(command.id, is_send=is_send)
+        if not self._bucket.try_take(1, now):
+            return self._reject_excess(command.id, is_send=is_send)
         if command.id:
             if command.id in self._ids:
-                return self._refuse_unasked(command.id, codes.BAD_REQUEST)
+                return self._reply_error(command.id, codes.BAD_REQUEST)
             self._ids.append(command.id)
         if is_malformed or len(requests) > 1:
-            return self._refuse_unasked(command.id, codes.BAD_REQUEST)
+            return self._reply_error(command.id, codes.BAD_REQUEST)
         if not requests:
-            return self._refuse_unasked(command.id, codes.METHOD_NOT_FOUND)
+            return self._reply_error(command.id, codes.METHOD_NOT_FOUND)
         if command.id == 0 and not is_send:
             return self.close(codes.BAD_FRAME)
         return self._request(0 if is_send else command.id, requests[0])
@@ -235,23 +241,24 @@ class Session:
             if self.state is not State.NEW:
                 return self.close(codes.BAD_FRAME)
             self.state = State.CONNECTING
-            return self._hand_out(command_id, request)
-        if self.state is State.NEW and self._is_put_off:
-            # SDKs send subscriptions along, and give them up on an error that is not temporary.
-            return self._refuse_unasked(command_id, codes.INTERNAL) if command_id else []
+            return self._start_performing(command_id, request)
+        if self.state is State.NEW and self._may_retry_connect:
+            # SDKs send their subscriptions in the same batch as ``connect``, and give up those
+            # that get an error which is not temporary.
+            return self._reply_error(command_id, codes.INTERNAL) if command_id else []
         if self.state is not State.CONNECTED:
             return self.close(codes.BAD_FRAME)
         if isinstance(request, messages.PingRequest):
             reply = messages.reply(command_id, messages.PingResult())
             return [Send(encode_reply(reply))]
-        return self._hand_out(command_id, request)
+        return self._start_performing(command_id, request)
 
-    def _hand_out(self, command_id: int, request: messages.Request) -> list[Effect]:
+    def _start_performing(self, command_id: int, request: messages.Request) -> list[Effect]:
         self._is_performing = True
         return [Perform(command_id, request)]
 
-    def _refuse_unasked(self, command_id: int, error: codes.Error) -> list[Effect]:
-        """Refuse what was never handed out to be performed; the state stays as it is."""
+    def _reply_error(self, command_id: int, error: codes.Error) -> list[Effect]:
+        """Refuse a command that was never handed out to be performed; keep the state."""
         if command_id == 0:
             return self.close(codes.BAD_FRAME)
         reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
@@ -259,14 +266,14 @@ class Session:
 
     def _pong(self, now: float) -> list[Effect]:
         if not self._heartbeat.is_awaiting_pong:
-            # Late ones happen; any number of them for free would keep the server busy.
+            # Late pongs are normal, but an unlimited number of free ones would load the server.
             return self.charge(1, now)
         positions = self._heartbeat.pong()
         self._set_deadline()
         return [Arrived(positions)]
 
     def _end_or_wait(self, disconnect: codes.Disconnect | None) -> list[Effect]:
-        """End with this code; without one look again at the heartbeat's next deadline."""
+        """Close with ``disconnect``; if it is None, wait for the heartbeat's next deadline."""
         if disconnect is not None:
             return self.close(disconnect)
         self._set_deadline()
@@ -282,10 +289,10 @@ class Session:
         if self._ends_at is not None:
             self.deadline = min(self.deadline, self._ends_at)
 
-    def _too_many(self, command_id: int, *, is_send: bool = False) -> list[Effect]:
+    def _reject_excess(self, command_id: int, *, is_send: bool = False) -> list[Effect]:
         self._excess += 1
-        if self._excess > PATIENCE or (command_id == 0 and not is_send):
+        if self._excess > MAX_EXCESS_COMMANDS or (command_id == 0 and not is_send):
             return self.close(codes.TOO_MANY_COMMANDS)
         if is_send:
             return []
-        return self._refuse_unasked(command_id, codes.TOO_MANY_REQUESTS)
+        return self._reply_error(command_id, codes.TOO_MANY_REQUESTS)

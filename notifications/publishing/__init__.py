@@ -1,1 +1,1 @@
-"""From the caller's arguments to an offset: check, write, and number after the commit."""
+"""Publishing: check the arguments, write rows, and give them offsets after the commit."""

@@ -1,4 +1,4 @@
-"""What a notification may hold: every argument is checked before anything is written."""
+"""Checks of the arguments of a notification, before anything is written."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,24 +16,25 @@ from ..models import Notification, validate_text
 from ..options import Options
 from ..texts import TEXT, is_blank, one_line, plain, plain_json
 
-#: A TextField's ``max_length`` is checked by forms only.
+#: Django checks the ``max_length`` of a TextField in forms only.
 check_body_length = MaxLengthValidator(10_000)
 
 Errors = dict[str, Any]
 
 
-#: What the texts among the options are when the caller leaves them out.
+#: Defaults of the texts among the options.
 TEXT_DEFAULTS = {"body": "", "url": "", "kind": "message", "level": "info", "key": None}
 
 
 def check_names(function: str, options: Mapping[str, Any]) -> None:
-    """Refuse an option that does not exist, as Python refuses an unknown keyword argument.
+    """Refuse unknown options, as Python refuses an unknown keyword argument.
 
     Args:
-        function: the name of the function that the caller has called, for the message.
+        function: name of the public function, for the message.
+        options: its keyword arguments.
 
     Raises:
-        TypeError: names the first unknown option.
+        TypeError: an option is unknown; the message names it.
     """
     for name in options:
         if name not in Options.__optional_keys__:
@@ -41,10 +42,13 @@ def check_names(function: str, options: Mapping[str, Any]) -> None:
 
 
 def make_draft(title: str, **options: Unpack[Options]) -> Notification:
-    """An unsaved notification without a stream; see :func:`notifications.publishing.notify.notify`.
+    """Check the arguments, and return an unsaved notification without a stream.
+
+    Args:
+        title: see :func:`notifications.publishing.notify.notify`, also for the options.
 
     Raises:
-        ValidationError: an argument is bad; ``message_dict`` names each that is.
+        ValidationError: arguments are invalid; ``message_dict`` names each of them.
     """
     data, actor = options.get("data"), options.get("actor")
     publish_at, expires_at = options.get("publish_at"), options.get("expires_at")
@@ -71,34 +75,34 @@ def make_draft(title: str, **options: Unpack[Options]) -> Notification:
 
 
 def clean_title(text: str) -> str:
-    """The title as it is kept: one line.
+    """Convert a title to one line, as it is stored.
 
     Raises:
-        ValidationError: there is nothing to see in it.
+        ValidationError: it has no visible characters.
     """
     title = one_line(text)
     if is_blank(title):
-        raise ValidationError(_("A title needs something to see."))
+        raise ValidationError(_("A title needs at least one visible character."))
     return title
 
 
 def _plain_texts(**texts: Any) -> dict[str, Any]:
-    """Texts of any kind as plain ones; what is no text stays, to be refused.
+    """Convert texts of any type to ``str``; other values are left, to be refused later.
 
-    Lazy translations become what they say now: the reader's language is not known here.
+    Lazy translations are evaluated in the active language, because the reader's is not known here.
     """
-    plain_ones = {
+    converted = {
         name: plain(text) if isinstance(text, TEXT) else text for name, text in texts.items()
     }
-    return {**plain_ones, "key": plain_ones["key"] or None}
+    return {**converted, "key": converted["key"] or None}
 
 
 def _check_texts(texts: dict[str, Any]) -> Errors:
-    """What the fields do not check: types, the length of a TextField, characters in a key."""
+    """Check what the model fields do not: types, titles, the length of the body, the key."""
     errors: Errors = {}
     for name, text in texts.items():
         if not isinstance(text, str) and not (name == "key" and text is None):
-            errors[name] = ValidationError("Text is needed.")
+            errors[name] = ValidationError("This must be text.")
     checks = (("title", clean_title), ("body", check_body_length), ("key", validate_text))
     for name, check in checks:
         try:
@@ -116,27 +120,27 @@ def _check_times(draft: Notification) -> Errors:
         if value is None:
             continue
         if not isinstance(value, datetime) or timezone.is_naive(value):
-            errors[name] = ValidationError("An aware datetime is needed.")
+            errors[name] = ValidationError("This must be an aware datetime.")
     if not errors and draft.expires_at and draft.expires_at <= draft.publish_at:
-        errors["expires_at"] = ValidationError("It would expire before it is published.")
+        errors["expires_at"] = ValidationError("This must be later than publish_at.")
     return errors
 
 
 def _plain_data(data: Any) -> tuple[dict[str, Any], Errors]:
-    """``data`` as it is stored and travels, and what is wrong with it."""
+    """Convert ``data`` to plain JSON types; return it and its errors."""
     if not isinstance(data, dict):
-        return {}, {"data": ValidationError("A dict is needed.")}
+        return {}, {"data": ValidationError("This must be a dict.")}
     try:
         content = plain_json(data)
     except ValueError as error:
         return {}, {"data": ValidationError(f"This is not JSON: {error}.")}
-    size, most = len(msgspec.json.encode(content)), app_settings.MAX_DATA_SIZE
-    if size > most:
-        return {}, {"data": ValidationError(f"{size} bytes; {most} at most.")}
+    size, maximum = len(msgspec.json.encode(content)), app_settings.MAX_DATA_SIZE
+    if size > maximum:
+        return {}, {"data": ValidationError(f"{size} bytes, but at most {maximum} are allowed.")}
     return content, {}
 
 
 def _check_actor(actor: Any) -> Errors:
     if actor is None or (isinstance(actor, get_user_model()) and actor.pk is not None):
         return {}
-    return {"actor": ValidationError("A saved user is needed.")}
+    return {"actor": ValidationError("This must be a saved user.")}

@@ -1,4 +1,4 @@
-"""Telling of what has got its offsets: hints to the workers, and the ``published`` signal."""
+"""Announcing sequenced notifications: hints to the workers, and the ``published`` signal."""
 
 import logging
 from collections.abc import Collection, Iterable, Sequence
@@ -16,15 +16,21 @@ from .writing import Written
 
 logger = logging.getLogger(__name__)
 
-#: In more streams than this at once one hint for all goes out: each costs 0.1 ms of CPU here and
-#: in every hub, whether or not anybody who reads the stream is there.
-MANY = 100
+#: If a batch has more streams than this, one hint stands for all of them: each hint costs 0.1 ms of
+#: CPU here and in every hub, even in hubs without readers of the stream.
+MAX_HINTS = 100
 
 
 def announce(batch: Sequence[Numbered], written: Written | None = None) -> None:
-    """Send the hint and the ``published`` signal for sequenced notifications."""
+    """Send the hints and the ``published`` signals for sequenced notifications.
+
+    Args:
+        batch: the notifications with their new offsets.
+        written: what is known of rows that were written just now, which are not read again for the
+            hints.
+    """
     PUBLISHED.inc(len(batch))
-    if len({entry.stream.id for entry in batch}) > MANY:
+    if len({entry.stream.id for entry in batch}) > MAX_HINTS:
         send_check()
     else:
         _hint_each(batch, written)
@@ -39,7 +45,7 @@ def _hint_each(batch: Sequence[Numbered], written: Written | None) -> None:
     for entry in batch:
         if written is not None and entry.id in known:
             _hint(entry, written.data(entry.id), written.expires_at)
-        elif entry.id in rows:  # or deleted since
+        elif entry.id in rows:  # not deleted meanwhile
             _hint_row(entry, rows[entry.id])
 
 
@@ -54,12 +60,12 @@ def _load(ids: Iterable[int]) -> dict[int, Notification]:
 def _hint_row(entry: Numbered, row: Notification) -> None:
     try:
         _hint(entry, encode_content(row), row.expires_at)
-    except ValueError as error:  # written past the checks of publishing
-        logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
+    except ValueError as error:  # written without the checks of publishing
+        logger.error("A notification cannot be encoded and is skipped: %s", error)  # noqa: TRY400 - no bug of ours
 
 
 def _hint(entry: Numbered, data: bytes, expires_at: datetime | None) -> None:
     if expires_at and expires_at <= entry.moment:
-        return  # too late for everybody: readers move over its offset
+        return  # it has expired, so readers skip its offset
     at, previous = instant(entry.published_at), instant(entry.previous)
     send_publication(entry.stream.name, entry.stream.epoch, entry.offset, data, at, previous)

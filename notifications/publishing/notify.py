@@ -1,6 +1,6 @@
 """``notify`` and ``broadcast``: check, write in the caller's transaction, sequence after commit.
 
-Nothing is written before every argument is found good, and nothing is sent before the caller's
+Nothing is written before every argument has been checked, and nothing is sent before the caller's
 transaction has committed (P2).
 """
 
@@ -37,39 +37,41 @@ def notify(
     progress: Progress | None = None,
     **options: Unpack[Options],
 ) -> list[int]:
-    """Send a private notification to one user or to many.
+    """Send a private notification to one or many users.
 
-    Written in the caller's transaction; it leaves when that commits.
+    It is written in the caller's transaction, and sent after that has committed.
 
-    Texts may be of any subclass of ``str``, or lazy: these become what they say now, in the
-    language that is active.
+    Texts may be of any subclass of ``str``, or lazy. Lazy texts are evaluated at once, in the
+    active language.
 
     Args:
         to: a user, an iterable of users, or a queryset of users.
-        title: plain text, at most 200 characters, with something to see in it. It is one line:
-            line breaks become spaces.
+        title: plain text with at least one visible character, at most 200 characters. Line breaks
+            become spaces.
         body: plain text, at most 10 000 characters.
         url: a path on this site or an http(s) URL.
         kind: a dotted slug such as ``order.shipped``.
         level: ``debug``, ``info``, ``success``, ``warning`` or ``error``.
-        data: anything JSON for the client, at most ``MAX_DATA_SIZE`` bytes of it; see
-            :func:`notifications.texts.plain_json`.
+        data: a dict for the client, at most ``MAX_DATA_SIZE`` bytes as JSON; see
+            :func:`notifications.texts.plain_json` for the values.
         actor: the user on whose behalf it is sent.
-        key: publishing again to the same recipient with the same key gives the first one; at
-            most 200 characters, "" for none. Of those that are written at the same time one is
-            published.
-        publish_at: aware datetime; it waits until then. Default: now, by the database's clock.
-        expires_at: aware datetime; it is not sent or listed after.
-        progress: called with the number of recipients done after each chunk that was sent, so
-            after the commit. What it raises is logged, not raised.
+        key: identifies the notification for each recipient, at most 200 characters: publishing
+            again with the same key returns the first notification. Of concurrent calls with one
+            key, one is published. "" or None for no key.
+        publish_at: aware datetime before which it is not published. Default: now, by the
+            database's clock.
+        expires_at: aware datetime after which it is neither sent nor listed.
+        progress: called after each chunk of recipients was sequenced, so after the commit, with
+            the number of recipients so far. Its errors are logged.
 
     Returns:
-        The primary keys of the notifications, in the order of the recipients. With a ``key``, and
-        inside of a transaction, they may lead to others: see :func:`originals`.
+        The primary keys of the notifications, in the order of the recipients. With a ``key`` and
+        inside a transaction, some may turn out to be duplicates; see :func:`originals`.
 
     Raises:
-        ValueError: ``to`` holds something else than saved users.
-        ValidationError: another argument is bad; ``message_dict`` names it.
+        ValueError: ``to`` contains anything other than saved users.
+        ValidationError: another argument is invalid; ``message_dict`` names it.
+        TypeError: an option is unknown.
     """
     check_names("notify", options)
     draft = make_draft(title, **options)
@@ -80,7 +82,7 @@ def notify(
             names = [stream_names.user_stream(user_id) for user_id in user_ids]
             ids += _write(draft, names, publish_at)
             if progress is not None:
-                # Behind the sequencing of the same chunk, which takes most of the time.
+                # Registered after the sequencing of the same chunk, which takes most of the time.
                 after_commit(database_alias(), progress, len(ids))
     return _settled(draft, ids)
 
@@ -91,23 +93,22 @@ def broadcast(
     to: Any = EVERYONE,
     **options: Unpack[Options],
 ) -> Notification:
-    """Send one notification to all readers of a shared stream. One row, however many readers.
+    """Send one notification to all readers of a shared stream: one row for any number of readers.
 
     Args:
-        title: as of :func:`notify`.
-        to: ``"everyone"``, ``"staff"``, ``"topic:<slug>"``, a Django ``Group`` or the
-            ``"group:<id>"`` of one. Any topic will do, but nobody can read one that neither
-            ``TOPICS`` nor ``TOPIC_PERMISSION`` lets be read.
-
-    The other arguments are those of :func:`notify`.
+        title: see :func:`notify`, also for the other arguments.
+        to: ``"everyone"``, ``"staff"``, ``"topic:<slug>"``, a Django ``Group`` or
+            ``"group:<id>"``. Any topic is accepted, but nobody can read one that neither
+            ``TOPICS`` nor ``TOPIC_PERMISSION`` allows.
 
     Returns:
-        The notification; with a known ``key`` the first one. Inside of a transaction a stream may
-        be missing that is made after the commit; ``stream_name`` tells it.
+        The notification; with a known ``key`` the first one. Inside a transaction its ``stream``
+        may be None until the commit; ``stream_name`` has the name.
 
     Raises:
         ValueError: ``to`` is none of these.
-        ValidationError: another argument is bad; ``message_dict`` names it.
+        ValidationError: another argument is invalid; ``message_dict`` names it.
+        TypeError: an option is unknown.
     """
     check_names("broadcast", options)
     options.setdefault("kind", "broadcast")
@@ -141,19 +142,19 @@ async def abroadcast(
 
 
 def publish(name: str, title: str, **options: Unpack[Options]) -> int:
-    """Write to a stream by its name: what a client's ``publish`` command and the admin do.
+    """Publish to a stream by its name, as a client's ``publish`` command and the admin do.
 
     Args:
-        name: of any stream; whether anybody reads it is the caller's question.
-
-    The other arguments are those of :func:`notify`, except ``progress``.
+        name: name of any stream; the caller checks whether it has an audience.
+        title: see :func:`notify`, also for the other arguments.
 
     Returns:
         The primary key of the notification; see :func:`originals`.
 
     Raises:
-        UnknownStream: no such name.
-        ValidationError: as :func:`notify`.
+        UnknownStream: no stream can have this name.
+        ValidationError: another argument is invalid; ``message_dict`` names it.
+        TypeError: an option is unknown.
     """
     check_names("publish", options)
     name = plain(name)
@@ -165,17 +166,17 @@ def publish(name: str, title: str, **options: Unpack[Options]) -> int:
 
 
 def originals(ids: Iterable[int]) -> list[int]:
-    """What these primary keys, once returned by a call with a ``key``, lead to.
+    """Replace the primary keys of duplicates by those of the notifications that were kept.
 
     Two transactions that use one key at the same time do not wait for each other: each gets the
-    primary key of its own row. After both have committed the first is published; the other is
-    dropped and leads to it.
+    primary key of its own row. After both have committed, the first row is published, and the other
+    one is dropped as its duplicate.
 
     Args:
-        ids: primary keys of notifications.
+        ids: primary keys that a call with a ``key`` has returned.
 
     Returns:
-        For each, in their order, that of the notification which was kept: mostly itself.
+        The primary keys of the kept notifications, in the same order.
     """
     wanted = list(ids)
     found: dict[int, int] = {}
@@ -186,14 +187,17 @@ def originals(ids: Iterable[int]) -> list[int]:
 
 
 def withdraw(notifications: QuerySet[Notification]) -> int:
-    """Cancel waiting notifications and stop showing published ones.
+    """Cancel waiting notifications, and hide published ones.
 
-    A notification is either published or cancelled, never both at once: whoever comes second,
-    this or sequencing, waits for or steps over the other's lock. For one that was dropped as a
-    duplicate the first with its key is withdrawn.
+    Row locks keep this and sequencing apart: this waits for a notification that is being sequenced,
+    and sequencing skips one that is being withdrawn. In place of a duplicate, the notification that
+    was kept is withdrawn.
+
+    Args:
+        notifications: the notifications to withdraw.
 
     Returns:
-        How many were withdrawn now.
+        The number of notifications that this call has withdrawn.
     """
     alias = database_alias()
     chosen = _rows().filter(pk__in=notifications.using(alias).values("pk"))
@@ -203,13 +207,13 @@ def withdraw(notifications: QuerySet[Notification]) -> int:
         by_meant[kept].append(pk)
     count = 0
     with transaction.atomic(using=alias):
-        # Locked in the order of their keys: two that withdraw the same ones do not lock each other
-        # out.
+        # Locked in the order of their primary keys, so that concurrent calls do not deadlock.
         for chunk in stream_rows.chunks(sorted(by_meant)):
             rows = _rows().filter(pk__in=chunk, withdrawn_at=None).order_by("pk")
             no_key = connections[alias].features.has_select_for_no_key_update
             ids = list(rows.select_for_update(no_key=no_key).values_list("pk", flat=True))
-            # One that was published while its lock was waited for may not be meant any more.
+            # Waiting for the lock may have let a notification change, so that the queryset no
+            # longer contains it.
             asked = [pk for kept in ids for pk in by_meant[kept]]
             still = {meant[pk] for pk in chosen.filter(pk__in=asked).values_list("pk", flat=True)}
             count += _rows().filter(pk__in=still).update(withdrawn_at=present(alias))
@@ -221,10 +225,10 @@ def _rows() -> NotificationQuerySet:
 
 
 def _write(draft: Notification, names: list[str], publish_at: datetime | None) -> list[int]:
-    """Insert the draft for each stream; place and sequence these after the caller's commit.
+    """Insert the draft for each stream; place and sequence the rows after the caller's commit.
 
-    Nothing here waits for another transaction: no stream is made, and a key is compared with what
-    was committed. What needs either is written without its stream.
+    This never waits for another transaction: it creates no streams, and compares a key only with
+    rows that it can see. Rows that need a new stream or have a key are written unplaced.
     """
     at_once = publish_at is None
     content = encode_content(draft)
@@ -240,7 +244,7 @@ def _write(draft: Notification, names: list[str], publish_at: datetime | None) -
         unplaced |= new
         ids |= new
         if draft.key is not None:
-            # Those that were there; what has been pruned since then is written once more.
+            # Rows that had the key before. If one is pruned in between, the loop writes it anew.
             ids |= find_known([name for name in missing if name not in new], draft.key)
     new_ids = frozenset((*placed.values(), *unplaced.values()))
     written = Written(new_ids, content, draft.expires_at)
@@ -249,7 +253,7 @@ def _write(draft: Notification, names: list[str], publish_at: datetime | None) -
 
 
 def _settled(draft: Notification, ids: list[int]) -> list[int]:
-    """:func:`originals` of a keyed call, where its own commit has settled them already."""
+    """Apply :func:`originals` to a keyed call that has committed, and so has been placed."""
     if draft.key is None or connections[database_alias()].in_atomic_block:
         return ids
     return originals(ids)

@@ -1,7 +1,7 @@
-"""Offsets for waiting notifications, in one short transaction that has locked their streams.
+"""Giving offsets to waiting notifications, in one short transaction that locks their streams.
 
-Within a stream ``published_at`` ascends strictly with the offset, whatever clock says so: both
-orders are one, and the inbox may use either index.
+Within a stream ``published_at`` ascends strictly with the offset, even if a clock goes back. So
+both orders are the same, and the inbox can use either index.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -21,11 +21,11 @@ from .placing import place
 
 TICK = timedelta(microseconds=1)
 
-HEAD = ("pk", "name", "epoch", "top", "published_at")
+HEAD_FIELDS = ("pk", "name", "epoch", "top", "published_at")
 
 
 class Head(NamedTuple):
-    """Where a locked stream ends."""
+    """The end of a locked stream."""
 
     id: int
     name: str
@@ -43,40 +43,40 @@ class Numbered(NamedTuple):
     published_at: datetime
     #: When it was found due, by the clock that decides.
     moment: datetime
-    #: When the entry before it was published.
+    #: When the previous entry of the stream was published; None if there is none.
     previous: datetime | None = None
 
 
 class Batch(NamedTuple):
-    """What one transaction has done."""
+    """The result of one transaction."""
 
     numbered: list[Numbered]
-    #: The streams that it could lock.
+    #: Primary keys of the streams that it could lock.
     locked: frozenset[int]
-    #: There may be more in them than one transaction takes.
+    #: Whether there may be more in these streams than one transaction takes.
     is_full: bool
 
 
 def give_offsets(
     stream_ids: Collection[int],
     now: datetime | None,
-    most: int,
+    limit: int,
     *,
     wait: float | None = None,
     placing: bool = False,
 ) -> Batch:
-    """Lock the streams in id order, number what is due in them, store their tops.
+    """Lock streams in id order, give offsets to their due notifications, and store the tops.
 
     Args:
         stream_ids: primary keys of streams.
         now: the moment that decides what is due; default the present by the database's clock.
-        most: notifications at most.
-        wait: seconds to wait for each lock; by default locked streams are stepped over.
-        placing: place first what is still to be placed in these streams.
+        limit: notifications at most.
+        wait: seconds to wait for each lock; by default locked streams are skipped.
+        placing: first place the unplaced notifications of these streams.
 
     Raises:
-        OperationalError: a lock was not given in time, see
-            :func:`notifications.database.locks.was_locked`.
+        OperationalError: a lock was not available in time (see
+            :func:`notifications.database.locks.was_locked`), or the database fails.
     """
     alias = database_alias()
     with transaction.atomic(using=alias):
@@ -85,39 +85,40 @@ def give_offsets(
         rows = locked(
             Stream.objects.using(alias).filter(pk__in=stream_ids), skip_locked=wait is None
         )
-        heads = {row[0]: Head(*row) for row in rows.values_list(*HEAD)}
-        placed = place([head.name for head in heads.values()], most) if placing else 0
-        # Not before the locks are held: another worker may have published while this one waited.
-        moment, due = _due(heads, now, most)
+        heads = {row[0]: Head(*row) for row in rows.values_list(*HEAD_FIELDS)}
+        placed = place([head.name for head in heads.values()], limit) if placing else 0
+        # After the locks are held, because others may have published while this waited for them.
+        moment, due = _due(heads, now, limit)
         numbered = _number(due, heads, moment)
         _store(alias, numbered)
-    return Batch(numbered, frozenset(heads), max(len(due), placed) >= most)
+    return Batch(numbered, frozenset(heads), max(len(due), placed) >= limit)
 
 
 def repair(stream_id: int) -> bool:
-    """Renew a stream whose top lies below an offset that is there; it can publish nothing.
+    """Renew a stream whose top is below an offset in use, so that it cannot publish anything.
 
     Returns:
-        Was it that, and is it repaired?
+        Whether that was the case, and the stream is repaired.
     """
     stream = Stream.objects.using(database_alias()).filter(pk=stream_id).first()
     newest = _rows().published().filter(stream=stream_id).order_by("-offset").first()
     if stream is None or newest is None or (newest.offset or 0) <= stream.top:
         return False
-    # Offsets above that top were given out as something else perhaps.
+    # Offsets above the top may have been given to other entries, so the epoch must change.
     return stream_id in renew({stream_id: Old(stream.epoch)}).settled
 
 
 def _due(
-    stream_ids: Iterable[int], now: datetime | None, most: int
+    stream_ids: Iterable[int], now: datetime | None, limit: int
 ) -> tuple[datetime, list[tuple[int, int]]]:
-    """What is due in these streams, locked: it cannot be withdrawn while it is published.
+    """Find and lock the due notifications of these streams.
 
-    A row that somebody is withdrawing or editing right now is left to the next tick.
+    The lock keeps them from being withdrawn while they are published. Rows that others have locked,
+    to withdraw or edit them, are left to the next tick.
 
     Returns:
-        The moment that has decided; primary keys of notifications, each with that of its stream,
-        in their order.
+        The moment that decided what is due; pairs of the primary keys of a notification and of its
+        stream, in the order of publication.
     """
     moment = now or timezone.now()
     ids = list(stream_ids)
@@ -137,13 +138,13 @@ def _due(
     asks_clock = now is None and has_clock(alias)
     clock = SQL_NOW if asks_clock else "%s"
     asked = [] if asks_clock else [operations.adapt_datetimefield_value(moment)]
-    # Written out: built by the ORM it took a third of a notify(), 1 ms.
+    # Raw SQL, because building it with the ORM took 1 ms, a third of a notify().
     statement = f"""
         SELECT id, stream_id, {SQL_NOW if asks_clock else "NULL"}
         FROM {Notification._meta.db_table}
         WHERE {operations.quote_name("offset")} IS NULL AND withdrawn_at IS NULL
         AND publish_at <= {clock} AND stream_id IN ({", ".join(["%s"] * len(ids))})
-        ORDER BY publish_at, id LIMIT {most} {lock}
+        ORDER BY publish_at, id LIMIT {limit} {lock}
     """  # noqa: S608 - names of the model and numbers, no value
     with connection.cursor() as cursor:
         cursor.execute(statement, [*asked, *ids])

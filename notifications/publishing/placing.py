@@ -1,12 +1,12 @@
-"""Unplaced notifications get their stream, and those with one key become one.
+"""Placing: giving unplaced notifications their stream, and dropping duplicates of a key.
 
-Making a stream in a caller's transaction, or a row whose key must be unique, would let everybody
-else who needs the same wait until that transaction ends, and two of them lock each other out. So
-what needs a new stream, or has a key, is written without a stream, under the stream's name. After
-the commit it is placed under the lock of its stream. There the first with a key keeps it; others
-that were written at the same time are dropped and lead to it.
+If a caller's transaction created a stream, or a row with a unique key, all others who need the same
+stream or key would wait until it ends, and two such transactions could deadlock. So a notification
+that needs a new stream or has a key is written without a stream, under the stream's name. It is
+placed after the commit, under the lock of its stream. The first notification with a key keeps it;
+others that were written at the same time are dropped, and refer to the first one.
 
-What is scheduled is placed at once too: a key must not be taken twice until tomorrow.
+Scheduled notifications are placed at once too, so that a key is not used twice before they are due.
 """
 
 from collections.abc import Collection, Mapping
@@ -27,17 +27,17 @@ class _Unplaced(NamedTuple):
     id: int
     channel: str
     key: str | None
-    #: The notification that is placed in this stream with the same key.
+    #: Primary key of the notification in this stream that has the same key already.
     known: int | None
 
 
 def find_channels(after: str, passed: Collection[str], limit: int) -> list[str]:
-    """Names of streams that something is to be placed in, in their order.
+    """Names of streams that have unplaced notifications, sorted.
 
     Args:
-        after: names up to this one are left out.
-        passed: these too.
-        limit: how many at most.
+        after: only names greater than this one.
+        passed: names to leave out.
+        limit: names at most.
     """
     rows = _rows().filter(channel__gt=after)
     if passed:
@@ -47,16 +47,16 @@ def find_channels(after: str, passed: Collection[str], limit: int) -> list[str]:
 
 
 def place(names: Collection[str], limit: int) -> int:
-    """Place what is written for these streams, in a transaction that has locked them.
+    """Place the unplaced notifications of these streams, in a transaction that has locked them.
 
-    A row that somebody is withdrawing right now is left to the next time.
+    Rows that others have locked, for example to withdraw them, are left to the next call.
 
     Args:
-        names: of streams that are locked.
+        names: names of the locked streams.
         limit: notifications at most.
 
     Returns:
-        How many notifications were placed or dropped.
+        The number of notifications that were placed or dropped.
     """
     found = _find(names, limit)
     winners, duplicates = _settle(found)
@@ -72,7 +72,7 @@ def place(names: Collection[str], limit: int) -> int:
         _rows().filter(pk__in=list(duplicates)).update(
             stream=stream,
             channel=None,
-            # It is the other one's now.
+            # The original keeps the key.
             key=None,
             withdrawn_at=Coalesce("withdrawn_at", present(database_alias())),
         )
@@ -82,10 +82,11 @@ def place(names: Collection[str], limit: int) -> int:
 
 
 def _settle(found: Collection[_Unplaced]) -> tuple[list[int], Mapping[int, int]]:
-    """Who keeps the key: what is placed already, else the one that was written first.
+    """Decide which notifications stay: of each key the one in the stream, else the first written.
 
     Returns:
-        Primary keys of those that stay, and of duplicates with that of the one that they lead to.
+        Primary keys of the notifications that stay, and the originals of the duplicates, both by
+        primary key.
     """
     first: dict[tuple[str, str], int] = {}
     winners: list[int] = []

@@ -1,4 +1,4 @@
-"""Whom ``to`` means: users, or the audience of a shared stream."""
+"""Resolving ``to``: the users, or the shared stream."""
 
 import logging
 from collections.abc import Iterable
@@ -20,10 +20,13 @@ EVERYONE = "everyone"
 
 
 def audience(to: Any) -> str:
-    """The shared stream that ``to`` means; see :func:`notifications.publishing.notify.broadcast`.
+    """The name of the shared stream for ``to``.
+
+    Args:
+        to: see :func:`notifications.publishing.notify.broadcast`.
 
     Raises:
-        ValueError: it means none.
+        ValueError: ``to`` is not a shared stream, or its group does not exist.
     """
     if isinstance(to, Group):
         if to.pk is None:
@@ -39,7 +42,7 @@ def audience(to: Any) -> str:
             "(for users there is notify())"
         )
     if not access.has_audience(to):
-        raise ValueError(f"to: there is no {to!r}")
+        raise ValueError(f"to: {to!r} does not exist")
     kind, key = stream_names.parse(to)
     if kind == "topic" and settings.DEBUG and not topics.has_readers(key):
         logger.warning("Nobody can read %s: NOTIFICATIONS['TOPICS'] does not list it.", to)
@@ -47,17 +50,19 @@ def audience(to: Any) -> str:
 
 
 def recipients(to: Any) -> list[Any]:
-    """Primary keys of the users that ``to`` means, each once; see
-    :func:`notifications.publishing.notify.notify`.
+    """Primary keys of the users in ``to``, without duplicates.
+
+    Args:
+        to: see :func:`notifications.publishing.notify.notify`.
 
     Raises:
-        ValueError: it holds something else than saved users.
+        ValueError: ``to`` contains anything other than saved users.
     """
     users = get_user_model()
     if isinstance(to, QuerySet):
         if not issubclass(to.model, users):
-            raise ValueError(f"to: a queryset of users is needed, not of {to.model.__name__}")
-        # All at once: on SQLite a query that is still read would see what is written meanwhile.
+            raise ValueError(f"to: this must be a queryset of users, not of {to.model.__name__}")
+        # Read at once: on SQLite an open cursor would see rows that are written meanwhile.
         return list(dict.fromkeys(to.values_list("pk", flat=True)))
     if isinstance(to, users):
         return [_user_id(to)]

@@ -1,12 +1,12 @@
-"""Waiting notifications become publications: offsets after the caller's commit, then the hint.
+"""Sequencing: giving offsets to waiting notifications after the caller's commit, then the hint.
 
 An offset cannot be given inside the caller's transaction: a counter locked there would serialize
-and deadlock business transactions, and an auto-increment id lets a late commit slip behind a
-reader's position. So rows wait with ``offset`` NULL, and whoever comes first (the caller's
-``on_commit``, any worker's ticker) gives the next offsets in a short transaction of its own.
-Scheduling is the same: ``publish_at`` in the future keeps a row waiting.
+and deadlock business transactions, and with an auto-increment id, a late commit could end up below
+a reader's position. So rows wait with ``offset`` NULL. Either the caller's ``on_commit`` or the
+ticker of a worker gives them the next offsets, in a short transaction of its own. Scheduling works
+the same way: a ``publish_at`` in the future keeps a row waiting.
 
-A stream that is locked or broken holds up nobody but its own readers.
+A locked or broken stream delays only its own readers.
 """
 
 import logging
@@ -22,7 +22,7 @@ from ..database.locks import limit_waiting, was_locked
 from ..metrics import DATABASE_ERRORS
 from ..models import Notification, database_alias
 from ..streams import rows as stream_rows
-from ..streams.rows import PATIENCE, chunks
+from ..streams.rows import MAX_LOCK_WAIT, chunks
 from .hints import announce
 from .numbering import Batch, give_offsets, repair
 from .placing import find_channels
@@ -33,18 +33,18 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T", int, str)
 
-#: Streams per transaction, and rows of a page: locks stay short.
-BATCH = 500
+#: Streams per transaction, and rows per page, so that locks are held only briefly.
+BATCH_SIZE = 500
 
 #: Notifications per transaction. More than streams, so that a chunk of a bulk call, which has one
-#: for each stream, is known to be done without a second look.
-MOST = 1000
+#: notification per stream, never fills a batch and needs no second one.
+MAX_NOTIFICATIONS = 1000
 
 
-#: Seconds that the making of streams waits for another transaction that has made one of them.
-MAKING = 0.2
+#: Seconds that creating streams waits for another transaction that creates one of them.
+CREATE_TIMEOUT = 0.2
 
-#: What a stream may raise that is broken; see :func:`_concerns_all` for what is not its fault.
+#: Errors that a broken stream may cause; :func:`_concerns_all` tells errors with other causes.
 FAILURES = (DatabaseError, ArithmeticError, ValueError)
 
 #: The streams that fail by themselves in this process.
@@ -58,7 +58,7 @@ class _Due(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """How many were published, and the streams in which that could be done."""
+    """The number of published notifications, and the streams that were processed."""
 
     published: int
     streams: set[int]
@@ -71,27 +71,32 @@ def sequence(
     *,
     placing: bool = False,
 ) -> int:
-    """Give offsets to what is due in these streams, and announce it.
+    """Give offsets to the due notifications of these streams, and announce them.
 
-    A stream that somebody else has locked is waited for briefly: another sequencer takes
-    milliseconds. One that stays locked, or is broken, is left to the tickers.
+    It waits briefly for locked streams, because another sequencer needs only milliseconds. Streams
+    that stay locked or are broken are left to the tickers.
 
     Args:
-        stream_ids: primary keys of streams, any number.
+        stream_ids: primary keys of any number of streams.
         now: the moment that decides what is due; default the present by the database's clock.
-        written: what need not be read again, because it was written just now.
-        placing: something is still to be placed in them.
+        written: what is known of rows written just now, which need not be read again.
+        placing: whether these streams have unplaced notifications.
 
     Returns:
         The number of notifications published.
+
+    Raises:
+        OperationalError, InterfaceError: the database is down.
     """
     count = 0
-    for chunk in chunks(sorted(set(stream_ids)), BATCH):
+    for chunk in chunks(sorted(set(stream_ids)), BATCH_SIZE):
         done = _publish(chunk, now, written, placing=placing, to_the_end=True)
         count += done.published
-        left = [pk for pk in chunk if pk not in done.streams and pk not in setbacks.resting()]
+        left = [pk for pk in chunk if pk not in done.streams and pk not in setbacks.paused()]
         if left:
-            again = _publish(left, now, written, wait=PATIENCE, placing=placing, to_the_end=True)
+            again = _publish(
+                left, now, written, wait=MAX_LOCK_WAIT, placing=placing, to_the_end=True
+            )
             count += again.published
     return count
 
@@ -99,27 +104,28 @@ def sequence(
 def sequence_after_commit(
     stream_ids: Collection[int], names: Sequence[str], written: Written
 ) -> None:
-    """The caller's ``on_commit``. A database that fails now is met again by the tickers.
+    """Sequence what a caller has committed. If the database fails, it is left to the tickers.
 
     Args:
-        stream_ids: where something was written.
-        names: of streams for which something was written that is still to be placed.
-        written: all of it.
+        stream_ids: primary keys of the streams of placed notifications.
+        names: names of the streams of unplaced notifications.
+        written: what is known of the rows, placed and unplaced.
     """
     try:
-        found = _find_or_make(names) if names else {}
+        found = _find_or_create(names) if names else {}
         sequence([*stream_ids, *found.values()], written=written, placing=bool(names))
     except DatabaseError as error:
         DATABASE_ERRORS.inc()
         logger.warning(
-            "Committed notifications wait for a worker (%s on sequencing).", type(error).__name__
+            "Sequencing failed (%s); a worker will publish the committed notifications.",
+            type(error).__name__,
         )
 
 
 def sequence_waiting(now: datetime | None = None) -> int:
-    """The ticker's part: what a dead process left waiting and what has become due.
+    """Sequence what has become due, and what a dead process left waiting; called by the ticker.
 
-    Streams that another worker is sequencing are skipped, not waited for.
+    Streams that another worker has locked are skipped.
 
     Args:
         now: the moment that decides what is due; default the present by the database's clock.
@@ -128,7 +134,7 @@ def sequence_waiting(now: datetime | None = None) -> int:
         The number of notifications published.
 
     Raises:
-        OperationalError: the database is away.
+        OperationalError, InterfaceError: the database is down.
     """
     count = _place_leftovers(now)
     after: _Due | None = None
@@ -138,40 +144,40 @@ def sequence_waiting(now: datetime | None = None) -> int:
         done = _publish(stream_ids, now)
         count += done.published
         passed.update(pk for pk in stream_ids if pk not in done.streams)
-        if len(page) < BATCH:
+        if len(page) < BATCH_SIZE:
             break
         after = page[-1]
     return count
 
 
 def _place_leftovers(now: datetime | None) -> int:
-    """Place what a dead process has left, due or not."""
+    """Place what a dead process left unplaced, due or not, and publish what is due."""
     count, after = 0, ""
     while True:
-        passed = [stream for stream in setbacks.resting() if isinstance(stream, str)]
-        names = find_channels(after, passed, BATCH)
+        passed = [stream for stream in setbacks.paused() if isinstance(stream, str)]
+        names = find_channels(after, passed, BATCH_SIZE)
         if names:
-            stream_ids = sorted(_find_or_make(names).values())
+            stream_ids = sorted(_find_or_create(names).values())
             count += _publish(stream_ids, now, placing=True, to_the_end=True).published
-        if len(names) < BATCH:
+        if len(names) < BATCH_SIZE:
             return count
         after = names[-1]
 
 
-def _find_or_make(names: Sequence[str]) -> dict[str, int]:
-    """Primary keys of these streams, outside of any caller's transaction."""
+def _find_or_create(names: Sequence[str]) -> dict[str, int]:
+    """Primary keys of these streams, creating missing ones; not inside a caller's transaction."""
     found = stream_rows.ids(names)
-    missing = sorted({name for name in names if name not in found} - setbacks.resting())
+    missing = sorted({name for name in names if name not in found} - setbacks.paused())
     if missing:
 
-        def make(some: Sequence[str]) -> None:
+        def create(some: Sequence[str]) -> None:
             with transaction.atomic(using=database_alias()):
-                limit_waiting(database_alias(), MAKING)
-                stream_rows.make(some)
+                limit_waiting(database_alias(), CREATE_TIMEOUT)
+                stream_rows.create(some)
             found.update(stream_rows.ids(some))
             setbacks.succeeded(some)
 
-        _apart(missing, make, setbacks.failed)
+        _bisect(missing, create, setbacks.failed)
     return found
 
 
@@ -184,32 +190,32 @@ def _publish(
     placing: bool = False,
     to_the_end: bool = False,
 ) -> _Done:
-    """Number and announce what is due in those of these streams that can be locked and work.
+    """Number and announce what is due in these streams, except in locked and broken ones.
 
     Args:
-        wait: seconds to wait for a lock before locked streams are stepped over.
-        to_the_end: all that is due, not only what one transaction takes.
+        wait: seconds to wait for a lock before locked streams are skipped; None skips them at once.
+        to_the_end: repeat until nothing is due, instead of one batch.
     """
     count, done = 0, set[int]()
-    resting = setbacks.resting()
-    left = [pk for pk in stream_ids if pk not in resting]
+    paused = setbacks.paused()
+    left = [pk for pk in stream_ids if pk not in paused]
     while left:
-        turn = _Turn(now, wait, placing)
+        attempt = _Attempt(now, wait, placing)
         try:
-            _apart(left, turn.number, turn.number_alone)
+            _bisect(left, attempt.number, attempt.repair_or_set_aside)
         finally:
-            # What has its offsets is told, although the database may be away by now.
-            for batch in turn.batches:
+            # Announce what has its offsets, even if the database has failed meanwhile.
+            for batch in attempt.batches:
                 announce(batch.numbered, written)
-        count += sum(len(batch.numbered) for batch in turn.batches)
-        done.update(*(batch.locked for batch in turn.batches))
-        full = [pk for batch in turn.batches if batch.is_full for pk in sorted(batch.locked)]
+        count += sum(len(batch.numbered) for batch in attempt.batches)
+        done.update(*(batch.locked for batch in attempt.batches))
+        full = [pk for batch in attempt.batches if batch.is_full for pk in sorted(batch.locked)]
         left = full if to_the_end else []
     return _Done(count, done)
 
 
-class _Turn:
-    """Numbers streams together or alone; see :func:`_publish` for the arguments."""
+class _Attempt:
+    """Numbers streams together, or one alone; see :func:`_publish` for the arguments."""
 
     def __init__(self, now: datetime | None, wait: float | None, placing: bool) -> None:
         self._now = now
@@ -223,13 +229,13 @@ class _Turn:
         except OperationalError as error:
             if self._wait is None or not was_locked(error):
                 raise
-            # The others have been given back meanwhile perhaps.
+            # Skip the stream that stays locked; the others may be free now.
             batch = self._give_offsets(stream_ids, None)
         self.batches.append(batch)
         setbacks.succeeded(batch.locked)
 
-    def number_alone(self, stream_id: int, error: Exception) -> None:
-        """It has failed by itself: repair it, or set it aside."""
+    def repair_or_set_aside(self, stream_id: int, error: Exception) -> None:
+        """Repair a stream that has failed by itself, or set it aside."""
         try:
             if repair(stream_id):
                 self.number([stream_id])
@@ -241,20 +247,22 @@ class _Turn:
         setbacks.failed(stream_id, error)
 
     def _give_offsets(self, stream_ids: Sequence[int], wait: float | None) -> Batch:
-        return give_offsets(stream_ids, self._now, MOST, wait=wait, placing=self._placing)
+        return give_offsets(
+            stream_ids, self._now, MAX_NOTIFICATIONS, wait=wait, placing=self._placing
+        )
 
 
-def _apart(
+def _bisect(
     items: Sequence[T],
     work: Callable[[Sequence[T]], None],
-    alone: Callable[[T, Exception], None],
+    on_failure: Callable[[T, Exception], None],
 ) -> None:
-    """Do ``work`` for all at once. If that fails, find those that are to blame by halves.
+    """Do ``work`` for all streams at once; if that fails, bisect to find the broken ones.
 
     Args:
-        items: streams.
+        items: primary keys or names of streams.
         work: does all or nothing.
-        alone: called with one for which ``work`` has failed, and why.
+        on_failure: called with each stream for which ``work`` fails by itself, and the error.
     """
     try:
         work(items)
@@ -262,28 +270,28 @@ def _apart(
         if _concerns_all(error):
             raise
         if len(items) == 1:
-            alone(items[0], error)
+            on_failure(items[0], error)
             return
         middle = len(items) // 2
-        _apart(items[:middle], work, alone)
-        _apart(items[middle:], work, alone)
+        _bisect(items[:middle], work, on_failure)
+        _bisect(items[middle:], work, on_failure)
 
 
 def _concerns_all(error: Exception) -> bool:
-    """Is the database away, rather than one stream broken or locked?"""
+    """Return whether the database is down, rather than one stream broken or locked."""
     return isinstance(error, OperationalError | InterfaceError) and not was_locked(error)
 
 
 def _due_page(now: datetime | None, after: _Due | None, passed: Collection[int]) -> list[_Due]:
-    """What is due behind ``after``, in the order of publication, without streams passed over."""
+    """The next page of due notifications after ``after``, without streams that are skipped."""
     due = Notification.objects.using(database_alias()).waiting()
     due = due.filter(publish_at__lte=now or present(database_alias()), stream__isnull=False)
-    skipped = [*passed, *(stream for stream in setbacks.resting() if isinstance(stream, int))]
+    skipped = [*passed, *(stream for stream in setbacks.paused() if isinstance(stream, int))]
     if skipped:
-        due = due.exclude(stream__in=skipped[:BATCH])
+        due = due.exclude(stream__in=skipped[:BATCH_SIZE])
     if after is not None:
         due = due.filter(publish_at__gte=after.publish_at).exclude(
             publish_at=after.publish_at, id__lte=after.id
         )
     rows = due.order_by("publish_at", "id").values_list("publish_at", "id", "stream_id")
-    return [_Due(*row) for row in rows[:BATCH]]
+    return [_Due(*row) for row in rows[:BATCH_SIZE]]

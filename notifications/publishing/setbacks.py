@@ -1,4 +1,4 @@
-"""What keeps failing is set aside for a while, so that it holds up nobody else."""
+"""Setting aside streams that keep failing, so that they do not delay others."""
 
 import logging
 import time
@@ -12,7 +12,7 @@ from ..metrics import SET_ASIDE
 
 logger = logging.getLogger(__name__)
 
-#: Seconds until what has failed is tried again: the first time, and at most.
+#: Seconds until a failed stream is retried: after the first failure, and at most.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 60.0
 
@@ -23,12 +23,13 @@ class _Pause(NamedTuple):
 
 
 class Setbacks:
-    """Streams of this process that fail by themselves, each with a pause that grows.
+    """The streams that fail by themselves in this process, each with a pause that doubles.
 
-    Safe in several threads. A stream is known by its primary key, or by its name while it has none.
+    A stream is identified by its primary key, or by its name before it has been created.
+    Thread-safe.
 
     Args:
-        clock: tells monotonic seconds.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -36,13 +37,13 @@ class Setbacks:
         self._lock = Lock()
         self._pauses: dict[int | str, _Pause] = {}
 
-    def resting(self) -> set[int | str]:
-        """Those that are not to be tried yet."""
+    def paused(self) -> set[int | str]:
+        """The streams whose pause has not ended yet."""
         if not self._pauses:
             return set()
         now = self._clock()
         with self._lock:
-            # Nothing waits any more in those that nobody has tried for so long.
+            # A stream that was not retried long after its pause has nothing waiting any more.
             self._pauses = {
                 stream: pause
                 for stream, pause in self._pauses.items()
@@ -52,7 +53,7 @@ class Setbacks:
             return {stream for stream, pause in self._pauses.items() if pause.until > now}
 
     def failed(self, stream: int | str, error: BaseException) -> None:
-        """It has failed alone. The first time is told."""
+        """Record that a stream has failed by itself; the first failure is logged."""
         with self._lock:
             before = self._pauses.get(stream)
             seconds = FIRST_PAUSE if before is None else min(2 * before.seconds, LONGEST_PAUSE)
@@ -60,25 +61,25 @@ class Setbacks:
             SET_ASIDE.set(len(self._pauses))
         if before is None:
             logger.error(
-                "Stream %s cannot publish (%s); it is set aside and tried again.",
+                "Publishing to stream %s failed (%s); it will be retried with growing pauses.",
                 stream,
                 type(error).__name__,
-                # A bug keeps its traceback.
+                # An error that is not of the database is a bug, so its traceback is logged.
                 exc_info=None if isinstance(error, DatabaseError) else error,
             )
 
     def succeeded(self, streams: Iterable[int | str]) -> None:
-        """These work."""
+        """Record that these streams work, and log those that had failed before."""
         if not self._pauses:
             return
         with self._lock:
             back = [stream for stream in streams if self._pauses.pop(stream, None)]
             SET_ASIDE.set(len(self._pauses))
         for stream in back:
-            logger.info("Stream %s publishes again.", stream)
+            logger.info("Publishing to stream %s works again.", stream)
 
-    def forget(self) -> None:
-        """Begin anew, as a new process does."""
+    def clear(self) -> None:
+        """Forget all failures, as in a new process."""
         with self._lock:
             self._pauses.clear()
             SET_ASIDE.set(0)

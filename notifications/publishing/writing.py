@@ -1,4 +1,4 @@
-"""One notification into many streams, with one statement that waits for nobody."""
+"""Inserting one notification into many streams, with one statement that never waits for locks."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -14,7 +14,7 @@ from ..models import Notification, Stream, database_alias
 
 TABLE = Notification._meta.db_table
 
-#: What is the same in all streams.
+#: Fields that have the same value in all streams.
 FIELDS = tuple(
     cast("Field[Any, Any]", Notification._meta.get_field(name))
     for name in (
@@ -32,16 +32,17 @@ FIELDS = tuple(
     )
 )
 
-#: The notification with a key that is placed in the stream of this name. Not with a join, which
-#: PostgreSQL may begin with all that has the key.
+#: Query for the placed notification with a key in the stream of this name. Not a join, because
+#: PostgreSQL might begin that with all rows that have the key.
 KNOWN_PLACED = f"""
     SELECT known.id FROM {TABLE} known WHERE known.key = %s AND known.stream_id = (
         SELECT stream.id FROM {Stream._meta.db_table} stream WHERE stream.name = wanted.column1
     )
 """  # noqa: S608 - names of the models, no value
 
-#: That an unplaced one has the key, by database. PostgreSQL has another index with keys, and before
-#: it knows how many rows have one it may read all of these; it serves no comparison of rows.
+#: Condition that an unplaced notification has the key, by database vendor. PostgreSQL compares
+#: rows here, so that it cannot use the index on streams and keys: without statistics it might
+#: choose that one, and read all of it.
 HAS_KEY = {
     "postgresql": "(known.channel, known.key) "
     "BETWEEN (wanted.column1, %s) AND (wanted.column1, %s)",
@@ -50,12 +51,12 @@ HAS_KEY = {
 
 
 class Written(NamedTuple):
-    """What is known of rows just written, so that they need not be read to be announced.
+    """What is known of rows just written, so that they can be announced without reading them.
 
     Args:
-        ids: their primary keys.
-        content: encoded, without the primary key, which comes first in it.
-        expires_at: of all of them.
+        ids: primary keys of the rows.
+        content: their encoded content without ``id``, which is the first member of the object.
+        expires_at: when all of them expire; None for never.
     """
 
     ids: frozenset[int]
@@ -63,7 +64,7 @@ class Written(NamedTuple):
     expires_at: datetime | None
 
     def data(self, pk: int) -> bytes:
-        """The encoded content of one of them."""
+        """The encoded content of the row with this primary key."""
         return b'{"id":%d,%b' % (pk, self.content.removeprefix(b"{"))
 
 
@@ -72,16 +73,16 @@ def write_placed(
 ) -> dict[int, int]:
     """Insert a draft without a key into each of these streams.
 
-    No other transaction is waited for. A stream that somebody is deleting is left out.
-    (Measured: 10 µs a row, where ``bulk_create`` takes 230.)
+    It does not wait for other transactions: a stream that one of them is deleting is left out.
+    It takes 10 µs per row, where ``bulk_create`` takes 230 µs.
 
     Args:
         draft: an unsaved notification without a stream.
         stream_ids: primary keys of streams, as many as one statement takes.
-        at_once: it is due now, whatever the caller's clock says.
+        at_once: the notification is due now by the database's clock, if it has one.
 
     Returns:
-        The primary key of each new row by that of its stream.
+        The primary key of each new row, by primary key of its stream.
     """
     if not stream_ids:
         return {}
@@ -101,16 +102,17 @@ def write_placed(
 def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) -> dict[str, int]:
     """Insert a draft for each of these streams, except where its ``key`` is known already.
 
-    Known is what was committed, or written by this transaction. What others write with the same
-    key at the same time is not waited for: :mod:`notifications.publishing.placing` settles it.
+    A key is known if a visible row has it: one that was committed, or written by this transaction.
+    It does not wait for others that write the same key at the same time;
+    :mod:`notifications.publishing.placing` drops the duplicates.
 
     Args:
         draft: an unsaved notification without a stream.
-        names: of streams, which need not exist; as many as one statement takes.
-        at_once: it is due now, whatever the caller's clock says.
+        names: names of streams, which need not exist; as many as one statement takes.
+        at_once: the notification is due now by the database's clock, if it has one.
 
     Returns:
-        The primary key of each new row by the name of its stream.
+        The primary key of each new row, by name of its stream.
     """
     if not names:
         return {}
@@ -119,7 +121,7 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
     wanted, parameters = _wanted(connection, names)
     unknown, keys = "", list[str]()
     if draft.key is not None:
-        # Not as NOT EXISTS: for that PostgreSQL may read all keys there are.
+        # Not with NOT EXISTS, for which PostgreSQL may read all keys.
         placed, unplaced, keys = _known(connection, draft.key)
         unknown = f"WHERE ({placed}) IS NULL AND ({unplaced}) IS NULL"
     statement = f"""
@@ -132,9 +134,10 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
 
 
 def find_known(names: Sequence[str], key: str) -> dict[str, int]:
-    """Primary keys of the notifications with this key, by the name of their stream.
+    """Primary keys of the notifications with this key, by name of their stream.
 
-    With one statement, so that what is being placed meanwhile is seen before or after.
+    One statement reads both placed and unplaced rows, so that it cannot miss one that is being
+    placed meanwhile.
     """
     if not names:
         return {}
@@ -150,7 +153,7 @@ def find_known(names: Sequence[str], key: str) -> dict[str, int]:
 
 
 def _content(draft: Notification, at_once: bool) -> tuple[str, str, list[Any]]:
-    """Columns, places and values of what is the same in all streams."""
+    """Columns, placeholders and values of :data:`FIELDS`, as parts of the statement."""
     connection = _connection()
     columns, places, values = [], [], []
     for field in FIELDS:
@@ -164,10 +167,12 @@ def _content(draft: Notification, at_once: bool) -> tuple[str, str, list[Any]]:
 
 
 def _known(connection: BaseDatabaseWrapper, key: str) -> tuple[str, str, list[str]]:
-    """Queries for what has this key and is placed, or is not, in a row of :func:`_wanted`.
+    """Subqueries for the placed and the unplaced notification with this key.
+
+    They refer to the table of :func:`_wanted`.
 
     Returns:
-        Both queries, and the parameters of both.
+        Both subqueries, and the parameters of both together.
     """
     unplaced = f"""
         SELECT known.id FROM {TABLE} known
@@ -178,7 +183,7 @@ def _known(connection: BaseDatabaseWrapper, key: str) -> tuple[str, str, list[st
 
 
 def _wanted(connection: BaseDatabaseWrapper, names: Sequence[str]) -> tuple[str, list[Any]]:
-    """These names as a table; psycopg fills in one array much quicker than many values."""
+    """The names as a table ``wanted``: one array for psycopg, which is faster than many values."""
     if connection.vendor == "postgresql":
         return "unnest(%s::text[]) AS wanted (column1)", [list(names)]
     return f"(VALUES {', '.join(['(%s)'] * len(names))}) AS wanted", list(names)

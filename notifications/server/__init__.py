@@ -1,6 +1,6 @@
-"""What ``manage.py serve`` adds to uvicorn: websockets with one more door, for built frames.
+"""What ``manage.py serve`` adds to uvicorn: websockets that also accept prepared frames.
 
-Both classes are uvicorn's own kind of part, and it can be started with them by hand::
+Both classes are uvicorn protocol classes, so uvicorn can also be started with them directly::
 
     uvicorn --ws notifications.server:FrameProtocol --http notifications.server:Door site.asgi:app
 """

@@ -1,4 +1,4 @@
-"""Websockets go in without an HTTP parser; everything else goes to uvicorn's."""
+"""Opens plain websocket handshakes directly; all other requests go to uvicorn's HTTP protocol."""
 
 import asyncio
 from typing import Any, cast
@@ -9,15 +9,15 @@ from .websocket import FrameProtocol
 
 
 class Door(asyncio.Protocol):
-    """Looks at the first bytes of a connection and hands it to the protocol that it is for.
+    """Reads the first bytes of a connection and hands it over to the matching protocol.
 
-    A plain websocket handshake comes in one piece and is known by its form. (Measured: uvicorn's
-    way by an HTTP parser, a rebuilt request and a second parser costs 3 times the CPU.)
+    A plain websocket handshake arrives in one piece. (Measured: uvicorn's own way, by its HTTP
+    protocol, a rebuilt request and a second parser, takes 3 times the CPU.)
 
     Args:
-        config: uvicorn's, loaded.
-        server_state: uvicorn's, shared by all connections.
-        app_state: the lifespan's.
+        config: uvicorn's loaded configuration.
+        server_state: uvicorn's state, shared by all connections.
+        app_state: the lifespan state of the application.
     """
 
     __slots__ = ("_config", "_loop", "_server_state", "_state", "_timer", "_transport")
@@ -53,7 +53,7 @@ class Door(asyncio.Protocol):
             self._hand_over(FrameProtocol).open(handshake)
 
     def shutdown(self) -> None:
-        """Called by uvicorn when it stops, and when nothing has come in time."""
+        """Close the connection: uvicorn stops, or nothing has arrived in ``HEAD_TIMEOUT``."""
         if self._transport is not None:
             self._transport.close()
 

@@ -1,8 +1,8 @@
 """The opening handshake of a websocket (RFC 6455 section 4.2), without I/O.
 
-Only the form that every client sends is read here. Whatever else a request may be is left to
-uvicorn's HTTP protocol, which takes 60 µs and 2 KB a connection for it. Both have their requests
-parsed by the same library (httptools: llhttp, in one pass over the bytes).
+Only the form that clients usually send is handled here. Every other request is left to uvicorn's
+HTTP protocol, which takes 60 µs and 2 KB per connection. Both parse requests with the same
+library (httptools, which wraps llhttp), in one pass over the bytes.
 """
 
 import base64
@@ -20,15 +20,15 @@ GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 #: RFC 9110 section 5.6.2.
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
-#: A head that is longer, in bytes or in fields, is no plain one.
+#: A head with more bytes or more fields is not handled here.
 MAX_HEAD = 16 * 1024
-MOST_FIELDS = 128
+MAX_FIELDS = 128
 
-#: With a body it is no plain one either.
-BODY = frozenset({b"content-length", b"transfer-encoding"})
+#: Nor is one that announces a body.
+BODY_FIELDS = frozenset({b"content-length", b"transfer-encoding"})
 
-#: What is looked at here.
-WANTED = BODY | {
+#: The fields that are examined here.
+EXAMINED_FIELDS = BODY_FIELDS | {
     b"host",
     b"upgrade",
     b"connection",
@@ -39,12 +39,12 @@ WANTED = BODY | {
 
 Headers = list[tuple[bytes, bytes]]
 
-#: The values of each field, in order; names in lower case.
+#: The values of each field, in order. Names are in lower case.
 Fields = defaultdict[bytes, list[bytes]]
 
 
 class Handshake(NamedTuple):
-    """A request that is to become a websocket; ``path`` is decoded, ``raw_path`` as it came."""
+    """A valid handshake. ``path`` is percent-decoded, ``raw_path`` is as received."""
 
     path: str
     raw_path: bytes
@@ -55,7 +55,7 @@ class Handshake(NamedTuple):
 
 
 class Head:
-    """What the parser has found in a head. It calls these methods, from top to bottom."""
+    """Collects the URL and the fields of a head; the parser calls its methods."""
 
     __slots__ = ("headers", "url")
 
@@ -67,19 +67,19 @@ class Head:
         self.url += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) >= MOST_FIELDS:
+        if len(self.headers) >= MAX_FIELDS:
             raise ValueError("too many fields")  # the parser stops
         self.headers.append((name.lower(), value.rstrip(b" \t")))
 
 
 def read_handshake(head: bytes) -> Handshake | None:
-    """Read a request head.
+    """Read a websocket handshake from a request head.
 
     Args:
-        head: all of it, with the empty line at its end, and nothing after it.
+        head: the complete head, with the empty line at its end and nothing after it.
 
     Returns:
-        None if it is anything but a plain and valid handshake.
+        The handshake, or None if the bytes are anything but a valid handshake in the usual form.
     """
     if len(head) > MAX_HEAD:
         return None
@@ -88,7 +88,7 @@ def read_handshake(head: bytes) -> Handshake | None:
         return None
     fields: Fields = defaultdict(list)
     for name, value in found.headers:
-        if name in WANTED:
+        if name in EXAMINED_FIELDS:
             fields[name].append(value)
     if not _upgrades(fields):
         return None
@@ -107,12 +107,12 @@ def read_handshake(head: bytes) -> Handshake | None:
 
 
 def accept(key: bytes, headers: Headers, subprotocol: str | None) -> bytes:
-    """The response that opens the websocket (RFC 6455 section 4.2.2).
+    """Build the response that opens the websocket (RFC 6455 section 4.2.2).
 
     Args:
-        key: as in the request.
-        headers: more of them.
-        subprotocol: one of those offered, None for none.
+        key: the ``Sec-WebSocket-Key`` of the request.
+        headers: additional headers.
+        subprotocol: the selected one of the subprotocols offered; None for none.
     """
     digest = base64.b64encode(sha1(key + GUID, usedforsecurity=False).digest())
     head = (
@@ -125,18 +125,18 @@ def accept(key: bytes, headers: Headers, subprotocol: str | None) -> bytes:
 
 
 def refuse(status: bytes, headers: Headers) -> bytes:
-    """A response without a body, after which the connection ends.
+    """Build a response without a body, after which the connection is closed.
 
     Args:
-        status: number and phrase.
-        headers: more of them.
+        status: status code and reason phrase.
+        headers: additional headers.
     """
     head = b"HTTP/1.1 " + status + b"\r\nConnection: close\r\nContent-Length: 0\r\n"
     return head + _lines(headers) + b"\r\n"
 
 
 def _parse(head: bytes) -> Head | None:
-    """A head that asks for another protocol, complete and with nothing after it."""
+    """Parse a complete upgrade request with nothing after it; return None for anything else."""
     found = Head()
     parser = httptools.HttpRequestParser(found)
     try:
@@ -148,12 +148,12 @@ def _parse(head: bytes) -> Head | None:
         return None
     else:
         return None
-    # The parser passes over empty lines before this one, and over more than one space in it.
+    # The parser accepts empty lines before the request line, and several spaces in it.
     return found if head.startswith(b"GET %b HTTP/1.1\r\n" % found.url) else None
 
 
 def _upgrades(fields: Fields) -> bool:
-    """Is all there that section 4.2.1 asks for, and nothing twice that must be there once?"""
+    """Return whether the fields meet RFC 6455 section 4.2.1, and announce no body."""
     if [value.lower() for value in fields[b"upgrade"]] != [b"websocket"]:
         return False
     connection = _list(fields[b"connection"])
@@ -162,7 +162,7 @@ def _upgrades(fields: Fields) -> bool:
     if fields[b"sec-websocket-version"] != [b"13"] or len(fields[b"host"]) != 1:
         return False
     keys = fields[b"sec-websocket-key"]
-    return not BODY & fields.keys() and len(keys) == 1 and _is_key(keys[0])
+    return not BODY_FIELDS & fields.keys() and len(keys) == 1 and _is_key(keys[0])
 
 
 def _is_plain(url: bytes) -> bool:
@@ -177,10 +177,10 @@ def _is_key(value: bytes) -> bool:
 
 
 def _list(values: list[bytes]) -> list[bytes] | None:
-    """The tokens of a field, which may be empty and come several times; None if it has others.
+    """Return the tokens of a list field, which may be repeated; None if an element is no token.
 
-    Empty elements count for nothing (RFC 9110 section 5.6.1.2): some clients offer no
-    subprotocol by an empty field.
+    Empty elements are ignored (RFC 9110 section 5.6.1.2): some clients send an empty field to
+    offer no subprotocol.
     """
     parts = [part.strip(b" \t") for value in values for part in value.split(b",")]
     tokens = [part for part in parts if part]

@@ -1,4 +1,4 @@
-"""The frames of one websocket as they come in: parsed by turns, counted, joined to messages."""
+"""Incoming frames of one websocket: parsed in turns, counted and joined to messages."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,23 +8,23 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol as Frames
 
 from .events import Events
-from .pieces import PIECE, next_piece
+from .pieces import PIECE_SIZE, next_piece
 
-#: Frames after which the loop gets its turn. One read may bring 40 000 of them.
-MOST_AT_ONCE = 64
+#: Frames after which the event loop gets a turn. One read may bring 40 000 of them.
+MAX_PER_TURN = 64
 
-#: Fragments of one message. Its size is limited too, but empty ones add nothing to that.
-MOST_FRAGMENTS = 1024
+#: Fragments that a message may have. Its size is limited too, but empty fragments add none.
+MAX_FRAGMENTS = 1024
 
-#: What a fragment costs, where a frame that is no part of any message costs 1.
-FRAGMENT = 1 / 8
+#: Cost of a fragment, in control frames.
+FRAGMENT_COST = 1 / 8
 
-#: Frames that are looked at after our own close frame, to find the answer to it.
-MOST_LATE = 1000
+#: Frames that are parsed after our own close frame, while the peer's is awaited.
+MAX_FRAMES_AFTER_CLOSE = 1000
 
 
 class Listener(Protocol):
-    """Whoever the frames are for."""
+    """The connection that the frames belong to."""
 
     @property
     def is_closing(self) -> bool: ...
@@ -34,23 +34,23 @@ class Listener(Protocol):
 
 
 class Incoming:
-    """From bytes to events of the application.
+    """Turns received bytes into events for the application.
 
     Args:
-        listener: is told what becomes of the connection.
+        listener: is notified of closes and failures.
         frames: the parser.
-        events: takes the messages.
+        events: receives the messages.
     """
 
     __slots__ = (
         "_charge",
+        "_cost",
         "_events",
         "_frames",
+        "_frames_after_close",
         "_held",
-        "_late",
         "_listener",
         "_loop",
-        "_owed",
         "_parts",
     )
 
@@ -61,93 +61,93 @@ class Incoming:
         self._frames = frames
         self._events = events
         self._loop = loop
-        #: What has come and is not parsed yet. Nothing is read from the socket meanwhile.
+        #: Bytes that are not parsed yet. While there are any, the socket is not read.
         self._held: bytearray | None = None
         #: The fragments of a message so far, the first with its opcode.
         self._parts: list[Frame] = []
         #: Frames that came after our close frame.
-        self._late = 0
-        #: What has come without being a message of its own, and who is told.
-        self._owed = 0.0
+        self._frames_after_close = 0
+        #: Cost that is not charged yet, in control frames, and the callback to charge it to.
+        self._cost = 0.0
         self._charge: Callable[[float], None] | None = None
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
-        """Tell ``charge`` of whatever costs work and brings no message.
+        """Report to ``charge`` whatever costs work but delivers no message of its own.
 
         Args:
-            charge: gets a number, in frames.
+            charge: called with the cost, in control frames.
         """
         self._charge = charge
-        self._settle_up()
+        self._charge_cost()
 
     def receive(self, data: bytes) -> None:
-        """Take what the socket has brought."""
+        """Process the bytes of one read."""
         if self._held is not None:
             self._held += data
-        elif len(data) <= PIECE:
+        elif len(data) <= PIECE_SIZE:
             self._parse(data)
-            self._settle_up()
+            self._charge_cost()
         else:
             self._held = bytearray(data)
-            self._go_on()
+            self._parse_held()
 
     def stop(self) -> None:
-        """The socket is gone, and with it whoever was told."""
+        """Drop the unparsed bytes and the callback, because the socket is gone."""
         self._held = self._charge = None
 
     def fail(self, code: CloseCode) -> None:
-        """End the connection for what the peer has sent."""
+        """Fail the connection because of what the peer has sent."""
         self._parts = []
         if not self._listener.is_closing:
             self._frames.fail(code)
             self._listener.failed()
 
-    def _go_on(self) -> None:
-        """Parse until it has been enough for one turn; the rest follows in the next."""
+    def _parse_held(self) -> None:
+        """Parse as much as one turn of the event loop allows; the rest follows in the next."""
         count = 0
-        while self._held and count < MOST_AT_ONCE and not self._events.is_full:
+        while self._held and count < MAX_PER_TURN and not self._events.is_full:
             count += self._parse(next_piece(self._held))
-        self._settle_up()
+        self._charge_cost()
         if not self._held:
             self._held = None
             self._events.hold(False)
             return
         self._events.hold(True)
         if self._events.is_full:
-            self._events.when_empty = self._go_on
+            self._events.when_empty = self._parse_held
         else:
-            self._loop.call_soon(self._go_on)
+            self._loop.call_soon(self._parse_held)
 
     def _parse(self, piece: bytes) -> int:
-        """Returns how many frames there were."""
-        if self._frames.eof_sent:  # nothing that follows counts
+        """Parse some bytes and return the number of frames found."""
+        if self._frames.eof_sent:  # whatever follows is ignored
             return 0
         self._frames.receive_data(piece)
         found = self._frames.events_received()
         for frame in found:
-            self._take(cast(Frame, frame))
+            self._handle_frame(cast(Frame, frame))
         self._listener.flush()
         if self._frames.parser_exc is not None:
             self._listener.failed()
         elif self._listener.is_closing:
-            self._count_late(len(found))
+            self._count_after_close(len(found))
         return len(found)
 
-    def _take(self, frame: Frame) -> None:
+    def _handle_frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            self._join(frame)
+            self._add_part(frame)
         elif frame.opcode is Opcode.CLOSE:
             self._listener.closed()
         else:
-            self._owed += 1
+            self._cost += 1
 
-    def _join(self, frame: Frame) -> None:
+    def _add_part(self, frame: Frame) -> None:
         self._parts.append(frame)
         if frame.fin:
             self._deliver()
             return
-        self._owed += FRAGMENT
-        if len(self._parts) >= MOST_FRAGMENTS:
+        self._cost += FRAGMENT_COST
+        if len(self._parts) >= MAX_FRAGMENTS:
             self.fail(CloseCode.MESSAGE_TOO_BIG)
 
     def _deliver(self) -> None:
@@ -163,14 +163,14 @@ class Incoming:
         except UnicodeDecodeError:
             self.fail(CloseCode.INVALID_DATA)
 
-    def _count_late(self, count: int) -> None:
-        """Who goes on after our close frame is listened to for a while, then no more."""
-        self._late += count
-        if self._late > MOST_LATE and not self._frames.eof_sent:
+    def _count_after_close(self, count: int) -> None:
+        """Stop parsing when a peer sends too many frames after our close frame."""
+        self._frames_after_close += count
+        if self._frames_after_close > MAX_FRAMES_AFTER_CLOSE and not self._frames.eof_sent:
             self._frames.fail(CloseCode.GOING_AWAY)
             self._listener.failed()
 
-    def _settle_up(self) -> None:
-        if self._owed and self._charge is not None and not self._listener.is_closing:
-            owed, self._owed = self._owed, 0.0
-            self._charge(owed)
+    def _charge_cost(self) -> None:
+        if self._cost and self._charge is not None and not self._listener.is_closing:
+            cost, self._cost = self._cost, 0.0
+            self._charge(cost)

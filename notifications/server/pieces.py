@@ -1,14 +1,14 @@
-"""What a socket has brought in one read, taken apart so that one client is not a turn of the loop.
+"""Splits the bytes of one read, so that no client holds the event loop for all of them.
 
-A read brings up to 256 KB. That may be one message, or 40 000 frames, or 14 000 requests.
+A read returns up to 256 KB: that may be one message, 40 000 frames or 14 000 requests.
 """
 
-#: Bytes that are parsed at once.
-PIECE = 512
+#: Bytes that are parsed at a time.
+PIECE_SIZE = 512
 
 
 def next_piece(held: bytearray) -> bytes:
-    """Take the first bytes away, in a time that does not depend on how many there are."""
-    piece = bytes(held[:PIECE])
-    del held[:PIECE]
+    """Remove and return the first ``PIECE_SIZE`` bytes, in a time independent of the length."""
+    piece = bytes(held[:PIECE_SIZE])
+    del held[:PIECE_SIZE]
     return piece

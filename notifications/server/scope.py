@@ -15,12 +15,14 @@ def websocket_scope(
     state: dict[str, Any],
     extensions: dict[str, Any],
 ) -> dict[str, Any]:
-    """What the application is told of a handshake.
+    """Build the scope of a handshake.
 
     Args:
-        config: uvicorn's, loaded.
-        state: the lifespan's; gets copied.
-        extensions: by name.
+        config: uvicorn's loaded configuration.
+        transport: the transport of the connection.
+        handshake: the handshake that was read from it.
+        state: the lifespan state, of which the scope gets a shallow copy.
+        extensions: ASGI extensions by name.
     """
     root = config.root_path
     return {

@@ -1,12 +1,12 @@
-"""uvicorn with an end in good order: the application drains before its sockets are closed.
+"""A graceful shutdown for uvicorn: the application drains before its sockets are closed.
 
-uvicorn itself closes all sockets at once (1012) and tells the application afterwards. Here an
-application that has left a coroutine function in the lifespan's state (ASGI lifespan protocol 2.0,
-*Lifespan State*) is called first, with the listening socket closed already::
+uvicorn itself closes all sockets at once (1012) and notifies the application afterwards. This
+server closes its listening sockets, then awaits a coroutine function that the application has
+put into the lifespan state (ASGI lifespan protocol 2.0, *Lifespan State*)::
 
     scope["state"]["notifications.drain"] = drain  # async def drain(hurry: asyncio.Event) -> None
 
-``hurry`` is set when the process is told a second time to stop.
+``hurry`` is set when the process is signalled a second time to stop.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from uvicorn.supervisors import Multiprocess, multiprocess
 
 from .websocket import FrameProtocol
 
-#: Where the lifespan's state has what to call.
+#: Key of the drain function in the lifespan state.
 DRAIN = "notifications.drain"
 
-#: A signal that comes again within this time is the same wish, in seconds: a terminal and systemd
-#: tell the workers and the parent, which tells the workers too.
-SAME = 2.0
+#: Seconds in which a repeated signal counts as the same request: a terminal and systemd signal
+#: the workers as well as the parent, which signals the workers too.
+REPEAT_WINDOW = 2.0
 
-#: How long the peers may take to answer their close frames after a drain, in tenths of a second.
-GOODBYE = 10
+#: Time for the peers to answer their close frames after a drain, in tenths of a second.
+CLOSE_WAIT_TENTHS = 10
 
 logger = logging.getLogger("uvicorn.error")
 
 
 class Server(uvicorn.Server):
-    """One process. SIGTERM or SIGINT drains; another one no longer waits."""
+    """One server process. SIGTERM or SIGINT starts the drain, a second one cuts it short."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._hurry = asyncio.Event()
-        self._told_at = 0.0
+        self._stop_requested_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -51,9 +51,9 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            self._told_at = time.monotonic()
+            self._stop_requested_at = time.monotonic()
             super().handle_exit(sig, frame)
-        elif time.monotonic() - self._told_at < SAME:
+        elif time.monotonic() - self._stop_requested_at < REPEAT_WINDOW:
             return
         elif self._hurry.is_set() or self._loop is None:
             super().handle_exit(sig, frame)
@@ -74,14 +74,14 @@ class Server(uvicorn.Server):
         try:
             await drain(self._hurry)
         except Exception:
-            logger.exception("The application could not drain.")
-        for _ in range(GOODBYE):
-            if not self._is_parting() or self._hurry.is_set():
+            logger.exception("The drain of the application failed.")
+        for _ in range(CLOSE_WAIT_TENTHS):
+            if not self._has_closing_sockets() or self._hurry.is_set():
                 return
             await asyncio.sleep(0.1)
 
-    def _is_parting(self) -> bool:
-        """Are there sockets that have been closed and whose peers have not answered yet?"""
+    def _has_closing_sockets(self) -> bool:
+        """Return whether some peers have not answered their close frames yet."""
         connections = self.server_state.connections
         return any(isinstance(each, FrameProtocol) and each.is_closing for each in connections)
 
@@ -96,7 +96,7 @@ class Worker(multiprocess.Process):
         return self._server
 
     def target(self, sockets: list[socket.socket] | None = None) -> None:
-        # Made now, or the thread that answers the parent might make a second one.
+        # Create the server now: the thread that answers the parent might create a second one.
         assert not self.server.started
         super().target(sockets)
 
@@ -106,17 +106,17 @@ class Supervisor(Multiprocess):
 
     def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]) -> None:
         super().__init__(config, sockets)
-        # uvicorn makes them in four places, by this name.
+        # uvicorn creates its workers in several places, all by this name.
         multiprocess.Process = Worker  # type: ignore[misc]
 
     def join_all(self) -> None:
         for worker in self.processes:
             while worker.exitcode is None:
                 worker.process.join(0.1)
-                self._pass_on()
+                self._forward_second_signal()
 
-    def _pass_on(self) -> None:
-        """Tell the workers too that there is no time to wait."""
+    def _forward_second_signal(self) -> None:
+        """Pass on a second signal, on which the workers cut their drains short."""
         if self.signal_queue:
             self.signal_queue.clear()
             self.terminate_all()

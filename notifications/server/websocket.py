@@ -1,18 +1,18 @@
-"""A websocket for uvicorn that takes frames which are built already.
+"""A websocket protocol for uvicorn that also accepts prepared frames.
 
 It offers the ASGI extension ``notifications.frames`` in the scope of each socket::
 
     scope["extensions"]["notifications.frames"] -> the FrameProtocol
 
-by which one publication is framed once for all its readers, and which tells without waiting
-whether the socket has room; what came in that was no message (``charge_to``); and when the socket
-is really gone (``when_gone``). Servers without the extension (daphne, hypercorn, granian) get the
-ordinary ASGI ``send``, which is here as well.
+With it, a publication is framed once for all its readers, and ``offer`` reports without waiting
+whether the socket has room. ``charge_to`` reports frames that are not messages, and ``when_gone``
+the end of the socket. On servers without the extension (daphne, hypercorn, granian) the app uses
+the ordinary ASGI ``send``, which works here as well.
 
-Frames that arrive are parsed by the ``websockets`` library. It compresses nothing and sends no
-pings of its own: the wire has a heartbeat that also acknowledges.
+Incoming frames are parsed by the ``websockets`` library. There is no compression, and there are no
+pings of the library: the Centrifuge protocol has a heartbeat, which also acknowledges delivery.
 
-:mod:`notifications.server.bounded` sees that a socket holds little, and that it ends in time.
+:mod:`notifications.server.bounded_socket` bounds the send buffer and the time that closing takes.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from websockets.frames import CloseCode
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as Frames
 
-from .bounded import BoundedSocket
+from .bounded_socket import BoundedSocket
 from .events import Event
 from .handshake import Handshake, accept, read_handshake, refuse
 from .incoming import Incoming
@@ -42,22 +42,22 @@ frames_logger = logging.getLogger("websockets.server")
 
 
 class FrameProtocol(BoundedSocket):
-    """One websocket: uvicorn's protocol class, the ASGI application's other end, the extension.
+    """One websocket: a uvicorn protocol, the ASGI interface of the application, the extension.
 
-    Nothing is made before it is needed: an idle socket holds 3 KB here where uvicorn's own class
-    holds 9.
+    Objects are created only when they are needed: an idle socket takes 3 KB, with uvicorn's own
+    class 9 KB.
 
     Args:
-        config: uvicorn's, loaded.
-        server_state: uvicorn's, shared by all connections.
-        app_state: the lifespan's.
+        config: uvicorn's loaded configuration.
+        server_state: uvicorn's state, shared by all connections.
+        app_state: the lifespan state of the application.
     """
 
     __slots__ = (
         "_config",
         "_frames",
         "_has_closed",
-        "_has_ended",
+        "_has_put_disconnect",
         "_incoming",
         "_is_accepted",
         "_key",
@@ -83,16 +83,16 @@ class FrameProtocol(BoundedSocket):
         self._scope: dict[str, Any] | None = None
         self._key = b""
         self._is_accepted = False
-        #: The application has closed it, or has refused to accept it.
+        #: The application has closed the websocket, or rejected the handshake.
         self._has_closed = False
-        #: The application has been told of the end, or is about to be.
-        self._has_ended = False
+        #: The ``websocket.disconnect`` event has been put into the queue.
+        self._has_put_disconnect = False
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
-        """Have control frames and fragments counted, which never reach the application.
+        """Report control frames and fragments, which never reach the application as such.
 
         Args:
-            charge: is called with what has come, in frames; a fragment counts as part of one.
+            charge: called with their cost, in control frames; a fragment costs less than one.
         """
         self._incoming.charge_to(charge)
 
@@ -105,34 +105,34 @@ class FrameProtocol(BoundedSocket):
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(self)
         super().connection_lost(exc)
-        self._ended(CloseCode.ABNORMAL_CLOSURE)
+        self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
         if self._frames is not None:
             self._incoming.stop()
-        self._tell_gone()
+        self._call_on_gone()
 
     def eof_received(self) -> None:
-        """The peer sends nothing more, and the transport closes when all has been written."""
+        """Handle the end of the peer's bytes; the transport closes after the last write."""
         self._is_closing = True
-        self._ended(CloseCode.ABNORMAL_CLOSURE)
-        self._expect_end()
+        self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
+        self._limit_closing_time()
 
     def data_received(self, data: bytes) -> None:
         if self._frames is None:
-            self._open_late(data)
+            self._open_rebuilt(data)
         else:
             self._incoming.receive(data)
 
     # What uvicorn calls
 
     def shutdown(self) -> None:
-        """The server stops: end the connection now."""
+        """Close the connection, because the server stops."""
         if self._is_accepted and not self._is_closing:
             self._send_close(CloseCode.SERVICE_RESTART, "")
-            self._ended(CloseCode.SERVICE_RESTART)
-        if self.is_blocked:  # the close frame would wait for a peer that reads nothing
+            self._put_disconnect(CloseCode.SERVICE_RESTART)
+        if self.is_blocked:  # the close frame could not be sent: the peer reads nothing
             self.transport.abort()
         else:
-            self._end()
+            self._close_transport()
 
     def open(self, handshake: Handshake) -> None:
         """Start the application for this handshake."""
@@ -153,15 +153,15 @@ class FrameProtocol(BoundedSocket):
     # ASGI
 
     async def receive(self) -> Event:
-        """The next event; after ``websocket.disconnect`` there is none."""
+        """Return the next event; there is none after ``websocket.disconnect``."""
         return await self._events.get()
 
     async def send(self, message: Event) -> None:
-        """Take an event of the application; waits while the socket is blocked.
+        """Handle an event of the application. All but a close wait while the socket is blocked.
 
         Raises:
-            ClientDisconnected: the peer is gone.
-            RuntimeError: this event cannot come now.
+            ClientDisconnected: the connection is closing or lost.
+            RuntimeError: the event is not allowed in this state.
         """
         kind = message["type"]
         if kind != "websocket.close":  # a few bytes, which need not wait
@@ -177,7 +177,7 @@ class FrameProtocol(BoundedSocket):
         elif kind == "websocket.close":
             self._close(message)
         else:
-            raise RuntimeError(f"{kind} cannot come now")
+            raise RuntimeError(f"unexpected {kind} in this state")
 
     async def _run(self) -> None:
         try:
@@ -190,7 +190,7 @@ class FrameProtocol(BoundedSocket):
         else:
             self._application_ended(CloseCode.NORMAL_CLOSURE)
 
-    # Out
+    # Outgoing
 
     def _accept(self, message: Event) -> None:
         self._log("[accepted]")
@@ -212,12 +212,12 @@ class FrameProtocol(BoundedSocket):
         if not self._is_accepted:
             self._log("403")
             self._refuse(b"403 Forbidden")
-            self._ended(CloseCode.ABNORMAL_CLOSURE)
+            self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
             return
         code, reason = message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or ""
         self._send_close(code, reason)
-        self._ended(code, reason)
-        self._expect_end()
+        self._put_disconnect(code, reason)
+        self._limit_closing_time()
 
     def _send_close(self, code: int, reason: str) -> None:
         assert self._frames is not None
@@ -227,12 +227,12 @@ class FrameProtocol(BoundedSocket):
             self.flush()
 
     def _application_ended(self, code: int) -> None:
-        """The application has ended: so does what it has left open."""
+        """Close what the application has left open, because it has returned or raised."""
         if self._is_closing or self._is_lost:
             return
         if self._is_accepted:
             self._send_close(code, "")
-            self._end()
+            self._close_transport()
             return
         self._refuse(b"500 Internal Server Error")
 
@@ -240,21 +240,21 @@ class FrameProtocol(BoundedSocket):
         self._is_closing = True
         headers = [*self._server_state.default_headers, *(headers or ())]
         self.transport.write(refuse(status, headers))
-        self._end()
+        self._close_transport()
 
     def flush(self) -> None:
-        """Write what the frame parser wants written: answers to pings, close frames."""
+        """Write the parser's output: pongs, close frames and messages of the application."""
         assert self._frames is not None
         output = b"".join(self._frames.data_to_send())
         if self.is_blocked and self._frames.state is State.OPEN:
-            return  # the pings of a peer that does not read are not answered
+            return  # a peer that does not read gets no pongs
         if output and not self.transport.is_closing():
             self.transport.write(output)
 
-    # In
+    # Incoming
 
-    def _open_late(self, head: bytes) -> None:
-        """By way of uvicorn's HTTP parser, which has sorted the head out."""
+    def _open_rebuilt(self, head: bytes) -> None:
+        """Open from a head that uvicorn's HTTP protocol has rebuilt and passed on."""
         handshake = read_handshake(head)
         if handshake is not None:
             self.open(handshake)
@@ -262,34 +262,34 @@ class FrameProtocol(BoundedSocket):
         self._refuse(b"400 Bad Request", [(b"Sec-WebSocket-Version", b"13")])
 
     def closed(self) -> None:
-        """The peer has closed, or has answered our close."""
+        """Handle the close frame of the peer, either the first one or the answer to ours."""
         assert self._frames is not None
         assert self._frames.close_rcvd is not None
         self._is_closing = True
-        self._ended(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
+        self._put_disconnect(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
         self.flush()
-        self._end()
+        self._close_transport()
 
     def failed(self) -> None:
-        """What the peer sends is no websocket any more.
+        """Handle a protocol error of the peer, or a limit that it has exceeded.
 
-        It is read on and dropped: closing with something unread resets the connection, which may
-        overtake the close frame (RFC 6455 section 7.1.1).
+        Further bytes are read and dropped: closing a socket with unread bytes resets the
+        connection, and the reset may overtake the close frame (RFC 6455 section 7.1.1).
         """
         assert self._frames is not None
         self._is_closing = True
         sent = self._frames.close_sent
-        self._ended(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
+        self._put_disconnect(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
         self.flush()
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
-        self._expect_end()
+        self._limit_closing_time()
 
-    def _ended(self, code: int, reason: str = "") -> None:
-        """Tell the application, once."""
-        if self._scope is None or self._has_ended:
+    def _put_disconnect(self, code: int, reason: str = "") -> None:
+        """Send ``websocket.disconnect`` to the application, once."""
+        if self._scope is None or self._has_put_disconnect:
             return
-        self._has_ended = True
+        self._has_put_disconnect = True
         self._events.put({"type": "websocket.disconnect", "code": int(code), "reason": reason})
 
     def _log(self, outcome: str) -> None:

@@ -1,14 +1,16 @@
-"""Who may read and write which stream, and who is behind a name.
+"""Who may read and write which stream, and whether a stream has an audience.
 
 ====================  ==================================  ===============================
 name                  who reads it                        who may write to it as a client
 ====================  ==================================  ===============================
 ``user:<id>``         that user                           ``notifications.send_private``
-``broadcast``         every active user                   ``notifications.send_broadcast``
+``broadcast``         every user                          ``notifications.send_broadcast``
 ``staff``             users with ``is_staff``             ``notifications.send_broadcast``
 ``group:<id>``        members of that Django group        ``notifications.send_broadcast``
 ``topic:<slug>``      see :mod:`notifications.streams.topics`     ``notifications.send_broadcast``
 ====================  ==================================  ===============================
+
+Inactive users may neither read nor write.
 """
 
 from collections import defaultdict
@@ -25,7 +27,9 @@ from .topics import may_read_topic, may_read_topics
 
 
 def may_read(user: Any, name: str) -> bool:
-    """May ``user`` read the stream ``name`` now? Asks the database for groups.
+    """Return whether ``user`` may read the stream ``name`` now.
+
+    Groups are looked up in the database.
 
     Raises:
         UnknownStream: see :func:`~notifications.streams.names.parse`.
@@ -48,14 +52,19 @@ def may_read(user: Any, name: str) -> bool:
 def readable_topics(
     wanted: Iterable[tuple[Any, Sequence[str]]], patience: float
 ) -> tuple[dict[Any, list[str]], set[Any]]:
-    """Those of these names of topics that each user may read now.
+    """Filter the topic streams of each user by what the user may read now.
 
     Args:
-        wanted: pairs of a user and names.
-        patience: see :func:`notifications.streams.topics.may_read_topics`; and what it raises.
+        wanted: pairs of a user and stream names.
+        patience: seconds to wait; see :func:`notifications.streams.topics.may_read_topics`.
 
     Returns:
-        The names by primary key, and the users of whom it is not known yet.
+        The readable names by primary key of the user, and the primary keys of the users whose
+        answer is still pending.
+
+    Raises:
+        UnknownStream: see :func:`~notifications.streams.names.parse`.
+        DatabaseError: see :func:`notifications.streams.topics.may_read_topics`.
     """
     slugs = [
         (user, {name: parse(name).key for name in names})
@@ -72,7 +81,7 @@ def readable_topics(
 
 
 def may_publish(user: Any, name: str) -> bool:
-    """May ``user``, as a client, write to the stream ``name``?
+    """Return whether ``user`` may write to the stream ``name`` as a client.
 
     Raises:
         UnknownStream: see :func:`~notifications.streams.names.parse`.
@@ -86,9 +95,12 @@ def may_publish(user: Any, name: str) -> bool:
 
 
 def has_audience(name: str) -> bool:
-    """Is there a user or group behind the name? (A topic needs nobody to exist.)
+    """Return whether the user or group that the name refers to exists; True for other streams.
 
-    Only the name that the user reads will do: ``user:07`` finds user 7, but nobody reads it.
+    The key must be canonical: ``user:07`` would find user 7, who reads ``user:7``.
+
+    Raises:
+        UnknownStream: see :func:`~notifications.streams.names.parse`.
     """
     kind, key = parse(name)
     if kind == "group":
@@ -98,15 +110,15 @@ def has_audience(name: str) -> bool:
     users = get_user_model()
     try:
         found = users._default_manager.filter(pk=key).values_list("pk", flat=True).first()
-    except (ValueError, TypeError, OverflowError, ValidationError):  # no key of this user model
+    except (ValueError, TypeError, OverflowError, ValidationError):  # not a key of this user model
         return False
     return found is not None and str(found) == key
 
 
 def names_by_user(users: Iterable[Any]) -> dict[Any, list[str]]:
-    """The streams that each active user reads without asking: own, broadcast, staff, groups.
+    """The streams that each user reads by default: own, broadcast, staff and groups.
 
-    One query for the groups of all. Inactive users have none.
+    The groups of up to 500 users take one query. Inactive users are left out.
     """
     active = [user for user in users if user.is_active]
     names = {user.pk: [user_stream(user.pk), BROADCAST] for user in active}

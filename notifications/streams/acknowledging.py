@@ -1,4 +1,4 @@
-"""Acknowledged positions: how far each user has come in each stream."""
+"""Acknowledged positions: up to which offset each user has received each stream."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -16,37 +16,43 @@ ADVANCE = f"""
     )
 """  # noqa: S608 - names of tables, no value
 
-#: The advisory lock of PostgreSQL that acknowledgements share; it ends with the transaction.
-#: Nobody else's number: the first bytes of BLAKE2 of the app's name.
-LOCK = 0x75AAC3C5
+#: Key of the PostgreSQL advisory lock that acknowledgements share until their transaction ends.
+#: The first bytes of BLAKE2 of the app's name, so that no other app uses the same key.
+ADVISORY_LOCK = 0x75AAC3C5
 
-#: How long :func:`begin` and :func:`acknowledge` wait for a row that somebody else has not
-#: committed; seconds.
-BRIEFLY = 0.5
+#: Seconds that :func:`notifications.streams.feeds.begin` and :func:`acknowledge` wait for a lock.
+MAX_LOCK_WAIT = 0.5
 
 
 class Acknowledged(NamedTuple):
-    """An offset that a client has, and the epoch of the stream in which it got it."""
+    """An offset that a client has received, and the epoch in which it received it."""
 
     epoch: str
     offset: int
 
 
 def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
-    """Advance ``delivered`` to these offsets, by (user id, stream id); it never goes back.
+    """Advance the ``delivered`` marks to these offsets; a mark never goes back.
 
-    What was acknowledged in another epoch, or beyond the top, is dropped: the history has gone
-    back since then, and the offset stands for something else.
+    An acknowledgement of another epoch or above the top is dropped: the history has gone back
+    since then, and the offset stands for another entry.
 
-    One prepared statement for all rows: 3 µs each on SQLite, where an UPDATE with a CASE of a
-    hundred branches took 40 µs a row to build.
+    One prepared statement serves all rows: 3 µs per row on SQLite, where building an UPDATE with
+    a CASE of a hundred branches took 40 µs per row.
+
+    Args:
+        positions: by primary key of the user and of the stream.
+
+    Raises:
+        OperationalError: a row stayed locked for longer than ``MAX_LOCK_WAIT``, or the database
+            is down.
     """
     if not positions:
         return
     alias = database_alias()
     connection = connections[alias]
     user_key = get_user_model()._meta.pk
-    # In the same order everywhere, so that two workers wait for each other and not both.
+    # All workers lock rows in the same order, so that they cannot deadlock.
     pairs = sorted(positions, key=lambda pair: (pair[1], pair[0]))
     rows = []
     for user_id, stream_id in pairs:
@@ -54,20 +60,24 @@ def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
         user = user_key.get_db_prep_value(user_id, connection)
         rows.append((offset, user, stream_id, offset, stream_id, epoch, offset))
     with transaction.atomic(using=alias), connection.cursor() as cursor:
-        # There is a next time; meanwhile others must not wait for somebody's row.
-        limit_waiting(alias, BRIEFLY)
+        # Acknowledgements are retried later; one locked row must not delay all others.
+        limit_waiting(alias, MAX_LOCK_WAIT)
         if has_row_locks(alias):
-            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [ADVISORY_LOCK])
         cursor.executemany(ADVANCE, rows)
 
 
 def stop_acknowledging(using: str) -> None:
-    """Let nobody acknowledge until the present transaction ends.
+    """Block all acknowledgements until the current transaction ends.
 
-    A statement that began before an epoch was replaced still sees the old one. Only a lock keeps
-    it from writing a position of the old history behind the replacement. The stream's own lock
-    would do, but then publishing would wait for acknowledgements. SQLite has one writer anyway.
+    A statement that began before an epoch was replaced still sees the old epoch. Without this lock
+    it could write a position of the old history after the replacement. The lock of the stream
+    would also prevent that, but then publishing would wait for acknowledgements. SQLite needs no
+    lock, because it has one writer at a time.
+
+    Args:
+        using: alias of the database.
     """
     if has_row_locks(using):
         with connections[using].cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])

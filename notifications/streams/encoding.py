@@ -1,4 +1,4 @@
-"""A notification as it travels: encoded once, for whoever reads it."""
+"""Encoding of notifications for the wire: once for all readers."""
 
 import logging
 from collections.abc import Iterable
@@ -13,12 +13,12 @@ from ..texts import plain
 
 logger = logging.getLogger(__name__)
 
-#: What encoding raises on values that JSON does not know.
+#: Errors that encoding raises for values that JSON cannot represent.
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
 class Publication(NamedTuple):
-    """What travels: a notification's encoded content (JSON) plus its offset."""
+    """The encoded content of a notification (JSON), and its offset."""
 
     offset: int
     data: bytes
@@ -28,18 +28,18 @@ def publication(notification: Notification) -> Publication:
     """Encode a sequenced notification.
 
     Raises:
-        ValueError: it has no offset yet, or content that is not JSON.
+        ValueError: it has no offset yet, or its content cannot be encoded as JSON.
     """
     if notification.offset is None:
-        raise ValueError(f"notification {notification.pk} is waiting")
+        raise ValueError(f"notification {notification.pk} has no offset yet")
     return Publication(notification.offset, encode_content(notification))
 
 
 def encode_content(notification: Notification) -> bytes:
-    """A notification as it travels; one that is not saved yet has no ``id``.
+    """Encode the content of a notification as JSON; without ``id`` if it is not saved yet.
 
     Raises:
-        ValueError: its content is not JSON.
+        ValueError: its content cannot be encoded as JSON.
     """
     try:
         return msgspec.json.encode(content(notification), enc_hook=_plain_text)
@@ -48,7 +48,7 @@ def encode_content(notification: Notification) -> bytes:
 
 
 def content(notification: Notification) -> dict[str, Any]:
-    """What a client gets as a publication's ``data``; absent values are left out."""
+    """The ``data`` of a publication, without empty values."""
     fields = {
         "id": notification.pk,
         "kind": notification.kind,
@@ -65,29 +65,29 @@ def content(notification: Notification) -> dict[str, Any]:
 
 
 def describe_user(user: Any) -> dict[str, str]:
-    """How a user is named to clients: primary key as text, and full name or user name."""
+    """Describe a user to clients: primary key as text, and full name or username."""
     full_name = getattr(user, "get_full_name", str)()
     name = plain(full_name or user.get_username())
-    # What a host's code makes up need not be text that can be encoded.
+    # A name that the host's code makes up may contain lone surrogates.
     return {"id": plain(user.pk), "name": name.encode(errors="replace").decode()}
 
 
 def encode_rows(rows: Iterable[Notification]) -> list[Publication]:
-    """Publications of sequenced rows. One that cannot be sent must not hold up those behind it."""
+    """Encode sequenced rows; rows that cannot be encoded are logged and left out."""
     publications = []
     for row in rows:
         try:
             publications.append(publication(row))
-        except ValueError as error:  # written past the checks of publishing
-            logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
+        except ValueError as error:  # written without the checks of publishing
+            logger.error("A notification cannot be encoded and is skipped: %s", error)  # noqa: TRY400 - no bug of ours
     return publications
 
 
 def _plain_text(value: Any) -> str:
-    """For texts of a notification that was never reloaded."""
+    """``enc_hook`` for lazy texts of a notification that was not reloaded from the database."""
     if isinstance(value, str | Promise):
         return plain(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    raise TypeError(f"{type(value).__name__} cannot be encoded as JSON")
 
 
 def _iso(moment: datetime | None) -> str | None:

@@ -1,8 +1,8 @@
-"""Has a history gone back? What a process has seen of streams, held against the tables.
+"""Detection of histories that have gone back: what a process has seen, compared with the tables.
 
-After a backup was restored, or a replica took over that lacks the last transactions, offsets are
-given a second time. The tops alone do not tell: they pass the old ones again. So what is compared
-is an entry, named by its offset and the time at which it was published.
+After a backup was restored, or a replica that lacks the last transactions took over, offsets are
+given a second time. The tops alone do not show it, because they pass the old ones again. So an
+entry is compared, identified by its offset and the time at which it was published.
 """
 
 from collections.abc import Mapping
@@ -13,14 +13,15 @@ from .history import Page, Range, Top, read_after, read_instants, read_ranges, r
 
 
 class Seen(NamedTuple):
-    """What is known of a stream before it is read again.
+    """What a process knows of a stream before it is read again.
 
     Args:
-        epoch: of the stream.
-        top: highest offset that was read or announced; announced is only what was committed.
-        revision: of the stream.
-        offset: of the newest entry that is known by its time.
-        at: when that was published; see :func:`notifications.streams.instants.instant`. 0 for none.
+        epoch: epoch of the stream.
+        top: highest offset that was read or announced; only committed entries are announced.
+        revision: revision of the stream.
+        offset: offset of the newest entry whose time is known.
+        at: when that entry was published, as an instant in microseconds (see
+            :func:`notifications.streams.instants.instant`); 0 if no time is known.
     """
 
     epoch: str
@@ -31,11 +32,11 @@ class Seen(NamedTuple):
 
 
 class WentBack(Exception):
-    """The history is not the one that was seen, or has another epoch by now."""
+    """The history has gone back, or has another epoch by now."""
 
 
 class Pruned(Exception):
-    """What lies behind the position was pruned, up to ``floor``."""
+    """Entries after the position were pruned, up to the offset ``floor``."""
 
     def __init__(self, floor: int) -> None:
         super().__init__(floor)
@@ -43,16 +44,16 @@ class Pruned(Exception):
 
 
 class Found(NamedTuple):
-    """Tops by stream id, and those among the streams whose history has gone back."""
+    """Tops by stream id, and the ids of the streams whose history has gone back."""
 
     tops: dict[int, Top]
     gone_back: set[int]
 
 
 class Read(NamedTuple):
-    """Publications, tops by stream id, and streams that were not read.
+    """Publications by range, tops by stream id, and the streams that were not read.
 
-    ``refused`` holds a :class:`WentBack` or :class:`Pruned` by stream id.
+    ``refused`` has a :class:`WentBack` or :class:`Pruned` for each of these, by stream id.
     """
 
     publications: dict[Range, list[Publication]]
@@ -61,21 +62,29 @@ class Read(NamedTuple):
 
 
 def look(seen: Mapping[int, Seen]) -> Found:
-    """Compare streams with the tables: one query, and one per hundred that have gone on.
+    """Compare streams with the tables.
+
+    It takes one query per 1000 streams, and one per 100 streams with new entries.
 
     Args:
-        seen: by stream id; taken before this is called.
+        seen: what the process knew of each stream before this call, by stream id.
     """
     tops = read_tops(seen)
     return Found(tops, _gone_back(seen, tops))
 
 
 def read_on(stream_id: int, after: int, limit: int, seen: Seen) -> Page:
-    """:func:`notifications.streams.history.read_page`, if it is the history that was seen.
+    """Read a page like :func:`notifications.streams.history.read_page`, if ``seen`` still holds.
+
+    Args:
+        stream_id: primary key of the stream.
+        after: offset after which the page begins.
+        limit: publications at most.
+        seen: what the process knew of the stream before this call.
 
     Raises:
-        WentBack: it is another one.
-        Pruned: there is a hole behind ``after``.
+        WentBack: the history is another one.
+        Pruned: entries after ``after`` were pruned.
     """
     found = look({stream_id: seen})
     top = found.tops.get(stream_id)
@@ -86,11 +95,11 @@ def read_on(stream_id: int, after: int, limit: int, seen: Seen) -> Page:
 
 
 def read_ranges_on(ranges: Mapping[int, Range], seen: Mapping[int, Seen]) -> Read:
-    """:func:`notifications.streams.history.read_ranges` of those histories that were seen.
+    """Read one range of each stream for which ``seen`` still holds; the others are refused.
 
     Args:
-        ranges: one by stream id.
-        seen: by stream id.
+        ranges: the ranges by stream id.
+        seen: what the process knew of each of these streams before this call, by stream id.
     """
     found = look(seen)
     refused: dict[int, Exception] = {}
@@ -105,7 +114,7 @@ def read_ranges_on(ranges: Mapping[int, Range], seen: Mapping[int, Seen]) -> Rea
 def _refusal(stream_id: int, after: int, seen: Seen, found: Found) -> Exception | None:
     top = found.tops.get(stream_id)
     if top is None:
-        return None  # gone, and with it all that could be read
+        return None  # the stream was deleted, so there is nothing to read
     if top.epoch != seen.epoch or stream_id in found.gone_back:
         return WentBack()
     return Pruned(top.floor) if after < top.floor else None
@@ -113,18 +122,18 @@ def _refusal(stream_id: int, after: int, seen: Seen, found: Found) -> Exception 
 
 def _gone_back(seen: Mapping[int, Seen], tops: Mapping[int, Top]) -> set[int]:
     gone_back: set[int] = set()
-    #: Streams that have gone on, and the offset of the entry that must still be there.
+    #: Streams with new entries, and the offset of the known entry, whose time must be the same.
     entries: dict[int, int] = {}
     for stream_id, top in tops.items():
         known = seen[stream_id]
         if top.epoch != known.epoch:
-            continue  # of that, everybody is told anyway
+            continue  # a new epoch is noticed without this comparison
         if top.offset < known.top or top.revision < known.revision:
             gone_back.add(stream_id)
         elif known.at and top.offset > known.offset:
             entries[stream_id] = known.offset
         elif known.at and top.at and top.at != known.at:
             gone_back.add(stream_id)
-    # One that is not there any more was pruned.
+    # An entry that is missing was pruned.
     found = read_instants(entries)
     return gone_back | {pk for pk, at in found.items() if at != seen[pk].at}

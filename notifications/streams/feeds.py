@@ -1,4 +1,4 @@
-"""Feeds: each user's subscriptions joined with their streams, and the making of missing ones."""
+"""Feeds: each user's subscriptions joined with their streams; missing ones are created here."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,16 +13,16 @@ from ..models import Notification, Stream, Subscription, database_alias
 from . import access
 from . import names as stream_names
 from . import rows as stream_rows
-from .acknowledging import BRIEFLY
+from .acknowledging import MAX_LOCK_WAIT
 from .instants import Instant
-from .topics import PATIENCE
+from .topics import ANSWER_TIMEOUT
 
-#: Where many users are looked up, so long is waited for what ``TOPIC_PERMISSION`` says; seconds.
-BRIEF = 0.5
+#: Seconds to wait for ``TOPIC_PERMISSION`` when many users are looked up at once.
+BULK_ANSWER_TIMEOUT = 0.5
 
 
 class Feed(NamedTuple):
-    """One user's subscription joined with its stream; offsets as in the models."""
+    """A user's subscription joined with its stream; offsets as in the models."""
 
     stream_id: int
     name: str
@@ -36,11 +36,12 @@ class Feed(NamedTuple):
     archived: int
     muted: bool
     unmuted: int = 0
-    #: When the entry at ``top`` was published; see :func:`notifications.streams.instants.instant`.
+    #: When the entry at ``top`` was published, as an instant in microseconds; see
+    #: :func:`notifications.streams.instants.instant`.
     at: int = 0
 
 
-#: What :class:`Feed` is made of, behind the user.
+#: The user, then the columns for the fields of :class:`Feed` in their order.
 COLUMNS = (
     "user",
     "stream",
@@ -60,44 +61,46 @@ COLUMNS = (
 
 
 def load_inbox(user: Any) -> list[Feed]:
-    """All feeds of one user: see :func:`load_inboxes`."""
+    """All feeds of one user; see :func:`load_inboxes`."""
     return load_inboxes([user])[user.pk]
 
 
 class Inboxes(NamedTuple):
-    """The feeds of users by primary key, and pairs of user and stream name without a row.
+    """The feeds of users by primary key, and the pairs of user id and stream name without a row.
 
-    Topics that are undecided are not among the feeds.
+    Undecided topics are not among the feeds.
     """
 
     feeds: dict[Any, list[Feed]]
     missing: list[tuple[Any, str]]
-    #: Topics of which it is not known yet whether they may be read, by user.
+    #: Topics whose permission is still pending, by primary key of the user.
     undecided: dict[Any, list[str]] = {}
 
 
 def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
     """The feeds of each user: own stream, broadcast, staff, groups, and topics still allowed.
 
-    Makes what is missing; inside of a caller's transaction no streams, because others would wait
-    for them until it commits, and in a stream that does not exist there is nothing to see. Inactive
-    users have none. The number of queries grows with the number of chunks of users, and with the
-    shared streams that somebody has to be subscribed to.
+    Missing rows are created, but no streams inside a caller's transaction: others would wait for
+    them until it commits, and a stream that does not exist has nothing to show. Inactive users have
+    no feeds. The number of queries grows with the number of chunks of users, and with the number
+    of shared streams that users have to be subscribed to.
     """
     by_pk = {user.pk: user for user in users}
-    feeds, missing, _ = read_inboxes(by_pk.values(), PATIENCE)
+    feeds, missing, _ = read_inboxes(by_pk.values(), ANSWER_TIMEOUT)
     if missing and _subscribe(_available({name for _, name in missing}), missing):
         changed = {user_id for user_id, _ in missing}
-        feeds |= read_inboxes((by_pk[pk] for pk in changed), PATIENCE).feeds
+        feeds |= read_inboxes((by_pk[pk] for pk in changed), ANSWER_TIMEOUT).feeds
     return feeds
 
 
-def read_inboxes(users: Iterable[Any], patience: float = BRIEF) -> Inboxes:
-    """:func:`load_inboxes` without writing, so that nobody waits for a row of somebody else.
+def read_inboxes(users: Iterable[Any], patience: float = BULK_ANSWER_TIMEOUT) -> Inboxes:
+    """Read the feeds of users as :func:`load_inboxes` does, but report missing rows.
+
+    It writes nothing, so it never waits for the rows of another transaction.
 
     Args:
         users: saved users.
-        patience: how long to wait for what ``TOPIC_PERMISSION`` says of them; seconds.
+        patience: seconds to wait for ``TOPIC_PERMISSION``.
     """
     by_pk = {user.pk: user for user in users}
     names = access.names_by_user(by_pk.values())
@@ -121,37 +124,40 @@ def read_inboxes(users: Iterable[Any], patience: float = BRIEF) -> Inboxes:
 
 
 def begin(missing: Iterable[tuple[Any, str]]) -> None:
-    """Make what :func:`read_inboxes` has found missing: streams and subscriptions.
+    """Create the streams and subscriptions that :func:`read_inboxes` reported as missing.
 
-    Not inside of a caller's transaction: others would wait for the streams until it commits. A row
-    that somebody else has not committed is waited for only briefly.
+    Do not call it inside a caller's transaction: others would wait for the streams until it
+    commits. It waits only briefly for rows that another transaction has not committed.
+
+    Args:
+        missing: pairs of a user's primary key and a stream name.
 
     Raises:
-        OperationalError: that was too short.
+        OperationalError: a row stayed locked for longer than ``MAX_LOCK_WAIT``.
     """
     pairs = list(missing)
     alias = database_alias()
     with transaction.atomic(using=alias):
-        limit_waiting(alias, BRIEFLY)
+        limit_waiting(alias, MAX_LOCK_WAIT)
         _subscribe(stream_rows.ensure({name for _, name in pairs}), pairs)
 
 
 def load_topic(user_id: Any, name: str) -> Feed | None:
-    """The feed of a user's subscription to one stream, None without a subscription."""
+    """The feed of a user's subscription to one stream; None without a subscription."""
     row = subscription_rows().filter(user=user_id, stream__name=name).values_list(*COLUMNS).first()
     return None if row is None else Feed(*row[1:])
 
 
 def subscription_rows() -> QuerySet[Subscription]:
-    # A replica may not know yet what was made just now.
+    # A replica may lack rows that were created just now.
     return Subscription.objects.using(database_alias())
 
 
 def _find(user_ids: Sequence[Any]) -> defaultdict[Any, dict[str, Feed]]:
-    """All subscriptions of these users, by user and name, in the order of their making."""
+    """All subscriptions of these users, by user and stream name, oldest first."""
     found: defaultdict[Any, dict[str, Feed]] = defaultdict(dict)
     for chunk in stream_rows.chunks(user_ids):
-        # Tuples, because a model instance for each takes four times as long (15 µs).
+        # Tuples, because model instances take four times as long (15 µs each).
         rows = subscription_rows().filter(user__in=chunk).order_by("pk")
         for user_id, *values in rows.values_list(*COLUMNS):
             feed = Feed._make(values)
@@ -167,13 +173,13 @@ def _available(names: Iterable[str]) -> dict[str, Stream]:
 
 
 def _subscribe(known: Mapping[str, Stream], missing: Iterable[tuple[Any, str]]) -> bool:
-    """Subscribe where no signal did: old users of a new app, rows made in bulk.
+    """Subscribe users whom no signal has subscribed: older than the app, or created in bulk.
 
-    A user who was there when something was published is owed it, whether or not he had ever
-    connected (P1); ``date_joined`` tells. Without that field he is given what is kept.
+    A user is owed everything published since ``date_joined``, even without ever having connected
+    (P1). Without that field, the user gets all that is kept.
 
     Returns:
-        Was there anything to do?
+        Whether there was anything to create.
     """
     user_ids: dict[str, list[Any]] = defaultdict(list)
     for user_id, name in missing:
@@ -188,7 +194,7 @@ def _subscribe(known: Mapping[str, Stream], missing: Iterable[tuple[Any, str]]) 
 
 
 def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:
-    """After which offset each user's part of a stream begins."""
+    """The offset after which each user's part of a stream begins, by primary key."""
     offsets = dict.fromkeys(user_ids, 0)
     users = get_user_model()
     is_private = stream_names.parse(stream.name).kind == "user"
@@ -198,7 +204,7 @@ def _beginnings(stream: Stream, user_ids: Sequence[Any]) -> dict[Any, int]:
         stream=stream, offset__isnull=False, published_at__gte=OuterRef("date_joined")
     )
     first = Subquery(theirs.order_by("published_at", "id").values("offset")[:1])
-    # A replica may lack what lies below the top: it would be passed over.
+    # A replica may lack entries below the top; the users would never get them.
     everybody = users._default_manager.using(database_alias())
     for chunk in stream_rows.chunks(user_ids):
         rows = everybody.filter(pk__in=chunk).annotate(notifications_first=first)

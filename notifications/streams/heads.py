@@ -1,4 +1,4 @@
-"""Streams as their rows and their notifications show them, also where the two disagree."""
+"""The ends of streams, by their rows and by their notifications, which may disagree."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -8,12 +8,12 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from ..models import Notification, NotificationQuerySet, Stream, database_alias
 
-#: Streams in one transaction.
-TOGETHER = 100
+#: Streams per transaction.
+STREAMS_PER_TRANSACTION = 100
 
 
 class Head(NamedTuple):
-    """A stream, and the highest offset that its notifications really have."""
+    """A stream, and the highest offset among its notifications (None if it has none)."""
 
     id: int
     epoch: str
@@ -27,8 +27,14 @@ class Head(NamedTuple):
         return max(self.top, self.highest or 0)
 
 
-def cut(head: Head, newest: datetime | None) -> int:
-    """The offset up to which the old history and the present one are the same."""
+def last_common_offset(head: Head, newest: datetime | None) -> int:
+    """The highest offset that the old and the present history have in common.
+
+    Args:
+        head: of the present history.
+        newest: when the newest known entry of the old history was published; None if that is not
+            known, and then the result is the top.
+    """
     if newest is None:
         return head.real_top
     rows = _published(head.id)
@@ -46,7 +52,7 @@ def all_heads(since: datetime | None) -> Iterator[list[Head]]:
         rows = Stream.objects.using(database_alias()).filter(pk__gt=after).order_by("pk")
         if since is not None:
             rows = rows.filter(published_at__gte=since)
-        keys = list(rows.values_list("pk", flat=True)[:TOGETHER])
+        keys = list(rows.values_list("pk", flat=True)[:STREAMS_PER_TRANSACTION])
         if not keys:
             return
         yield read_heads(streams_of(keys))

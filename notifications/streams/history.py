@@ -1,4 +1,4 @@
-"""The read side of streams: pages of publications after a position, and tops."""
+"""Reading streams: pages of publications after a position, ranges of offsets, and tops."""
 
 import time
 from collections import defaultdict
@@ -15,30 +15,29 @@ from .instants import Instant, instant
 from .rows import chunks
 
 #: Streams per statement of :func:`read_tops`.
-TOPS = 1000
+TOPS_PER_QUERY = 1000
 
-#: Ranges per statement of :func:`read_ranges`; each is a branch of one OR.
-RANGES = 100
+#: Ranges per statement of :func:`read_ranges`; each is one branch of an OR.
+RANGES_PER_QUERY = 100
 
-#: Columns of notifications, for conditions that are written out.
-STREAM = f'"{Notification._meta.db_table}"."stream_id"'
-OFFSET = f'"{Notification._meta.db_table}"."offset"'
+#: Columns of notifications in raw SQL.
+STREAM_COLUMN = f'"{Notification._meta.db_table}"."stream_id"'
+OFFSET_COLUMN = f'"{Notification._meta.db_table}"."offset"'
 
 
-#: Seconds for which a range is remembered, how many ranges, and bytes of a range at most.
-REMEMBERED = 1.0
-REMEMBERED_RANGES = 64
-REMEMBERED_SIZE = 256 * 1024
+#: Seconds for which :class:`Recent` keeps a range, ranges that it keeps, and bytes of a range.
+CACHE_SECONDS = 1.0
+CACHE_RANGES = 64
+CACHE_RANGE_SIZE = 256 * 1024
 
 
 class Page(NamedTuple):
-    """Publications in order, and the position they lead to.
+    """Publications in order, and the position after them.
 
-    ``offset`` is the position after the page: the last publication's offset or, at the end of
-    the stream, the top that was read first, so that the position moves over what is not sent
-    (expired, withdrawn, pruned). ``more`` tells that further publications lie behind it.
-    ``at`` tells when the entry at ``offset`` was published, see
-    :mod:`notifications.streams.instants`; 0 if that is not known.
+    ``offset`` is the offset of the last publication or, at the end of the stream, the top that was
+    read first, so that the position moves over entries that are not sent (expired, withdrawn,
+    pruned). ``more`` says whether further publications follow. ``at`` is the instant at which the
+    entry at ``offset`` was published (see :mod:`notifications.streams.instants`); 0 if unknown.
     """
 
     publications: list[Publication]
@@ -56,10 +55,11 @@ class Range(NamedTuple):
 
 
 class Top(NamedTuple):
-    """Where a stream ends, and how often its user's state has changed.
+    """The end of a stream, and its revision.
 
-    ``floor`` is the offset up to which it was pruned; ``at`` tells when the entry at ``offset`` was
-    published, see :mod:`notifications.streams.instants`, 0 if that is not known.
+    ``offset`` is the top of the stream, ``floor`` the offset up to which it was pruned. ``at`` is
+    the instant at which the entry at ``offset`` was published (see
+    :mod:`notifications.streams.instants`); 0 if unknown.
     """
 
     epoch: str
@@ -70,10 +70,16 @@ class Top(NamedTuple):
 
 
 def read_page(stream_id: int, after: int, limit: int, now: datetime | None = None) -> Page:
-    """The next ``limit`` publications after the offset ``after``.
+    """Read up to ``limit`` publications after the offset ``after``.
 
-    The top is read before the rows: a publication sequenced in between is in the page or lies
-    behind it, never under its position. A stream that is gone has nothing more.
+    The top is read before the rows: a publication that is sequenced in between is in the page or
+    after its position, never skipped. A deleted stream gives an empty page.
+
+    Args:
+        stream_id: primary key of the stream.
+        after: offset after which the page begins.
+        limit: publications at most.
+        now: the moment that decides what has expired; default the present by the database's clock.
     """
     return read_after(stream_id, read_tops([stream_id]).get(stream_id), after, limit, now)
 
@@ -81,7 +87,7 @@ def read_page(stream_id: int, after: int, limit: int, now: datetime | None = Non
 def read_after(
     stream_id: int, top: Top | None, after: int, limit: int, now: datetime | None = None
 ) -> Page:
-    """:func:`read_page` where the top has been read already; None for a stream that is gone."""
+    """:func:`read_page` with a top that was read before; None for a deleted stream."""
     if top is None:
         return Page([], after, more=False)
     rows = list(_rows(stream_id, now).filter(offset__gt=after).order_by("offset")[: limit + 1])
@@ -96,65 +102,66 @@ def read_after(
 def read_ranges(
     ranges: Iterable[Range], now: datetime | None = None
 ) -> dict[Range, list[Publication]]:
-    """The publications of many ranges, each in order, at a query per hundred ranges.
+    """Read the publications of many ranges, in order, with one query per 100 ranges.
 
-    Offsets have no gaps, so a range bounds what it holds without a LIMIT.
+    Offsets have no gaps in the table, so a range bounds the number of rows without a LIMIT.
     """
     wanted = list(dict.fromkeys(ranges))
     found: dict[Range, list[Publication]] = {}
-    for start in range(0, len(wanted), RANGES):
-        found |= _read_ranges(wanted[start : start + RANGES], now)
+    for start in range(0, len(wanted), RANGES_PER_QUERY):
+        found |= _read_ranges(wanted[start : start + RANGES_PER_QUERY], now)
     return found
 
 
 class Recent:
-    """Ranges of shared streams, remembered for a moment.
+    """A cache of ranges of shared streams, for one second.
 
-    After a deploy everybody comes back to the same few ranges: this asks the database for each
-    of them once a second, however many clients there are. What is withdrawn meanwhile may still
-    be given for that second, as to those who were connected.
+    After a deploy all clients reconnect and need the same few ranges: each of these is read from
+    the database once a second, however many clients there are. A notification that is withdrawn
+    within that second may still be sent, as it was to connected clients.
 
     Args:
-        clock: tells monotonic seconds.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._found: dict[tuple[str, Range], tuple[float, list[Publication]]] = {}
+        self._cached: dict[tuple[str, Range], tuple[float, list[Publication]]] = {}
 
     def read(
         self, ranges: Iterable[Range], epochs: Mapping[int, str]
     ) -> dict[Range, list[Publication]]:
-        """:func:`read_ranges`, unless it was read a moment ago. Safe in any thread.
+        """Return the publications of ranges, reading those that are not cached. Thread-safe.
 
         Args:
-            ranges: of shared streams.
-            epochs: of these streams, by primary key. In another epoch an offset is something else.
+            ranges: ranges of shared streams.
+            epochs: epochs of these streams by primary key. In another epoch the same offset stands
+                for another entry, so the epoch is part of the key.
         """
         now = self._clock()
         wanted = {entry: (epochs.get(entry.stream_id, ""), entry) for entry in ranges}
-        remembered = self._found
+        cached = self._cached
         found = {
-            entry: remembered[key][1]
+            entry: cached[key][1]
             for entry, key in wanted.items()
-            if key in remembered and remembered[key][0] > now
+            if key in cached and cached[key][0] > now
         }
         read = read_ranges(wanted.keys() - found.keys())
-        self._remember({wanted[entry]: publications for entry, publications in read.items()}, now)
+        self._store({wanted[entry]: publications for entry, publications in read.items()}, now)
         return found | read
 
-    def _remember(self, read: Mapping[tuple[str, Range], list[Publication]], now: float) -> None:
-        kept = {key: value for key, value in list(self._found.items()) if value[0] > now}
+    def _store(self, read: Mapping[tuple[str, Range], list[Publication]], now: float) -> None:
+        kept = {key: value for key, value in list(self._cached.items()) if value[0] > now}
         kept |= {
-            key: (now + REMEMBERED, publications)
+            key: (now + CACHE_SECONDS, publications)
             for key, publications in read.items()
-            if sum(len(publication.data) for publication in publications) <= REMEMBERED_SIZE
+            if sum(len(publication.data) for publication in publications) <= CACHE_RANGE_SIZE
         }
-        self._found = dict(list(kept.items())[-REMEMBERED_RANGES:])
+        self._cached = dict(list(kept.items())[-CACHE_RANGES:])
 
 
 def _read_ranges(ranges: list[Range], now: datetime | None) -> dict[Range, list[Publication]]:
-    one = f"{STREAM} = %s AND {OFFSET} > %s AND {OFFSET} <= %s"
+    one = f"{STREAM_COLUMN} = %s AND {OFFSET_COLUMN} > %s AND {OFFSET_COLUMN} <= %s"
     rows = _visible(now).filter(_any_of(one, ranges))
     by_stream: dict[int, list[Notification]] = defaultdict(list)
     for row in rows.select_related("actor").order_by("stream", "offset"):
@@ -171,10 +178,10 @@ def _read_ranges(ranges: list[Range], now: datetime | None) -> dict[Range, list[
 
 
 def _any_of(one: str, places: Sequence[Sequence[int]]) -> RawSQL:
-    """A condition on notifications: what ``one`` says holds for one of these places.
+    """A condition on notifications: ``one`` with the parameters of any of these places.
 
-    Written out, because building it from Q objects takes longer than the query (60 µs of CPU for
-    each place).
+    Raw SQL, because building it from Q objects takes longer than the query (60 µs of CPU per
+    place).
     """
     return RawSQL(  # noqa: S611 - all values are parameters
         "(" + ") OR (".join([one] * len(places)) + ")",
@@ -186,36 +193,38 @@ def _any_of(one: str, places: Sequence[Sequence[int]]) -> RawSQL:
 def read_back(
     stream_id: int, before: int, since: int, limit: int, now: datetime | None = None
 ) -> list[Publication]:
-    """Up to ``limit`` publications below ``before`` and above ``since``, newest first."""
+    """Read up to ``limit`` publications below ``before`` and above ``since``, newest first."""
     rows = _rows(stream_id, now).filter(offset__lt=before, offset__gt=since)
     return encode_rows(rows.order_by("-offset")[:limit])
 
 
 def read_tops(stream_ids: Iterable[int]) -> dict[int, Top]:
-    """Where streams end, by stream id. Streams that are gone are left out."""
+    """Read the tops of streams, by stream id. Deleted streams are left out."""
     ids = list(stream_ids)
     tops: dict[int, Top] = {}
     fields = ("pk", "epoch", "top", "revision", "floor", Instant("published_at"))
-    for start in range(0, len(ids), TOPS):
-        rows = Stream.objects.using(database_alias()).filter(pk__in=ids[start : start + TOPS])
+    for start in range(0, len(ids), TOPS_PER_QUERY):
+        rows = Stream.objects.using(database_alias()).filter(
+            pk__in=ids[start : start + TOPS_PER_QUERY]
+        )
         for pk, *values in rows.values_list(*fields):
             tops[pk] = Top._make(values)
     return tops
 
 
 def read_instants(places: Mapping[int, int]) -> dict[int, int]:
-    """When the entries at these offsets were published, by stream id, at a query per hundred.
+    """Read when entries were published, with one query per 100 entries.
 
     Args:
-        places: an offset by stream id.
+        places: the offset of one entry for each stream id.
 
     Returns:
-        For each entry that is still there, whether or not it is visible; see
+        The instant of each entry that still exists, visible or not, by stream id; see
         :mod:`notifications.streams.instants`.
     """
     found: dict[int, int] = {}
-    for chunk in chunks(list(places.items()), RANGES):
-        condition = _any_of(f"{STREAM} = %s AND {OFFSET} = %s", chunk)
+    for chunk in chunks(list(places.items()), RANGES_PER_QUERY):
+        condition = _any_of(f"{STREAM_COLUMN} = %s AND {OFFSET_COLUMN} = %s", chunk)
         rows = Notification.objects.using(database_alias()).filter(condition)
         found |= dict(rows.values_list("stream", Instant("published_at")))
     return found

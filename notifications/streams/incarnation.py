@@ -1,9 +1,9 @@
-"""Is this the database that the epochs were made in?
+"""Detection of a changed physical database: a restored backup, or a replica that took over.
 
-A backup that was restored and a replica that took over hold the same epochs as the database they
-stand for, but perhaps not its last transactions. Offsets are then given a second time under an
-epoch that clients know, and nothing in the streams tells. What tells is the physical database: its
-*fingerprint* is kept in a row of its own, and compared with what the server says of itself.
+Such a database has the same epochs as the one that it replaces, but may lack the last transactions.
+Offsets are then given a second time under an epoch that clients know, and the streams do not show
+it. So a *fingerprint* of the physical database is kept in a row of its own, and compared with what
+the server reports about itself.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ from ..models import Incarnation, Stream, database_alias
 #: The primary key of the only row.
 ROW = 1
 
-#: What names a PostgreSQL database. A dump that is restored makes other oids, often in another
-#: cluster; recovery to a point in time and a failover begin a new timeline.
+#: Queries that identify a PostgreSQL database. Restoring a dump creates new OIDs, often in another
+#: cluster; point-in-time recovery and failover begin a new timeline.
 POSTGRESQL = {
     "cluster": "SELECT system_identifier FROM pg_control_system()",
     "timeline": (
@@ -38,7 +38,7 @@ POSTGRESQL = {
     "table": f"SELECT to_regclass('{Stream._meta.db_table}')::oid",
 }
 
-#: What ends a suspicion, for logs and checks.
+#: How an operator ends a suspicion, for logs and checks.
 COMMAND = (
     "Run manage.py renew_epochs if transactions may be missing, "
     "or manage.py renew_epochs --nothing-lost if none can be."
@@ -49,8 +49,8 @@ class Suspicion(NamedTuple):
     """Why the epochs may not belong to this history.
 
     Args:
-        moved: it is another physical database.
-        went_back: a stream was found whose history had gone back.
+        moved: this is another physical database than before.
+        went_back: the history of a stream has gone back.
     """
 
     moved: bool
@@ -68,63 +68,63 @@ class Suspicion(NamedTuple):
         return ", and ".join(reasons)
 
 
-def look() -> Suspicion | None:
-    """Compare the fingerprint with the kept one, which is written if there is none.
+def check_and_store() -> Suspicion | None:
+    """Compare the fingerprint with the stored one, and store it if there is none.
 
     Returns:
-        None when all is well.
+        The suspicion, or None if there is none.
     """
     present = fingerprint()
     row = _rows().filter(pk=ROW).first()
     if row is None:
-        # Several workers may start at once: the first one's stays.
+        # Several workers may start at once: the first one's row stays.
         Incarnation.objects.using(database_alias()).bulk_create(
             [Incarnation(pk=ROW, fingerprint=present)], ignore_conflicts=True
         )
         return None
-    return _judge(row, present)
+    return _compare(row, present)
 
 
-def known() -> Suspicion | None:
-    """The same without writing anything, for system checks."""
+def check() -> Suspicion | None:
+    """Like :func:`check_and_store`, but without writing anything; for system checks."""
     row = _rows().filter(pk=ROW).first()
-    return None if row is None else _judge(row, fingerprint())
+    return None if row is None else _compare(row, fingerprint())
 
 
 def suspect() -> None:
-    """Note that a stream was found whose history had gone back, until :func:`accept`."""
-    look()  # makes the row
+    """Record that the history of a stream has gone back, until :func:`accept` is called."""
+    check_and_store()  # creates the row
     _rows().filter(pk=ROW, suspected_at=None).update(suspected_at=timezone.now())
 
 
 def accept() -> None:
-    """The epochs belong to this database from now on."""
+    """Accept that the epochs belong to this database, and end any suspicion."""
     Incarnation.objects.using(database_alias()).update_or_create(
         pk=ROW, defaults={"fingerprint": fingerprint(), "suspected_at": None}
     )
 
 
 def fingerprint() -> str:
-    """What tells this physical database from its copies, as ``name=value`` pairs.
+    """What distinguishes this physical database from its copies, as ``name=value`` pairs.
 
-    Values that the server does not tell, or not to this role, are left out; see :func:`differ`.
+    Values that the server does not report, or not to this role, are left out; see :func:`differ`.
     """
     connection = connections[database_alias()]
     parts: dict[str, Any] = {}
     if connection.vendor == "postgresql":
-        parts = _ask_all()
+        parts = _query_all()
     elif connection.vendor == "sqlite":
         parts = {"file": _inode(str(connection.settings_dict["NAME"]))}
     return " ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
 
 
 def differ(one: str, other: str) -> bool:
-    """Are these fingerprints of different databases? What only one of them has does not count."""
+    """Return whether two fingerprints disagree in a value that both of them have."""
     first, second = _parts(one), _parts(other)
     return any(first[name] != second[name] for name in first.keys() & second.keys())
 
 
-def _judge(row: Incarnation, present: str) -> Suspicion | None:
+def _compare(row: Incarnation, present: str) -> Suspicion | None:
     found = Suspicion(differ(row.fingerprint, present), row.suspected_at is not None)
     return found if any(found) else None
 
@@ -133,19 +133,19 @@ def _parts(text: str) -> dict[str, str]:
     return {name: value for name, _, value in (pair.partition("=") for pair in text.split())}
 
 
-def _ask_all() -> dict[str, Any]:
-    """One query, unless one of the functions is forbidden or missing."""
+def _query_all() -> dict[str, Any]:
+    """Ask all in one query, or one by one if a function is forbidden or missing."""
     together = ", ".join(f"({statement})" for statement in POSTGRESQL.values())
-    values = _ask(f"SELECT {together}")
+    values = _query(f"SELECT {together}")
     if values is None:
-        values = [(_ask(statement) or [None])[0] for statement in POSTGRESQL.values()]
+        values = [(_query(statement) or [None])[0] for statement in POSTGRESQL.values()]
     return dict(zip(POSTGRESQL, values, strict=True))
 
 
-def _ask(statement: str) -> Sequence[Any] | None:
-    """The row, None where it is not allowed."""
+def _query(statement: str) -> Sequence[Any] | None:
+    """The row, or None if the statement is not allowed or not supported."""
     connection = connections[database_alias()]
-    # A savepoint, should somebody ask in a transaction.
+    # A savepoint, because an error would abort the caller's transaction.
     guard = (
         transaction.atomic(using=database_alias()) if connection.in_atomic_block else nullcontext()
     )
@@ -159,13 +159,13 @@ def _ask(statement: str) -> Sequence[Any] | None:
 
 
 def _inode(name: str) -> int | None:
-    # Not the device: its number may be another one after the next boot.
+    # Not the device number, which may change at the next boot.
     try:
         return Path(name).stat().st_ino
-    except (OSError, ValueError):  # in memory
+    except (OSError, ValueError):  # a database in memory
         return None
 
 
 def _rows() -> QuerySet[Incarnation]:
-    # A replica has another fingerprint than the database that is written to.
+    # A replica may lack this row, or have an old one.
     return Incarnation.objects.using(database_alias())

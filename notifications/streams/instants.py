@@ -1,7 +1,7 @@
-"""Times as whole microseconds since 1970: what two databases and the wire can compare exactly.
+"""Times as whole microseconds since 1970, which both databases and the wire compare exactly.
 
-Within a stream ``published_at`` ascends strictly with the offset. So it tells an entry from another
-one that got the same offset in another history.
+Within a stream ``published_at`` ascends strictly with the offset. So it distinguishes an entry from
+another one that got the same offset in another history.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -14,7 +14,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 def instant(moment: datetime | None) -> int:
-    """A time as microseconds since 1970; 0 for None. One without a zone counts as UTC."""
+    """Convert a time to microseconds since 1970; None to 0. A naive time is taken as UTC."""
     if moment is None:
         return 0
     aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -22,14 +22,14 @@ def instant(moment: datetime | None) -> int:
 
 
 def moment(instant: int) -> datetime | None:
-    """What :func:`instant` was made of."""
+    """Convert an instant back to a time; 0 to None."""
     return EPOCH + instant * MICROSECOND if instant else None
 
 
 class Instant(Func):
-    """:func:`instant` of a column, by the database.
+    """:func:`instant` of a column, computed by the database.
 
-    The position check asks it of every stream: making datetimes took half of its time.
+    The position check reads it for every stream, and making datetimes took half of its time.
     """
 
     output_field = BigIntegerField()

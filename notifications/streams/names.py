@@ -11,7 +11,7 @@ from ..texts import is_storable, plain
 
 BROADCAST = "broadcast"
 STAFF = "staff"
-#: What the names of the streams of users, groups and topics begin with.
+#: Prefixes of the names of the streams of users, groups and topics.
 USER_PREFIX = "user:"
 GROUP_PREFIX = "group:"
 TOPIC_PREFIX = "topic:"
@@ -31,10 +31,11 @@ class StreamName(NamedTuple):
 
 
 def parse(name: str) -> StreamName:
-    """Take a name apart.
+    """Split a name into kind and key.
 
     Raises:
-        UnknownStream: the name has none of the five forms.
+        UnknownStream: the name has none of the five forms, is longer than 255 characters, or
+            cannot be stored.
     """
     name = plain(name)
     if name in (BROADCAST, STAFF):

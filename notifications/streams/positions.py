@@ -1,8 +1,8 @@
-"""May a position be moved over an offset, or be resumed from? Everybody asks here.
+"""The rules for positions: where a client resumes, and whether it may resume there.
 
-A position is resumed only if all between it and the top was sent to that client, or will be. What
-lies below :func:`lowest` may have passed without being sent: before the user joined, while the
-subscription was muted, or it was pruned. What lies beyond the top was never given out, or by a
+A position is resumed only if the client got everything up to it and will get everything after it.
+Entries below :func:`lowest` may not have been sent: they are from before the user joined or while
+the subscription was muted, or they were pruned. Offsets above the top were never given, or by a
 history that is gone.
 """
 
@@ -12,16 +12,19 @@ from .feeds import Feed
 
 
 class Position(NamedTuple):
-    """How far a client says it has come."""
+    """The position that a client claims to have reached."""
 
     epoch: str
     offset: int
 
 
 class Start(NamedTuple):
-    """From where a client is sent publications.
+    """Where a client resumes.
 
-    ``asked`` tells that it has shown a position, ``recovered`` that it misses nothing then.
+    Args:
+        after: offset after which publications are sent.
+        asked: whether the client sent a position.
+        recovered: whether the client misses nothing when it resumes here.
     """
 
     after: int
@@ -35,29 +38,30 @@ def lowest(feed: Feed) -> int:
 
 
 def beginning(feed: Feed) -> int:
-    """Where a client without a position begins: after what its user has acknowledged."""
+    """The offset after which a client without a position begins: what its user acknowledged."""
     return min(max(feed.delivered, feed.since, feed.floor), feed.top)
 
 
 def may_resume(feed: Feed, position: Position) -> bool:
-    """Was everything up to this position sent, and will everything behind it be?"""
+    """Return whether a client misses nothing if it resumes at this position."""
     return position.epoch == feed.epoch and lowest(feed) <= position.offset <= feed.top
 
 
 def is_ahead(feed: Feed, position: Position) -> bool:
-    """Is this an offset that the history has not given out?
+    """Return whether the offset is above the top.
 
-    Then the history may have gone back; or the client lies.
+    Then either the history has gone back, or the client claims an offset that it never got.
     """
     return position.epoch == feed.epoch and position.offset > feed.top
 
 
 def resume_at(feed: Feed, position: Position | None) -> Start:
-    """Where a client resumes.
+    """Decide where a client resumes.
 
     Args:
-        position: what it has shown, None if it has shown nothing. One that cannot be resumed leads
-            to the top; the client is told, and fetches the inbox.
+        feed: the user's feed of the stream.
+        position: the position that the client sent, or None. If it cannot be resumed, the client
+            resumes at the top with ``recovered: false``, and has to fetch the inbox.
     """
     if position is None:
         return Start(beginning(feed), asked=False, recovered=True)

@@ -1,12 +1,12 @@
-"""Deleting what is old: notifications, what was withdrawn before it was sent, dead workers.
+"""Deletion of old notifications, unused streams and dead workers.
 
-Many short transactions, so that publishing goes on meanwhile. A notification disappears in one of
-them: it is withdrawn, and the floor of its stream rises above it. Only then its receipts and itself
-are deleted, however many receipts a broadcast has. A run that is killed in between has shown nobody
-half of it, and the next one deletes the rest.
+It takes many short transactions, so that publishing goes on meanwhile. A notification disappears in
+one of them: it is withdrawn, and the floor of its stream is raised to its offset. Its receipts, of
+which a broadcast may have very many, and the row itself are deleted after that. If a run is killed
+in between, nobody sees a half deleted notification, and the next run deletes the rest.
 
-Streams stay, and so do their tops: offsets are never given twice. Only what was never used goes,
-and what belonged to a user or group that is gone.
+Streams and their tops stay, because offsets are never given twice. Only topics without subscribers
+that never had a notification are deleted, and the streams of users and groups that no longer exist.
 """
 
 from collections import defaultdict
@@ -35,56 +35,60 @@ from . import names as stream_names
 from . import rows as stream_rows
 from .rows import CHUNK
 
-#: A worker that is only cut off from the database comes back within this time.
-LONG_DEAD = timedelta(days=1)
+#: Rows of workers are kept for this time: one that is cut off from the database may come back.
+DEAD_WORKER_AGE = timedelta(days=1)
 
 
 @dataclass
 class Pruned:
-    """What a run has deleted, or would delete."""
+    """How much a run has deleted, or would delete."""
 
     published: int = 0
-    #: Private ones among them that the recipient was still owed: no device has acknowledged them,
-    #: they were not read, withdrawn or expired.
+    #: Private notifications among them that the recipient was still owed: visible, not read, and
+    #: not acknowledged by any device.
     undelivered: int = 0
     withdrawn: int = 0
-    #: Without readers, notifications and history; or of users and groups that are gone.
+    #: Streams without subscriptions and notifications: topics that never had any, and streams of
+    #: users and groups that no longer exist.
     streams: int = 0
     workers: int = 0
 
 
-class _Old(NamedTuple):
+class _Candidate(NamedTuple):
     pk: int
     stream_id: int
     offset: int
 
 
 class _Hidden(NamedTuple):
-    """What one transaction has hidden.
+    """The notifications that one transaction has hidden.
 
     Args:
-        ids: primary keys of notifications.
-        undelivered: how many of them were still owed to somebody.
-        closed: streams of which somebody is withdrawing one: the rest of them is left.
+        ids: primary keys of the notifications.
+        undelivered: how many of them were still owed to their recipient.
+        locked: ids of streams with a locked notification, which are left to the next run.
     """
 
     ids: list[int]
     undelivered: int
-    closed: set[int]
+    locked: set[int]
 
 
 def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = None) -> Pruned:
-    """Delete what was published, or withdrawn while it waited, earlier than ``before``.
+    """Delete notifications that were published, or withdrawn while waiting, before a time.
 
-    What waits and was not withdrawn stays, however old it is. A position below the floor can no
-    longer be served: such a client is told ``recovered: false`` and fetches the inbox. A ``key``
-    whose notification is gone can be used again.
+    Waiting notifications that were not withdrawn stay, however old they are. A client whose
+    position is below the floor gets ``recovered: false`` and has to fetch the inbox. The ``key`` of
+    a deleted notification can be used again.
 
     Args:
-        before: aware datetime.
+        before: an aware datetime.
         dry_run: only count.
-        now: the moment that decides what has expired and who is dead; default the present by the
-            database's clock.
+        now: the moment that decides what has expired and which workers are dead; default the
+            present by the database's clock.
+
+    Returns:
+        How much was deleted, or would be.
     """
     now = now or read_clock(database_alias())
     pruned = Pruned()
@@ -100,7 +104,7 @@ def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = Non
         pruned.withdrawn += unplaced.count()
     else:
         _prune_withdrawn(pruned, unplaced)
-    silence = max(LONG_DEAD, timedelta(seconds=app_settings.WORKER_TIMEOUT))
+    silence = max(DEAD_WORKER_AGE, timedelta(seconds=app_settings.WORKER_TIMEOUT))
     dead = Worker.objects.using(database_alias()).filter(seen_at__lt=now - silence)
     pruned.workers = dead.count()
     if not dry_run:
@@ -129,7 +133,7 @@ def _withdrawn(stream_ids: list[int], before: datetime) -> NotificationQuerySet:
 
 
 def _undelivered(rows: NotificationQuerySet, now: datetime) -> int:
-    """How many are still owed to the one user of their stream."""
+    """How many of these notifications are private and still owed to their recipient."""
     met = Subscription.objects.filter(
         Q(delivered__gte=OuterRef("offset")) | Q(read__gte=OuterRef("offset")),
         stream=OuterRef("stream"),
@@ -156,21 +160,21 @@ def _prune_published(
         _delete(hidden.ids)
         pruned.published += len(hidden.ids)
         pruned.undelivered += hidden.undelivered
-        left = [pk for pk in left if pk not in hidden.closed]
+        left = [pk for pk in left if pk not in hidden.locked]
 
 
-def _oldest(stream_ids: list[int], before: datetime) -> list[_Old]:
-    """The beginning of each stream; ``published_at`` ascends with the offset."""
+def _oldest(stream_ids: list[int], before: datetime) -> list[_Candidate]:
+    """The oldest rows, in order of their offsets within each stream."""
     rows = _published(stream_ids, before).order_by("stream", "offset")
     values = rows.values_list("pk", "stream", "offset")[:CHUNK]
-    return [_Old(pk, stream_id, offset or 0) for pk, stream_id, offset in values]
+    return [_Candidate(pk, stream_id, offset or 0) for pk, stream_id, offset in values]
 
 
-def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
-    """Raise the floors and withdraw, in one transaction; the streams are locked by their ids.
+def _hide(old: Sequence[_Candidate], now: datetime) -> _Hidden:
+    """Raise the floors and withdraw, in one transaction that locks the streams in id order.
 
-    A notification that somebody has locked, and what lies behind it in its stream, is left: to wait
-    for it with streams locked would hold up all that is published in them.
+    A locked notification and those after it in its stream are left to the next run: waiting for it
+    while the streams are locked would block publishing.
     """
     alias = database_alias()
     features = connections[alias].features
@@ -180,7 +184,7 @@ def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
             no_key=features.has_select_for_no_key_update,
             skip_locked=features.has_select_for_update_skip_locked,
         )
-        hidden, closed = _beginnings(old, set(free.values_list("pk", flat=True)))
+        hidden, locked = _before_locked(old, set(free.values_list("pk", flat=True)))
         ids = [row.pk for row in hidden]
         undelivered = _undelivered(_rows().filter(pk__in=ids), now)
         floors: dict[int, int] = defaultdict(int)
@@ -191,19 +195,25 @@ def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
             stream.floor = max(stream.floor, floors[stream.pk])
         update_rows(alias, Stream, ["floor"], [(stream.floor, stream.pk) for stream in found])
         _rows().filter(pk__in=ids, withdrawn_at=None).update(withdrawn_at=now)
-    return _Hidden(ids, undelivered, closed)
+    return _Hidden(ids, undelivered, locked)
 
 
-def _beginnings(old: Iterable[_Old], free: Collection[int]) -> tuple[list[_Old], set[int]]:
-    """Of each stream what lies before the first one that is not free; streams that have one."""
-    found: list[_Old] = []
-    closed: set[int] = set()
+def _before_locked(
+    old: Iterable[_Candidate], free: Collection[int]
+) -> tuple[list[_Candidate], set[int]]:
+    """Split off the rows before the first locked one of each stream.
+
+    Returns:
+        These rows, and the ids of the streams that have a locked row.
+    """
+    found: list[_Candidate] = []
+    locked: set[int] = set()
     for row in old:
         if row.pk not in free:
-            closed.add(row.stream_id)
-        elif row.stream_id not in closed:
+            locked.add(row.stream_id)
+        elif row.stream_id not in locked:
             found.append(row)
-    return found, closed
+    return found, locked
 
 
 def _prune_withdrawn(pruned: Pruned, rows: NotificationQuerySet) -> None:
@@ -214,19 +224,19 @@ def _prune_withdrawn(pruned: Pruned, rows: NotificationQuerySet) -> None:
 
 
 def _unused(stream_ids: list[int]) -> list[str]:
-    """Names of streams that can go: see :func:`_is_unused`."""
+    """Names of streams that can be deleted; :func:`_is_unused` confirms each under its lock."""
     rows = Stream.objects.using(database_alias()).filter(
         ~Exists(Subscription.objects.filter(stream=OuterRef("pk"))),
         ~Exists(Notification.objects.filter(stream=OuterRef("pk"))),
         pk__in=stream_ids,
     )
-    return [stream.name for stream in rows.order_by("pk") if _is_needless(stream)]
+    return [stream.name for stream in rows.order_by("pk") if _is_obsolete(stream)]
 
 
-def _is_needless(stream: Stream) -> bool:
-    """Of nobody who is there, or a topic that never had a notification.
+def _is_obsolete(stream: Stream) -> bool:
+    """Return whether the stream is a topic that never had a notification, or its owner is gone.
 
-    The stream of a user or group stays as long as they do: it is there before it is needed.
+    The stream of a user or group stays as long as its owner, even if it is empty.
     """
     try:
         kind = stream_names.parse(stream.name).kind
@@ -238,8 +248,8 @@ def _is_needless(stream: Stream) -> bool:
 
 
 def _is_unused(stream: Stream) -> bool:
-    """Asked once more when nobody can begin to use it."""
-    return stream_rows.is_empty(stream) and _is_needless(stream)
+    """Return whether a locked stream, which nobody can begin to use, can be deleted."""
+    return stream_rows.is_empty(stream) and _is_obsolete(stream)
 
 
 def _remove(name: str) -> bool:
@@ -247,13 +257,13 @@ def _remove(name: str) -> bool:
 
 
 def _delete(ids: list[int]) -> None:
-    """Delete notifications that nobody sees any more, receipts first and in chunks of their own."""
+    """Delete notifications that are hidden already: first their receipts, in chunks."""
     alias = database_alias()
     receipts = Receipt.objects.using(alias)
     theirs = receipts.filter(notification__in=ids).order_by("pk").values_list("pk", flat=True)
     while chunk := list(theirs[:CHUNK]):
         receipts.filter(pk__in=chunk).delete()
     with transaction.atomic(using=alias):
-        # Locked in full, so that whoever is writing a receipt now comes before or not at all.
+        # FOR UPDATE waits for transactions that are writing receipts, and lets no new ones begin.
         rows = _rows().filter(pk__in=ids).order_by("pk").select_for_update()
         _rows().filter(pk__in=list(rows.values_list("pk", flat=True))).delete()

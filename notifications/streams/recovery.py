@@ -1,4 +1,4 @@
-"""What a connecting client has missed: where each stream resumes, and the first page from there."""
+"""Recovery of a connecting client: where each stream resumes, and the first page from there."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
@@ -11,21 +11,21 @@ from .history import Page, Range, Recent, read_ranges
 from .names import is_private
 from .positions import Position, is_ahead, resume_at
 
-#: Most of one reply, in bytes; the rest follows as pushes, or on the next page. Some clients end
-#: the connection at a frame of 1 MiB, and would at the same one after each reconnect.
+#: Bytes of one reply at most; the rest follows as pushes, or on the next page. Some clients close
+#: the connection at a frame of 1 MiB, and would do so again after each reconnect.
 MAX_REPLY_SIZE = 256 * 1024
 
-#: What a reply spends on a publication beside its data, and on a stream beside its name.
+#: Bytes that a reply spends on a publication besides its data, and on a stream besides its name.
 PUBLICATION_COST = 40
 STREAM_COST = 160
 
 
 class Recovered(NamedTuple):
-    """Where a stream resumes for one client.
+    """Where a stream resumes for one client, and the first page.
 
-    ``recovered`` is False when the client's position cannot be resumed, for which see
-    :mod:`notifications.streams.positions`: then it resumes at the top and the client has to fetch
-    the inbox again.
+    ``asked`` says whether the client sent a position. ``recovered`` is False if that cannot be
+    resumed (see :mod:`notifications.streams.positions`): the stream then resumes at the top, and
+    the client has to fetch the inbox.
     """
 
     feed: Feed
@@ -44,15 +44,16 @@ class _Start(NamedTuple):
 def recover(
     feeds: Iterable[Feed], positions: Mapping[str, Position], limit: int
 ) -> list[Recovered]:
-    """Resume each feed after the client's position, else after what the user has acknowledged.
+    """Resume each feed after the client's position, or else after what the user acknowledged.
 
-    All of it fits into one reply. A stream for which no room is left resumes where it starts, with
-    ``more``.
+    The result fits into one reply. A stream for which there is no room left gets an empty page with
+    ``more`` set.
 
     Args:
         feeds: loaded after the layer groups were joined ("join, then read").
-        positions: by channel; feeds without one resume where their user has come to.
-        limit: offsets per feed.
+        positions: the client's positions by stream name; a feed without one resumes after the
+            ``delivered`` mark of its user.
+        limit: offsets per feed at most.
     """
     return recover_many([(feeds, positions)], limit)[0]
 
@@ -65,9 +66,9 @@ def recover_many(
     """:func:`recover` for many clients; a page that several of them need is read once.
 
     Args:
-        clients: the feeds of each, and the positions that it has shown.
-        limit: offsets per feed.
-        recent: pages of shared streams that need not be read again, None for none.
+        clients: for each client its feeds, and the positions that it sent.
+        limit: offsets per feed at most.
+        recent: cache for pages of shared streams; None to read everything.
     """
     starts = [
         [_start(feed, positions.get(feed.name)) for feed in feeds] for feeds, positions in clients
@@ -76,27 +77,27 @@ def recover_many(
     return [_reply(started, pages, limit) for started in starts]
 
 
-class Room:
-    """What is left of one reply."""
+class ReplyBudget:
+    """The bytes that are left in one reply."""
 
     def __init__(self) -> None:
         self._left = MAX_REPLY_SIZE
         self._is_empty = True
 
     def reserve(self, size: int) -> None:
-        """Take what cannot be left out."""
+        """Take ``size`` bytes for a part that cannot be left out."""
         self._left -= size
 
     def take(self, sizes: Iterable[int]) -> int:
-        """Take as many of these parts, in their order, as fit.
+        """Take as many of these parts as fit, in their order.
 
-        The very first of a reply always fits: it has to go some time.
+        The first part of a reply always fits, because it would not fit into the next one either.
 
         Args:
-            sizes: of the parts, in bytes.
+            sizes: bytes of each part.
 
         Returns:
-            How many.
+            The number of parts that fit.
         """
         count = 0
         for size in sizes:
@@ -131,7 +132,7 @@ def _start(feed: Feed, position: Position | None) -> _Start:
 
 
 def _range(start: _Start, limit: int) -> Range:
-    # What was pruned is not there to be read.
+    # Pruned entries cannot be read.
     after = max(start.after, start.feed.floor)
     return Range(start.feed.stream_id, after, min(start.feed.top, after + limit))
 
@@ -139,34 +140,38 @@ def _range(start: _Start, limit: int) -> Range:
 def _reply(
     started: Sequence[_Start], pages: Mapping[Range, list[Publication]], limit: int
 ) -> list[Recovered]:
-    """What one client gets in one reply."""
-    room = Room()
+    """The recovered streams of one client, cut to the size of one reply."""
+    budget = ReplyBudget()
     for start in started:
-        room.reserve(STREAM_COST + len(start.feed.name.encode()))
+        budget.reserve(STREAM_COST + len(start.feed.name.encode()))
     return [
-        Recovered(start.feed, _page(start, pages, limit, room), start.asked, start.recovered)
+        Recovered(start.feed, _page(start, pages, limit, budget), start.asked, start.recovered)
         for start in started
     ]
 
 
-def _page(start: _Start, pages: Mapping[Range, list[Publication]], limit: int, room: Room) -> Page:
+def _page(
+    start: _Start, pages: Mapping[Range, list[Publication]], limit: int, budget: ReplyBudget
+) -> Page:
     entry = _range(start, limit)
     if entry.after >= entry.upto:
         return Page([], max(start.after, start.feed.top), more=False)
-    publications = cut(pages[entry], room)
+    publications = first_that_fit(pages[entry], budget)
     if len(publications) < len(pages[entry]):
-        # The position never runs ahead of what is in the reply.
+        # The position must not run ahead of the publications in the reply.
         offset = publications[-1].offset if publications else entry.after
         return Page(publications, offset, more=True)
     return Page(publications, entry.upto, more=entry.upto < start.feed.top)
 
 
-def cut(publications: list[Publication], room: Room | None = None) -> list[Publication]:
-    """The first of these publications, as many as fit into what is left of a reply.
+def first_that_fit(
+    publications: list[Publication], budget: ReplyBudget | None = None
+) -> list[Publication]:
+    """Return the first of these publications, as many as fit into a reply.
 
     Args:
         publications: in the order in which they are sent.
-        room: default a reply of their own.
+        budget: what is left of the reply; default a whole one.
     """
     costs = (len(publication.data) + PUBLICATION_COST for publication in publications)
-    return publications[: (room or Room()).take(costs)]
+    return publications[: (budget or ReplyBudget()).take(costs)]

@@ -1,6 +1,6 @@
-"""Revisions of streams: a mark that something about their readers has changed.
+"""Revisions of streams: counters that show that something about their readers has changed.
 
-Every worker's position check sees one that it does not know, whatever became of the hints.
+The position check of every worker notices a new revision, even if the hints were lost.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,13 +12,13 @@ from django.db.models import F, QuerySet
 from ..database.locks import limit_waiting
 from ..models import Stream, database_alias
 from .names import user_stream
-from .rows import PATIENCE, chunks, locked
+from .rows import MAX_LOCK_WAIT, chunks, locked
 
 RAISE = f"UPDATE {Stream._meta.db_table} SET revision = revision + 1 WHERE name = %s"  # noqa: S608
 
 
 def of_users(user_ids: Sequence[Any]) -> dict[Any, int]:
-    """The revision of each user's own stream, by primary key; without a stream it is left out."""
+    """The revision of each user's own stream by primary key, without users who have none."""
     names = {user_stream(user_id): user_id for user_id in user_ids}
     found: dict[Any, int] = {}
     for chunk in chunks(list(names)):
@@ -28,10 +28,10 @@ def of_users(user_ids: Sequence[Any]) -> dict[Any, int]:
 
 
 def touch(names: Iterable[str]) -> None:
-    """Raise the revision of these streams, so that every worker's position check looks again.
+    """Raise the revision of these streams, so that the position check of every worker notices.
 
     Raises:
-        OperationalError: somebody has kept one of them locked for too long.
+        OperationalError: one of them stayed locked for too long.
     """
     for chunk in chunks(sorted(set(names))):
         if len(chunk) == 1:
@@ -51,8 +51,8 @@ def touch_one(name: str) -> int | None:
         transaction.atomic(using=alias, savepoint=False),
         connections[alias].cursor() as cursor,
     ):
-        # This is done after the commits of callers, who must not wait for whom they do not know.
-        limit_waiting(alias, PATIENCE)
+        # Callers run this after their commit, and must not wait long for a stranger's lock.
+        limit_waiting(alias, MAX_LOCK_WAIT)
         cursor.execute(f"{RAISE} RETURNING revision", [name])
         row = cursor.fetchone()
     return None if row is None else int(row[0])
@@ -60,12 +60,12 @@ def touch_one(name: str) -> int | None:
 
 def _touch(rows: QuerySet[Stream]) -> None:
     with transaction.atomic(using=rows.db):
-        limit_waiting(rows.db, PATIENCE)
-        # An UPDATE takes its locks in any order; sequencing takes them by primary key.
+        limit_waiting(rows.db, MAX_LOCK_WAIT)
+        # An UPDATE locks rows in any order; sequencing locks them by primary key.
         ids = list(locked(rows).values_list("pk", flat=True))
         _rows().filter(pk__in=ids).update(revision=F("revision") + 1)
 
 
 def _rows() -> QuerySet[Stream]:
-    # A replica may not know yet what was made or locked just now.
+    # A replica may lack rows that were created or locked just now.
     return Stream.objects.using(database_alias())

@@ -1,4 +1,4 @@
-"""Telling every worker that rights of users have changed, so that their sockets follow (P6)."""
+"""Notifying every worker that the rights of users have changed, so that it updates sockets (P6)."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -14,26 +14,26 @@ from . import revisions
 
 
 def changed(user_ids: Iterable[Any], using: str | None = None, session: str = "") -> None:
-    """Let every hub look again at these users, once the current transaction has committed.
+    """Make every hub check these users again, once the current transaction has committed.
 
     Args:
-        user_ids: primary keys of users, any number.
+        user_ids: primary keys of any number of users.
         using: alias of the database whose commit is awaited; default the app's own.
-        session: digest of a session key that has been logged out; its connections end without
-            a look at the database, where the session may still be found for a moment.
+        session: digest of a session key that has been logged out. Its connections are closed
+            without asking the database, where the session may still exist for a moment.
     """
     names = [stream_names.user_stream(user_id) for user_id in user_ids]
     if not names:
         return
-    after_commit(using or database_alias(), _tell, names, session)
+    after_commit(using or database_alias(), _notify_workers, names, session)
 
 
-def _tell(names: list[str], session: str) -> None:
-    """Leave a mark for workers that hear no hints, then send the hints, whatever became of it."""
+def _notify_workers(names: list[str], session: str) -> None:
+    """Raise the revisions, for workers that get no hints; then send the hints in any case."""
     try:
         revisions.touch(names)
     except DatabaseError:
-        # Each worker looks at everybody again within RIGHTS_INTERVAL.
+        # Each worker checks all its users again within RIGHTS_INTERVAL.
         DATABASE_ERRORS.inc()
         raise
     finally:

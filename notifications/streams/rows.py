@@ -1,4 +1,4 @@
-"""The rows of streams: found, made, held, locked and removed."""
+"""The rows of streams: finding, creating, holding, locking and removing them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
@@ -15,64 +15,67 @@ SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE name IN"  # no
 
 SELECT_HELD = f"SELECT name, id, top FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608
 
-#: Seconds to wait for a stream that somebody else has locked.
-PATIENCE = 1.0
+#: Seconds to wait for a stream that another transaction has locked.
+MAX_LOCK_WAIT = 1.0
 
 #: Rows per statement: below SQLite's limit on variables with room to spare.
 CHUNK = 500
 
 
 class Held(NamedTuple):
-    """A stream that cannot be deleted now."""
+    """A stream that cannot be deleted until the transaction ends."""
 
     id: int
     top: int
 
 
 def ids(names: Sequence[str]) -> dict[str, int]:
-    """Primary keys of those streams of these names that exist."""
+    """Primary keys by name, of the streams that exist."""
     found: dict[str, int] = {}
     with connections[database_alias()].cursor() as cursor:
         for chunk in chunks(names):
             places = ", ".join(["%s"] * len(chunk))
-            # Written out, because every notify() begins with it: the ORM takes 0.3 ms.
+            # Raw SQL, because every notify() begins with this query and the ORM takes 0.3 ms.
             cursor.execute(f"{SELECT_IDS} ({places})", chunk)
             found |= dict(cursor.fetchall())
     return found
 
 
 def ensure(names: Iterable[str]) -> dict[str, Stream]:
-    """The streams of these names, made where missing; safe against others doing the same.
+    """Return the streams of these names, creating missing ones. Safe under concurrency.
 
-    For code outside of callers' transactions: whoever else needs the same new stream waits until
-    this transaction ends.
+    Do not call it in a caller's transaction: others who need the same new stream would wait until
+    that ends.
     """
     found: dict[str, Stream] = {}
     for chunk in chunks(sorted(set(names))):
         found |= _by_name(chunk)
         missing = [name for name in chunk if name not in found]
         if missing:
-            make(missing)
+            create(missing)
             found |= _by_name(missing)
     return found
 
 
-def make(names: Sequence[str]) -> None:
-    """Make the streams of these names, except those that exist.
+def create(names: Sequence[str]) -> None:
+    """Create the streams of these names that do not exist.
 
-    In the order of their names, so that two that make the same ones wait for each other instead of
-    locking each other out. Not in a caller's transaction, unless nobody else can need them yet.
+    They are created in the order of their names, so that concurrent calls do not deadlock. Do not
+    call it in a caller's transaction, unless nobody else can need these streams yet.
     """
     for chunk in chunks(sorted(names)):
         Stream.objects.bulk_create([Stream(name=name) for name in chunk], ignore_conflicts=True)
 
 
 def hold(names: Sequence[str], *, wait: bool = False) -> dict[str, Held]:
-    """Those of these streams that exist, kept from being deleted until the transaction ends.
+    """Protect streams from being deleted until the transaction ends.
 
     Args:
-        names: of streams.
-        wait: for whoever is deleting one; by default it is left out.
+        names: names of streams.
+        wait: wait for a transaction that is deleting one of them; by default that one is left out.
+
+    Returns:
+        The streams that exist, by name.
     """
     found: dict[str, Held] = {}
     connection = connections[database_alias()]
@@ -85,10 +88,10 @@ def hold(names: Sequence[str], *, wait: bool = False) -> dict[str, Held]:
 
 
 def clear(name: str) -> None:
-    """Delete a stream's notifications and subscriptions; nobody waits for the stream meanwhile.
+    """Delete the notifications and subscriptions of a stream, without locking the stream.
 
-    The stream itself is left for :func:`remove`: who writes to it in an open transaction would have
-    to wait for the end of this one, and then fail.
+    The stream itself is left to :func:`remove`: a transaction that writes to it would have to wait
+    for the end of this one, and then fail.
     """
     rows = Notification.objects.using(database_alias())
     for notifications in (rows.filter(stream__name=name), rows.filter(channel=name)):
@@ -101,7 +104,8 @@ def remove(name: str) -> bool:
     """Delete a stream with its notifications and subscriptions.
 
     Returns:
-        False if somebody is using it in an open transaction: it is left to pruning.
+        False if there is no such stream, or if an open transaction is using it: then it is left to
+        pruning.
     """
 
     def clear_it(stream: Stream) -> bool:
@@ -112,16 +116,16 @@ def remove(name: str) -> bool:
 
 
 def remove_unused(name: str) -> bool:
-    """Delete a stream that nobody is subscribed to and that never had a notification.
+    """Delete a stream, if nobody is subscribed to it and it never had a notification.
 
     Returns:
-        Was it deleted?
+        Whether it was deleted.
     """
     return remove_if(name, lambda stream: stream.top == 0 and is_empty(stream))
 
 
 def is_empty(stream: Stream) -> bool:
-    """Has it neither subscriptions nor notifications?"""
+    """Return whether a stream has neither subscriptions nor notifications."""
     theirs = (
         Subscription.objects.using(database_alias()),
         Notification.objects.using(database_alias()),
@@ -130,16 +134,16 @@ def is_empty(stream: Stream) -> bool:
 
 
 def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
-    """Delete a stream, if that is still wanted when nobody can use it any more.
+    """Delete a stream, if ``is_wanted`` confirms it while the stream is locked.
 
-    What is still to be placed in a stream of this name stays, and makes another one.
+    Unplaced notifications for this name stay, and a new stream is created for them.
 
     Args:
-        name: of the stream.
-        is_wanted: asked with the locked stream.
+        name: name of the stream.
+        is_wanted: called with the locked stream.
 
     Returns:
-        Was it deleted?
+        Whether it was deleted; False also if an open transaction is using it.
     """
     rows = _rows().filter(name=name)
     features = connections[database_alias()].features
@@ -154,11 +158,15 @@ def remove_if(name: str, is_wanted: Callable[[Stream], bool]) -> bool:
 
 
 def locked(rows: QuerySet[Stream], *, skip_locked: bool = False) -> QuerySet[Stream]:
-    """These streams in the order of their primary keys, locked until the transaction ends.
+    """Lock streams until the transaction ends, in the order of their primary keys.
 
-    With NO KEY: for a plain ``FOR UPDATE`` everybody would have to wait who commits a notification
-    or subscription of these streams, because its foreign key takes ``FOR KEY SHARE`` then.
-    SQLite has locked the whole database when its transaction began (BEGIN IMMEDIATE).
+    ``FOR NO KEY UPDATE``, because a plain ``FOR UPDATE`` would block everybody who commits a
+    notification or subscription of these streams, whose foreign key takes ``FOR KEY SHARE``.
+    SQLite has locked the whole database when the transaction began (``BEGIN IMMEDIATE``).
+
+    Args:
+        rows: the streams to lock.
+        skip_locked: leave out streams that others have locked, instead of waiting for them.
     """
     features = connections[rows.db].features
     return rows.select_for_update(
@@ -168,13 +176,13 @@ def locked(rows: QuerySet[Stream], *, skip_locked: bool = False) -> QuerySet[Str
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:
-    """``items`` in slices of ``size``: what one statement can take."""
+    """Split ``items`` into slices of at most ``size``: what one statement can take."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
 def _rows() -> QuerySet[Stream]:
-    # A replica may not know yet what was made or locked just now.
+    # A replica may lack rows that were created or locked just now.
     return Stream.objects.using(database_alias())
 
 

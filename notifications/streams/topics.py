@@ -1,7 +1,7 @@
 """Which topics there are, and who may read them.
 
-``TOPIC_PERMISSION`` decides where it is set; else every active user reads the topics that
-``TOPICS`` lists, and nobody any other.
+``TOPIC_PERMISSION`` decides if it is set. Otherwise every active user may read the topics that
+``TOPICS`` lists, and nobody may read any other.
 """
 
 import logging
@@ -20,59 +20,59 @@ from ..models import database_alias
 
 logger = logging.getLogger(__name__)
 
-#: How long a client's command waits for the answer of ``TOPIC_PERMISSION``; seconds.
-PATIENCE = 5.0
+#: Seconds that a client's command waits for the answer of ``TOPIC_PERMISSION``.
+ANSWER_TIMEOUT = 5.0
 
-#: One that takes longer than this means no; seconds.
-HANGING = 30.0
+#: Seconds after which a ``TOPIC_PERMISSION`` that has not answered means no.
+DENY_AFTER = 30.0
 
 _asker: Asker[Any, dict[str, bool]] = Asker(PERMISSIONS)
 
-#: Types of the errors of ``TOPIC_PERMISSION`` that this process has logged.
-_logged: set[str] = set()
+#: Names of the error types of ``TOPIC_PERMISSION`` that this process has logged.
+logged_errors: set[str] = set()
 
 
 class Answers(NamedTuple):
-    """What each user may read of the topics in question, and of whom it is not known yet."""
+    """Which topics each user may read, and the users whose answer is still pending."""
 
+    #: By primary key of the user, then by slug.
     readable: dict[Any, dict[str, bool]]
-    #: For how many seconds ``TOPIC_PERMISSION`` has thought about each of these, by primary key.
+    #: Seconds for which ``TOPIC_PERMISSION`` has been running, by primary key of the user.
     undecided: dict[Any, float]
 
 
 def may_read_topic(user: Any, slug: str) -> bool:
-    """May this active user read the topic? See :func:`may_read_topics`.
+    """Return whether this active user may read the topic; see :func:`may_read_topics`.
 
     Raises:
-        Undecided: the answer takes longer than ``PATIENCE``.
-        DatabaseError: the permission could not be asked, because the app's database is away.
+        Undecided: the answer takes longer than ``ANSWER_TIMEOUT``.
+        DatabaseError: the permission has failed because the app's database is down.
     """
-    answers = may_read_topics([(user, [slug])], PATIENCE)
+    answers = may_read_topics([(user, [slug])], ANSWER_TIMEOUT)
     if user.pk in answers.undecided:
         raise Undecided(answers.undecided[user.pk])
     return answers.readable[user.pk][slug]
 
 
 def may_read_topics(wanted: Sequence[tuple[Any, Collection[str]]], patience: float) -> Answers:
-    """Which of these topics may these active users read?
+    """Decide which of these topics these active users may read.
 
-    A ``TOPIC_PERMISSION`` that raises means no, for this user and this topic; so does one that
-    hangs. For sockets it is asked in other threads, because one that takes long must not keep
-    the threads that others need.
+    A ``TOPIC_PERMISSION`` that raises or hangs means no, for this user and this topic. For sockets
+    it is called in other threads, because a slow one must not occupy the threads that others need.
 
     Args:
         wanted: pairs of a user and slugs of topics.
-        patience: how long a thread of a lane waits for all of them; seconds.
+        patience: seconds that a thread of a lane waits for all answers together.
 
     Raises:
-        DatabaseError: the permission could not be asked, because the app's database is away.
+        DatabaseError: the permission has failed because the app's database is down.
     """
-    if not _is_asked_apart():
-        return Answers({user.pk: _judge(user, slugs) for user, slugs in wanted}, {})
+    if not _is_answered_in_other_threads():
+        return Answers({user.pk: _answer(user, slugs) for user, slugs in wanted}, {})
     answers: Answers = Answers({}, {})
     left = {user.pk: (user, slugs) for user, slugs in wanted}
-    for _ in range(2):  # a late answer may be one to another question
-        questions = {pk: partial(_judge, user, slugs) for pk, (user, slugs) in left.items()}
+    for _ in range(2):  # a late answer may be about other topics of the same user
+        questions = {pk: partial(_answer, user, slugs) for pk, (user, slugs) in left.items()}
         found, undecided = _asker.ask_all(questions, patience)
         for pk, future in found.items():
             if future.result().keys() >= set(left[pk][1]):
@@ -86,27 +86,27 @@ def may_read_topics(wanted: Sequence[tuple[Any, Collection[str]]], patience: flo
         if not left:
             break
     answers.undecided.update(dict.fromkeys(left, 0.0))
-    return _give_up(answers, {user.pk: slugs for user, slugs in wanted})
+    return _deny_hanging(answers, {user.pk: slugs for user, slugs in wanted})
 
 
-def _give_up(answers: Answers, wanted: Mapping[Any, Collection[str]]) -> Answers:
-    """What hangs means no."""
+def _deny_hanging(answers: Answers, wanted: Mapping[Any, Collection[str]]) -> Answers:
+    """Turn questions that have hung for ``DENY_AFTER`` seconds into a no."""
     for pk, age in list(answers.undecided.items()):
-        if age >= HANGING:
+        if age >= DENY_AFTER:
             del answers.undecided[pk]
             answers.readable[pk] = dict.fromkeys(wanted[pk], False)
             _report(Undecided(age))
     return answers
 
 
-def _is_asked_apart() -> bool:
+def _is_answered_in_other_threads() -> bool:
     if not app_settings.TOPIC_PERMISSION or this_lane() in ("", PERMISSIONS.name):
         return False
-    # Another thread does not see what this one has not committed.
+    # Another thread would not see what this transaction has not committed.
     return not connections[database_alias()].in_atomic_block
 
 
-def _judge(user: Any, slugs: Collection[str]) -> dict[str, bool]:
+def _answer(user: Any, slugs: Collection[str]) -> dict[str, bool]:
     return {slug: _may_read(user, slug) for slug in slugs}
 
 
@@ -116,8 +116,8 @@ def _may_read(user: Any, slug: str) -> bool:
         if permission is None:
             return slug in app_settings.declared_topics
         return bool(permission(user, slug))
-    except Exception as error:  # whatever the host's code raises
-        # Without its database nobody has said no: whoever asks tries again.
+    except Exception as error:  # the host's code may raise anything
+        # An error because the database is down is not a no: the caller retries.
         if isinstance(error, DatabaseError) and not _database_answers():
             raise
         _report(error)
@@ -125,7 +125,7 @@ def _may_read(user: Any, slug: str) -> bool:
 
 
 def has_readers(slug: str) -> bool:
-    """Can there be anybody who may read the topic?"""
+    """Return whether anybody can possibly read the topic."""
     return bool(app_settings.TOPIC_PERMISSION) or slug in app_settings.declared_topics
 
 
@@ -134,20 +134,20 @@ def _database_answers() -> bool:
 
 
 def _report(error: Exception) -> None:
-    """Count an error of ``TOPIC_PERMISSION``, and log each type of them once.
+    """Count an error of ``TOPIC_PERMISSION``, and log each error type once.
 
-    Not its message, which may hold anything; where it was raised is what helps.
+    The log has the place where it was raised, but not its message, which may contain anything.
     """
     PERMISSION_ERRORS.inc()
     name = type(error).__name__
-    if name in _logged:
+    if name in logged_errors:
         return
-    _logged.add(name)
+    logged_errors.add(name)
     if isinstance(error, Undecided):
-        logger.warning("TOPIC_PERMISSION takes longer than %.0f s, which means no.", HANGING)
+        logger.warning("TOPIC_PERMISSION took longer than %.0f s; access is denied.", DENY_AFTER)
         return
     frames = traceback.extract_tb(error.__traceback__)
-    # The first frame is ours, the second one the host's.
+    # The first frame is in this module, the second one in the host's code.
     frame = frames[min(1, len(frames) - 1)]
     place = f"{frame.filename}:{frame.lineno}"
-    logger.warning("TOPIC_PERMISSION raises (%s at %s), which means no.", name, place)
+    logger.warning("TOPIC_PERMISSION raised %s at %s; access is denied.", name, place)

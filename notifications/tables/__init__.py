@@ -1,1 +1,1 @@
-"""The tables behind :mod:`notifications.models`, where all other code imports them from."""
+"""The models. Other code imports them from :mod:`notifications.models`."""

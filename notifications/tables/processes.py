@@ -1,4 +1,4 @@
-"""Which database this is, and which processes hold which connections."""
+"""The physical database, and the server processes with their connections."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from django.utils.translation import gettext_lazy as _
 class Incarnation(models.Model):
     """The physical database that the epochs belong to: one row, with the primary key 1.
 
-    A backup that was restored, or a replica that took over, has this row too, but another
-    fingerprint: so the epochs in it are known to be of a history that went on elsewhere.
+    A restored backup, or a replica that took over, has a copy of this row but another fingerprint.
+    So it is known that its epochs are from a history that went on elsewhere.
     """
 
     fingerprint = models.CharField(max_length=255)
     suspected_at = models.DateTimeField(
-        null=True, help_text=_("When a stream was first found whose history had gone back.")
+        null=True, help_text=_("When a history that has gone back was first detected.")
     )
 
     class Meta:
@@ -32,7 +32,7 @@ class Incarnation(models.Model):
 
 
 class Worker(models.Model):
-    """A server process that holds connections. One row to keep fresh, however many sockets."""
+    """A server process with connections. Only this row is updated regularly, not one per socket."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     host = models.CharField(max_length=255)
@@ -49,7 +49,7 @@ class Worker(models.Model):
 
 
 class Connection(models.Model):
-    """An authenticated socket: who, from where, since when, held by which worker."""
+    """An authenticated connection of a client to a worker."""
 
     id = models.UUIDField(_("client"), primary_key=True, editable=False)
     user = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""Streams, and where each user stands in them."""
+"""Streams, subscriptions and receipts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class Stream(models.Model):
         _("floor"), default=0, help_text=_("Offset up to which notifications were pruned.")
     )
     published_at = models.DateTimeField(
-        _("published"), null=True, editable=False, help_text=_("When the newest one was.")
+        _("published"),
+        null=True,
+        editable=False,
+        help_text=_("When the newest notification was published."),
     )
     revision = models.PositiveBigIntegerField(
         _("revision"),
@@ -61,20 +64,25 @@ class Subscription(models.Model):
         default=0, help_text=_("The user joined after this offset and sees nothing up to it.")
     )
     delivered = models.PositiveBigIntegerField(
-        default=0, help_text=_("Some device of the user has acknowledged up to here.")
+        default=0,
+        help_text=_("A device of the user has acknowledged everything up to this offset."),
     )
     read = models.PositiveBigIntegerField(
-        default=0, help_text=_("All up to here is read, unless a receipt says otherwise.")
+        default=0,
+        help_text=_("Everything up to this offset is read, unless a receipt says otherwise."),
     )
     archived = models.PositiveBigIntegerField(
-        default=0, help_text=_("All up to here is archived, unless a receipt says otherwise.")
+        default=0,
+        help_text=_("Everything up to this offset is archived, unless a receipt says otherwise."),
     )
     muted = models.BooleanField(default=False)
     unmuted = models.PositiveBigIntegerField(
         default=0,
-        # Workers of the version before write rows without it while they are replaced.
+        # During an upgrade, workers of the previous version write rows without this column.
         db_default=0,
-        help_text=_("All up to here passed before the subscription was last unmuted."),
+        help_text=_(
+            "Everything up to this offset was published before the subscription was last unmuted."
+        ),
     )
     created_at = models.DateTimeField(default=timezone.now)
 
@@ -85,7 +93,7 @@ class Subscription(models.Model):
             models.UniqueConstraint(fields=["user", "stream"], name="subscription_once"),
         ]
         indexes = [
-            # How many have been reached by, or have read, a broadcast.
+            # For counting the users who have received or read a broadcast.
             models.Index(fields=["stream", "delivered"], name="subscription_delivered"),
             models.Index(fields=["stream", "read"], name="subscription_read"),
         ]
@@ -95,10 +103,10 @@ class Subscription(models.Model):
 
 
 class Receipt(models.Model):
-    """One user's own word on one notification.
+    """The read state of one notification for one user.
 
-    Where a receipt exists, it alone says whether the notification is read and archived; where
-    none exists, the marks ``read`` and ``archived`` of the subscription do.
+    If a receipt exists, it alone says whether the notification is read and archived. Otherwise the
+    marks ``read`` and ``archived`` of the subscription do.
     """
 
     user = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""``{% load notifications %}``: the bell, and what other templates show of the inbox."""
+"""``{% load notifications %}``: tags and filters that show the bell, the badge and the inbox."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ register = template.Library()
 MAX_BADGE = 99
 LIST_SIZE = 5
 
-#: Where a request keeps its user's count, so that several tags of one page ask once.
+#: Attribute that caches the unread count on the request, so that a page runs the query once.
 _COUNT = "_notifications_unread"
 
 
 @register.simple_tag(takes_context=True)
 def notifications_unread(context: Context) -> int:
-    """How many notifications the user of the request has not read; 0 for nobody."""
-    user = _user(context)
+    """Return the unread count of the request's user; 0 for an anonymous user."""
+    user = user_of(context)
     if user is None:
         return 0
     request = context.get("request")
@@ -38,15 +38,16 @@ def notifications_unread(context: Context) -> int:
 
 @register.simple_tag(takes_context=True)
 def notification_bell(context: Context) -> str:
-    """The bell: badge, panel and toasts; without JavaScript a link to the inbox."""
+    """Render the bell: badge, panel and toasts. Without JavaScript it is a link to the inbox."""
     return _render(context, "bell.html")
 
 
 @register.simple_tag(takes_context=True)
 def live_notify_badge(context: Context, badge_class: str = "notification-badge") -> str:
-    """The unread count, kept up to date; hidden when it is 0.
+    """Render the unread count, which is updated live and hidden when it is 0.
 
     Args:
+        context: the context of the template.
         badge_class: CSS classes of the element.
     """
     return _render(context, "badge.html", badge_class=badge_class)
@@ -54,13 +55,17 @@ def live_notify_badge(context: Context, badge_class: str = "notification-badge")
 
 @register.simple_tag(takes_context=True)
 def live_notify_list(context: Context, list_class: str = "", limit: int = LIST_SIZE) -> str:
-    """The newest unread notifications, kept up to date.
+    """Render a list of the newest unread notifications, which is updated live.
 
     Args:
-        list_class: more CSS classes of the ``<ul>``.
-        limit: how many at most, 1 to 100.
+        context: the context of the template.
+        list_class: further CSS classes of the ``<ul>``.
+        limit: the maximum number of notifications, 1 to 100.
+
+    Raises:
+        ValueError: ``limit`` is out of range.
     """
-    user = _user(context)
+    user = user_of(context)
     if user is None:
         return ""
     entries = inbox.list_entries(user, "unread", limit=limit).entries
@@ -69,7 +74,10 @@ def live_notify_list(context: Context, list_class: str = "", limit: int = LIST_S
 
 @register.filter
 def notification_link(url: Any) -> str:
-    """The URL if it may be a link (a path or http(s)), else ""; whatever wrote it to the table."""
+    """Return the URL if it is safe as a link (a path or http(s)), else "".
+
+    Rows may have been written without validation.
+    """
     try:
         validate_url(str(url or ""))
     except ValidationError:
@@ -79,18 +87,19 @@ def notification_link(url: Any) -> str:
 
 @register.filter
 def notification_actor(actor: Any) -> str:
-    """The name of the user on whose behalf a notification was sent."""
+    """Return the name of the user on whose behalf a notification was sent, "" for nobody."""
     return describe_user(actor)["name"] if actor else ""
 
 
-def _user(context: Context) -> Any:
+def user_of(context: Context) -> Any:
+    """Return the user whom the page is for; None for an anonymous user."""
     request = context.get("request")
     user = context.get("user") if request is None else getattr(request, "user", None)
     return user if user is not None and user.is_authenticated else None
 
 
 def _render(context: Context, name: str, **values: Any) -> str:
-    user = _user(context)
+    user = user_of(context)
     if user is None:
         return ""
     unread = notifications_unread(context)
@@ -111,7 +120,7 @@ def _badge(unread: int) -> str:
 
 
 def _topics(user: Any) -> list[str]:
-    """Topics are the client's to subscribe to, unlike all other streams."""
+    """The readable, unmuted topics. The client subscribes to them, the server to other streams."""
     return [
         name
         for name, is_muted in subscriptions.topics_of(user.pk)

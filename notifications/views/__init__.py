@@ -1,1 +1,1 @@
-"""Pages for people, with or without JavaScript. Rules live in the rooms below."""
+"""Pages that work with and without JavaScript. They contain no business logic."""

@@ -1,4 +1,4 @@
-"""Changes of read state by posted forms. Ids of others' notifications change nothing."""
+"""Form views that change the read state. Ids of other users' notifications change nothing."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -16,13 +16,13 @@ View = Callable[..., HttpResponse]
 
 
 def _change(view: Callable[..., Any]) -> View:
-    """Make a view of a function that changes the inbox of ``user``: POST only, then back."""
+    """Turn a function that changes the user's inbox into a POST view that redirects back."""
 
     @require_POST
     @wraps(view)
     def changed(request: HttpRequest, **kwargs: int) -> HttpResponse:
         if not request.user.is_authenticated:
-            # Not back to here afterwards: this address cannot be visited.
+            # After the login go to the inbox: this view does not accept GET.
             return redirect_to_login(reverse("notifications:all"))
         view(request.user, **kwargs)
         return redirect_back(request)

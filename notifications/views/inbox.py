@@ -1,4 +1,4 @@
-"""The inbox: one page of a folder."""
+"""The inbox: a page of one of its folders."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ EMPTY = {
 
 @method_decorator(never_cache, name="dispatch")
 class InboxView(LoginRequiredMixin, TemplateView):
-    """A page of a folder, newest first; ``?before=`` is the cursor of the page before."""
+    """A page of a folder, newest first. ``?before=`` takes the cursor of the previous page."""
 
     template_name = "notifications/inbox.html"
     folder: inbox.Folder = "all"

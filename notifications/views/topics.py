@@ -1,4 +1,4 @@
-"""The topics that a user follows or could follow, and the forms that join and leave them."""
+"""The page of topics that a user follows or can follow, and the views that join and leave them."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class TopicsView(LoginRequiredMixin, TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         return super().get_context_data(
-            # The bar and the tabs mark by it where this page belongs.
+            # The navigation bar and the tabs highlight this page by it.
             folder="topics",
             topics=inbox.topics(self.request.user),
             empty=gettext_lazy("There are no topics to follow."),
@@ -47,7 +47,7 @@ def join(request: HttpRequest) -> HttpResponse:
     except PermissionDenied:
         messages.error(request, _("You may not read the topic “%(topic)s”.") % slug)
     except inbox.TooManyTopics:
-        messages.error(request, _("You follow as many topics as you can: leave another one first."))
+        messages.error(request, _("You cannot follow more topics. Leave another one first."))
     else:
         messages.success(request, _("You follow “%(topic)s” from now on.") % slug)
     return _back(request)
@@ -66,10 +66,10 @@ def leave(request: HttpRequest) -> HttpResponse:
 
 
 def _posted(request: HttpRequest) -> str:
-    """The name of the topic that was posted.
+    """Return the name of the topic that was posted.
 
     Raises:
-        Http404: there is none, or no topic can have that name.
+        Http404: no name was posted, or it is not that of a topic.
     """
     name = request.POST.get("channel", "")
     try:
@@ -77,12 +77,12 @@ def _posted(request: HttpRequest) -> str:
     except stream_names.UnknownStream:
         is_topic = False
     if not is_topic:
-        raise Http404("This is no topic.")
+        raise Http404("There is no such topic.")
     return name
 
 
 def _log_in() -> HttpResponse:
-    # Not back to here afterwards: this address cannot be visited.
+    # After the login go to the page of topics: these views do not accept GET.
     return redirect_to_login(reverse("notifications:topics"))
 
 

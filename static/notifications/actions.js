@@ -18,10 +18,10 @@ const OTHERS = {
 };
 
 /**
- * Sends what the buttons with `data-notification-action` mean over the connection.
+ * Performs the actions of buttons with `data-notification-action` over the connection.
  *
- * Where these belong to a form, that is what they do without JavaScript, while the connection is
- * away, and when it fails.
+ * A button in a form submits the form instead if there is no JavaScript or no connection, or if
+ * the call fails.
  */
 export class Actions {
   #notifications;
@@ -32,15 +32,15 @@ export class Actions {
   }
 
   start() {
-    document.addEventListener("click", this.#clicked);
+    document.addEventListener("click", this.#onClick);
   }
 
   stop() {
-    document.removeEventListener("click", this.#clicked);
+    document.removeEventListener("click", this.#onClick);
   }
 
   /** @param {MouseEvent} event */
-  #clicked = (event) => {
+  #onClick = (event) => {
     const button = event.target instanceof Element && event.target.closest("button");
     if (!button || this.#notifications.state !== "connected") return;
     const done = this.#act(button.dataset.notificationAction ?? "", button.value);
@@ -52,7 +52,7 @@ export class Actions {
   /**
    * @param {string} name
    * @param {string} value id of an entry, or a channel
-   * @returns {Promise<void> | undefined} undefined where it is for the form to do
+   * @returns {Promise<void> | undefined} undefined if the button is not for this class to handle
    */
   #act(name, value) {
     const id = toInteger(value);

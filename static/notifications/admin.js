@@ -1,9 +1,10 @@
-/** Keeps a list of the admin current: it loads again when the server has other rows. */
+/** Keeps a change list of the admin up to date: reloads it when the server has other rows. */
 
-const INTERVAL = 5000;
+/** Milliseconds between two checks. */
+const INTERVAL_MS = 5000;
 const ROWS = "#result_list tbody";
 
-/** Whoever is choosing rows or typing must not lose it. */
+/** A reload would lose selected rows and typed text. */
 function isBusy() {
   const isTyping = document.activeElement?.matches("input, select, textarea");
   return document.hidden || isTyping || document.querySelector("#changelist input:checked") !== null;
@@ -14,7 +15,7 @@ function rows(page) {
   return page.querySelector(ROWS)?.textContent ?? "";
 }
 
-function look() {
+function reloadIfChanged() {
   if (isBusy()) return;
   const request = new XMLHttpRequest();
   request.open("GET", location.href);
@@ -26,4 +27,4 @@ function look() {
   request.send();
 }
 
-setInterval(look, INTERVAL);
+setInterval(reloadIfChanged, INTERVAL_MS);

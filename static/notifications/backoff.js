@@ -1,6 +1,6 @@
 /**
- * Exponential backoff with full jitter: the n-th delay is chosen at random between 0 and
- * min(longest, shortest · 2ⁿ), so that clients which lost the same server do not come back together.
+ * Exponential backoff with full jitter: the n-th delay (from n = 0) is a random number between 0
+ * and min(longest, shortest · 2ⁿ), so that clients of a failed server do not reconnect together.
  *
  * Source: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
  */
@@ -10,7 +10,7 @@ export class Backoff {
   /**
    * @param {number} shortest milliseconds
    * @param {number} longest milliseconds
-   * @param {() => number} random from 0 to 1
+   * @param {() => number} random returns a number from 0 to 1
    */
   constructor(shortest, longest, random = Math.random) {
     this.shortest = shortest;

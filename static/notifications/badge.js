@@ -2,7 +2,7 @@ import { formatCount } from "./format.js";
 
 /** @typedef {import("./notifications.js").Notifications} Notifications */
 
-/** Keeps the number in an element; the element is empty and hidden when nothing is unread. */
+/** Shows the unread count in an element, which is empty and hidden when the count is 0. */
 export class Badge {
   #element;
   #notifications;

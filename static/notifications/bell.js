@@ -8,8 +8,8 @@ import { find, make } from "./elements.js";
 import { formatCount } from "./format.js";
 import { List } from "./list.js";
 
-/** Shorter interruptions are not worth a word, in milliseconds. */
-const PATIENCE = 1000;
+/** Milliseconds: shorter interruptions of the connection are not shown. */
+const OFFLINE_DELAY_MS = 1000;
 
 const OFFLINE = "Offline – reconnecting";
 const SIGNED_OUT = "Signed out – reload the page";
@@ -26,8 +26,8 @@ export class Bell {
   #state = "";
 
   /**
-   * @param {HTMLElement} element holds the panel, and a link to the inbox that a button replaces; a
-   *   copy of an element that ran before, which a library has kept, holds the button
+   * @param {HTMLElement} element contains the panel, and a link to the inbox that is replaced by a
+   *   button. A cached copy of an element that was started before contains the button already.
    * @param {Notifications} notifications
    */
   constructor(element, notifications) {
@@ -44,30 +44,30 @@ export class Bell {
     this.#button.setAttribute("aria-expanded", "false");
     this.#panel.hidden = true;
     this.#button.addEventListener("click", this.#toggle);
-    this.#element.addEventListener("keydown", this.#pressed);
-    this.#element.addEventListener("focusout", this.#left);
-    document.addEventListener("pointerdown", this.#pointed);
+    this.#element.addEventListener("keydown", this.#onKeyDown);
+    this.#element.addEventListener("focusout", this.#onFocusOut);
+    document.addEventListener("pointerdown", this.#onPointerDown);
     this.#notifications.on("count", this.#show);
     this.#notifications.on("connecting", this.#connecting);
     this.#notifications.on("connected", this.#connected);
     this.#notifications.on("disconnected", this.#disconnected);
-    this.#takeState();
+    this.#showCurrentState();
   }
 
   stop() {
     this.#close();
     clearTimeout(this.#stateTimer);
     this.#button.removeEventListener("click", this.#toggle);
-    this.#element.removeEventListener("keydown", this.#pressed);
-    this.#element.removeEventListener("focusout", this.#left);
+    this.#element.removeEventListener("keydown", this.#onKeyDown);
+    this.#element.removeEventListener("focusout", this.#onFocusOut);
     this.#notifications.off("count", this.#show);
     this.#notifications.off("connecting", this.#connecting);
     this.#notifications.off("connected", this.#connected);
     this.#notifications.off("disconnected", this.#disconnected);
-    document.removeEventListener("pointerdown", this.#pointed);
+    document.removeEventListener("pointerdown", this.#onPointerDown);
   }
 
-  #takeState() {
+  #showCurrentState() {
     this.#say("", "");
     if (this.#notifications.state === "connecting") this.#connecting();
   }
@@ -86,8 +86,8 @@ export class Bell {
     this.#button.setAttribute("aria-expanded", "true");
     this.#panel.focus();
     this.#list.start();
-    // While the connection is away the panel says so, and shows what it had.
-    this.#list.look();
+    // Without a connection the panel says so, and keeps its rows.
+    this.#list.refreshNow();
   }
 
   #close() {
@@ -100,27 +100,27 @@ export class Bell {
   }
 
   /** @param {KeyboardEvent} event */
-  #pressed = (event) => {
+  #onKeyDown = (event) => {
     if (event.key !== "Escape" || !this.#isOpen) return;
     event.stopPropagation();
     this.#close();
   };
 
   /** @param {FocusEvent} event */
-  #left = (event) => {
+  #onFocusOut = (event) => {
     const next = event.relatedTarget;
     if (next instanceof Node && !this.#element.contains(next)) this.#close();
   };
 
   /** @param {PointerEvent} event */
-  #pointed = (event) => {
-    // A row that a click has just removed is no longer inside, but was.
+  #onPointerDown = (event) => {
+    // Not contains(): the click may have removed the row that was its target.
     if (!event.composedPath().includes(this.#element)) this.#close();
   };
 
   #connecting = () => {
     clearTimeout(this.#stateTimer);
-    this.#stateTimer = setTimeout(() => this.#say(OFFLINE, "offline"), PATIENCE);
+    this.#stateTimer = setTimeout(() => this.#say(OFFLINE, "offline"), OFFLINE_DELAY_MS);
   };
 
   #connected = () => {
@@ -162,7 +162,7 @@ export class Bell {
 
 /**
  * @param {HTMLElement} found the link, or the button that has replaced it
- * @returns {HTMLButtonElement} in its place
+ * @returns {HTMLButtonElement} the button, in the place of the link
  */
 function toButton(found) {
   if (found instanceof HTMLButtonElement) return found;

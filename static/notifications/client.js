@@ -1,8 +1,8 @@
 /**
- * A connection to the server: connects, resumes, reconnects, acknowledges.
+ * A connection to the server, which connects, recovers, reconnects and acknowledges.
  *
- * Named after the Centrifuge SDK: `connect`, `disconnect`, `on`, `rpc`, the states and their codes.
- * What the streams deliver comes once and in order.
+ * `connect`, `disconnect`, `on`, `rpc`, the states and their codes have the names of the Centrifuge
+ * SDKs. Each publication is emitted once, in the order of its stream.
  *
  * @typedef {import("./protocol.js").Command} Command
  * @typedef {import("./protocol.js").ConnectResult} ConnectResult
@@ -15,24 +15,24 @@
  * @typedef {object} Events
  * @property {{code: number, reason: string}} connecting
  * @property {{client: string, data: NonNullable<ConnectResult["data"]>, reconnected: boolean}} connected
- * @property {{code: number, reason: string}} disconnected it will not reconnect by itself
+ * @property {{code: number, reason: string}} disconnected the client will not reconnect by itself
  * @property {{type: string, error: Error}} error
  * @property {{channel: string, wasRecovering: boolean, recovered: boolean}} subscribed
- *   `wasRecovering` without `recovered`: something was missed and has to be fetched
+ *   `wasRecovering` without `recovered`: publications were missed and have to be fetched
  * @property {{channel: string, code: number, reason: string}} unsubscribed
  * @property {{channel: string, data: Content, offset: number, recovered: boolean}} publication
- *   `recovered`: it came with the answer to a connect or subscribe
+ *   `recovered`: it was part of the reply to a connect or subscribe
  * @property {{data: any}} message
- * @property {{method: string, data: any, result: any}} late the answer to a call that has failed by
- *   then: the server has done it all the same
+ * @property {{method: string, data: any, result: any}} late the reply to a call that had timed out:
+ *   the server has carried it out nevertheless
  *
  * @typedef {object} Options times in milliseconds
- * @property {string[]} [topics] channels to subscribe to whenever it connects
- * @property {string[]} [followed] topics that the user follows, as the page was made: it subscribes
- *   to these, and to those that are joined elsewhere while it is away
+ * @property {string[]} [topics] channels to subscribe to on every connection
+ * @property {string[]} [followed] topics that the user followed when the page was rendered. The
+ *   client subscribes to these, and to those that other devices join while it is disconnected.
  * @property {number} [minReconnectDelay]
  * @property {number} [maxReconnectDelay]
- * @property {number} [timeout] for the answer to a command
+ * @property {number} [timeout] for the reply to a command
  * @property {number} [maxServerPingDelay] how late a ping may be
  * @property {Storage | null} [storage]
  */
@@ -44,7 +44,7 @@ import { Requests } from "./requests.js";
 import { Streams } from "./streams.js";
 import { Subscriptions } from "./subscriptions.js";
 
-/** Why it is connecting or disconnected, besides the close codes of the server. */
+/** Reasons of `connecting` and `disconnected`, besides the close codes of the server. */
 export const reasons = Object.freeze({
   connectCalled: { code: 0, reason: "connect called" },
   transportClosed: { code: 1, reason: "transport closed" },
@@ -54,8 +54,8 @@ export const reasons = Object.freeze({
   unauthorized: { code: 1, reason: "unauthorized" },
 });
 
-/** A connection that lived for this long was a good one: the next failure starts from anew. */
-const LASTING = 5000;
+/** Milliseconds after which a connection counts as stable, so that the backoff is reset. */
+const STABLE_AFTER_MS = 5000;
 
 /** @extends {Emitter<Events>} */
 export class Client extends Emitter {
@@ -77,12 +77,12 @@ export class Client extends Emitter {
   #answersPings = false;
   #retryTimer = 0;
   #pingTimer = 0;
-  /** The server has ended the last connection, or refused it, for good. */
+  /** Whether the server has ended or refused the last connection for good. */
   #wasEnded = false;
 
   /**
    * @param {string} endpoint path or URL of the socket
-   * @param {string} userId whose page this is
+   * @param {string} userId the user for whom the page was rendered
    * @param {Options} [options]
    */
   constructor(endpoint, userId, options = {}) {
@@ -101,11 +101,11 @@ export class Client extends Emitter {
   }
 
   /**
-   * Goes on for another user: the connection ends, and nothing of the user before is kept. It
-   * connects when it is told to.
+   * Switches to another user: closes the connection, and keeps no state of the previous user. Call
+   * `connect` afterwards.
    *
    * @param {string} endpoint
-   * @param {string} userId whose page this is now
+   * @param {string} userId the new user
    * @param {string[]} [followed] see {@link Options}
    */
   become(endpoint, userId, followed) {
@@ -126,7 +126,7 @@ export class Client extends Emitter {
   #makeStreams() {
     const positions = new Positions(this.endpoint, this.userId, this.#storage);
     return new Streams(this, positions, (channel, offset) => {
-      // Without an answer to an acknowledgement, the next pong says the same.
+      // If an acknowledgement fails, the next pong acknowledges the same offsets.
       this.rpc("ack", { channel, offset }).catch(() => undefined);
     });
   }
@@ -136,13 +136,13 @@ export class Client extends Emitter {
    * @param {string[]} [followed]
    */
   #makeSubscriptions(topics = [], followed) {
-    const line = {
+    const connection = {
       send: this.#request.bind(this),
       target: this,
       makeBackoff: () => this.#makeBackoff(),
       reconnect: () => this.#reconnect(reasons.subscribeTimeout),
     };
-    return new Subscriptions(line, this.#streams, topics, followed);
+    return new Subscriptions(connection, this.#streams, topics, followed);
   }
 
   /** @returns {State} */
@@ -156,7 +156,7 @@ export class Client extends Emitter {
     document.addEventListener("visibilitychange", this.#wake);
     this.#state = "connecting";
     this.emit("connecting", reasons.connectCalled);
-    // A page whose parts keep coming and going calls this over and over.
+    // A page that keeps replacing its elements calls this repeatedly.
     if (this.#wasEnded) this.#openLater();
     else this.#open();
   }
@@ -166,11 +166,11 @@ export class Client extends Emitter {
   }
 
   /**
-   * Calls a procedure; again after a while, where the server says that it cannot do it for now.
+   * Calls a procedure, and retries after a pause when the server replies with a temporary error.
    *
    * @param {string} method
    * @param {object} [data]
-   * @returns {Promise<any>} rejected with a ProtocolError: refused, no answer, not connected
+   * @returns {Promise<any>} rejected with a ProtocolError: refused, timeout, not connected
    */
   async rpc(method, data = {}) {
     const reply = await this.#call({ rpc: { method, data } }, (reply) =>
@@ -180,11 +180,11 @@ export class Client extends Emitter {
   }
 
   /**
-   * Reads a topic on this and every later connection; the user joins it where that is new.
+   * Reads a topic on this and every later connection. A user who does not follow it yet joins it.
    *
    * @param {string} channel such as `topic:news`
-   * @returns {Promise<void>} rejected where it is refused or takes too long; if that may pass, it
-   *   goes on trying
+   * @returns {Promise<void>} rejected if it is refused or takes too long; after a temporary error
+   *   the client retries
    */
   async subscribe(channel) {
     this.#subscriptions.want(channel);
@@ -192,8 +192,8 @@ export class Client extends Emitter {
   }
 
   /**
-   * Stops reading a topic on this connection. The user goes on following it: its notifications
-   * stay in the inbox, and what comes meanwhile is sent when it is subscribed to again.
+   * Stops reading a topic. The user goes on following it: its notifications stay in the inbox, and
+   * later ones are sent when the client subscribes again.
    *
    * @param {string} channel
    */
@@ -210,7 +210,7 @@ export class Client extends Emitter {
    */
   async leave(channel) {
     const result = await this.rpc("leave", { channel });
-    this.#subscriptions.lose(channel);
+    this.#subscriptions.drop(channel);
     return result;
   }
 
@@ -225,14 +225,14 @@ export class Client extends Emitter {
     this.#retryTimer = 0;
     const url = new URL(this.endpoint, location.href);
     url.protocol = url.protocol.replace("http", "ws");
-    // The browser holds a handshake back while another one with the same host waits for its answer.
+    // Browsers delay a handshake while another one with the same host is in progress.
     this.#leaving?.close();
     const socket = new WebSocket(url);
     this.#socket = socket;
     socket.onopen = () => this.#greet();
     socket.onmessage = (event) => this.#receive(event.data);
     socket.onclose = (event) => this.#closed(event.code, event.reason);
-    // A proxy may take the handshake and never answer it.
+    // A proxy may accept the handshake and never answer it.
     this.#expectPing(this.timeout);
   }
 
@@ -241,7 +241,7 @@ export class Client extends Emitter {
       { connect: { name: "bell", version: "1", subs: this.#streams.resumable() } },
       (reply) => this.#greeted(reply),
       (error) => {
-        // Without a socket, letting go of it is what made this fail.
+        // Without a socket, the request has failed because the client dropped the connection.
         if (!this.#socket) return;
         this.emit("error", { type: "connect", error });
         this.#reconnect(reasons.transportClosed);
@@ -257,7 +257,7 @@ export class Client extends Emitter {
     }
     const result = /** @type {ConnectResult} */ (reply.connect ?? {});
     if (result.data?.user && result.data.user.id !== this.userId) {
-      // Somebody else has logged in since this page was made; it must not show their messages.
+      // Another user has logged in since this page was rendered; it must not show their messages.
       this.#stop(reasons.unauthorized);
       return;
     }
@@ -321,7 +321,7 @@ export class Client extends Emitter {
     this.emit("disconnected", reason);
   }
 
-  /** The browser would complain, in the console, about a socket closed before it has opened. */
+  /** Closes a connecting socket after it has opened; otherwise browsers log an error. */
   #leave() {
     const socket = this.#socket;
     if (socket?.readyState !== WebSocket.CONNECTING) return;
@@ -331,9 +331,9 @@ export class Client extends Emitter {
     socket.onopen = () => socket.close();
   }
 
-  /** Lets go of the socket and of everything that waits for it. */
+  /** Closes the socket, and fails all requests that wait for it. */
   #drop() {
-    const hasLasted = Date.now() - this.#connectedAt > LASTING;
+    const hasLasted = Date.now() - this.#connectedAt > STABLE_AFTER_MS;
     if (this.#state === "connected" && hasLasted) this.backoff.reset();
     const socket = this.#socket;
     this.#socket = null;
@@ -347,7 +347,7 @@ export class Client extends Emitter {
     this.#requests.failAll();
   }
 
-  /** The network is back, or somebody looks at the page: do not wait any longer. */
+  /** Reconnects or probes at once when the network is back or the page becomes visible. */
   #wake = () => {
     if (document.visibilityState === "hidden" || !navigator.onLine) return;
     if (this.#retryTimer) {
@@ -413,7 +413,7 @@ export class Client extends Emitter {
 
   /**
    * @param {Command} command
-   * @param {(reply: Reply) => void} [late] takes an answer that comes after the timeout
+   * @param {(reply: Reply) => void} [late] gets a reply that arrives after the timeout
    * @returns {Promise<Reply>}
    */
   #call(command, late) {
@@ -430,7 +430,7 @@ export class Client extends Emitter {
   }
 
   #lost() {
-    // The answer to a probe of a socket that is gone already comes too late to matter.
+    // The probed socket may have been dropped in the meantime.
     if (this.#socket) this.#reconnect(reasons.noPing);
   }
 }

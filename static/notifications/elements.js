@@ -1,5 +1,5 @@
 /**
- * Small helpers for the DOM. Text is only ever set as text.
+ * Small helpers for the DOM. They never parse text as HTML.
  *
  * @typedef {{start: () => void, stop: () => void}} Controller
  */
@@ -18,24 +18,24 @@ export function make(tag, attributes = {}, children = []) {
   return element;
 }
 
-/** Attributes of whichever element names the user of the page. */
+/** Attributes of the elements that name the user of the page. */
 const NAMING = ["data-notifications-socket", "data-notifications-user"];
 
 /**
- * Is set on an element that a controller runs. The server does not send it: a library that morphs
- * the page into what the server has sent takes it away.
+ * Marks an element whose controller is running. The server does not send this attribute, so a
+ * library that morphs the page into the server's HTML removes it.
  */
 const RUNNING = "data-notifications-running";
 
 /**
- * Defines a custom element that is run by a controller while it is in the page.
+ * Defines a custom element that has a running controller while it is in the page.
  *
- * A library may move it, swap the page under it, copy it to a cache and back, or morph it: its
- * controller is made anew where the old one cannot go on.
+ * A library may move the element, swap the page around it, restore a cached copy of it, or morph
+ * it. A restored or morphed element gets a new controller; a moved one keeps its controller.
  *
  * @param {string} name
  * @param {(element: HTMLElement) => Controller} control
- * @param {() => void} changed the element came, went, or names somebody else
+ * @param {() => void} changed called when the element is added, removed, or names another user
  */
 export function defineElement(name, control, changed) {
   class ControlledElement extends HTMLElement {
@@ -57,7 +57,7 @@ export function defineElement(name, control, changed) {
       this.#settleSoon();
     }
 
-    /** Whoever changes the page has not finished yet: children may be missing, or it is moved. */
+    /** Waits for a microtask: children may still be missing, or the element is being moved. */
     #settleSoon() {
       changed();
       if (this.#isWaiting) return;
@@ -86,7 +86,7 @@ export function defineElement(name, control, changed) {
  * @param {ParentNode} root
  * @param {string} selector
  * @returns {HTMLElement}
- * @throws {TypeError} there is none
+ * @throws {TypeError} no HTML element matches
  */
 export function find(root, selector) {
   const found = root.querySelector(selector);

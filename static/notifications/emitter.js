@@ -1,8 +1,8 @@
 /**
  * Named events with typed contexts.
  *
- * Handlers run synchronously, in the order they were added. One that throws is reported to the
- * console and keeps neither the others nor the caller from going on.
+ * Handlers run synchronously, in the order they were added. An exception in one is reported to the
+ * console, and affects neither the other handlers nor the caller.
  *
  * @template {Record<string, any>} Events
  */

@@ -1,6 +1,6 @@
 /**
- * One row of a list: made from the page's `<template>`, so that rows look the same whether the
- * server or the browser has made them.
+ * One row of a list. It is cloned from the page's `<template>`, so that rows look the same whether
+ * the server or the browser has rendered them.
  *
  * @typedef {import("./notifications.js").Entry} Entry
  */
@@ -54,7 +54,7 @@ export function setState(row, { read, archived }) {
 }
 
 /**
- * @param {HTMLElement} element an `<a>`, which is plain text as long as it has no `href`
+ * @param {HTMLElement} element an `<a>`, which is not a link without an `href`
  * @param {Entry} entry
  */
 export function setLink(element, entry) {

@@ -1,5 +1,5 @@
 /**
- * Texts and links as people see them.
+ * Formats texts, numbers, times and links for display.
  *
  * @typedef {import("./protocol.js").Level} Level
  */
@@ -19,7 +19,7 @@ const UNITS = [
 
 /**
  * @param {unknown} value
- * @returns {Level} what it says, "info" for anything unknown
+ * @returns {Level} the value if it is a level, else "info"
  */
 export function toLevel(value) {
   return typeof value === "string" && Object.hasOwn(LEVELS, value)
@@ -44,10 +44,10 @@ export function formatCount(count) {
 }
 
 /**
- * Numbers in attributes are for machines: digits and nothing else, in every language.
+ * Parses an integer in an attribute: ASCII digits only, in every language.
  *
  * @param {string | undefined} text
- * @returns {number | undefined} undefined for anything that is no whole number from 0 to 2⁵³ - 1
+ * @returns {number | undefined} undefined for anything but an integer from 0 to 2⁵³ - 1
  */
 export function toInteger(text) {
   const number = /^[0-9]+$/.test(text ?? "") ? Number(text) : NaN;
@@ -58,7 +58,8 @@ export function toInteger(text) {
  * @param {Date} moment
  * @param {number} now milliseconds since the epoch
  * @param {string} [language]
- * @returns {string} such as "5 minutes ago"; never in the future, whatever this device's clock says
+ * @returns {string} such as "5 minutes ago"; never in the future, even if this device's clock is
+ *   slow; "" for an invalid date
  */
 export function relativeTime(moment, now, language) {
   const seconds = Math.min(0, (moment.getTime() - now) / 1000);
@@ -68,7 +69,10 @@ export function relativeTime(moment, now, language) {
   return unit ? format.format(Math.ceil(seconds / unit[1]), unit[0]) : format.format(0, "second");
 }
 
-/** @returns {string | undefined} the page's language; undefined, for the browser's, without a valid one */
+/**
+ * @returns {string | undefined} the language of the page; undefined, which means the browser's, if
+ *   the page declares no valid one
+ */
 export function pageLanguage() {
   try {
     return Intl.getCanonicalLocales(document.documentElement.lang)[0];
@@ -78,11 +82,11 @@ export function pageLanguage() {
 }
 
 /**
- * The rule of the server, checked again where the link is made: a path, a relative reference or an
+ * Checks a URL by the same rule as the server: it must be a path, a relative reference or an
  * http(s) URL.
  *
  * @param {unknown} url
- * @returns {string} "" when it is none of these
+ * @returns {string} the URL, or "" if it is none of these
  */
 export function safeLink(url) {
   if (typeof url !== "string" || !url || url !== url.trim()) return "";

@@ -1,11 +1,11 @@
 /**
- * What the template tags load: one connection for the page, and everything that follows it, for as
- * long as the page lives, however often its content is swapped.
+ * The entry point that the template tags load: one connection for the page, and all components
+ * that use it. They live as long as the page, even if a library swaps its content.
  *
  *     import { notifications } from "/static/notifications/index.js";
  *     notifications.on("publication", ({ data }) => console.log(data.title));
  *
- * The tags render how to connect as attributes of their elements, so no page needs inline script.
+ * The tags render the connection parameters as attributes, so no page needs an inline script.
  */
 import { Actions } from "./actions.js";
 import { Badge } from "./badge.js";
@@ -23,7 +23,7 @@ import { Topics } from "./topics.js";
 
 /** @typedef {{client: Client, notifications: Notifications}} Started */
 
-/** @returns {Started} the same two objects for all users whom this page sees */
+/** @returns {Started} two objects that stay the same when another user logs in on this page */
 function start() {
   const client = new Client("", "");
   const notifications = new Notifications(client, 0);
@@ -45,7 +45,7 @@ function start() {
   return { client, notifications };
 }
 
-// The site may know this file under two names, with and without a hash: it still runs once.
+// The site may serve this file under two names, with and without a hash. It must run only once.
 const key = Symbol.for("notifications");
 const shared = /** @type {Record<symbol, Started | undefined>} */ (/** @type {unknown} */ (globalThis));
 

@@ -1,5 +1,5 @@
 /**
- * A list that follows the inbox: the panel of the bell, `live_notify_list`, the inbox page.
+ * A list that is kept up to date: in the bell's panel, `live_notify_list` and the inbox page.
  *
  * @typedef {import("./notifications.js").Change} Change
  * @typedef {import("./notifications.js").Entry} Entry
@@ -10,15 +10,15 @@ import { find } from "./elements.js";
 import { makeRow, setState } from "./entry.js";
 import { toInteger } from "./format.js";
 import { reaches } from "./notifications.js";
-import { Soon } from "./soon.js";
+import { Debounced } from "./debounced.js";
 import { updateTimes } from "./times.js";
 
 const LARGEST_PAGE = 100;
 const DEFAULT_LIMIT = 20;
 
 /**
- * Its element says what to list: `data-folder`, `data-limit`, `data-before` (a page behind the
- * first) and `data-trim` (no more rows than the limit, however many come).
+ * Attributes of the element say what to list: `data-folder`, `data-limit`, `data-before` (the
+ * cursor of a page behind the first) and `data-trim` (never more rows than the limit).
  */
 export class List {
   #element;
@@ -28,9 +28,9 @@ export class List {
   #before;
   #fresh = 0;
   #isRunning = false;
-  /** Without a connection nobody could be asked. */
+  /** Whether the last refresh has failed; the next connection repeats it. */
   #isStale = false;
-  #look = new Soon(() => this.#refresh());
+  #refresher = new Debounced(() => this.#refresh());
 
   /**
    * @param {HTMLElement} element
@@ -50,8 +50,8 @@ export class List {
     this.#notifications.on("change", this.#changed);
     this.#notifications.on("connected", this.#connected);
     updateTimes(this.#element);
-    // The server, or a cache, has made these rows before now, and nobody tells what came between.
-    if (this.#notifications.state === "connected") this.#look.want();
+    // The rows come from the server's page or a cache, and may be outdated by now.
+    if (this.#notifications.state === "connected") this.#refresher.schedule();
   }
 
   stop() {
@@ -59,7 +59,7 @@ export class List {
     this.#notifications.off("publication", this.#published);
     this.#notifications.off("change", this.#changed);
     this.#notifications.off("connected", this.#connected);
-    this.#look.cancel();
+    this.#refresher.cancel();
   }
 
   get #rows() {
@@ -72,9 +72,9 @@ export class List {
     return makeRow(template, entry);
   }
 
-  /** Asks the server at once what the list holds. */
-  look() {
-    return this.#look.now();
+  /** Fetches the list from the server at once. */
+  refreshNow() {
+    return this.#refresher.now();
   }
 
   async #refresh() {
@@ -85,7 +85,7 @@ export class List {
     try {
       const entries = await this.#ask(limit);
       this.#isStale = false;
-      // Meanwhile the element may have become another list.
+      // The list may have been stopped in the meantime.
       if (this.#isRunning) this.#show(entries);
     } finally {
       this.#element.removeAttribute("aria-busy");
@@ -93,7 +93,7 @@ export class List {
   }
 
   /**
-   * Big entries come on more pages than one.
+   * Fetches several pages if the server returns short ones, because entries are large.
    * @param {number} limit
    */
   async #ask(limit) {
@@ -126,7 +126,7 @@ export class List {
     });
     const kept = new Set(wanted);
     for (const row of this.#all()) if (!kept.has(row)) this.#remove(row);
-    // Rows that are in place already stay untouched, and with them the focus.
+    // Rows that are already in place are not moved, so that they keep the focus.
     wanted.forEach((row, index) => {
       const there = this.#rows.children[index];
       if (there !== row) this.#rows.insertBefore(row, there ?? null);
@@ -135,7 +135,7 @@ export class List {
   }
 
   #connected = () => {
-    if (this.#isStale) this.#look.want();
+    if (this.#isStale) this.#refresher.schedule();
   };
 
   /** @param {{channel: string, offset: number, data: Entry, recovered: boolean}} publication */
@@ -146,8 +146,8 @@ export class List {
       return;
     }
     if (recovered) {
-      // Another device may have read it meanwhile.
-      this.#look.want();
+      // Another device may have read it already.
+      this.#refresher.schedule();
       return;
     }
     const published = new Date().toISOString();
@@ -166,13 +166,13 @@ export class List {
     } else if (type === "unread") {
       this.#unread(this.#reached(change), ids.length);
     } else if (type === "sync") {
-      this.#look.want();
+      this.#refresher.schedule();
     }
   };
 
   /**
    * @param {Change} change
-   * @returns {HTMLElement[]} rows of what it has changed
+   * @returns {HTMLElement[]} the rows that it affects
    */
   #reached(change) {
     if (change.type === "read_all" || change.type === "archive_all") {
@@ -199,7 +199,7 @@ export class List {
    */
   #archive(rows, isOwn) {
     if (this.#folder === "archived") {
-      this.#look.want();
+      this.#refresher.schedule();
       return;
     }
     for (const row of rows) this.#remove(row);
@@ -215,13 +215,13 @@ export class List {
       if (this.#folder === "archived") this.#remove(row);
       else setState(row, { read: false, archived: false });
     }
-    if (this.#folder !== "archived" && rows.length < changed) this.#look.want();
+    if (this.#folder !== "archived" && rows.length < changed) this.#refresher.schedule();
     this.#showEmpty();
   }
 
   /**
-   * What has left may make room for what did not fit. While another device reads one by one, a few
-   * rows less are no reason to ask each time.
+   * Refills the list of unread notifications when rows have left. While another device reads one
+   * by one, the list may shrink to half its limit first, to save requests.
    *
    * @param {boolean} isOwn
    */
@@ -230,7 +230,7 @@ export class List {
     const rows = this.#rows.children.length;
     const isShort = isOwn ? rows < this.#limit : rows < this.#limit / 2;
     const hasMore = this.#notifications.unreadCount > rows;
-    if (this.#folder === "unread" && isShort && hasMore) this.#look.want();
+    if (this.#folder === "unread" && isShort && hasMore) this.#refresher.schedule();
   }
 
   /** @param {HTMLElement} row */
@@ -271,7 +271,8 @@ export class List {
 
 /**
  * @param {HTMLElement} row
- * @returns {{channel: string | undefined, offset: number | undefined}} unknown in rows of the server
+ * @returns {{channel: string | undefined, offset: number | undefined}} undefined in rows that the
+ *   server has rendered
  */
 function place({ dataset }) {
   return { channel: dataset.channel, offset: toInteger(dataset.offset) };

@@ -1,5 +1,5 @@
 /**
- * The user's inbox over the connection: its pages, what changes in it, and how much is unread.
+ * The user's inbox over the connection: its pages, its changes and the unread count.
  *
  * @typedef {import("./client.js").Client} Client
  * @typedef {import("./client.js").Events} ClientEvents
@@ -15,20 +15,20 @@
  * @typedef {object} Change of the read state or the topics, by this tab or by another device
  * @property {"read" | "unread" | "archive" | "read_all" | "archive_all" | "mute" | "unmute"
  *   | "join" | "leave" | "sync"} type
- *   `sync`: something may have been missed, look again
+ *   `sync`: something may have been missed, fetch again
  * @property {number[]} ids
- * @property {string} [channel] that was joined, left, muted or unmuted
- * @property {Record<string, number>} [marks] of `read_all` and `archive_all`, by channel: what is
- *   above has come later and is as it was
+ * @property {string} [channel] the stream that was joined, left, muted or unmuted
+ * @property {Record<string, number>} [marks] of `read_all` and `archive_all`: offsets by channel.
+ *   Notifications above them were published later and have not changed.
  * @property {boolean} [isOwn] made by this tab
  *
- * @typedef {{channel: string, muted: boolean}} Topic that the user follows
+ * @typedef {{channel: string, muted: boolean}} Topic a topic that the user follows
  *
  * @typedef {Pick<ClientEvents, "connecting" | "connected" | "disconnected" | "error" | "publication">
  *   & {change: Change, count: {unread: number}}} Events
  */
 import { Emitter } from "./emitter.js";
-import { Soon } from "./soon.js";
+import { Debounced } from "./debounced.js";
 
 const FORWARDED = /** @type {const} */ ([
   "connecting",
@@ -39,16 +39,16 @@ const FORWARDED = /** @type {const} */ ([
 ]);
 
 /**
- * How long after the server has counted a publication may arrive that the count has included
- * already, in milliseconds: it was committed before, but on its way for longer.
+ * Milliseconds after a count of the server during which publications may arrive that it already
+ * includes, because they were committed before but delivered later.
  */
-const UNCERTAIN = 10_000;
+const RECOUNT_WINDOW_MS = 10_000;
 
-/** What is over when the server says so; the other procedures change nothing. */
+/** The procedures that change the inbox. */
 const CHANGES = new Set(["read", "unread", "archive", "read_all", "archive_all", "leave"]);
 
 /**
- * Has a change of all entries reached this one? It may have come later.
+ * Whether a change of all entries includes this one. It does not if the entry came later.
  *
  * @param {Change} change
  * @param {{channel?: string | undefined, offset?: number | undefined}} entry
@@ -63,11 +63,11 @@ export class Notifications extends Emitter {
   #client;
   #unread;
   #countedAt = 0;
-  /** @type {Record<string, number>} how far the count reaches, by channel, where the server has said so */
+  /** @type {Record<string, number>} offsets up to which the count is known to reach, by channel */
   #tops = {};
   /** @type {Record<string, number>} the last offset that was added to the count, by channel */
   #added = {};
-  #recount = new Soon(() => this.count());
+  #recount = new Debounced(() => this.count());
 
   /**
    * @param {Client} client
@@ -81,12 +81,12 @@ export class Notifications extends Emitter {
       this.#added = {};
       const isSame = data.unread === undefined || data.unread === this.#unread;
       this.#counted(data.unread ?? this.#unread);
-      // What others have read while this tab was away is told to nobody.
+      // Changes by other devices while this tab was disconnected are not sent again.
       if (reconnected || !isSame) this.#changed({ type: "sync", ids: [] });
     });
     client.on("subscribed", (context) => this.#subscribed(context));
     client.on("publication", (publication) => this.#published(publication));
-    client.on("message", ({ data }) => this.#told(data));
+    client.on("message", ({ data }) => this.#onMessage(data));
     client.on("late", ({ method, data, result }) => this.#done(method, data, result));
     for (const name of FORWARDED) {
       client.on(name, (/** @type {any} */ context) => this.emit(name, context));
@@ -94,7 +94,7 @@ export class Notifications extends Emitter {
   }
 
   /**
-   * Takes over what the server has counted for a page of which the connection knows nothing yet.
+   * Starts from the unread count that the server has rendered into the page.
    *
    * @param {number} unread
    */
@@ -124,8 +124,8 @@ export class Notifications extends Emitter {
   }
 
   /**
-   * @param {{folder?: Folder, before?: string, limit?: number}} [page] `before`: the `next` of the
-   *   page before
+   * @param {{folder?: Folder, before?: string, limit?: number}} [page] `before`: `next` of the
+   *   previous page
    * @returns {Promise<Page>} newest first
    */
   async list(page = {}) {
@@ -133,7 +133,7 @@ export class Notifications extends Emitter {
     return { ...result, entries: result.entries ?? [] };
   }
 
-  /** @returns {Promise<number>} how many are unread, asked anew */
+  /** @returns {Promise<number>} the current unread count, from the server */
   async count() {
     return (await this.#call("unread", {})).unread ?? 0;
   }
@@ -143,12 +143,12 @@ export class Notifications extends Emitter {
     await this.#change("read", ids);
   }
 
-  /** @param {number[]} ids they also leave the archive */
+  /** @param {number[]} ids of notifications that become unread and leave the archive */
   async unread(ids) {
     await this.#change("unread", ids);
   }
 
-  /** @param {number[]} ids they become read, too */
+  /** @param {number[]} ids of notifications that move to the archive and become read */
   async archive(ids) {
     await this.#change("archive", ids);
   }
@@ -161,7 +161,7 @@ export class Notifications extends Emitter {
     await this.#change("archive_all");
   }
 
-  /** @returns {Promise<Topic[]>} what the user follows */
+  /** @returns {Promise<Topic[]>} the topics that the user follows */
   async topics() {
     return (await this.#call("topics", {})).topics ?? [];
   }
@@ -172,7 +172,7 @@ export class Notifications extends Emitter {
     this.#changed({ type: "join", ids: [], channel, isOwn: true });
   }
 
-  /** @param {string} channel the user follows it no more, on any device */
+  /** @param {string} channel such as `topic:news`: the user no longer follows it, on any device */
   async leave(channel) {
     this.#done("leave", { channel }, await this.#client.leave(channel));
   }
@@ -197,7 +197,7 @@ export class Notifications extends Emitter {
   }
 
   /**
-   * The server has carried out a procedure.
+   * Handles the result of a procedure that the server has carried out.
    *
    * @param {string} method
    * @param {{ids?: number[], channel?: string}} data
@@ -209,7 +209,7 @@ export class Notifications extends Emitter {
     if (!CHANGES.has(method) || isCount) return;
     const type = /** @type {Change["type"]} */ (method);
     this.#changed({ type, ids: ids ?? [], isOwn: true, ...(channel ? { channel } : {}) });
-    // Something came after all was read, and before that was answered.
+    // Still unread: a notification was published after the change and before the reply.
     if (!ids && unread && method !== "leave") this.#changed({ type: "sync", ids: [] });
   }
 
@@ -220,17 +220,17 @@ export class Notifications extends Emitter {
 
   /** @param {ClientEvents["publication"]} publication */
   #published({ channel, offset, recovered }) {
-    // The reply that brought it has counted it.
+    // The count in the connect reply includes recovered publications.
     if (recovered) return;
     const top = this.#tops[channel];
     if (top !== undefined && offset <= top) return;
     this.#added[channel] = offset;
     this.#count(this.#unread + 1);
-    if (top === undefined && Date.now() - this.#countedAt < UNCERTAIN) this.#recount.want();
+    if (top === undefined && Date.now() - this.#countedAt < RECOUNT_WINDOW_MS) this.#recount.schedule();
   }
 
   /** @param {Partial<Change> & {unread?: number, tops?: Record<string, number>}} message */
-  #told({ type = "sync", ids = [], channel, marks, unread, tops }) {
+  #onMessage({ type = "sync", ids = [], channel, marks, unread, tops }) {
     const isKnown = type === "sync" && unread === this.#unread;
     if (unread !== undefined) this.#counted(unread, tops);
     if (tops) this.#compare(tops);
@@ -239,17 +239,17 @@ export class Notifications extends Emitter {
     this.#changed({ type, ids, ...(channel ? { channel } : {}), ...(marks ? { marks } : {}) });
   }
 
-  /** @param {Record<string, number>} tops of the count that holds now */
+  /** @param {Record<string, number>} tops offsets up to which the current count reaches */
   #compare(tops) {
     const hasMore = Object.entries(tops).some(([channel, top]) => (this.#added[channel] ?? 0) > top);
-    // A publication that has overtaken the message was added, and is not in its count.
-    if (hasMore) this.#recount.want();
+    // A publication that has overtaken the message was added before, but is not in its count.
+    if (hasMore) this.#recount.schedule();
     else this.#recount.cancel();
   }
 
-  /** @param {string} channel that the user has joined elsewhere */
+  /** @param {string} channel a topic that the user has joined on another device */
   #follow(channel) {
-    // A lost connection learns from the next one what the user follows.
+    // If this fails, the next connect reply lists the topics that the user follows.
     this.#client.subscribe(channel).catch(() => undefined);
   }
 
@@ -259,8 +259,8 @@ export class Notifications extends Emitter {
   }
 
   /**
-   * @param {number} unread as the server has counted it just now
-   * @param {Record<string, number>} [tops] up to where, by channel
+   * @param {number} unread the latest count of the server
+   * @param {Record<string, number>} [tops] offsets up to which it reaches, by channel
    */
   #counted(unread, tops = {}) {
     this.#countedAt = Date.now();

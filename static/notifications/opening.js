@@ -2,17 +2,17 @@ import { toInteger } from "./format.js";
 
 /** @typedef {import("./notifications.js").Notifications} Notifications */
 
-/** How long a page may stay to have its notification marked as read, in milliseconds. */
-const PATIENCE = 400;
+/** Milliseconds that following a link waits for its notification to be marked as read. */
+const READ_TIMEOUT_MS = 400;
 
 /**
- * Marks a notification as read when its link, one with `data-notification-link`, is opened.
+ * Marks a notification as read when its link (`data-notification-link`) is opened.
  *
- * The link is then clicked again, for whoever follows links on this page: the browser or a library.
+ * The click is held back, and repeated afterwards, so that the browser or a library follows it.
  */
 export class Opening {
   #notifications;
-  /** @type {HTMLAnchorElement | null} that is being clicked again */
+  /** @type {HTMLAnchorElement | null} the link whose click is being repeated */
   #again = null;
 
   /** @param {Notifications} notifications */
@@ -21,30 +21,30 @@ export class Opening {
   }
 
   start() {
-    document.addEventListener("click", this.#clicked);
-    document.addEventListener("auxclick", this.#clicked);
+    document.addEventListener("click", this.#onClick);
+    document.addEventListener("auxclick", this.#onClick);
   }
 
   stop() {
-    document.removeEventListener("click", this.#clicked);
-    document.removeEventListener("auxclick", this.#clicked);
+    document.removeEventListener("click", this.#onClick);
+    document.removeEventListener("auxclick", this.#onClick);
   }
 
   /** @param {MouseEvent} event */
-  #clicked = (event) => {
+  #onClick = (event) => {
     const link = event.target instanceof Element && event.target.closest("a");
     if (!link || !link.href || link === this.#again || event.button > 1) return;
     const id = toInteger(link.dataset.notificationLink);
     if (id === undefined || this.#notifications.state !== "connected") return;
     const settled = this.#notifications.read([id]).catch(() => undefined);
-    // Somebody else opens it, or it opens elsewhere: this page stays.
+    // Another handler opens the link, or it opens in another tab or window: this page stays.
     if (event.defaultPrevented || event.button) return;
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    Promise.race([settled, wait(PATIENCE)]).then(() => this.#open(link));
+    Promise.race([settled, wait(READ_TIMEOUT_MS)]).then(() => this.#open(link));
   };
 
-  /** @param {HTMLAnchorElement} link that may have gone from the page with the row that was read */
+  /** @param {HTMLAnchorElement} link may have been removed together with the row that was read */
   #open(link) {
     const copy = /** @type {HTMLAnchorElement} */ (link.cloneNode());
     this.#again = link.isConnected ? link : copy;

@@ -1,8 +1,8 @@
 /**
- * Whose page this is at the moment, and everything that follows from it.
+ * Keeps the connection and the components in step with the user who is logged in on this page.
  *
- * Libraries such as Turbo or htmx swap the page without loading it anew: what an element says holds
- * until the next one, and so does who is logged in.
+ * Libraries such as Turbo or htmx swap the content without a page load, so the user may change
+ * whenever elements do.
  *
  * @typedef {import("./client.js").Client} Client
  * @typedef {import("./elements.js").Controller} Controller
@@ -12,20 +12,20 @@
  * @property {string} endpoint path of the socket
  * @property {string} userId
  * @property {number} unread
- * @property {string[]} followed topics
+ * @property {string[]} followed channels of the topics that the user follows
  * @property {string} inboxUrl
  */
 import { toInteger } from "./format.js";
 
 const NAMING = "[data-notifications-socket]";
 
-/** What a library carries over from the page before says who was logged in then. */
+/** Elements that a library keeps across pages. They may name a user who has logged out since. */
 const CARRIED_OVER = "[data-turbo-permanent], [hx-preserve], [data-hx-preserve]";
 
-/** Turbo shows the page as it was at the last visit, until it has the present one. */
+/** Set while Turbo shows a cached version of the page until the current one is loaded. */
 const PREVIEW = "data-turbo-preview";
 
-/** @returns {Named | null} null when nobody is logged in */
+/** @returns {Named | null} null if nobody is logged in */
 export function readPage() {
   const elements = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(NAMING)]);
   const element = elements.find((one) => !one.closest(CARRIED_OVER)) ?? elements[0];
@@ -45,8 +45,8 @@ export class Page {
   #notifications;
   #parts;
   #isWaiting = false;
-  /** Somebody is logged in: the parts run. */
-  #isFollowed = false;
+  /** Whether somebody is logged in, and the parts are running. */
+  #isRunning = false;
   #wasLeft = false;
 
   /**
@@ -61,7 +61,7 @@ export class Page {
   }
 
   start() {
-    // A page that is left may be kept and shown again; with an open socket it could not be.
+    // Browsers do not put a page with an open socket into the back/forward cache.
     addEventListener("pagehide", () => {
       this.#wasLeft = this.#client.state !== "disconnected";
       this.#client.disconnect();
@@ -69,47 +69,47 @@ export class Page {
     addEventListener("pageshow", (event) => {
       if (event.persisted && this.#wasLeft) this.#client.connect();
     });
-    this.#look();
+    this.#update();
   }
 
-  /** Elements have changed: looks once, when whoever changes them has finished. */
+  /** Elements have changed: update once, in a microtask, when all changes are made. */
   changed() {
     if (this.#isWaiting) return;
     this.#isWaiting = true;
     queueMicrotask(() => {
       this.#isWaiting = false;
-      this.#look();
+      this.#update();
     });
   }
 
-  #look() {
+  #update() {
     if (document.documentElement.hasAttribute(PREVIEW)) return;
     const named = readPage();
     if (!named) this.#leave();
-    else if (this.#isFollowed && isSame(this.#client, named)) this.#goOn(named);
-    else this.#follow(named);
+    else if (this.#isRunning && isSame(this.#client, named)) this.#reconnect(named);
+    else this.#switchTo(named);
   }
 
   #leave() {
     this.#client.disconnect();
-    if (this.#isFollowed) for (const part of this.#parts) part.stop();
-    this.#isFollowed = false;
+    if (this.#isRunning) for (const part of this.#parts) part.stop();
+    this.#isRunning = false;
   }
 
   /** @param {Named} named */
-  #follow({ endpoint, userId, followed, unread }) {
+  #switchTo({ endpoint, userId, followed, unread }) {
     this.#leave();
     this.#client.become(endpoint, userId, followed);
     this.#notifications.begin(unread);
-    this.#isFollowed = true;
+    this.#isRunning = true;
     for (const part of this.#parts) part.start();
     this.#client.connect();
   }
 
   /** @param {Named} named */
-  #goOn({ unread }) {
+  #reconnect({ unread }) {
     if (this.#client.state === "connected") return;
-    // The server has made this page, and so knows the user again if it did not before.
+    // The server has rendered this page for the user, so it may accept the connection again.
     this.#notifications.begin(unread);
     this.#client.connect();
   }

@@ -1,8 +1,9 @@
 /**
- * How far a user has come in each stream, kept across page loads.
+ * The positions of a user in all streams, kept across page loads.
  *
- * Every user of a browser has a record of their own, so that nobody resumes at the position of
- * somebody else. Tabs share the record; what a tab writes never takes another tab's position back.
+ * Each user of a browser has a separate record, so that nobody resumes at the position of another
+ * user. Tabs share the record; a tab never moves a stored position of the same epoch back, except
+ * by {@link Positions.replace}.
  *
  * @typedef {import("./protocol.js").Position} Position
  */
@@ -16,7 +17,7 @@ export class Positions {
   #storage;
 
   /**
-   * @param {string} endpoint tells apart several sites on one origin
+   * @param {string} endpoint distinguishes several sites on one origin
    * @param {string} userId
    * @param {Pick<Storage, "getItem" | "setItem"> | null} storage null keeps positions in memory only
    */
@@ -49,7 +50,7 @@ export class Positions {
   }
 
   /**
-   * Sets a position that holds even where the stored one is later: the server cannot serve that.
+   * Sets a position that overrides a later stored one, from which the server cannot recover.
    *
    * @param {string} channel
    * @param {Position} position
@@ -64,7 +65,7 @@ export class Positions {
     this.#changed = this.#positions.delete(channel) || this.#changed;
   }
 
-  /** Writes what has changed. Called after the application has handled what led here. */
+  /** Writes changed positions. Called after the application has handled the publications. */
   save() {
     if (!this.#changed) return;
     this.#changed = false;
@@ -79,8 +80,8 @@ export class Positions {
     try {
       this.#storage?.setItem(this.#key, JSON.stringify(record));
     } catch {
-      // The storage is full or forbidden: this page goes on from memory, the next one from what
-      // the server knows.
+      // The storage is full or forbidden: this page keeps its positions in memory, and the next
+      // page starts from those that the server knows.
       this.#storage = null;
     }
   }
@@ -114,7 +115,7 @@ function isPosition(value) {
   return typeof value?.epoch === "string" && Number.isSafeInteger(value.offset) && value.offset >= 0;
 }
 
-/** @returns {Storage | null} null where the browser forbids it */
+/** @returns {Storage | null} null if the browser forbids it */
 export function localStorageOrNull() {
   try {
     return globalThis.localStorage ?? null;

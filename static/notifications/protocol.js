@@ -30,10 +30,10 @@
  * @typedef {object} ConnectResult
  * @property {string} client
  * @property {{unread?: number, user?: {id: string, name: string}, topics?: string[]}} [data]
- *   `topics`: what the user follows, for the client to subscribe to
+ *   `topics`: channels of the topics that the user follows, for the client to subscribe to
  * @property {Record<string, SubscribeResult>} [subs]
  * @property {number} [ping] seconds between two pings of the server
- * @property {boolean} [pong] the server waits for an answer
+ * @property {boolean} [pong] whether the server expects an answer to its pings
  *
  * @typedef {object} ErrorReply
  * @property {number} code
@@ -85,8 +85,8 @@ export function encodeFrame(commands) {
 
 /**
  * @param {string} frame
- * @returns {Reply[]} an empty one is a ping
- * @throws {SyntaxError} the frame is not what a server of this protocol sends
+ * @returns {Reply[]} an empty reply is a ping
+ * @throws {SyntaxError} a line is not a JSON object
  */
 export function decodeFrame(frame) {
   return frame
@@ -116,7 +116,7 @@ export function isPing(reply) {
 }
 
 /**
- * Does this close code end the connection for good?
+ * Whether the client must not reconnect after this close code.
  *
  * @param {number} code
  * @returns {boolean}

@@ -1,18 +1,19 @@
 /**
- * Commands that wait for their replies.
+ * Matches replies to the commands that wait for them.
  *
  * @typedef {import("./backoff.js").Backoff} Backoff
  * @typedef {import("./protocol.js").Command} Command
  * @typedef {import("./protocol.js").Reply} Reply
- * @typedef {(reply: Reply, isLate: boolean) => void} Handle `isLate`: it has been told to fail
+ * @typedef {(reply: Reply, isLate: boolean) => void} Handle `isLate`: the command has timed out, and
+ *   its `fail` was called
  * @typedef {{handle: Handle, fail: (error: ProtocolError) => void, timer: number, isLate: boolean}} Waiting
  */
 import { ProtocolError, encodeFrame } from "./protocol.js";
 
-/** Code of the error of a command that has no connection, or has lost it. */
+/** Error code of a command that was sent without a connection, or whose connection was lost. */
 export const NOT_CONNECTED = 5;
 
-/** How often a call is sent in all, while the server answers that it cannot do it for now. */
+/** How often a call is sent in total, while the server replies with temporary errors. */
 const ATTEMPTS = 5;
 
 export class Requests {
@@ -27,13 +28,13 @@ export class Requests {
   }
 
   /**
-   * A reply that comes after the timeout is handled, too: the server has done what it says, and
-   * what it carries will not be sent again.
+   * Sends a command. A reply after the timeout is handled, too: the server has carried out the
+   * command, and will not send the content of the reply again.
    *
    * @param {WebSocket | null} socket
    * @param {Command} command
-   * @param {Handle} handle runs before the next line of the frame is looked at
-   * @param {(error: ProtocolError) => void} fail no reply in time, or no connection
+   * @param {Handle} handle runs before the next reply of the frame is handled
+   * @param {(error: ProtocolError) => void} fail called on a timeout, or without a connection
    */
   send(socket, command, handle, fail) {
     if (socket?.readyState !== WebSocket.OPEN) {
@@ -52,13 +53,13 @@ export class Requests {
   }
 
   /**
-   * Sends what may be sent again: while the answer is a temporary error, on the same connection.
+   * Sends an idempotent command, and again on the same connection after each temporary error.
    *
    * @param {WebSocket | null} socket
    * @param {Command} command
    * @param {Backoff} backoff
-   * @param {(reply: Reply) => void} [late] takes an answer that comes after the timeout
-   * @returns {Promise<Reply>} rejected with a ProtocolError: refused, no answer, not connected
+   * @param {(reply: Reply) => void} [late] gets a reply that arrives after the timeout
+   * @returns {Promise<Reply>} rejected with a ProtocolError: refused, timeout, not connected
    */
   async call(socket, command, backoff, late) {
     for (let left = ATTEMPTS - 1; ; left -= 1) {
@@ -96,7 +97,7 @@ export class Requests {
     waiting.handle(reply, waiting.isLate);
   }
 
-  /** The connection is gone, and with it every answer. */
+  /** Fails all waiting commands, because the connection is lost. */
   failAll() {
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();

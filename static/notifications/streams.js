@@ -1,9 +1,9 @@
 /**
- * What each stream delivers, once and in order.
+ * Emits the publications of each stream once and in order.
  *
- * A publication at or below the position of its stream is dropped, and the position moves only
- * after every handler has run. Before the server has told where a stream begins on this connection,
- * nothing of it is taken: something before it may be missing.
+ * A publication at or below the position of its stream is dropped. The position advances only after
+ * every handler has run. Until the server has confirmed a subscription on this connection,
+ * publications of its stream are dropped, because earlier ones may be missing.
  *
  * @typedef {import("./client.js").Events} Events
  * @typedef {import("./emitter.js").Emitter<Events>} Target
@@ -12,13 +12,13 @@
  * @typedef {import("./protocol.js").SubscribeResult} SubscribeResult
  */
 
-/** An acknowledgement follows the last publication after this time, in milliseconds. */
-const ACK_DELAY = 300;
+/** Milliseconds between the last publication and its acknowledgement. */
+const ACK_DELAY_MS = 300;
 
 const TOPIC = "topic:";
 
 export class Streams {
-  /** @type {Set<string>} streams that have begun on this connection */
+  /** @type {Set<string>} streams that are subscribed on this connection */
   #live = new Set();
   /** @type {Set<string>} */
   #unacknowledged = new Set();
@@ -28,7 +28,7 @@ export class Streams {
   #acknowledge;
 
   /**
-   * @param {Target} target emits what is delivered
+   * @param {Target} target emits the publications
    * @param {Positions} positions
    * @param {(channel: string, offset: number) => void} acknowledge
    */
@@ -38,7 +38,7 @@ export class Streams {
     this.#acknowledge = acknowledge;
   }
 
-  /** @returns {Record<string, object>} where to resume what the server subscribes to */
+  /** @returns {Record<string, object>} parameters to resume the server-side subscriptions */
   resumable() {
     const known = this.#positions.entries().filter(([channel]) => !channel.startsWith(TOPIC));
     return Object.fromEntries(known.map(([channel]) => [channel, this.resume(channel)]));
@@ -46,14 +46,14 @@ export class Streams {
 
   /**
    * @param {string} channel
-   * @returns {object} where to resume it; empty when it is new here
+   * @returns {object} parameters to resume the stream; empty without a known position
    */
   resume(channel) {
     const position = this.#positions.get(channel);
     return position ? { recover: true, ...position } : {};
   }
 
-  /** @param {Record<string, SubscribeResult>} subs all but the topics */
+  /** @param {Record<string, SubscribeResult>} subs results of the server-side subscriptions */
   adoptAll(subs) {
     for (const [channel] of this.#positions.entries()) {
       if (!(channel in subs) && !channel.startsWith(TOPIC)) this.#positions.forget(channel);
@@ -62,7 +62,7 @@ export class Streams {
   }
 
   /**
-   * Takes over where a stream stands, and what was missed of it.
+   * Takes over the position of a stream, and emits the recovered publications.
    *
    * @param {string} channel
    * @param {SubscribeResult} result
@@ -99,13 +99,13 @@ export class Streams {
 
   /**
    * @param {string} channel
-   * @returns {boolean} whether it has begun on this connection
+   * @returns {boolean} whether it is subscribed on this connection
    */
   isLive(channel) {
     return this.#live.has(channel);
   }
 
-  /** @param {string} channel of which nothing is taken until it begins again */
+  /** @param {string} channel whose publications are dropped until it is subscribed again */
   end(channel) {
     this.#live.delete(channel);
   }
@@ -117,12 +117,12 @@ export class Streams {
     this.#unacknowledged.delete(channel);
   }
 
-  /** Called when a frame has been handled. */
+  /** Stores the positions. Called when a frame has been handled. */
   save() {
     this.#positions.save();
   }
 
-  /** The connection is gone; the next one acknowledges by what it resumes from. */
+  /** The connection is lost. The next one acknowledges by the positions that it resumes from. */
   pause() {
     clearTimeout(this.#ackTimer);
     this.#unacknowledged.clear();
@@ -142,7 +142,7 @@ export class Streams {
   #acknowledgeSoon(channel) {
     this.#unacknowledged.add(channel);
     clearTimeout(this.#ackTimer);
-    this.#ackTimer = setTimeout(() => this.#acknowledgeAll(), ACK_DELAY);
+    this.#ackTimer = setTimeout(() => this.#acknowledgeAll(), ACK_DELAY_MS);
   }
 
   #acknowledgeAll() {

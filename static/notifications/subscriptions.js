@@ -1,17 +1,17 @@
 /**
- * The topics that a client subscribes to by itself, on every connection again.
+ * The topics that the client subscribes to, again on every connection.
  *
- * What the server cannot do for now is tried again with growing pauses, what it refuses is given
- * up: https://centrifugal.dev/docs/transports/client_api#subscription-states
+ * A temporary error is retried with growing pauses; any other error ends the subscription:
+ * https://centrifugal.dev/docs/transports/client_api#subscription-states
  *
  * @typedef {import("./client.js").Events} Events
  * @typedef {import("./protocol.js").Command} Command
  * @typedef {import("./requests.js").Handle} Handle
  * @typedef {import("./streams.js").Streams} Streams
  *
- * @typedef {object} Line the connection that it uses
+ * @typedef {object} Connection the connection to use
  * @property {(command: Command, handle: Handle, fail: (error: ProtocolError) => void) => void} send
- * @property {import("./emitter.js").Emitter<Events>} target emits what becomes of subscriptions
+ * @property {import("./emitter.js").Emitter<Events>} target emits the events of subscriptions
  * @property {() => Backoff} makeBackoff
  * @property {() => void} reconnect
  */
@@ -19,31 +19,32 @@ import { Backoff } from "./backoff.js";
 import { ALREADY_SUBSCRIBED, ProtocolError } from "./protocol.js";
 import { NOT_CONNECTED } from "./requests.js";
 
-/** Code of an `unsubscribed` event: the subscription has ended for good. */
+/** Code of an `unsubscribed` event: the user has left the topic. */
 const LEFT = 2000;
 
-/** From this code on, an `unsubscribe` push asks to subscribe again. */
+/** From this code on, an `unsubscribe` push asks the client to subscribe again. */
 const RESUBSCRIBE = 2500;
 
 export class Subscriptions {
-  /** @type {Map<string, Backoff>} what is wanted, and how long the next attempt waits */
+  /** @type {Map<string, Backoff>} wanted channels, with the delays of their attempts */
   #wanted = new Map();
-  /** @type {Map<string, number>} timers of attempts to come */
+  /** @type {Map<string, number>} timers of pending attempts */
   #retries = new Map();
-  /** @type {Set<string>} those of the wanted ones that the user is known to follow */
+  /** @type {Set<string>} wanted channels that the user is known to follow */
   #followed;
   #mirrors;
-  #line;
+  #connection;
   #streams;
 
   /**
-   * @param {Line} line
+   * @param {Connection} connection
    * @param {Streams} streams
-   * @param {string[]} topics to subscribe to whenever it connects
-   * @param {string[]} [followed] by the user; left out where the client shall not mirror these
+   * @param {string[]} topics channels to subscribe to on every connection
+   * @param {string[]} [followed] topics that the user follows; left out if the client shall not
+   *   subscribe to these by itself
    */
-  constructor(line, streams, topics, followed) {
-    this.#line = line;
+  constructor(connection, streams, topics, followed) {
+    this.#connection = connection;
     this.#streams = streams;
     this.#mirrors = followed !== undefined;
     this.#followed = new Set(followed ?? []);
@@ -52,11 +53,11 @@ export class Subscriptions {
 
   /** @param {string} channel */
   want(channel) {
-    if (!this.#wanted.has(channel)) this.#wanted.set(channel, this.#line.makeBackoff());
+    if (!this.#wanted.has(channel)) this.#wanted.set(channel, this.#connection.makeBackoff());
   }
 
   /**
-   * The user goes on following it, and its position is kept.
+   * Stops subscribing. The user goes on following the topic, and its position is kept.
    *
    * @param {string} channel
    */
@@ -67,12 +68,13 @@ export class Subscriptions {
   }
 
   /**
-   * Subscribes to everything that is wanted, on a new connection.
+   * Subscribes to all wanted channels, on a new connection.
    *
-   * Topics may have been joined and left while this client was away. To subscribe to one that was
-   * left would join it again.
+   * Other devices may have joined and left topics while this client was disconnected. A topic that
+   * was left must not be subscribed to, because that would join it again.
    *
-   * @param {string[]} [followed] by the user; left out where there are none
+   * @param {string[]} [followed] topics that the user follows; the server leaves them out if there
+   *   are none
    */
   begin(followed = this.#mirrors ? [] : [...this.#followed]) {
     for (const channel of [...this.#followed]) {
@@ -85,15 +87,14 @@ export class Subscriptions {
     for (const channel of [...this.#wanted.keys()]) this.subscribe(channel).catch(() => undefined);
   }
 
-  /** The connection is gone. */
+  /** The connection is lost: cancels all pending attempts. */
   pause() {
     for (const channel of [...this.#retries.keys()]) this.#cancel(channel);
   }
 
   /**
    * @param {string} channel
-   * @returns {Promise<void>} rejected when it is refused or there is no answer; it is tried again
-   *   where that may pass
+   * @returns {Promise<void>} rejected if it is refused or times out; a temporary error is retried
    */
   async subscribe(channel) {
     if (this.#streams.isLive(channel)) return;
@@ -106,7 +107,7 @@ export class Subscriptions {
   }
 
   /**
-   * The server has ended a subscription.
+   * Handles an `unsubscribe` push of the server.
    *
    * @param {string} channel
    * @param {number} code
@@ -121,8 +122,8 @@ export class Subscriptions {
     this.#retry(channel);
   }
 
-  /** @param {string} channel that is neither wanted nor followed any more */
-  lose(channel) {
+  /** @param {string} channel a topic that is neither wanted nor followed any more */
+  drop(channel) {
     this.#streams.forget(channel);
     this.#streams.save();
     this.#wanted.delete(channel);
@@ -136,10 +137,10 @@ export class Subscriptions {
    */
   #ask(channel) {
     return new Promise((resolve, reject) => {
-      this.#line.send(
+      this.#connection.send(
         { subscribe: { channel, ...this.#streams.resume(channel) } },
         ({ subscribe, error }) => {
-          // Also when it comes late: the publications in it are not sent again.
+          // Also after a timeout: the publications in the reply are not sent again.
           if (subscribe) this.#subscribed(channel, subscribe);
           if (error?.code === ALREADY_SUBSCRIBED) this.#known(channel);
           if (!error || error.code === ALREADY_SUBSCRIBED) resolve();
@@ -163,10 +164,10 @@ export class Subscriptions {
     this.#streams.adopt(channel, result);
   }
 
-  /** @param {string} channel to which the server says that it has subscribed this client before */
+  /** @param {string} channel to which this client is subscribed already, according to the server */
   #known(channel) {
-    // The answer that told where it begins has been lost: only a new connection can tell.
-    if (this.#wanted.has(channel) && !this.#streams.isLive(channel)) this.#line.reconnect();
+    // The reply with the position was lost; only a new connection gets another one.
+    if (this.#wanted.has(channel) && !this.#streams.isLive(channel)) this.#connection.reconnect();
   }
 
   /**
@@ -174,9 +175,9 @@ export class Subscriptions {
    * @param {ProtocolError} error
    */
   #failed(channel, error) {
-    // The next connection subscribes.
+    // The next connection subscribes again.
     if (error.code === NOT_CONNECTED) return;
-    this.#line.target.emit("error", { type: "subscribe", error });
+    this.#connection.target.emit("error", { type: "subscribe", error });
     if (error.temporary) this.#retry(channel);
     else if (this.#wanted.has(channel)) this.#ended(channel, error.code, error.message);
   }
@@ -205,7 +206,7 @@ export class Subscriptions {
    * @param {string} reason
    */
   #ended(channel, code, reason) {
-    this.lose(channel);
-    this.#line.target.emit("unsubscribed", { channel, code, reason });
+    this.drop(channel);
+    this.#connection.target.emit("unsubscribed", { channel, code, reason });
   }
 }

@@ -4,10 +4,10 @@ import { formatCount } from "./format.js";
 
 const COUNT = /^\(\d+\+?\) /;
 
-/** Shows the number of unread notifications in front of the page's title. */
+/** Shows the unread count in front of the page's title. */
 export class Title {
   #notifications;
-  /** Pages that are swapped have titles of their own. */
+  /** A library that swaps the page's content sets a new title. */
   #observer = new MutationObserver(() => this.#show());
 
   /** @param {Notifications} notifications */

@@ -10,15 +10,17 @@ import { setLink } from "./entry.js";
 import { levelLabel, toLevel } from "./format.js";
 import { reaches } from "./notifications.js";
 
-/** A custom element is told when it is taken from the page. */
+/** A custom element, because these are notified when they are removed from the page. */
 export const TAG = "notification-toasts";
 
-const MOST = 4;
-const DURATION = 6000;
-/** What arrives together is looked at together, so that a backlog does not flood the page. */
-const GATHERING = 50;
-/** How many of the newest unread are asked for to tell which of a backlog are among them. */
-const LOOK_BACK = 100;
+/** How many toasts are shown at once. */
+const MAX_TOASTS = 4;
+/** Milliseconds until a toast disappears. */
+const DURATION_MS = 6000;
+/** Milliseconds: publications closer together are handled as one batch, as in a backlog. */
+const BATCH_DELAY_MS = 50;
+/** How many of the newest unread notifications are fetched to filter a backlog. */
+const MAX_UNREAD_FETCHED = 100;
 
 export class Toasts {
   #notifications;
@@ -33,7 +35,7 @@ export class Toasts {
   #gatherTimer = 0;
   #isBacklog = false;
   #overflow = 0;
-  /** @type {Map<HTMLElement, number>} the running timer of each toast */
+  /** @type {Map<HTMLElement, number>} the timer of each toast */
   #timers = new Map();
   /** @type {WeakMap<HTMLElement, Entry>} */
   #shown = new WeakMap();
@@ -43,7 +45,7 @@ export class Toasts {
 
   /**
    * @param {Notifications} notifications
-   * @param {() => string} inboxUrl of the page as it is then
+   * @param {() => string} inboxUrl returns the URL of the inbox that the current page names
    */
   constructor(notifications, inboxUrl) {
     this.#notifications = notifications;
@@ -79,10 +81,10 @@ export class Toasts {
   }
 
   /**
-   * @param {HTMLElement} element that holds toasts: the one that is ours, or a copy that a library has
-   *   kept with a page of before
-   * @returns {import("./elements.js").Controller} keeps ours in the page, whatever is swapped, and
-   *   copies out of it
+   * @param {HTMLElement} element the container of toasts: this object's own, or a copy that a
+   *   library has restored with a cached page
+   * @returns {import("./elements.js").Controller} keeps the own container in the page when content
+   *   is swapped, and removes copies
    */
   controlOf(element) {
     return {
@@ -102,7 +104,7 @@ export class Toasts {
     this.#gathered.push({ ...data, channel, offset });
     this.#isBacklog ||= recovered;
     clearTimeout(this.#gatherTimer);
-    this.#gatherTimer = setTimeout(() => this.#show(), GATHERING);
+    this.#gatherTimer = setTimeout(() => this.#show(), BATCH_DELAY_MS);
   };
 
   async #show() {
@@ -111,7 +113,7 @@ export class Toasts {
     this.#isBacklog = false;
     const entries = isBacklog ? await this.#stillUnread(gathered) : gathered;
     if (!this.#isRunning) return;
-    if (entries.length > MOST) {
+    if (entries.length > MAX_TOASTS) {
       this.#summarize(entries.length);
     } else {
       entries.forEach((entry) => this.#add(entry));
@@ -119,13 +121,13 @@ export class Toasts {
   }
 
   /**
-   * What another device has read while this one was away is no news.
+   * Drops entries of a backlog that another device has read in the meantime.
    *
    * @param {Entry[]} entries
    */
   async #stillUnread(entries) {
     try {
-      const page = await this.#notifications.list({ folder: "unread", limit: LOOK_BACK });
+      const page = await this.#notifications.list({ folder: "unread", limit: MAX_UNREAD_FETCHED });
       const unread = new Set(page.entries.map(({ id }) => id));
       const oldest = page.next ? Math.min(...unread) : 0;
       return entries.filter(({ id }) => unread.has(id) || id < oldest);
@@ -136,7 +138,7 @@ export class Toasts {
 
   /** @param {Entry} entry */
   #add(entry) {
-    if (this.#timers.size >= MOST) {
+    if (this.#timers.size >= MAX_TOASTS) {
       this.#overflow += 1;
       this.#showMore();
       return;
@@ -195,7 +197,7 @@ export class Toasts {
   #run(toast) {
     clearTimeout(this.#timers.get(toast));
     if (this.#isHeld) return;
-    this.#timers.set(toast, setTimeout(() => this.#dismiss(toast), DURATION));
+    this.#timers.set(toast, setTimeout(() => this.#dismiss(toast), DURATION_MS));
   }
 
   /** @param {HTMLElement} toast */
@@ -208,7 +210,7 @@ export class Toasts {
     this.#showMore();
   }
 
-  /** Nobody has seen a toast that a pointer or the focus rests on, or on a page in the background. */
+  /** Whether toasts stay: on a hidden page, and under the pointer or the focus. */
   get #isHeld() {
     return document.hidden || this.#root.matches(":hover, :focus-within");
   }

@@ -1,18 +1,18 @@
 /**
- * The list of topics: which of them the user follows, whichever device has changed it.
+ * The list of topics. It shows which ones the user follows, including changes by other devices.
  *
  * @typedef {import("./notifications.js").Change} Change
  * @typedef {import("./notifications.js").Notifications} Notifications
  */
 import { find } from "./elements.js";
-import { Soon } from "./soon.js";
+import { Debounced } from "./debounced.js";
 
 const TOPIC = "topic:";
 
 export class Topics {
   #element;
   #notifications;
-  #look = new Soon(() => this.#refresh());
+  #refresher = new Debounced(() => this.#refresh());
 
   /**
    * @param {HTMLElement} element
@@ -25,13 +25,13 @@ export class Topics {
 
   start() {
     this.#notifications.on("change", this.#changed);
-    // The page may have been made, or kept, before something that nobody tells any more.
-    if (this.#notifications.state === "connected") this.#look.want();
+    // The page may have been rendered or cached before changes that are not sent again.
+    if (this.#notifications.state === "connected") this.#refresher.schedule();
   }
 
   stop() {
     this.#notifications.off("change", this.#changed);
-    this.#look.cancel();
+    this.#refresher.cancel();
   }
 
   get #rows() {
@@ -41,7 +41,7 @@ export class Topics {
   /** @param {Change} change */
   #changed = ({ type, channel }) => {
     if (type === "sync") {
-      this.#look.want();
+      this.#refresher.schedule();
     } else if (channel && (type === "join" || type === "leave")) {
       this.#follow(channel, type === "join");
       const name = channel.slice(TOPIC.length);
@@ -69,7 +69,7 @@ export class Topics {
     const hadFocus = row.contains(document.activeElement);
     row.toggleAttribute("data-followed", isFollowed);
     const state = find(row, "[data-part=followed]");
-    // What the server has said of it may hold no more.
+    // Replaces the state that the server has rendered, which may be outdated.
     if (isFollowed) state.textContent = "Following";
     state.hidden = !isFollowed;
     const leave = find(row, "[data-notification-action=leave]");
@@ -81,7 +81,7 @@ export class Topics {
 
   /**
    * @param {string} channel
-   * @returns {HTMLElement} a row in its place among the others
+   * @returns {HTMLElement} a new row, inserted in the order of channels
    */
   #make(channel) {
     const template = /** @type {HTMLTemplateElement} */ (find(this.#element, "template"));

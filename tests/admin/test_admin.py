@@ -1,4 +1,4 @@
-"""The admin: who may do what, compose, preview, schedule, withdraw, counts, disconnect, users."""
+"""The admin: permissions, composing, lists, withdrawing, reach, connections, selected users."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ from notifications import broadcast, inbox, notify
 from notifications.admin.connections import browser_name
 from notifications.admin.lists import BoundedPaginator
 from notifications.admin.reach import Reach, audience_size, reach
-from notifications.admin.users import SendNotificationMixin, add_to_lists_of_users
+from notifications.admin.users import SendNotificationMixin, add_action_to_user_admins
 from notifications.models import (
     Broadcast,
     Connection,
@@ -52,7 +52,7 @@ Staff = Callable[..., Client]
 
 @pytest.fixture
 def staff() -> Staff:
-    """``staff("send_broadcast", …)``: a browser of somebody with just these permissions."""
+    """``staff("send_broadcast", …)`` logs in a staff user with exactly these permissions."""
 
     def log_in(*codenames: str) -> Client:
         user = User.objects.create_user(f"staff{User.objects.count()}", is_staff=True)
@@ -82,7 +82,7 @@ USERS = "/admin/auth/user/"
 
 
 def fields(**changes: Any) -> dict[str, Any]:
-    """What a browser posts from the compose page."""
+    """The fields that a browser posts from the compose page."""
     posted = {
         "title": "Maintenance",
         "body": "Tonight",
@@ -107,7 +107,7 @@ def page_of(client: Client, url: str, data: dict[str, Any] | None = None) -> str
 
 
 def hidden_fields(page: str) -> dict[str, Any]:
-    """What the preview page posts back, as a browser reads it."""
+    """The hidden fields that a browser posts from the preview page."""
     form = page[page.rindex("<form") :]
     found: dict[str, Any] = {}
     for tag in re.findall(r"<input[^>]*type=\"hidden\"[^>]*>", form):
@@ -126,16 +126,16 @@ def errors_of(client: Client, url: str, data: dict[str, Any]) -> dict[str, list[
     return errors
 
 
-# Rights
+# Permissions
 
 
 @pytest.mark.parametrize("model", ["broadcast", "notification", "connection"])
-def test_lists_need_the_right_to_view(staff: Staff, model: str) -> None:
+def test_lists_require_the_view_permission(staff: Staff, model: str) -> None:
     assert staff().get(address(model)).status_code == 403
     assert staff(f"view_{model}").get(address(model)).status_code == 200
 
 
-def test_everything_needs_a_log_in() -> None:
+def test_every_page_requires_a_login() -> None:
     row = broadcast("Hello")
     for url in (
         ADD,
@@ -150,7 +150,7 @@ def test_everything_needs_a_log_in() -> None:
         assert "/login/" in response["Location"]
 
 
-def test_composing_needs_send_broadcast_at_every_step(staff: Staff) -> None:
+def test_composing_requires_send_broadcast_at_every_step(staff: Staff) -> None:
     viewer = staff("view_broadcast", "view_notification", "send_private")
     assert viewer.get(ADD).status_code == 403
     for step in ("preview", "send", "edit"):
@@ -165,7 +165,7 @@ def test_composing_needs_send_broadcast_at_every_step(staff: Staff) -> None:
     assert Notification.objects.count() == 1
 
 
-def test_withdrawing_needs_send_broadcast(staff: Staff) -> None:
+def test_withdrawing_requires_send_broadcast(staff: Staff) -> None:
     row = broadcast("Hello")
     url = address("broadcast", "withdraw", row.pk)
     viewer, sender = staff("view_broadcast"), staff("send_broadcast")
@@ -185,7 +185,7 @@ def test_withdrawing_needs_send_broadcast(staff: Staff) -> None:
 
 
 @pytest.mark.parametrize("model", ["broadcast", "notification"])
-def test_what_was_sent_cannot_be_changed_or_deleted(boss: Client, model: str) -> None:
+def test_sent_notifications_cannot_be_changed_or_deleted(boss: Client, model: str) -> None:
     row = broadcast("Hello")
     change = address(model, "change", row.pk)
     assert 'name="title"' not in page_of(boss, change)
@@ -197,12 +197,12 @@ def test_what_was_sent_cannot_be_changed_or_deleted(boss: Client, model: str) ->
     assert row.title == "Hello"
 
 
-def test_notifications_and_connections_are_not_added_by_hand(boss: Client) -> None:
+def test_notifications_and_connections_cannot_be_added(boss: Client) -> None:
     assert boss.get(address("notification", "add")).status_code == 403
     assert boss.get(address("connection", "add")).status_code == 403
 
 
-def test_a_private_message_is_no_broadcast(boss: Client) -> None:
+def test_private_messages_are_not_listed_as_broadcasts(boss: Client) -> None:
     user = make_user()
     (pk,) = notify(user, "Private matter")
     assert "Private matter" not in page_of(boss, address("broadcast"))
@@ -214,7 +214,7 @@ def test_a_private_message_is_no_broadcast(boss: Client) -> None:
 # Composing
 
 
-def test_preview_shows_what_will_happen_and_writes_nothing(boss: Client) -> None:
+def test_preview_shows_the_notification_and_writes_nothing(boss: Client) -> None:
     make_user("reader")
     make_user("gone", is_active=False)
     shown: list[str] = []
@@ -244,7 +244,7 @@ def test_preview_counts_each_audience(boss: Client) -> None:
         assert count in page
 
 
-def test_what_the_preview_posts_back_sends_it(boss: Client) -> None:
+def test_the_form_of_the_preview_sends_the_broadcast(boss: Client) -> None:
     group = Group.objects.create(name="Editors")
     page = page_of(boss, ADD, fields(audience="group", group=group.pk, title='Quote " & <b>'))
     posted = {name: values[0] for name, values in hidden_fields(page).items()}
@@ -270,7 +270,7 @@ def test_what_the_preview_posts_back_sends_it(boss: Client) -> None:
     assert (entry.object_id, entry.is_addition()) == (str(row.pk), True)
 
 
-def test_edit_brings_back_what_was_typed(boss: Client) -> None:
+def test_edit_keeps_the_input(boss: Client) -> None:
     page = page_of(boss, ADD, fields(step="edit", title="Kept", audience="staff"))
     assert 'value="Kept"' in page
     assert re.search(r'value="staff"[^>]*checked', page)
@@ -284,7 +284,9 @@ def test_a_double_click_sends_once(boss: Client) -> None:
 
 
 @override_settings(TIME_ZONE="Asia/Tokyo")
-def test_scheduled_in_the_current_time_zone_and_withdrawn_while_waiting(boss: Client) -> None:
+def test_a_broadcast_is_scheduled_in_the_current_time_zone_and_withdrawn_while_waiting(
+    boss: Client,
+) -> None:
     later = fields(when="later", publish_at="2999-12-31T18:00", expires_at="2999-12-31T20:00")
     assert "Asia/Tokyo" in page_of(boss, ADD, later)
     boss.post(ADD, {**later, "step": "send"})
@@ -307,12 +309,12 @@ def test_scheduled_in_the_current_time_zone_and_withdrawn_while_waiting(boss: Cl
     assert LogEntry.objects.filter(change_message="Withdrawn").count() == 1
 
 
-def test_a_time_chosen_and_then_not_wanted_does_not_count(boss: Client) -> None:
+def test_a_time_is_ignored_if_the_broadcast_is_sent_now(boss: Client) -> None:
     boss.post(ADD, fields(step="send", when="now", publish_at="2999-12-31T18:00"))
     assert Notification.objects.get().offset == 1
 
 
-def test_a_time_that_passes_during_the_preview_means_now(boss: Client) -> None:
+def test_a_time_that_passes_during_the_preview_sends_now(boss: Client) -> None:
     past = (timezone.now() - timedelta(minutes=1)).strftime("%Y-%m-%dT%H:%M")
     later = fields(when="later", publish_at=past)
     assert "publish_at" in errors_of(boss, ADD, later)
@@ -345,13 +347,13 @@ def test_a_time_that_passes_during_the_preview_means_now(boss: Client) -> None:
     ],
 )
 @pytest.mark.parametrize("step", ["preview", "send"])
-def test_errors_stand_at_their_fields(
+def test_errors_are_shown_at_their_fields(
     boss: Client, changes: dict[str, str], field: str, step: str
 ) -> None:
     assert list(errors_of(boss, ADD, fields(**changes, step=step))) == [field]
 
 
-def test_errors_of_publishing_stand_at_their_fields_too(
+def test_errors_of_publishing_are_shown_at_their_fields(
     boss: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def only_short(value: str) -> None:
@@ -366,7 +368,7 @@ def test_errors_of_publishing_stand_at_their_fields_too(
 # Lists
 
 
-def test_state_of_each(boss: Client) -> None:
+def test_lists_show_and_filter_states(boss: Client) -> None:
     broadcast("P")
     Notification.objects.filter(pk=broadcast("E").pk).update(expires_at=LONG_AGO)
     withdraw(Notification.objects.filter(pk=broadcast("W").pk))
@@ -384,8 +386,8 @@ def test_state_of_each(boss: Client) -> None:
     assert "state" in boss.get(address("broadcast"), {"state": "bogus"}).context["request"].GET
 
 
-def test_what_is_still_to_be_placed_is_listed_and_withdrawn_like_the_rest(boss: Client) -> None:
-    """Its stream is made after the commit; a process may have died before."""
+def test_unplaced_notifications_are_listed_and_withdrawn_like_others(boss: Client) -> None:
+    """As after a process that has died between the commit and placing, which makes the stream."""
     reader = make_user("reader")
     tomorrow = timezone.now() + timedelta(days=1)
     rows = Notification.objects
@@ -411,7 +413,7 @@ def test_what_is_still_to_be_placed_is_listed_and_withdrawn_like_the_rest(boss: 
     assert sequence_waiting(tomorrow) == 2
 
 
-def test_withdraw_selected_asks_first(boss: Client) -> None:
+def test_withdraw_selected_asks_for_confirmation(boss: Client) -> None:
     rows = [broadcast(f"Number {number}") for number in range(3)]
     withdraw(Notification.objects.filter(pk=rows[2].pk))
     chosen = {"action": "withdraw_selected", "_selected_action": [row.pk for row in rows]}
@@ -425,7 +427,7 @@ def test_withdraw_selected_asks_first(boss: Client) -> None:
     assert LogEntry.objects.count() == 2
 
 
-def test_withdraw_all_across_pages(boss: Client) -> None:
+def test_withdraw_applies_to_all_pages_of_the_list(boss: Client) -> None:
     fill("broadcast", 60)
     (kept,) = notify(make_user(), "private")
     first = Notification.objects.filter(stream__name="broadcast").latest("pk")
@@ -442,7 +444,7 @@ def test_withdraw_all_across_pages(boss: Client) -> None:
     assert [row.pk for row in Notification.objects.filter(withdrawn_at=None)] == [kept]
 
 
-def test_list_of_broadcasts_takes_as_many_queries_for_many_as_for_few(boss: Client) -> None:
+def test_the_number_of_queries_does_not_depend_on_the_number_of_broadcasts(boss: Client) -> None:
     group = Group.objects.create(name="Editors")
     readers = [make_user(f"reader{number}") for number in range(3)]
 
@@ -461,7 +463,7 @@ def test_list_of_broadcasts_takes_as_many_queries_for_many_as_for_few(boss: Clie
     assert made() == few
 
 
-def test_list_of_notifications_takes_as_many_queries_for_many_as_for_few(boss: Client) -> None:
+def test_the_number_of_queries_does_not_depend_on_the_number_of_notifications(boss: Client) -> None:
     notify(make_user("first"), "Hello")
     few = len(queries(lambda: page_of(boss, address("notification"))))
     notify(make_old_users(30), "Hello")
@@ -484,7 +486,7 @@ def test_search_finds_title_stream_recipient_and_actor(boss: Client) -> None:
     assert found("nothing") == set()
 
 
-def test_kinds_and_levels_filter(boss: Client) -> None:
+def test_notifications_are_filtered_by_kind_and_level(boss: Client) -> None:
     broadcast("Alpha", kind="a.b", level="error")
     broadcast("Beta", kind="c")
     for query, titles in (
@@ -496,14 +498,14 @@ def test_kinds_and_levels_filter(boss: Client) -> None:
         assert [row.title for row in response.context["cl"].result_list] == titles
 
 
-def test_a_list_counts_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.admin.lists.MOST", 3)
+def test_a_list_counts_up_to_its_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notifications.admin.lists.MAX_ROWS", 3)
     fill("broadcast", 5)
     pages = BoundedPaginator(Notification.objects.order_by("pk"), 2)
     assert (pages.count, pages.num_pages) == (3, 2)
 
 
-def test_streams_of_things_that_are_gone_are_listed(boss: Client) -> None:
+def test_streams_of_deleted_users_and_groups_are_listed(boss: Client) -> None:
     for name in ("user:77", "user:no-number", "group:88", "topic:x"):
         write(name, title="Orphan")
     page = page_of(boss, address("notification"))
@@ -511,10 +513,10 @@ def test_streams_of_things_that_are_gone_are_listed(boss: Client) -> None:
         assert text in page
 
 
-# Text is text
+# Escaping
 
 
-def test_texts_of_users_are_escaped_everywhere(boss: Client) -> None:
+def test_texts_are_escaped_on_every_page(boss: Client) -> None:
     group = Group.objects.create(name=EVIL)
     evil = make_user("evil", first_name=EVIL)
     User.objects.filter(pk=evil.pk).update(username=EVIL)
@@ -544,7 +546,7 @@ def test_texts_of_users_are_escaped_everywhere(boss: Client) -> None:
         assert escape(EVIL) in page
 
 
-def test_a_link_past_the_checks_is_no_link_in_the_admin(boss: Client) -> None:
+def test_an_unsafe_url_in_the_table_is_no_link(boss: Client) -> None:
     row = write("broadcast", url="javascript:alert(1)")
     for model in ("broadcast", "notification"):
         assert 'href="javascript' not in page_of(boss, address(model, "change", row.pk))
@@ -553,7 +555,7 @@ def test_a_link_past_the_checks_is_no_link_in_the_admin(boss: Client) -> None:
 # Reached and read
 
 
-def test_reached_and_read() -> None:
+def test_reach_counts_acknowledgements_marks_and_receipts() -> None:
     users = [make_user(f"user{number}") for number in range(4)]
     rows = [broadcast(f"Number {number}") for number in range(3)]
     waiting = broadcast("Later", publish_at=timezone.now() + timedelta(days=1))
@@ -567,9 +569,9 @@ def test_reached_and_read() -> None:
     acknowledge(users[0], 3)
     acknowledge(users[1], 2)
     acknowledge(users[2], 1)
-    inbox.read_all(users[0])  # by the mark
-    inbox.mark_read(users[1], [rows[1].pk])  # by a receipt
-    inbox.mark_unread(users[0], [rows[2].pk])  # a receipt against the mark
+    inbox.read_all(users[0])  # moves the mark
+    inbox.mark_read(users[1], [rows[1].pk])  # makes a receipt
+    inbox.mark_unread(users[0], [rows[2].pk])  # makes a receipt that contradicts the mark
     inbox.archive(users[3], [rows[0].pk])
 
     assert reach([*rows, waiting]) == {
@@ -578,7 +580,7 @@ def test_reached_and_read() -> None:
         rows[2].pk: Reach(1, 0),
         waiting.pk: Reach(0, 0),
     }
-    # One at a time, marks are cut to other ranges; the counts stay.
+    # For a single notification the marks are cut to another range, with the same counts.
     assert reach([rows[1]]) == {rows[1].pk: Reach(2, 2)}
     assert reach([]) == {}
 
@@ -593,7 +595,7 @@ def test_a_receipt_and_a_mark_of_the_same_user_count_once() -> None:
     assert reach([row])[row.pk].read == 1
 
 
-def test_those_who_came_later_or_left_do_not_count() -> None:
+def test_users_who_joined_later_or_left_do_not_count() -> None:
     group = Group.objects.create(name="Editors")
     left, stays = make_user("left"), make_user("stays")
     left.groups.add(group)
@@ -605,7 +607,7 @@ def test_those_who_came_later_or_left_do_not_count() -> None:
     assert reach([row])[row.pk] == Reach(1, 0)
 
 
-def test_reach_over_several_streams() -> None:
+def test_reach_of_several_streams() -> None:
     make_user("reader")
     chief = make_user("chief", is_staff=True)
     rows = [broadcast("1"), broadcast("2", to="staff"), broadcast("3"), broadcast("4", to="staff")]
@@ -621,7 +623,7 @@ def test_reach_over_several_streams() -> None:
     ]
 
 
-def test_the_list_shows_the_counts(boss: Client) -> None:
+def test_the_list_shows_reached_and_read(boss: Client) -> None:
     user = make_user()
     row = broadcast("Hello")
     rooms.acknowledge({(user.pk, row.stream_id or 0): 1})
@@ -630,7 +632,7 @@ def test_the_list_shows_the_counts(boss: Client) -> None:
     assert Broadcast.objects.get().pk == row.pk
 
 
-def test_audience_size_is_of_active_users() -> None:
+def test_audience_size_counts_active_users() -> None:
     reader = make_user("reader")
     make_user("gone", is_active=False, is_staff=True)
     make_user("chief", is_staff=True)
@@ -657,7 +659,9 @@ def socket() -> Connection:
     )
 
 
-def test_connections_tell_who_where_how_long(boss: Client, socket: Connection) -> None:
+def test_connections_show_user_address_browser_and_duration(
+    boss: Client, socket: Connection
+) -> None:
     page = page_of(boss, address("connection"))
     for text in ("reader", "192.0.2.7", "Firefox 130 on Linux", "2\xa0hours", "web1:42"):
         assert text in page
@@ -670,7 +674,7 @@ def test_connections_of_dead_workers_are_not_shown(boss: Client, socket: Connect
         assert "192.0.2.7" in page_of(boss, address("connection"))
 
 
-def test_disconnect_needs_its_right(staff: Staff, socket: Connection) -> None:
+def test_disconnect_requires_its_permission(staff: Staff, socket: Connection) -> None:
     chosen = {"action": "disconnect", "index": "0", "_selected_action": [socket.pk]}
     viewer = staff("view_connection")
     viewer.post(address("connection"), chosen)
@@ -686,7 +690,9 @@ def test_disconnect_needs_its_right(staff: Staff, socket: Connection) -> None:
     assert socket.closing
 
 
-def test_disconnect_marks_and_tells_every_worker(boss: Client, socket: Connection) -> None:
+def test_disconnect_marks_the_connection_and_notifies_the_workers(
+    boss: Client, socket: Connection
+) -> None:
     user = socket.user
     other = Connection.objects.create(id=uuid.uuid4(), user=user, worker=socket.worker)
     stream_feeds.load_inboxes([user])
@@ -710,7 +716,7 @@ def test_disconnect_marks_and_tells_every_worker(boss: Client, socket: Connectio
     assert not other.closing
 
 
-def test_disconnect_all_that_a_search_finds(boss: Client, socket: Connection) -> None:
+def test_disconnect_applies_to_all_results_of_a_search(boss: Client, socket: Connection) -> None:
     spared = Connection.objects.create(
         id=uuid.uuid4(), user=make_user("other"), worker=socket.worker, address="198.51.100.1"
     )
@@ -765,7 +771,7 @@ def choose(*users: User, **changes: Any) -> dict[str, Any]:
     return {**fields(), **chosen, **changes}
 
 
-def test_the_action_stands_on_the_list_of_users_only(boss: Client, staff: Staff) -> None:
+def test_only_the_list_of_users_has_the_action(boss: Client, staff: Staff) -> None:
     broadcast("Hello")
     Group.objects.create(name="Editors")
     assert "send_notification" in page_of(boss, USERS)
@@ -775,7 +781,7 @@ def test_the_action_stands_on_the_list_of_users_only(boss: Client, staff: Staff)
     assert "send_notification" in page_of(staff("view_user", "send_private"), USERS)
 
 
-def test_sending_to_users_needs_send_private(staff: Staff) -> None:
+def test_sending_to_users_requires_send_private(staff: Staff) -> None:
     reader = make_user("reader")
     staff("view_user", "send_broadcast").post(USERS, choose(reader, step="send"))
     assert not Notification.objects.exists()
@@ -783,7 +789,7 @@ def test_sending_to_users_needs_send_private(staff: Staff) -> None:
     assert Notification.objects.get().stream_name == f"user:{reader.pk}"
 
 
-def test_users_form_preview_send(boss: Client) -> None:
+def test_sending_to_users_shows_form_and_preview(boss: Client) -> None:
     first, second, third = (make_user(name) for name in ("first", "second", "third"))
     chosen = {"action": "send_notification", "index": "0", "_selected_action": [first.pk, third.pk]}
     page = page_of(boss, USERS, chosen)
@@ -805,7 +811,7 @@ def test_users_form_preview_send(boss: Client) -> None:
     assert second.pk not in {first.pk, third.pk}
 
 
-def test_users_all_across_pages_keep_the_search(boss: Client) -> None:
+def test_sending_to_users_on_all_pages_keeps_the_search(boss: Client) -> None:
     make_old_users(130)
     make_user("spared")
     url = f"{USERS}?q=user"
@@ -816,7 +822,7 @@ def test_users_all_across_pages_keep_the_search(boss: Client) -> None:
     assert Notification.objects.count() == 130
 
 
-def test_users_at_a_time_and_twice(boss: Client) -> None:
+def test_a_scheduled_notification_to_users_is_sent_once(boss: Client) -> None:
     reader = make_user("reader")
     later = choose(reader, step="send", when="later", publish_at="2999-12-31T18:00")
     for _ in range(2):
@@ -825,7 +831,7 @@ def test_users_at_a_time_and_twice(boss: Client) -> None:
     assert Notification.objects.get().offset is None
 
 
-def test_users_errors_stand_at_their_fields(boss: Client) -> None:
+def test_errors_of_sending_to_users_are_shown_at_their_fields(boss: Client) -> None:
     reader = make_user("reader")
     assert list(errors_of(boss, USERS, choose(reader, title=""))) == ["title"]
 
@@ -835,11 +841,11 @@ class GreetingAdmin(UserAdmin):
 
     @admin.action
     def greet(self, request: Any, queryset: Any) -> None:
-        """The host's own."""
+        """An action of the host project."""
 
 
 class OwnAdmin(SendNotificationMixin, GreetingAdmin):
-    """As a host writes it whose list of users is registered after the start."""
+    """A ``ModelAdmin`` of a host project that registers it after startup."""
 
 
 class QuietAdmin(UserAdmin):
@@ -862,7 +868,7 @@ def test_the_host_s_own_admin_of_users_has_the_action_once(
     site.register(User, host_admin)
     site.register(Group)
     for _ in range(2):
-        add_to_lists_of_users(site)
+        add_action_to_user_admins(site)
     request = rf.get(USERS)
     request.user = User.objects.create_superuser("boss")
     users = site.get_model_admin(User)
@@ -874,7 +880,7 @@ def test_the_host_s_own_admin_of_users_has_the_action_once(
     assert "send_notification" not in site.get_model_admin(Group).get_actions(request)
 
 
-def test_django_s_own_classes_stay_as_they_are() -> None:
+def test_classes_of_django_are_not_modified() -> None:
     assert not hasattr(admin.ModelAdmin, "has_send_notification_permission")
     assert not hasattr(UserAdmin, "has_send_notification_permission")
     assert "send_notification" not in {name for name, _ in admin.site.actions}
@@ -906,7 +912,7 @@ AUTH = ("django.contrib.contenttypes", "django.contrib.auth")
         ((*AUTH, "notifications"), False),
     ],
 )
-def test_the_order_of_apps_does_not_matter_and_the_admin_may_be_missing(
+def test_the_action_works_in_any_order_of_apps_and_without_the_admin(
     apps: tuple[str, ...], has_action: bool
 ) -> None:
     code = HOST.format(apps=apps)

@@ -1,4 +1,4 @@
-"""The site's settings as of a site in German that writes numbers with separators."""
+"""Settings of a site in German that formats numbers with thousand separators."""
 
 from pushsite.settings import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""The site's settings with the middleware of shells.py in front."""
+"""The site's settings, with the middleware of shells.py as the outermost."""
 
 from pushsite.settings import *  # noqa: F403
 from pushsite.settings import MIDDLEWARE

@@ -1,6 +1,6 @@
-"""The site's pages inside a library that swaps them without loading them anew.
+"""Middleware that adds a library to the site which swaps pages without reloading them.
 
-``SHELL`` in the environment names the library; its files are those of ``node_modules``.
+The environment variable ``SHELL`` selects the library, whose scripts come from ``node_modules``.
 """
 
 import os
@@ -12,12 +12,12 @@ from django.http import HttpRequest, HttpResponse
 
 MODULES = Path(__file__).resolve().parents[2] / "node_modules"
 
-#: Where the scripts are on the site.
+#: URL path below which the scripts are served.
 ADDRESS = "/shell/"
 
 
 class Shell(NamedTuple):
-    """How a project would put a library into its base template."""
+    """What a project adds to its base template to use a library."""
 
     scripts: tuple[str, ...]
     #: Attributes of ``<body>``.
@@ -54,7 +54,7 @@ def add_shell(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable:
         if name in shell.scripts:
             return HttpResponse((MODULES / name).read_bytes(), content_type="text/javascript")
         response = get_response(request)
-        # These libraries add styles to the page; a site with a policy allows them.
+        # These libraries insert styles, which a site with such a policy would have to allow.
         del response["Content-Security-Policy"]
         if response.get("Content-Type", "").startswith("text/html"):
             page = response.content.decode()

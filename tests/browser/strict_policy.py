@@ -1,4 +1,4 @@
-"""The site with a content security policy that allows its own files and nothing else."""
+"""Middleware with a Content Security Policy that only allows the site's own files."""
 
 from collections.abc import Callable
 

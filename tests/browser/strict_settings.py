@@ -1,4 +1,4 @@
-"""The site's settings with the middleware of strict_policy.py in front."""
+"""The site's settings, with the middleware of strict_policy.py as the outermost."""
 
 from pushsite.settings import *  # noqa: F403
 from pushsite.settings import MIDDLEWARE

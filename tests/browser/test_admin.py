@@ -1,4 +1,4 @@
-"""What an administrator does and what readers see of it, in real browsers on a real server."""
+"""Actions of an administrator and their effect on readers, in real browsers on a real server."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ async def press(page: Page, name: str) -> None:
     await page.get_by_role("button", name=name, exact=True).click()
 
 
-async def test_compose_preview_send_and_every_open_browser_shows_it(
+async def test_a_broadcast_is_composed_previewed_sent_and_shown_in_open_browsers(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -53,7 +53,7 @@ async def test_compose_preview_send_and_every_open_browser_shows_it(
         await _until(admin, row.locator(column), count)
 
 
-async def test_only_what_the_audience_and_time_ask_for_is_to_be_filled_in(
+async def test_only_the_fields_for_the_chosen_audience_and_time_are_shown(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -80,14 +80,16 @@ async def test_only_what_the_audience_and_time_ask_for_is_to_be_filled_in(
     await expect(admin.locator("#result_list")).to_contain_text("until Dec. 31, 2999, 6 p.m.")
 
 
-async def test_disconnect_ends_the_connection_for_good(server: StartServer, people: People) -> None:
+async def test_an_administrator_disconnects_a_user_for_good(
+    server: StartServer, people: People
+) -> None:
     site = server()
     reader = await people.log_in(site.url, "reader")
     await connected(reader)
     admin = await people.log_in(site.url, "admin")
     await admin.goto(f"{site.url}/admin/notifications/connection/?q=reader")
     row = admin.locator("#result_list tbody tr")
-    # The list follows by itself.
+    # The list updates itself.
     await expect(row).to_have_count(1, timeout=10_000)
     await expect(row).to_contain_text("127.0.0.1")
     await expect(row).to_contain_text("Chrome")
@@ -119,7 +121,7 @@ async def test_selected_users_get_a_notification(server: StartServer, people: Pe
     await expect(toasts(writer)).to_have_count(0)
 
 
-async def test_pages_fit_a_phone(server: StartServer, people: People) -> None:
+async def test_admin_pages_fit_a_phone(server: StartServer, people: People) -> None:
     site = server()
     admin = await people.log_in(site.url, "admin", viewport={"width": 390, "height": 800})
     await admin.goto(f"{site.url}/admin/notifications/broadcast/add/")
@@ -135,7 +137,7 @@ async def _fits(page: Page) -> None:
 
 
 async def _until(page: Page, cell, text: str) -> None:
-    """Load the page again until the cell says so: acknowledgements are written in batches."""
+    """Reload until the cell has this text: acknowledgements are written in batches."""
     for _ in range(60):
         if await cell.inner_text() == text:
             return

@@ -1,4 +1,4 @@
-"""Several devices of one user, in real browsers on a real server: what they ask for."""
+"""Requests of several devices of one user, in real browsers on a real server."""
 
 import json
 from collections.abc import Callable
@@ -16,8 +16,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.integration]
 StartServer = Callable[..., Server]
 
 
-class Asked:
-    """The procedures that a page calls on the connection it opens next."""
+class ProcedureCalls:
+    """Records the procedures that a page calls over sockets it opens from now on."""
 
     def __init__(self, page: Page) -> None:
         self.methods: list[str] = []
@@ -31,7 +31,7 @@ class Asked:
         self.methods += [one["rpc"]["method"] for one in commands if "rpc" in one]
 
 
-async def test_a_read_on_one_device_is_followed_on_the_others_without_a_question(
+async def test_a_read_on_one_device_updates_the_others_without_a_request(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -39,21 +39,21 @@ async def test_a_read_on_one_device_is_followed_on_the_others_without_a_question
     first = await people.log_in(site.url, "reader")
     second = await people.log_in(site.url, "reader")
     await connected(second)
-    asked = Asked(second)
+    calls = ProcedureCalls(second)
     await second.reload()
     for page in (first, second):
         await connected(page)
         await expect(rows(page)).to_have_count(5)
-    asked.methods.clear()
+    calls.methods.clear()
 
     for left, number in ((11, 11), (10, 10)):
         await first.get_by_role("button", name=f"Mark read: Number {number}", exact=True).click()
         await expect(badge(second)).to_have_text(str(left))
-        # The one that reads fills its list up.
+        # The device that marks one as read refills its own list.
         await expect(rows(first)).to_have_count(5)
     await expect(rows(second)).to_have_count(3)
-    # With most of its list read elsewhere it asks, once for all that was read.
+    # When most of its list has been read elsewhere, the other device asks once for more.
     await first.get_by_role("button", name="Mark read: Number 9", exact=True).click()
     await expect(rows(second)).to_have_count(5)
     await expect(badge(second)).to_have_text("9")
-    assert [method for method in asked.methods if method != "ack"] == ["inbox"]
+    assert [method for method in calls.methods if method != "ack"] == ["inbox"]

@@ -1,4 +1,4 @@
-"""What a reader sees happen, in a real browser against a real server."""
+"""What a reader sees live, in a real browser on a real server."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from notifications import broadcast, notify
 reader = get_user_model().objects.get(username="reader")
 """
 
-#: Counts what reaches the page's own code, in order.
+#: Records the titles of the publications that reach the page's own code, in order.
 LISTEN = """
 async () => {
   const { notifications } = await import(document.querySelector("script[type=module]").src);
@@ -30,7 +30,7 @@ async () => {
 
 
 def send(server: Server, code: str) -> None:
-    """Run ``code`` in another process that knows ``reader``, ``notify`` and ``broadcast``."""
+    """Run ``code`` in another process, with ``reader``, ``notify`` and ``broadcast`` defined."""
     server.manage("shell", "--verbosity", "0", "--command", f"{SEND}\n{code}")
 
 
@@ -56,7 +56,7 @@ async def connected(page: Page) -> None:
     )
 
 
-async def test_toast_badge_title_and_list_follow_another_process(
+async def test_a_notification_of_another_process_updates_toast_badge_title_and_list(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -65,7 +65,7 @@ async def test_toast_badge_title_and_list_follow_another_process(
     await expect(page.get_by_text("You are all caught up.").last).to_be_visible()
 
     send(site, 'notify(reader, "Shipped", body="Today", url="/notifications/", level="success")')
-    # Without Redis the position check is what finds it.
+    # Without Redis, the position check finds it.
     await expect(toasts(page)).to_have_count(1)
     await expect(toasts(page)).to_contain_text("Shipped")
     await expect(toasts(page)).to_contain_text("Success")
@@ -89,7 +89,7 @@ async def test_every_tab_shows_a_toast_once(server: StartServer, people: People)
         await expect(badge(page)).to_have_text("1")
 
 
-async def test_toast_goes_by_itself_but_not_while_looked_at(
+async def test_a_toast_disappears_unless_the_pointer_is_over_it(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -123,7 +123,9 @@ async def test_toasts_are_announced_by_level_and_can_be_dismissed(
     await expect(toasts(page)).to_have_count(1)
 
 
-async def test_many_at_once_are_one_toast(server: StartServer, people: People) -> None:
+async def test_many_notifications_at_once_are_folded_into_few_toasts(
+    server: StartServer, people: People
+) -> None:
     site = server()
     page = await people.log_in(site.url, "reader")
     await connected(page)
@@ -135,7 +137,9 @@ async def test_many_at_once_are_one_toast(server: StartServer, people: People) -
     assert await toasts(page).count() <= 4
 
 
-async def test_read_state_follows_in_tabs_and_devices(server: StartServer, people: People) -> None:
+async def test_read_state_is_synchronized_across_tabs_and_devices(
+    server: StartServer, people: People
+) -> None:
     site = server()
     send(site, 'for number in range(3): notify(reader, f"Number {number}")')
     first = await people.log_in(site.url, "reader")
@@ -169,7 +173,7 @@ async def test_read_state_follows_in_tabs_and_devices(server: StartServer, peopl
         await expect(page).not_to_have_title(re.compile(r"^\("))
 
 
-async def test_reload_shows_no_toast_again(server: StartServer, people: People) -> None:
+async def test_a_reload_does_not_repeat_a_toast(server: StartServer, people: People) -> None:
     site = server()
     page = await people.log_in(site.url, "reader")
     await connected(page)
@@ -186,7 +190,7 @@ async def test_reload_shows_no_toast_again(server: StartServer, people: People) 
     await expect(badge(page)).to_have_text("2")
 
 
-async def test_p3_killed_server_replays_once_and_in_order(
+async def test_p3_after_a_server_is_killed_each_notification_arrives_once_and_in_order(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -208,10 +212,10 @@ async def test_p3_killed_server_replays_once_and_in_order(
     assert await page.evaluate("window.seen") == [f"Number {number}" for number in range(5)]
     await expect(badge(page)).to_have_text("5")
     await expect(page.locator("main li")).to_have_count(5)
-    people.errors.clear()  # of the connections that nobody took
+    people.errors.clear()  # of failed connections while the server was down
 
 
-async def test_what_another_device_has_read_meanwhile_is_no_news(
+async def test_no_toast_is_shown_for_what_another_device_has_read(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -234,10 +238,10 @@ async def test_what_another_device_has_read_meanwhile_is_no_news(
     await expect(toasts(page)).to_contain_text("New")
     await expect(page.locator("main li")).to_have_count(1)
     await expect(badge(page)).to_have_text("1")
-    people.errors.clear()  # of the connections that nobody took
+    people.errors.clear()  # of failed connections while the server was down
 
 
-async def test_signed_out_elsewhere(server: StartServer, people: People) -> None:
+async def test_signing_out_in_another_tab_is_shown(server: StartServer, people: People) -> None:
     site = server()
     page = await people.log_in(site.url, "reader")
     await connected(page)
@@ -249,7 +253,7 @@ async def test_signed_out_elsewhere(server: StartServer, people: People) -> None
     await expect(page.get_by_role("status")).to_have_text("Signed out – reload the page")
 
 
-async def test_another_user_in_the_same_browser_is_not_shown_on_this_page(
+async def test_a_page_does_not_show_notifications_of_another_user_in_the_same_browser(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -262,7 +266,7 @@ async def test_another_user_in_the_same_browser_is_not_shown_on_this_page(
     await other.fill("input[name=password]", "writer")
     await other.press("input[name=password]", "Enter")
     await connected(other)
-    # What makes the first page connect again, with the cookie that is now somebody else's.
+    # The restart makes the first page reconnect, with what is now the other user's cookie.
     site.kill()
     site.start()
     await expect(bell(page)).to_have_attribute(
@@ -272,13 +276,11 @@ async def test_another_user_in_the_same_browser_is_not_shown_on_this_page(
     send(site, 'broadcast("For everybody")')
     await expect(toasts(other)).to_have_count(1)
     assert await page.evaluate("window.seen") == []
-    people.errors.clear()  # of the connections that nobody took
+    people.errors.clear()  # of failed connections while the server was down
 
 
-async def test_a_list_of_big_entries_stays_as_long_as_it_was(
-    server: StartServer, people: People
-) -> None:
-    """They come on several pages, because each reply is bounded."""
+async def test_a_list_of_big_entries_is_refilled(server: StartServer, people: People) -> None:
+    """The entries are read in several pages, because the size of a reply is limited."""
     site = server()
     send(site, 'for n in range(22): notify(reader, f"Number {n}", body="☃" * 9_000)')
     page = await people.log_in(site.url, "reader")
@@ -291,7 +293,9 @@ async def test_a_list_of_big_entries_stays_as_long_as_it_was(
     await expect(rows).to_have_count(20)
 
 
-async def test_markup_in_text_is_text(server: StartServer, people: People) -> None:
+async def test_markup_in_a_notification_is_shown_as_text(
+    server: StartServer, people: People
+) -> None:
     site = server()
     page = await people.log_in(site.url, "reader")
     await connected(page)
@@ -306,7 +310,9 @@ async def test_markup_in_text_is_text(server: StartServer, people: People) -> No
     await expect(page).to_have_title(re.compile("Home"))
 
 
-async def test_opening_a_link_marks_it_as_read(server: StartServer, people: People) -> None:
+async def test_following_a_link_marks_the_notification_as_read(
+    server: StartServer, people: People
+) -> None:
     site = server()
     send(site, 'notify(reader, "Look", url="/notifications/archived/")')
     page = await people.log_in(site.url, "reader")
@@ -317,7 +323,7 @@ async def test_opening_a_link_marks_it_as_read(server: StartServer, people: Peop
     await expect(badge(page)).to_be_hidden()
 
 
-async def test_panel_by_keyboard(server: StartServer, people: People) -> None:
+async def test_the_panel_can_be_used_by_keyboard(server: StartServer, people: People) -> None:
     site = server()
     send(site, 'notify(reader, "One"); notify(reader, "Two")')
     page = await people.log_in(site.url, "reader")
@@ -330,14 +336,16 @@ async def test_panel_by_keyboard(server: StartServer, people: People) -> None:
     await expect(panel.get_by_role("listitem")).to_have_count(2)
     await panel.get_by_role("button", name="Archive: Two").press("Enter")
     await expect(panel.get_by_role("listitem")).to_have_count(1)
-    # The focus does not fall out of the panel with the row that had it.
+    # The focus stays in the panel although the row that had it is gone.
     await expect(panel.locator(":focus")).to_have_count(1)
     await page.keyboard.press("Escape")
     await expect(panel).to_be_hidden()
     await expect(bell(page)).to_be_focused()
 
 
-async def test_topic_of_the_user_arrives_live(server: StartServer, people: People) -> None:
+async def test_a_publication_of_a_followed_topic_arrives_live(
+    server: StartServer, people: People
+) -> None:
     site = server(NOTIFICATIONS_TOPICS="news")
     join = (
         "from notifications.streams import subscriptions\n"
@@ -350,7 +358,9 @@ async def test_topic_of_the_user_arrives_live(server: StartServer, people: Peopl
     await expect(toasts(page)).to_contain_text("News")
 
 
-async def test_new_ones_on_an_older_page_are_offered(server: StartServer, people: People) -> None:
+async def test_a_page_of_older_notifications_links_to_new_ones(
+    server: StartServer, people: People
+) -> None:
     site = server()
     send(site, 'for number in range(21): notify(reader, f"Number {number}")')
     page = await people.log_in(site.url, "reader")
@@ -363,7 +373,7 @@ async def test_new_ones_on_an_older_page_are_offered(server: StartServer, people
     await expect(page.locator("main [data-part=title]").first).to_have_text("Fresh")
 
 
-async def test_a_page_left_while_it_connects_leaves_no_complaint_in_the_console(
+async def test_leaving_a_page_while_it_connects_logs_nothing_to_the_console(
     server: StartServer, people: People
 ) -> None:
     page = await people.log_in(server().url, "reader")

@@ -1,4 +1,4 @@
-"""The pages where things are not as usual: no script, another prefix, a phone, a fresh module."""
+"""Pages in special conditions: no JavaScript, a URL prefix, a strict policy, a locale, a phone."""
 
 import re
 from collections.abc import Callable
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.integration]
 StartServer = Callable[..., Server]
 
 
-async def test_everything_works_without_script(server: StartServer, people: People) -> None:
+async def test_everything_works_without_javascript(server: StartServer, people: People) -> None:
     site = server()
     send(site, 'for number in range(21): notify(reader, f"Number {number}")')
     page = await people.log_in(site.url, "reader", java_script_enabled=False)
@@ -42,7 +42,7 @@ async def test_everything_works_without_script(server: StartServer, people: Peop
     await expect(page.get_by_role("heading", name="Log in")).to_be_visible()
 
 
-async def test_writer_sends_without_script_and_reader_sees_it_live(
+async def test_a_message_sent_without_javascript_arrives_live(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -54,7 +54,7 @@ async def test_writer_sends_without_script_and_reader_sees_it_live(
     await form.get_by_label("Title").fill("Lunch?")
     await form.get_by_label("Link").fill("javascript:alert(1)")
     await form.get_by_role("button").click()
-    await expect(form.get_by_text("A link is a path on this site")).to_be_visible()
+    await expect(form.get_by_text("A link must be a path on this site")).to_be_visible()
     await expect(form.get_by_label("Title")).to_have_value("Lunch?")
     await form.get_by_label("Link").fill("")
     await form.get_by_role("button").click()
@@ -62,7 +62,7 @@ async def test_writer_sends_without_script_and_reader_sees_it_live(
     await expect(toasts(reader)).to_contain_text("Lunch?")
 
 
-async def test_below_a_prefix(server: StartServer, people: People) -> None:
+async def test_the_site_works_below_a_prefix(server: StartServer, people: People) -> None:
     site = server(SCRIPT_NAME="/push")
     page = await people.log_in(site.url, "reader")
     await connected(page)
@@ -77,7 +77,9 @@ async def test_below_a_prefix(server: StartServer, people: People) -> None:
     await expect(page.locator("main li")).to_have_count(1)
 
 
-async def test_strictest_policy_for_content_is_enough(server: StartServer, people: People) -> None:
+async def test_pages_work_under_the_strictest_content_security_policy(
+    server: StartServer, people: People
+) -> None:
     site = server(DJANGO_SETTINGS_MODULE="tests.browser.strict_settings")
     page = await people.log_in(site.url, "reader")
     answer = await page.reload()
@@ -87,11 +89,11 @@ async def test_strictest_policy_for_content_is_enough(server: StartServer, peopl
     send(site, 'notify(reader, "Shipped", url="/x/", body="Today")')
     await expect(toasts(page)).to_contain_text("Shipped")
     await bell(page).click()
-    # What the policy forbids appears in the console, and that fails the test.
+    # Violations of the policy are logged to the console, which fails the test.
     await expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_count(1)
 
 
-#: Has ids that are written with separators.
+#: Creates notifications whose ids are formatted with separators.
 HIGH_IDS = """
 from notifications.models import Notification
 notify(reader, "The first")
@@ -105,7 +107,7 @@ for title in ("Two", "Three"): notify(reader, title)
 
 
 @pytest.mark.parametrize("has_script", [True, False])
-async def test_buttons_and_links_work_where_numbers_are_written_with_separators(
+async def test_buttons_and_links_work_if_numbers_are_formatted_with_separators(
     server: StartServer, people: People, has_script: bool
 ) -> None:
     site = server(DJANGO_SETTINGS_MODULE="tests.browser.german_settings")
@@ -127,7 +129,7 @@ async def test_buttons_and_links_work_where_numbers_are_written_with_separators(
 
 
 @pytest.mark.parametrize("address", ["/", "/notifications/"])
-async def test_phone_has_no_sideways_scrolling(
+async def test_pages_do_not_scroll_sideways_on_a_phone(
     server: StartServer, people: People, address: str
 ) -> None:
     site = server()
@@ -137,7 +139,7 @@ async def test_phone_has_no_sideways_scrolling(
     await page.goto(f"{site.url}{address}")
     await connected(page)
     send(site, f'notify(reader, "{long}", body="{long}")')
-    # One or two: the page left in haste may not have told that the first had arrived.
+    # One or two: the previous page may not have acknowledged the first one before it was left.
     await expect(toasts(page).first).to_be_visible()
     await bell(page).click()
     await expect(page.get_by_role("dialog").get_by_role("listitem")).to_have_count(2)
@@ -148,7 +150,9 @@ async def test_phone_has_no_sideways_scrolling(
     assert panel["x"] + panel["width"] <= 360
 
 
-async def test_bell_takes_over_without_moving_anything(server: StartServer, people: People) -> None:
+async def test_the_bell_element_replaces_the_link_without_a_layout_shift(
+    server: StartServer, people: People
+) -> None:
     site = server()
     send(site, 'notify(reader, "One")')
     plain = await people.log_in(site.url, "reader", java_script_enabled=False)
@@ -158,10 +162,10 @@ async def test_bell_takes_over_without_moving_anything(server: StartServer, peop
     assert await bell(page).bounding_box() == before
 
 
-async def test_module_of_the_page_is_that_of_the_readme(
+async def test_the_hashed_module_of_the_page_and_the_plain_module_are_one(
     server: StartServer, people: People
 ) -> None:
-    """Static files have hashed names in production; both names run one connection."""
+    """In production, static files also have hashed names; both names share one connection."""
     site = server()
     page = await people.log_in(site.url, "reader")
     await connected(page)

@@ -1,4 +1,4 @@
-"""Every page of the site and of the admin, under the content security policy of the site."""
+"""All pages of the site and of the admin, under the site's Content Security Policy."""
 
 import re
 from collections.abc import Callable
@@ -16,13 +16,13 @@ pytestmark = [pytest.mark.browser, pytest.mark.integration]
 
 StartServer = Callable[..., Server]
 
-#: Chromium complains in words of its own; this names what it was about.
+#: Logs violations in a fixed format, because Chromium's own messages vary.
 REPORT = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`violation: ${event.violatedDirective} ${event.blockedURI} ${event.sample}`));
 """
 
-#: Has rows in every list of the admin.
+#: Creates rows for the lists of the admin.
 ROWS = """
 from axes.models import AccessAttempt
 from django.contrib.auth.models import Group
@@ -37,7 +37,7 @@ notify(get_user_model().objects.get(username="admin"), "To you", url="https://a.
 
 
 async def visit_all(page: Page, url: str) -> set[str]:
-    """Follow every link of the site, to one page of each view.
+    """Follow the links of the site, to one page of each view.
 
     Returns:
         The names of the views.
@@ -59,9 +59,7 @@ async def visit_all(page: Page, url: str) -> set[str]:
     return seen
 
 
-async def test_no_page_has_anything_that_the_policy_forbids(
-    server: StartServer, people: People
-) -> None:
+async def test_no_page_violates_the_policy(server: StartServer, people: People) -> None:
     site = server(NOTIFICATIONS_TOPICS="news", NOTIFICATIONS_WORKERS="1")
     send(site, ROWS)
     page = await people.log_in(site.url, "admin")
@@ -76,7 +74,7 @@ async def test_no_page_has_anything_that_the_policy_forbids(
     assert people.errors == []
 
 
-async def test_what_is_done_on_the_pages_works_under_the_policy(
+async def test_actions_on_the_pages_work_under_the_policy(
     server: StartServer, people: People
 ) -> None:
     site = server(NOTIFICATIONS_TOPICS="news", NOTIFICATIONS_WORKERS="1")
@@ -135,16 +133,14 @@ async def test_the_error_pages_are_shown_with_their_style(
     await _is_shown(page, "Something went wrong")
     for machine in ("/metrics", "/health/"):
         await page.goto(f"{site.url}{machine}")
-    # Each refusal is a line of the console; none of them may be about the policy.
+    # Each error status is logged to the console; nothing else may be logged.
     refused = re.compile(r"Failed to load resource: the server responded with a status of \d+")
     assert [error for error in people.errors if not refused.match(error)] == []
     people.errors.clear()
 
 
-async def test_what_somebody_smuggled_into_a_page_would_not_run(
-    server: StartServer, people: People
-) -> None:
-    """And would be noticed by the tests above."""
+async def test_code_injected_into_a_page_does_not_run(server: StartServer, people: People) -> None:
+    """The violations are logged, so that the tests above would notice them."""
     site = server()
     page = await people.log_in(site.url, "reader")
     await page.context.add_init_script(REPORT)

@@ -1,4 +1,4 @@
-"""Pages that Turbo or htmx swap without loading them: real libraries, browser and server."""
+"""Pages that Turbo or htmx swap without reloading, with real libraries, browser and server."""
 
 import re
 import time
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.integration]
 
 StartServer = Callable[..., Server]
 
-#: Goes to and fro between two pages by their links, as often as it is told, with the panel open.
+#: Navigates between two pages by their links ``times`` times, with the panel open.
 TO_AND_FRO = """
 async (times) => {
   const heading = () => document.querySelector("main h1").textContent;
@@ -31,7 +31,7 @@ async (times) => {
 }
 """
 
-#: Turbo morphs a page that is visited again.
+#: Visits the current page again, which Turbo then morphs.
 REFRESH = """
 () => new Promise((resolve) => {
   addEventListener("turbo:render", resolve, { once: true });
@@ -41,16 +41,16 @@ REFRESH = """
 
 SWAPS = 50
 
-#: Half of what there would be if each swap left one listener, or one bell with what is in it.
-MOST_GROWN = {"JSEventListeners": SWAPS / 2, "Nodes": SWAPS / 2 * 40}
+#: Upper limits of growth: half of what it is if each swap leaks a listener or a bell of 40 nodes.
+MAX_GROWTH = {"JSEventListeners": SWAPS / 2, "Nodes": SWAPS / 2 * 40}
 
-#: Keeps in mind which element the bell is.
+#: Stores the bell's element, to compare it later.
 REMEMBER = "window.remembered = document.querySelector('notification-bell')"
 IS_REMEMBERED = "window.remembered === document.querySelector('notification-bell')"
 
 
 class Sockets:
-    """Those that a page opens from now on."""
+    """Records the websockets that a page opens from now on."""
 
     def __init__(self, page: Page) -> None:
         self.all: list[WebSocket] = []
@@ -71,7 +71,7 @@ def serve(server: StartServer, shell: str) -> Server:
 
 
 async def enter(people: People, site: Server) -> Page:
-    """Log the reader in, and mark the window to notice if it is loaded anew."""
+    """Log the reader in, and mark the window, so that :func:`is_same` notices a reload."""
     page = await people.log_in(site.url, "reader")
     await connected(page)
     await page.evaluate("window.isSame = true")
@@ -83,9 +83,9 @@ async def is_same(page: Page) -> bool:
 
 
 async def visit(page: Page, name: str) -> None:
-    """Follow a link of the page's head as a user does."""
+    """Follow a link of the page's header as a user does."""
     await page.locator("header").get_by_role("link", name=name, exact=True).click()
-    # The title may come before the page.
+    # The title may change before the page.
     await expect(page.locator("main h1")).to_contain_text("Hello" if name == "Home" else name)
 
 
@@ -106,7 +106,7 @@ def rows(page: Page) -> Any:
 
 
 @pytest.mark.parametrize("shell", ["turbo", "htmx", "htmx4"])
-async def test_a_swapped_page_is_as_live_as_one_that_was_loaded_and_follows_who_logs_in(
+async def test_a_swapped_page_is_live_and_follows_the_user_who_logs_in(
     server: StartServer, people: People, shell: str
 ) -> None:
     site = serve(server, shell)
@@ -122,7 +122,7 @@ async def test_a_swapped_page_is_as_live_as_one_that_was_loaded_and_follows_who_
     await expect(rows(page)).to_have_count(1)
 
     await visit(page, "Home")
-    # The toast goes on where the next page is, and so does everything else.
+    # The toast and everything else continue on the next page.
     await expect(toasts(page)).to_have_count(1)
     await expect(page.locator(".notification-toasts")).to_have_count(1)
     await expect(page).to_have_title(re.compile(r"^\(1\) Home"))
@@ -133,9 +133,9 @@ async def test_a_swapped_page_is_as_live_as_one_that_was_loaded_and_follows_who_
     await expect(rows(page)).to_have_count(0)
     await expect(toasts(page)).to_have_count(0)
     await expect(page).to_have_title(re.compile("^Home"))
-    assert sockets.all == []  # that of the first page goes on
+    assert sockets.all == []  # the socket of the first page stays open
 
-    # As the page was kept, its bell was opened and its list was empty.
+    # The page that is shown again is an old copy; its bell and its list must be live too.
     await page.go_back()
     await expect(page.locator("main h1")).to_have_text("Inbox")
     await bell(page).click()
@@ -160,7 +160,7 @@ async def test_a_swapped_page_is_as_live_as_one_that_was_loaded_and_follows_who_
 
 
 @pytest.mark.parametrize("shell", ["turbo-morph", "htmx-morph", "htmx4-morph", "turbo-permanent"])
-async def test_a_bell_that_stays_in_the_page_while_it_is_morphed_goes_on(
+async def test_a_bell_that_survives_morphing_stays_live(
     server: StartServer, people: People, shell: str
 ) -> None:
     site = serve(server, shell)
@@ -193,7 +193,7 @@ async def test_a_bell_that_stays_in_the_page_while_it_is_morphed_goes_on(
 
 
 @pytest.mark.parametrize("shell", ["turbo", "htmx-morph"])
-async def test_fifty_swaps_leave_no_listener_element_or_socket_behind(
+async def test_fifty_swaps_leak_no_listener_element_or_socket(
     server: StartServer, people: People, shell: str
 ) -> None:
     site = serve(server, shell)
@@ -212,10 +212,10 @@ async def test_fifty_swaps_leave_no_listener_element_or_socket_behind(
     await page.evaluate(TO_AND_FRO, 20)
     before = await count()
     await page.evaluate(TO_AND_FRO, SWAPS)
-    while True:  # what is on its way is let go of when it has arrived
+    while True:  # pending requests keep objects alive until they have ended
         after = await count()
-        grown = {name: after[name] - before[name] for name in MOST_GROWN}
-        if all(grown[name] < most for name, most in MOST_GROWN.items()):
+        grown = {name: after[name] - before[name] for name in MAX_GROWTH}
+        if all(grown[name] < most for name, most in MAX_GROWTH.items()):
             break
         assert time.monotonic() < deadline, grown
         await page.wait_for_timeout(200)
@@ -227,7 +227,7 @@ async def test_fifty_swaps_leave_no_listener_element_or_socket_behind(
     ignore_aborts(people)
 
 
-async def test_turbo_follows_the_link_of_a_notification_and_it_is_read(
+async def test_following_a_link_with_turbo_marks_the_notification_as_read(
     server: StartServer, people: People
 ) -> None:
     site = serve(server, "turbo")
@@ -242,5 +242,5 @@ async def test_turbo_follows_the_link_of_a_notification_and_it_is_read(
 
 
 def ignore_aborts(people: People) -> None:
-    """Turbo says so of a page that it does not fetch to the end."""
+    """Remove the errors that Turbo logs when it aborts a fetch."""
     people.errors[:] = [error for error in people.errors if "signal is aborted" not in error]

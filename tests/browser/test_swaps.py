@@ -1,4 +1,4 @@
-"""Pages that a script swaps by hand, in a real browser: the habits of no library in particular."""
+"""Pages swapped by a script without any library, in a real browser on a real server."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.integration]
 
 StartServer = Callable[..., Server]
 
-#: Fetches pages as such a script does, and keeps what the page's own code sees.
+#: Defines functions that fetch pages and log in, and records the publications of the page.
 PREPARE = """
 async () => {
   const { notifications } = await import(document.querySelector("script[type=module]").src);
@@ -39,7 +39,7 @@ SWAP = "async () => document.body.replaceWith((await fetchPage('/')).body)"
 SWAP_INSIDE = "async () => document.body.replaceChildren(...(await fetchPage('/')).body.children)"
 LOG_IN_AND_SWAP = "async (name) => document.body.replaceWith((await logIn(name)).body)"
 
-#: What Turbo shows of a page until it has fetched it.
+#: Shows a preview as Turbo does until it has fetched the page.
 PREVIEW = """
 async () => {
   document.documentElement.setAttribute("data-turbo-preview", "");
@@ -51,7 +51,7 @@ async () => {
 }
 """
 
-#: What a browser tells a page that it keeps, and that is shown again.
+#: The events that a browser sends when it puts a page into the back/forward cache and back.
 HIDE = "dispatchEvent(new PageTransitionEvent('pagehide', { persisted: true }))"
 SHOW = "dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))"
 
@@ -70,7 +70,7 @@ async def is_in(page: Page, state: str) -> None:
     await until(page, f"notifications.state === {state!r}")
 
 
-async def test_the_connection_follows_the_user_whom_the_page_names(
+async def test_the_connection_follows_the_user_named_by_the_page(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -79,7 +79,7 @@ async def test_the_connection_follows_the_user_whom_the_page_names(
         await page.evaluate(swap)
     assert len(sockets.all) == 1
 
-    # From one user's page to another's, with none of nobody's in between.
+    # From the page of one user directly to that of another.
     await page.evaluate(LOG_IN_AND_SWAP, "writer")
     await is_in(page, "connected")
     send(site, 'notify(reader, "For the reader"); broadcast("For all")')
@@ -89,7 +89,7 @@ async def test_the_connection_follows_the_user_whom_the_page_names(
     assert await page.evaluate("seen") == ["For all"]
     assert sockets.open == 1
 
-    # Nobody's page: no socket, no toasts, no count in the title.
+    # A page that names no user has no socket, no toasts and no count in the title.
     await page.evaluate("document.body.replaceChildren()")
     await is_in(page, "disconnected")
     await expect(page).to_have_title("Home · pushsite")
@@ -101,7 +101,7 @@ async def test_the_connection_follows_the_user_whom_the_page_names(
     assert sockets.open == 1
 
 
-async def test_a_page_that_was_kept_and_is_shown_again_knows_what_it_has_missed(
+async def test_a_page_restored_from_the_cache_catches_up(
     server: StartServer, people: People
 ) -> None:
     site = server()
@@ -115,18 +115,18 @@ async def test_a_page_that_was_kept_and_is_shown_again_knows_what_it_has_missed(
     assert await page.evaluate("seen") == ["Meanwhile"]
     assert sockets.open == 1
 
-    # Somebody else has logged in before it is shown again.
+    # Another user logs in before the page is shown again.
     await page.evaluate(HIDE)
     await page.evaluate("logIn('writer')")
     await page.evaluate(SHOW)
     await expect(bell(page)).to_have_attribute("title", "Signed out – reload the page")
-    # A page that names them needs no reload.
+    # After a swap to a page that names this user, no reload is needed.
     await page.evaluate(SWAP)
     await is_in(page, "connected")
     await expect(bell(page)).to_have_attribute("title", "Notifications")
     await expect(badge(page)).to_be_hidden()
 
-    # Nor does one of the same user, who has logged in again.
+    # Nor is one needed after a swap to a page of the same user, who has logged in again.
     await page.evaluate(HIDE)
     await page.evaluate("logIn('reader')")
     await page.evaluate(SHOW)

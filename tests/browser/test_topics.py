@@ -22,7 +22,7 @@ def row(page: Page, slug: str) -> Locator:
 
 async def follows(page: Page, slug: str, is_followed: bool) -> None:
     button = row(page, slug).get_by_role("button")
-    # A connection that was cut may take as long to come back.
+    # A client that was cut off may take this long to reconnect.
     await expect(button).to_have_text("Leave" if is_followed else "Follow", timeout=30_000)
 
 
@@ -33,7 +33,7 @@ async def open_topics(page: Page, site: Server) -> Page:
     return page
 
 
-async def test_leaving_a_topic_is_followed_by_every_tab_and_device(
+async def test_following_and_leaving_a_topic_updates_every_tab_and_device(
     server: StartServer, people: People
 ) -> None:
     site = server(NOTIFICATIONS_TOPICS=TOPICS)
@@ -48,7 +48,7 @@ async def test_leaving_a_topic_is_followed_by_every_tab_and_device(
     for page in (first, second, phone):
         await follows(page, "news", True)
         await follows(page, "releases", False)
-    # The focus stays with the row, whose other button is shown now.
+    # The focus stays in the row and moves to its other button.
     await expect(first.get_by_role("button", name="Leave: news")).to_be_focused()
     await expect(first.get_by_role("status")).to_have_text("You follow news")
     send(site, 'broadcast("For followers", to="topic:news")')
@@ -67,7 +67,7 @@ async def test_leaving_a_topic_is_followed_by_every_tab_and_device(
 
 
 class SlowAnswer:
-    """Holds back what the server sends from the answer to the first subscribe on."""
+    """Delays the frames of the server, beginning with the reply to the first ``subscribe``."""
 
     def __init__(self) -> None:
         self._page: WebSocketRoute | None = None
@@ -82,7 +82,7 @@ class SlowAnswer:
     def is_holding(self) -> bool:
         return bool(self._held)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         assert self._page is not None
         self._is_over = True
         for frame in self._held:
@@ -97,7 +97,7 @@ class SlowAnswer:
             self._page.send(frame)
 
 
-async def test_p1_what_a_late_answer_to_subscribe_carries_is_shown(
+async def test_p1_publications_in_a_late_reply_to_subscribe_are_shown(
     server: StartServer, people: People
 ) -> None:
     site = server(NOTIFICATIONS_TOPICS=TOPICS)
@@ -118,13 +118,13 @@ async def test_p1_what_a_late_answer_to_subscribe_carries_is_shown(
     while not slow.is_holding:
         await page.wait_for_timeout(20)
     await page.clock.run_for(5_000)
-    slow.let_go()
+    slow.release()
     send(site, 'broadcast("Four", to="topic:news")')
     await until(page, "seen.includes('Four')")
     assert await page.evaluate("seen") == ["Two", "Three", "Four"]
 
 
-async def test_a_tab_that_was_away_does_not_join_again_what_was_left(
+async def test_a_tab_that_was_offline_does_not_rejoin_a_topic_left_meanwhile(
     server: StartServer, people: People
 ) -> None:
     site = server(NOTIFICATIONS_TOPICS=TOPICS)
@@ -144,10 +144,12 @@ async def test_a_tab_that_was_away_does_not_join_again_what_was_left(
     send(site, 'broadcast("Too late", to="topic:news"); broadcast("New", to="topic:releases")')
     await expect(toasts(page).filter(has_text="New")).to_have_count(1)
     await expect(toasts(page).filter(has_text="Too late")).to_have_count(0)
-    people.errors.clear()  # of the connections that nobody took
+    people.errors.clear()  # of failed connections while the server was down
 
 
-async def test_without_javascript_the_forms_do_it(server: StartServer, people: People) -> None:
+async def test_topics_are_followed_and_left_without_javascript(
+    server: StartServer, people: People
+) -> None:
     site = server(NOTIFICATIONS_TOPICS=TOPICS)
     page = await people.log_in(site.url, "writer", java_script_enabled=False)
     await page.goto(f"{site.url}/notifications/topics/")
@@ -161,7 +163,9 @@ async def test_without_javascript_the_forms_do_it(server: StartServer, people: P
 
 
 @pytest.mark.parametrize("width", [320, 1280])
-async def test_the_page_fits(server: StartServer, people: People, width: int) -> None:
+async def test_the_topics_page_does_not_scroll_sideways(
+    server: StartServer, people: People, width: int
+) -> None:
     slug = "a-topic-with-a-long-name-" * 4
     site = server(NOTIFICATIONS_TOPICS=f"news,{slug[:100]}")
     size = {"width": width, "height": 700}

@@ -1,4 +1,4 @@
-"""Connecting clients are served together, each with what is its own."""
+"""Connecting clients are served together, and each gets its own data."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def returning(user: Any, positions: dict[str, Position] | None = None) -> Return
 
 
 def have(*users: Any) -> None:
-    """As the hub has the rows made that a connecting user lacks."""
+    """Create the rows that connecting users lack, as the hub does."""
     begin(read_inboxes(users).missing)
 
 
@@ -40,7 +40,7 @@ def secret(settings):
     settings.NOTIFICATIONS = {"TOKEN_SECRET": "0123456789" * 4}
 
 
-def test_each_caller_gets_his_own_answer() -> None:
+def test_each_caller_gets_its_own_result() -> None:
     one, other = make_old_users(2)
     other.is_active = False
     other.save()
@@ -61,7 +61,7 @@ def test_each_caller_gets_his_own_answer() -> None:
     assert [type(entry) for entry in found[1:]] == kinds
 
 
-def test_each_client_resumes_where_it_was() -> None:
+def test_each_client_resumes_at_its_position() -> None:
     one, other = make_old_users(2)
     fill("broadcast", 5)
     notify([one, other], "private")
@@ -83,7 +83,7 @@ def test_each_client_resumes_where_it_was() -> None:
     assert first.unread == inbox.unread_count(one)
 
 
-def test_a_storm_costs_few_queries() -> None:
+def test_a_batch_of_60_connects_takes_few_queries() -> None:
     users = make_old_users(60)
     fill("broadcast", 10)
     notify(users, "private")
@@ -93,7 +93,7 @@ def test_a_storm_costs_few_queries() -> None:
     assert len(queries(lambda: resume([returning(user) for user in users]))) <= 12
 
 
-def test_a_connect_writes_nothing_and_tells_what_is_missing() -> None:
+def test_a_connect_writes_nothing_and_returns_the_missing_rows() -> None:
     (user,) = make_old_users(1)
     statements = queries(lambda: resume([returning(user)]))
     assert all(sql.startswith("SELECT") for sql in statements), statements
@@ -107,7 +107,7 @@ def test_a_connect_writes_nothing_and_tells_what_is_missing() -> None:
     assert found.own is not None
 
 
-def test_who_was_deactivated_after_he_was_authenticated_does_not_connect() -> None:
+def test_a_user_deactivated_after_authentication_does_not_connect() -> None:
     one, other, third = make_old_users(3)
     callers = [returning(user) for user in (one, other, third)]
     one.is_active = False
@@ -119,7 +119,7 @@ def test_who_was_deactivated_after_he_was_authenticated_does_not_connect() -> No
     assert [type(entry) for entry in found] == [Revoked, Revoked, Resumed]
 
 
-def test_who_logged_out_after_he_was_authenticated_does_not_connect() -> None:
+def test_a_user_logged_out_after_authentication_does_not_connect() -> None:
     (user,) = make_old_users(1)
     have(user)
     key = log_in(user)
@@ -132,7 +132,7 @@ def test_who_logged_out_after_he_was_authenticated_does_not_connect() -> None:
 
 
 def test_the_revision_is_read_before_the_rights() -> None:
-    """A change that comes in between shows as another revision, and the hub looks again."""
+    """A change in between shows as a different revision, so the hub checks the rights again."""
     (user,) = make_old_users(1)
     have(user)
     first = queries(lambda: resume([returning(user)]))[0]

@@ -1,4 +1,4 @@
-"""Who is at the other end: tokens, sessions, and what ends them."""
+"""Tests of authentication: tokens, sessions, and what invalidates them."""
 
 import json
 import math
@@ -9,27 +9,27 @@ from typing import Any
 import jwt
 import pytest
 from django.contrib.auth import SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.cache import SessionStore as CacheSession
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db import DataError, models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from notifications.connect import authentication
 from notifications.connect.authentication import (
     Anonymous,
     Credentials,
     ExpiredToken,
     Identity,
     InvalidToken,
-    _key,
     credentials_of,
     identify,
     make_token,
+    parse_key,
     session_digest,
     valid_sessions,
 )
-from notifications.connect.tokens import FOR_EVER
+from notifications.connect.tokens import MAX_EXPIRY
 from tests.peers import log_in
 from tests.rooms import make_user, queries
 
@@ -39,13 +39,13 @@ SECRET = "a secret of the tests that is long enough for every algorithm of JWT"
 
 
 def by_session(key: str) -> Identity | None:
-    """The user logged in under this session key, None if nobody is (any more)."""
+    """Return the identity that :func:`identify` finds for a session key; None for none."""
     (found,) = identify([Credentials(key, "")])
     return found if isinstance(found, Identity) else None
 
 
 def by_token(token: str) -> Identity:
-    """The user of a connection token, or what :func:`identify` says is wrong with it."""
+    """Return the identity of a connection token, or raise the error of :func:`identify`."""
     (found,) = identify([Credentials("", token)])
     if isinstance(found, Exception):
         raise found
@@ -64,7 +64,7 @@ def token(secret: str = SECRET, algorithm: str = "HS256", **claims: Any) -> str:
 # Tokens
 
 
-def test_a_token_is_its_user_until_it_expires() -> None:
+def test_a_token_authenticates_its_user_until_it_expires() -> None:
     user = make_user()
     identity = by_token(make_token(user, 60))
     assert identity.user == user
@@ -73,7 +73,7 @@ def test_a_token_is_its_user_until_it_expires() -> None:
     assert by_token(make_token(user, None)).expires is None
 
 
-def test_an_expired_token_is_told_from_a_wrong_one() -> None:
+def test_an_expired_token_is_distinguished_from_a_forged_one() -> None:
     user = make_user()
     with pytest.raises(ExpiredToken):
         by_token(token(sub=str(user.pk), exp=int(time.time()) - 1))
@@ -91,12 +91,12 @@ def test_an_expired_token_is_told_from_a_wrong_one() -> None:
         "A" * 60_000,
     ],
 )
-def test_what_is_no_token_is_invalid(wrong: str) -> None:
+def test_anything_but_a_token_is_invalid(wrong: str) -> None:
     with pytest.raises(InvalidToken):
         by_token(wrong)
 
 
-def test_claims_decide() -> None:
+def test_tokens_with_wrong_claims_are_invalid() -> None:
     user = make_user()
     off = make_user("off", is_active=False)
     for wrong in (
@@ -115,7 +115,7 @@ def test_claims_decide() -> None:
             by_token(wrong)
 
 
-#: What no column of a user's key holds, or no clock shows; genuine tokens can hold any JSON.
+#: Claims that fit no primary key or no clock. Genuine tokens can hold any JSON.
 STRANGE: dict[str, list[Any]] = {
     "sub": [
         *(str(2**power) for power in (31, 63, 64, 200)),
@@ -164,7 +164,7 @@ STRANGE: dict[str, list[Any]] = {
     [(claim, value) for claim, values in STRANGE.items() for value in values],
     ids=lambda value: repr(value)[:20],
 )
-def test_one_strange_token_spoils_no_other_of_its_batch(claim: str, value: Any) -> None:
+def test_a_strange_token_does_not_affect_others_of_its_batch(claim: str, value: Any) -> None:
     user = make_user()
     claims = {"sub": str(user.pk + 3), claim: value}
     good = Credentials("", make_token(user))
@@ -176,19 +176,19 @@ def test_one_strange_token_spoils_no_other_of_its_batch(claim: str, value: Any) 
 
 
 def sign(claims: dict[str, Any]) -> str:
-    """A genuine token of claims that jwt.encode() would not let pass."""
+    """Return a genuine token of claims that ``jwt.encode`` would reject."""
     return jwt.PyJWS().encode(json.dumps(claims).encode(), SECRET, "HS256")
 
 
 @pytest.mark.parametrize("expires", [2**31, 2**40, 2**64, 1e300])
-def test_a_token_that_lasts_very_long_is_good(expires: float) -> None:
+def test_a_token_with_a_distant_expiry_is_valid(expires: float) -> None:
     identity = by_token(sign({"sub": str(make_user().pk), "exp": expires}))
     assert identity.expires is not None
-    assert time.time() < identity.expires <= FOR_EVER
+    assert time.time() < identity.expires <= MAX_EXPIRY
 
 
 @pytest.mark.parametrize("value", [None, [], {}, 2**70, True, 1.5, "\x00", "\ud800", "x" * 9000])
-def test_one_strange_session_spoils_no_other_of_its_batch(value: Any) -> None:
+def test_a_strange_session_does_not_affect_others_of_its_batch(value: Any) -> None:
     user = make_user()
     key, strange = log_in(user), SessionStore()
     strange[SESSION_KEY] = value
@@ -208,15 +208,17 @@ def test_one_strange_session_spoils_no_other_of_its_batch(value: Any) -> None:
         (models.DecimalField(), "5", ["1e999999", "x", "\x00"]),
     ],
 )
-def test_keys_of_every_type_are_nobodys_if_no_column_holds_them(
+def test_ids_that_fit_no_column_are_not_keys_of_any_type(
     field: Any, good: str, strange: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(get_user_model()._meta, "pk", field)
-    assert str(_key(good)) == good
-    assert {_key(value) for value in strange} == {None}
+    assert str(parse_key(good)) == good
+    assert {parse_key(value) for value in strange} == {None}
 
 
-def test_a_key_that_the_database_refuses_spoils_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_the_database_rejects_does_not_affect_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     user, other = make_user(), make_user("other")
     manager = type(get_user_model()._default_manager)
     in_bulk = manager.in_bulk
@@ -231,7 +233,7 @@ def test_a_key_that_the_database_refuses_spoils_no_other(monkeypatch: pytest.Mon
     assert [type(one) for one in found] == [InvalidToken, Identity, InvalidToken]
 
 
-def test_without_a_secret_no_token_is_good(settings: Any) -> None:
+def test_without_a_secret_no_token_is_valid(settings: Any) -> None:
     user = make_user()
     good = make_token(user)
     settings.NOTIFICATIONS = {}
@@ -250,7 +252,7 @@ def test_without_a_secret_no_token_is_good(settings: Any) -> None:
         r"[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}\.[A-Za-z0-9_-]{0,40}", fullmatch=True
     )
 )
-def test_any_text_is_an_answer_and_no_exception(text: str) -> None:
+def test_any_text_is_rejected_without_an_exception(text: str) -> None:
     (found,) = identify([Credentials("", text)]) if text else [InvalidToken()]
     assert isinstance(found, InvalidToken | ExpiredToken)
 
@@ -258,7 +260,7 @@ def test_any_text_is_an_answer_and_no_exception(text: str) -> None:
 # Sessions
 
 
-def test_a_session_is_its_user() -> None:
+def test_a_session_authenticates_its_user() -> None:
     user = make_user()
     key = log_in(user)
     identity = by_session(key)
@@ -270,12 +272,12 @@ def test_a_session_is_its_user() -> None:
 
 
 @pytest.mark.parametrize("key", ["", "short", "\x00" * 32, "é" * 32, "a" * 5000, "x" * 32])
-def test_what_is_no_session_key_is_nobody(key: str) -> None:
+def test_an_invalid_session_key_authenticates_nobody(key: str) -> None:
     assert by_session(key) is None
     assert valid_sessions([key]) == set()
 
 
-def test_sessions_end_with_logout_password_account_and_backend(settings: Any) -> None:
+def test_logout_new_password_and_missing_backend_end_sessions(settings: Any) -> None:
     user = make_user()
     keys = [log_in(user) for _ in range(2)]
     assert valid_sessions(keys) == set(keys)
@@ -297,10 +299,10 @@ def test_a_deactivated_user_has_no_session() -> None:
     assert valid_sessions([key]) == set()
 
 
-def test_sessions_in_the_cache_are_found_too(settings: Any) -> None:
+def test_sessions_in_the_cache_are_found(settings: Any) -> None:
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
     user = make_user()
-    store = authentication._store()()
+    store = CacheSession()
     store.update(
         {
             "_auth_user_id": str(user.pk),
@@ -309,14 +311,15 @@ def test_sessions_in_the_cache_are_found_too(settings: Any) -> None:
         }
     )
     store.save()
+    assert store.session_key
     assert by_session(store.session_key) is not None
     assert by_session("\x7f bad key for a cache") is None
 
 
-# Many together
+# Several callers
 
 
-def test_each_caller_gets_its_own_answer_at_few_queries() -> None:
+def test_each_caller_gets_its_own_result_with_two_queries() -> None:
     users = [make_user(f"user {number}") for number in range(12)]
     callers = [Credentials(log_in(user), "") for user in users[:5]]
     callers += [Credentials("", make_token(user)) for user in users[5:10]]
@@ -328,7 +331,7 @@ def test_each_caller_gets_its_own_answer_at_few_queries() -> None:
     assert all(isinstance(entry, Identity) for entry in found[:10])
 
 
-def test_credentials_change_with_the_password_only() -> None:
+def test_credentials_change_only_with_the_password() -> None:
     user = make_user()
     before = credentials_of(user)
     user.first_name = "Another"

@@ -1,4 +1,4 @@
-"""Connection tokens: what ends them, and whom they are meant for."""
+"""Tests of connection tokens: what invalidates them, and their audience."""
 
 import json
 from typing import Any
@@ -15,7 +15,7 @@ from notifications.connect.authentication import (
     identify,
     make_token,
 )
-from notifications.connect.tokens import FOR_EVER
+from notifications.connect.tokens import MAX_EXPIRY
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db
@@ -29,13 +29,13 @@ def secret(settings: Any) -> None:
 
 
 def outcome(token: str) -> type:
-    """What :func:`identify` makes of the bearer of a token."""
+    """Return the type that :func:`identify` returns for a token."""
     (found,) = identify([Credentials("", token)])
     return type(found)
 
 
 def sign(algorithm: str = "HS256", **claims: Any) -> str:
-    """A token as another backend signs it."""
+    """Return a token as another backend signs it."""
     return jwt.encode(claims, SECRET, algorithm)
 
 
@@ -43,7 +43,7 @@ def claims_of(token: str) -> dict[str, Any]:
     return jwt.decode(token, options={"verify_signature": False})
 
 
-def test_a_token_ends_with_the_password_that_it_was_made_under() -> None:
+def test_a_change_of_the_password_invalidates_a_token() -> None:
     user, other = make_user(), make_user("other")
     before = make_token(user, None)
     others = make_token(other)
@@ -58,7 +58,7 @@ def test_a_token_ends_with_the_password_that_it_was_made_under() -> None:
     assert outcome(before) is ExpiredToken
 
 
-def test_a_token_does_not_end_with_other_changes_of_the_account() -> None:
+def test_other_changes_of_the_user_do_not_make_a_token_expire() -> None:
     user = make_user()
     token = make_token(user)
     user.first_name, user.is_staff = "Another", True
@@ -69,7 +69,7 @@ def test_a_token_does_not_end_with_other_changes_of_the_account() -> None:
     assert outcome(token) is InvalidToken
 
 
-def test_a_token_of_somebody_without_a_password_is_good_until_he_gets_one() -> None:
+def test_a_token_of_a_user_without_a_password_is_valid_until_one_is_set() -> None:
     user = make_user()
     user.set_unusable_password()
     user.save()
@@ -80,7 +80,7 @@ def test_a_token_of_somebody_without_a_password_is_good_until_he_gets_one() -> N
     assert outcome(token) is ExpiredToken
 
 
-def test_a_token_outlives_its_secret_key_as_long_as_that_is_a_fallback(settings: Any) -> None:
+def test_a_token_is_valid_while_its_secret_key_is_a_fallback(settings: Any) -> None:
     token = make_token(make_user())
     former = settings.SECRET_KEY
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "k" * 50, ["f" * 50, former]
@@ -90,7 +90,7 @@ def test_a_token_outlives_its_secret_key_as_long_as_that_is_a_fallback(settings:
 
 
 def test_a_user_model_without_a_password_has_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with Django's own sessions, the hash is checked where the model has one."""
+    """As for Django's own sessions, the hash is checked only if the model has one."""
     user = make_user()
     before = make_token(user)
     monkeypatch.delattr(AbstractBaseUser, "get_session_auth_hash")
@@ -109,9 +109,9 @@ def test_a_user_model_without_fallbacks_has_tokens(monkeypatch: pytest.MonkeyPat
     assert outcome(token) is ExpiredToken
 
 
-def test_a_token_of_a_backend_that_knows_no_password_is_good_until_it_expires() -> None:
+def test_a_token_without_credentials_is_valid_until_it_expires() -> None:
     user = make_user()
-    token = sign(sub=str(user.pk), exp=int(FOR_EVER))
+    token = sign(sub=str(user.pk), exp=int(MAX_EXPIRY))
     assert outcome(token) is Identity
     user.set_password("another")
     user.save()
@@ -131,12 +131,12 @@ def test_a_token_shows_neither_the_password_nor_its_hash() -> None:
 @pytest.mark.parametrize(
     "credentials", ["", "0" * 15, "0" * 17, "0" * 16 + "\n", "Ä" * 16, "\ud800" * 16, 7, None, []]
 )
-def test_credentials_that_are_none_are_answered(credentials: Any) -> None:
+def test_malformed_credentials_are_invalid(credentials: Any) -> None:
     claims = {"sub": str(make_user().pk), "credentials": credentials}
     assert outcome(sign(**claims)) is (Identity if credentials == "" else InvalidToken)
 
 
-def test_credentials_of_somebody_else_are_out_of_date() -> None:
+def test_credentials_of_another_user_are_out_of_date() -> None:
     user, other = make_user(), make_user("other")
     other.set_password("a private one")
     credentials = claims_of(make_token(other))["credentials"]
@@ -161,7 +161,7 @@ def test_credentials_of_somebody_else_are_out_of_date() -> None:
         ("push", {"push": 1}, InvalidToken),
     ],
 )
-def test_a_token_is_good_for_its_audience_only(
+def test_a_token_is_valid_for_its_audience_only(
     settings: Any, configured: str, audience: Any, expected: type
 ) -> None:
     settings.NOTIFICATIONS = {"TOKEN_SECRET": SECRET, "TOKEN_AUDIENCE": configured}
@@ -179,7 +179,7 @@ def test_our_own_tokens_name_the_audience(settings: Any) -> None:
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512", "none"])
-def test_no_other_algorithm_is_taken(algorithm: str) -> None:
+def test_other_algorithms_are_rejected(algorithm: str) -> None:
     key = "" if algorithm == "none" else SECRET
     token = jwt.encode({"sub": str(make_user().pk)}, key, algorithm)
     assert outcome(token) is InvalidToken

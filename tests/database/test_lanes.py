@@ -1,4 +1,4 @@
-"""The ORM from asynchronous code: own threads, own connections, none left over."""
+"""The ORM from asynchronous code: lanes, their connections, and closing them."""
 
 import asyncio
 import os
@@ -34,27 +34,27 @@ def thread_names() -> list[str]:
     return [name for name in names if name.startswith("notifications-database")]
 
 
-async def test_results_and_arguments_pass_through() -> None:
+async def test_arguments_and_results_are_passed_through() -> None:
     stream = await in_database(Stream.objects.create, name="topic:a")
     assert await in_database(Stream.objects.filter(name="topic:a").count) == 1
     found = await in_database(Stream.objects.get, pk=stream.pk)
     assert found == stream
 
 
-async def test_errors_pass_through_and_the_thread_goes_on() -> None:
+async def test_errors_are_passed_through_and_the_thread_goes_on() -> None:
     with pytest.raises(Stream.DoesNotExist):
         await in_database(Stream.objects.get, name="missing")
     assert await in_database(Stream.objects.filter(name="missing").count) == 0
 
 
-async def test_work_runs_at_once_in_as_many_threads_as_the_setting_says(settings: Any) -> None:
+async def test_calls_run_concurrently_in_the_configured_number_of_threads(settings: Any) -> None:
     settings.NOTIFICATIONS = {"DATABASE_THREADS": 3}
     barrier = threading.Barrier(3)
     await asyncio.gather(*(in_database(barrier.wait, 10) for _ in range(3)))
     assert len(thread_names()) == 3
 
 
-async def test_the_loop_goes_on_while_a_query_is_slow() -> None:
+async def test_a_slow_query_does_not_block_the_loop() -> None:
     go_on = threading.Event()
     slow = asyncio.create_task(in_database(go_on.wait, 30))
     await asyncio.sleep(0.01)
@@ -63,7 +63,7 @@ async def test_the_loop_goes_on_while_a_query_is_slow() -> None:
     assert await slow
 
 
-async def test_a_connection_that_is_too_old_is_replaced(settings: Any) -> None:
+async def test_a_connection_older_than_its_maximum_age_is_replaced(settings: Any) -> None:
     settings.NOTIFICATIONS = {"DATABASE_THREADS": 1}
 
     def opened() -> Any:
@@ -79,7 +79,7 @@ async def test_a_connection_that_is_too_old_is_replaced(settings: Any) -> None:
     assert await in_database(opened) is not first
 
 
-async def test_threads_can_be_closed_and_start_again() -> None:
+async def test_closed_threads_start_again() -> None:
     opened: list[Any] = []
     await in_database(lambda: opened.append(connections["default"]))
     await in_database(Stream.objects.count)
@@ -91,7 +91,7 @@ async def test_threads_can_be_closed_and_start_again() -> None:
     await asyncio.get_running_loop().run_in_executor(None, close_threads)
 
 
-def test_rows_are_updated_together() -> None:
+def test_rows_are_updated_with_one_statement() -> None:
     rows = [Stream.objects.create(name=f"topic:{number}") for number in range(300)]
     changes = [(number, f"e{number}", row.pk) for number, row in enumerate(rows)]
     assert len(queries(lambda: update_rows("default", Stream, ["top", "epoch"], changes))) == 1
@@ -101,7 +101,7 @@ def test_rows_are_updated_together() -> None:
     update_rows("default", Stream, ["top"], [])
 
 
-def test_work_after_a_commit_waits_for_it_and_not_for_a_rollback() -> None:
+def test_after_commit_runs_after_a_commit_and_not_after_a_rollback() -> None:
     done: list[str] = []
     after_commit("default", done.append, "at once")
     with transaction.atomic():
@@ -112,7 +112,9 @@ def test_work_after_a_commit_waits_for_it_and_not_for_a_rollback() -> None:
     assert done == ["at once", "committed"]
 
 
-def test_work_that_fails_after_a_commit_hides_no_other(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_after_a_commit_does_not_stop_other_callbacks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     done: list[str] = []
 
     def fail(number: int) -> None:
@@ -127,7 +129,7 @@ def test_work_that_fails_after_a_commit_hides_no_other(caplog: pytest.LogCapture
     assert "<locals>.fail in on_commit" in caplog.text
 
 
-async def test_a_database_error_is_the_callers() -> None:
+async def test_a_database_error_is_raised_to_the_caller() -> None:
     def fail() -> None:
         raise OperationalError("gone")
 
@@ -135,7 +137,7 @@ async def test_a_database_error_is_the_callers() -> None:
         await in_database(fail)
 
 
-async def test_connections_of_a_worker_do_not_wait_for_locks_without_end(settings: Any) -> None:
+async def test_connections_of_lanes_have_a_lock_timeout(settings: Any) -> None:
     settings.NOTIFICATIONS = {"LOCK_TIMEOUT": 1.5}
     asked = "PRAGMA busy_timeout" if connection.vendor == "sqlite" else "SHOW lock_timeout"
 
@@ -150,7 +152,7 @@ async def test_connections_of_a_worker_do_not_wait_for_locks_without_end(setting
     await asyncio.to_thread(connections.close_all)
 
 
-async def test_a_lane_that_is_stuck_keeps_only_its_own_work_waiting() -> None:
+async def test_a_stuck_lane_delays_no_other_lane() -> None:
     go_on = threading.Event()
     stuck = [asyncio.create_task(in_database(go_on.wait, 60)) for _ in range(20)]
     for lane in LANES[1:]:
@@ -162,10 +164,10 @@ async def test_a_lane_that_is_stuck_keeps_only_its_own_work_waiting() -> None:
     await asyncio.gather(*stuck)
 
 
-async def test_threads_that_are_stuck_are_left_behind(
+async def test_stuck_threads_are_left_running(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lanes, "PATIENCE", 0.1)
+    monkeypatch.setattr(lanes, "CLOSE_TIMEOUT", 0.1)
     go_on = threading.Event()
     stuck = asyncio.create_task(PERMISSIONS.run(go_on.wait, 60))
     await in_database(Stream.objects.count)
@@ -176,11 +178,11 @@ async def test_threads_that_are_stuck_are_left_behind(
     await stuck
 
 
-def test_a_process_ends_although_a_thread_is_stuck() -> None:
+def test_a_stuck_thread_does_not_keep_the_process_alive() -> None:
     code = """
         import threading
         from notifications.database import lanes
-        lanes.PATIENCE = 0.1
+        lanes.CLOSE_TIMEOUT = 0.1
         lanes.COMMANDS.submit(threading.Event().wait)
     """
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}

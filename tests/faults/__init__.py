@@ -1,1 +1,1 @@
-"""Faults of every kind, and a herd of clients with its own record of what arrived."""
+"""Fault injection into real processes, judged by an independent record of what arrived."""

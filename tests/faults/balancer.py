@@ -1,6 +1,6 @@
-"""nginx without TLS, as behind a load balancer that ends it: what tests need of a proxy, and fast.
+"""nginx without TLS, as behind a load balancer that terminates TLS.
 
-The configuration that is shipped, with TLS, has tests of its own (test_nginx.py).
+The shipped configuration, with TLS, has its own tests (test_nginx.py).
 """
 
 import getpass
@@ -42,11 +42,11 @@ http {{
 
 
 class Balancer:
-    """Sends each connection to the worker that has the fewest.
+    """An nginx that sends each connection to the worker with the fewest connections.
 
     Args:
-        directory: for its files.
-        ports: of the workers.
+        directory: the directory for its files, which must not exist yet.
+        ports: the ports of the workers.
     """
 
     def __init__(self, directory: Path, ports: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""The stage that all share, and the table at the end."""
+"""The stage that all tests share, and the table at the end of the test run."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from tests.faults.ledger import Verdict
 from tests.faults.stage import Run, Stage
 from tests.servers import Site
 
-#: How many rounds a publisher makes, by ``make soak`` many more.
+#: Rounds of a publisher; many more in ``make soak``.
 ROUNDS = 1000 if os.environ.get("SOAK") else 40
 
 _verdicts: list[tuple[str, int, Verdict]] = []
@@ -32,13 +32,13 @@ def directory(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def survived(request: pytest.FixtureRequest) -> Survived:
-    """Judge a run, note it for the table, and insist that nothing went wrong."""
+    """Return a function that judges a run, adds it to the table, and asserts that it is clean."""
 
     def check(run: Run) -> None:
         verdict = run.verdict()
         name = request.node.name.removeprefix("test_").replace("_", " ")
         _verdicts.append((name, run.faults, verdict))
-        assert verdict.is_clean, f"{verdict}\n{run.what_is_missing()}"
+        assert verdict.is_clean, f"{verdict}\n{run.describe_missing()}"
         assert [client.violations for client in run.clients if client.violations] == []
         assert [client.unrecovered for client in run.clients if client.unrecovered] == []
         assert run.stage.place.tracebacks() == ""
@@ -50,11 +50,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _verdicts:
         return
     terminalreporter.section("faults")
-    line = "{:<58} {:>8} {:>5} {:>13} {:>5} {:>8} {:>11} {:>8} {:>8}"
-    heads = ("injected", "sent", "delivered", "lost", "doubled", "misordered", "strange", "delay")
+    line = "{:<58} {:>8} {:>5} {:>13} {:>5} {:>11} {:>11} {:>11} {:>8}"
+    counts = ("lost", "duplicated", "misordered", "unexpected")
+    heads = ("injected", "sent", "delivered", *counts, "delay")
     terminalreporter.line(line.format("fault", *heads))
     for name, faults, verdict in _verdicts:
-        injected = faults or "all"  # a layer, or a load, that is wrong all the time
-        sent, *counts, delay, _ = verdict
-        figures = (injected, sent, verdict.delivered, *counts, f"{delay:.1f} s")
+        injected = faults or "all"  # the fault lasts for the whole run
+        sent, *found, delay, _ = verdict
+        figures = (injected, sent, verdict.delivered, *found, f"{delay:.1f} s")
         terminalreporter.line(line.format(name[:58], *figures))

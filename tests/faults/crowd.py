@@ -1,4 +1,4 @@
-"""Very many devices in one thread, each dropped over and over while messages flow."""
+"""Many devices in one thread, each of which is dropped repeatedly while messages flow."""
 
 import asyncio
 import json
@@ -14,13 +14,13 @@ from websockets.exceptions import InvalidHandshake, WebSocketException
 from tests.client import Position, Received
 from tests.faults.ledger import Seen
 
-#: A device is away for so long, and is left alone for between these; seconds.
-AWAY = 2.0
-THERE = (1.0, 4.0)
+#: Seconds that a device stays away, and the range of seconds that it stays connected.
+SECONDS_AWAY = 2.0
+SECONDS_CONNECTED = (1.0, 4.0)
 
 
 class Visitor:
-    """One device: it loses its connection, stays away, and comes back with its positions."""
+    """A device that loses its connection, stays away, and comes back with its positions."""
 
     def __init__(self, url: str, token: str, channel: str) -> None:
         self.url = url
@@ -28,22 +28,22 @@ class Visitor:
         self.channel = channel
         self.publications: list[Received] = []
         self.positions: dict[str, Position] = {}
-        #: Channels whose position the server could not serve.
+        #: Channels that the server could not recover.
         self.unrecovered: list[str] = []
         self.violations: list[str] = []
         self.drops = 0
-        #: What it is doing, for the message of a failure.
+        #: Its current state, for the message of a failure.
         self.what = ""
 
     async def come_and_go(self, until: asyncio.Event, chance: random.Random) -> None:
-        """Be dropped again and again until this is set; then stay until cancelled."""
-        await asyncio.sleep(chance.uniform(0, AWAY))
+        """Reconnect and get dropped until ``until`` is set; then stay until cancelled."""
+        await asyncio.sleep(chance.uniform(0, SECONDS_AWAY))
         while not until.is_set():
             with suppress(OSError, WebSocketException, TimeoutError):
-                async with asyncio.timeout(chance.uniform(*THERE)):
+                async with asyncio.timeout(chance.uniform(*SECONDS_CONNECTED)):
                     await self._stay()
             self.drops += 1
-            await asyncio.sleep(AWAY)
+            await asyncio.sleep(SECONDS_AWAY)
         while True:
             with suppress(OSError, WebSocketException, InvalidHandshake):
                 await self._stay()
@@ -61,7 +61,7 @@ class Visitor:
                 for line in str(frame).split("\n"):
                     await self._take(json.loads(line), socket)
         finally:
-            # Without a word: what is on its way is lost.
+            # No closing handshake: what is in transit is lost.
             socket.transport.abort()
 
     def _request(self) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class Visitor:
     def _publication(self, name: str, publication: dict[str, Any]) -> None:
         offset = publication["offset"]
         if offset <= self.positions[name].offset:
-            return  # as an SDK does: on the wire it may come twice
+            return  # the wire may repeat a publication; SDKs drop the duplicate
         self.positions[name] = self.positions[name]._replace(offset=offset)
         received = Received(name, offset, publication["data"], time.monotonic())
         self.publications.append(received)
@@ -112,7 +112,7 @@ class Visitor:
 
 
 class Crowd:
-    """All visitors. ``run`` is to be called in a thread, the rest in any."""
+    """All visitors. Call :meth:`run` in a thread of its own; the other methods are thread-safe."""
 
     def __init__(self, visitors: Iterable[Visitor], seed: int) -> None:
         self.visitors = list(visitors)
@@ -129,11 +129,11 @@ class Crowd:
 
     @property
     def fewest_drops(self) -> int:
-        """How often the one was dropped that was dropped least."""
+        """The smallest number of drops of any visitor."""
         return min(visitor.drops for visitor in self.visitors)
 
-    def let_them_stay(self) -> None:
-        """Drop nobody any more."""
+    def stop_dropping(self) -> None:
+        """Stop dropping visitors."""
         self._loop.call_soon_threadsafe(self._calm.set)
 
     def end(self) -> None:

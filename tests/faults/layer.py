@@ -1,4 +1,4 @@
-"""A channel layer that loses, doubles, delays and reorders what it brings."""
+"""A channel layer that loses, duplicates, delays and reorders messages."""
 
 import random
 from typing import Any
@@ -7,7 +7,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 
 
 class FaultyLayer(RedisPubSubChannelLayer):
-    """Every second message meets a fault."""
+    """A Redis pub/sub layer that loses, duplicates or delays an eighth of the messages each."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

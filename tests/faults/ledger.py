@@ -1,4 +1,4 @@
-"""What was committed, held against what applications have seen."""
+"""Comparison of what was committed with what applications have received."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,57 +9,66 @@ from tests.client import Received
 
 
 class Seen(NamedTuple):
-    """One device: the channel of its user, and its publications in the order they came."""
+    """What one device received: its user's channel, and its publications in order of arrival."""
 
     channel: str
     publications: Sequence[Received]
 
 
 class Verdict(NamedTuple):
-    """``sent`` counts notifications, the others publications to one device; delay in seconds.
+    """Totals over all devices.
 
-    ``expected`` counts what all devices together had to get.
+    ``sent`` counts notifications. The other counts are of publications, once for each device.
+
+    Args:
+        sent: notifications that were committed.
+        lost: publications that a device has not received.
+        duplicated: publications that a device has received again.
+        misordered: publications out of order; see :func:`_misordered`.
+        unexpected: publications that a device should not have received.
+        delay: the longest delay of a publication, in seconds.
+        expected: publications that all devices together should have received.
     """
 
     sent: int
     lost: int
-    doubled: int
+    duplicated: int
     misordered: int
-    strange: int
+    unexpected: int
     delay: float
     expected: int
 
     @property
     def delivered(self) -> str:
-        """What arrived, of what had to."""
+        """The publications that arrived and those that were expected, as ``n/m``."""
         return f"{self.expected - self.lost}/{self.expected}"
 
     @property
     def is_clean(self) -> bool:
-        return not (self.lost or self.doubled or self.misordered or self.strange)
+        return not (self.lost or self.duplicated or self.misordered or self.unexpected)
 
 
 def judge(committed: Mapping[str, Sequence[str]], devices: Iterable[Seen]) -> Verdict:
-    """Compare.
+    """Compare what devices have received with what was committed.
 
     Args:
-        committed: titles by channel, in order.
-        devices: each expects the channel of its user, and ``broadcast``.
+        committed: titles by channel, in order of their commits.
+        devices: each of them expects its user's channel and ``broadcast``.
     """
     verdicts = [_judge(committed, device) for device in devices]
     return Verdict(
         sum(len(titles) for titles in committed.values()),
         sum(verdict.lost for verdict in verdicts),
-        sum(verdict.doubled for verdict in verdicts),
+        sum(verdict.duplicated for verdict in verdicts),
         sum(verdict.misordered for verdict in verdicts),
-        sum(verdict.strange for verdict in verdicts),
+        sum(verdict.unexpected for verdict in verdicts),
         max((verdict.delay for verdict in verdicts), default=0.0),
         sum(verdict.expected for verdict in verdicts),
     )
 
 
 def missing(committed: Mapping[str, Sequence[str]], device: Seen) -> set[tuple[str, str]]:
-    """What a device has not got yet: channels and titles."""
+    """Return the channels and titles that a device has not received yet."""
     found = {(each.channel, each.data["title"]) for each in device.publications}
     return _expected(committed, device) - found
 
@@ -79,18 +88,18 @@ def _judge(committed: Mapping[str, Sequence[str]], device: Seen) -> Verdict:
     return Verdict(
         sent=len(expected),
         lost=len(expected - found.keys()),
-        doubled=sum(count - 1 for count in found.values()),
+        duplicated=sum(count - 1 for count in found.values()),
         misordered=sum(
             _misordered(device, channel, committed.get(channel, ())) for channel in committed
         ),
-        strange=len(found.keys() - expected),
+        unexpected=len(found.keys() - expected),
         delay=max(delays, default=0.0),
         expected=len(expected),
     )
 
 
 def _misordered(device: Seen, channel: str, titles: Sequence[str]) -> int:
-    """How many came after one that was committed later, or with a lower offset."""
+    """Count publications whose predecessor has a higher or equal offset or was committed later."""
     places = {title: place for place, title in enumerate(titles)}
     own = [each for each in device.publications if each.channel == channel]
     return sum(

@@ -1,4 +1,4 @@
-"""The site's settings for workers that something is wrong with."""
+"""The site's settings for workers with a faulty layer or a wrong clock."""
 
 import os
 from datetime import datetime, timedelta

@@ -1,51 +1,51 @@
-"""The shape of production: PostgreSQL, Redis, two workers, nginx in front, people with devices."""
+"""A deployment as in production: PostgreSQL, Redis, two workers behind nginx, and clients."""
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.client import Client, Stubborn
+from tests.client import Client, ReconnectingClient
 from tests.faults.balancer import Balancer
 from tests.faults.ledger import Seen, Verdict, judge, missing
 from tests.integration import jobs
 from tests.integration.partition import Relay
 from tests.integration.places import Person, Place
-from tests.integration.processes import Other, Redis
+from tests.integration.processes import Redis, SecondProcess
 from tests.postgres import Postgres
 from tests.servers import Server, Site
 
-#: Short, so that a test sees a few of them; seconds.
+#: Seconds; short, so that a test sees several pings.
 PING_INTERVAL = 2.0
 PONG_TIMEOUT = 1.0
 
-#: What a client allows a ping to be late by.
+#: Seconds that a ping may be late before a client drops its connection.
 GRACE = 4.0
 
-#: So long everything may take that has to happen in the end.
+#: Seconds within which everything has to happen.
 PATIENCE = 180.0
 
-#: What may not come has so long to come; seconds.
+#: Seconds to wait for publications that must not come.
 QUIET = 1.0
 
 
-class Device(Stubborn):
-    """As an SDK: it comes back, also when the pings have stopped."""
+class Device(ReconnectingClient):
+    """A client that reconnects, also when pings stop, as SDKs do."""
 
     def __init__(self, client: Client) -> None:
         self._heard = (0, 0.0)
         super().__init__(client)
 
-    def _stay(self) -> None:
+    def stay(self) -> None:
         self._heard = (self.client.pings, time.monotonic())
         watching = threading.Thread(target=self._watch, daemon=True)
         watching.start()
-        super()._stay()
+        super().stay()
         watching.join()
 
     def _watch(self) -> None:
-        while self.client.closed is None and not self._stopped.wait(0.2):
+        while self.client.closed is None and not self.stopped.wait(0.2):
             pings, since = self._heard
             if self.client.pings != pings or self.client.is_paused:
                 self._heard = (self.client.pings, time.monotonic())
@@ -55,7 +55,7 @@ class Device(Stubborn):
 
 
 class Stage:
-    """What runs, and how to reach it. People and clients are made for each run."""
+    """The running processes and how to reach them. Users and clients are created for each run."""
 
     def __init__(self, site: Site, directory: Path, **variables: str) -> None:
         self.postgres = Postgres(keeps_commits=True).start()
@@ -87,14 +87,14 @@ class Stage:
         return Client(self.url, token=person.token)
 
     def restart(self, worker: Server, end: Callable[[], object]) -> None:
-        """End a worker in some way, and start it again."""
+        """End a worker by calling ``end``, and start it again."""
         end()
         time.sleep(1.0)
         worker.start()
 
 
 class Run:
-    """People with devices on a stage, and what has been committed for them."""
+    """Users with devices on a stage, and what has been committed for them."""
 
     def __init__(self, stage: Stage, people: int, devices: int) -> None:
         self.stage = stage
@@ -103,85 +103,92 @@ class Run:
             (person, Device(stage.client(person))) for person in self.people for _ in range(devices)
         ]
         self.committed: dict[str, list[str]] = {}
-        #: How many faults have been injected.
+        #: Number of faults that have been injected.
         self.faults = 0
-        self._publishing: list[Other] = []
+        #: What clients besides the devices have received.
+        self.seen_by_others: Callable[[], Sequence[Seen]] = list
+        self._publishing: list[SecondProcess] = []
         self.wait(lambda: all(device.connects for _, device in self.devices), "all to connect")
 
     @property
     def clients(self) -> list[Client]:
         return [device.client for _, device in self.devices]
 
-    def begin(self, count: int, pause: float = 0.05, publisher: int = 0, mark: str = "") -> Other:
-        """Let a publisher work: ``count`` to each person, and as many broadcasts.
+    def begin(
+        self, count: int, pause: float = 0.05, publisher: int = 0, mark: str = ""
+    ) -> SecondProcess:
+        """Start a publisher, and wait for the first delivery.
 
         Args:
+            count: number of rounds; each publishes to every user, and one broadcast.
             pause: seconds between two rounds.
-            publisher: which one.
-            mark: what its titles begin with, if it is not the only one of this run.
+            publisher: index of the publisher.
+            mark: prefix of its titles; required from the second publisher of a run on.
         """
         other = self.stage.publishers[publisher]
         ids = [person.id for person in self.people]
-        other.begin(jobs.publish_whatever_happens, ids, mark or self.people[0].name, count, pause)
-        # A fault from now on meets it in the middle.
+        other.begin(jobs.publish_with_retries, ids, mark or self.people[0].name, count, pause)
+        # From here on, a fault hits the publisher while it is publishing.
         self._publishing.append(other)
-        self.wait(lambda: any(client.titles for client in self.clients), "a beginning")
+        self.wait(lambda: any(client.titles for client in self.clients), "the first publication")
         return other
 
     @contextmanager
     def fault(self) -> Iterator[None]:
-        """What happens within is one fault, for the table."""
+        """Count the body of the ``with`` block as one fault in the table."""
         self.faults += 1
         yield
 
-    def finish(self, other: Other) -> None:
+    def finish(self, other: SecondProcess) -> None:
         self._publishing.remove(other)
         for channel, titles in other.finish().items():
             self.committed.setdefault(channel, []).extend(titles)
 
     def verdict(self) -> Verdict:
-        """Wait until everything has arrived, or PATIENCE is over, and judge."""
+        """Wait until everything has arrived, at most ``PATIENCE`` seconds, and judge."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and any(
-            missing(self.committed, seen) for seen in self._seen()
+            missing(self.committed, seen) for seen in self.seen()
         ):
             time.sleep(0.1)
-        time.sleep(QUIET)  # for what should not come
-        return judge(self.committed, self._seen())
+        time.sleep(QUIET)  # for publications that must not come
+        return judge(self.committed, self.seen())
 
-    def what_is_missing(self) -> str:
-        """For the message of a failure."""
+    def describe_missing(self) -> str:
+        """Describe what each device lacks, for the message of a failure."""
         return "\n".join(
             f"{device.client!r} {device.codes} lacks {sorted(lacks)}"
-            for (_, device), seen in zip(self.devices, self._seen(), strict=False)
+            for (_, device), seen in zip(self.devices, self.seen(), strict=False)
             if (lacks := missing(self.committed, seen))
         )
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, f"{what} did not happen"
+            assert time.monotonic() < deadline, f"timed out waiting for {what}"
             time.sleep(0.1)
 
     def stop(self) -> None:
         self.stage.network.heal()
-        for other in self._publishing:  # a test has failed, and others will ask it again
+        for other in self._publishing:  # a test has failed, and later tests use the publisher
             other.finish()
         for client in self.clients:
             client.resume()
         for _, device in self.devices:
             device.stop()
 
-    def _seen(self) -> list[Seen]:
-        return [
+    def seen(self) -> list[Seen]:
+        """Return what each device has received, in their order, and then each other client."""
+        devices = [
             Seen(person.channel, list(device.client.publications))
             for person, device in self.devices
         ]
+        return [*devices, *self.seen_by_others()]
 
 
 @contextmanager
 def running(stage: Stage, people: int = 3, devices: int = 3) -> Iterator[Run]:
-    """People who are connected, and go when the test ends."""
+    """Connect users with devices, and disconnect them at the end of the block."""
     run = Run(stage, people, devices)
     try:
         yield run

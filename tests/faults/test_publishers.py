@@ -1,18 +1,18 @@
-"""Publishers that roll back, die, and do the same at once."""
+"""Publishers that roll back, die, and publish concurrently."""
 
 import pytest
 
 from tests.faults.conftest import Survived
 from tests.faults.stage import Stage, running
 from tests.integration import jobs
-from tests.integration.processes import Other
+from tests.integration.processes import SecondProcess
 
 pytestmark = pytest.mark.integration
 
 PROCESSES = 8
 
 
-def test_p2_what_is_rolled_back_is_never_sent(stage: Stage, survived: Survived) -> None:
+def test_p2_a_rolled_back_notification_is_never_sent(stage: Stage, survived: Survived) -> None:
     with running(stage) as run:
         other = stage.publishers[1]
         publisher = run.begin(10)
@@ -23,7 +23,9 @@ def test_p2_what_is_rolled_back_is_never_sent(stage: Stage, survived: Survived) 
         survived(run)
 
 
-def test_p1_a_publisher_that_dies_after_its_commit(stage: Stage, survived: Survived) -> None:
+def test_p1_a_publisher_that_dies_after_its_commit_loses_nothing(
+    stage: Stage, survived: Survived
+) -> None:
     with running(stage) as run:
         person = run.people[0]
         for number in range(2):
@@ -34,13 +36,15 @@ def test_p1_a_publisher_that_dies_after_its_commit(stage: Stage, survived: Survi
         survived(run)
 
 
-def test_p3_the_same_key_from_eight_processes_is_one(stage: Stage, survived: Survived) -> None:
-    others = [Other(stage.place.env) for _ in range(PROCESSES)]
+def test_p3_the_same_key_from_eight_processes_makes_one_notification(
+    stage: Stage, survived: Survived
+) -> None:
+    others = [SecondProcess(stage.place.env) for _ in range(PROCESSES)]
     try:
         with running(stage) as run:
             ids = [person.id for person in run.people]
             for other in others:
-                other.begin(jobs.publish_whatever_happens, ids, run.people[0].name, 10, 0.0)
+                other.begin(jobs.publish_with_retries, ids, run.people[0].name, 10, 0.0)
             results = [other.finish() for other in others]
             assert all(result == results[0] for result in results)
             run.committed = results[0]
@@ -50,8 +54,8 @@ def test_p3_the_same_key_from_eight_processes_is_one(stage: Stage, survived: Sur
             other.stop()
 
 
-def test_p3_many_sequence_the_same_stream_at_once(stage: Stage, survived: Survived) -> None:
-    """Rows that nobody has announced: both workers' tickers and publishers number them."""
+def test_p3_several_processes_sequence_one_stream_at_once(stage: Stage, survived: Survived) -> None:
+    """The tickers of both workers and a publisher give offsets to rows without an announcement."""
     with running(stage) as run:
         person = run.people[0]
         titles = [f"waiting {number}" for number in range(300)]

@@ -35,7 +35,7 @@ def test_p4_redis_takes_everything_and_answers_nothing(stage: Stage, survived: S
         survived(run)
 
 
-def test_p4_a_layer_that_loses_doubles_delays_and_reorders(
+def test_p4_a_layer_that_loses_duplicates_delays_and_reorders(
     site: Site, tmp_path_factory: pytest.TempPathFactory, survived: Survived
 ) -> None:
     stage = Stage(

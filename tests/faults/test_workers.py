@@ -1,4 +1,4 @@
-"""Workers that end in the middle of it."""
+"""Workers that end, or have a wrong clock, while messages flow."""
 
 import time
 
@@ -46,7 +46,7 @@ def test_p3_both_workers_killed_at_once_and_again(stage: Stage, survived: Surviv
 
 
 def test_p1_a_worker_whose_clock_is_an_hour_ahead(stage: Stage, survived: Survived) -> None:
-    """It sequences and delivers beside workers whose clocks are right."""
+    """It sequences and delivers next to workers with correct clocks."""
     env = {
         **stage.place.env,
         "DJANGO_SETTINGS_MODULE": "tests.faults.settings",

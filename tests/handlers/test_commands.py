@@ -1,4 +1,4 @@
-"""What each command does, over the wire: rights, bad arguments, topics, history, procedures."""
+"""Commands over the wire: rights, bad arguments, topics, history, procedures, refresh."""
 
 import json
 import time
@@ -58,16 +58,16 @@ UNKNOWN_NAMES = ["", "nobody", "user:", "topic:", "topic:.x", "topic:a b", "grou
 
 
 def fill_with_much(user: Any) -> None:
-    """A private stream of 60 publications of 36 KB."""
+    """Fill the user's own stream with 60 publications of 36 KB."""
     fill(own(user), 60)
     Notification.objects.update(body="☃" * 9_000, data={"text": "x" * 9_000})
 
 
-# Commands that are not there
+# Unavailable and unknown commands
 
 
 @pytest.mark.parametrize("name", ["presence", "presence_stats", "sub_refresh"])
-async def test_what_the_protocol_has_and_this_server_not(peer: Peer, name: str) -> None:
+async def test_commands_that_this_server_lacks_are_not_available(peer: Peer, name: str) -> None:
     assert await peer.error(**{name: {"channel": "broadcast"}}) == 108
 
 
@@ -84,7 +84,7 @@ async def test_a_ping_of_the_client_is_answered(peer: Peer) -> None:
 # Topics
 
 
-async def test_unsubscribe_ends_what_this_connection_reads(peer: Peer, user: Any) -> None:
+async def test_unsubscribe_ends_the_topic_on_this_connection_only(peer: Peer, user: Any) -> None:
     await in_database(broadcast, "before", to="topic:news")
     result = (await peer.call(subscribe={"channel": "topic:news"}))["subscribe"]
     assert result["recoverable"] is True
@@ -97,11 +97,11 @@ async def test_unsubscribe_ends_what_this_connection_reads(peer: Peer, user: Any
     await in_database(broadcast, "for all")
     await until(lambda: "for all" in peer.titles)
     assert not any("too late" in frame for frame in peer.frames)
-    # The user goes on following it.
+    # The user still follows it.
     assert "too late" in [entry["title"] for entry in (await peer.rpc("inbox"))["entries"]]
 
 
-async def test_a_topic_resumes_where_it_was(peer: Peer, hub: Hub) -> None:
+async def test_a_topic_resumes_at_the_clients_position(peer: Peer, hub: Hub) -> None:
     result = (await peer.call(subscribe={"channel": "topic:news"}))["subscribe"]
     await peer.end()
     await in_database(broadcast, "missed", to="topic:news")
@@ -113,12 +113,12 @@ async def test_a_topic_resumes_where_it_was(peer: Peer, hub: Hub) -> None:
     assert [p["data"]["title"] for p in again["publications"]] == ["missed"]
 
 
-async def test_a_topic_that_was_subscribed_already(peer: Peer) -> None:
+async def test_subscribing_twice_to_a_topic_is_an_error(peer: Peer) -> None:
     await peer.call(subscribe={"channel": "topic:news"})
     assert await peer.error(subscribe={"channel": "topic:news"}) == 105
 
 
-async def test_no_more_topics_than_allowed(peer: Peer) -> None:
+async def test_a_user_cannot_exceed_the_limit_of_topics(peer: Peer) -> None:
     for number in range(3):
         assert "subscribe" in await peer.call(subscribe={"channel": f"topic:{number}"})
     assert await peer.error(subscribe={"channel": "topic:more"}) == 106
@@ -129,7 +129,9 @@ async def test_no_more_topics_than_allowed(peer: Peer) -> None:
     assert "subscribe" in await peer.call(subscribe={"channel": "topic:more"})
 
 
-async def test_no_more_topics_than_allowed_by_many_connections_at_once(hub: Hub, user: Any) -> None:
+async def test_concurrent_connections_cannot_exceed_the_limit_of_topics(
+    hub: Hub, user: Any
+) -> None:
     peers = [await Peer.of(user) for _ in range(8)]
     for each in peers:
         await each.connect()
@@ -148,7 +150,7 @@ async def test_no_more_topics_than_allowed_by_many_connections_at_once(hub: Hub,
     assert (await peers[0].call(ping={}))["ping"] == {}
 
 
-async def test_a_topic_that_other_connections_of_the_user_leave_meanwhile(
+async def test_concurrent_subscribes_and_unsubscribes_of_one_topic(
     hub: Hub, user: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     peers = [await Peer.of(user) for _ in range(4)]
@@ -162,13 +164,13 @@ async def test_a_topic_that_other_connections_of_the_user_leave_meanwhile(
     ]
     for each, command_id in asked:
         reply = await each.reply(command_id)
-        # 100 is temporary: the client tries again.
+        # 100 is temporary: the client retries.
         assert reply.get("error", {}).get("code") in {None, 100, 105}
     assert not [record for record in caplog.records if record.exc_info]
 
 
 @pytest.mark.parametrize("name", UNKNOWN_NAMES)
-async def test_unknown_channels(peer: Peer, name: str) -> None:
+async def test_unknown_channels_are_refused(peer: Peer, name: str) -> None:
     for command in ("subscribe", "unsubscribe", "history"):
         assert await peer.error(**{command: {"channel": name}}) == 102
     assert await peer.error(publish={"channel": name, "data": {"title": "x"}}) in {102, 103}
@@ -176,7 +178,7 @@ async def test_unknown_channels(peer: Peer, name: str) -> None:
     assert await peer.error(rpc={"method": "ack", "data": {"channel": name, "offset": 1}}) == 107
 
 
-async def test_channels_of_others(peer: Peer, hub: Hub, user: Any) -> None:
+async def test_channels_of_others_are_denied(peer: Peer, hub: Hub, user: Any) -> None:
     other = await in_database(make_user, "other")
     group = await in_database(lambda: Group.objects.create(name="crew"))
     await in_database(notify, other, "theirs")
@@ -186,7 +188,7 @@ async def test_channels_of_others(peer: Peer, hub: Hub, user: Any) -> None:
     assert all(stream.pins <= 1 for stream in hub.streams.by_name.values())
 
 
-async def test_server_side_subscriptions_stay(peer: Peer, user: Any) -> None:
+async def test_server_side_subscriptions_cannot_be_changed(peer: Peer, user: Any) -> None:
     assert await peer.error(subscribe={"channel": "broadcast"}) == 105
     assert await peer.error(unsubscribe={"channel": "broadcast"}) == 103
     assert await peer.error(unsubscribe={"channel": own(user)}) == 103
@@ -194,7 +196,7 @@ async def test_server_side_subscriptions_stay(peer: Peer, user: Any) -> None:
     await peer.wait_for("still here")
 
 
-async def test_failed_subscriptions_pin_nothing(peer: Peer, hub: Hub) -> None:
+async def test_a_failed_subscribe_leaves_no_pin(peer: Peer, hub: Hub) -> None:
     for number in range(3):
         await peer.call(subscribe={"channel": f"topic:{number}"})
     await peer.error(subscribe={"channel": "topic:more"})
@@ -205,7 +207,7 @@ async def test_failed_subscriptions_pin_nothing(peer: Peer, hub: Hub) -> None:
 # Publishing
 
 
-async def test_a_permitted_user_writes_to_another(peer: Peer, hub: Hub, user: Any) -> None:
+async def test_a_permitted_user_publishes_to_another_user(peer: Peer, hub: Hub, user: Any) -> None:
     other = await in_database(make_user, "other")
     reader = await Peer.of(other)
     await reader.connect()
@@ -257,7 +259,7 @@ async def test_bad_content_is_refused(peer: Peer, user: Any, data: Any) -> None:
 
 
 @pytest.mark.parametrize("depth", [100, 400, 700, 950])
-async def test_deep_content_is_answered(
+async def test_deeply_nested_content_is_handled(
     peer: Peer, user: Any, depth: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     await in_database(allow, user, "send_broadcast")
@@ -282,7 +284,7 @@ async def test_the_same_key_publishes_once(peer: Peer, user: Any) -> None:
 # History
 
 
-async def test_history_goes_forward_and_back(peer: Peer, user: Any) -> None:
+async def test_history_is_read_forward_and_backward(peer: Peer, user: Any) -> None:
     await in_database(fill, own(user), 10)
 
     async def ask(**request: Any) -> list[int]:
@@ -315,12 +317,14 @@ async def test_a_page_of_history_is_bounded_in_bytes(peer: Peer, user: Any, reve
 
 
 @pytest.mark.parametrize("since", [{"offset": 11}, {"offset": 2**63 - 1}, {"epoch": "other"}])
-async def test_history_of_another_position(peer: Peer, user: Any, since: Any) -> None:
+async def test_history_since_an_unknown_position_is_unrecoverable(
+    peer: Peer, user: Any, since: Any
+) -> None:
     await in_database(fill, own(user), 10)
     assert await peer.error(history={"channel": own(user), "limit": 5, "since": since}) == 112
 
 
-async def test_history_begins_where_the_user_did(peer: Peer, hub: Hub) -> None:
+async def test_history_begins_at_the_start_of_the_subscription(peer: Peer, hub: Hub) -> None:
     await in_database(broadcast, "old")
     late = await Peer.of(await in_database(make_user, "late"))
     await late.connect()
@@ -333,7 +337,7 @@ async def test_history_begins_where_the_user_did(peer: Peer, hub: Hub) -> None:
 # Procedures
 
 
-async def test_the_inbox_and_its_changes(peer: Peer, user: Any) -> None:
+async def test_the_inbox_is_listed_and_changed(peer: Peer, user: Any) -> None:
     ids = [(await in_database(notify, user, f"number {n}"))[0] for n in range(3)]
     await until(lambda: len(peer.publications) == 3)
     page = await peer.rpc("inbox", limit=2)
@@ -393,7 +397,7 @@ async def test_a_page_of_the_inbox_is_bounded_in_bytes(peer: Peer, user: Any) ->
     assert titles == [f"number {offset}" for offset in range(60, 0, -1)]
 
 
-async def test_an_entry_that_is_larger_than_a_reply_passes(
+async def test_an_entry_larger_than_a_reply_is_sent_alone(
     peer: Peer, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await in_database(fill, own(user), 3)
@@ -406,14 +410,14 @@ async def test_an_entry_that_is_larger_than_a_reply_passes(
     assert "next" not in page
 
 
-async def test_ids_of_others_and_of_nobody_change_nothing(peer: Peer) -> None:
+async def test_ids_of_others_and_unknown_ids_change_nothing(peer: Peer) -> None:
     other = await in_database(make_user, "other")
     (theirs,) = await in_database(notify, other, "theirs")
     for ids in ([theirs], [10**30], [-1], [0]):
         assert await peer.rpc("read", ids=ids) == {"ids": [], "unread": 0}
 
 
-async def test_send_calls_a_procedure_without_an_answer(peer: Peer, user: Any) -> None:
+async def test_send_calls_a_procedure_without_a_reply(peer: Peer, user: Any) -> None:
     (pk,) = await in_database(notify, user, "one")
     peer.say(f'{{"send":{{"data":{{"method":"read","data":{{"ids":[{pk}]}}}}}}}}')
     await until(lambda: '"one"' in "".join(peer.frames))
@@ -435,8 +439,8 @@ FREE_FORM: list[Any] = [
 ]
 
 
-async def test_a_send_that_is_for_nobody_is_ignored_and_counted(peer: Peer) -> None:
-    """Nobody waits for an answer, and every SDK lets its application send what it likes."""
+async def test_a_send_that_calls_no_procedure_is_ignored_and_counted(peer: Peer) -> None:
+    """A send has no reply, and every SDK lets its application send arbitrary messages."""
     before = SENDS_IGNORED._value.get()
     for data in FREE_FORM:
         peer.say(json.dumps({"send": {"data": data}}))
@@ -448,10 +452,10 @@ async def test_a_send_that_is_for_nobody_is_ignored_and_counted(peer: Peer) -> N
     assert peer.closed is None
 
 
-async def test_what_a_send_has_changed_is_told_to_its_own_device_too(
+async def test_a_change_by_send_is_pushed_to_the_same_client(
     peer: Peer, hub: Hub, user: Any
 ) -> None:
-    """It has no answer that tells the new count."""
+    """A send has no reply that could carry the new count."""
     (pk,) = await in_database(notify, user, "one")
     await peer.wait_for("one")
     peer.say(json.dumps({"send": {"data": {"method": "read", "data": {"ids": [pk]}}}}))
@@ -460,7 +464,7 @@ async def test_what_a_send_has_changed_is_told_to_its_own_device_too(
     assert peer.messages[0]["unread"] == 0
 
 
-async def test_a_user_who_is_gone_is_disconnected_by_the_next_command(
+async def test_a_deactivated_user_is_disconnected_by_the_next_command(
     peer: Peer, user: Any
 ) -> None:
     users = type(user).objects.filter(pk=user.pk)
@@ -483,24 +487,22 @@ async def test_a_token_is_refreshed(peer: Peer, hub: Hub, user: Any) -> None:
     assert session.expires_at > before + 3000
 
 
-async def test_refreshing_needs_a_good_token(peer: Peer) -> None:
+async def test_a_refresh_needs_a_valid_token(peer: Peer) -> None:
     assert await peer.error(refresh={}) == 107
     peer.ask(refresh={"token": "nonsense"})
     assert await peer.wait_closed() == 3500
 
 
-async def test_refreshing_with_a_token_that_has_expired_lets_the_client_come_back(
+async def test_a_refresh_with_an_expired_token_lets_the_client_reconnect(
     peer: Peer, user: Any
 ) -> None:
-    """On an error SDKs would give up for good."""
+    """After an error, SDKs would give up for good."""
     peer.ask(refresh={"token": await in_database(make_token, user, -5)})
     assert await peer.wait_closed() == 3005
 
 
-async def test_a_token_of_before_another_password_opens_nothing_and_is_to_be_replaced(
-    hub: Hub, user: Any
-) -> None:
-    """An SDK asks its application for a new one, and tries again."""
+async def test_a_token_made_before_a_new_password_has_expired(hub: Hub, user: Any) -> None:
+    """After 109, an SDK asks its application for a new token, and tries again."""
     peer = await Peer.of(user)
     await in_database(change_password, user)
     await peer.open()
@@ -516,9 +518,7 @@ def change_password(user: Any) -> None:
     user.save()
 
 
-async def test_a_connection_lives_on_for_a_while_after_its_token_has_expired(
-    hub: Hub, user: Any
-) -> None:
+async def test_a_connection_survives_its_token_by_the_close_delay(hub: Hub, user: Any) -> None:
     peer = Peer(token=await in_database(make_token, user, 1.5))
     result = await peer.connect()
     assert result["expires"] is True
@@ -532,7 +532,7 @@ async def test_a_connection_lives_on_for_a_while_after_its_token_has_expired(
     assert session.expires_at > time.monotonic() + 3000
 
 
-async def test_refreshing_as_somebody_else_ends_the_connection(peer: Peer) -> None:
+async def test_a_refresh_with_the_token_of_another_user_ends_the_connection(peer: Peer) -> None:
     other = await in_database(make_user, "other")
     peer.ask(refresh={"token": await in_database(make_token, other)})
     assert await peer.wait_closed() == 3500
@@ -546,15 +546,15 @@ async def test_an_expired_connection_is_closed(settings: Any, user: Any) -> None
         assert await peer.wait_closed() == 3005
 
 
-async def test_every_stream_that_a_command_made_is_a_known_kind(peer: Peer) -> None:
+async def test_a_subscribe_creates_the_stream_of_its_topic(peer: Peer) -> None:
     await peer.call(subscribe={"channel": "topic:news"})
     names = await in_database(lambda: list(Stream.objects.values_list("name", flat=True)))
     assert "topic:news" in names
     assert "topic:secret" not in names
 
 
-async def test_one_strange_token_keeps_nobody_else_out(hub: Hub) -> None:
-    """All of one batch."""
+async def test_strange_tokens_do_not_keep_other_clients_out(hub: Hub) -> None:
+    """The tokens are authenticated in one batch."""
     users = await in_database(lambda: [make_user(f"user {number}") for number in range(8)])
     peers = [await Peer.of(one) for one in users]
     strange = [
@@ -570,9 +570,7 @@ async def test_one_strange_token_keeps_nobody_else_out(hub: Hub) -> None:
         assert await peer.wait_closed() == 3500
 
 
-async def test_a_token_that_lasts_very_long_has_a_time_that_every_client_understands(
-    hub: Hub, user: Any
-) -> None:
+async def test_the_ttl_of_a_token_with_a_distant_expiry_is_limited(hub: Hub, user: Any) -> None:
     peer = Peer(token=await in_database(make_token, user, 1e15))
     result = await peer.connect()
     assert result["expires"]

@@ -1,4 +1,4 @@
-"""Every field of every request of the protocol: used, left to the server, or refused (P7)."""
+"""Every field of every request of the protocol is used, ignored or refused (P7)."""
 
 import json
 import re
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PROTO = (Path(__file__).parent.parent / "wire" / "requests.proto").read_text()
 
-#: A filter by tags that an SDK may build.
+#: A filter by tags as an SDK may build it.
 FILTER = {"key": "level", "cmp": "eq", "val": "error"}
 
 USED: dict[str, set[str]] = {
@@ -38,7 +38,7 @@ USED: dict[str, set[str]] = {
     "sub_refresh": set(),
 }
 
-#: Left to the server: the reply is as it were without these.
+#: Ignored: the reply is the same as without these fields.
 PASSED_OVER: dict[str, dict[str, Any]] = {
     "connect": {
         "data": {"app": 7},
@@ -81,7 +81,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
     },
 }
 
-#: A request that succeeds, to add fields to.
+#: Requests that succeed, to which fields are added.
 GOOD: dict[str, dict[str, Any]] = {
     "subscribe": {"channel": "topic:news"},
     "publish": {"channel": "broadcast", "data": {"title": "written by a client"}},
@@ -104,27 +104,27 @@ async def peer(hub: Hub) -> Peer:
 
 
 def fields_of(message: str) -> set[str]:
-    """The names of its fields, as ``client.proto`` has them."""
+    """Return the names of the fields of a message in ``client.proto``."""
     found = re.search(rf"^message {message} ?\{{(.*?)\}}", PROTO, re.MULTILINE | re.DOTALL)
     assert found, message
     return set(re.findall(r"(\w+) = \d+;", found[1]))
 
 
 def requests() -> dict[str, str]:
-    """The message behind each request, by its name."""
+    """Return the message types of ``Command`` by the names of their requests."""
     found = re.search(r"^message Command \{(.*?)\}", PROTO, re.MULTILINE | re.DOTALL)
     assert found
     return {name: kind for kind, name in re.findall(r"(\w+Request) (\w+) = \d+;", found[1])}
 
 
-def test_every_field_of_the_protocol_has_its_line_here() -> None:
+def test_every_field_of_the_protocol_is_listed_here() -> None:
     assert set(requests()) == set(messages.REQUESTS) == set(USED)
     for name, message in requests().items():
         lines = [*USED[name], *PASSED_OVER.get(name, ()), *REFUSED.get(name, ())]
         assert sorted(lines) == sorted(fields_of(message)), name
 
 
-async def test_what_is_left_to_the_server_changes_no_reply(peer: Peer) -> None:
+async def test_ignored_fields_do_not_change_a_subscribe_reply(peer: Peer) -> None:
     plain = await peer.call(subscribe=GOOD["subscribe"])
     assert set(plain["subscribe"]) == {"recoverable", "epoch", "positioned", "recovered"}
     for name, value in PASSED_OVER["subscribe"].items():
@@ -133,7 +133,7 @@ async def test_what_is_left_to_the_server_changes_no_reply(peer: Peer) -> None:
         assert reply["subscribe"] == plain["subscribe"], name
 
 
-async def test_what_is_left_to_the_server_changes_no_connect(peer: Peer) -> None:
+async def test_ignored_fields_do_not_change_a_connect_reply(peer: Peer) -> None:
     async def connect(**more: Any) -> set[str]:
         await peer.end()
         await peer.open()
@@ -146,20 +146,20 @@ async def test_what_is_left_to_the_server_changes_no_connect(peer: Peer) -> None
     assert await connect(**PASSED_OVER["connect"]) == plain
 
 
-async def test_what_is_not_there_is_not_answered_as_success(peer: Peer) -> None:
+async def test_an_unavailable_option_is_refused_and_has_no_effect(peer: Peer) -> None:
     for request, fields in REFUSED.items():
         for name, values in fields.items():
             for value in values:
                 error = await peer.error(**{request: {**GOOD.get(request, {}), name: value}})
                 assert error == 108, (request, name, value)
     assert "ping" in await peer.call(ping={})
-    # None of them has done what it says.
+    # None of them has had an effect.
     assert "subscribe" in await peer.call(subscribe=GOOD["subscribe"])
     assert await peer.rpc("inbox") == {"entries": [], "unread": 0}
 
 
-async def test_an_option_that_is_not_used_may_be_said(peer: Peer) -> None:
-    """As Protobuf's default, or as nothing."""
+async def test_an_unavailable_option_may_have_its_default_value(peer: Peer) -> None:
+    """With Protobuf's default value, or null."""
     nothing = {"token": "", "tf": None, "type": 0, "phase": 0, "cursor": "", "limit": 0}
     assert "subscribe" in await peer.call(subscribe={**GOOD["subscribe"], **nothing, "asc": False})
     nothing = {"type": 0, "key": "", "removed": False}
@@ -190,7 +190,7 @@ async def test_wrong_types_of_every_request_are_a_bad_request(peer: Peer) -> Non
     assert "ping" in await peer.call(ping={})
 
 
-async def test_a_command_with_more_than_one_request_is_refused_and_does_none(peer: Peer) -> None:
+async def test_a_command_with_several_requests_is_refused_and_has_no_effect(peer: Peer) -> None:
     publish = GOOD["publish"]
     others: list[dict[str, Any]] = [{"ping": {}}, {"send": {}}, {"rpc": {"method": "read_all"}}]
     for other in others:
@@ -198,7 +198,7 @@ async def test_a_command_with_more_than_one_request_is_refused_and_does_none(pee
     assert await peer.rpc("inbox") == {"entries": [], "unread": 0}
 
 
-async def test_fields_and_requests_of_newer_clients_do_no_harm(peer: Peer) -> None:
+async def test_fields_and_requests_of_newer_clients_are_tolerated(peer: Peer) -> None:
     assert await peer.error(future={"a": [1]}) == 104
     assert "ping" in await peer.call(ping={}, future={"a": [1]})
     assert "ping" in await peer.call(ping={"deadline": 5})
@@ -211,7 +211,7 @@ IDS = {0: 3501, -1: 3501, 2**32: 3501, 2**64: 3501, 1.5: 3501, "7": 3501}
 
 
 async def test_an_id_that_cannot_be_answered_ends_the_connection(peer: Peer) -> None:
-    """No SDK sends these: ids begin at 1, and are 32 bits wide on the wire."""
+    """No SDK sends such ids: they begin at 1 and have 32 bits on the wire."""
     for wrong, code in IDS.items():
         peer.say(json.dumps({"id": wrong, "ping": {}}))
         assert await peer.wait_closed() == code, wrong
@@ -220,10 +220,10 @@ async def test_an_id_that_cannot_be_answered_ends_the_connection(peer: Peer) -> 
     assert "ping" in await peer.reply(2**32 - 1)
 
 
-async def test_a_client_that_wants_all_or_nothing_is_told_that_it_cannot_recover(
+async def test_a_failed_recovery_is_an_error_if_the_client_wants_that(
     peer: Peer,
 ) -> None:
-    """The flag that an SDK sets which loads the state from elsewhere first."""
+    """An SDK sets this flag if it can load the state from elsewhere."""
     result = (await peer.call(subscribe=GOOD["subscribe"]))["subscribe"]
     await in_database(broadcast, "one", to="topic:news")
     await peer.call(unsubscribe={"channel": "topic:news"})

@@ -1,4 +1,4 @@
-"""Topics over the wire: a connection stops reading, a user leaves for good."""
+"""Topics over the wire: ``unsubscribe`` ends one connection's reading, ``leave`` the user's."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from notifications import broadcast, inbox, notify
-from notifications.database.lanes import in_database
+from notifications.database.lanes import RIGHTS, in_database
 from notifications.hub import Hub
 from notifications.models import Stream, Subscription
 from tests.peers import Peer, rest, running_hub, until
@@ -18,13 +18,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 NEWS = "topic:news"
 
-#: Slugs that ``moody`` refuses, or raises for.
+#: Slugs that ``moody`` refuses, and names of users for whom it raises.
 refused: set[str] = set()
 broken: set[str] = set()
 
 
 def moody(user: Any, slug: str) -> bool:
-    """A ``TOPIC_PERMISSION`` that changes its mind."""
+    """A ``TOPIC_PERMISSION`` whose answer the tests can change."""
     if user.username in broken:
         raise RuntimeError(slug)
     return slug not in refused
@@ -45,7 +45,7 @@ async def user() -> Any:
 
 
 async def devices(user: Any, count: int) -> list[Peer]:
-    """Connections of one user that read the topic."""
+    """Return connections of one user that read the topic."""
     found = []
     for _ in range(count):
         peer = await Peer.of(user)
@@ -56,7 +56,7 @@ async def devices(user: Any, count: int) -> list[Peer]:
 
 
 def reasons(peer: Peer) -> list[tuple[str, int, str]]:
-    """The ``unsubscribe`` pushes of this connection: channel, code and reason."""
+    """Return the ``unsubscribe`` pushes of this connection: channel, code and reason."""
     found = []
     for push in pushes(peer):
         if "unsubscribe" in push:
@@ -74,19 +74,19 @@ async def test_unsubscribe_on_one_device_leaves_the_others_reading(hub: Hub, use
     phone, desk = await devices(user, 2)
     await phone.call(unsubscribe={"channel": NEWS})
     await hub.rights.check_all()
-    await hub.check()
+    await hub.position_check.run()
     await in_database(broadcast, "for the desk", to=NEWS)
     await desk.wait_for("for the desk")
     assert reasons(desk) == []
     assert phone.titles == []
-    # Server-side subscriptions do not bring it back either.
+    # A check of the user's rights does not subscribe it again either.
     await hub.rights.check_all()
     await rest()
     assert NEWS not in phone.connection(hub).readers
     assert [entry["title"] for entry in (await phone.rpc("inbox"))["entries"]] == ["for the desk"]
 
 
-async def test_who_subscribes_again_gets_what_came_in_between(hub: Hub, user: Any) -> None:
+async def test_a_new_subscribe_recovers_what_was_published_in_between(hub: Hub, user: Any) -> None:
     peer = await Peer.of(user)
     await peer.connect()
     epoch = (await peer.call(subscribe={"channel": NEWS}))["subscribe"]["epoch"]
@@ -104,7 +104,7 @@ async def test_who_subscribes_again_gets_what_came_in_between(hub: Hub, user: An
     assert peer.closed is None
 
 
-async def test_unsubscribing_twice_or_from_what_is_not_read_is_fine(hub: Hub, user: Any) -> None:
+async def test_unsubscribing_twice_or_from_an_unread_topic_succeeds(hub: Hub, user: Any) -> None:
     (peer,) = await devices(user, 1)
     for name in (NEWS, NEWS, "topic:never-heard-of"):
         assert "unsubscribe" in await peer.call(unsubscribe={"channel": name})
@@ -112,7 +112,7 @@ async def test_unsubscribing_twice_or_from_what_is_not_read_is_fine(hub: Hub, us
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-async def test_leaving_ends_the_topic_on_every_device_with_a_true_reason(
+async def test_leaving_ends_the_topic_on_every_device_with_the_right_reason(
     hub: Hub, user: Any, is_told: bool
 ) -> None:
     phone, desk, shut = await devices(user, 3)
@@ -129,14 +129,14 @@ async def test_leaving_ends_the_topic_on_every_device_with_a_true_reason(
                 inbox.leave(user, NEWS)
 
         await in_database(leave)
-        await hub.check()
+        await hub.position_check.run()
     await until(lambda: reasons(phone) == reasons(desk) == [(NEWS, 2000, "left")])
     await hub.rights.check_all()
     assert reasons(shut) == []
     if is_told:
         told = {"type": "leave", "ids": [], "channel": NEWS, "unread": 0}
         await until(lambda: any(told.items() <= said.items() for said in desk.messages))
-        # A look that is under way may tell it the count, but nothing says again what it did.
+        # A check in progress may push the count, but the client's own change is not pushed to it.
         assert "leave" not in {message["type"] for message in phone.messages}
     await in_database(broadcast, "too late", to=NEWS)
     await in_database(notify, user, "own")
@@ -156,10 +156,10 @@ async def test_leaving_is_idempotent_and_only_for_topics(hub: Hub, user: Any) ->
     assert own in peer.connection(hub).readers
 
 
-async def test_a_topic_that_is_gone_with_its_last_follower_closes_nobody(
+async def test_a_topic_deleted_with_its_last_follower_closes_no_connection(
     hub: Hub, user: Any
 ) -> None:
-    """The position check finds its row gone before anybody has looked at rights."""
+    """The position check finds the row gone before the rights are checked."""
     phone, desk = await devices(user, 2)
 
     def leave() -> None:
@@ -168,13 +168,13 @@ async def test_a_topic_that_is_gone_with_its_last_follower_closes_nobody(
 
     await in_database(leave)
     assert not await in_database(Stream.objects.filter(name=NEWS).exists)
-    await hub.check()
+    await hub.position_check.run()
     await until(lambda: reasons(phone) == reasons(desk) == [(NEWS, 2000, "left")])
     assert (phone.closed, desk.closed) == (None, None)
 
 
-async def test_a_topic_that_was_left_is_followed_again_at_once(hub: Hub, user: Any) -> None:
-    """Its row is another one, which the hub has never read."""
+async def test_a_topic_can_be_followed_again_right_after_leaving(hub: Hub, user: Any) -> None:
+    """The topic has a new row, which the hub has never read."""
     (peer,) = await devices(user, 1)
     before = hub.streams.by_name[NEWS].id
     await peer.rpc("leave", channel=NEWS)
@@ -184,12 +184,14 @@ async def test_a_topic_that_was_left_is_followed_again_at_once(hub: Hub, user: A
     assert (stream.epoch, before) != (again["epoch"], 0)
     await in_database(broadcast, "heard", to=NEWS)
     await until(lambda: "heard" in peer.titles)
-    await hub.check()
+    await hub.position_check.run()
     await rest()
     assert peer.closed is None
 
 
-async def test_a_reader_of_a_row_that_was_made_again_starts_anew(hub: Hub, user: Any) -> None:
+async def test_a_reader_of_a_recreated_row_gets_insufficient_state(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     phone, desk = await devices(user, 2)
 
     def leave_and_join() -> None:
@@ -197,15 +199,23 @@ async def test_a_reader_of_a_row_that_was_made_again_starts_anew(hub: Hub, user:
             inbox.leave(user, NEWS)
             inbox.join(user, NEWS)
 
-    # A look that came in between would find that the topic was left.
-    async with hub.rights._looking:
-        await in_database(leave_and_join)
-        await hub.check()
+    # A check of rights in between would find that the topic was left.
+    await until(lambda: hub.rights.is_idle)
+    go_on, run = asyncio.Event(), RIGHTS.run
+
+    async def held(*args: Any) -> Any:
+        await go_on.wait()
+        return await run(*args)
+
+    monkeypatch.setattr(RIGHTS, "run", held)
+    await in_database(leave_and_join)
+    await hub.position_check.run()
+    go_on.set()
     assert await phone.wait_closed() == 3010
     assert await desk.wait_closed() == 3010
 
 
-async def test_the_reason_is_permission_denied_only_if_it_is(hub: Hub, user: Any) -> None:
+async def test_the_reason_of_an_unsubscribe_is_accurate(hub: Hub, user: Any) -> None:
     (peer,) = await devices(user, 1)
     refused.add("news")
     await hub.rights.check_all()
@@ -216,8 +226,10 @@ async def test_the_reason_is_permission_denied_only_if_it_is(hub: Hub, user: Any
     await until(lambda: reasons(peer)[1:] == [(NEWS, 2000, "muted")])
 
 
-async def test_one_users_raising_permission_ends_only_his_topics(hub: Hub, user: Any) -> None:
-    """And the others still lose what they have to lose."""
+async def test_a_permission_that_raises_for_one_user_ends_only_that_users_topics(
+    hub: Hub, user: Any
+) -> None:
+    """The changes of other users' rights still take effect."""
     other = await in_database(make_user, "other")
     gone = await in_database(make_user, "gone")
     (mine,), (theirs,) = await devices(user, 1), await devices(other, 1)
@@ -241,7 +253,7 @@ async def test_one_users_raising_permission_ends_only_his_topics(hub: Hub, user:
     assert "topics" not in (await mine.connect())["data"]
 
 
-async def test_a_blocked_socket_learns_later_that_it_is_unsubscribed(hub: Hub, user: Any) -> None:
+async def test_a_blocked_socket_gets_the_unsubscribe_when_it_drains(hub: Hub, user: Any) -> None:
     phone, desk = await devices(user, 2)
     desk.block()
     await in_database(notify, user, "fills the socket")
@@ -252,7 +264,7 @@ async def test_a_blocked_socket_learns_later_that_it_is_unsubscribed(hub: Hub, u
     await until(lambda: reasons(desk) == [(NEWS, 2000, "left")])
 
 
-async def test_a_connecting_client_learns_what_the_user_follows(hub: Hub, user: Any) -> None:
+async def test_a_connect_reply_lists_the_followed_topics(hub: Hub, user: Any) -> None:
     (peer,) = await devices(user, 1)
     await peer.call(subscribe={"channel": "topic:beta"})
     await peer.rpc("mute", channel="topic:beta")
@@ -265,7 +277,7 @@ async def test_a_connecting_client_learns_what_the_user_follows(hub: Hub, user: 
     assert "topics" not in (await peer.connect())["data"]
 
 
-async def test_joining_on_one_device_is_told_to_the_others(hub: Hub, user: Any) -> None:
+async def test_joining_on_one_device_is_pushed_to_the_others(hub: Hub, user: Any) -> None:
     phone, desk = await Peer.of(user), await Peer.of(user)
     await phone.connect()
     await desk.connect()
@@ -277,7 +289,7 @@ async def test_joining_on_one_device_is_told_to_the_others(hub: Hub, user: Any) 
     assert "join" not in {message["type"] for message in phone.messages}
 
 
-async def test_p7_an_undeclared_topic_is_refused_before_any_row_is_made(
+async def test_p7_an_undeclared_topic_is_refused_before_a_row_is_created(
     settings: Any, user: Any
 ) -> None:
     async with running_hub(settings, TOPICS=["news"], TOPIC_PERMISSION=""):
@@ -295,7 +307,7 @@ async def test_p7_an_undeclared_topic_is_refused_before_any_row_is_made(
         assert "subscribe" in await peer.call(subscribe={"channel": NEWS})
 
 
-async def test_subscribing_and_leaving_by_many_at_once_is_answered(hub: Hub) -> None:
+async def test_concurrent_subscribes_and_leaves_succeed(hub: Hub) -> None:
     peers = []
     for number in range(4):
         peer = await Peer.of(await in_database(make_user, f"user{number}"))

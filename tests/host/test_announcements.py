@@ -1,4 +1,4 @@
-"""Receivers of the host delay nobody but other receivers, whatever they do."""
+"""Receivers of the host can delay only other receivers."""
 
 import logging
 import threading
@@ -33,7 +33,7 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
 
 @contextmanager
 def blocked(*signals: Signal) -> Iterator[list[dict[str, Any]]]:
-    """A receiver that blocks until the end; yields what it has been called with."""
+    """Connect a receiver that blocks until the end; yield the arguments of its calls."""
     go_on = threading.Event()
     calls: list[dict[str, Any]] = []
 
@@ -51,7 +51,7 @@ def blocked(*signals: Signal) -> Iterator[list[dict[str, Any]]]:
             signal.disconnect(block)
 
 
-async def test_a_receiver_that_blocks_stops_no_acknowledgement_and_nothing_that_is_due(
+async def test_a_blocked_receiver_stops_neither_acknowledgements_nor_publishing(
     hub: Hub,
 ) -> None:
     user = await in_database(make_user, "somebody")
@@ -83,7 +83,7 @@ def broadcast_delivered(user: Any) -> int:
     return Subscription.objects.get(user=user, stream__name="broadcast").delivered
 
 
-async def test_announcements_come_in_order_and_one_that_fails_hides_no_other() -> None:
+async def test_announcements_arrive_in_order_even_if_a_receiver_fails() -> None:
     signal, heard = Signal(), []
 
     def hear(number: int, **kwargs: Any) -> None:
@@ -98,10 +98,10 @@ async def test_announcements_come_in_order_and_one_that_fails_hides_no_other() -
     assert heard == [0, 1, 2, 3, 4]
 
 
-async def test_announcements_beyond_the_most_are_dropped_and_that_is_said_once(
+async def test_announcements_above_the_limit_are_dropped_and_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(announcements, "MOST_WAITING", 4)
+    monkeypatch.setattr(announcements, "MAX_WAITING", 4)
     signal, heard = Signal(), []
     dropped = ANNOUNCEMENTS_DROPPED._value.get()
     with blocked(signal), caplog.at_level(logging.ERROR):

@@ -1,4 +1,4 @@
-"""Questions that take long are waited for only briefly, and hold up nobody else."""
+"""Questions that take long delay their callers only briefly, and no others."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ def asker() -> Iterator[Asker[Any, str]]:
 
 
 class Slow:
-    """A question that is answered when it is told to."""
+    """A question that is answered after ``end`` is set."""
 
     def __init__(self) -> None:
         self.asked = 0
@@ -32,13 +32,13 @@ class Slow:
         return "late"
 
 
-def test_an_answer_is_waited_for(asker: Asker[Any, str]) -> None:
+def test_an_answer_is_awaited(asker: Asker[Any, str]) -> None:
     assert asker.ask("one", lambda: "yes", 60.0) == "yes"
     with pytest.raises(ZeroDivisionError):
         asker.ask("one", lambda: str(1 / 0), 60.0)
 
 
-def test_a_question_that_hangs_costs_one_thread_however_often_it_is_asked(
+def test_a_question_that_hangs_occupies_one_thread_however_often_it_is_asked(
     asker: Asker[Any, str],
 ) -> None:
     slow = Slow()
@@ -50,7 +50,7 @@ def test_a_question_that_hangs_costs_one_thread_however_often_it_is_asked(
     slow.end.set()
 
 
-def test_a_late_answer_counts_once(asker: Asker[Any, str]) -> None:
+def test_a_late_answer_is_used_once(asker: Asker[Any, str]) -> None:
     slow = Slow()
     with pytest.raises(Undecided):
         asker.ask("slow", slow, 0.01)
@@ -65,7 +65,9 @@ def test_a_late_answer_counts_once(asker: Asker[Any, str]) -> None:
     assert asker.ask("slow", lambda: "new", 60.0) == "new"
 
 
-def test_an_answer_of_before_is_not_given_to_who_asks_later(asker: Asker[Any, str]) -> None:
+def test_an_answer_to_an_earlier_question_is_not_given_to_a_later_caller(
+    asker: Asker[Any, str],
+) -> None:
     slow, found = Slow(), []
     first = threading.Thread(target=lambda: found.append(asker.ask("one", slow, 60.0)))
     first.start()
@@ -81,13 +83,13 @@ def test_an_answer_of_before_is_not_given_to_who_asks_later(asker: Asker[Any, st
     assert sorted(found) == ["late", "new"]
 
 
-def test_many_who_take_some_time_are_asked_beside_each_other_and_answered_later(
+def test_slow_questions_run_concurrently_and_are_answered_later(
     asker: Asker[Any, str],
 ) -> None:
     slow = {number: Slow() for number in range(20)}
     answers = asker.ask_all({**slow, "quick": lambda: "yes"}, 0.05)
     assert answers.undecided.keys() == {*slow, "quick"}
-    # What has not begun has not been thought about.
+    # The age of a question that has not begun is 0.
     assert sum(age > 0 for age in answers.undecided.values()) == 2
     for question in slow.values():
         question.end.set()

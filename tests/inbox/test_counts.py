@@ -1,4 +1,4 @@
-"""Unread counts of many users at once agree with those of each alone."""
+"""Unread counts of many users at once equal the counts of each user alone."""
 
 import random
 import re
@@ -34,7 +34,7 @@ def one_by_one(users: list[Any]) -> dict[Any, int]:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_counts_of_all_are_those_of_each(seed: int) -> None:
+def test_batch_counts_equal_single_counts(seed: int) -> None:
     chance = random.Random(seed)
     users = make_old_users(4)
     names = ["broadcast", *(f"user:{user.pk}" for user in users), "topic:news"]
@@ -60,12 +60,12 @@ def test_counts_of_all_are_those_of_each(seed: int) -> None:
 
 
 def news_for_some(user: Any, slug: str) -> bool:
-    """Users who subscribed once, and may not read it any more, count nothing of it."""
+    """A ``TOPIC_PERMISSION`` by which some subscribed users may not read the topic any more."""
     return not user.username.endswith("0")
 
 
-# A state of everything that counts: for a stream, what became of each of its notifications; for a
-# user, his marks in it and his own word on some of them.
+# The state that decides the counts: for each stream, the fate of each of its notifications; for
+# each user and stream, the marks, and the receipts by offset.
 
 LENGTH = 12
 OFFSETS = st.integers(0, LENGTH)
@@ -90,7 +90,7 @@ RECEIPTS = {
 
 
 def rewrite(names: list[str], histories: list[list[str]]) -> None:
-    """Make the histories of these streams anew."""
+    """Replace the histories of these streams."""
     Notification.objects.all().delete()
     streams = ensure(names)
     now, day = timezone.now(), timedelta(days=1)
@@ -122,7 +122,7 @@ def rewrite(names: list[str], histories: list[list[str]]) -> None:
     histories=st.lists(FATES, min_size=4, max_size=4),
     people=st.lists(PLACES, min_size=1, max_size=4),
 )
-def test_counts_of_all_are_those_of_each_in_any_state(
+def test_batch_counts_equal_single_counts_in_any_state(
     most: int, histories: list[list[str]], people: list[Any]
 ) -> None:
     users = people_of_the_test()[: len(people)]
@@ -150,7 +150,7 @@ def test_counts_of_all_are_those_of_each_in_any_state(
 
 
 def people_of_the_test() -> list[Any]:
-    """The same in each example: who reads all four streams."""
+    """Four users who read all four streams. Examples share them."""
     if not Group.objects.exists():
         users = make_old_users(4)
         group = Group.objects.create(name="crew")
@@ -160,14 +160,14 @@ def people_of_the_test() -> list[Any]:
     return list(Group.objects.get().user_set.order_by("pk"))
 
 
-def test_more_than_is_counted_is_counted_up_to_the_most() -> None:
+def test_counts_stop_at_the_maximum() -> None:
     users = make_old_users(3)
     fill("broadcast", 12)
     with override_settings(NOTIFICATIONS={"MAX_UNREAD_COUNT": 5}):
         assert set(counted(users).values()) == {5}
 
 
-def test_the_number_of_queries_does_not_depend_on_the_users() -> None:
+def test_the_number_of_queries_does_not_depend_on_the_number_of_users() -> None:
     users = make_old_users(40)
     fill("broadcast", 3)
     notify(users, "private")
@@ -177,7 +177,7 @@ def test_the_number_of_queries_does_not_depend_on_the_users() -> None:
 
 
 def make_readers_at_many_places(count: int, length: int) -> list[Any]:
-    """Each user at a place of his own in two shared streams, and some in long private ones."""
+    """Users with different marks in two shared streams, some of them with long private streams."""
     users = make_old_users(count)
     subscriptions.join([user.pk for user in users], "topic:news")
     stream_feeds.load_inboxes(users)
@@ -206,7 +206,7 @@ def make_readers_at_many_places(count: int, length: int) -> list[Any]:
 
 
 def test_the_number_of_queries_does_not_depend_on_where_the_users_are() -> None:
-    """One user, sixty and five hundred, near and far beyond what is counted."""
+    """For 1, 60 and 500 users, with unread notifications below and far above the maximum."""
     users = make_readers_at_many_places(500, 40)
     feeds = stream_feeds.load_inboxes(users)
     with override_settings(NOTIFICATIONS={"MAX_UNREAD_COUNT": 9}):
@@ -220,7 +220,7 @@ def test_the_number_of_queries_does_not_depend_on_where_the_users_are() -> None:
     assert counted(some) == one_by_one(some)
 
 
-def test_counting_reads_along_indexes_and_no_further_than_it_counts() -> None:
+def test_counting_reads_along_indexes_up_to_the_maximum() -> None:
     users = make_readers_at_many_places(30, 40)
     feeds = stream_feeds.load_inboxes(users)
     plan = plans(lambda: unread_counts(users, feeds), about="notifications_")
@@ -229,7 +229,7 @@ def test_counting_reads_along_indexes_and_no_further_than_it_counts() -> None:
     assert all(" LIMIT " in statement for statement in statements)
 
 
-def test_who_has_a_word_on_more_than_is_counted_is_counted_by_himself() -> None:
+def test_a_user_with_more_receipts_than_the_maximum_is_counted_separately() -> None:
     users = make_old_users(3)
     fill("broadcast", 30)
     stream_feeds.load_inboxes(users)

@@ -1,4 +1,4 @@
-"""Following topics: joining and leaving them for good, and the rows that come and go with it."""
+"""Following topics: joining and leaving them, and the stream rows that this makes and deletes."""
 
 from typing import Any
 
@@ -41,14 +41,14 @@ def test_a_topic_is_in_the_inbox_from_joining_until_leaving() -> None:
     assert listed(user) == ["after"]
 
 
-def test_a_topic_that_may_not_be_read_is_not_joined_and_leaves_no_row(settings: Any) -> None:
+def test_an_unreadable_topic_is_not_joined_and_leaves_no_row(settings: Any) -> None:
     user = make_user()
     with pytest.raises(PermissionDenied):
         inbox.join(user, "topic:undeclared")
     assert not has_row("topic:undeclared")
 
 
-def test_no_more_topics_than_allowed_and_a_refused_one_leaves_no_row(settings: Any) -> None:
+def test_a_topic_beyond_the_maximum_is_refused_and_leaves_no_row(settings: Any) -> None:
     settings.NOTIFICATIONS = {"TOPICS": ["news", "beta"], "MAX_TOPICS": 1}
     user = make_user()
     inbox.join(user, NEWS)
@@ -60,7 +60,7 @@ def test_no_more_topics_than_allowed_and_a_refused_one_leaves_no_row(settings: A
 
 
 @pytest.mark.parametrize("name", ["broadcast", "staff", "user:1", "group:1", "topic:", "x", ""])
-def test_only_topics_are_joined_and_left(name: str) -> None:
+def test_only_topics_can_be_joined_and_left(name: str) -> None:
     user = make_user(is_staff=True)
     for change in (inbox.join, inbox.leave):
         with pytest.raises(ValueError):  # noqa: PT011
@@ -68,7 +68,7 @@ def test_only_topics_are_joined_and_left(name: str) -> None:
     assert Subscription.objects.filter(stream__name="staff").count() == 1
 
 
-def test_joining_and_leaving_is_told_once_it_is_committed() -> None:
+def test_joining_and_leaving_are_announced_after_the_commit() -> None:
     user = make_user()
     with hints() as sent:
         with rolled_back():
@@ -83,7 +83,7 @@ def test_joining_and_leaving_is_told_once_it_is_committed() -> None:
     assert b'"channel":"topic:news"' in sent[1][1]["data"]
 
 
-def test_the_last_one_to_leave_takes_the_row_of_an_unused_topic_along() -> None:
+def test_the_row_of_an_unused_topic_is_deleted_when_the_last_user_leaves() -> None:
     first, second = make_user("first"), make_user("second")
     inbox.join(first, NEWS)
     inbox.join(second, NEWS)
@@ -93,7 +93,7 @@ def test_the_last_one_to_leave_takes_the_row_of_an_unused_topic_along() -> None:
     assert not has_row()
 
 
-def test_a_topic_in_which_something_was_published_keeps_its_row() -> None:
+def test_the_row_of_a_topic_with_publications_is_kept() -> None:
     user = make_user()
     inbox.join(user, NEWS)
     broadcast("one", to=NEWS)
@@ -105,7 +105,7 @@ def test_a_topic_in_which_something_was_published_keeps_its_row() -> None:
     assert Stream.objects.get(name=NEWS).top == 1, "offsets are never given twice"
 
 
-def test_a_topic_for_which_something_waits_keeps_its_row() -> None:
+def test_the_row_of_a_topic_with_a_waiting_notification_is_kept() -> None:
     user = make_user()
     inbox.join(user, NEWS)
     with transaction.atomic():
@@ -114,7 +114,7 @@ def test_a_topic_for_which_something_waits_keeps_its_row() -> None:
     assert Notification.objects.get().offset == 1
 
 
-def test_what_is_left_may_be_listed_and_followed_again() -> None:
+def test_followed_and_offered_topics_are_listed_by_name() -> None:
     user = make_user()
     inbox.join(user, "topic:beta")
     inbox.mute(user, "topic:beta")
@@ -126,7 +126,7 @@ def test_what_is_left_may_be_listed_and_followed_again() -> None:
     assert list(found) == sorted(found)
 
 
-def test_a_topic_that_may_be_read_no_more_can_still_be_left(settings: Any) -> None:
+def test_a_topic_that_became_unreadable_can_be_left(settings: Any) -> None:
     user = make_user()
     inbox.join(user, NEWS)
     settings.NOTIFICATIONS = {"TOPICS": ["beta"]}
@@ -136,7 +136,7 @@ def test_a_topic_that_may_be_read_no_more_can_still_be_left(settings: Any) -> No
     assert [topic.slug for topic in inbox.topics(user)] == ["beta"]
 
 
-def test_joining_and_leaving_at_once_fails_for_nobody() -> None:
+def test_joining_and_leaving_concurrently_never_fails() -> None:
     users = [make_user(f"user{number}") for number in range(6)]
 
     def change(number: int) -> None:
@@ -153,7 +153,7 @@ def test_joining_and_leaving_at_once_fails_for_nobody() -> None:
     ]
 
 
-def test_publishing_to_a_topic_that_is_being_left_fails_for_nobody() -> None:
+def test_publishing_to_a_topic_while_users_leave_it_never_fails() -> None:
     users = [make_user(f"user{number}") for number in range(3)]
 
     def change(number: int) -> None:
@@ -170,5 +170,5 @@ def test_publishing_to_a_topic_that_is_being_left_fails_for_nobody() -> None:
     assert Notification.objects.published().count() == 15
 
 
-def test_an_unused_row_that_is_not_there_is_no_error() -> None:
+def test_removing_a_missing_unused_row_is_no_error() -> None:
     remove_unused("topic:nothing")

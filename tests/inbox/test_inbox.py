@@ -1,4 +1,4 @@
-"""Read state: counts, folders, marks and receipts, and pages that stay whole while more arrives."""
+"""Read state: counts, folders, marks, receipts, and paging while notifications are published."""
 
 import random
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def marks(user: Any, name: str) -> tuple[int, int]:
 # Counting
 
 
-def test_unread_are_the_visible_ones_of_own_streams(user: Any) -> None:
+def test_visible_notifications_of_own_streams_count_as_unread(user: Any) -> None:
     other, group = make_user("other"), Group.objects.create(name="a")
     notify(user, "mine")
     notify(other, "other's")
@@ -75,7 +75,7 @@ def test_unread_are_the_visible_ones_of_own_streams(user: Any) -> None:
     assert titles(user, "unread") == ["for all", "mine"]
 
 
-def test_counting_ends_at_the_cap(user: Any, settings: Any) -> None:
+def test_counting_stops_at_the_maximum(user: Any, settings: Any) -> None:
     settings.NOTIFICATIONS = {"MAX_UNREAD_COUNT": 5}
     fill("broadcast", 4)
     assert inbox.unread_count(user) == 4
@@ -110,7 +110,7 @@ def test_an_inactive_user_has_an_empty_inbox(user: Any) -> None:
 # Marks and receipts
 
 
-def test_reading_in_order_moves_the_mark_and_out_of_order_does_not(user: Any) -> None:
+def test_reading_moves_the_mark_only_without_a_gap(user: Any) -> None:
     ids = [broadcast(f"n{number}").pk for number in range(4)]
     assert inbox.mark_read(user, [ids[2]]) == [ids[2]]
     assert marks(user, "broadcast") == (0, 0)
@@ -121,7 +121,7 @@ def test_reading_in_order_moves_the_mark_and_out_of_order_does_not(user: Any) ->
     assert titles(user, "unread") == ["n3"]
 
 
-def test_reading_again_changes_nothing_and_tells_nobody(user: Any) -> None:
+def test_reading_again_changes_and_announces_nothing(user: Any) -> None:
     ids = notify(user, "mine")
     inbox.mark_read(user, ids)
     with hints() as sent:
@@ -129,7 +129,7 @@ def test_reading_again_changes_nothing_and_tells_nobody(user: Any) -> None:
     assert sent == []
 
 
-def test_unread_below_the_mark_counts_again(user: Any) -> None:
+def test_marking_as_unread_below_the_mark_counts_again(user: Any) -> None:
     ids = [broadcast(f"n{number}").pk for number in range(3)]
     inbox.read_all(user)
     assert inbox.unread_count(user) == 0
@@ -142,7 +142,7 @@ def test_unread_below_the_mark_counts_again(user: Any) -> None:
     assert inbox.unread_count(user) == 0
 
 
-def test_archived_by_mark_and_read_stays_archived(user: Any) -> None:
+def test_reading_what_a_mark_has_archived_keeps_it_archived(user: Any) -> None:
     ids = [broadcast(f"n{number}").pk for number in range(3)]
     inbox.archive_all(user)
     assert marks(user, "broadcast") == (3, 3)
@@ -154,7 +154,7 @@ def test_archived_by_mark_and_read_stays_archived(user: Any) -> None:
     ] * 3
 
 
-def test_unread_takes_out_of_the_archive(user: Any) -> None:
+def test_marking_as_unread_moves_out_of_the_archive(user: Any) -> None:
     ids = [broadcast(f"n{number}").pk for number in range(3)]
     inbox.archive_all(user)
     broadcast("n3")
@@ -168,7 +168,7 @@ def test_unread_takes_out_of_the_archive(user: Any) -> None:
     assert titles(user, "archived") == ["n2", "n1", "n0"]
 
 
-def test_archiving_reads_and_keeps_when_it_was_read(user: Any) -> None:
+def test_archiving_marks_as_read_and_keeps_an_earlier_read_time(user: Any) -> None:
     ids = [*notify(user, "a"), *notify(user, "b")]
     inbox.mark_read(user, ids[:1])
     before = Receipt.objects.get(notification=ids[0]).read_at
@@ -181,7 +181,7 @@ def test_archiving_reads_and_keeps_when_it_was_read(user: Any) -> None:
     assert receipts[ids[1]].read_at == receipts[ids[1]].archived_at
 
 
-def test_archive_all_covers_single_receipts_too(user: Any) -> None:
+def test_archive_all_includes_notifications_with_receipts(user: Any) -> None:
     ids = [broadcast(f"n{number}").pk for number in range(3)]
     inbox.mark_read(user, ids[1:2])
     inbox.mark_unread(user, ids[1:2])
@@ -191,7 +191,7 @@ def test_archive_all_covers_single_receipts_too(user: Any) -> None:
     assert titles(user, "archived") == ["n2", "n1", "n0"]
 
 
-def test_read_states_are_of_one_user_only(user: Any) -> None:
+def test_read_state_is_separate_for_each_user(user: Any) -> None:
     other = make_user("other", date_joined=LONG_AGO)
     pk = broadcast("for all").pk
     inbox.mark_read(user, [pk])
@@ -200,7 +200,7 @@ def test_read_states_are_of_one_user_only(user: Any) -> None:
     assert (titles(user), titles(other)) == (["for all"], [])
 
 
-def test_other_peoples_ids_are_passed_over(user: Any) -> None:
+def test_ids_of_other_users_are_ignored(user: Any) -> None:
     other = make_user("other")
     foreign = [*notify(other, "private"), broadcast("staff", to="staff").pk]
     mine = notify(user, "mine")
@@ -210,14 +210,14 @@ def test_other_peoples_ids_are_passed_over(user: Any) -> None:
     assert not Receipt.objects.exclude(user=user, notification__in=mine).exists()
 
 
-def test_what_came_before_joining_cannot_be_marked() -> None:
+def test_notifications_from_before_joining_cannot_be_marked() -> None:
     pk = broadcast("old").pk
     user = make_user()
     assert inbox.mark_read(user, [pk]) == []
     assert titles(user) == []
 
 
-def test_who_left_and_came_back_does_not_see_what_he_had_marked(user: Any) -> None:
+def test_a_user_who_rejoins_a_group_does_not_see_notifications_marked_before(user: Any) -> None:
     group = Group.objects.create(name="a")
     user.groups.add(group)
     ids = [broadcast(f"n{n}", to=group).pk for n in range(3)]
@@ -231,12 +231,12 @@ def test_who_left_and_came_back_does_not_see_what_he_had_marked(user: Any) -> No
 
 
 @pytest.mark.parametrize("ids", [range(1001), ["1"], [1.5], [None]])
-def test_bad_ids_are_a_value_error(user: Any, ids: Any) -> None:
+def test_invalid_ids_raise_value_error(user: Any, ids: Any) -> None:
     with pytest.raises(ValueError, match="ids"):
         inbox.mark_read(user, ids)
 
 
-def test_a_thousand_ids_are_few_statements(user: Any) -> None:
+def test_marking_a_thousand_ids_takes_few_statements(user: Any) -> None:
     fill(f"user:{user.pk}", 1000)
     ids = list(Notification.objects.values_list("pk", flat=True))
     inbox.list_entries(user)
@@ -248,7 +248,7 @@ def test_a_thousand_ids_are_few_statements(user: Any) -> None:
 
 
 class Model:
-    """What an inbox is, said as simply as can be: each notification is unread, read or archived."""
+    """A simple model of an inbox: each notification is unread, read or archived."""
 
     def __init__(self) -> None:
         self.states: dict[int, str] = {}
@@ -279,7 +279,7 @@ CHANGES: dict[str, Callable[..., Any]] = {
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_any_sequence_of_changes_leaves_what_a_simple_model_says(user: Any, seed: int) -> None:
+def test_any_sequence_of_changes_agrees_with_a_simple_model(user: Any, seed: int) -> None:
     chance, model = random.Random(seed), Model()
     for _ in range(40):
         if chance.random() < 0.5:
@@ -303,7 +303,7 @@ def test_any_sequence_of_changes_leaves_what_a_simple_model_says(user: Any, seed
 # Pages
 
 
-def test_pages_are_newest_first_over_all_streams(user: Any) -> None:
+def test_pages_of_all_streams_are_newest_first(user: Any) -> None:
     expected: list[str] = []
     for number in range(10):
         if number % 3:
@@ -335,7 +335,7 @@ def test_pages_neither_repeat_nor_skip_while_new_ones_arrive(user: Any) -> None:
     assert found == expected
 
 
-def test_pages_stay_whole_when_many_are_published_in_one_moment(user: Any) -> None:
+def test_pages_are_complete_when_many_are_published_at_the_same_time(user: Any) -> None:
     with transaction.atomic():
         for number in range(9):
             notify(user, f"n{number}")
@@ -344,7 +344,7 @@ def test_pages_stay_whole_when_many_are_published_in_one_moment(user: Any) -> No
     assert len(found) == len(set(found)) == 18
 
 
-def test_pages_with_marks_in_the_middle_are_whole(user: Any) -> None:
+def test_pages_with_marks_in_the_middle_are_complete(user: Any) -> None:
     ids = [broadcast(f"n{number}").pk for number in range(12)]
     inbox.archive_all(user)
     inbox.mark_unread(user, ids[::3])
@@ -378,13 +378,13 @@ def test_pages_with_marks_in_the_middle_are_whole(user: Any) -> None:
         "2026-01-01T00:00:00Z_" + "1" * 5000,
     ],
 )
-def test_a_bad_position_is_a_value_error(user: Any, before: str) -> None:
+def test_an_invalid_cursor_raises_value_error(user: Any, before: str) -> None:
     notify(user, "mine")
     with pytest.raises(ValueError, match="before"):
         inbox.list_entries(user, "all", before)
 
 
-def test_bad_folders_and_limits_are_value_errors(user: Any) -> None:
+def test_invalid_folders_and_limits_raise_value_error(user: Any) -> None:
     with pytest.raises(ValueError, match="folder"):
         inbox.list_entries(user, "trash")  # type: ignore[arg-type]
     for limit in (0, -1, 101):
@@ -393,7 +393,9 @@ def test_bad_folders_and_limits_are_value_errors(user: Any) -> None:
 
 
 @pytest.mark.parametrize("folder", inbox.FOLDERS)
-def test_pages_cost_the_same_however_long_the_history_is(user: Any, folder: inbox.Folder) -> None:
+def test_the_cost_of_pages_does_not_depend_on_the_length_of_the_history(
+    user: Any, folder: inbox.Folder
+) -> None:
     fill("broadcast", 3000)
     fill(f"user:{user.pk}", 3000)
     inbox.archive_all(user)
@@ -437,10 +439,10 @@ def test_counting_uses_the_index(user: Any) -> None:
     assert "MULTI-INDEX OR" not in plan, "SQLite goes through whole streams"
 
 
-# Telling others
+# Announcing
 
 
-def test_a_change_is_told_after_the_commit_and_leaves_a_mark(user: Any) -> None:
+def test_a_change_is_announced_after_the_commit_and_raises_the_revision(user: Any) -> None:
     ids = notify(user, "mine")
     own = f"user:{user.pk}"
     before = Stream.objects.get(name=own).revision
@@ -457,7 +459,7 @@ def test_a_change_is_told_after_the_commit_and_leaves_a_mark(user: Any) -> None:
     assert Stream.objects.get(name=own).revision == before + 1
 
 
-def test_every_change_has_its_name(user: Any) -> None:
+def test_every_change_is_announced_with_its_type(user: Any) -> None:
     ids = notify(user, "mine")
     with hints() as sent:
         inbox.mark_read(user, ids)
@@ -469,8 +471,8 @@ def test_every_change_has_its_name(user: Any) -> None:
     assert told == ["read", "unread", "archive", "read_all", "archive_all"]
 
 
-def test_a_change_that_is_rolled_back_is_told_to_nobody(user: Any) -> None:
-    """P2, for read states and for receivers of the signal."""
+def test_a_rolled_back_change_is_not_announced(user: Any) -> None:
+    """P2, for connections and for receivers of the signal."""
     ids = notify(user, "mine")
     heard: list[Any] = []
 

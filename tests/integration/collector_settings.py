@@ -1,4 +1,4 @@
-"""A site whose every page says how the garbage collector of its process is set."""
+"""Settings of a site that answers every request with its garbage collector's settings."""
 
 import gc
 import json

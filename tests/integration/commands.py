@@ -1,11 +1,11 @@
-"""What a client might send, generated: right, nearly right and wrong commands of every kind."""
+"""Hypothesis strategies for commands of a client: valid, nearly valid and invalid ones."""
 
 import json
 from typing import Any
 
 from hypothesis import strategies as st
 
-#: Stand for what differs from client to client: its token, and the channel of its own.
+#: Placeholders for what each client fills in: its token and its private channel.
 TOKEN, OWN = "<token>", "<own>"
 
 Values = st.SearchStrategy[Any]
@@ -37,7 +37,7 @@ values: Values = st.recursive(
 
 
 def arguments(required: dict[str, Values], **optional: Values) -> Values:
-    """An object of these fields: half of them right, others with anything in any place."""
+    """Objects with these fields: two thirds are valid, the others have any value in any field."""
     right = st.fixed_dictionaries(required, optional=optional)
     fields = {name: one | values for name, one in {**required, **optional}.items()}
     bent = st.fixed_dictionaries({}, optional={**fields, "more": values})
@@ -87,7 +87,7 @@ def _call(method: str) -> Values:
 
 calls = st.sampled_from(sorted(METHODS)).flatmap(_call)
 
-#: By name, with the arguments that each may have.
+#: Arguments of each command, by the command's name.
 REQUESTS: dict[str, Values] = {
     "subscribe": arguments({"channel": topics | channels}, **subscription),
     "unsubscribe": arguments({"channel": topics | channels}),
@@ -105,7 +105,7 @@ REQUESTS: dict[str, Values] = {
     "sub_refresh": arguments({"channel": channels, "token": texts}),
 }
 
-#: Names as often as they shall come.
+#: Names of commands; those that should come more often are repeated.
 NAMES = [*REQUESTS, "rpc", "rpc", "rpc", "publish", "history", "subscribe"]
 
 
@@ -113,7 +113,7 @@ def _named(name: str) -> Values:
     return st.fixed_dictionaries({name: REQUESTS[name]})
 
 
-#: Since a position of a history that is not this one.
+#: Reads history since a position of another epoch.
 stale = st.fixed_dictionaries(
     {
         "history": st.fixed_dictionaries(
@@ -130,11 +130,11 @@ stale = st.fixed_dictionaries(
 
 several = st.dictionaries(st.sampled_from([*REQUESTS, "x"]), values, max_size=2)
 
-#: Whatever is in them, with an id they are answered and the connection lives on.
+#: Commands that are answered if they have an id, and never end the connection.
 KINDS = {name: _named(name) for name in REQUESTS} | {"several": several, "stale": stale}
 answerable = st.sampled_from([*NAMES, "several", "stale"]).flatmap(KINDS.__getitem__)
 
-#: What ``connect`` may bring.
+#: Requests of ``connect``.
 greetings = arguments(
     {"token": st.just(TOKEN)},
     data=values,

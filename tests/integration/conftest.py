@@ -1,4 +1,4 @@
-"""Fixtures of the tests that start real processes."""
+"""Fixtures for the tests that start real processes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from tests.client import Client
 from tests.integration import jobs
-from tests.integration.fronts import StartFront, opener
+from tests.integration.fronts import StartFront, front_starter
 from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis
 from tests.servers import Site
@@ -17,10 +17,10 @@ from tests.servers import Site
 def shared_place(
     request: pytest.FixtureRequest, site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    """A server for the tests of one module, once uvicorn and once daphne."""
+    """A server for all tests of a module, once with uvicorn and once with daphne."""
     directory = tmp_path_factory.mktemp("place")
-    # What other processes publish is found by the position check: often, so that tests are quick.
-    # A token that has run out is waited for, too.
+    # Both are short to make tests quick: the position check finds what other processes publish,
+    # and a test waits until an expired token closes its connection.
     variables = {"NOTIFICATIONS_CHECK_INTERVAL": "0.2", "NOTIFICATIONS_EXPIRED_CLOSE_DELAY": "3"}
     with open_place(site, directory, request.param, **variables) as place:
         yield place
@@ -28,14 +28,14 @@ def shared_place(
 
 @pytest.fixture
 def place(shared_place: Place) -> Iterator[Place]:
-    """The module's server. A module that needs another one replaces ``shared_place``."""
+    """The module's place. A module that needs other settings overrides ``shared_place``."""
     yield shared_place
     shared_place.tidy()
 
 
 @pytest.fixture(scope="module")
 def watching(shared_place: Place) -> Iterator[tuple[Person, Client]]:
-    """Somebody who is connected while all tests of a module run."""
+    """A person and a client that stays connected during all tests of a module."""
     person = shared_place.person()
     client = Client(shared_place.server.socket_url, token=person.token)
     client.connect()
@@ -46,7 +46,7 @@ def watching(shared_place: Place) -> Iterator[tuple[Person, Client]]:
 
 @pytest.fixture
 def bystander(place: Place, watching: tuple[Person, Client]) -> Iterator[None]:
-    """Somebody else, who is served as ever after a test has done what it does."""
+    """Check after a test that another client is still served and that no error was logged."""
     yield
     person, client = watching
     titles = [*client.titles, "as ever"]
@@ -59,7 +59,7 @@ def bystander(place: Place, watching: tuple[Person, Client]) -> Iterator[None]:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
-    """For the database and the logs of a server that one test has to itself."""
+    """Directory for the database and the logs of one test's own servers."""
     return tmp_path
 
 
@@ -72,6 +72,6 @@ def redis() -> Iterator[Redis]:
 
 @pytest.fixture
 def front(site: Site, tmp_path: Path) -> Iterator[StartFront]:
-    """Start nginx and two processes; see :func:`opener`."""
-    with opener(site, tmp_path) as start:
+    """Start nginx and two processes; see :func:`~tests.integration.fronts.front_starter`."""
+    with front_starter(site, tmp_path) as start:
         yield start

@@ -20,11 +20,11 @@ from tests.client import PATIENCE
 from tests.proxies import Nginx, trusting
 from tests.servers import START_TIMEOUT, Server, Site
 
-#: As in deploy/systemd: the proxy is on this host, and nobody else is believed.
+#: As in deploy/systemd: only a proxy on this host is trusted.
 ARGUMENTS = ("--forwarded-allow-ips", "127.0.0.1")
 
-#: The clients' own address on the loopback network, which is not the proxy's.
-HOME = "127.0.0.7"
+#: The clients' address in the loopback network, which differs from the proxy's.
+CLIENT_ADDRESS = "127.0.0.7"
 
 ROWS = """
 from notifications.models import Connection
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 
 
 class Front:
-    """nginx and two processes, as visitors meet them."""
+    """nginx and the processes behind it, as a visitor uses them. It keeps cookies."""
 
     def __init__(self, nginx: Nginx, servers: list[Server]) -> None:
         self.nginx = nginx
@@ -49,16 +49,16 @@ class Front:
         self._opener = urllib.request.build_opener(
             urllib.request.HTTPSHandler(context=trusting()),
             urllib.request.HTTPCookieProcessor(self.jar),
-            _Stay(),
+            _NoRedirect(),
         )
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.open(urllib.request.Request(f"{self.nginx.url}{path}", headers=headers))
 
     def log_in(self, name: str) -> str:
-        """Log a demo account in by https and return its cookies.
+        """Log in with a demo account over HTTPS and return the value of a ``Cookie`` header.
 
-        Host and origin are those of a site on port 443.
+        ``Host`` and ``Origin`` are those of a site on port 443.
         """
         answer = self.try_to_log_in(name, name)
         assert answer.status == 302, answer.body
@@ -77,7 +77,7 @@ class Front:
         return self.open(urllib.request.Request(f"{self.nginx.url}{page}", data, headers))
 
     def rows(self, count: int) -> list[tuple[int, str]]:
-        """Process and address of each connection, when there are ``count``."""
+        """Wait for ``count`` connections and return each one's process id and client address."""
         deadline = time.monotonic() + PATIENCE
         while True:
             shown = self.servers[0].manage("shell", "-v", "0", "-c", ROWS).stdout
@@ -88,7 +88,7 @@ class Front:
             time.sleep(0.2)
 
     def open(self, request: urllib.request.Request) -> Answer:
-        """Ask, and follow no redirect."""
+        """Send a request and return the answer, without following redirects."""
         try:
             answer = self._opener.open(request, timeout=10)
         except urllib.error.HTTPError as refused:
@@ -97,7 +97,7 @@ class Front:
             return Answer(answer.status, answer.headers, answer.read())
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
 
@@ -118,14 +118,21 @@ def _wait_for(server: Server) -> None:
 def device(
     url: str, cookie: str, origin: str = "https://127.0.0.1", **headers: str
 ) -> Iterator[ClientConnection]:
-    """A browser that has connected."""
+    """Open a websocket as a browser does, and wait for the reply to ``connect``.
+
+    Args:
+        url: the websocket URL.
+        cookie: value of the ``Cookie`` header.
+        origin: value of the ``Origin`` header.
+        headers: further headers.
+    """
     with connect(
         url,
         ssl=trusting() if url.startswith("wss") else None,
         origin=Origin(origin),
         open_timeout=60,
         additional_headers={"Cookie": cookie, **headers},
-        source_address=(HOME, 0),
+        source_address=(CLIENT_ADDRESS, 0),
         compression=None,
         proxy=None,
         ping_interval=None,
@@ -140,13 +147,17 @@ StartFront = Callable[..., Front]
 
 
 @contextmanager
-def opener(site: Site, directory: Path) -> Iterator[StartFront]:
-    """Start nginx and two processes: ``start({"90s": "2s"}, NOTIFICATIONS_PING_INTERVAL="1")``."""
+def front_starter(site: Site, directory: Path) -> Iterator[StartFront]:
+    """Start nginx and two processes: ``start({"90s": "2s"}, NOTIFICATIONS_PING_INTERVAL="1")``.
+
+    The positional argument replaces texts in nginx's configuration, the others are environment
+    variables of the processes.
+    """
     servers: list[Server] = []
     proxies: list[Nginx] = []
 
     def start(changes: dict[str, str] | None = None, **variables: str) -> Front:
-        # Cookies by https only, and plain http redirected, as in production.
+        # Secure cookies and a redirect to HTTPS, as in production.
         env = site.environment(directory, COOKIE_SECURE="1", **variables)
         servers.extend(Server(directory, env, args=ARGUMENTS) for _ in range(2))
         for server in servers:

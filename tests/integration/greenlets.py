@@ -1,4 +1,4 @@
-"""A host that works in greenlets: gunicorn serves ``application``, Celery works for ``celery``."""
+"""A host that runs on gevent: gunicorn serves ``application``, Celery runs ``celery``'s tasks."""
 
 import json
 import os
@@ -21,7 +21,7 @@ celery.conf.update(result_backend=os.environ.get("BROKER_URL"), broker_connectio
 
 
 def publish(user_id: int, title: str) -> dict[str, Any]:
-    """Notify the user, and use the ORM before and after."""
+    """Notify the user, with ORM queries before and after it."""
     before = jobs.unread(user_id)
     jobs.notify_user(user_id, [title])
     return {
@@ -35,7 +35,7 @@ celery.task(name="publish")(publish)
 
 
 def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """WSGI: ``/?user=7&title=…`` does what the task does."""
+    """WSGI application: ``/?user=7&title=…`` calls :func:`publish`."""
     query = parse_qs(environ["QUERY_STRING"])
     close_old_connections()  # as Django does around a request
     answer = publish(int(query["user"][0]), query["title"][0]) if query else {}

@@ -1,6 +1,6 @@
-"""What tests have done by another process than the server, as :class:`~.processes.Other` runs it.
+"""Jobs that tests run in a second process, through :class:`~.processes.SecondProcess`.
 
-Arguments and results are JSON, because they travel.
+Their arguments and results cross a process boundary, so they must be serializable as JSON.
 """
 
 import os
@@ -66,7 +66,7 @@ def token_of(user_id: int, lifetime: float | None = None) -> str:
 
 
 def log_in(user_id: int) -> str:
-    """A new session of the user, as a ``Cookie`` header."""
+    """Create a session of the user and return the value of a ``Cookie`` header."""
     browser = Browser()
     browser.force_login(get_user_model().objects.get(pk=user_id))
     return f"sessionid={browser.cookies['sessionid'].value}"
@@ -96,12 +96,13 @@ def make_group(name: str, user_ids: list[int]) -> int:
 
 
 def fill_groups(user_id: int, groups: int, count: int, size: int) -> dict[str, list[str]]:
-    """Make groups with this user and a backlog of big notifications.
+    """Create groups with this user as a member and a backlog of large notifications.
 
     Args:
-        groups: how many.
-        count: notifications in each.
-        size: of the text of each, in bytes.
+        user_id: the member.
+        groups: number of groups.
+        count: notifications in each group.
+        size: size of each notification's body in bytes.
 
     Returns:
         Titles by channel.
@@ -134,7 +135,7 @@ def delete_group(group_id: int) -> None:
 
 
 def notify_user(user_id: int, titles: list[str], delay: float = 0) -> list[int]:
-    """Each in a transaction of its own."""
+    """Notify the user of each title, in a separate transaction; ``delay`` is in seconds."""
     user = get_user_model().objects.get(pk=user_id)
     at = timezone.now() + timedelta(seconds=delay) if delay else None
     return [notify(user, title, publish_at=at)[0] for title in titles]
@@ -148,22 +149,23 @@ def notify_amply(user_id: int, count: int, size: int) -> None:
 
 
 def notify_slowly(user_id: int, titles: list[str], pause: float) -> None:
-    """One by one, with so many seconds in between."""
+    """Notify the user of one title after another, ``pause`` seconds apart."""
     for title in titles:
         notify_user(user_id, [title])
         time.sleep(pause)
 
 
-def publish_whatever_happens(
+def publish_with_retries(
     user_ids: list[int], mark: str, count: int, pause: float
 ) -> dict[str, list[str]]:
-    """Private ones and broadcasts in turn, each until it has committed.
+    """Publish private notifications and broadcasts in turn, and retry each until it has committed.
 
-    After an error nobody knows whether it has; the key makes trying again safe.
+    After an error it is unknown whether the transaction has committed; the key makes a retry safe.
 
     Args:
-        mark: what their titles begin with; channel and number follow.
-        count: how many to each user, and how many broadcasts.
+        user_ids: the recipients.
+        mark: prefix of the titles, which the channel and the number follow.
+        count: number of notifications to each user, and of broadcasts.
         pause: seconds between two rounds.
 
     Returns:
@@ -202,7 +204,7 @@ def notify_in_one_transaction(user_id: int, titles: list[str]) -> None:
 
 
 def notify_in_bulk(user_id: int, titles: list[str], size: int = 0) -> None:
-    """Many at once, each with so many characters of text; quicker than one by one."""
+    """Write notifications with a body of ``size`` characters in bulk, which is faster."""
     stream = ensure([user_stream(user_id)])[user_stream(user_id)]
     body = "x" * size
     Notification.objects.bulk_create(
@@ -217,7 +219,7 @@ def broadcast_to(to: str, titles: list[str]) -> None:
 
 
 def notify_in_a_long_transaction(user_id: int, title: str, seconds: float) -> None:
-    """The commit comes so much later."""
+    """Notify the user and commit ``seconds`` later."""
     with transaction.atomic():
         notify_user(user_id, [title])
         time.sleep(seconds)
@@ -230,7 +232,7 @@ def notify_and_roll_back(user_id: int, title: str) -> None:
 
 
 def notify_and_die(user_id: int, title: str) -> None:
-    """The process ends between the commit and the sequencing that follows it."""
+    """Notify the user and end the process between the commit and the sequencing."""
     with transaction.atomic():
         transaction.on_commit(lambda: os._exit(9))
         notify_user(user_id, [title])
@@ -242,7 +244,7 @@ def sequence_stream(user_id: int) -> None:
 
 
 def leave_waiting(user_id: int, titles: list[str]) -> None:
-    """Rows as a process leaves them that died right after its commit."""
+    """Leave waiting notifications, as a process does that dies right after its commit."""
     stream = ensure([user_stream(user_id)])[user_stream(user_id)]
     Notification.objects.bulk_create(Notification(stream=stream, title=title) for title in titles)
 
@@ -251,7 +253,7 @@ def leave_waiting(user_id: int, titles: list[str]) -> None:
 
 
 def prune(name: str, floor: int) -> None:
-    """Delete what lies at or below ``floor``."""
+    """Delete the notifications up to offset ``floor``, and store the floor."""
     Notification.objects.filter(stream__name=name, offset__lte=floor).delete()
     Stream.objects.filter(name=name).update(floor=floor)
 
@@ -279,7 +281,7 @@ def unread(user_id: int) -> int:
 
 
 def read_elsewhere(user_id: int, ids: list[int]) -> None:
-    """Mark as read from a process whose channel layer reaches nobody."""
+    """Mark as read in the second process, whose hints reach no server without Redis."""
     mark_read(get_user_model().objects.get(pk=user_id), ids)
 
 
@@ -299,7 +301,7 @@ def workers() -> int:
 
 
 def connections_by_worker() -> dict[str, list[str]]:
-    """Names of the users whose connections each worker holds, by its process id."""
+    """The names of the users connected to each worker, by its process id."""
     found: dict[str, list[str]] = {}
     rows = Connection.objects.order_by("user__username", "pk")
     for pid, name in rows.values_list("worker__pid", "user__username"):
@@ -308,7 +310,7 @@ def connections_by_worker() -> dict[str, list[str]]:
 
 
 def client_of(user_id: int) -> str:
-    """The one connection of this user."""
+    """The client id of the user's only connection."""
     return str(Connection.objects.get(user=user_id).pk)
 
 
@@ -317,7 +319,7 @@ def worker_pids() -> list[int]:
 
 
 def disconnect(user_id: int) -> None:
-    """What an administrator does to somebody's connections."""
+    """Close the user's connections, as the admin action does."""
     Connection.objects.filter(user=user_id).update(closing=True)
     rights.changed([user_id])
 
@@ -334,7 +336,7 @@ def back_up() -> None:
 
 
 def restore() -> None:
-    """In one transaction, under the workers that go on."""
+    """Restore the backup in one transaction, while the workers run."""
     with transaction.atomic(), databases["default"].cursor() as cursor:
         for table in reversed(TABLES):
             cursor.execute(f"DELETE FROM {table}")

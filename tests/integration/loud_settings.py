@@ -1,4 +1,4 @@
-"""The site's settings with a line for every refused request, not one a minute."""
+"""The site's settings, with a log line for every refused request instead of one a minute."""
 
 from pushsite.settings import *  # noqa: F403
 from pushsite.settings import LOGGING

@@ -1,4 +1,4 @@
-"""A TCP relay that can fall silent, as a partition, a dead host or a lost NAT entry does."""
+"""A TCP relay that simulates a network partition, a dead host or a lost NAT entry."""
 
 import socket
 import threading
@@ -8,17 +8,17 @@ from typing import Self
 
 
 class Relay:
-    """Passes connections on to another port of this host.
+    """Forwards connections to another port of this host.
 
-    While it is silent it swallows what it gets, and takes new connections too. What was open then
-    stays silent for ever: the other end never learns of it, as with a real partition.
+    While it is silent, it accepts connections and drops all data. Connections that were open or
+    opened meanwhile never recover: neither end is closed, as with a real partition.
     """
 
     def __init__(self, port: int) -> None:
         self._target = ("127.0.0.1", port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
-        #: Seconds by which every piece is delayed.
+        #: Seconds by which each chunk of data is delayed.
         self.delay = 0.0
         self._is_silent = False
         self._is_cut = False
@@ -32,7 +32,7 @@ class Relay:
         return self
 
     def cut(self) -> None:
-        """End all connections, and take no new ones until :meth:`heal`."""
+        """Close all connections, and close new ones at once until :meth:`heal`."""
         self._is_cut = True
         pairs, self._pairs = self._pairs, []
         for pair in pairs:
@@ -47,7 +47,7 @@ class Relay:
             pair.close()
 
     def _accept(self) -> None:
-        with suppress(OSError):  # it is closed
+        with suppress(OSError):  # the listener is closed
             while True:
                 near, _ = self._listener.accept()
                 if self._is_cut:

@@ -1,4 +1,4 @@
-"""A place to test in: a database, servers on it, a second process, and people."""
+"""The environment of an integration test: a database, servers, a second process and users."""
 
 import itertools
 import re
@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 from tests.client import Client
 from tests.integration import jobs
-from tests.integration.processes import Other
+from tests.integration.processes import SecondProcess
 from tests.servers import Server, Site
 
-#: Long enough for every algorithm that a forger may choose.
+#: Long enough for every HMAC algorithm that a forged token may name.
 SECRET = "a-secret-that-only-tests-share-with-each-other-and-nobody-else-in-the-world"
 
-#: Topics that everybody may read.
+#: Topics that every user may read.
 TOPICS = "sdk,news,x,unknown,a,b,c,d,e,f"
 
-#: Where a record of the log begins.
+#: Matches at the start of each log record.
 RECORD = re.compile(r"^(?=\d{4}-\d\d-\d\d )", re.MULTILINE)
 
 _numbers = itertools.count(1)
@@ -37,7 +37,16 @@ class Person(NamedTuple):
 
 
 class Place:
-    """Everything around a test. Tests share it, and keep apart by having people of their own."""
+    """The servers, the second process and the clients of a test.
+
+    Tests may share a place; they are independent because each creates its own people.
+
+    Args:
+        site: the template of the database.
+        directory: directory of the database and the logs.
+        command: how servers are started; see :class:`~tests.servers.Server`.
+        variables: environment variables of all processes.
+    """
 
     def __init__(
         self, site: Site, directory: Path, command: str, variables: dict[str, str]
@@ -50,30 +59,35 @@ class Place:
         self.command = command
         self.servers: list[Server] = []
         self.clients: list[Client] = []
-        self._others: list[Other] = []
-        #: The server that most tests speak to.
+        self._others: list[SecondProcess] = []
+        #: The server that most tests use.
         self.server = self.add_server()
         self.other = self.add_other()
 
     def add_server(self, env: dict[str, str] | None = None) -> Server:
-        """One more server process on the same database, with another environment if need be."""
+        """Start another server on the same database; ``env`` replaces the environment."""
         server = Server(self.directory, env or self.env, command=self.command)
         self.servers.append(server)
         return server.start()
 
-    def add_other(self, env: dict[str, str] | None = None) -> Other:
-        other = Other(env or self.env)
+    def add_other(self, env: dict[str, str] | None = None) -> SecondProcess:
+        other = SecondProcess(env or self.env)
         self._others.append(other)
         return other
 
     def person(self, **fields: Any) -> Person:
-        """A new user; see :func:`jobs.make_user`."""
+        """Create a user; ``fields`` are those of :func:`jobs.make_user`."""
         name = f"person{next(_numbers)}"
         user_id = self.other.run(jobs.make_user, name, **fields)
         return Person(user_id, name, self.other.run(jobs.token_of, user_id))
 
     def client(self, person: Person | None = None, **options: Any) -> Client:
-        """A device that is not connected yet; it is closed when the test ends."""
+        """Return a client that is not connected yet, and is closed when the test ends.
+
+        Args:
+            person: whose token the client uses, unless ``options`` has a ``cookie``.
+            options: those of :class:`~tests.client.Client`, and ``server``.
+        """
         server = options.pop("server", self.server)
         if person is not None and "cookie" not in options:
             options.setdefault("token", person.token)
@@ -87,7 +101,7 @@ class Place:
         return client
 
     def tidy(self) -> None:
-        """Close the clients of a test and insist that no rule of the wire was broken."""
+        """Close the clients of a test and assert that the server has not violated the protocol."""
         clients, self.clients = self.clients, []
         for client in clients:
             client.close()
@@ -105,7 +119,7 @@ class Place:
         return "".join(server.log for server in self.servers)
 
     def tracebacks(self) -> str:
-        """What was logged with a traceback."""
+        """The log records of all servers that contain a traceback."""
         records = RECORD.split(self.log)
         return "".join(record for record in records if "Traceback" in record)
 
@@ -116,9 +130,13 @@ def open_place(
 ) -> Iterator[Place]:
     """Start a server and a second process on a database of their own.
 
+    At the end, no client may have seen a violation and no server may have logged a traceback.
+
     Args:
+        site: the template of the database.
+        directory: directory of the database and the logs.
         command: see :class:`tests.servers.Server`.
-        variables: of the environment of both.
+        variables: environment variables of both processes.
     """
     place = Place(site, directory, command, variables)
     try:

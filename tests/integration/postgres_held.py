@@ -1,7 +1,7 @@
-"""What somebody else holds in PostgreSQL keeps only those waiting who need it (P9).
+"""Locks of other transactions on PostgreSQL block only the work that needs them (P9).
 
-Run by test_postgres.py. Other transactions stay open until a test ends: what is awaited here has to
-happen while they hold what they hold.
+Run by test_postgres.py. The other transactions stay open while a test awaits its results, so these
+must not depend on the locks.
 """
 
 import asyncio
@@ -18,10 +18,11 @@ from django.db import connection, connections, transaction
 from notifications import broadcast, notify
 from notifications.conf import app_settings
 from notifications.connect.authentication import make_token
-from notifications.database.lanes import CONNECTS, FLUSH, close_threads, in_database
+from notifications.database.lanes import CONNECTS, FLUSH, TICKER, close_threads, in_database
 from notifications.hub import Hub
 from notifications.hub.beginnings import Beginnings
 from notifications.models import Stream, Subscription
+from notifications.publishing.sequencing import sequence_waiting
 from notifications.streams.rows import ensure
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_old_users, make_user, write
@@ -37,14 +38,14 @@ async def no_threads_left() -> AsyncIterator[None]:
 
 @pytest.fixture
 async def hub(settings: Any) -> AsyncIterator[Hub]:
-    # What waits is to wait until the test lets it go on.
+    # Long timeouts, so that blocked work waits until the test releases it.
     async with running_hub(settings, LOCK_TIMEOUT=60.0, STATEMENT_TIMEOUT=120.0) as running:
         yield running
 
 
 @asynccontextmanager
 async def held(work: Callable[[], Any]) -> AsyncIterator[None]:
-    """Another transaction has done ``work`` and stays open until the block ends."""
+    """Do ``work`` in another transaction, which stays open until the block ends."""
     begun, end = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -72,7 +73,7 @@ async def connected(user: Any) -> Peer:
     return peer
 
 
-async def test_p9_a_notification_to_somebody_new_in_an_open_transaction_holds_up_no_connect(
+async def test_p9_an_uncommitted_notification_to_a_new_user_blocks_no_connect(
     hub: Hub,
 ) -> None:
     new, old = await in_database(lambda: (make_old_users(1)[0], make_user("old")))
@@ -84,10 +85,10 @@ async def test_p9_a_notification_to_somebody_new_in_an_open_transaction_holds_up
     await peers[1].wait_for("not yet committed")
 
 
-async def test_p9_a_stream_that_somebody_has_made_and_not_committed_holds_up_no_connect(
+async def test_p9_an_uncommitted_stream_blocks_no_connect(
     hub: Hub,
 ) -> None:
-    """As a worker of an older version does, or raw SQL."""
+    """Raw SQL may create a stream like this, and so did workers of older versions."""
     new, old = await in_database(lambda: (make_old_users(1)[0], make_user("old")))
     name = f"user:{new.pk}"
     async with held(lambda: Stream.objects.create(name=name)):
@@ -104,7 +105,7 @@ async def test_p9_a_stream_that_somebody_has_made_and_not_committed_holds_up_no_
     assert not peer.violations
 
 
-async def test_p9_one_whose_rows_are_locked_does_not_keep_others_from_their_first_connect(
+async def test_p9_locked_rows_of_one_user_do_not_block_the_first_connect_of_others(
     hub: Hub,
 ) -> None:
     users = await in_database(make_old_users, 3)
@@ -118,10 +119,10 @@ def _has(peer: Peer, name: str) -> bool:
     return name in peer.positions or name in peer.subscribed
 
 
-async def test_p9_locked_rows_hold_up_neither_the_check_nor_the_ticker_nor_connects(
+async def test_p9_locked_rows_block_neither_the_position_check_nor_the_ticker_nor_connects(
     hub: Hub,
 ) -> None:
-    """Acknowledgements and commands wait for the locks meanwhile."""
+    """Only the acknowledgements and commands that need the locks wait."""
     user = await in_database(make_user)
     peer = await connected(user)
     await in_database(broadcast, "first")
@@ -141,8 +142,8 @@ async def test_p9_locked_rows_hold_up_neither_the_check_nor_the_ticker_nor_conne
             for _ in range(app_settings.DATABASE_THREADS)
         ]
         await CONNECTS.run(write, "broadcast", title="left behind")
-        await hub._tick()
-        await hub.check()
+        await TICKER.run(sequence_waiting)
+        await hub.position_check.run()
         await peer.wait_for("first", "left behind")
         late = await connected(await CONNECTS.run(make_user, "late"))
         assert late.publications == []
@@ -151,7 +152,7 @@ async def test_p9_locked_rows_hold_up_neither_the_check_nor_the_ticker_nor_conne
         await task
 
 
-async def test_connections_of_a_worker_do_not_wait_without_end() -> None:
+async def test_database_connections_of_a_worker_have_timeouts() -> None:
     def timeouts() -> tuple[str, str]:
         with connection.cursor() as cursor:
             cursor.execute("SELECT current_setting('lock_timeout')")
@@ -163,13 +164,13 @@ async def test_connections_of_a_worker_do_not_wait_without_end() -> None:
     assert await in_database(timeouts) == ("5s", "20s")
 
 
-def test_connections_of_others_keep_their_timeouts() -> None:
+def test_other_database_connections_keep_their_timeouts() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_setting('lock_timeout')")
         assert cursor.fetchone()[0] == "0"
 
 
-async def test_a_pooler_is_not_given_settings_that_would_reach_others(settings: Any) -> None:
+async def test_timeouts_are_not_set_behind_a_connection_pooler(settings: Any) -> None:
     def timeout() -> str:
         connection.close()
         connection.settings_dict["DISABLE_SERVER_SIDE_CURSORS"] = True
@@ -184,7 +185,7 @@ async def test_a_pooler_is_not_given_settings_that_would_reach_others(settings: 
     assert await FLUSH.run(timeout) == "0"
 
 
-async def test_rows_of_a_user_who_is_gone_are_not_tried_for_ever() -> None:
+async def test_missing_rows_of_a_deleted_user_are_not_retried_forever() -> None:
     (user,) = await in_database(make_old_users, 1)
     await in_database(ensure, ["broadcast"])
     missing = [(user.pk, "broadcast")]
@@ -192,6 +193,5 @@ async def test_rows_of_a_user_who_is_gone_are_not_tried_for_ever() -> None:
     failures: list[str] = []
     beginnings = Beginnings(lambda user_id: None, lambda name, error: failures.append(name))
     beginnings.follow(missing)
-    await until(lambda: beginnings._task is not None and beginnings._task.done())
-    assert not beginnings._missing
+    await until(lambda: beginnings.is_idle)
     assert failures == []

@@ -1,4 +1,4 @@
-"""That a key costs the same however many have it, on PostgreSQL; run by test_postgres.py."""
+"""The cost of a ``key`` per recipient is bounded on PostgreSQL; run by test_postgres.py."""
 
 from collections.abc import Callable
 
@@ -16,13 +16,13 @@ from tests.rooms import hints, make_old_users
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-#: Streams of a call, and rows that each may look at on the average.
+#: Number of streams in a call, and of rows that may be read for each stream on average.
 MANY = 1500
 FEW = 100
 
 
-def looked_at(work: Callable[[], object]) -> int:
-    """Rows of notifications that are read by ``work``, which has a transaction of its own."""
+def rows_read(work: Callable[[], object]) -> int:
+    """Run ``work`` in a transaction and return the number of notifications that it reads."""
     with transaction.atomic():
         work()
         with connection.cursor() as cursor:
@@ -34,31 +34,31 @@ def looked_at(work: Callable[[], object]) -> int:
             return int(cursor.fetchone()[0])
 
 
-def learn() -> None:
-    """Have the planner learn that no row has a key, as on a site that has never used one."""
+def analyze_without_keys() -> None:
+    """Analyze a table without keys, so that the planner expects that no row has one."""
     for number in range(10):
         broadcast(f"without a key {number}")
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {Notification._meta.db_table}")
 
 
-def test_a_bulk_call_with_a_key_looks_at_few_rows_for_each_recipient() -> None:
+def test_a_bulk_call_with_a_key_reads_few_rows_per_recipient() -> None:
     users = make_old_users(MANY)
     with hints():
-        learn()
-        assert looked_at(lambda: notify(users, "hello", key="k")) < FEW * MANY
-        assert looked_at(lambda: notify(users, "again", key="k")) < FEW * MANY
+        analyze_without_keys()
+        assert rows_read(lambda: notify(users, "hello", key="k")) < FEW * MANY
+        assert rows_read(lambda: notify(users, "again", key="k")) < FEW * MANY
     assert Notification.objects.filter(key="k").count() == MANY
 
 
-def test_placing_many_with_a_key_looks_at_few_rows_for_each() -> None:
+def test_placing_many_notifications_with_a_key_reads_few_rows_per_stream() -> None:
     names = [user_stream(number) for number in range(MANY)]
     ensure(names)
-    learn()
+    analyze_without_keys()
     draft = make_draft("hello", key="k")
     write_unplaced(draft, names, at_once=True)
-    assert looked_at(lambda: place(names, MANY)) < FEW * MANY
+    assert rows_read(lambda: place(names, MANY)) < FEW * MANY
     write_unplaced(make_draft("other", key="other"), names, at_once=True)
-    assert looked_at(lambda: find_known(names, "k")) < FEW * MANY
-    assert looked_at(lambda: place(names, MANY)) < FEW * MANY
+    assert rows_read(lambda: find_known(names, "k")) < FEW * MANY
+    assert rows_read(lambda: place(names, MANY)) < FEW * MANY
     assert len(ids(names)) == MANY

@@ -1,4 +1,4 @@
-"""What only PostgreSQL can do or get wrong; run by test_postgres.py."""
+"""Behaviour that only occurs on PostgreSQL; run by test_postgres.py."""
 
 import asyncio
 import threading
@@ -36,7 +36,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @contextmanager
 def open_transaction(work: Callable[[], Any], *, rollback: bool = False) -> Iterator[None]:
-    """Another connection that has done ``work`` and does not commit before the block ends."""
+    """Do ``work`` on another connection, which commits or rolls back when the block ends.
+
+    In the block, a statement that waits longer than 3 s for a lock fails.
+    """
     begun, end = threading.Event(), threading.Event()
     errors: list[BaseException] = []
 
@@ -72,8 +75,8 @@ def test_these_tests_run_on_postgresql() -> None:
     assert connection.vendor == "postgresql"
 
 
-def test_an_open_transaction_that_published_holds_up_nobody() -> None:
-    """Offsets are given after its commit, so nobody waits for the stream meanwhile."""
+def test_an_open_transaction_that_published_blocks_no_other_publisher() -> None:
+    """Offsets are given after the commit, so an open transaction holds no lock on the stream."""
     broadcast("first")
     with open_transaction(lambda: broadcast("slow")):
         assert broadcast("quick").offset == 2
@@ -82,7 +85,7 @@ def test_an_open_transaction_that_published_holds_up_nobody() -> None:
     assert offsets("broadcast") == [1, 4, 2, 3]
 
 
-def test_an_open_transaction_that_was_numbered_by_nobody_is_no_hole() -> None:
+def test_a_rolled_back_notification_leaves_no_gap_in_the_offsets() -> None:
     broadcast("first")
     with open_transaction(lambda: broadcast("never"), rollback=True):
         broadcast("second")
@@ -90,8 +93,8 @@ def test_an_open_transaction_that_was_numbered_by_nobody_is_no_hole() -> None:
     assert offsets("broadcast") == [1, 2, 3]
 
 
-def test_sequencing_holds_up_nobody_who_publishes() -> None:
-    """A foreign key takes FOR KEY SHARE at its commit, which FOR UPDATE would not let it have."""
+def test_sequencing_blocks_no_publisher() -> None:
+    """The publisher's foreign key check takes FOR KEY SHARE at commit; FOR UPDATE blocks it."""
     ensure(["topic:a"])
     busy = Stream.objects.filter(name="topic:a")
     with open_transaction(lambda: list(locked(busy))):
@@ -99,7 +102,7 @@ def test_sequencing_holds_up_nobody_who_publishes() -> None:
     assert sequence_waiting() == 1
 
 
-def test_tickers_step_over_a_stream_that_is_being_sequenced() -> None:
+def test_tickers_skip_a_stream_that_is_being_sequenced() -> None:
     write("topic:a")
     write("topic:b")
     busy = Stream.objects.filter(name="topic:a")
@@ -109,7 +112,7 @@ def test_tickers_step_over_a_stream_that_is_being_sequenced() -> None:
     assert sequence_waiting() == 1
 
 
-def test_what_is_being_withdrawn_is_not_published() -> None:
+def test_a_notification_that_is_being_withdrawn_is_not_published() -> None:
     left = write("broadcast")
     with hints() as sent:
         with open_transaction(lambda: withdraw(Notification.objects.filter(pk=left.pk))):
@@ -119,8 +122,8 @@ def test_what_is_being_withdrawn_is_not_published() -> None:
     assert offsets("broadcast") == [None]
 
 
-def test_a_topic_that_others_are_about_to_use_keeps_its_row_and_leaving_waits_for_nobody() -> None:
-    """Their foreign keys would be checked at their commit only, and fail there."""
+def test_leaving_keeps_a_topic_that_open_transactions_use_and_waits_for_none() -> None:
+    """Foreign keys are checked at commit, and would fail if the topic's row were deleted."""
     leaving, joining = make_user("leaving"), make_user("joining")
     for use in (lambda: inbox.join(joining, "topic:a"), lambda: broadcast("x", to="topic:a")):
         inbox.join(leaving, "topic:a")
@@ -131,7 +134,7 @@ def test_a_topic_that_others_are_about_to_use_keeps_its_row_and_leaving_waits_fo
     assert offsets("topic:a") == [1]
 
 
-def test_touching_locks_in_the_order_of_sequencing() -> None:
+def test_touching_locks_streams_in_the_same_order_as_sequencing() -> None:
     ensure(["topic:b", "topic:a"])
     select, update = queries(lambda: touch(["topic:a", "topic:b"]))
     assert select.startswith('SELECT "notifications_stream"."id"')
@@ -170,7 +173,7 @@ def test_the_same_keys_for_the_same_users_in_another_order_do_not_deadlock() -> 
     assert Notification.objects.exclude(key=None).count() == 8 * 200
 
 
-async def test_a_connection_that_the_server_has_ended_is_replaced(settings: Any) -> None:
+async def test_a_database_connection_ended_by_the_server_is_replaced(settings: Any) -> None:
     settings.NOTIFICATIONS = {"DATABASE_THREADS": 1}
 
     def backend() -> int:
@@ -220,11 +223,11 @@ def test_two_devices_change_the_same_entries_at_once() -> None:
     assert inbox.unread_count(user) == 0
 
 
-# A history that goes back
+# A history that has gone back
 
 
 def wait_for_a_lock() -> None:
-    """Until another connection waits for a lock."""
+    """Wait until another connection waits for a lock."""
     deadline = time.monotonic() + 10
     while True:
         with connection.cursor() as cursor:
@@ -235,11 +238,11 @@ def wait_for_a_lock() -> None:
         time.sleep(0.01)
 
 
-def test_p1_an_acknowledgement_under_way_is_not_read_with_the_new_epoch(
+def test_p1_an_acknowledgement_during_a_renewal_does_not_count_in_the_new_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Its statement still sees the old epoch, whatever is committed meanwhile."""
-    monkeypatch.setattr(marks, "PATIENCE", 10.0)
+    """The renewal waits for the acknowledgement's row locks, and then moves its marks back."""
+    monkeypatch.setattr(marks, "MAX_LOCK_WAIT", 10.0)
     user = make_user()
     stream = fill("broadcast", 9)
     seen = Notification.objects.get(offset=4).published_at
@@ -260,7 +263,7 @@ def test_p1_an_acknowledgement_under_way_is_not_read_with_the_new_epoch(
     assert Stream.objects.get(pk=stream.pk).epoch != stream.epoch
 
 
-def test_p9_a_renewal_waits_for_nobody_who_holds_a_stream() -> None:
+def test_p9_a_renewal_skips_a_locked_stream() -> None:
     one, other = fill("broadcast", 3), fill("staff", 3)
     histories = {row.pk: epochs.Old(row.epoch) for row in (one, other)}
     with locked_elsewhere(one.pk):
@@ -268,7 +271,7 @@ def test_p9_a_renewal_waits_for_nobody_who_holds_a_stream() -> None:
     assert epochs.renew(histories).settled == {one.pk, other.pk}
 
 
-def test_p9_an_acknowledgement_that_hangs_is_not_waited_for_long() -> None:
+def test_p9_a_renewal_does_not_wait_long_for_a_hanging_acknowledgement() -> None:
     user = make_user()
     stream = fill("broadcast", 3)
     histories = {stream.pk: epochs.Old(stream.epoch)}
@@ -291,7 +294,7 @@ def test_p9_an_acknowledgement_that_hangs_is_not_waited_for_long() -> None:
 
 @contextmanager
 def locked_elsewhere(stream_id: int) -> Iterator[None]:
-    """A transaction of somebody else holds this stream."""
+    """Lock this stream in another transaction."""
     held, done = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -313,7 +316,7 @@ def locked_elsewhere(stream_id: int) -> Iterator[None]:
         thread.join(20)
 
 
-def test_a_role_that_may_not_ask_leaves_that_out() -> None:
+def test_a_fingerprint_omits_what_the_role_may_not_read() -> None:
     whole = incarnation.fingerprint()
     assert [part.partition("=")[0] for part in whole.split()] == [
         "cluster",
@@ -337,8 +340,8 @@ def test_a_role_that_may_not_ask_leaves_that_out() -> None:
     assert not incarnation.differ(part, whole)
 
 
-def test_p8_a_table_that_was_restored_from_a_dump_is_another() -> None:
-    """psql and pg_restore make the tables anew."""
+def test_p8_a_table_restored_from_a_dump_has_another_fingerprint() -> None:
+    """psql and pg_restore create the tables anew."""
     before = incarnation.fingerprint()
     table = Stream._meta.db_table
     with connection.cursor() as cursor:

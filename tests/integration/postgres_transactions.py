@@ -1,7 +1,7 @@
-"""Transactions that are open at the same time: nobody waits, nothing deadlocks (P9).
+"""Concurrent transactions neither wait for each other nor deadlock (P9).
 
-Only PostgreSQL has them; run by test_postgres.py. A lock timeout turns a wait into a failure, so no
-test counts seconds.
+Run by test_postgres.py, because SQLite allows only one writer at a time. A lock timeout turns a
+wait into a failure, so no test measures time.
 """
 
 import threading
@@ -56,7 +56,9 @@ def published_titles(name: str) -> list[str]:
 
 @pytest.mark.parametrize("old", [False, True], ids=["new streams", "old streams"])
 @pytest.mark.parametrize("bulk", [False, True], ids=["one by one", "in one call"])
-def test_two_transactions_that_notify_the_same_two_wait_for_nobody(old: bool, bulk: bool) -> None:
+def test_two_transactions_that_notify_the_same_users_do_not_block_each_other(
+    old: bool, bulk: bool
+) -> None:
     users = make_old_users(2)
     if old:
         ensure(f"user:{user.pk}" for user in users)
@@ -74,7 +76,7 @@ def test_two_transactions_that_notify_the_same_two_wait_for_nobody(old: bool, bu
         assert published_titles(f"user:{user.pk}") == ["quick", "slow"]
 
 
-def test_a_key_that_two_transactions_use_at_once_is_published_once() -> None:
+def test_a_key_used_by_two_transactions_at_once_is_published_once() -> None:
     users = make_old_users(2)
     slow: list[int] = []
     with open_transaction(lambda: slow.extend(notify(users, "slow", key="k"))):
@@ -82,7 +84,7 @@ def test_a_key_that_two_transactions_use_at_once_is_published_once() -> None:
         assert originals(quick) == quick
     for user in users:
         assert published_titles(f"user:{user.pk}") == ["quick"]
-    # Whoever got the other id finds the one that was published.
+    # The id of the dropped duplicate leads to the notification that was published.
     assert originals(slow) == quick[::-1]
     assert Notification.objects.get(pk=slow[0]).original.pk == quick[1]
     assert notify(users, "again", key="k") == quick[::-1]
@@ -90,7 +92,7 @@ def test_a_key_that_two_transactions_use_at_once_is_published_once() -> None:
     assert not Notification.objects.filter(channel__isnull=False).exists()
 
 
-def test_a_key_in_old_streams_and_broadcasts_waits_for_nobody() -> None:
+def test_a_key_used_in_an_open_transaction_blocks_no_broadcast() -> None:
     broadcast("first")
     found: list[Notification] = []
     with open_transaction(lambda: found.append(broadcast("slow", key="k"))):
@@ -102,13 +104,13 @@ def test_a_key_in_old_streams_and_broadcasts_waits_for_nobody() -> None:
     assert broadcast("again", key="k") == quick
 
 
-def test_a_key_whose_transaction_fails_is_free() -> None:
+def test_a_key_is_free_after_its_transaction_has_failed() -> None:
     with open_transaction(lambda: broadcast("never", key="k"), rollback=True):
         pass
     assert broadcast("hello", key="k").offset == 1
 
 
-def test_what_is_scheduled_twice_at_once_with_one_key_waits_once() -> None:
+def test_two_scheduled_notifications_with_the_same_key_leave_one_waiting() -> None:
     at = timezone.now() + TOMORROW
     (user,) = make_old_users(1)
     with open_transaction(lambda: notify(user, "slow", key="k", publish_at=at)):
@@ -116,12 +118,12 @@ def test_what_is_scheduled_twice_at_once_with_one_key_waits_once() -> None:
     (waiting,) = Notification.objects.waiting()
     assert (waiting.title, waiting.stream_name) == ("quick", f"user:{user.pk}")
     assert waiting.stream is not None
-    # It is the first one, whatever the second one wanted.
+    # The waiting notification stays, although the second call publishes immediately.
     assert notify(user, "now", key="k") == [waiting.pk]
     assert sequence_waiting(at) == 1
 
 
-def test_withdrawing_by_an_id_that_leads_to_another_withdraws_that_one() -> None:
+def test_withdrawing_a_dropped_duplicate_withdraws_its_original() -> None:
     slow: list[int] = []
     with open_transaction(lambda: slow.append(broadcast("slow", key="k").pk)):
         broadcast("quick", key="k")
@@ -131,8 +133,8 @@ def test_withdrawing_by_an_id_that_leads_to_another_withdraws_that_one() -> None
 
 @pytest.mark.parametrize("key", [None, "k"])
 @pytest.mark.parametrize("old", [False, True], ids=["new streams", "old streams"])
-def test_bulk_calls_to_the_same_people_in_any_order_all_commit(key: str | None, old: bool) -> None:
-    """And somebody adds the same people to groups meanwhile."""
+def test_bulk_calls_to_the_same_users_in_any_order_all_commit(key: str | None, old: bool) -> None:
+    """The same users are added to groups at the same time."""
     users = make_old_users(2000)
     groups = [Group.objects.create(name=name) for name in "ab"]
     if old:
@@ -146,7 +148,7 @@ def test_bulk_calls_to_the_same_people_in_any_order_all_commit(key: str | None, 
                 notify(people, f"number {number}", key=key)
             else:
                 groups[number % 2].user_set.add(*people)
-            # Nobody is through before everybody has written, so nobody can have waited.
+            # Nobody commits before all have written, so nobody can have waited for another.
             all_have_written.wait(60)
 
     with hints():
@@ -159,7 +161,7 @@ def test_bulk_calls_to_the_same_people_in_any_order_all_commit(key: str | None, 
     assert Subscription.objects.filter(stream__name__startswith="group:").count() == 4000
 
 
-def test_an_open_transaction_that_needs_a_new_topic_holds_up_no_one() -> None:
+def test_an_open_transaction_that_needs_a_new_topic_blocks_nobody() -> None:
     with open_transaction(lambda: publish("topic:new", "slow")):
         publish("topic:new", "quick")
         (user,) = make_old_users(1)
@@ -168,7 +170,7 @@ def test_an_open_transaction_that_needs_a_new_topic_holds_up_no_one() -> None:
     assert published_titles("topic:new") == ["quick", "slow"]
 
 
-def test_p9_leaving_a_topic_in_an_open_transaction_holds_up_nobody_who_joins_or_publishes() -> None:
+def test_p9_leaving_a_topic_in_an_open_transaction_blocks_neither_join_nor_publish() -> None:
     leaving, joining = make_old_users(2)
     inbox.join(leaving, "topic:a")
     with open_transaction(lambda: inbox.leave(leaving, "topic:a")):
@@ -178,14 +180,14 @@ def test_p9_leaving_a_topic_in_an_open_transaction_holds_up_nobody_who_joins_or_
     assert inbox.unread_count(joining) == 1
 
 
-def test_a_new_stream_whose_transaction_fails_leaves_nothing() -> None:
+def test_a_failed_transaction_leaves_no_new_stream() -> None:
     with open_transaction(lambda: publish("topic:new", "never"), rollback=True):
         pass
     sequence_waiting()
     assert not Stream.objects.filter(name="topic:new").exists()
 
 
-def test_a_new_user_is_notified_in_the_transaction_that_makes_him() -> None:
+def test_a_new_user_is_notified_in_the_transaction_that_creates_the_user() -> None:
     def make() -> None:
         user = make_user("new")
         (pk,) = notify(user, "welcome")
@@ -208,11 +210,11 @@ def test_an_old_group_without_a_stream_is_joined_after_the_commit() -> None:
     with open_transaction(lambda: group.user_set.add(user)):
         broadcast("meanwhile", to=group)
     assert published_titles(f"group:{group.pk}") == ["meanwhile"]
-    # It may have been published after he had joined: he sees it rather than misses it.
+    # It may have been published after the user joined: better to show it than to miss it.
     assert Subscription.objects.get(user=user, stream__name=f"group:{group.pk}").since == 0
 
 
-def test_shared_streams_that_are_missing_are_not_made_in_a_callers_transaction() -> None:
+def test_missing_shared_streams_are_not_created_in_the_callers_transaction() -> None:
     Stream.objects.all().delete()
     with open_transaction(lambda: make_user("a", is_staff=True)):
         make_user("b", is_staff=True)
@@ -221,7 +223,7 @@ def test_shared_streams_that_are_missing_are_not_made_in_a_callers_transaction()
     assert rows.count() == 4
 
 
-def test_an_open_transaction_that_deletes_a_user_holds_up_no_one_who_notifies_him() -> None:
+def test_an_open_transaction_that_deletes_a_user_blocks_no_notification() -> None:
     user, other = make_user("a"), make_user("b")
     notify(user, "before")
     doomed = get_user_model()(pk=user.pk)
@@ -232,20 +234,20 @@ def test_an_open_transaction_that_deletes_a_user_holds_up_no_one_who_notifies_hi
     assert Notification.objects.count() == 1
 
 
-def test_a_user_who_is_deleted_meanwhile_fails_nobodys_transaction() -> None:
+def test_deleting_a_recipient_fails_no_open_transaction() -> None:
     user, other = make_user("a"), make_user("b")
     pk = user.pk
     people = [get_user_model()(pk=pk), other]
     with open_transaction(lambda: notify(people, "slow")):
         user.delete()
     assert published_titles(f"user:{other.pk}") == ["slow"]
-    # What nobody reads any more goes with the next pruning after KEEP_DAYS.
+    # The rows that nobody reads any more are deleted by the next pruning after KEEP_DAYS.
     pruning.prune(timezone.now() + TOMORROW)
     assert not Stream.objects.filter(name=f"user:{pk}").exists()
     assert not Notification.objects.exists()
 
 
-def test_a_user_is_deleted_with_what_is_not_placed_yet() -> None:
+def test_deleting_a_user_deletes_unplaced_notifications() -> None:
     (user,) = make_old_users(1)
     at = timezone.now() + TOMORROW
     with rolled_back():
@@ -255,15 +257,16 @@ def test_a_user_is_deleted_with_what_is_not_placed_yet() -> None:
     assert not Notification.objects.exists()
 
 
-def meet(
+def contend(
     monkeypatch: pytest.MonkeyPatch, held: Callable[[], Any], *works: Callable[[], Any]
 ) -> None:
-    """Two that need what somebody holds: where each has taken what comes first, they go on.
+    """Run ``works`` at once against the locks of ``held``, which is rolled back when all wait.
 
-    If their orders differ, each has by then what the other needs next.
+    By then, each of ``works`` has taken the locks that come first in its order. If their orders
+    differ, each holds a lock that the other needs next, and they deadlock.
     """
     for module in (acknowledging, stream_feeds):
-        monkeypatch.setattr(module, "BRIEFLY", 20_000)
+        monkeypatch.setattr(module, "MAX_LOCK_WAIT", 20_000)
     both_wait = threading.Event()
 
     def hold() -> None:
@@ -293,7 +296,7 @@ def meet(
     assert both_wait.is_set()
 
 
-def test_acknowledging_and_leaving_lock_the_same_people_in_one_order(
+def test_acknowledging_and_leaving_lock_users_in_the_same_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     stream = fill("topic:a", 9)
@@ -301,7 +304,7 @@ def test_acknowledging_and_leaving_lock_the_same_people_in_one_order(
     subscriptions.join(users, "topic:a", from_start=True)
     middle = Subscription.objects.filter(user=users[1]).select_for_update()
     places = dict.fromkeys([(pk, stream.pk) for pk in (users[2], users[0], users[1])], 5)
-    meet(
+    contend(
         monkeypatch,
         lambda: list(middle),
         lambda: acknowledge(places),
@@ -309,17 +312,17 @@ def test_acknowledging_and_leaving_lock_the_same_people_in_one_order(
     )
 
 
-def test_acknowledging_and_reading_lock_the_same_streams_in_one_order(
+def test_acknowledging_and_reading_lock_streams_in_the_same_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (user,) = make_old_users(1)
     ids = [fill(name, 9).pk for name in ("broadcast", f"user:{user.pk}", "topic:a")]
     subscriptions.join([user.pk], "topic:a", from_start=True)
-    inbox.unread_count(user)  # makes the other subscriptions
+    inbox.unread_count(user)  # creates the other subscriptions
     middle = Subscription.objects.filter(user=user.pk, stream=sorted(ids)[1]).select_for_update()
     first, second, third = sorted(ids)
     places = dict.fromkeys([(user.pk, pk) for pk in (third, first, second)], 5)
-    meet(
+    contend(
         monkeypatch,
         lambda: list(middle),
         lambda: acknowledge(places),
@@ -327,12 +330,12 @@ def test_acknowledging_and_reading_lock_the_same_streams_in_one_order(
     )
 
 
-def test_two_that_subscribe_the_same_people_do_it_in_one_order(
+def test_two_calls_that_subscribe_the_same_users_lock_in_the_same_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ensure(["topic:a"])
     users = [user.pk for user in make_old_users(3)]
-    meet(
+    contend(
         monkeypatch,
         lambda: subscriptions.join_existing([users[1]], "topic:a"),
         lambda: subscriptions.join_existing(users, "topic:a"),
@@ -342,7 +345,7 @@ def test_two_that_subscribe_the_same_people_do_it_in_one_order(
 
 
 def test_acknowledging_reading_and_leaving_at_once_do_not_deadlock() -> None:
-    """Each locks subscriptions of the same people."""
+    """All three lock subscriptions of the same users."""
     group = Group.objects.create(name="a")
     users = make_old_users(40)
     fill("broadcast", 9)
@@ -369,10 +372,10 @@ def test_acknowledging_reading_and_leaving_at_once_do_not_deadlock() -> None:
 # Sequencing
 
 
-def test_a_locked_stream_delays_neither_the_caller_nor_the_others(
+def test_a_locked_stream_delays_neither_the_caller_nor_other_streams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequencing, "PATIENCE", 0.05)
+    monkeypatch.setattr(sequencing, "MAX_LOCK_WAIT", 0.05)
     users = [make_user("a"), make_user("b")]
     busy = Stream.objects.filter(name=f"user:{users[0].pk}")
     with open_transaction(lambda: list(locked(busy))):
@@ -382,9 +385,9 @@ def test_a_locked_stream_delays_neither_the_caller_nor_the_others(
     assert sequence_waiting() == 1
 
 
-def test_a_locked_stream_is_waited_for_briefly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another sequencer has it for milliseconds; nobody has to wait for the next tick then."""
-    monkeypatch.setattr(sequencing, "PATIENCE", 20)
+def test_sequencing_waits_briefly_for_a_locked_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another sequencer holds the lock for milliseconds, far less than until the next tick."""
+    monkeypatch.setattr(sequencing, "MAX_LOCK_WAIT", 20)
     ensure(["topic:a"])
     is_locked, goes_on = threading.Event(), threading.Event()
 
@@ -406,11 +409,11 @@ def test_a_locked_stream_is_waited_for_briefly(monkeypatch: pytest.MonkeyPatch) 
     assert offsets("topic:a") == [1]
 
 
-def test_tickers_reach_what_waits_behind_a_page_of_locked_streams(
+def test_tickers_reach_notifications_behind_a_page_of_locked_streams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Also behind more of them than one statement can leave out."""
-    monkeypatch.setattr(sequencing, "BATCH", 4)
+    """Even if more streams are locked than one statement can exclude."""
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 4)
     names = [f"topic:{number}" for number in range(7)]
     for name in names:
         for _ in range(5):
@@ -423,10 +426,10 @@ def test_tickers_reach_what_waits_behind_a_page_of_locked_streams(
     assert sequence_waiting() == 35
 
 
-def test_tickers_do_not_walk_over_all_that_waits_in_a_locked_stream(
+def test_tickers_do_not_read_all_waiting_notifications_of_a_locked_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 4)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 4)
     for _ in range(40):
         write("topic:busy", publish_at=LONG_AGO)
     write("topic:free")
@@ -437,23 +440,23 @@ def test_tickers_do_not_walk_over_all_that_waits_in_a_locked_stream(
     assert len(pages) == 2
 
 
-def test_a_stream_that_somebody_else_is_making_holds_up_no_ticker(
+def test_a_stream_being_created_in_an_open_transaction_blocks_no_ticker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequencing, "MAKING", 0.05)
+    monkeypatch.setattr(sequencing, "CREATE_TIMEOUT", 0.05)
     Notification.objects.create(channel="topic:a", title="a")
     Notification.objects.create(channel="topic:b", title="b")
-    with open_transaction(lambda: stream_rows.make(["topic:a"])):
+    with open_transaction(lambda: stream_rows.create(["topic:a"])):
         with connection.cursor() as cursor:
-            cursor.execute("RESET lock_timeout")  # the wait has a bound of its own
+            cursor.execute("RESET lock_timeout")  # creating a stream sets its own limit
         assert sequence_waiting() == 1
         assert published_titles("topic:b") == ["b"]
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
     assert sequence_waiting() == 1
     assert published_titles("topic:a") == ["a"]
 
 
-def test_what_is_being_withdrawn_is_placed_later() -> None:
+def test_a_notification_that_is_being_withdrawn_is_placed_later() -> None:
     left = Notification.objects.create(channel="topic:a", title="a")
     with open_transaction(lambda: withdraw(Notification.objects.filter(pk=left.pk))):
         assert sequence_waiting() == 0
@@ -462,7 +465,7 @@ def test_what_is_being_withdrawn_is_placed_later() -> None:
     assert (left.stream_name, left.channel, left.offset) == ("topic:a", None, None)
 
 
-def test_two_that_withdraw_the_same_ones_do_not_deadlock() -> None:
+def test_two_withdrawals_of_the_same_notifications_do_not_deadlock() -> None:
     ids = [broadcast(f"n{number}").pk for number in range(50)]
 
     def work(number: int) -> None:
@@ -474,7 +477,7 @@ def test_two_that_withdraw_the_same_ones_do_not_deadlock() -> None:
     in_threads(2, work)
 
 
-def test_what_is_published_while_its_withdrawal_waits_is_not_withdrawn_as_waiting() -> None:
+def test_a_notification_published_while_its_withdrawal_waits_is_not_withdrawn() -> None:
     row = write("broadcast")
     goes_on, is_locked = threading.Event(), threading.Event()
 
@@ -500,7 +503,7 @@ def test_what_is_published_while_its_withdrawal_waits_is_not_withdrawn_as_waitin
 # Pruning
 
 
-def test_pruning_leaves_an_empty_topic_that_an_open_transaction_uses() -> None:
+def test_pruning_keeps_an_empty_topic_that_an_open_transaction_uses() -> None:
     ensure(["topic:a", "topic:b"])
     (user,) = make_old_users(1)
     after = LONG_AGO + TOMORROW
@@ -516,8 +519,8 @@ def test_pruning_leaves_an_empty_topic_that_an_open_transaction_uses() -> None:
     assert pruning.prune(after).streams == 0
 
 
-def test_pruning_waits_for_nobody_who_withdraws() -> None:
-    """It has streams locked meanwhile, and everybody who publishes there would wait too."""
+def test_pruning_does_not_wait_for_a_withdrawal() -> None:
+    """Pruning holds locks on streams, so everyone who publishes there would wait too."""
     fill("broadcast", 4)
     fill("topic:a", 4)
     third = Notification.objects.filter(stream__name="broadcast", offset=3)
@@ -529,10 +532,10 @@ def test_pruning_waits_for_nobody_who_withdraws() -> None:
     assert pruning.prune(after).published == 2
 
 
-def test_pruning_beside_a_withdrawal_goes_on_with_all_other_streams(
+def test_pruning_during_a_withdrawal_continues_with_the_other_streams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Although what is left fills the first chunk. What is left is not counted."""
+    """It does so even if the skipped rows fill the first chunk, and does not count them."""
     monkeypatch.setattr(pruning, "CHUNK", 4)
     fill("user:7", 5)
     fill("topic:a", 5)
@@ -543,7 +546,7 @@ def test_pruning_beside_a_withdrawal_goes_on_with_all_other_streams(
         pruned = pruning.prune(after)
         assert (pruned.published, pruned.undelivered) == (7, 2)
         assert offsets("user:7") == [1, 2, 3, 4, 5]
-    # The first one was withdrawn by then.
+    # The first one has been withdrawn and is not counted as undelivered.
     pruned = pruning.prune(after)
     assert (pruned.published, pruned.undelivered) == (5, 4)
 
@@ -553,14 +556,14 @@ def test_pruning_beside_a_withdrawal_goes_on_with_all_other_streams(
 
 @pytest.fixture(params=[-3600, 3600], ids=["an hour behind", "an hour ahead"])
 def wrong_clock(request: Any, monkeypatch: pytest.MonkeyPatch) -> timedelta:
-    """This process's clock is wrong; the database's is not."""
+    """The error of this process's clock; the database's clock is right."""
     wrong = timedelta(seconds=request.param)
     right = timezone.now
     monkeypatch.setattr(timezone, "now", lambda: right() + wrong)
     return wrong
 
 
-def test_a_worker_whose_clock_is_wrong_publishes_nothing_early_or_late(
+def test_a_worker_with_a_wrong_clock_publishes_nothing_early_or_late(
     wrong_clock: timedelta,
 ) -> None:
     now = timezone.now() - wrong_clock
@@ -574,7 +577,7 @@ def test_a_worker_whose_clock_is_wrong_publishes_nothing_early_or_late(
 
 
 @pytest.mark.parametrize("key", [None, "k"])
-def test_a_caller_whose_clock_is_wrong_is_published_at_once(
+def test_a_caller_with_a_wrong_clock_publishes_at_once(
     wrong_clock: timedelta, key: str | None
 ) -> None:
     user = make_user()
@@ -584,10 +587,9 @@ def test_a_caller_whose_clock_is_wrong_is_published_at_once(
     assert not Notification.objects.waiting().exists()
 
 
-def test_a_wrong_clock_moves_no_position_over_what_has_not_expired(
+def test_a_wrong_clock_neither_skips_unexpired_nor_shows_expired_notifications(
     wrong_clock: timedelta,
 ) -> None:
-    """Nor does it show what has."""
     user = make_user()
     now = timezone.now() - wrong_clock
     soon, before = now + timedelta(minutes=30), now - timedelta(minutes=30)
@@ -604,5 +606,7 @@ def test_a_wrong_clock_moves_no_position_over_what_has_not_expired(
 
 def test_a_wrong_clock_prunes_no_living_worker(wrong_clock: timedelta) -> None:
     now = timezone.now() - wrong_clock
-    Worker.objects.create(host="alive", pid=1, seen_at=now - pruning.LONG_DEAD + TOMORROW / 48)
+    Worker.objects.create(
+        host="alive", pid=1, seen_at=now - pruning.DEAD_WORKER_AGE + TOMORROW / 48
+    )
     assert pruning.prune(LONG_AGO).workers == 0

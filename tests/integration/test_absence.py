@@ -1,4 +1,4 @@
-"""A client that was away: what it gets when it comes back, with a position and without."""
+"""What a client receives when it reconnects after an absence, with a position and without."""
 
 import time
 
@@ -19,14 +19,14 @@ def numbered(count: int, prefix: str = "n") -> list[str]:
 
 
 def arrive(place: Place, person: Person, titles: list[str]) -> Client:
-    """A connected client that has got these titles."""
+    """Connect a client, notify the person, and wait until the client has received all."""
     client = place.connected(person)
     place.other.run(jobs.notify_user, person.id, titles)
     client.wait_for_titles(titles)
     return client
 
 
-def test_comes_back_with_its_position(place: Place) -> None:
+def test_reconnecting_with_a_position_recovers_what_was_missed(place: Place) -> None:
     person = place.person()
     client = arrive(place, person, ["before"])
     client.drop()
@@ -42,8 +42,8 @@ def test_comes_back_with_its_position(place: Place) -> None:
     assert client.duplicates == []
 
 
-def test_comes_back_without_a_position(place: Place) -> None:
-    """It gets what the user has never acknowledged, and no more."""
+def test_connecting_without_a_position_delivers_what_was_not_acknowledged(place: Place) -> None:
+    """The client receives exactly what the user has not acknowledged."""
     person = place.person()
     client = arrive(place, person, ["one", "two"])
     client.rpc("ack", channel=person.channel, offset=1)
@@ -54,14 +54,14 @@ def test_comes_back_without_a_position(place: Place) -> None:
     fresh.wait_for_titles(["two", "three"])
 
 
-def test_nothing_is_acknowledged_by_silence(place: Place) -> None:
+def test_nothing_is_acknowledged_without_a_pong_or_ack(place: Place) -> None:
     person = place.person()
     arrive(place, person, ["one"]).drop()
     place.connected(person).wait_for_titles(["one"])
     place.connected(person).wait_for_titles(["one"])
 
 
-def test_never_connected_before(place: Place) -> None:
+def test_the_first_connect_delivers_the_backlog(place: Place) -> None:
     person = place.person()
     place.other.run(jobs.notify_user, person.id, ["first"])
     place.other.run(jobs.broadcast_to, "everyone", ["for all"])
@@ -71,8 +71,8 @@ def test_never_connected_before(place: Place) -> None:
     assert client.rpc("unread") == {"unread": 2}
 
 
-def test_long_backlog_arrives_in_order(place: Place) -> None:
-    """One page in the reply, the rest as pushes; the reply's offset is that of its last one."""
+def test_a_long_backlog_arrives_in_order(place: Place) -> None:
+    """The reply holds one page and the offset of its last publication; the rest is pushed."""
     person = place.person()
     titles = numbered(1000)
     place.other.run(jobs.notify_in_bulk, person.id, titles)
@@ -84,8 +84,8 @@ def test_long_backlog_arrives_in_order(place: Place) -> None:
     assert client.offsets == list(range(1, 1001))
 
 
-def test_dropped_in_the_middle_of_a_backlog(place: Place) -> None:
-    """It resumes exactly where its record ends: at the reply's position, or after the pushes."""
+def test_a_client_dropped_in_the_middle_of_a_backlog_resumes_there(place: Place) -> None:
+    """The client resumes after the last publication of the reply or, if later, of the pushes."""
     person = place.person()
     place.other.run(jobs.notify_in_bulk, person.id, numbered(1000), 2000)
     client = place.client(person)
@@ -100,8 +100,8 @@ def test_dropped_in_the_middle_of_a_backlog(place: Place) -> None:
     assert client.duplicates == []
 
 
-def test_only_the_reply_was_heard(place: Place) -> None:
-    """What an SDK stores that dies after the connect reply: nothing may lie between."""
+def test_the_position_in_the_connect_reply_leaves_no_gap(place: Place) -> None:
+    """An SDK that dies after the connect reply has stored the position in it."""
     person = place.person()
     place.other.run(jobs.notify_in_bulk, person.id, numbered(400))
     first = place.client(person)
@@ -112,7 +112,7 @@ def test_only_the_reply_was_heard(place: Place) -> None:
     second.wait_for_titles(numbered(400)[len(result["publications"]) :])
 
 
-def test_pruned_position(place: Place) -> None:
+def test_a_pruned_position_is_not_recovered(place: Place) -> None:
     person = place.person()
     client = arrive(place, person, ["one"])
     client.drop()
@@ -121,7 +121,7 @@ def test_pruned_position(place: Place) -> None:
     assert_starts_over(place, person, client)
 
 
-def test_position_at_the_floor_is_served(place: Place) -> None:
+def test_a_position_at_the_floor_is_recovered(place: Place) -> None:
     person = place.person()
     client = arrive(place, person, ["one", "two"])
     client.drop()
@@ -132,7 +132,7 @@ def test_position_at_the_floor_is_served(place: Place) -> None:
     assert client.unrecovered == []
 
 
-def test_position_of_another_epoch(place: Place) -> None:
+def test_a_position_of_another_epoch_is_not_recovered(place: Place) -> None:
     person = place.person()
     client = arrive(place, person, ["one"])
     client.drop()
@@ -141,8 +141,8 @@ def test_position_of_another_epoch(place: Place) -> None:
     assert_starts_over(place, person, client)
 
 
-def test_epoch_changes_while_connected(place: Place) -> None:
-    """The history was reset: the client is sent away, and told that it has to start over."""
+def test_a_new_epoch_closes_a_connected_client(place: Place) -> None:
+    """The history was reset: the client is closed with 3010 and is not recovered."""
     person = place.person()
     client = arrive(place, person, ["one"])
     place.other.run(jobs.reset_epoch, person.channel)
@@ -150,7 +150,7 @@ def test_epoch_changes_while_connected(place: Place) -> None:
     assert_starts_over(place, person, client)
 
 
-def test_position_beyond_the_top(place: Place) -> None:
+def test_a_position_beyond_the_top_is_not_recovered(place: Place) -> None:
     person = place.person()
     client = arrive(place, person, ["one"])
     client.drop()
@@ -159,7 +159,7 @@ def test_position_beyond_the_top(place: Place) -> None:
     assert_starts_over(place, person, client)
 
 
-def test_position_of_a_stream_that_is_not_his(place: Place) -> None:
+def test_a_position_in_a_forbidden_stream_is_ignored(place: Place) -> None:
     person, stranger = place.person(), place.person()
     theirs = arrive(place, stranger, ["secret"])
     client = place.client(person)
@@ -169,8 +169,8 @@ def test_position_of_a_stream_that_is_not_his(place: Place) -> None:
     assert client.titles == []
 
 
-def test_second_device_does_not_lack_what_the_first_has_acknowledged(place: Place) -> None:
-    """The server's position is the user's; one that shows its own gets all that it lacks."""
+def test_a_device_receives_what_another_device_has_acknowledged(place: Place) -> None:
+    """The server's position is per user; a client's own position takes precedence."""
     person = place.person()
     phone = arrive(place, person, ["one"])
     desk = place.connected(person)
@@ -185,7 +185,7 @@ def test_second_device_does_not_lack_what_the_first_has_acknowledged(place: Plac
     assert place.connected(person).titles == []
 
 
-def test_acknowledgement_of_what_was_not_sent_is_refused(place: Place) -> None:
+def test_acknowledging_an_offset_that_was_not_sent_is_refused(place: Place) -> None:
     person = place.person()
     client = arrive(place, person, ["one"])
     for offset in (2, 10**15, -1):
@@ -195,8 +195,8 @@ def test_acknowledgement_of_what_was_not_sent_is_refused(place: Place) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "runserver"])
-def test_pong_acknowledges(site: Site, directory, command: str) -> None:
-    """All that was written before a ping has arrived when its pong comes; without one, nothing."""
+def test_a_pong_acknowledges_delivery(site: Site, directory, command: str) -> None:
+    """A pong acknowledges all that was written before its ping; without a pong, nothing is."""
     variables = {
         "NOTIFICATIONS_PING_INTERVAL": "1",
         "NOTIFICATIONS_PONG_TIMEOUT": "0.9",
@@ -227,7 +227,7 @@ def wait_for_delivered(place: Place, person: Person, offset: int) -> None:
 
 
 def assert_starts_over(place: Place, person: Person, client: Client) -> None:
-    """The position cannot be served: the client is told, and goes on from the top."""
+    """Assert that the position is not recovered and that the client continues from the top."""
     known = client.titles
     result = client.connect()["subs"][person.channel]
     assert result["was_recovering"] is True

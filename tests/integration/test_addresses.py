@@ -1,4 +1,4 @@
-"""The limit per client address, and whose word about the address is believed."""
+"""The limit of connections per client address, and which proxy headers are trusted."""
 
 from collections.abc import Callable
 
@@ -15,9 +15,9 @@ LIMIT = {"NOTIFICATIONS_MAX_CONNECTIONS_PER_ADDRESS": "2"}
 
 
 def is_refused(socket: RawSocket) -> bool:
-    """Is a socket, just opened, closed as one too many?"""
+    """Return whether a new socket is closed with 3504, as one too many."""
     assert socket.status == 101
-    # The close comes a moment after the handshake: who has several pings answered may stay.
+    # The close follows shortly after the handshake: a socket that gets several pongs is accepted.
     for _ in range(5):
         socket.send(frame(PING))
         found = socket.next_frame()
@@ -27,8 +27,8 @@ def is_refused(socket: RawSocket) -> bool:
     return False
 
 
-def knock(server: Server, *addresses: str) -> list[bool]:
-    """Open a socket for each of these ``X-Forwarded-For``; tell which are refused."""
+def refusals(server: Server, *addresses: str) -> list[bool]:
+    """Open a socket with each ``X-Forwarded-For`` and return which sockets are refused."""
     sockets = [RawSocket(server, [f"X-Forwarded-For: {address}"]) for address in addresses]
     refused = [is_refused(socket) for socket in sockets]
     for socket in sockets:
@@ -37,19 +37,19 @@ def knock(server: Server, *addresses: str) -> list[bool]:
 
 
 @pytest.mark.parametrize("command", ["serve", "runserver"])
-def test_third_socket_of_an_address_is_refused_whatever_it_claims(
+def test_the_third_socket_of_an_address_is_refused_despite_forged_headers(
     server: StartServer, command: str
 ) -> None:
     running = server(command=command, **LIMIT)
-    assert knock(running, "192.0.2.1", "192.0.2.2", "192.0.2.3") == [False, False, True]
+    assert refusals(running, "192.0.2.1", "192.0.2.2", "192.0.2.3") == [False, False, True]
     assert "Traceback" not in running.log
 
 
-def test_behind_a_proxy_the_clients_are_told_apart(server: StartServer) -> None:
+def test_clients_behind_a_trusted_proxy_are_distinguished(server: StartServer) -> None:
     running = server(args=("--forwarded-allow-ips", "127.0.0.1"), **LIMIT)
-    assert knock(running, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4") == [False] * 4
-    assert knock(running, "192.0.2.9", "192.0.2.9", "192.0.2.9") == [False, False, True]
-    # What the client itself has put in front of the proxy's word does not count.
+    assert refusals(running, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4") == [False] * 4
+    assert refusals(running, "192.0.2.9", "192.0.2.9", "192.0.2.9") == [False, False, True]
+    # Addresses that the client puts in front of the proxy's entry do not count.
     forged = ["10.0.0.1, 192.0.2.11", "10.0.0.2, 192.0.2.11", "10.0.0.3, 192.0.2.11"]
-    assert knock(running, *forged) == [False, False, True]
+    assert refusals(running, *forged) == [False, False, True]
     assert "Traceback" not in running.log

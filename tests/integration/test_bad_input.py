@@ -1,4 +1,4 @@
-"""What comes in wrong is answered or ends that connection; nobody else notices (P7)."""
+"""Bad input is answered or ends its connection, and does not affect other clients (P7)."""
 
 import json
 import socket
@@ -19,20 +19,20 @@ from tests.integration.places import SECRET, Person, Place
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("bystander")]
 
 
-#: What daphne does where uvicorn closes with a code: it cuts the connection.
+#: The code of a connection without a close frame: daphne cuts it where uvicorn sends one.
 CUT = 1006
 
 
 @pytest.fixture(scope="module", autouse=True)
 def silent(shared_place: Place) -> Iterator[Client]:
-    """A socket that says nothing while all other tests run."""
+    """A socket that sends nothing while all other tests run."""
     client = Client(shared_place.server.socket_url).open()
     yield client
     client.close()
 
 
 def codes_by_request(client: Client, requests: Iterable[dict]) -> dict[str, int | None]:
-    """The error code of each; the connection has to live on."""
+    """Return the error code of each request, and assert that the connection stays open."""
     codes = {}
     for request in requests:
         reply = client.ask(**request)
@@ -43,7 +43,7 @@ def codes_by_request(client: Client, requests: Iterable[dict]) -> dict[str, int 
 
 
 def code_after(place: Place, frame: str, person: Person | None) -> int:
-    """The close code that a frame earns, on a new socket; of somebody connected, if given."""
+    """Send a frame over a new socket, connected if ``person`` is given; return the close code."""
     client = place.client(person)
     client.connect() if person else client.open()
     client.send_text(frame)
@@ -77,14 +77,14 @@ BAD_FRAMES = [
 ]
 
 
-def test_frame_that_holds_no_command_ends_the_connection(place: Place) -> None:
+def test_a_frame_that_is_no_valid_command_ends_the_connection(place: Place) -> None:
     person = place.person()
     got = {frame[:60]: code_after(place, frame, person) for frame in BAD_FRAMES}
     assert got == dict.fromkeys(got, 3501)
     assert len(got) == len(BAD_FRAMES)
 
 
-def test_empty_frame_is_nothing(place: Place) -> None:
+def test_empty_frames_are_ignored(place: Place) -> None:
     client = place.connected(place.person())
     for frame in ("", "\n", "\n\n \n"):
         client.send_text(frame)
@@ -123,7 +123,7 @@ BAD_REQUESTS: list[dict] = [
 ]
 
 
-def test_wrong_types_and_values_are_answered(place: Place) -> None:
+def test_wrong_types_and_values_are_answered_with_an_error(place: Place) -> None:
     got = codes_by_request(place.connected(place.person()), BAD_REQUESTS)
     assert got == dict.fromkeys(got, 107)
     assert len(got) == len(BAD_REQUESTS)
@@ -142,7 +142,7 @@ BAD_NOTIFICATIONS: list[tuple[dict, str]] = [
 ]
 
 
-def test_bad_notification_is_refused_by_field(place: Place) -> None:
+def test_the_error_of_a_bad_notification_names_the_field(place: Place) -> None:
     client = place.connected(place.person(permissions=("send_broadcast",)))
     for data, field in BAD_NOTIFICATIONS:
         error = client.ask(publish={"channel": "broadcast", "data": data})["error"]
@@ -171,14 +171,14 @@ REFUSED: list[tuple[dict, int]] = [
 ]
 
 
-def test_unknown_and_forbidden(place: Place) -> None:
+def test_unknown_and_forbidden_requests_are_answered_with_an_error(place: Place) -> None:
     client = place.connected(place.person())
     got = codes_by_request(client, [request for request, _ in REFUSED])
     assert got == {json.dumps(request)[:80]: code for request, code in REFUSED}
 
 
-def test_free_form_messages_end_no_connection(place: Place) -> None:
-    """SDKs have ``send`` for their applications; here it is for nobody."""
+def test_free_form_messages_do_not_end_the_connection(place: Place) -> None:
+    """SDKs let applications ``send`` any data; the server ignores what it does not handle."""
     client = place.connected(place.person())
     values: list[object] = [{"hello": 1}, {"method": "teleport"}, {"method": "read"}, "a", 7, None]
     for data in values:
@@ -188,7 +188,7 @@ def test_free_form_messages_end_no_connection(place: Place) -> None:
     assert client.reply_codes() == []
 
 
-def test_id_used_twice(place: Place) -> None:
+def test_an_id_used_twice_is_answered_with_an_error(place: Place) -> None:
     client = place.connected(place.person())
     client.send_text(command(100, ping={}))
     assert "ping" in client.reply(100)
@@ -197,21 +197,21 @@ def test_id_used_twice(place: Place) -> None:
     assert "ping" in client.ask(ping={})
 
 
-def test_ids_used_twice_in_one_frame(place: Place) -> None:
+def test_an_id_used_twice_in_one_frame_is_answered_with_an_error(place: Place) -> None:
     client = place.connected(place.person())
     client.send_text("\n".join([command(50, ping={})] * 3))
     client.wait(lambda: client.reply_codes() == [107], "an error")
 
 
-def test_second_connect(place: Place) -> None:
+def test_a_second_connect_closes_the_connection(place: Place) -> None:
     person = place.person()
     client = place.connected(person)
     client.send_text(command(99, connect={"token": person.token}))
     assert client.wait_closed() == 3501
 
 
-def test_commands_behind_connect_in_one_frame(place: Place) -> None:
-    """Allowed: they are carried out one after the other."""
+def test_commands_may_follow_connect_in_one_frame(place: Place) -> None:
+    """The protocol allows it, and the commands are carried out in order."""
     person = place.person()
     client = place.client(person).open()
     client.send_text(
@@ -222,69 +222,69 @@ def test_commands_behind_connect_in_one_frame(place: Place) -> None:
 
 
 @pytest.mark.parametrize("request_", [{"ping": {}}, {"rpc": {"method": "unread"}}])
-def test_no_connect_first(place: Place, request_: dict) -> None:
+def test_a_command_before_connect_closes_the_connection(place: Place, request_: dict) -> None:
     client = place.client(place.person()).open()
     client.send_text(command(1, **request_))
     assert client.wait_closed() == 3501
 
 
-def test_frame_that_is_too_large(place: Place) -> None:
+def test_a_frame_that_is_too_large_closes_the_connection(place: Place) -> None:
     for person in (None, place.person()):
         for size in (65_537, 300_000):
             code = code_after(place, "x" * size, person)
             assert code == (1009 if place.command == "serve" else CUT)
 
 
-def test_largest_frame_is_taken(place: Place) -> None:
+def test_the_largest_allowed_frame_is_accepted(place: Place) -> None:
     client = place.connected(place.person())
     text = command(77, rpc={"method": "unread", "data": {"x": ""}})
     client.send_text(text.replace('""', '"' + "x" * (65_536 - len(text)) + '"'))
     assert client.reply(77)["rpc"]["data"] == {"unread": 0}
 
 
-def test_message_in_many_fragments_that_is_too_large(place: Place) -> None:
+def test_a_fragmented_message_that_is_too_large_closes_the_connection(place: Place) -> None:
     client = place.connected(place.person())
-    with suppress(ConnectionClosed):  # cut off before the end of it
+    with suppress(ConnectionClosed):  # the server closes before all is sent
         client.socket.send("x" * 10_000 for _ in range(20))
-    # Daphne lets it through to the app, but may not send that code.
+    # Daphne passes the message on to the app, which closes with its own code.
     assert client.wait_closed() == (1009 if place.command == "serve" else 3501)
 
 
-def test_binary_frame(place: Place) -> None:
+def test_a_binary_frame_closes_the_connection(place: Place) -> None:
     client = place.connected(place.person())
     client.send_bytes(b"\x00\xff\x01")
     assert client.wait_closed() == 3506
 
 
-def test_text_that_is_no_utf8(place: Place) -> None:
+def test_invalid_utf8_closes_the_connection(place: Place) -> None:
     client = place.connected(place.person())
     client.send_bytes(b'{"id":5,"rpc":{"method":"\xff\xfe"}}', text=True)
     assert client.wait_closed() == (1007 if place.command == "serve" else CUT)
 
 
-def test_bytes_that_are_no_websocket(place: Place) -> None:
+def test_bytes_that_are_no_frame_close_the_connection(place: Place) -> None:
     client = place.connected(place.person())
     client.socket.socket.sendall(b"GET / HTTP/1.1\r\n\r\n" * 10)
     assert client.wait_closed() in {1002, 1006}
 
 
-def test_connection_that_is_reset(place: Place) -> None:
+def test_a_connection_reset_is_harmless(place: Place) -> None:
     for _ in range(5):
         client = place.connected(place.person())
         tcp = client.socket.socket
-        # Closing sends RST instead of FIN.
+        # With this option, closing sends RST instead of FIN.
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.send_text(command(1000, rpc={"method": "inbox", "data": {}}))
         client.drop()
 
 
-def test_thousands_of_commands_at_once(place: Place) -> None:
-    """First answered, then refused as temporary, then shown the door; nobody waits for it."""
+def test_thousands_of_commands_at_once_close_the_connection(place: Place) -> None:
+    """Commands are answered, then refused as temporary, then closed; other users do not wait."""
     person = place.person()
     elsewhere = place.connected(person)
     client = place.connected(place.person())
     lines = [command(number, rpc={"method": "unread"}) for number in range(1000, 6000)]
-    with suppress(ConnectionClosed):  # the server has had enough
+    with suppress(ConnectionClosed):  # the server closes with 3013
         for start in range(0, len(lines), 500):
             client.send_text("\n".join(lines[start : start + 500]))
     place.other.run(jobs.notify_user, person.id, ["meanwhile"])
@@ -295,14 +295,14 @@ def test_thousands_of_commands_at_once(place: Place) -> None:
     assert len(codes) <= 1001
 
 
-def test_hundred_commands_at_once_are_answered(place: Place) -> None:
+def test_a_hundred_commands_at_once_are_answered(place: Place) -> None:
     client = place.connected(place.person())
     client.send_text("\n".join(command(n, rpc={"method": "unread"}) for n in range(1000, 1100)))
     for number in range(1000, 1100):
         assert "rpc" in client.reply(number)
 
 
-def test_too_many_connections_of_one_user(place: Place) -> None:
+def test_too_many_connections_of_one_user_are_refused(place: Place) -> None:
     person = place.person()
     for _ in range(100):
         place.connected(person)
@@ -342,14 +342,14 @@ BAD_TOKENS: list[Callable[[str], str]] = [
 ]
 
 
-def test_token_that_is_not_good(place: Place) -> None:
+def test_a_bad_token_closes_the_connection(place: Place) -> None:
     person = place.person()
     for make in BAD_TOKENS:
         token = make(str(person.id))
         assert code_after(place, command(1, connect={"token": token}), None) == 3500, token
 
 
-def test_token_that_has_expired(place: Place) -> None:
+def test_an_expired_token_is_answered_with_an_error(place: Place) -> None:
     person = place.person()
     client = place.client(person)
     client.token = sign({"sub": str(person.id), "exp": int(time.time()) - 1})
@@ -359,7 +359,7 @@ def test_token_that_has_expired(place: Place) -> None:
     assert "connect" in client.try_connect()
 
 
-def test_token_of_a_deleted_user(place: Place) -> None:
+def test_a_token_of_a_deleted_user_closes_the_connection(place: Place) -> None:
     person = place.person()
     place.other.run(jobs.delete_user, person.id)
     client = place.client(person).open()
@@ -367,16 +367,16 @@ def test_token_of_a_deleted_user(place: Place) -> None:
     assert client.wait_closed() == 3500
 
 
-def test_cookie_that_is_not_good(place: Place) -> None:
+def test_a_bad_cookie_is_answered_with_an_error(place: Place) -> None:
     for cookie in ("sessionid=nonsense", "sessionid=", "sessionid=a;sessionid=b", ";;;=", '"'):
         client = place.client(cookie=cookie).open()
         assert client.try_connect()["error"]["code"] == 101
 
 
-# What a browser must not do for another site
+# Origins
 
 
-def test_page_of_another_site_is_refused(place: Place) -> None:
+def test_a_page_of_another_site_is_refused(place: Place) -> None:
     own, _, port = place.server.url.rpartition(":")
     for origin in (
         "https://evil.example",
@@ -391,13 +391,13 @@ def test_page_of_another_site_is_refused(place: Place) -> None:
         assert place.client(origin=origin).refused() == 403
 
 
-def test_own_pages_and_native_clients_may_come(place: Place) -> None:
+def test_own_pages_and_native_clients_are_accepted(place: Place) -> None:
     person = place.person()
     for origin in (None, place.server.url):
         place.connected(person, origin=origin)
 
 
-def test_silence_is_ended(silent: Client) -> None:
+def test_a_silent_socket_is_closed(silent: Client) -> None:
     """A socket that never connects is closed after 10 s."""
     assert silent.wait_closed() == 3502
     assert silent.closed is not None

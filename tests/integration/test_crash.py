@@ -1,4 +1,4 @@
-"""kill -9 of the server in the middle of a stream of publications (P1, P3)."""
+"""The server is killed with SIGKILL while publications are on their way (P1, P3)."""
 
 import sys
 import threading
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.client import PATIENCE, Client, Stubborn
+from tests.client import PATIENCE, Client, ReconnectingClient
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.servers import START_TIMEOUT, Site
@@ -23,22 +23,26 @@ Published = dict[str, list[str]]
 
 
 class Verdict(NamedTuple):
-    """What became of one device."""
+    """What one device has received, compared with what was published."""
 
     user: str
     connections: int
     received: int
     lost: int
-    doubled: int
+    duplicated: int
     misordered: int
 
 
-def test_kill_9_loses_and_doubles_nothing(
+def test_sigkill_loses_and_duplicates_nothing(
     site: Site, directory: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with open_place(site, directory) as place:
         people = [place.person() for _ in range(3)]
-        devices = [(person, Stubborn(place.client(person))) for person in people for _ in range(2)]
+        devices = [
+            (person, ReconnectingClient(place.client(person)))
+            for person in people
+            for _ in range(2)
+        ]
         publishing = Publishing(place, people)
         for _ in range(KILLS):
             publishing.wait_for_more(35)
@@ -47,19 +51,19 @@ def test_kill_9_loses_and_doubles_nothing(
             place.server.start()
         publishing.wait_for_more(10)
         published = publishing.stop()
-        verdicts = [judge(person, stubborn, published) for person, stubborn in devices]
-        for _, stubborn in devices:
-            stubborn.stop()
+        verdicts = [judge(person, device, published) for person, device in devices]
+        for _, device in devices:
+            device.stop()
         with capsys.disabled():
             show(verdicts)
         for verdict in verdicts:
             assert verdict.connections > KILLS
             assert verdict.received > 100
-            assert (verdict.lost, verdict.doubled, verdict.misordered) == (0, 0, 0)
+            assert (verdict.lost, verdict.duplicated, verdict.misordered) == (0, 0, 0)
 
 
 class Publishing:
-    """Publishes from another process until it is stopped: privately, and to all now and then."""
+    """Publishes from another process until stopped: private notifications and some broadcasts."""
 
     def __init__(self, place: Place, people: list[Person]) -> None:
         self._other = place.add_other()
@@ -71,7 +75,7 @@ class Publishing:
         self._thread.start()
 
     def wait_for_more(self, count: int) -> None:
-        """Wait until everybody has been sent so many more."""
+        """Wait until ``count`` more have been published to each person."""
         enough = self._rounds() + count
         deadline = time.monotonic() + START_TIMEOUT
         while self._rounds() < enough:
@@ -100,19 +104,19 @@ class Publishing:
             time.sleep(0.02)
 
 
-def judge(person: Person, stubborn: Stubborn, published: Published) -> Verdict:
-    """Wait until all has had its time to come, and count."""
-    client = stubborn.client
+def judge(person: Person, device: ReconnectingClient, published: Published) -> Verdict:
+    """Wait for all publications, or until time is up, and count the faults."""
+    client = device.client
     expected = {name: published[name] for name in (person.channel, "broadcast")}
     wait_for_all(client, sum(map(len, expected.values())))
-    lost = doubled = misordered = 0
+    lost = duplicated = misordered = 0
     for name, titles in expected.items():
         got = [item.data["title"] for item in client.publications if item.channel == name]
         lost += len(set(titles) - set(got))
-        doubled += sum(count - 1 for count in Counter(got).values())
+        duplicated += sum(count - 1 for count in Counter(got).values())
         misordered += got != [title for title in titles if title in set(got)]
     return Verdict(
-        person.name, stubborn.connects, len(client.publications), lost, doubled, misordered
+        person.name, device.connects, len(client.publications), lost, duplicated, misordered
     )
 
 

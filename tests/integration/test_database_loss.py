@@ -1,4 +1,4 @@
-"""PostgreSQL is stopped for some seconds: what clients, callers and the log get to see of it."""
+"""PostgreSQL stops, restarts or hangs: what clients, callers and the log see of it."""
 
 import json
 import time
@@ -15,10 +15,10 @@ from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
-#: On a busy machine.
+#: Seconds to wait for an expected event; enough for a busy machine.
 PATIENCE = 30.0
 
-#: Id of a command whose reply comes late.
+#: Id of the command whose reply is not awaited at once.
 LATE = 9000
 
 
@@ -48,7 +48,7 @@ def history(client: Client, person: Person) -> dict[str, object]:
 
 
 def history_command(person: Person) -> str:
-    """For who does not wait for the reply."""
+    """The ``history`` command as text, to send without waiting for the reply."""
     command = {"id": LATE, "history": {"channel": person.channel, "limit": 10}}
     return json.dumps(command)
 
@@ -60,7 +60,7 @@ def code(reply: dict[str, object]) -> int:
     return int(error.get("code", 0))
 
 
-def test_sockets_outlive_an_outage_and_everything_goes_on_after_it(
+def test_sockets_survive_an_outage_and_delivery_continues_after_it(
     place: Place, postgres: Postgres
 ) -> None:
     people = [place.person() for _ in range(5)]
@@ -73,14 +73,14 @@ def test_sockets_outlive_an_outage_and_everything_goes_on_after_it(
     postgres.stop()
     try:
         client.rpc("ack", channel=person.channel, offset=1)
-        wait_until(lambda: "The database fails" in place.log, "noticing")
+        wait_until(lambda: "The database is unavailable" in place.log, "noticing")
         for each, reader in zip(people, clients, strict=True):
             assert code(history(reader, each)) == 100
         newcomer = place.client(late).open()
         assert code(newcomer.try_connect()) == 100
         with pytest.raises(AssertionError, match="OperationalError"):
             place.other.run(jobs.notify_user, person.id, ["never written"])
-        time.sleep(3)  # every loop has met it by now
+        time.sleep(3)  # each loop of the hub has now failed at least once
         assert code(history(client, person)) == 100
     finally:
         postgres.start()
@@ -98,13 +98,13 @@ def test_sockets_outlive_an_outage_and_everything_goes_on_after_it(
     assert place.other.run(jobs.titles, person.channel) == ["before", "after"]
     assert [each.closed for each in [*clients, newcomer]] == [None] * 6
     wait_until(lambda: place.other.run(jobs.connections) == 6, "the list of connections")
-    wait_until(lambda: "The database answers again." in place.log, "its end in the log")
+    wait_until(lambda: "The database is available again." in place.log, "its end in the log")
     about = [line for line in place.log.splitlines() if "database" in line.lower()]
     assert len(about) == 2, about
     assert len([line for line in place.log.splitlines() if " WARNING " in line]) == 1, place.log
 
 
-def test_a_restart_in_the_middle_of_a_transaction_fails_the_caller_and_leaves_nothing(
+def test_a_restart_during_a_transaction_fails_the_caller_and_leaves_nothing(
     place: Place, postgres: Postgres
 ) -> None:
     person = place.person()
@@ -122,10 +122,10 @@ def test_a_restart_in_the_middle_of_a_transaction_fails_the_caller_and_leaves_no
     assert place.other.run(jobs.titles, person.channel) == ["again"]
 
 
-def test_connections_that_the_server_has_ended_are_renewed_unseen(
+def test_database_connections_ended_by_a_restart_are_replaced_without_errors(
     place: Place, postgres: Postgres
 ) -> None:
-    """A restart between two commands costs nobody an error: each is tried before it is used."""
+    """Connections are checked before use, so a restart between commands causes no error."""
     person = place.person()
     client = place.connected(person)
     for number in range(3):
@@ -138,8 +138,10 @@ def test_connections_that_the_server_has_ended_are_renewed_unseen(
     assert client.closed is None
 
 
-def test_a_database_that_hangs_costs_time_and_no_socket(place: Place, postgres: Postgres) -> None:
-    """Who asks it waits for it; pings and acknowledgements do not, and nothing is done twice."""
+def test_a_hanging_database_delays_commands_and_closes_no_socket(
+    place: Place, postgres: Postgres
+) -> None:
+    """Only commands that need the database wait. Pings and acknowledgements are answered."""
     people = [place.person() for _ in range(6)]
     clients = [place.connected(person) for person in people]
     person, client = people[0], clients[0]
@@ -152,7 +154,7 @@ def test_a_database_that_hangs_costs_time_and_no_socket(place: Place, postgres: 
             reader.send_text(history_command(each))
         client.rpc("ack", channel=person.channel, offset=1)
         place.other.begin(jobs.notify_user, person.id, ["meanwhile"])
-        # Longer than a pong may take; who asks nothing of the database has answered two of them.
+        # Longer than the pong timeout: sockets without a waiting command have answered two pings.
         wait_until(lambda: client.pings > pings + 2, "three pings")
         assert client.titles == ["before"]
     finally:
@@ -160,7 +162,7 @@ def test_a_database_that_hangs_costs_time_and_no_socket(place: Place, postgres: 
     place.other.finish()
     client.wait_for_titles(["before", "meanwhile"])
     for reader in clients[1:]:
-        # Who needed a new connection was not kept waiting for ever.
+        # The command that needed a new database connection may have failed, but has been answered.
         assert code(reader.reply(LATE)) in {0, 100}
     wait_until(
         lambda: place.other.run(jobs.delivered, person.id, person.channel) >= 1,

@@ -1,4 +1,4 @@
-"""The way of one notification: published by one process, received from another over TCP."""
+"""Delivery of a notification: one process publishes it, another sends it over TCP."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
-#: Seconds between two looks of the server for waiting rows, and what a busy machine adds.
+#: Seconds between two ticks of the ticker, and tolerance for a busy machine.
 TICK_INTERVAL = 1.0
 SLACK = 5.0
 
@@ -26,14 +26,14 @@ SLACK = 5.0
 def shared_place(
     request: pytest.FixtureRequest, site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    """With our protocol classes, on daphne, and on uvicorn as it comes."""
+    """A server on uvicorn with our protocol classes, on daphne, and on plain uvicorn."""
     directory = tmp_path_factory.mktemp("place")
     with open_place(site, directory, request.param, NOTIFICATIONS_CHECK_INTERVAL="0.2") as place:
         yield place
 
 
-def test_from_the_login_form_to_the_toast(place: Place) -> None:
-    """Session cookie from the real form, socket, and a publication of another process."""
+def test_a_user_who_has_logged_in_receives_a_notification(place: Place) -> None:
+    """Log in with the real form, connect, and receive a publication of another process."""
     reader = place.other.run(jobs.find_user, "reader")
     client = place.client(cookie=place.server.login("reader"), origin=place.server.url)
     result = client.connect()
@@ -50,7 +50,7 @@ def test_from_the_login_form_to_the_toast(place: Place) -> None:
     assert received.data["level"] == "info"
 
 
-def test_scheduled_comes_when_it_is_due(place: Place) -> None:
+def test_a_scheduled_notification_arrives_when_it_is_due(place: Place) -> None:
     person = place.person()
     client = place.connected(person)
     due = time.monotonic() + 2.0
@@ -61,7 +61,7 @@ def test_scheduled_comes_when_it_is_due(place: Place) -> None:
     assert -0.05 < client.publications[1].at - due < TICK_INTERVAL + SLACK
 
 
-def test_broadcast_reaches_everybody_once(place: Place) -> None:
+def test_a_broadcast_reaches_everybody_once(place: Place) -> None:
     clients = [place.connected(place.person()) for _ in range(3)]
     place.other.run(jobs.broadcast_to, "everyone", ["hello"])
     for client in clients:
@@ -69,17 +69,17 @@ def test_broadcast_reaches_everybody_once(place: Place) -> None:
         assert client.publications[0].channel == "broadcast"
 
 
-def test_private_reaches_nobody_else(place: Place) -> None:
+def test_a_private_notification_reaches_nobody_else(place: Place) -> None:
     person, stranger = place.person(), place.person()
     client, elsewhere = place.connected(person), place.connected(stranger)
     place.other.run(jobs.notify_user, person.id, ["for you"])
     client.wait_for_titles(["for you"])
-    # What is published later travels behind it; so this proves that nothing came before.
+    # This one is published later, so its arrival proves that nothing arrived before it.
     place.other.run(jobs.notify_user, stranger.id, ["for me"])
     elsewhere.wait_for_titles(["for me"])
 
 
-def test_rolled_back_is_never_sent(place: Place) -> None:
+def test_a_rolled_back_notification_is_never_sent(place: Place) -> None:
     person = place.person()
     client = place.connected(person)
     place.other.run(jobs.notify_and_roll_back, person.id, "never")
@@ -89,7 +89,7 @@ def test_rolled_back_is_never_sent(place: Place) -> None:
     assert place.other.run(jobs.unread, person.id) == 1
 
 
-def test_one_transaction_keeps_its_order(place: Place) -> None:
+def test_the_order_within_a_transaction_is_kept(place: Place) -> None:
     person = place.person()
     client = place.connected(person)
     titles = [f"n{number}" for number in range(20)]
@@ -97,7 +97,7 @@ def test_one_transaction_keeps_its_order(place: Place) -> None:
     client.wait_for_titles(titles)
 
 
-def test_process_that_dies_after_its_commit_loses_nothing(place: Place) -> None:
+def test_a_real_process_that_dies_after_its_commit_loses_nothing(place: Place) -> None:
     person = place.person()
     client = place.connected(person)
     dying = place.add_other()
@@ -115,7 +115,7 @@ def test_rows_left_waiting_are_published_in_order(place: Place) -> None:
     client.wait_for_titles(titles)
 
 
-def test_two_processes_publish_to_one_user(place: Place) -> None:
+def test_two_processes_may_publish_to_one_user_at_once(place: Place) -> None:
     person = place.person()
     client = place.connected(person)
     second = place.add_other()
@@ -130,10 +130,10 @@ def test_two_processes_publish_to_one_user(place: Place) -> None:
 
 
 @pytest.mark.parametrize("offered", [["centrifuge-protobuf"], ["other", "centrifuge-protobuf"]])
-def test_who_offers_protobuf_only_sees_the_code_that_refuses_it(
+def test_a_client_that_offers_only_protobuf_is_closed_with_a_code(
     place: Place, offered: list[Subprotocol]
 ) -> None:
-    """A browser shows no code of a socket on which none of its subprotocols was accepted."""
+    """A browser hides the close code unless the server accepts one of its subprotocols."""
     with open_socket(place.server.socket_url, subprotocols=offered, proxy=None) as client:
         assert client.subprotocol == "centrifuge-protobuf"
         with pytest.raises(ConnectionClosed):
@@ -141,7 +141,7 @@ def test_who_offers_protobuf_only_sees_the_code_that_refuses_it(
         assert client.close_code == 3506
 
 
-def test_who_offers_json_too_gets_json(place: Place) -> None:
+def test_a_client_that_also_offers_json_gets_json(place: Place) -> None:
     offered = [Subprotocol("centrifuge-protobuf"), Subprotocol("centrifuge-json")]
     with open_socket(place.server.socket_url, subprotocols=offered, proxy=None) as client:
         assert client.subprotocol == "centrifuge-json"
@@ -149,7 +149,7 @@ def test_who_offers_json_too_gets_json(place: Place) -> None:
         assert "connect" in json.loads(client.recv(PATIENCE))
 
 
-def test_an_empty_offer_is_none(place: Place) -> None:
-    """Old clients in Python send it. Plain uvicorn refuses it before anything of ours is asked."""
+def test_an_empty_subprotocol_header_counts_as_none(place: Place) -> None:
+    """Old Python clients send an empty header. Plain uvicorn refuses it before our code runs."""
     with RawSocket(place.server, ["Sec-WebSocket-Protocol:"]) as socket:
         assert socket.status == (400 if place.command == "uvicorn" else 101)

@@ -1,4 +1,4 @@
-"""A worker that is told to stop: sockets in waves, and a rolling restart that nobody loses by."""
+"""A stopping worker closes its sockets in waves, and a rolling restart loses nothing."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client import Client, Stubborn
+from tests.client import Client, ReconnectingClient
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.integration.test_shutdown import wait_until
@@ -18,26 +18,31 @@ from tests.servers import START_TIMEOUT, Server, Site
 
 pytestmark = pytest.mark.integration
 
-#: Several waves.
+#: Number of clients; enough for several waves.
 CLIENTS = 36
 
-#: Seconds; longer than the 5 that uvicorn gives a worker.
+#: Seconds that a worker takes to start; longer than the 5 that uvicorn allows.
 SLOW_START = 6.0
 
-#: Seconds between the notifications of the load.
+#: Seconds between the notifications of a load.
 PAUSE = 0.02
 
 
 class Load:
-    """Clients that come back wherever they are told, and a second process that publishes."""
+    """Clients that always reconnect, and a second process that publishes to them.
+
+    Args:
+        place: the servers and the second process.
+        urls: websocket URLs, over which the clients are spread.
+    """
 
     def __init__(self, place: Place, urls: list[str]) -> None:
         self.place = place
         self.person = place.person()
         self.published: list[str] = []
         self._job = 0
-        self.stubborn = [
-            Stubborn(self._client(urls[number % len(urls)])) for number in range(CLIENTS)
+        self.reconnecting = [
+            ReconnectingClient(self._client(urls[number % len(urls)])) for number in range(CLIENTS)
         ]
 
     def _client(self, url: str) -> Client:
@@ -47,22 +52,24 @@ class Load:
 
     @property
     def clients(self) -> list[Client]:
-        return [each.client for each in self.stubborn]
+        return [each.client for each in self.reconnecting]
 
     def spread_over_workers(self, count: int) -> None:
-        """Wait until so many workers of one port have clients.
+        """Wait until ``count`` workers of one port have clients.
 
-        Who accepts a connection is the kernel's choice, so more may have to come.
+        The kernel decides which worker accepts a connection, so more clients may have to connect.
         """
         other = self.place.other
         deadline = time.monotonic() + START_TIMEOUT
         while (found := (other.run(jobs.connections), other.run(jobs.workers))) != (
-            len(self.stubborn),
+            len(self.reconnecting),
             count,
         ):
             assert time.monotonic() < deadline, f"{found[0]} connections, {found[1]} workers"
-            if found[0] == len(self.stubborn):
-                self.stubborn.append(Stubborn(self._client(self.stubborn[0].client.url)))
+            if found[0] == len(self.reconnecting):
+                self.reconnecting.append(
+                    ReconnectingClient(self._client(self.reconnecting[0].client.url))
+                )
             time.sleep(0.1)
 
     def begin(self, count: int) -> None:
@@ -74,12 +81,12 @@ class Load:
         self.place.other.finish()
 
     def stop(self) -> None:
-        for each in self.stubborn:
+        for each in self.reconnecting:
             each.stop()
 
     def verify(self) -> None:
-        """Everybody has everything, once and in order, and every drop was one of the protocol."""
-        for each in self.stubborn:
+        """Assert that each client was recovered and has received everything once and in order."""
+        for each in self.reconnecting:
             each.client.wait_for_titles(self.published, timeout=30)
             assert each.client.violations == []
             assert each.client.unrecovered == []
@@ -95,7 +102,7 @@ def load(place: Place, urls: list[str]) -> Iterator[Load]:
 
 
 def starts(server: Server) -> int:
-    """How many workers have ever been ready."""
+    """The number of workers that have become ready so far."""
     return server.log.count("Application startup complete.")
 
 
@@ -107,7 +114,7 @@ def wait_for_starts(server: Server, count: int) -> None:
 
 
 def send_elsewhere(clients: list[Client], gone: str, left: str) -> None:
-    """What a load balancer does for those who come back."""
+    """Let clients of one server reconnect to another, as a load balancer does."""
     for client in clients:
         if client.url == gone:
             client.url = left
@@ -127,13 +134,13 @@ def test_rolling_restart_of_two_servers_under_load_loses_nothing(
                 leaving.start()
             running.finish()
             running.verify()
-            codes = Counter(code for each in running.stubborn for code in each.codes)
+            codes = Counter(code for each in running.reconnecting for code in each.codes)
             assert codes == {3001: CLIENTS // 2 + CLIENTS}
-            # Nobody waits for longer than its own backoff: whoever comes back is taken at once.
-            assert sum(each.failures for each in running.stubborn) == 0
+            # No attempt to reconnect has failed, so no client waited longer than its own delay.
+            assert sum(each.failures for each in running.reconnecting) == 0
 
 
-def test_workers_of_one_server_are_replaced_one_by_one_under_load(
+def test_the_workers_of_a_server_are_replaced_one_by_one_under_load(
     site: Site, directory: Path
 ) -> None:
     with open_place(site, directory) as place:
@@ -154,11 +161,11 @@ def test_workers_of_one_server_are_replaced_one_by_one_under_load(
             assert starts(server) == 4
             running.finish()
             running.verify()
-            assert {code for each in running.stubborn for code in each.codes} == {3001}
-            assert sum(each.failures for each in running.stubborn) == 0
+            assert {code for each in running.reconnecting for code in each.codes} == {3001}
+            assert sum(each.failures for each in running.reconnecting) == 0
 
 
-def test_workers_that_start_slowly_replace_others_too(site: Site, directory: Path) -> None:
+def test_workers_that_start_slowly_still_replace_the_others(site: Site, directory: Path) -> None:
     with open_place(site, directory) as place:
         server = Server(directory, place.env, args=("--workers", "2", "--access-log"))
         place.servers.append(server)
@@ -178,12 +185,12 @@ def test_workers_that_start_slowly_replace_others_too(site: Site, directory: Pat
 
 
 def children(pid: int) -> set[int]:
-    """Processes that this one has started, by proc(5); the one that tracks resources too."""
+    """The child processes, by proc(5); they include multiprocessing's resource tracker."""
     return set(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def test_a_signal_to_all_processes_drains_all_of_them(site: Site, directory: Path) -> None:
-    """systemd tells the parent and its workers, and the parent tells its workers once more."""
+    """systemd signals the parent and its workers, and the parent signals its workers again."""
     with open_place(site, directory) as place:
         server = Server(directory, place.env, args=("--workers", "2", "--access-log"))
         place.servers.append(server)

@@ -1,4 +1,4 @@
-"""A user who asks for as much as he can holds up nobody but himself (P9)."""
+"""A user who sends as many commands as possible delays nobody else (P9)."""
 
 import asyncio
 import json
@@ -19,16 +19,16 @@ from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
-#: Of the one who asks for much: sockets, and commands that are under way on each of them.
+#: The greedy user's number of sockets, and of pending commands on each.
 SOCKETS = 60
 UNDER_WAY = 5
 
-#: What costs a server most.
+#: The most expensive command.
 EXPENSIVE = {"rpc": {"method": "inbox", "data": {"folder": "all", "limit": 100}}}
 
 
 class Flood:
-    """One user on many sockets, each with commands in flight, until it is told to stop."""
+    """Sends commands of one user on many sockets at once, until :meth:`end`."""
 
     def __init__(self, url: str, person: Person) -> None:
         self._url = url
@@ -75,7 +75,7 @@ class Flood:
                     elif not reply:
                         await socket.send("{}")
                 if "error" in frame:
-                    await asyncio.sleep(0.05)  # as an SDK that is told to try again
+                    await asyncio.sleep(0.05)  # as an SDK after a temporary error
 
     def _count(self, reply: dict[str, dict[str, int]]) -> None:
         if "error" in reply:
@@ -111,7 +111,7 @@ def wait(flood: Flood, count: int) -> None:
         time.sleep(0.05)
 
 
-def test_p9_one_user_with_sixty_busy_sockets_keeps_nobody_from_connecting(
+def test_p9_a_user_with_sixty_busy_sockets_prevents_nobody_from_connecting(
     lone_place: Place,
 ) -> None:
     place = lone_place
@@ -121,13 +121,13 @@ def test_p9_one_user_with_sixty_busy_sockets_keeps_nobody_from_connecting(
     with flooding(place, greedy) as flood:
         wait(flood, 10)
         clients = [place.connected(person) for person in others]
-        # Their own commands are carried out, and what is sent to them arrives.
+        # Commands of the others are answered, and notifications reach them.
         for client in clients:
             assert client.rpc("inbox")["entries"] == []
         place.other.run(jobs.broadcast_to, "everyone", ["for all"])
         for client in clients:
             client.wait_for_titles(["for all"])
         assert all(client.closed is None for client in clients)
-    # The one who asks for too much is told so, by an error after which he may try again.
+    # The greedy user gets the temporary error 111, too many requests.
     assert set(flood.refused) == {111}
     assert place.tracebacks() == ""

@@ -1,4 +1,4 @@
-"""A client that was not written here understands the wire: centrifuge-python, in JSON."""
+"""An official SDK of the Centrifuge protocol works with the server: centrifuge-python, in JSON."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.integration
 
 
 class Record(ClientEventHandler):
-    """What the SDK tells its application."""
+    """Records the events that the SDK reports to its application."""
 
     def __init__(self) -> None:
         self.connected: list[ConnectedContext] = []
@@ -76,7 +76,7 @@ class Record(ClientEventHandler):
 def shared_place(
     request: pytest.FixtureRequest, site: Site, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    """Pings often, so that an answer can be waited for."""
+    """A server that pings often, so that tests do not wait long for a pong."""
     variables = {
         "NOTIFICATIONS_CHECK_INTERVAL": "0.2",
         "NOTIFICATIONS_PING_INTERVAL": "2",
@@ -95,11 +95,14 @@ async def sdk(
     address: str = "",
     get_token: Callable[[], Awaitable[str]] | None = None,
 ) -> AsyncIterator[centrifuge.Client]:
-    """A connected client of the SDK.
+    """Connect a client of the SDK, and disconnect it when the block ends.
 
     Args:
-        address: of the socket, if not the server's own.
-        get_token: gives tokens out, if not always the same one.
+        place: the server.
+        person: the user.
+        record: records the client's events.
+        address: the websocket URL; "" for the server's own.
+        get_token: returns a new token; by default always the person's.
     """
 
     async def get_lasting_token() -> str:
@@ -118,17 +121,17 @@ async def sdk(
         yield client
     finally:
         await client.disconnect()
-        # It leaves closing its socket to a task.
+        # The SDK closes its socket in a separate task.
         if tasks := asyncio.all_tasks() - before:
             await asyncio.wait(tasks, timeout=PATIENCE)
 
 
 async def elsewhere(job: Callable, *args: object) -> None:
-    """What the test itself does must not stop the SDK's loop."""
+    """Run a blocking job in a thread, because the SDK needs the event loop."""
     await asyncio.to_thread(job, *args)
 
 
-async def test_receives_is_disconnected_and_recovers(place: Place) -> None:
+async def test_the_sdk_recovers_after_a_restart_of_the_server(place: Place) -> None:
     person = place.person()
     record = Record()
     async with sdk(place, person, record):
@@ -153,7 +156,7 @@ async def test_receives_is_disconnected_and_recovers(place: Place) -> None:
         await record.wait(lambda: len(record.publications) >= 5, "a live one")
         assert record.titles(person.channel) == ["one", "two", "three", "four"]
         assert record.titles("broadcast") == ["for all"]
-    # While the server was away, connecting was refused.
+    # While the server was down, connections were refused.
     assert all(isinstance(ctx.error, OSError) for ctx in record.errors), record.errors
 
 
@@ -163,7 +166,7 @@ def restart_in_between(place: Place, person: Person, titles: list[str]) -> None:
     place.server.start()
 
 
-async def test_long_backlog(place: Place) -> None:
+async def test_the_sdk_receives_a_long_backlog_in_order(place: Place) -> None:
     person = place.person()
     titles = [f"n{number}" for number in range(700)]
     await elsewhere(place.other.run, jobs.notify_in_bulk, person.id, titles)
@@ -174,8 +177,8 @@ async def test_long_backlog(place: Place) -> None:
 
 
 @pytest.fixture
-def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Earlier versions of the SDK end the connection at a frame above 1 MiB, with 1009."""
+def old_frame_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Close with 1009 at a frame above 1 MiB, as earlier versions of the SDK do."""
     monkeypatch.setattr(websockets, "connect", partial(open_limited, websockets.connect))
 
 
@@ -183,9 +186,9 @@ async def open_limited(connect: Callable[..., Any], *args: Any, **options: Any) 
     return await connect(*args, **{**options, "max_size": 2**20})
 
 
-@pytest.mark.usefixtures("as_before")
-async def test_big_backlog_in_many_groups(place: Place) -> None:
-    """2.4 MB come in several frames, each group in order."""
+@pytest.mark.usefixtures("old_frame_limit")
+async def test_a_big_backlog_in_many_groups_is_sent_in_several_frames(place: Place) -> None:
+    """2.4 MB are sent in several frames, and each group in order."""
     person = place.person()
     titles = await asyncio.to_thread(place.other.run, jobs.fill_groups, person.id, 8, 30, 9_900)
     record = Record()
@@ -199,7 +202,7 @@ async def test_big_backlog_in_many_groups(place: Place) -> None:
     assert record.errors == []
 
 
-async def test_commands(place: Place) -> None:
+async def test_commands_of_the_sdk_are_answered(place: Place) -> None:
     person = place.person(permissions=("send_private",))
     reader = place.person()
     record = Record()
@@ -216,7 +219,7 @@ async def test_commands(place: Place) -> None:
         assert refused.value.code == 103
 
 
-async def test_topic(place: Place) -> None:
+async def test_the_sdk_receives_publications_of_a_topic(place: Place) -> None:
     person = place.person()
     got: list[str] = []
 
@@ -233,8 +236,8 @@ async def test_topic(place: Place) -> None:
         await record.wait(lambda: got == ["news"], "news")
 
 
-async def test_pings_are_answered_and_delivery_acknowledged(place: Place) -> None:
-    """A client that did not answer would be gone; and the answer acknowledges."""
+async def test_the_pong_of_the_sdk_acknowledges_delivery(place: Place) -> None:
+    """Without the SDK's pong the connection would be closed; the pong acknowledges delivery."""
     person = place.person()
     record = Record()
     async with sdk(place, person, record):
@@ -247,7 +250,7 @@ async def test_pings_are_answered_and_delivery_acknowledged(place: Place) -> Non
         assert record.connecting == [0]
 
 
-async def test_deactivated_user_is_told_to_stay_away(place: Place) -> None:
+async def test_a_deactivated_user_is_not_reconnected(place: Place) -> None:
     person = place.person()
     record = Record()
     async with sdk(place, person, record):
@@ -260,7 +263,7 @@ def deactivate(place: Place, person: Person) -> None:
 
 
 class Tokens:
-    """Gives short tokens out to a client, as the backend of an app does."""
+    """Issues tokens with a lifetime in seconds, as an application's backend does."""
 
     def __init__(self, place: Place, person: Person, lifetime: float) -> None:
         self._place, self._person, self._lifetime = place, person, lifetime
@@ -272,8 +275,8 @@ class Tokens:
         return await asyncio.to_thread(job, jobs.token_of, self._person.id, self._lifetime)
 
 
-async def test_refreshes_over_a_slow_line_cost_no_reconnect(place: Place) -> None:
-    """The SDK refreshes at the very second in which its token expires."""
+async def test_refreshing_over_a_slow_line_causes_no_reconnect(place: Place) -> None:
+    """The SDK refreshes its token only in the second in which it expires."""
     person = place.person()
     record = Record()
     tokens = Tokens(place, person, lifetime=2.0)
@@ -291,7 +294,7 @@ async def test_refreshes_over_a_slow_line_cost_no_reconnect(place: Place) -> Non
         relay.close()
 
 
-async def test_a_screen_that_closes_and_opens_misses_nothing_of_its_topic(place: Place) -> None:
+async def test_a_topic_is_recovered_after_unsubscribing_and_subscribing_again(place: Place) -> None:
     person = place.person()
     got: list[str] = []
     got_elsewhere: list[str] = []
@@ -347,7 +350,7 @@ async def test_leaving_on_another_device_ends_the_subscription_for_good(place: P
 
 
 class OfSubscription(centrifuge.SubscriptionEventHandler):
-    """What the SDK tells of one subscription."""
+    """Records the events of one subscription."""
 
     def __init__(self) -> None:
         self.subscribed: list[centrifuge.SubscribedContext] = []
@@ -364,7 +367,7 @@ class OfSubscription(centrifuge.SubscriptionEventHandler):
         self.titles.append(ctx.pub.data["title"])
 
 
-async def test_options_that_are_negotiated_cost_nothing(place: Place) -> None:
+async def test_subscription_options_that_are_only_requests_do_no_harm(place: Place) -> None:
     person, record, events = place.person(), Record(), OfSubscription()
     options = {"positioned": True, "recoverable": True, "join_leave": True}
     async with sdk(place, person, record) as client:
@@ -378,7 +381,7 @@ async def test_options_that_are_negotiated_cost_nothing(place: Place) -> None:
         assert record.connecting == [0]
 
 
-async def test_options_that_are_not_there_end_their_subscription_only(place: Place) -> None:
+async def test_unsupported_subscription_options_end_only_their_subscription(place: Place) -> None:
     person, record = place.person(), Record()
 
     async def get_token(ctx: Any) -> str:
@@ -404,7 +407,7 @@ async def test_options_that_are_not_there_end_their_subscription_only(place: Pla
         assert (record.connecting, record.disconnected) == ([0], [])
 
 
-async def test_state_that_is_loaded_elsewhere_is_loaded_again_when_it_is_too_old(
+async def test_get_state_is_called_again_when_its_position_cannot_be_recovered(
     place: Place,
 ) -> None:
     person, record, events = place.person(), Record(), OfSubscription()

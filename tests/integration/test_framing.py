@@ -1,6 +1,6 @@
-"""Frames that no client library sends end their own socket, with a code; nobody else notices (P7).
+"""Invalid frames close their own socket with a code, and do not affect other clients (P7).
 
-Where daphne has another code than uvicorn, or cuts the connection without one, the table says so.
+``CASES`` also lists where daphne closes with another code than uvicorn, or without one.
 """
 
 import json
@@ -33,7 +33,7 @@ PROTOCOL_ERROR, INVALID_DATA, TOO_BIG = 1002, 1007, 1009
 
 
 class Case(NamedTuple):
-    """Bytes after the handshake, and the close code they earn from uvicorn and from daphne."""
+    """Bytes sent after the handshake, and the resulting close codes of uvicorn and of daphne."""
 
     what: str
     data: bytes
@@ -99,7 +99,7 @@ CASES = [
 
 
 def connected(place: Place, person: Person) -> RawSocket:
-    """A socket whose ``connect`` has been answered."""
+    """Open a socket and send ``connect``."""
     socket = RawSocket(place.server)
     request = {"id": 1, "connect": {"token": person.token}}
     socket.send(frame(TEXT, json.dumps(request).encode()))
@@ -108,7 +108,7 @@ def connected(place: Place, person: Person) -> RawSocket:
 
 
 @pytest.mark.parametrize("is_connected", [False, True], ids=["before connect", "connected"])
-def test_each_wrong_frame_ends_its_socket_with_a_code(place: Place, is_connected: bool) -> None:
+def test_each_invalid_frame_closes_its_socket_with_a_code(place: Place, is_connected: bool) -> None:
     person = place.person()
     got = {}
     for case in CASES:
@@ -122,7 +122,7 @@ def test_each_wrong_frame_ends_its_socket_with_a_code(place: Place, is_connected
 
 PINGING = b'{"id":2,"ping":{}}'
 
-RIGHT = {
+VALID = {
     "fragments": frame(TEXT, PINGING[:5], fin=False) + frame(CONTINUATION, PINGING[5:]),
     "fragments with a character between them": frame(TEXT, b'{"x":"\xc3', fin=False)
     + frame(CONTINUATION, b'\xa9",' + PINGING[1:]),
@@ -135,28 +135,28 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize("what", RIGHT)
-def test_unusual_frames_are_answered(place: Place, what: str) -> None:
+@pytest.mark.parametrize("what", VALID)
+def test_unusual_but_valid_frames_are_answered(place: Place, what: str) -> None:
     with connected(place, place.person()) as socket:
-        socket.send(RIGHT[what])
+        socket.send(VALID[what])
         assert json.loads(socket.text()) == {"id": 2, "ping": {}}
 
 
-def test_frame_that_comes_byte_by_byte_is_answered(place: Place) -> None:
+def test_a_frame_sent_byte_by_byte_is_answered(place: Place) -> None:
     with connected(place, place.person()) as socket:
         for byte in frame(TEXT, PINGING):
             socket.send(bytes([byte]))
         assert json.loads(socket.text()) == {"id": 2, "ping": {}}
 
 
-def test_hundred_frames_in_one_piece_are_answered_in_order(place: Place) -> None:
+def test_a_hundred_frames_in_one_write_are_answered_in_order(place: Place) -> None:
     with connected(place, place.person()) as socket:
         frames = [frame(TEXT, b'{"id":%d,"ping":{}}' % number) for number in range(2, 102)]
         socket.send(b"".join(frames))
         assert [json.loads(socket.text())["id"] for _ in frames] == list(range(2, 102))
 
 
-def test_pings_are_answered_with_what_they_carry(place: Place) -> None:
+def test_pings_are_answered_with_their_payload(place: Place) -> None:
     with connected(place, place.person()) as socket:
         socket.send(frame(PING, b"abc") + frame(PING, b"x" * 125))
         assert socket.next_frame() == Frame(PONG, b"abc")
@@ -174,15 +174,15 @@ FLOODS = {
     * 4,
 }
 
-#: Daphne answers them, and tells the application of none.
-UNTOLD = {"pings", "pongs", "fragments"}
+#: Floods that daphne answers itself, without telling the application.
+HANDLED_BY_DAPHNE = {"pings", "pongs", "fragments"}
 
 
 @pytest.mark.parametrize("what", FLOODS)
-def test_who_sends_thousands_of_frames_for_nothing_is_ended(place: Place, what: str) -> None:
+def test_thousands_of_useless_frames_close_the_connection(place: Place, what: str) -> None:
     with connected(place, place.person()) as socket:
         socket.send(FLOODS[what])
-        if place.command == "serve" or what not in UNTOLD:
+        if place.command == "serve" or what not in HANDLED_BY_DAPHNE:
             assert socket.close_code() == 3013
 
 
@@ -195,7 +195,7 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("where", BREAKS)
-def test_connection_that_breaks_off_is_cleared_away(place: Place, where: str) -> None:
+def test_a_broken_connection_is_cleaned_up(place: Place, where: str) -> None:
     person = place.person()
     for leave in (RawSocket.reset, RawSocket.finish_sending):
         socket = connected(place, person)
@@ -237,7 +237,7 @@ HANDSHAKES = {
 
 
 @pytest.mark.parametrize("what", HANDSHAKES)
-def test_wrong_handshake_opens_nothing(place: Place, what: str) -> None:
+def test_an_invalid_handshake_is_refused(place: Place, what: str) -> None:
     with RawSocket(place.server, request=HANDSHAKES[what]) as socket:
-        # 0: cut without a word.
+        # 0: closed without an answer.
         assert socket.status == 0 or 400 <= socket.status < 500

@@ -1,6 +1,6 @@
-"""Generated commands against a running server: answered, or the socket ends with a code (P7).
+"""A running server answers generated commands, or closes the socket with a code (P7).
 
-5 000 commands in all; the environment variable SOAK=1 makes them 100 000.
+The tests send 5,000 commands in all; 100,000 if the environment variable SOAK is 1.
 """
 
 import json
@@ -28,30 +28,30 @@ from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
-#: On each database.
+#: Number of commands on each database.
 COMMANDS = 50_000 if os.environ.get("SOAK") == "1" else 2500
 BATCH = 50
 
-#: What the server's memory may grow by after a fifth of the commands, in bytes.
+#: Bytes by which the server's memory may grow after the first fifth of the commands.
 GROWTH = 32 * 2**20
 
-#: What generated input may earn: too big, invalid token, bad request.
+#: Allowed close codes: message too big, invalid token, bad request.
 CODES = {1009, 3500, 3501}
 
-#: What has to come back at least once, or the commands were not worth the name.
+#: Replies and error codes that must all occur; if not, the commands are not varied enough.
 KINDS = {"connect", "subscribe", "unsubscribe", "publish", "history", "rpc", "ping"}
 ERRORS = {102, 103, 104, 105, 107, 108, 112}
 
 
 @dataclass(repr=False)
 class Batch:
-    """Requests, without a ``repr`` of megabytes when one of them has failed."""
+    """Requests without a ``repr``, which could be megabytes long in a failure's report."""
 
     requests: list[dict[str, Any]]
 
 
 class Fuzzed:
-    """A client that sends lines and books the replies to each id."""
+    """A client that sends lines and counts the replies to each id."""
 
     def __init__(self, url: str, person: Person) -> None:
         self.url = url
@@ -59,14 +59,14 @@ class Fuzzed:
         self.answers: Counter[int] = Counter()
         self.closed: int | None = None
         self.sent = 0
-        #: Over all connections: replies by kind or code of the error, and close codes.
+        #: Counts over all connections: replies by kind or error code, and close codes.
         self.kinds: Counter[str | int] = Counter()
         self.ends: Counter[int] = Counter()
         self._last_id = 1000
         self._socket: ClientConnection | None = None
 
     def open(self) -> None:
-        """Open a new socket and say nothing yet."""
+        """Open a new socket without sending anything."""
         self.close()
         self.answers.clear()
         self.closed = None
@@ -79,7 +79,7 @@ class Fuzzed:
             self._socket.close()
 
     def connect(self) -> None:
-        """Be connected: a new socket where the last one was closed."""
+        """Connect over a new socket, unless the last one is still open."""
         if self._socket is not None and self.closed is None:
             return
         self.open()
@@ -89,27 +89,27 @@ class Fuzzed:
         assert self.answers.total() == 2
 
     def greet(self, request: Any) -> None:
-        """Open a new socket and connect with this request; it shows the token where it says so."""
+        """Open a new socket and send this request as ``connect``; it may fail."""
         self.open()
         (line,) = self.number([{"connect": request}])
         self.say([line])
 
     def number(self, requests: list[dict[str, Any]]) -> list[str]:
-        """Make commands of requests, each with an id of its own."""
+        """Encode requests as commands with new ids."""
         first = self._last_id + 1
         self._last_id += len(requests)
         return [json.dumps({**request, "id": first + n}) for n, request in enumerate(requests)]
 
     def say(self, lines: list[str], per_frame: int = 1) -> None:
-        """Send lines, and take everything up to the answer to a last ping, or to the end."""
+        """Send lines and a ping, and read until the ping's reply or the end of the connection."""
         self.send(lines, per_frame)
         self.take()
 
     def send(self, lines: list[str], per_frame: int) -> None:
-        """Send lines, and a last ping; :meth:`take` has to follow."""
+        """Send lines and a ping without reading replies; call :meth:`take` next."""
         (ping,) = self.number([{"ping": {}}])
         self.sent += len(lines)
-        with suppress(ConnectionClosed):  # take() will see why
+        with suppress(ConnectionClosed):  # take() records the code
             for frame in (*_frames(lines, per_frame), ping):
                 self._connection.send(self._filled(frame))
 
@@ -122,7 +122,7 @@ class Fuzzed:
             self.ends[self.closed] += 1
 
     def unanswered(self, lines: list[str]) -> list[str]:
-        """Those of these lines that have not had exactly one answer."""
+        """Return the lines that have not had exactly one reply, cut to 999 characters."""
         return [line[:999] for line in lines if self.answers[json.loads(line)["id"]] != 1]
 
     def _filled(self, frame: str) -> str:
@@ -146,7 +146,7 @@ class Fuzzed:
 
 
 def _frames(lines: list[str], per_frame: int) -> Iterator[str]:
-    """Several lines to a frame, as many as may be in one."""
+    """Join up to ``per_frame`` lines into each frame, as far as its size allows."""
     waiting: list[str] = []
     for line in lines:
         if waiting and (len(waiting) >= per_frame or _size([*waiting, line]) > 60_000):
@@ -162,14 +162,14 @@ def _size(lines: list[str]) -> int:
 
 
 def memory(pid: int) -> int:
-    """Resident bytes of a process."""
+    """Return the resident memory of a process in bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
-    """Each refuses, locks and overflows in its own way."""
+    """Environment variables for each database: they differ in errors, locks and overflows."""
     if request.param == "sqlite":
         yield {}
         return
@@ -181,13 +181,13 @@ def database(request: pytest.FixtureRequest) -> Iterator[dict[str, str]]:
 def place(
     site: Site, database: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
-    """A server that takes commands as fast as they come."""
+    """A server without an effective limit on the rate of commands."""
     directory = tmp_path_factory.mktemp("fuzz")
     variables = {
         "NOTIFICATIONS_COMMAND_RATE": "1e6",
         "NOTIFICATIONS_COMMAND_BURST": "1000000",
         "NOTIFICATIONS_CHECK_INTERVAL": "0.2",
-        # A client whose turn does not come for a minute reads no pings.
+        # A client that is not used for a minute reads and answers no pings.
         "NOTIFICATIONS_PING_INTERVAL": "3600",
     }
     with open_place(site, directory, **variables, **database) as place:
@@ -196,12 +196,12 @@ def place(
 
 @pytest.fixture(scope="module")
 def bystander(place: Place) -> tuple[Person, Client]:
-    """Somebody who is connected all the time and gets only what is his."""
+    """A person with a client that stays connected all the time."""
     person = place.person()
     return person, place.connected(person)
 
 
-def test_each_generated_command_is_answered_or_ends_its_connection(
+def test_each_generated_command_is_answered_or_closes_its_connection(
     place: Place, bystander: tuple[Person, Client]
 ) -> None:
     url = place.server.socket_url
@@ -251,7 +251,7 @@ def test_each_generated_command_is_answered_or_ends_its_connection(
         sizes.append(memory(place.server.pid))
 
     attack()
-    # Generated ones are mostly refused; one that is not is there for certain.
+    # Most generated publications are refused, so send one that is accepted for certain.
     sender = pairs[0][0]
     sender.connect()
     sender.say(sender.number([{"publish": {"channel": OWN, "data": {"title": "to myself"}}}]))

@@ -1,6 +1,6 @@
 """Publishing from hosts that patch threads: gunicorn and Celery on gevent, with Redis.
 
-A loop that runs in a patched thread runs for every greenlet, and the ORM refuses all of them.
+An event loop in a patched thread seems to run in every greenlet, so the ORM refuses to work in any.
 """
 
 import json
@@ -27,10 +27,10 @@ from tests.servers import ROOT, Site, free_port
 
 pytestmark = pytest.mark.integration
 
-#: No position check comes to help: what arrives has come through Redis.
-NEVER = {"NOTIFICATIONS_CHECK_INTERVAL": "3600"}
+#: Without position checks, all that arrives has come through Redis.
+NO_CHECKS = {"NOTIFICATIONS_CHECK_INTERVAL": "3600"}
 
-#: Seconds until a host has started and answers, on a busy machine.
+#: Seconds to wait until a host has started or answered; enough for a busy machine.
 PATIENCE = 60
 
 AT_ONCE = 12
@@ -41,7 +41,7 @@ Publish = Callable[[int, str], dict[str, Any]]
 
 @contextmanager
 def _database(kind: str) -> Iterator[dict[str, str]]:
-    """Variables that name it."""
+    """Yield the environment variables that select the database."""
     if kind == "sqlite":
         yield {}
         return
@@ -51,7 +51,7 @@ def _database(kind: str) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def running(arguments: list[str], place: Place, broker: str = "") -> Iterator[Path]:
-    """Run ``python -m …`` on the database and channel layer of the place; gives its log."""
+    """Run ``python -m …`` with the place's database and channel layer, and yield its log file."""
     log = place.directory / f"{arguments[0]}.log"
     env = {
         **place.env,
@@ -112,11 +112,11 @@ def celery(place: Place) -> Iterator[Publish]:
         yield publish
 
 
-# Starting all four pairs takes too long; those left out differ in nothing that these do not show.
+# Starting all four combinations takes too long. These two cover both hosts and both databases.
 @pytest.mark.parametrize(
     ("host", "database"), [(gunicorn, "sqlite"), (celery, "postgresql")], ids=["gunicorn", "celery"]
 )
-def test_what_greenlets_publish_arrives_by_a_hint_and_the_orm_goes_on_working(
+def test_greenlets_publish_through_hints_and_the_orm_keeps_working(
     host: Callable[[Place], AbstractContextManager[Publish]],
     database: str,
     site: Site,
@@ -126,7 +126,7 @@ def test_what_greenlets_publish_arrives_by_a_hint_and_the_orm_goes_on_working(
     titles = [f"{number}" for number in range(AT_ONCE * EACH)]
     with (
         _database(database) as variables,
-        open_place(site, directory, REDIS_URL=redis.url, **NEVER, **variables) as place,
+        open_place(site, directory, REDIS_URL=redis.url, **NO_CHECKS, **variables) as place,
         host(place) as publish,
     ):
         person = place.person()

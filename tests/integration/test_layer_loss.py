@@ -1,6 +1,7 @@
-"""Redis killed, hanging, partitioned, slow, full, emptied: delivery goes on, and hints come back.
+"""Delivery continues while Redis is down, hanging, partitioned, slow, full or emptied (P4).
 
-The hub runs in the test's own process, on both layers of channels-redis and a real Redis.
+Hints resume afterwards. The hub runs in the test's own process, on both layers of channels-redis
+and a real Redis.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ LAYERS = {
 
 LAYER_TIMEOUT = 0.5
 
-#: Long, on a busy machine: several rounds of joining and beating.
+#: Seconds; several rounds of joining groups and of probes on a busy machine.
 PATIENCE = 40.0
 
 
@@ -40,21 +41,21 @@ class Fault(NamedTuple):
     end: Callable[[Redis, Relay], object]
 
 
-def full(redis: Redis, relay: Relay) -> None:
+def fill_memory(redis: Redis, relay: Relay) -> None:
     with Commands(port=redis.port) as commands:
         commands.config_set("maxmemory", 1)
 
 
-def roomy(redis: Redis, relay: Relay) -> None:
+def free_memory(redis: Redis, relay: Relay) -> None:
     with Commands(port=redis.port) as commands:
         commands.config_set("maxmemory", 0)
 
 
-def slow(redis: Redis, relay: Relay) -> None:
+def slow_down(redis: Redis, relay: Relay) -> None:
     relay.delay = 3 * LAYER_TIMEOUT
 
 
-def quick(redis: Redis, relay: Relay) -> None:
+def speed_up(redis: Redis, relay: Relay) -> None:
     relay.delay = 0
 
 
@@ -62,11 +63,11 @@ FAULTS = {
     "killed": Fault(lambda redis, relay: redis.kill(), lambda redis, relay: redis.start()),
     "hanging": Fault(lambda redis, relay: redis.freeze(), lambda redis, relay: redis.thaw()),
     "partitioned": Fault(lambda redis, relay: relay.silence(), lambda redis, relay: relay.heal()),
-    "slow": Fault(slow, quick),
-    "full": Fault(full, roomy),
+    "slow": Fault(slow_down, speed_up),
+    "full": Fault(fill_memory, free_memory),
 }
 
-#: PUBLISH takes no memory: the pub/sub layer does not notice a full Redis.
+#: PUBLISH needs no memory, so the pub/sub layer does not notice a full Redis.
 CASES = [
     (layer, fault) for layer in LAYERS for fault in FAULTS if (layer, fault) != ("pubsub", "full")
 ]
@@ -107,21 +108,21 @@ def is_up() -> bool:
 async def wait_until_hints_arrive(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, peer: Peer
 ) -> list[str]:
-    """A publication has to be heard of, not only found. Returns the titles of all it took."""
+    """Publish until a hint arrives, and return the titles of all publications that it took."""
     offsets: set[int] = set()
-    hear = hub.hearing.publication
+    hear = hub.layer_messages.handle_publication
 
     def listen(name: str, epoch: str, offset: int, data: bytes, *times: int) -> None:
         offsets.add(offset)
         hear(name, epoch, offset, data, *times)
 
-    monkeypatch.setattr(hub.hearing, "publication", listen)
+    monkeypatch.setattr(hub.layer_messages, "handle_publication", listen)
     deadline = time.monotonic() + PATIENCE
     titles: list[str] = []
     while True:
         titles.append(f"heard {len(titles)}")
         published = await in_database(broadcast, titles[-1])
-        # With its hint or without it: a single hint may always be lost (P4).
+        # It is delivered with or without its hint: a single hint may always be lost (P4).
         await until(lambda: titles[-1] in peer.titles, "its delivery", PATIENCE)
         if published.offset in offsets:
             return titles
@@ -129,7 +130,7 @@ async def wait_until_hints_arrive(
 
 
 @pytest.mark.parametrize(("kind", "fault"), CASES)
-async def test_delivery_goes_on_and_hints_come_back(
+async def test_delivery_continues_without_redis_and_hints_resume(
     hub: Hub,
     redis: Redis,
     relay: Relay,
@@ -141,7 +142,7 @@ async def test_delivery_goes_on_and_hints_come_back(
     user = await in_database(make_user)
     peer = await Peer.of(user)
     await peer.connect()
-    await until(lambda: hub._pulse._is_joined, "the first beat")
+    await until(lambda: hub.probe.is_joined, "the first beat")
     await in_database(broadcast, "before")
     await peer.wait_for("before")
 
@@ -150,7 +151,7 @@ async def test_delivery_goes_on_and_hints_come_back(
         began = time.monotonic()
         for number in range(20):
             await in_database(broadcast, f"without {number}")
-        # Twenty that waited for the layer would take 20 times its limit.
+        # If each publication waited for the layer, twenty would take 20 times its timeout.
         assert time.monotonic() - began < 20 * LAYER_TIMEOUT
         expected = ["before", *(f"without {number}" for number in range(20))]
         await until(lambda: len(peer.titles) >= len(expected), "delivery", PATIENCE)
@@ -170,35 +171,35 @@ async def test_delivery_goes_on_and_hints_come_back(
     ours = [record for record in caplog.records if record.name.startswith("notifications")]
     assert not any(record.exc_info for record in ours)
     texts = [record.getMessage() for record in ours]
-    # Once, unless this process stood still for longer than the layer's limit.
+    # Logged once, unless this process was suspended for longer than the layer's timeout.
     downs = sum("The channel layer is down" in text for text in texts)
     assert 1 <= downs <= 1 + len(heard)
     assert sum("The channel layer is up again" in text for text in texts) == downs
-    assert sum("takes no messages" in text for text in texts) <= downs
+    assert sum("The channel layer fails" in text for text in texts) <= downs
 
 
 @pytest.mark.parametrize("kind", ["core"])
-async def test_a_redis_that_was_emptied_is_joined_again(
+async def test_groups_are_joined_again_after_redis_was_emptied(
     hub: Hub, redis: Redis, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The groups of the core layer are gone, and nothing fails."""
+    """The groups of the core layer are lost without any error."""
     caplog.set_level(logging.INFO)
     peer = await Peer.of(await in_database(make_user))
     await peer.connect()
-    await until(lambda: hub._pulse._is_joined, "the first beat")
+    await until(lambda: hub.probe.is_joined, "the first beat")
     with Commands(port=redis.port) as commands:
         commands.flushall()
     await until(lambda: "is up again" in caplog.text, "noticing", PATIENCE)
     await wait_until_hints_arrive(hub, monkeypatch, peer)
 
 
-async def test_a_listener_that_waits_on_a_replaced_connection_is_replaced(
+async def test_a_receiver_that_waits_on_a_replaced_connection_is_replaced(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two tasks of the pub/sub layer that connect at once leave one waiting for ever."""
+    """If two tasks of the pub/sub layer connect at once, one of them waits forever."""
     peer = await Peer.of(await in_database(make_user))
     await peer.connect()
-    await until(lambda: hub._pulse._is_joined, "the first beat")
+    await until(lambda: hub.probe.is_joined, "the first beat")
     layer: Any = channel_layers["default"]
     (shard,) = layer._get_layer()._shards
     shard._receive_task.cancel()

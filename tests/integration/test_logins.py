@@ -1,4 +1,4 @@
-"""The brakes on logins behind nginx: its own, and that of two processes of the site."""
+"""Limits on logins behind nginx: nginx's own, and that of two processes of the site."""
 
 import urllib.request
 from collections import Counter
@@ -11,13 +11,13 @@ pytestmark = pytest.mark.integration
 
 FORGED = "203.0.113.9"
 
-#: Lets a test say where it comes from, as a proxy in front of nginx does.
+#: Lets a test set the client address by a header, as if a proxy were in front of nginx.
 FROM_ANYWHERE = {
     "server_tokens off;": "server_tokens off; set_real_ip_from 127.0.0.0/8; real_ip_header X-Test;"
 }
 
 
-def test_wrong_passwords_are_counted_by_the_clients_address_over_all_processes(
+def test_wrong_passwords_are_counted_per_client_address_across_processes(
     front: StartFront,
 ) -> None:
     running = front(FROM_ANYWHERE, LOGIN_FAILURES="4")
@@ -37,7 +37,7 @@ def test_wrong_passwords_are_counted_by_the_clients_address_over_all_processes(
     assert "Traceback" not in log
 
 
-def test_tries_to_log_in_are_bounded_by_address_whatever_the_name(front: StartFront) -> None:
+def test_login_attempts_are_limited_per_address_for_any_username(front: StartFront) -> None:
     running = front({**FROM_ANYWHERE, "rate=30r/m": "rate=1r/m"})
 
     def tries(count: int, *addresses: str) -> Counter[int]:
@@ -51,7 +51,7 @@ def test_tries_to_log_in_are_bounded_by_address_whatever_the_name(front: StartFr
             found[running.open(urllib.request.Request(url, b"x=1", headers)).status] += 1
         return found
 
-    # Without a CSRF cookie the site itself refuses; one and a burst of 20 get as far as that.
+    # nginx passes one request and a burst of 20; the site refuses them without a CSRF cookie.
     assert tries(25, "192.0.2.1") == {403: 21, 429: 4}
     assert tries(1, "192.0.2.2") == {403: 1}
     network = ("2001:db8:1:2::a", "2001:db8:1:2:ffff::b", "2001:db8:1:2:0a0d::c")

@@ -1,4 +1,4 @@
-"""What all workers of a site have counted, as Prometheus reads it."""
+"""The metrics of all workers of a site, as Prometheus reads them."""
 
 import re
 import time
@@ -29,12 +29,12 @@ def wait_for(server: Server, count: int, name: str = "connections") -> None:
         time.sleep(0.1)
 
 
-def test_any_worker_tells_of_the_connections_of_all(
+def test_any_worker_reports_the_connections_of_all(
     server: Callable[..., Server], tmp_path: Path
 ) -> None:
     directory = tmp_path / "metrics"
     directory.mkdir()
-    # Of a worker that was killed: no process has so high a number.
+    # The file of a killed worker: no process has such a high id.
     (directory / "gauge_livesum_99999999.db").touch()
     running = server(
         args=("--workers", "2"),

@@ -1,4 +1,4 @@
-"""A whole site moves: dumped from SQLite, loaded into PostgreSQL, and its clients come back."""
+"""A site moves from SQLite to PostgreSQL by dumpdata and loaddata, and its clients reconnect."""
 
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ def ends_with(device: Client, titles: list[str]) -> bool:
     return device.titles[-len(titles) :] == titles
 
 
-def test_a_site_that_is_dumped_and_loaded_elsewhere_goes_on_where_it_was(
+def test_clients_recover_after_dumpdata_and_loaddata_into_another_database(
     site: Site, directory: Path
 ) -> None:
     dump = directory / "site.json"

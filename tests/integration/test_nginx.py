@@ -9,14 +9,14 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.client import PATIENCE
-from tests.integration.fronts import HOME, StartFront, device
+from tests.integration.fronts import CLIENT_ADDRESS, StartFront, device
 
 pytestmark = pytest.mark.integration
 
 FORGED = "203.0.113.9"
 
 
-def test_a_visitor_is_served_by_https_from_page_to_socket(front: StartFront) -> None:
+def test_pages_and_sockets_are_served_over_https(front: StartFront) -> None:
     running = front()
     cookie = running.log_in("reader")
     with device(running.nginx.socket_url, cookie):
@@ -31,32 +31,32 @@ def test_a_visitor_is_served_by_https_from_page_to_socket(front: StartFront) -> 
     assert running.get("/health/").status == 404
 
 
-def test_only_the_proxy_is_believed_about_addresses(front: StartFront) -> None:
+def test_client_addresses_are_accepted_only_from_the_proxy(front: StartFront) -> None:
     running = front()
     cookie = running.log_in("reader")
     claim = {"X-Forwarded-For": FORGED, "X-Forwarded-Proto": "https"}
     with device(running.nginx.socket_url, cookie, **claim):
-        assert [address for _, address in running.rows(1)] == [HOME]
+        assert [address for _, address in running.rows(1)] == [CLIENT_ADDRESS]
     running.rows(0)
     site = running.servers[0]
     with device(site.socket_url, cookie, origin=site.url, **claim):
-        assert [address for _, address in running.rows(1)] == [HOME]
+        assert [address for _, address in running.rows(1)] == [CLIENT_ADDRESS]
 
 
-def test_a_quiet_socket_outlives_the_timeouts_of_the_proxy(front: StartFront) -> None:
+def test_pings_keep_a_quiet_socket_open_beyond_the_timeouts_of_the_proxy(front: StartFront) -> None:
     running = front(
         {"_timeout 90s;": "_timeout 3s;"},
         NOTIFICATIONS_PING_INTERVAL="1",
         NOTIFICATIONS_PONG_TIMEOUT="0.9",
     )
     with device(running.nginx.socket_url, running.log_in("reader")) as socket:
-        for _ in range(8):  # pings, and so seconds
+        for _ in range(8):  # one ping a second
             assert socket.recv(timeout=PATIENCE) == "{}"
             socket.send("{}")
 
 
-def test_without_the_heartbeat_the_proxy_would_end_it(front: StartFront) -> None:
-    """What the test above would look like if the timeouts were not in force."""
+def test_without_pings_the_proxy_cuts_a_quiet_socket(front: StartFront) -> None:
+    """This shows that the timeouts which the test above replaces are in effect."""
     running = front({"_timeout 90s;": "_timeout 2s;"})
     with (
         device(running.nginx.socket_url, running.log_in("reader")) as socket,
@@ -65,7 +65,7 @@ def test_without_the_heartbeat_the_proxy_would_end_it(front: StartFront) -> None
         socket.recv(timeout=PATIENCE)
 
 
-def test_sockets_are_spread_and_a_stopped_process_is_passed_over(front: StartFront) -> None:
+def test_sockets_are_balanced_and_a_stopped_process_is_skipped(front: StartFront) -> None:
     running = front()
     cookie = running.log_in("reader")
     with ExitStack() as sockets:
@@ -79,7 +79,7 @@ def test_sockets_are_spread_and_a_stopped_process_is_passed_over(front: StartFro
         assert running.get("/accounts/login/").status == 200
 
 
-def test_static_files_come_from_the_proxy(front: StartFront) -> None:
+def test_static_files_are_served_by_the_proxy(front: StartFront) -> None:
     running = front()
     page = running.get("/accounts/login/").body.decode()
     path = re.search(r'(?:src|href)="(/static/notifications/[^"]+\.css)"', page)
@@ -92,7 +92,7 @@ def test_static_files_come_from_the_proxy(front: StartFront) -> None:
     assert 0 < len(packed.body) < len(plain.body)
 
 
-def test_pages_of_another_scheme_port_or_host_open_no_socket(front: StartFront) -> None:
+def test_pages_of_another_scheme_port_or_host_cannot_open_a_socket(front: StartFront) -> None:
     running = front()
     cookie = running.log_in("reader")
     for origin in ("http://127.0.0.1", "https://127.0.0.1:8443", "https://localhost"):

@@ -1,5 +1,6 @@
-"""What a stranger can make a site write into its log: a line at most, with nothing in it that is
-obeyed, and one of a kind a minute.
+"""A bad request writes at most one line to the log, and one of each kind a minute.
+
+The line contains no characters that forge another line or control a terminal.
 """
 
 import re
@@ -14,14 +15,14 @@ from tests.servers import Server
 
 pytestmark = pytest.mark.integration
 
-#: How every record begins.
+#: Matches the beginning of every log record.
 RECORD = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ [\w.]+ ")
 
 SECRET = b"a" * 32
 LOGIN = b"POST /accounts/login/ HTTP/1.1"
 FORM = b"Content-Type: application/x-www-form-urlencoded"
 PARTS = b"Content-Type: multipart/form-data; boundary=b"
-#: What the CSRF check asks for, so that bodies are read.
+#: Headers that pass the CSRF check, so that the body is parsed.
 TRUSTED = (b"Cookie: csrftoken=" + SECRET, b"X-CSRFToken: " + SECRET)
 SOCKET = (
     b"Connection: Upgrade",
@@ -48,7 +49,7 @@ def get(path: bytes, *headers: bytes, host: bytes = b"127.0.0.1") -> bytes:
 
 
 def post(kind: bytes, body: bytes) -> bytes:
-    """A form that passes the CSRF check."""
+    """A login request that passes the CSRF check."""
     return request(LOGIN, *TRUSTED, kind, body=body)
 
 
@@ -57,7 +58,7 @@ def part(name: bytes = b'name="x"', *, headers: bytes = b"", text: bytes = b"abc
     return head + b"\r\n" + text + b"\r\n"
 
 
-#: What a stranger sends, and the status of the answer.
+#: Bad requests, and the expected status of the answer to each.
 REQUESTS: dict[str, tuple[bytes, int]] = {
     "metrics": (get(b"/metrics"), 403),
     "a host of somebody else": (get(b"/", host=b"evil.example"), 400),
@@ -145,7 +146,7 @@ REQUESTS: dict[str, tuple[bytes, int]] = {
 
 
 def answer(server: Server, sent: bytes) -> int:
-    """The status of the answer to some bytes."""
+    """Send bytes and return the status of the answer."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE) as tcp:
         tcp.sendall(sent)
         got = b""
@@ -160,7 +161,7 @@ def postgres() -> Iterator[str]:
         yield url
 
 
-def test_p7_no_request_of_a_stranger_writes_more_than_a_line_or_forges_one(
+def test_p7_no_bad_request_writes_more_than_one_log_line_or_forges_one(
     postgres: str, server: Callable[..., Server]
 ) -> None:
     running = server(
@@ -183,7 +184,7 @@ def test_p7_no_request_of_a_stranger_writes_more_than_a_line_or_forges_one(
     assert not [line for line in lines if " ERROR forged " in line[:60]]
 
 
-def test_p7_what_strangers_repeat_is_one_line_a_minute_with_their_number(
+def test_p7_repeated_bad_requests_are_logged_once_a_minute(
     server: Callable[..., Server],
 ) -> None:
     running = server(NOTIFICATIONS_WORKERS="1")

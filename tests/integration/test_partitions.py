@@ -1,4 +1,4 @@
-"""deploy/postgresql/partition-notifications.sql on a real PostgreSQL, around a running site."""
+"""deploy/postgresql/partition-notifications.sql, applied to the PostgreSQL of a real site."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +25,7 @@ def postgres_place(site: Site, tmp_path: Path) -> Iterator[tuple[Place, str]]:
         yield place, url
 
 
-def test_history_goes_on_in_partitions(postgres_place: tuple[Place, str]) -> None:
+def test_history_continues_in_partitions(postgres_place: tuple[Place, str]) -> None:
     place, url = postgres_place
     people = [place.person() for _ in range(8)]
     clients = [place.connected(person) for person in people]
@@ -37,7 +37,7 @@ def test_history_goes_on_in_partitions(postgres_place: tuple[Place, str]) -> Non
     place.server.stop()
 
     with psycopg.connect(url) as connection:
-        # psycopg's parameters would take the percent signs of format() for their own.
+        # Without parameters, because psycopg would then interpret the percent signs of format().
         connection.execute(SCRIPT.read_bytes())
     place.server.start()
 
@@ -60,7 +60,7 @@ def _used_partitions(url: str) -> set[str]:
         return {name for (name,) in rows}
 
 
-def test_what_is_unique_stays_unique(postgres_place: tuple[Place, str]) -> None:
+def test_unique_constraints_hold_across_partitions(postgres_place: tuple[Place, str]) -> None:
     place, url = postgres_place
     person = place.person()
     place.other.run(jobs.notify_user, person.id, ["one", "two"])
@@ -77,7 +77,7 @@ def test_what_is_unique_stays_unique(postgres_place: tuple[Place, str]) -> None:
     assert place.other.run(jobs.offsets, person.channel) == [1, 2, 3]
 
 
-def test_what_is_placed_moves_to_its_partition(postgres_place: tuple[Place, str]) -> None:
+def test_a_placed_notification_moves_to_its_partition(postgres_place: tuple[Place, str]) -> None:
     place, url = postgres_place
     person = place.person()
     with psycopg.connect(url) as connection:
@@ -87,7 +87,7 @@ def test_what_is_placed_moves_to_its_partition(postgres_place: tuple[Place, str]
         place.other.run(jobs.broadcast_to, name, ["new"])
         assert place.other.run(jobs.offsets, name) == [1]
     assert len(_used_partitions(url)) > 1
-    # A user's deletion finds what is in any partition.
+    # Deleting a user deletes notifications in every partition.
     place.other.run(jobs.notify_user, person.id, ["later"], 3600)
     place.other.run(jobs.delete_user, person.id)
     assert place.other.run(jobs.titles, person.channel) == []

@@ -1,4 +1,4 @@
-"""The tests of the rooms that speak to the database, once more on a real PostgreSQL."""
+"""Run the tests that depend on the database again, on a real PostgreSQL."""
 
 import os
 import re
@@ -13,8 +13,8 @@ from tests.servers import INHERITED, ROOT
 
 pytestmark = pytest.mark.integration
 
-#: Several to a run, because each run makes a database of its own. What only PostgreSQL can do or
-#: get wrong is in the modules postgres_*.py, which nothing else collects.
+#: Test files by run; each run creates its own database, so it has several. The modules
+#: postgres_*.py test what only occurs on PostgreSQL; nothing else collects them.
 RUNS = [
     (
         "tests/publishing/test_notify.py",
@@ -45,7 +45,7 @@ RUNS = [
         "tests/inbox/test_counts.py",
         "tests/connect/test_admission.py",
         "tests/connect/test_authentication.py",
-        "tests/hub/test_apart.py",
+        "tests/hub/test_isolated_writes.py",
     ),
     (
         "tests/streams/test_epochs.py",
@@ -53,6 +53,7 @@ RUNS = [
         "tests/streams/test_instants.py",
     ),
     ("tests/hub/delivery/test_renewals.py", "tests/pushsite/test_logins.py"),
+    ("tests/adoption/test_importing.py", "tests/inbox/test_of_user.py"),
 ]
 
 

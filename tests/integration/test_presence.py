@@ -1,4 +1,4 @@
-"""Who is connected, over all workers: true lists and counts, a killed worker, an end from afar."""
+"""Presence across workers: lists, counts, a killed worker, and disconnects by an administrator."""
 
 import os
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.integration
 
 PATIENCE = 20.0
 
-#: Long enough that only this time can be the reason for which rows go.
+#: Seconds; long enough that only this timeout can be the reason why rows disappear.
 WORKER_TIMEOUT = 6.0
 
 
@@ -33,7 +33,7 @@ def wait_until(condition: Callable[[], object], what: str, patience: float = PAT
 
 
 class Administrator:
-    """A superuser in front of the list of connections, at one of the servers."""
+    """A superuser who uses the admin's list of connections at one of the servers."""
 
     def __init__(self, server: Server) -> None:
         self._url = f"{server.url}/admin/notifications/connection/"
@@ -43,7 +43,7 @@ class Administrator:
         self._post(login, {"username": "admin", "password": "admin"}, self._get(login))
 
     def listed(self) -> list[str]:
-        """The people of these tests who are in the list."""
+        """The names of the test's people in the list, sorted and without duplicates."""
         return sorted(set(re.findall(r"\bperson\d+\b", self._get(self._url))))
 
     def wait_for(self, names: list[str]) -> None:
@@ -67,7 +67,7 @@ class Administrator:
             return str(answer.read().decode())
 
 
-def test_list_and_counts_are_true_over_two_workers_and_when_one_is_killed(
+def test_the_list_is_correct_across_two_workers_and_after_one_is_killed(
     site: Site, directory: Path
 ) -> None:
     variables = {"NOTIFICATIONS_WORKER_TIMEOUT": str(WORKER_TIMEOUT)}
@@ -109,8 +109,8 @@ def place(site: Site, directory: Path):
         yield place
 
 
-def test_an_administrator_at_any_worker_sees_all_and_ends_any(place: Place) -> None:
-    """No Redis: the other worker finds it in the database."""
+def test_an_administrator_at_any_worker_sees_and_ends_all_connections(place: Place) -> None:
+    """Without Redis, the other worker finds the request in the database."""
     administrators = [Administrator(server) for server in place.servers]
     people = [place.person() for _ in range(4)]
     clients = [

@@ -1,4 +1,4 @@
-"""Read state: changed on one connection, told to the user's others, whatever their process."""
+"""Changes of the read state on one connection reach the user's others, in any process."""
 
 from collections.abc import Iterator
 
@@ -12,14 +12,14 @@ from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
-#: The default with the in-memory layer, in seconds, and what a busy machine adds.
+#: Seconds: the default with the in-memory layer, and tolerance for a busy machine.
 CHECK_INTERVAL = 1.0
 SLACK = GRACE + 0.7
 
 
 @pytest.fixture(scope="module")
 def pair(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """Two servers whose channel layers do not know each other."""
+    """Two servers whose in-memory channel layers are not connected."""
     with open_place(site, tmp_path_factory.mktemp("pair")) as place:
         place.add_server()
         yield place
@@ -38,7 +38,7 @@ def with_entries(place: Place, count: int) -> tuple[Person, list[int]]:
 
 
 def wait_for_message(client: Client, message: dict, timeout: float = 1.0) -> None:
-    """Wait for a message that says this; besides, it says up to where it has counted."""
+    """Wait for a message with these fields; it also says up to which offsets it has counted."""
 
     def is_there() -> bool:
         return any(message.items() <= found.items() for found in client.messages)
@@ -46,7 +46,7 @@ def wait_for_message(client: Client, message: dict, timeout: float = 1.0) -> Non
     client.wait(is_there, f"{message}", timeout)
 
 
-def test_read_here_is_read_there(place: Place) -> None:
+def test_read_state_reaches_the_other_connections_of_the_user(place: Place) -> None:
     person, ids = with_entries(place, 3)
     phone, desk = place.connected(person), place.connected(person)
     assert phone.rpc("read", ids=ids[:2]) == {"ids": ids[:2], "unread": 1}
@@ -58,7 +58,7 @@ def test_read_here_is_read_there(place: Place) -> None:
     wait_for_message(phone, {"type": "archive", "ids": ids[2:], "unread": 1})
     desk.rpc("read_all")
     wait_for_message(phone, {"type": "read_all", "ids": [], "unread": 0})
-    # Who made a change has its answer and is not told again.
+    # The connection that made a change gets the reply and no push.
     assert kinds(phone) == ["archive", "read_all"]
     assert kinds(desk) == ["read", "unread"]
 
@@ -67,7 +67,7 @@ def kinds(client: Client) -> list[str]:
     return [message["type"] for message in client.messages]
 
 
-def test_inbox_pages_and_folders(place: Place) -> None:
+def test_the_folders_of_the_inbox_are_read_in_pages(place: Place) -> None:
     person, ids = with_entries(place, 25)
     client = place.connected(person)
     client.rpc("archive", ids=ids[:5])
@@ -78,7 +78,7 @@ def test_inbox_pages_and_folders(place: Place) -> None:
 
 
 def folder(client: Client, name: str) -> list[int]:
-    """The ids of all entries, page after page."""
+    """Read a folder page by page and return the ids of its entries."""
     found: list[int] = []
     before = ""
     while True:
@@ -89,7 +89,7 @@ def folder(client: Client, name: str) -> list[int]:
             return found
 
 
-def test_muted_stream_is_silent_until_it_is_not(place: Place) -> None:
+def test_a_muted_stream_sends_nothing_until_it_is_unmuted(place: Place) -> None:
     person = place.person()
     client = place.connected(person)
     other = place.connected(place.person())
@@ -103,7 +103,7 @@ def test_muted_stream_is_silent_until_it_is_not(place: Place) -> None:
     client.wait_for_titles(["again"])
 
 
-def test_worker_without_the_hint_synchronizes(two_servers: Place) -> None:
+def test_a_worker_without_hints_synchronizes_the_read_state(two_servers: Place) -> None:
     first, second = two_servers.servers
     person, ids = with_entries(two_servers, 3)
     here = two_servers.connected(person, server=first)
@@ -116,8 +116,8 @@ def test_worker_without_the_hint_synchronizes(two_servers: Place) -> None:
         wait_for_message(client, {**sync, "unread": 0}, CHECK_INTERVAL + SLACK)
 
 
-def test_a_topic_left_at_one_worker_ends_at_the_others(two_servers: Place) -> None:
-    """Its row goes with it, and closes nobody."""
+def test_leaving_a_topic_at_one_worker_unsubscribes_at_the_others(two_servers: Place) -> None:
+    """The topic's row is deleted too, and that closes no connection."""
     first, second = two_servers.servers
     person = two_servers.person()
     here = two_servers.connected(person, server=first)

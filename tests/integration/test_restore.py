@@ -1,4 +1,4 @@
-"""P8: a backup is restored under live clients of two workers, and what becomes of everybody."""
+"""A backup is restored while clients are connected to two workers (P8)."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
-#: On a busy machine.
+#: Seconds to wait for an expected event; enough for a busy machine.
 PATIENCE = 30.0
 
 KEPT = [f"kept {number}" for number in range(4)]
@@ -34,7 +34,7 @@ def postgres() -> Iterator[Postgres]:
 def place(
     request: pytest.FixtureRequest, site: Site, directory: Path, postgres: Postgres, redis: Redis
 ) -> Iterator[Place]:
-    """Two workers. Without Redis neither of them hears what others publish."""
+    """Two workers; without Redis they get no hints of what others publish."""
     variables = {"DATABASE_URL": postgres.url}
     if request.param == "with hints":
         variables["REDIS_URL"] = redis.url
@@ -54,7 +54,7 @@ def publish(place: Place, person: Person, titles: list[str]) -> None:
     place.other.run(jobs.notify_user, person.id, titles)
 
 
-def test_p8_a_backup_is_restored_under_live_clients(place: Place) -> None:
+def test_p8_clients_are_told_when_a_backup_is_restored(place: Place) -> None:
     person = place.person()
     channel = person.channel
     clients = [place.connected(person, server=server) for server in place.servers]
@@ -93,11 +93,11 @@ def test_p8_a_backup_is_restored_under_live_clients(place: Place) -> None:
     fresh.wait_for_titles([*NEW, "as ever"], PATIENCE)
     assert place.other.run(jobs.epochs)[channel] == after, "once, not once for each worker"
     if "REDIS_URL" in place.env:
-        insist_on_the_command(place, [*clients, fresh])
+        assert_renew_epochs_is_required(place, [*clients, fresh])
 
 
-def insist_on_the_command(place: Place, clients: list[Client]) -> None:
-    """Streams that nobody reads may have gone back too: the operator is told until he acts."""
+def assert_renew_epochs_is_required(place: Place, clients: list[Client]) -> None:
+    """Assert that the operator is told to run renew_epochs, for streams without readers too."""
     check = ("check", "--database", "default")
     wait_until(lambda: "manage.py renew_epochs" in place.log, "a line in the log")
     assert "W011" in place.server.manage(*check).stderr

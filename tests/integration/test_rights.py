@@ -1,4 +1,4 @@
-"""Who may see and do what, at first and when it changes while connected (P6)."""
+"""What a user may see and do, at connect and when rights change while connected (P6)."""
 
 import time
 import urllib.parse
@@ -15,18 +15,19 @@ from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
-#: Seconds within which a change is in force on a busy machine, and after which a check comes late.
+#: Seconds: within SOON a change takes effect, even on a busy machine. LATE is an interval of checks
+#: that is too long for a check to find the change in time.
 SOON = 10.0
 LATE = 60.0
 
 
-@pytest.fixture(scope="module", params=["told by the layer", "found by the check"])
+@pytest.fixture(scope="module", params=["by hints", "by position checks"])
 def shared_changing(
     request: pytest.FixtureRequest, site: Site, redis: Redis, tmp_path_factory
 ) -> Iterator[Place]:
-    """On Redis the check comes too late to be the reason; without, nothing else can be."""
+    """With Redis, a change arrives by the layer long before a check; without, only by a check."""
     directory = tmp_path_factory.mktemp("rights")
-    if request.param == "told by the layer":
+    if request.param == "by hints":
         variables = {"REDIS_URL": redis.url, "NOTIFICATIONS_CHECK_INTERVAL": str(LATE)}
     else:
         variables = {}
@@ -77,7 +78,7 @@ def test_logout_closes_the_sockets_of_that_session(place: Place) -> None:
         assert_open(client)
 
 
-def test_logging_in_as_somebody_else_closes_the_sockets_of_the_session_before(
+def test_logging_in_as_another_user_closes_the_sockets_of_the_previous_session(
     place: Place,
 ) -> None:
     person, other = place.person(), place.person(password="their own")
@@ -92,7 +93,7 @@ def test_logging_in_as_somebody_else_closes_the_sockets_of_the_session_before(
     assert_open(native)
 
 
-def test_expired_token_disconnects(place: Place) -> None:
+def test_an_expired_token_disconnects(place: Place) -> None:
     person = place.person()
     token = place.other.run(jobs.token_of, person.id, 5.0)
     client = place.client(person)
@@ -105,7 +106,7 @@ def test_expired_token_disconnects(place: Place) -> None:
     assert client.try_connect()["error"]["code"] == 109
 
 
-def test_refreshed_token_goes_on(place: Place) -> None:
+def test_a_refreshed_token_keeps_the_connection_open(place: Place) -> None:
     person = place.person()
     client = place.client(person)
     client.token = place.other.run(jobs.token_of, person.id, 5.0)
@@ -117,14 +118,14 @@ def test_refreshed_token_goes_on(place: Place) -> None:
     assert_open(client)
 
 
-def test_token_of_somebody_else_does_not_refresh(place: Place) -> None:
+def test_a_token_of_another_user_does_not_refresh(place: Place) -> None:
     person, stranger = place.person(), place.person()
     client = place.connected(person)
     client.send_text(f'{{"id":7,"refresh":{{"token":"{stranger.token}"}}}}')
     assert_closed(client, 3500)
 
 
-def test_deactivation_closes(changing: Place) -> None:
+def test_deactivating_a_user_closes_the_connections(changing: Place) -> None:
     person = changing.person()
     clients = [changing.connected(person), by_cookie(changing, person)]
     changing.other.run(jobs.change_user, person.id, is_active=False)
@@ -137,7 +138,7 @@ def test_deactivation_closes(changing: Place) -> None:
     assert clients[1].try_connect()["error"]["code"] == 101
 
 
-def test_changed_password_closes(changing: Place) -> None:
+def test_changing_the_password_closes_the_connections(changing: Place) -> None:
     person = changing.person(password="the first one")
     bystander = changing.connected(changing.person())
     native, page = changing.connected(person), by_cookie(changing, person)
@@ -149,7 +150,7 @@ def test_changed_password_closes(changing: Place) -> None:
     assert_open(bystander)
 
 
-def test_deleted_user_is_closed(changing: Place) -> None:
+def test_deleting_a_user_closes_the_connection(changing: Place) -> None:
     person = changing.person()
     client = changing.connected(person)
     changing.other.run(jobs.delete_user, person.id)
@@ -178,7 +179,7 @@ def test_leaving_a_group_ends_its_subscription(changing: Place) -> None:
     assert channel not in client.connect()["subs"]
 
 
-def test_joining_a_group_begins_a_subscription(changing: Place) -> None:
+def test_joining_a_group_starts_a_subscription(changing: Place) -> None:
     person = changing.person()
     group = changing.other.run(jobs.make_group, f"of {person.name}", [])
     channel = f"group:{group}"
@@ -190,19 +191,19 @@ def test_joining_a_group_begins_a_subscription(changing: Place) -> None:
     client.wait_for_titles(["welcome"])
 
 
-def test_deleted_group_ends_its_subscriptions(changing: Place) -> None:
+def test_deleting_a_group_ends_its_subscriptions(changing: Place) -> None:
     person = changing.person()
     group = changing.other.run(jobs.make_group, f"of {person.name}", [person.id])
     client = changing.connected(person)
     changing.other.run(jobs.delete_group, group)
     client.wait(lambda: client.unsubscribed or client.closed, "an end", SOON)
-    # The check sees a history that is gone, which may as well be one that was reset.
+    # The check cannot tell a deleted history from one that was reset.
     assert client.closed is None or client.closed.code == 3010
     client.close()
     assert f"group:{group}" not in client.connect()["subs"]
 
 
-def test_staff_no_longer(changing: Place) -> None:
+def test_losing_staff_status_ends_the_staff_subscription(changing: Place) -> None:
     person = changing.person(staff=True)
     client = changing.connected(person)
     assert "staff" in client.positions
@@ -213,7 +214,7 @@ def test_staff_no_longer(changing: Place) -> None:
     client.wait_for_titles(["public"])
 
 
-def test_administrator_disconnects(changing: Place) -> None:
+def test_an_administrator_can_disconnect_a_user(changing: Place) -> None:
     person = changing.person()
     client = changing.connected(person)
     deadline = time.monotonic() + 10
@@ -224,11 +225,11 @@ def test_administrator_disconnects(changing: Place) -> None:
     assert_closed(client, 3503)
 
 
-# Who may do what, at first: the tables are in tests/security/test_matrix.py
+# Rights at connect; the whole matrix is in tests/security/test_matrix.py
 
 
-def test_nobody_gets_nothing(place: Place) -> None:
-    """Not logged in: an error that ends it; and no command without having connected."""
+def test_an_anonymous_client_gets_nothing(place: Place) -> None:
+    """``connect`` fails with 101, and any other command closes the socket."""
     nobody = place.client()
     nobody.open()
     assert nobody.try_connect()["error"]["code"] == 101
@@ -236,7 +237,7 @@ def test_nobody_gets_nothing(place: Place) -> None:
     assert nobody.wait_closed() == 3501
 
 
-def test_sender_may_send_only_what_he_may(place: Place) -> None:
+def test_publishing_is_limited_to_the_permissions_of_the_sender(place: Place) -> None:
     private = place.connected(place.person(permissions=("send_private",)))
     loud = place.connected(place.person(permissions=("send_broadcast",)))
     reader = place.person()
@@ -254,7 +255,7 @@ def test_sender_may_send_only_what_he_may(place: Place) -> None:
     assert private.error(publish={"channel": "user:999999", "data": message}) == 102
 
 
-def test_read_state_of_others_stays(place: Place) -> None:
+def test_the_read_state_of_other_users_cannot_be_changed(place: Place) -> None:
     person, stranger = place.person(), place.person()
     (pk,) = place.other.run(jobs.notify_user, person.id, ["private"])
     client = place.connected(stranger)

@@ -1,4 +1,4 @@
-"""``manage.py serve``, and what visitors get from it, as a real process."""
+"""``manage.py serve`` as a real process, and what it serves."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def stylesheet_or_script(page: str) -> str:
     return found[1]
 
 
-def test_port_in_use_is_one_sentence(server: StartServer) -> None:
+def test_a_port_in_use_is_reported_in_one_sentence(server: StartServer) -> None:
     busy = server()
     result = busy.manage("serve", "--port", str(busy.port), check=False)
     assert result.returncode == 1
@@ -42,7 +42,7 @@ def test_port_in_use_is_one_sentence(server: StartServer) -> None:
     ]
 
 
-def test_unapplied_migrations_are_one_sentence(tmp_path: Path, free_port: int) -> None:
+def test_unapplied_migrations_are_reported_in_one_sentence(tmp_path: Path, free_port: int) -> None:
     result = manage("serve", "--port", str(free_port), env=site_environment(tmp_path), check=False)
     assert result.returncode == 1
     assert re.fullmatch(
@@ -52,14 +52,14 @@ def test_unapplied_migrations_are_one_sentence(tmp_path: Path, free_port: int) -
 
 
 @pytest.mark.parametrize("port", ["65536", "-1"])
-def test_impossible_port_is_one_sentence(site: Site, tmp_path: Path, port: str) -> None:
+def test_an_invalid_port_is_reported_in_one_sentence(site: Site, tmp_path: Path, port: str) -> None:
     result = manage("serve", f"--port={port}", env=site.environment(tmp_path), check=False)
     assert result.stderr == f"CommandError: --port must be a number up to 65535, not {port}.\n"
 
 
 @pytest.mark.parametrize("sig", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_stops_in_good_order(server: StartServer, sig: signal.Signals, workers: str) -> None:
+def test_serve_stops_cleanly(server: StartServer, sig: signal.Signals, workers: str) -> None:
     running = server(args=("--workers", workers))
     running.stop(sig)
     assert "Traceback" not in running.log
@@ -67,7 +67,7 @@ def test_stops_in_good_order(server: StartServer, sig: signal.Signals, workers: 
         assert probe.connect_ex(("127.0.0.1", running.port)) != 0
 
 
-def test_stops_while_a_socket_is_open(server: StartServer) -> None:
+def test_serve_stops_while_a_socket_is_open(server: StartServer) -> None:
     running = server()
     with connect(running.socket_url) as client:
         assert client.protocol.state.name == "OPEN"
@@ -79,7 +79,9 @@ def test_stops_while_a_socket_is_open(server: StartServer) -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_each_serving_process_has_its_collector_spared(server: StartServer, workers: str) -> None:
+def test_each_serving_process_configures_its_garbage_collector(
+    server: StartServer, workers: str
+) -> None:
     settings = "tests.integration.collector_settings"
     running = server(args=("--workers", workers), DJANGO_SETTINGS_MODULE=settings)
     answer = json.loads(get(running.url)[0])
@@ -88,7 +90,9 @@ def test_each_serving_process_has_its_collector_spared(server: StartServer, work
 
 
 @pytest.mark.parametrize("command", ["serve", "runserver"])
-def test_unknown_socket_path_is_refused_quietly(server: StartServer, command: str) -> None:
+def test_an_unknown_socket_path_is_refused_without_a_traceback(
+    server: StartServer, command: str
+) -> None:
     running = server(command=command)
     with (
         pytest.raises(InvalidStatus, match="403"),
@@ -99,7 +103,7 @@ def test_unknown_socket_path_is_refused_quietly(server: StartServer, command: st
     assert "Exception" not in running.log
 
 
-def test_static_files_carry_a_hash_and_may_be_kept(server: StartServer) -> None:
+def test_static_files_have_hashed_names_and_are_immutable(server: StartServer) -> None:
     running = server()
     page, _ = get(f"{running.url}/accounts/login/")
     path = stylesheet_or_script(page)
@@ -110,7 +114,7 @@ def test_static_files_carry_a_hash_and_may_be_kept(server: StartServer) -> None:
     assert "server" not in headers
 
 
-def test_modules_import_each_other_by_hashed_names(site: Site) -> None:
+def test_javascript_modules_import_each_other_by_hashed_names(site: Site) -> None:
     names = json.loads((site.static_root / "staticfiles.json").read_text())["paths"]
     index = (site.static_root / names["notifications/index.js"]).read_text()
     imported = re.findall(r"^import .* from \"\./(.+)\";$", index, re.MULTILINE)
@@ -118,7 +122,7 @@ def test_modules_import_each_other_by_hashed_names(site: Site) -> None:
     assert {f"notifications/{name}" for name in imported} <= set(names.values())
 
 
-def test_debug_site_serves_static_files_without_collecting(
+def test_a_debug_site_serves_static_files_without_collectstatic(
     server: StartServer, tmp_path: Path
 ) -> None:
     running = server(DEBUG="1", STATIC_ROOT=str(tmp_path / "never-collected"))
@@ -129,7 +133,7 @@ def test_debug_site_serves_static_files_without_collecting(
 
 
 @pytest.mark.parametrize("command", ["serve", "runserver"])
-def test_site_below_a_prefix(server: StartServer, command: str) -> None:
+def test_a_site_can_be_served_below_a_prefix(server: StartServer, command: str) -> None:
     running = server(command=command, SCRIPT_NAME="/push", DEBUG="1")
     page, _ = get(f"{running.url}/accounts/login/")
     path = stylesheet_or_script(page)
@@ -140,7 +144,7 @@ def test_site_below_a_prefix(server: StartServer, command: str) -> None:
             assert client.protocol.state.name == "OPEN"
 
 
-def test_icon_is_found_where_browsers_look(server: StartServer) -> None:
+def test_the_icon_is_served_at_favicon_ico(server: StartServer) -> None:
     _, headers = get(f"{server().url}/favicon.ico")
     assert headers["content-type"] == "image/svg+xml"
 
@@ -149,7 +153,7 @@ def test_icon_is_found_where_browsers_look(server: StartServer) -> None:
     ("debug", "args", "logged"),
     [("0", (), False), ("0", ("--access-log",), True), ("1", (), True)],
 )
-def test_requests_are_logged_only_when_wanted(
+def test_requests_are_logged_only_in_debug_mode_or_with_access_log(
     server: StartServer, debug: str, args: tuple[str, ...], *, logged: bool
 ) -> None:
     running = server(DEBUG=debug, args=args)
@@ -160,7 +164,7 @@ def test_login_works_over_http(server: StartServer) -> None:
     assert "sessionid=" in server().login("reader")
 
 
-def test_page_of_another_site_cannot_open_a_socket(server: StartServer) -> None:
+def test_a_page_of_another_site_cannot_open_a_socket(server: StartServer) -> None:
     running = server()
     with (
         pytest.raises(InvalidStatus, match="403"),
@@ -170,27 +174,27 @@ def test_page_of_another_site_cannot_open_a_socket(server: StartServer) -> None:
 
 
 @pytest.mark.parametrize("command", ["serve", "runserver"])
-def test_any_name_below_localhost_is_the_sites_while_it_is_developed(
+def test_any_name_below_localhost_is_accepted_in_debug_mode(
     server: StartServer, command: str
 ) -> None:
     assert _answers_to("shop.localhost", server(command=command, DEBUG="1")) == (200, 101)
 
 
-def test_names_below_localhost_are_strange_to_a_site_in_production(server: StartServer) -> None:
+def test_names_below_localhost_are_refused_in_production(server: StartServer) -> None:
     running = server()
     assert _answers_to("localhost", running) == (200, 101)
     assert _answers_to("shop.localhost", running) == (400, 403)
 
 
 def _answers_to(name: str, running: Server) -> tuple[int, int]:
-    """What the site answers under a name: to a page, and to a socket of that page."""
+    """Return the statuses of a page and of a websocket handshake under a host name."""
     host = f"{name}:{running.port}"
     page = urllib.request.Request(f"{running.url}/accounts/login/", headers={"Host": host})
     try:
         status = urllib.request.urlopen(page, timeout=10).status
     except urllib.error.HTTPError as refused:
         status = refused.code
-    # Not every resolver knows that such names are this machine.
+    # Not every resolver maps such names to this machine.
     tcp = socket.create_connection(("127.0.0.1", running.port), timeout=10)
     try:
         url = f"ws://{host}/connection/websocket"

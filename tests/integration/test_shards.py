@@ -1,4 +1,4 @@
-"""The channel layer on several Redis servers, and on one that a sentinel names."""
+"""The channel layer on several Redis servers, and on one that is found through Sentinel."""
 
 import socket
 import subprocess
@@ -16,14 +16,14 @@ from tests.servers import START_TIMEOUT, STOP_TIMEOUT, Site, free_port
 
 pytestmark = pytest.mark.integration
 
-#: No position check comes to help: what arrives has come through Redis.
-NEVER = {"NOTIFICATIONS_CHECK_INTERVAL": "3600"}
+#: Without position checks, all that arrives has come through Redis.
+NO_CHECKS = {"NOTIFICATIONS_CHECK_INTERVAL": "3600"}
 
 PEOPLE = 12
 
 
 def groups(redis: Redis) -> int:
-    """How many layer groups are listened to on this server."""
+    """The number of layer groups with subscribers on this Redis."""
     return answer(redis.port, "PUBSUB CHANNELS *__group__*").count("__group__")
 
 
@@ -36,12 +36,12 @@ def answer(port: int, command: str) -> str:
             while part := connection.recv(65_536):
                 received += part
         except TimeoutError:
-            pass  # it keeps the connection open
+            pass  # Redis keeps the connection open
         return received.decode()
 
 
-def everybody_hears(place: Place) -> list[Person]:
-    """Whatever one process publishes reaches the clients of two others."""
+def assert_hints_arrive(place: Place) -> list[Person]:
+    """Assert that clients of two servers receive what a third process publishes to them."""
     place.add_server()
     people = [place.person() for _ in range(PEOPLE)]
     for number, person in enumerate(people):
@@ -52,20 +52,20 @@ def everybody_hears(place: Place) -> list[Person]:
     return people
 
 
-def test_people_are_spread_over_shards_and_all_are_reached(site: Site, directory: Path) -> None:
+def test_users_are_spread_over_shards_and_all_are_reached(site: Site, directory: Path) -> None:
     with closing(Redis().start()) as one, closing(Redis().start()) as two:
-        variables = {"REDIS_URL": f"{one.url}, {two.url}", **NEVER}
+        variables = {"REDIS_URL": f"{one.url}, {two.url}", **NO_CHECKS}
         with open_place(site, directory, **variables) as place:
-            everybody_hears(place)
+            assert_hints_arrive(place)
             assert groups(one)
             assert groups(two)
 
 
-def test_a_lost_shard_costs_nobody_a_notification(site: Site, directory: Path) -> None:
+def test_a_lost_shard_loses_no_notification(site: Site, directory: Path) -> None:
     with closing(Redis().start()) as one, closing(Redis().start()) as two:
         variables = {"REDIS_URL": f"{one.url},{two.url}", "NOTIFICATIONS_CHECK_INTERVAL": "0.5"}
         with open_place(site, directory, **variables) as place:
-            people = everybody_hears(place)
+            people = assert_hints_arrive(place)
             two.kill()
             for person in people:
                 place.other.run(jobs.notify_user, person.id, ["without the shard"])
@@ -75,7 +75,7 @@ def test_a_lost_shard_costs_nobody_a_notification(site: Site, directory: Path) -
 
 @contextmanager
 def sentinel_of(redis: Redis, directory: Path) -> Iterator[int]:
-    """Run a sentinel that knows ``redis`` as ``push``; gives its port."""
+    """Run a Sentinel that monitors ``redis`` under the name ``push``, and yield its port."""
     port = free_port()
     config = directory / "sentinel.conf"
     config.write_text(
@@ -106,13 +106,13 @@ def _knows_push(port: int) -> bool:
         return False
 
 
-def test_sentinels_tell_where_redis_is(site: Site, directory: Path) -> None:
+def test_redis_is_found_through_sentinel(site: Site, directory: Path) -> None:
     with closing(Redis().start()) as redis, sentinel_of(redis, directory) as port:
         variables = {
             "REDIS_URL": f"redis://127.0.0.1:{port}/0",
             "REDIS_SENTINEL_MASTERS": "push",
-            **NEVER,
+            **NO_CHECKS,
         }
         with open_place(site, directory, **variables) as place:
-            everybody_hears(place)
+            assert_hints_arrive(place)
             assert groups(redis)

@@ -1,4 +1,4 @@
-"""The end of a server: in order, by kill -9, and what the list of connections shows of it."""
+"""A server that stops, is killed or hangs, and what the list of connections shows."""
 
 import os
 import signal
@@ -15,12 +15,12 @@ pytestmark = pytest.mark.integration
 
 WORKER_TIMEOUT = 2.0
 
-#: Seconds, on a busy machine.
+#: Seconds to wait for an expected event; enough for a busy machine.
 PATIENCE = 15.0
 
 
 def wait_until(place: Place, connections: int, workers: int, timeout: float) -> None:
-    """Wait until the list of connections has come to this."""
+    """Wait up to ``timeout`` seconds until so many connections and workers are listed."""
     deadline = time.monotonic() + timeout
     while True:
         found = place.other.run(jobs.connections), place.other.run(jobs.workers)
@@ -30,8 +30,8 @@ def wait_until(place: Place, connections: int, workers: int, timeout: float) -> 
         time.sleep(0.05)
 
 
-def test_sigterm_ends_in_good_order(site: Site, directory: Path) -> None:
-    """Close frames, code 0, acknowledgements written, no row left, and nothing is lost by it."""
+def test_sigterm_stops_a_server_cleanly(site: Site, directory: Path) -> None:
+    """Sockets get close frames, acknowledgements are written, rows deleted, nothing is lost."""
     with open_place(site, directory) as place:
         person = place.person()
         client, lurker = place.connected(person), place.connected(place.person())
@@ -54,7 +54,7 @@ def test_sigterm_ends_in_good_order(site: Site, directory: Path) -> None:
         place.connected(person).wait_for_titles(["three"])
 
 
-def test_closed_socket_leaves_no_row(place: Place) -> None:
+def test_a_closed_connection_leaves_no_row(place: Place) -> None:
     person = place.person()
     clients = [place.connected(person) for _ in range(3)]
     deadline = time.monotonic() + PATIENCE
@@ -69,8 +69,8 @@ def test_closed_socket_leaves_no_row(place: Place) -> None:
         time.sleep(0.05)
 
 
-def test_rows_of_a_killed_server_vanish(site: Site, directory: Path) -> None:
-    """Another server clears them away, within WORKER_TIMEOUT and a beat; its own stay."""
+def test_the_rows_of_a_killed_server_are_deleted(site: Site, directory: Path) -> None:
+    """Another server deletes them after WORKER_TIMEOUT, and keeps its own."""
     variables = {"NOTIFICATIONS_WORKER_TIMEOUT": str(WORKER_TIMEOUT)}
     with open_place(site, directory, **variables) as place:
         doomed = place.add_server()
@@ -83,8 +83,10 @@ def test_rows_of_a_killed_server_vanish(site: Site, directory: Path) -> None:
         wait_until(place, 1, 1, timeout=WORKER_TIMEOUT + PATIENCE)
 
 
-def test_server_that_only_hung_lists_its_connections_again(site: Site, directory: Path) -> None:
-    """A worker taken for dead, as one on a laptop that slept, is back with its next beat."""
+def test_a_server_that_was_suspended_lists_its_connections_again(
+    site: Site, directory: Path
+) -> None:
+    """A worker that was presumed dead, as after a laptop's sleep, is listed again soon."""
     variables = {"NOTIFICATIONS_WORKER_TIMEOUT": str(WORKER_TIMEOUT)}
     with open_place(site, directory, **variables) as place:
         sleepy = place.add_server()

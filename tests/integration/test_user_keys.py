@@ -1,4 +1,4 @@
-"""Users whose primary keys are no numbers, on a site whose requests are transactions."""
+"""A site with ``ATOMIC_REQUESTS`` whose users have non-numeric primary keys."""
 
 import re
 import urllib.parse
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
 
 
 def send(server: Server, cookie: str, recipient: str, title: str) -> None:
-    """Fill in the form of the home page."""
+    """Send a private notification through the form of the home page."""
 
     def ask(path: str, data: bytes | None = None) -> str:
         request = urllib.request.Request(f"{server.url}{path}", data, {"Cookie": cookie})
@@ -29,9 +29,7 @@ def send(server: Server, cookie: str, recipient: str, title: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["text", "uuid"])
-def test_keys_of_any_kind_and_requests_in_transactions(
-    kind: str, site: Site, directory: Path
-) -> None:
+def test_non_numeric_user_keys_and_atomic_requests(kind: str, site: Site, directory: Path) -> None:
     env = site_environment(
         directory,
         DJANGO_SETTINGS_MODULE="tests.integration.keyed.settings",

@@ -1,10 +1,10 @@
-/** As much of a browser as the connection needs. */
+/** A fake of the browser's APIs that the client uses. */
 
 const handlers = new Map();
 
 export const browser = {
   sockets: [],
-  /** @returns the socket that was opened last */
+  /** @returns the socket that was created last */
   get socket() {
     return this.sockets.at(-1);
   },
@@ -41,7 +41,7 @@ class FakeSocket {
     this.readyState = 3;
   }
 
-  // What the other side does
+  // Actions of the server
 
   open() {
     this.readyState = FakeSocket.OPEN;
@@ -57,7 +57,7 @@ class FakeSocket {
     this.onclose({ code, reason });
   }
 
-  /** The last command that carries this request. */
+  /** The last command that contains this request. */
   last(name) {
     return this.sent.findLast((command) => name in command);
   }

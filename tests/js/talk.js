@@ -1,4 +1,4 @@
-/** What the tests of the connection say to it; importing it sets up its clock and its dice. */
+/** Helpers for tests of the client. Importing this module fakes timers and random numbers. */
 import { afterEach, beforeEach, mock } from "node:test";
 
 import { MemoryStorage, browser } from "./browser.js";
@@ -32,7 +32,7 @@ export function start(options = {}) {
   return { client, seen };
 }
 
-/** Answers the connect command of the newest socket. */
+/** Opens the newest socket, and answers its connect command. */
 export function greet(connect = {}) {
   const socket = browser.socket;
   socket.open();
@@ -43,7 +43,7 @@ export function greet(connect = {}) {
   return socket;
 }
 
-/** Lets go on what waits for promises only. */
+/** Waits until all code that only awaits promises has run. */
 export const settled = () => new Promise(setImmediate);
 
 export function follow(unread) {

@@ -1,4 +1,4 @@
-"""The JavaScript modules without a browser, in Node: ``*.test.js`` in this directory."""
+"""Run the ``*.test.js`` files of this directory in Node, without a browser."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ HERE = Path(__file__).parent
 
 
 def find_node() -> str:
-    """Find the Node of the virtual environment, else the one of the system."""
+    """Return the path of Node in the virtual environment, or else of the system's Node."""
     own = Path(sys.executable).with_name("node")
     found = str(own) if own.exists() else shutil.which("node")
     assert found, "Node is needed; requirements-test.txt brings it"

@@ -1,4 +1,4 @@
-"""``notify``, ``broadcast``, ``prune_notifications``, ``renew_epochs`` as a cron job calls them."""
+"""The commands ``notify``, ``broadcast``, ``prune_notifications`` and ``renew_epochs``."""
 
 import io
 from datetime import UTC, datetime, timedelta
@@ -25,14 +25,14 @@ class Terminal(io.StringIO):
 
 
 def run(*args: str, **options: Any) -> str:
-    """Run a command; its arguments are checked as those of a shell are."""
+    """Run a command, whose arguments are parsed as from a shell, and return its output."""
     out = io.StringIO()
     call_command(*args, stdout=out, **options)
     return out.getvalue().strip()
 
 
 def fails(*args: str) -> str:
-    """What a command says that must fail, and that it has written nothing."""
+    """Check that a command fails and writes nothing, and return its error message."""
     with pytest.raises(CommandError) as failure:
         run(*args)
     assert not Notification.objects.exists()
@@ -47,7 +47,7 @@ def only() -> Notification:
 # notify
 
 
-def test_notify_as_the_readme_says() -> None:
+def test_the_example_of_notify_in_the_readme_works() -> None:
     reader = make_user("reader")
     said = run("notify", "reader", "Your order has shipped", "--url", "/orders/7/")
     row = only()
@@ -61,7 +61,7 @@ def test_notify_as_the_readme_says() -> None:
     assert (row.kind, row.level) == ("message", "info")
 
 
-def test_notify_takes_everything_a_notification_has() -> None:
+def test_notify_takes_all_fields_of_a_notification() -> None:
     make_user("reader")
     run(
         *("notify", "reader", "Title", "--body", "Text", "--level", "success"),
@@ -80,14 +80,14 @@ def test_notify_takes_everything_a_notification_has() -> None:
     assert abs(row.expires_at - row.publish_at - timedelta(hours=2)) < timedelta(seconds=5)
 
 
-def test_notify_several_users_each_once() -> None:
+def test_notify_sends_to_each_of_several_users_once() -> None:
     make_user("reader")
     make_user("writer")
     assert run("notify", "reader,writer, reader", "Hello") == "Sent 2 notifications."
     assert Notification.objects.count() == 2
 
 
-def test_notify_all_means_the_active_ones() -> None:
+def test_notify_all_sends_to_active_users() -> None:
     make_user("reader")
     make_user("gone", is_active=False)
     assert "to reader" in run("notify", "--all", "Hello")
@@ -104,13 +104,13 @@ def test_notify_all_means_the_active_ones() -> None:
         ("--all", "--url", "/x/", "Hello"),
     ],
 )
-def test_options_may_stand_anywhere(words: tuple[str, ...]) -> None:
+def test_options_are_accepted_at_any_position(words: tuple[str, ...]) -> None:
     make_user("reader")
     run("notify", *words)
     assert (only().title, only().url) == ("Hello", "/x/")
 
 
-def test_notify_a_group_means_its_active_members() -> None:
+def test_notify_group_sends_to_its_active_members() -> None:
     group = Group.objects.create(name="Night shift")
     group.user_set.add(make_user("reader"), make_user("gone", is_active=False))
     make_user("other")
@@ -119,13 +119,13 @@ def test_notify_a_group_means_its_active_members() -> None:
     assert Notification.objects.count() == 2
 
 
-def test_notify_no_such_group_sends_nothing() -> None:
+def test_notify_an_unknown_group_sends_nothing() -> None:
     assert fails("notify", "--group", "Nobody", "Hello") == "--group: There is no group “Nobody”."
     assert fails("notify", "--group", "", "Hello").startswith("--group: ")
 
 
 def test_notify_all_without_users_sends_nothing() -> None:
-    assert run("notify", "--all", "Hello") == "Nobody to send it to."
+    assert run("notify", "--all", "Hello") == "There are no recipients."
 
 
 def test_the_same_key_sends_once() -> None:
@@ -135,20 +135,20 @@ def test_the_same_key_sends_once() -> None:
     assert only().title == "Hello"
 
 
-def test_unknown_users_are_named_and_the_known_get_nothing() -> None:
+def test_unknown_users_are_named_and_nothing_is_sent() -> None:
     make_user("reader")
     said = fails("notify", "reader,nobody,noone", "Hello")
     assert "users: There is no user “nobody”, “noone”" in said
 
 
-def test_recipients_are_needed_and_not_both_ways() -> None:
+def test_recipients_are_named_in_exactly_one_way() -> None:
     make_user("reader")
     assert fails("notify", "Hello").startswith("users: ")
     assert fails("notify", "--all", "reader", "Hello").startswith("users: ")
     assert fails("notify", "--all", "--group", "a", "Hello").startswith("users: ")
 
 
-def test_at_makes_it_wait() -> None:
+def test_at_schedules_a_notification() -> None:
     make_user("reader")
     said = run("notify", "reader", "Later", "--at", "2999-12-31T18:00", "--expires", "1d")
     row = only()
@@ -159,7 +159,7 @@ def test_at_makes_it_wait() -> None:
 
 
 @override_settings(TIME_ZONE="Asia/Tokyo")
-def test_times_without_a_zone_are_of_the_site() -> None:
+def test_times_without_a_zone_are_in_the_time_zone_of_the_site() -> None:
     make_user("reader")
     run("notify", "reader", "Later", "--at", "2999-12-31T18:00")
     run("notify", "reader", "Later", "--at", "2999-12-31T18:00+02:00")
@@ -179,7 +179,7 @@ def test_times_without_a_zone_are_of_the_site() -> None:
         ("P3D", timedelta(days=3)),
     ],
 )
-def test_expires_after_a_while(text: str, length: timedelta) -> None:
+def test_expires_takes_a_duration(text: str, length: timedelta) -> None:
     make_user("reader")
     run("notify", "reader", "Soon gone", "--expires", text)
     expires_at = only().expires_at
@@ -195,18 +195,18 @@ def test_expires_after_a_while(text: str, length: timedelta) -> None:
         (("--kind", "No Slug"), "--kind: "),
         (("--level", "loud"), "--level"),
         (("--data", "{"), "--data: This is not JSON"),
-        (("--data", "[1]"), "--data: A dict is needed."),
+        (("--data", "[1]"), "--data: This must be a dict."),
         (("--key", "k" * 201), "--key: "),
         (("--body", "x" * 10_001), "--body: "),
         (("--at", "tomorrow"), "--at: 'tomorrow' is not a time"),
         (("--at", "2030-02-30T18:00"), "--at: '2030-02-30T18:00' does not exist"),
         (("--expires", "soon"), "--expires: 'soon' is not a time"),
-        (("--expires", "2020-01-01"), "--expires: It would expire before"),
+        (("--expires", "2020-01-01"), "--expires: This must be later than publish_at."),
         (("--expires", "99999999999d"), "--expires: 99999999999d is too long."),
         (("--expires", "999999999d"), "--expires: 999999999d is too long."),
     ],
 )
-def test_a_bad_argument_is_named_and_nothing_is_written(
+def test_an_invalid_argument_is_named_and_nothing_is_written(
     arguments: tuple[str, ...], said: str
 ) -> None:
     make_user("reader")
@@ -214,7 +214,7 @@ def test_a_bad_argument_is_named_and_nothing_is_written(
     assert said in fails("broadcast", "Hello", *arguments)
 
 
-def test_each_bad_argument_has_its_sentence() -> None:
+def test_each_invalid_argument_has_its_own_line() -> None:
     make_user("reader")
     lines = fails("notify", "reader", "", "--url", "ftp://x", "--kind", "!").splitlines()
     assert sorted(line.split(":")[0] for line in lines) == ["--kind", "--url", "title"]
@@ -265,11 +265,11 @@ def test_broadcast_to_each_audience() -> None:
 
 
 @pytest.mark.parametrize("to", ["all", "user:1", "topic:", "topic:a b", "group:", ""])
-def test_no_such_audience(to: str) -> None:
+def test_an_unknown_audience_is_refused(to: str) -> None:
     assert fails("broadcast", "Hello", "--to", to).startswith("--to: ")
 
 
-def test_no_such_group_is_named() -> None:
+def test_an_unknown_group_is_named() -> None:
     assert (
         fails("broadcast", "Hello", "--to", "group:Nobody") == "--to: There is no group “Nobody”."
     )
@@ -284,7 +284,7 @@ def test_broadcast_at_a_time_waits() -> None:
 # prune_notifications
 
 
-def test_prune_says_what_it_did() -> None:
+def test_prune_reports_what_it_deletes() -> None:
     user = User.objects.create_user("reader")
     fill(f"user:{user.pk}", 2)
     write("staff", withdrawn_at=LONG_AGO)
@@ -297,7 +297,7 @@ def test_prune_says_what_it_did() -> None:
     assert run("prune_notifications").startswith("Deleted 0 published notifications, 0 withdrawn")
 
 
-def test_prune_keeps_keep_days_unless_told_otherwise() -> None:
+def test_prune_uses_keep_days_unless_days_is_given() -> None:
     fill("broadcast", 1)
     Notification.objects.update(published_at=timezone.now() - timedelta(days=10))
     run("prune_notifications")
@@ -313,7 +313,7 @@ def test_prune_keeps_keep_days_unless_told_otherwise() -> None:
 
 
 @pytest.mark.parametrize("days", ["-1", "many", "nan", "inf", "1e9"])
-def test_prune_refuses_days_that_are_none(days: str) -> None:
+def test_prune_refuses_invalid_days(days: str) -> None:
     fill("broadcast", 1)
     with pytest.raises(CommandError, match="--days"):
         run("prune_notifications", f"--days={days}")
@@ -331,18 +331,18 @@ class TestRenewEpochs:
         would = "Would renew " + said.format("would repair", "would move")
         assert run("renew_epochs", "--dry-run") == would
         assert Stream.objects.get(pk=old.pk).epoch == old.epoch
-        assert incarnation.known() is not None
+        assert incarnation.check() is not None
         assert run("renew_epochs") == "Renewed " + said.format("repaired", "moved")
         stream = Stream.objects.get(pk=old.pk)
         assert stream.epoch != old.epoch
         assert (stream.top, Subscription.objects.get(stream=old).delivered) == (9, 9)
-        assert incarnation.known() is None
+        assert incarnation.check() is None
 
-    def test_it_may_run_twice(self) -> None:
+    def test_renewing_twice_has_the_same_result(self) -> None:
         fill("broadcast", 3)
         assert run("renew_epochs", "--all") == run("renew_epochs", "--all")
 
-    def test_only_streams_with_something_since_then(self) -> None:
+    def test_since_renews_only_streams_with_later_publications(self) -> None:
         old = fill("broadcast", 3)
         assert run("renew_epochs", "--since", "2026-01-01T00:00").startswith(
             "Renewed the epochs of 0 streams"
@@ -357,18 +357,18 @@ class TestRenewEpochs:
         old = fill("broadcast", 3)
         incarnation.suspect()
         run("renew_epochs", "--nothing-lost", "--dry-run")
-        assert incarnation.known() is not None
+        assert incarnation.check() is not None
         assert run("renew_epochs", "--nothing-lost") == "This database is accepted."
-        assert incarnation.known() is None
+        assert incarnation.check() is None
         assert Stream.objects.get(pk=old.pk).epoch == old.epoch
 
     @pytest.mark.parametrize(
         "arguments", [["--since", "yesterday"], ["--since", ""], ["--all", "--nothing-lost"]]
     )
-    def test_wrong_arguments_are_said(self, arguments: list[str]) -> None:
+    def test_invalid_arguments_are_refused(self, arguments: list[str]) -> None:
         assert fails("renew_epochs", *arguments)
 
-    def test_streams_that_are_locked_leave_the_suspicion(
+    def test_the_suspicion_remains_if_streams_are_locked(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         incarnation.suspect()
@@ -378,4 +378,4 @@ class TestRenewEpochs:
         )
         with pytest.raises(CommandError, match="1 streams are locked"):
             run("renew_epochs")
-        assert incarnation.known() is not None
+        assert incarnation.check() is not None

@@ -1,4 +1,4 @@
-"""The protocol's bytes: shared vectors, bad frames, numbered codes, framing."""
+"""Tests of the wire format: shared vectors, bad frames, codes, framing."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def vectors(direction: str) -> pytest.MarkDecorator:
 
 
 def meaning_of_command(command: Any) -> dict[str, Any]:
-    """What a decoded command says, in the words of the vectors."""
+    """Describe a decoded command in the form of the vectors' ``meaning``."""
     assert isinstance(command, messages.Command)
     if not command.requests:
         return {"command": "pong"}
@@ -57,7 +57,7 @@ def meaning_of_command(command: Any) -> dict[str, Any]:
 
 
 def meaning_of_reply(reply: messages.Reply) -> dict[str, Any]:
-    """What a reply that the server has built says, in the words of the vectors."""
+    """Describe a reply of the server in the form of the vectors' ``meaning``."""
     if reply == messages.Reply():
         return {"event": "ping"}
     if reply.push is not None:
@@ -123,7 +123,7 @@ def meaning_of_connect(result: messages.ConnectResult) -> dict[str, Any]:
 
 
 @vectors("client")
-def test_commands_mean_what_the_vectors_say(vector: dict[str, Any]) -> None:
+def test_commands_decode_to_the_meaning_of_their_vectors(vector: dict[str, Any]) -> None:
     (command,) = decode_frame(json.dumps(vector["json"]))
     assert command is not None
     assert command.id == vector["json"].get("id", 0)
@@ -131,14 +131,14 @@ def test_commands_mean_what_the_vectors_say(vector: dict[str, Any]) -> None:
 
 
 @vectors("server")
-def test_replies_mean_what_the_vectors_say(vector: dict[str, Any]) -> None:
+def test_replies_have_the_meaning_of_their_vectors(vector: dict[str, Any]) -> None:
     reply = msgspec.json.decode(json.dumps(vector["json"]), type=messages.Reply, strict=True)
     assert meaning_of_reply(reply) == vector["meaning"]
 
 
 @vectors("server")
 def test_the_server_writes_exactly_the_vectors(vector: dict[str, Any]) -> None:
-    """No field of a vector is unknown to the server, and none is written that it leaves out."""
+    """The server knows every field of a vector, and writes no field that the vector lacks."""
     compact = json.dumps(vector["json"], ensure_ascii=False, separators=(",", ":"))
     reply = msgspec.json.decode(compact, type=messages.Reply)
     assert encode_reply(reply) == compact
@@ -147,7 +147,7 @@ def test_the_server_writes_exactly_the_vectors(vector: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     "vector", [vector for vector in VECTORS if vector["meaning"].get("event") == "publication"]
 )
-def test_publications_are_written_without_the_encoder(vector: dict[str, Any]) -> None:
+def test_encode_publication_writes_the_vectors(vector: dict[str, Any]) -> None:
     meaning = vector["meaning"]
     data = msgspec.json.encode(meaning["data"])
     line = encode_publication(meaning["channel"], meaning["offset"], data)
@@ -155,7 +155,7 @@ def test_publications_are_written_without_the_encoder(vector: dict[str, Any]) ->
     assert "\n" not in line
 
 
-def test_vectors_have_names_of_their_own() -> None:
+def test_names_of_vectors_are_unique() -> None:
     names = [vector["name"] for vector in VECTORS]
     assert len(set(names)) == len(names)
     assert {vector["direction"] for vector in VECTORS} == {"client", "server"}
@@ -168,7 +168,7 @@ def test_a_ping_is_the_empty_reply() -> None:
 # Frames
 
 
-def test_a_frame_holds_several_commands_and_lines_that_hold_nothing() -> None:
+def test_a_frame_holds_several_commands_and_blank_lines() -> None:
     frame = '{"id":1,"connect":{}}\n{"id":2,"rpc":{"method":"unread"}}\r\n\n  \n{}\n'
     ids = [None if command is None else command.id for command in decode_frame(frame)]
     assert ids == [1, 2, None, None, 0]
@@ -176,14 +176,14 @@ def test_a_frame_holds_several_commands_and_lines_that_hold_nothing() -> None:
         assert list(decode_frame(empty)) == [None]
 
 
-def test_lines_behind_one_that_ends_the_connection_are_not_decoded() -> None:
+def test_lines_are_decoded_lazily() -> None:
     commands = decode_frame('{"id":1,"ping":{}}\nnonsense')
     assert next(commands) == messages.Command(id=1, ping=messages.PingRequest())
     with pytest.raises(BadFrame):
         next(commands)
 
 
-def test_unknown_fields_of_newer_clients_are_passed_over() -> None:
+def test_unknown_fields_of_newer_clients_are_ignored() -> None:
     (command,) = decode_frame('{"id":1,"connect":{"headers":{"a":"b"},"flag":9},"future":{}}')
     assert isinstance(command, messages.Command)
     assert command.connect == messages.ConnectRequest()
@@ -204,7 +204,7 @@ def test_unknown_fields_of_newer_clients_are_passed_over() -> None:
         '"history":{"limit":2147483648}',
     ],
 )
-def test_wrong_types_can_be_answered(request_json: str) -> None:
+def test_a_command_with_wrong_types_keeps_its_id(request_json: str) -> None:
     assert list(decode_frame(f'{{"id":7,{request_json}}}')) == [messages.Malformed(id=7)]
 
 
@@ -232,7 +232,7 @@ def test_wrong_types_can_be_answered(request_json: str) -> None:
         '{"id":1,"ping":{}}\nnonsense',
     ],
 )
-def test_what_is_no_command_is_a_bad_frame(frame: str) -> None:
+def test_anything_but_a_command_is_a_bad_frame(frame: str) -> None:
     with pytest.raises(BadFrame):
         list(decode_frame(frame))
 
@@ -249,7 +249,7 @@ COMMANDISH = st.dictionaries(
 
 
 @given(st.text() | JSON.map(json.dumps) | COMMANDISH.map(json.dumps))
-def test_any_frame_is_commands_or_a_bad_frame(frame: str) -> None:
+def test_any_frame_decodes_to_commands_or_is_a_bad_frame(frame: str) -> None:
     try:
         commands = list(decode_frame(frame))
     except BadFrame:
@@ -259,7 +259,7 @@ def test_any_frame_is_commands_or_a_bad_frame(frame: str) -> None:
 
 
 @given(COMMANDISH.map(json.dumps), st.integers(0))
-def test_any_broken_off_frame_is_commands_or_a_bad_frame(frame: str, end: int) -> None:
+def test_any_truncated_frame_decodes_to_commands_or_is_a_bad_frame(frame: str, end: int) -> None:
     try:
         list(decode_frame(frame[: end % (len(frame) + 1)]))
     except BadFrame:
@@ -300,15 +300,15 @@ def test_reasons_fit_into_a_close_frame() -> None:
         assert len(disconnect.reason.encode()) <= 123
 
 
-def test_only_what_may_pass_is_temporary() -> None:
+def test_only_internal_error_and_too_many_requests_are_temporary() -> None:
     errors = [value for value in vars(codes).values() if isinstance(value, codes.Error)]
     assert {error.code for error in errors if error.temporary} == {100, 111}
     assert len({error.code for error in errors}) == len(errors)
 
 
-def test_a_client_error_may_say_more() -> None:
-    error = codes.ClientError(codes.BAD_REQUEST, "offset was not sent").error
-    assert error == codes.Error(107, "bad request: offset was not sent")
+def test_a_client_error_may_add_a_detail() -> None:
+    error = codes.ClientError(codes.BAD_REQUEST, "offset has not been sent to this client").error
+    assert error == codes.Error(107, "bad request: offset has not been sent to this client")
     assert codes.ClientError(codes.BAD_REQUEST).error == codes.BAD_REQUEST
 
 
@@ -316,7 +316,7 @@ def test_a_client_error_may_say_more() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
-def test_frames_are_those_of_the_standard(size: int) -> None:
+def test_frames_conform_to_the_rfc(size: int) -> None:
     """A strict parser reads the frame back (RFC 6455 section 5.2)."""
     text = "x" * size
     reader = StreamReader()

@@ -1,4 +1,4 @@
-"""The session without I/O: each state with each input, the clock, and what is too much."""
+"""Tests of the session: each input in each state, rate limits, heartbeat and expiry."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from notifications.protocol import codes, messages
 from notifications.protocol.effects import Arrived, Close, Effect, Limits, Perform, Send
-from notifications.protocol.session import PATIENCE, REMEMBERED_IDS, Session, State
+from notifications.protocol.session import MAX_EXCESS_COMMANDS, REMEMBERED_IDS, Session, State
 
 LIMITS = Limits(
     ping_interval=25.0,
@@ -37,7 +37,7 @@ def connecting(**changes: Any) -> Session:
 
 
 def connected(**changes: Any) -> Session:
-    """A session that has connected at second 0; its first ping is due at second 25."""
+    """Return a session that connected at second 0; its first ping is due at second 25."""
     session = connecting(**changes)
     session.answer(1, CONNECTED, 0.0)
     return session
@@ -50,7 +50,7 @@ def closed(**changes: Any) -> Session:
 
 
 def sent(effects: Any) -> list[dict[str, Any]]:
-    """The replies among effects that are all to be written."""
+    """Decode the replies of effects, which must all be ``Send``."""
     replies = []
     for effect in effects:
         assert isinstance(effect, Send), effect
@@ -66,7 +66,7 @@ def closes(disconnect: codes.Disconnect) -> list[Effect]:
     return [Close(disconnect)]
 
 
-# Each state with each input
+# Each input in each state
 
 RPC = '{"id":2,"rpc":{"method":"unread"}}'
 SEND = '{"send":{"data":{"method":"read_all"}}}'
@@ -138,12 +138,12 @@ def test_a_closed_session_does_nothing_more() -> None:
 
 
 @pytest.mark.parametrize("state", ["new", "connecting", "connected"])
-def test_binary_frames_are_another_protocol(state: str) -> None:
+def test_a_binary_frame_is_an_inappropriate_protocol(state: str) -> None:
     assert IN_STATE[state]().receive_binary() == closes(codes.INAPPROPRIATE_PROTOCOL)
 
 
 @pytest.mark.parametrize("state", ["new", "connecting", "connected"])
-def test_a_frame_too_long_ends_the_connection(state: str) -> None:
+def test_a_frame_that_is_too_long_ends_the_connection(state: str) -> None:
     effects = IN_STATE[state]().receive("x" * (64 * 1024 + 1), 1.0)
     assert list(effects) == closes(codes.MESSAGE_TOO_BIG)
 
@@ -158,7 +158,7 @@ def test_the_size_of_a_frame_is_counted_in_bytes() -> None:
 # Connecting
 
 
-def test_a_batch_waits_for_its_connect() -> None:
+def test_commands_of_a_batch_wait_for_its_connect() -> None:
     session = new_session()
     effects = session.receive(CONNECT + "\n" + RPC, 0.0)
     assert next(effects) == Perform(1, messages.ConnectRequest())
@@ -169,7 +169,7 @@ def test_a_batch_waits_for_its_connect() -> None:
     assert next(effects, None) is None
 
 
-def test_a_batch_whose_connect_fails_for_good_goes_no_further() -> None:
+def test_a_batch_ends_when_its_connect_fails_permanently() -> None:
     session = new_session()
     effects = session.receive(CONNECT + "\n" + RPC, 0.0)
     next(effects)
@@ -181,8 +181,10 @@ def test_a_batch_whose_connect_fails_for_good_goes_no_further() -> None:
 @pytest.mark.parametrize(
     "error", [codes.INTERNAL, codes.TOO_MANY_REQUESTS, codes.TOKEN_EXPIRED], ids=str
 )
-def test_what_comes_behind_a_connect_that_is_put_off_is_put_off_too(error: codes.Error) -> None:
-    """SDKs send subscriptions together with it: nothing of that may keep them away for good."""
+def test_commands_after_a_connect_that_fails_temporarily_fail_temporarily(
+    error: codes.Error,
+) -> None:
+    """SDKs send subscriptions in the same batch, and give them up on a permanent error."""
     session = new_session()
     frame = "\n".join([CONNECT, SEND, '{"id":3,"subscribe":{"channel":"topic:a"}}'])
     effects = session.receive(frame, 0.0)
@@ -206,7 +208,7 @@ def test_a_batch_ends_with_its_session() -> None:
     assert list(effects) == []
 
 
-def test_who_was_refused_may_try_again_until_it_is_stale() -> None:
+def test_a_refused_client_may_retry_until_it_is_stale() -> None:
     session = connecting()
     session.refuse(1, codes.INTERNAL)
     assert session.state is State.NEW
@@ -219,7 +221,7 @@ def test_who_was_refused_may_try_again_until_it_is_stale() -> None:
     assert session.tick(10.0, {}) == closes(codes.STALE)
 
 
-def test_who_was_refused_for_now_is_not_kept_away_for_good() -> None:
+def test_a_temporarily_refused_client_may_reconnect() -> None:
     session = connecting()
     session.refuse(1, codes.INTERNAL)
     (effect,) = session.tick(10.0, {})
@@ -227,31 +229,31 @@ def test_who_was_refused_for_now_is_not_kept_away_for_good() -> None:
     assert effect.disconnect.reconnect
 
 
-def test_an_answer_after_the_end_is_not_written() -> None:
+def test_a_result_after_the_close_is_not_written() -> None:
     session = connecting()
     session.close(codes.SHUTDOWN)
     assert session.answer(1, CONNECTED, 1.0) == []
     assert session.state is State.CLOSED
 
 
-def test_without_connect_it_is_stale() -> None:
+def test_a_session_without_connect_is_stale() -> None:
     session = new_session()
     assert session.deadline == 10.0
     assert session.tick(9.99, {}) == []
     assert session.tick(10.0, {}) == closes(codes.STALE)
 
 
-def test_a_slow_server_does_not_send_clients_away_for_good() -> None:
-    """3502 would be terminal, although the client has done all it can."""
+def test_a_client_may_reconnect_when_the_server_is_slow() -> None:
+    """3502 would be terminal, although the client has done its part."""
     (effect,) = connecting().tick(10.0, {})
     assert isinstance(effect, Close)
     assert effect.disconnect.reconnect
 
 
-# Answers and errors
+# Results and errors
 
 
-def test_results_are_answered_by_id() -> None:
+def test_a_result_carries_the_id_of_its_command() -> None:
     session = connected()
     list(session.receive(RPC, 1.0))
     result = messages.RPCResult(data=msgspec.Raw(b'{"unread":3}'))
@@ -273,7 +275,7 @@ def test_each_result_has_its_field(result: Any, field: str) -> None:
     assert set(reply) == {"id", field}
 
 
-def test_errors_are_answered_by_id() -> None:
+def test_an_error_carries_the_id_of_its_command() -> None:
     session = connected()
     assert sent(session.refuse(2, codes.INTERNAL)) == [
         {"id": 2, "error": {"code": 100, "message": "internal server error", "temporary": True}}
@@ -284,14 +286,14 @@ def test_errors_are_answered_by_id() -> None:
     assert session.state is State.CONNECTED
 
 
-def test_nobody_waits_for_the_answer_of_send() -> None:
+def test_a_send_has_no_reply() -> None:
     session = connected()
     list(session.receive(SEND, 1.0))
     assert session.answer(0, messages.PingResult(), 1.0) == []
 
 
 @pytest.mark.parametrize("error", [codes.BAD_REQUEST, codes.METHOD_NOT_FOUND, codes.INTERNAL])
-def test_a_send_that_fails_is_over(error: codes.Error) -> None:
+def test_a_send_that_fails_has_no_reply(error: codes.Error) -> None:
     session = connected()
     assert session.refuse(0, error) == []
     assert session.state is State.CONNECTED
@@ -300,7 +302,7 @@ def test_a_send_that_fails_is_over(error: codes.Error) -> None:
 # Ids
 
 
-def test_an_id_may_not_come_twice() -> None:
+def test_an_id_may_not_be_reused() -> None:
     session = connected()
     assert len(list(session.receive(RPC, 1.0))) == 1
     assert error_codes(session.receive(RPC, 1.0)) == [107]
@@ -322,11 +324,11 @@ def test_recent_ids_are_remembered() -> None:
     assert error_codes(session.receive('{"id":5,"ping":{}}', 1.0)) == [107]
 
 
-# Too much
+# Rate limits
 
 
 def flood(session: Session, count: int, now: float, first: int = 2) -> list[Effect]:
-    """``count`` commands, a few per frame."""
+    """Send ``count`` commands, 100 per frame."""
     effects: list[Effect] = []
     for start in range(first, first + count, 100):
         numbers = range(start, min(start + 100, first + count))
@@ -335,44 +337,44 @@ def flood(session: Session, count: int, now: float, first: int = 2) -> list[Effe
     return effects
 
 
-def test_a_burst_is_answered_and_what_is_beyond_it_refused() -> None:
-    session = connected()  # has cost one command
+def test_a_burst_is_answered_and_commands_beyond_it_are_refused() -> None:
+    session = connected()  # costs one command
     replies = sent(flood(session, 210, 0.0))
     assert [reply["id"] for reply in replies if "ping" in reply] == list(range(2, 201))
     assert [reply["error"]["code"] for reply in replies if "error" in reply] == [111] * 11
     assert all(reply["error"]["temporary"] for reply in replies if "error" in reply)
 
 
-def test_commands_are_earned_by_waiting() -> None:
+def test_the_command_allowance_refills_with_time() -> None:
     session = connected()
     flood(session, 300, 0.0)
     replies = sent(flood(session, 60, 1.0, first=1000))
     assert sum("ping" in reply for reply in replies) == 50
 
 
-def test_no_more_than_a_burst_is_saved_up() -> None:
+def test_the_command_allowance_is_at_most_the_burst() -> None:
     session = connected()
     replies = sent(flood(session, 250, 1e6))
     assert sum("ping" in reply for reply in replies) == 200
 
 
-def test_who_does_not_stop_is_disconnected_once() -> None:
-    effects = flood(connected(), 200 + PATIENCE + 500, 0.0)
+def test_a_client_that_keeps_flooding_is_disconnected_once() -> None:
+    effects = flood(connected(), 200 + MAX_EXCESS_COMMANDS + 500, 0.0)
     assert effects[-1] == Close(codes.TOO_MANY_COMMANDS)
     assert sum(isinstance(effect, Close) for effect in effects) == 1
     assert codes.TOO_MANY_COMMANDS.reconnect
 
 
-def test_sends_beyond_the_burst_are_dropped_until_there_is_no_end_of_them() -> None:
+def test_sends_beyond_the_burst_are_dropped_and_too_many_disconnect() -> None:
     effects: list[Effect] = []
-    session = connected()  # has cost one command
-    for _ in range(199 + PATIENCE):
+    session = connected()  # costs one command
+    for _ in range(199 + MAX_EXCESS_COMMANDS):
         effects += session.receive(SEND, 0.0)
     assert [type(effect) for effect in effects] == [Perform] * 199
     assert list(session.receive(SEND, 0.0)) == closes(codes.TOO_MANY_COMMANDS)
 
 
-def test_pongs_cost_nothing() -> None:
+def test_pongs_are_free() -> None:
     session = connected(command_burst=2, command_rate=1e-9)
     for _ in range(10):
         now = session.deadline
@@ -381,7 +383,7 @@ def test_pongs_cost_nothing() -> None:
     assert sent(session.receive('{"id":2,"ping":{}}', now)) == [{"id": 2, "ping": {}}]
 
 
-def test_pongs_that_nobody_asked_for_cost_as_much_as_commands() -> None:
+def test_unsolicited_pongs_cost_as_much_as_commands() -> None:
     session = connected(command_burst=3)
     assert list(session.receive("{}\n{}", 0.0)) == []
     assert list(session.receive("{}\n" * 20_000, 0.0)) == closes(codes.TOO_MANY_COMMANDS)
@@ -390,7 +392,7 @@ def test_pongs_that_nobody_asked_for_cost_as_much_as_commands() -> None:
 # Heartbeat
 
 
-def test_pings_come_at_their_interval() -> None:
+def test_pings_are_sent_at_the_interval() -> None:
     session = connected()
     assert session.deadline == 25.0
     assert session.tick(24.9, {}) == []
@@ -416,7 +418,7 @@ def test_no_pong_ends_the_connection() -> None:
     assert session.tick(35.0, {}) == closes(codes.NO_PONG)
 
 
-def test_commands_are_no_pong() -> None:
+def test_commands_do_not_replace_a_pong() -> None:
     session = connected()
     session.tick(25.0, {})
     list(session.receive(RPC, 30.0))
@@ -424,8 +426,8 @@ def test_commands_are_no_pong() -> None:
     assert session.tick(35.0, {}) == closes(codes.NO_PONG)
 
 
-def test_a_pong_behind_a_request_that_takes_long_is_waited_for() -> None:
-    """What a client sends is read in order: its pong is there, but not read yet."""
+def test_a_pong_behind_a_slow_request_is_awaited() -> None:
+    """Frames are read in order: the pong may have arrived without having been read."""
     session = connected()
     frame = session.receive(RPC, 24.0)
     next(frame)
@@ -437,7 +439,7 @@ def test_a_pong_behind_a_request_that_takes_long_is_waited_for() -> None:
     assert list(session.receive("{}", 46.0)) == [Arrived({"user:7": 5})]
 
 
-def test_a_pong_that_is_missing_after_the_request_too_ends_the_connection() -> None:
+def test_a_pong_missing_after_the_request_ends_the_connection() -> None:
     session = connected()
     next(session.receive(RPC, 24.0))
     session.tick(25.0, {})
@@ -450,26 +452,26 @@ def test_a_pong_that_is_missing_after_the_request_too_ends_the_connection() -> N
 def test_a_pong_covers_what_was_written_before_its_ping() -> None:
     session = connected()
     session.tick(25.0, {"user:7": 5})
-    # What is written from now on is known to the hub, not to this ping.
+    # The positions are those passed with the ping: what is written later is not covered.
     assert list(session.receive("{}", 26.0)) == [Arrived({"user:7": 5})]
     session.tick(50.0, {"user:7": 9, "broadcast": 2})
     assert list(session.receive("{}", 51.0)) == [Arrived({"user:7": 9, "broadcast": 2})]
 
 
-def test_a_pong_that_nobody_asked_for_acknowledges_nothing() -> None:
+def test_an_unsolicited_pong_acknowledges_nothing() -> None:
     session = connected()
     assert list(session.receive("{}", 1.0)) == []
     session.tick(25.0, {"user:7": 5})
     assert list(session.receive("{}\n{}\n{}", 26.0)) == [Arrived({"user:7": 5})]
 
 
-def test_a_ping_that_a_blocked_socket_did_not_take_is_no_ping() -> None:
+def test_a_ping_that_a_blocked_socket_did_not_accept_does_not_count() -> None:
     session = connected()
     assert session.tick(25.0, None) == []
     assert session.owes_ping
     assert session.deadline == 26.0
     assert session.tick(26.0, None) == []
-    # Drained: the ping is written, and from now on a pong is due.
+    # The socket has drained: the ping is written, and the time for its pong starts now.
     assert session.tick(27.0, {"user:7": 5}) == [Send("{}")]
     assert not session.owes_ping
     assert session.deadline == 37.0
@@ -487,7 +489,7 @@ def test_a_ping_is_written_as_soon_as_the_socket_drains() -> None:
     assert session.tick(35.1, {}) == closes(codes.NO_PONG)
 
 
-def test_a_ping_whose_write_was_refused_is_no_ping() -> None:
+def test_a_ping_that_was_taken_back_does_not_count() -> None:
     session = connected()
     assert session.tick(25.0, {"user:7": 5}) == [Send("{}")]
     assert session.take_back_ping(25.0) == []
@@ -500,8 +502,8 @@ def test_a_ping_whose_write_was_refused_is_no_ping() -> None:
 
 
 @pytest.mark.parametrize("is_seen", [True, False])
-def test_a_socket_that_never_takes_a_ping_is_slow(is_seen: bool) -> None:
-    """Whether it is seen to be blocked, or refuses each time."""
+def test_a_socket_that_never_accepts_a_ping_is_slow(is_seen: bool) -> None:
+    """Either the session is told that the socket is blocked, or each write is refused."""
     session = connected()
     effects: list[Effect] = []
     while not effects:
@@ -514,7 +516,7 @@ def test_a_socket_that_never_takes_a_ping_is_slow(is_seen: bool) -> None:
     assert codes.SLOW.reconnect
 
 
-def test_a_socket_that_was_blocked_before_has_all_its_time_again() -> None:
+def test_an_earlier_block_does_not_shorten_the_slow_timeout() -> None:
     session = connected()
     for start in (25.0, 69.0, 113.0):
         for second in range(19):
@@ -523,7 +525,7 @@ def test_a_socket_that_was_blocked_before_has_all_its_time_again() -> None:
         list(session.receive("{}", start + 19.0))
 
 
-def test_expiry_counts_while_a_ping_is_owed() -> None:
+def test_credentials_expire_while_a_ping_is_owed() -> None:
     session = connected()
     session.renew(25.5)
     session.tick(25.0, None)
@@ -542,7 +544,7 @@ def test_a_pong_without_a_ping_acknowledges_nothing_for_a_blocked_socket() -> No
 # Expiry
 
 
-def test_credentials_run_out() -> None:
+def test_expired_credentials_end_the_connection() -> None:
     session = connecting()
     session.renew(12.0)
     assert session.deadline == 10.0
@@ -553,7 +555,7 @@ def test_credentials_run_out() -> None:
     assert codes.EXPIRED.reconnect
 
 
-def test_credentials_are_renewed() -> None:
+def test_renewed_credentials_move_the_deadline() -> None:
     session = connecting()
     session.renew(12.0)
     session.answer(1, CONNECTED, 0.0)
@@ -565,7 +567,7 @@ def test_credentials_are_renewed() -> None:
     assert session.tick(200.0, {}) == [Send("{}")]
 
 
-def test_expiry_counts_while_a_pong_is_awaited() -> None:
+def test_credentials_expire_while_a_pong_is_awaited() -> None:
     session = connecting()
     session.renew(30.0)
     session.answer(1, CONNECTED, 0.0)
@@ -574,7 +576,7 @@ def test_expiry_counts_while_a_pong_is_awaited() -> None:
     assert session.tick(30.0, {}) == closes(codes.EXPIRED)
 
 
-def test_expired_credentials_may_be_renewed_for_a_while() -> None:
+def test_expired_credentials_may_be_renewed_until_the_close_delay() -> None:
     session = connecting(expired_close_delay=5.0)
     session.renew(12.0)
     session.answer(1, CONNECTED, 0.0)
@@ -588,7 +590,7 @@ def test_expired_credentials_may_be_renewed_for_a_while() -> None:
     assert session.tick(35.0, {}) == closes(codes.EXPIRED)
 
 
-def test_credentials_that_ran_out_before_the_answer_last_until_the_delay_has_passed() -> None:
+def test_credentials_that_expired_before_the_answer_last_until_the_delay() -> None:
     session = connecting(expired_close_delay=5.0)
     session.renew(-2.0)
     session.answer(1, CONNECTED, 0.0)
@@ -597,7 +599,7 @@ def test_credentials_that_ran_out_before_the_answer_last_until_the_delay_has_pas
     assert session.tick(3.0, {}) == closes(codes.EXPIRED)
 
 
-# Whatever comes
+# Random sequences
 
 STEPS = st.lists(
     st.one_of(
@@ -613,7 +615,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_whatever_comes_it_closes_once_and_its_clock_goes_on(steps: list[Any]) -> None:
+def test_any_sequence_closes_once_and_keeps_a_deadline(steps: list[Any]) -> None:
     session = new_session()
     effects: list[Effect] = []
     how, now = "answer", 0.0
@@ -644,14 +646,14 @@ def perform(session: Session, effect: Perform, how: str, now: float) -> list[Eff
     return session.answer(effect.command_id, messages.RPCResult(), now)
 
 
-def test_a_pong_is_not_missing_while_the_ping_may_wait_in_a_blocked_socket() -> None:
-    """Plain ASGI takes a message and tells only afterwards that it could not be written."""
+def test_a_pong_is_not_overdue_while_the_ping_may_be_in_a_blocked_socket() -> None:
+    """Plain ASGI accepts a message, and only later reports that it could not be written."""
     session = connected()
     assert session.tick(25.0, {"user:7": 5}) == [Send("{}")]
     assert session.tick(35.0, None) == []
     assert session.deadline == 36.0
     assert session.tick(36.0, None) == []
-    # It has drained: now there is something to answer.
+    # The socket has drained: only now can the client answer the ping.
     assert session.tick(37.0, {}) == []
     assert session.deadline == 47.0
     assert list(session.receive("{}", 46.0)) == [Arrived({"user:7": 5})]
@@ -659,7 +661,7 @@ def test_a_pong_is_not_missing_while_the_ping_may_wait_in_a_blocked_socket() -> 
     assert session.tick(60.0, {}) == closes(codes.NO_PONG)
 
 
-def test_a_pong_that_is_missing_after_the_socket_has_drained_ends_the_connection() -> None:
+def test_a_pong_missing_after_the_socket_has_drained_ends_the_connection() -> None:
     session = connected()
     session.tick(25.0, {})
     assert session.tick(35.0, None) == []
@@ -667,7 +669,7 @@ def test_a_pong_that_is_missing_after_the_socket_has_drained_ends_the_connection
     assert session.tick(46.0, {}) == closes(codes.NO_PONG)
 
 
-def test_a_socket_that_stays_blocked_with_the_ping_in_it_is_slow() -> None:
+def test_a_socket_that_stays_blocked_with_a_ping_in_it_is_slow() -> None:
     session = connected()
     session.tick(25.0, {})
     for now in range(35, 35 + round(LIMITS.slow_timeout)):

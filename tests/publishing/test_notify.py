@@ -1,4 +1,4 @@
-"""``notify`` and ``broadcast``: what is accepted, written once, and sent only after the commit."""
+"""``notify`` and ``broadcast``: arguments, transactions, recipients, audiences and keys."""
 
 import importlib
 import pkgutil
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Public names
 
 
-def test_public_names_are_these() -> None:
+def test_public_names() -> None:
     assert sorted(notifications.__all__) == ["abroadcast", "anotify", "broadcast", "notify"]
     for name in notifications.__all__:
         assert getattr(notifications, name) is getattr(publishing, name)
@@ -52,7 +52,7 @@ def test_no_submodule_hides_a_public_name() -> None:
 
 
 @pytest.mark.parametrize("name", ["notify", "anotify", "broadcast", "abroadcast", "publish"])
-def test_a_misspelled_option_is_named_before_anything_is_written(name: str) -> None:
+def test_an_unknown_option_raises_before_anything_is_written(name: str) -> None:
     function: Any = getattr(publishing, name)
     arguments = {
         "notify": (make_user(), "hello"),
@@ -72,7 +72,7 @@ def test_only_notify_reports_progress() -> None:
     assert not Notification.objects.exists()
 
 
-# What a transaction decides
+# Transactions
 
 
 def test_a_rolled_back_notification_leaves_no_row_and_no_frame() -> None:
@@ -84,7 +84,7 @@ def test_a_rolled_back_notification_leaves_no_row_and_no_frame() -> None:
     assert not Notification.objects.exists()
 
 
-def test_a_rolled_back_savepoint_takes_only_its_own() -> None:
+def test_a_rolled_back_savepoint_discards_only_its_own_notifications() -> None:
     user = make_user()
     with hints() as sent, transaction.atomic():
         notify(user, "kept")
@@ -95,7 +95,7 @@ def test_a_rolled_back_savepoint_takes_only_its_own() -> None:
     assert [n.title for n in Notification.objects.all()] == ["kept"]
 
 
-def test_a_frame_leaves_after_the_commit_with_its_content() -> None:
+def test_a_hint_is_sent_after_the_commit_with_the_content() -> None:
     user = make_user()
     with hints() as sent:
         with transaction.atomic():
@@ -110,7 +110,7 @@ def test_a_frame_leaves_after_the_commit_with_its_content() -> None:
     assert b'"url":"/orders/7/"' in message["data"]
 
 
-def test_another_callback_that_fails_does_not_stop_the_frame() -> None:
+def test_an_error_in_another_callback_does_not_stop_the_hint() -> None:
     def publish() -> None:
         with transaction.atomic():
             broadcast("hello")
@@ -136,7 +136,7 @@ def test_recipients_may_be_a_user_a_list_or_a_queryset() -> None:
     assert notify([], "hello") == []
 
 
-def test_nobody_gets_it_twice() -> None:
+def test_duplicate_recipients_get_one_notification() -> None:
     user = make_user()
     for name in "ab":
         user.groups.add(Group.objects.create(name=name))
@@ -150,13 +150,13 @@ def test_nobody_gets_it_twice() -> None:
     "to",
     [None, 7, "everyone", b"x", {"a": 1}, [7], [None], AnonymousUser(), ["a"], Group.objects],
 )
-def test_other_recipients_are_a_value_error_and_write_nothing(to: Any) -> None:
+def test_invalid_recipients_raise_value_error_and_write_nothing(to: Any) -> None:
     with pytest.raises(ValueError, match=r"^to: "):
         notify(to, "hello")
     assert not Notification.objects.exists()
 
 
-def test_one_bad_recipient_stops_all_before_anything_is_written() -> None:
+def test_one_invalid_recipient_raises_before_anything_is_written() -> None:
     user, unsaved = make_user(), get_user_model()(username="new")
     with pytest.raises(ValueError, match="not saved"):
         notify([user, unsaved], "hello")
@@ -173,13 +173,13 @@ def test_ten_thousand_recipients_take_a_bounded_number_of_statements() -> None:
     statements = queries(lambda: ids.extend(notify(users, "hello", progress=progress.append)))
     chunks = 10_000 // stream_rows.CHUNK
     assert progress == [stream_rows.CHUNK * (n + 1) for n in range(chunks)]
-    # As in test_sequencing, and on SQLite two for each UPDATE; the first time streams are made.
+    # As in test_sequencing, with two per UPDATE on SQLite, and the creation of the streams.
     assert len(statements) <= 20 * chunks
     assert len(ids) == len(set(ids)) == 10_000
     assert set(Notification.objects.values_list("offset", flat=True)) == {1}
 
 
-def test_progress_counts_the_recipients_it_was_sent_to() -> None:
+def test_progress_counts_recipients_after_the_commit() -> None:
     users = make_old_users(stream_rows.CHUNK + 1)
     done: list[tuple[int, int]] = []
 
@@ -198,14 +198,14 @@ def test_progress_counts_the_recipients_it_was_sent_to() -> None:
     assert len(done) == 2
 
 
-def test_a_broadcast_costs_the_same_however_many_users_there_are() -> None:
+def test_the_cost_of_a_broadcast_does_not_depend_on_the_number_of_users() -> None:
     broadcast("the first one makes the stream")
     few = queries(lambda: broadcast("hello"))
     make_old_users(1000)
     assert len(queries(lambda: broadcast("hello"))) == len(few) <= 7
 
 
-def test_content_is_encoded_once_for_a_chunk_of_recipients(
+def test_content_is_encoded_once_per_chunk_of_recipients(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     encoded: list[Notification] = []
@@ -227,7 +227,7 @@ def test_content_is_encoded_once_for_a_chunk_of_recipients(
 # Audiences
 
 
-def test_broadcasts_have_shared_streams() -> None:
+def test_broadcasts_go_to_shared_streams() -> None:
     group = Group.objects.create(name="a")
     names = {
         "everyone": "broadcast",
@@ -247,7 +247,7 @@ def test_broadcasts_have_shared_streams() -> None:
 @pytest.mark.parametrize(
     "to", ["", "all", "user:7", "topic:", "topic:a b", "group:999999", None, 7, Group(name="new")]
 )
-def test_other_audiences_are_a_value_error(to: Any) -> None:
+def test_invalid_audiences_raise_value_error(to: Any) -> None:
     with pytest.raises(ValueError, match=r"^to: "):
         broadcast("hello", to=to)
     assert not Notification.objects.exists()
@@ -316,7 +316,7 @@ async def test_asynchronous_code_has_the_same_functions() -> None:
         ("expires_at", datetime(2020, 1, 1, tzinfo=UTC)),
     ],
 )
-def test_bad_content_is_named_and_writes_nothing(field: str, value: Any) -> None:
+def test_invalid_content_is_named_and_writes_nothing(field: str, value: Any) -> None:
     arguments = {"title": "hello", field: value}
     with pytest.raises(ValidationError) as caught:
         broadcast(**arguments)
@@ -325,7 +325,7 @@ def test_bad_content_is_named_and_writes_nothing(field: str, value: Any) -> None
     assert not Notification.objects.exists()
 
 
-def test_deep_data_is_refused_in_words() -> None:
+def test_deeply_nested_data_is_a_validation_error() -> None:
     deep: dict[str, Any] = {}
     for _ in range(100_000):
         deep = {"a": deep}
@@ -333,17 +333,17 @@ def test_deep_data_is_refused_in_words() -> None:
         with pytest.raises(ValidationError, match="not JSON"):
             broadcast("hello", data=deep)
     finally:
-        while deep:  # recursion would end the process when it is freed at once
+        while deep:  # freeing it at once would overflow the stack
             deep = deep["a"]
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_invalid_arguments_are_reported_at_once() -> None:
     with pytest.raises(ValidationError) as caught:
         broadcast("", level="loud", url="javascript:x", data=7)  # type: ignore[arg-type]
     assert sorted(caught.value.message_dict) == ["data", "level", "title", "url"]
 
 
-def test_content_at_its_limits_is_accepted_and_kept() -> None:
+def test_content_at_its_limits_is_accepted() -> None:
     user = make_user()
     data = {"text": "\\u0000 “x” \U0001f600", "big": 2**53 - 1, "when": timezone.now(), "n": None}
     notification = broadcast(
@@ -367,7 +367,7 @@ def test_content_at_its_limits_is_accepted_and_kept() -> None:
 # Keys
 
 
-def test_the_same_key_gives_the_first_one() -> None:
+def test_the_same_key_returns_the_first_notification() -> None:
     users = [make_user("a"), make_user("b")]
     first = broadcast("one", key="k")
     assert broadcast("two", key="k").pk == first.pk
@@ -381,18 +381,18 @@ def test_the_same_key_gives_the_first_one() -> None:
     assert sent == []
 
 
-def test_an_empty_key_is_none() -> None:
+def test_an_empty_key_is_no_key() -> None:
     assert broadcast("one", key="").pk != broadcast("two", key="").pk
 
 
-def test_the_same_key_from_eight_threads_gives_one() -> None:
+def test_the_same_key_from_eight_threads_is_published_once() -> None:
     users = [make_user(f"u{n}") for n in range(3)]
 
     def publish(number: int) -> list[int]:
         to = users if number % 2 else users[::-1]
         return [broadcast("hello", key="k").pk, *notify(to, "hello", key="k")]
 
-    # Some of these were returned before it was settled which one is kept.
+    # Some of these were returned before placing decided which one is kept.
     assert len({frozenset(originals(ids)) for ids in in_threads(8, publish)}) == 1
     assert Notification.objects.filter(duplicate_of=None).count() == 4
     assert set(Notification.objects.published().values_list("offset", flat=True)) == {1}
@@ -402,7 +402,7 @@ def test_the_same_key_from_eight_threads_gives_one() -> None:
 # By name
 
 
-def test_a_stream_may_be_written_by_its_name() -> None:
+def test_publishing_to_a_stream_by_name() -> None:
     pk = publishing.publish("topic:a", "hello", level="success")
     assert Notification.objects.get(pk=pk).offset == 1
     with pytest.raises(stream_names.UnknownStream):
@@ -411,7 +411,7 @@ def test_a_stream_may_be_written_by_its_name() -> None:
         publishing.publish("topic:a", "hello", offset=7)  # type: ignore[call-arg]
 
 
-def test_withdrawing_cancels_what_waits_and_hides_what_is_published() -> None:
+def test_withdrawing_cancels_waiting_and_hides_published_notifications() -> None:
     shown = broadcast("shown")
     waiting = broadcast("waiting", publish_at=timezone.now() + timedelta(hours=1))
     assert publishing.withdraw(Notification.objects.all()) == 2
@@ -423,7 +423,7 @@ def test_withdrawing_cancels_what_waits_and_hides_what_is_published() -> None:
 
 
 class Lagging:
-    """A router that reads where nothing of the last moments is yet."""
+    """A router that reads from a lagging replica."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return "replica"
@@ -432,8 +432,8 @@ class Lagging:
         return "default"
 
 
-def test_withdrawing_does_not_look_at_a_replica(settings: Any) -> None:
-    """Where one lags, what was sent by mistake just now would stay."""
+def test_withdrawing_does_not_read_from_a_replica(settings: Any) -> None:
+    """With a lagging replica, a notification sent just now could not be withdrawn."""
     pk = publishing.publish("broadcast", "a mistake")
     settings.DATABASE_ROUTERS = [f"{__name__}.Lagging"]
     assert publishing.withdraw(Notification.objects.filter(pk=pk)) == 1

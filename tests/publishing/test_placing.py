@@ -1,4 +1,4 @@
-"""Unplaced notifications: who places them when, and what shows them until then."""
+"""Unplaced notifications: how they are written, placed and deleted."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -31,13 +31,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def nothing_is_set_aside() -> Iterator[None]:
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
     yield
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
 
 
 def leave(name: str, **fields: Any) -> Notification:
-    """An unplaced notification, as a process leaves it that dies right after its commit."""
+    """Create an unplaced notification, as a process leaves it that dies after its commit."""
     return Notification.objects.create(channel=name, **{"title": "left behind", **fields})
 
 
@@ -49,7 +49,7 @@ def is_placed(row: Notification) -> bool:
 # Writing
 
 
-def test_no_stream_is_made_in_a_callers_transaction() -> None:
+def test_no_stream_is_created_in_a_callers_transaction() -> None:
     (user,) = make_old_users(1)
     with hints() as sent, transaction.atomic():
         (pk,) = notify(user, "hello")
@@ -62,14 +62,14 @@ def test_no_stream_is_made_in_a_callers_transaction() -> None:
     assert broadcast("again", to="topic:new").offset == 2
 
 
-def test_what_is_rolled_back_leaves_no_stream() -> None:
+def test_a_rollback_leaves_no_stream() -> None:
     with rolled_back():
         publish("topic:new", "never")
     assert sequence_waiting() == 0
     assert not Stream.objects.filter(name="topic:new").exists()
 
 
-def test_in_one_transaction_the_second_call_with_a_key_gives_the_first() -> None:
+def test_in_one_transaction_a_second_call_with_a_key_returns_the_first() -> None:
     user = make_user()
     with transaction.atomic():
         first = broadcast("one", key="k")
@@ -80,14 +80,14 @@ def test_in_one_transaction_the_second_call_with_a_key_gives_the_first() -> None
     assert offsets("broadcast") == offsets(f"user:{user.pk}") == [1]
 
 
-def test_the_same_key_in_another_stream_is_another() -> None:
+def test_a_key_identifies_a_notification_within_its_stream() -> None:
     with transaction.atomic():
         ids = {publish(name, "hello", key="k") for name in ("topic:a", "topic:b", "staff")}
     assert len(ids) == 3
     assert Notification.objects.published().count() == 3
 
 
-def test_a_key_is_free_again_once_its_notification_was_pruned() -> None:
+def test_a_key_can_be_used_again_after_pruning() -> None:
     old = broadcast("old", key="k")
     waiting = broadcast("waiting", key="w", publish_at=timezone.now() + timedelta(days=1))
     Notification.objects.filter(pk=old.pk).update(published_at=LONG_AGO)
@@ -110,7 +110,7 @@ def test_a_keyed_bulk_call_takes_a_bounded_number_of_statements() -> None:
 # Placing
 
 
-def test_p1_a_process_that_dies_after_the_commit_loses_nothing_unplaced() -> None:
+def test_p1_unplaced_notifications_survive_a_process_that_dies() -> None:
     left = leave("topic:new")
     with hints() as sent:
         assert sequence_waiting() == 1
@@ -119,13 +119,13 @@ def test_p1_a_process_that_dies_after_the_commit_loses_nothing_unplaced() -> Non
     assert sequence_waiting() == 0
 
 
-def test_what_is_scheduled_is_placed_before_it_is_due() -> None:
+def test_a_scheduled_notification_is_placed_before_it_is_due() -> None:
     left = leave("topic:new", publish_at=timezone.now() + timedelta(days=1))
     assert sequence_waiting() == 0
     assert is_placed(left)
 
 
-def test_the_first_with_a_key_keeps_it_and_the_others_lead_to_it() -> None:
+def test_the_first_one_keeps_the_key_and_the_others_refer_to_it() -> None:
     rows = [leave("topic:a", key="k", title=str(number)) for number in range(3)]
     other = leave("topic:b", key="k")
     with hints() as sent:
@@ -141,18 +141,18 @@ def test_the_first_with_a_key_keeps_it_and_the_others_lead_to_it() -> None:
     assert not Notification.objects.waiting().exists()
 
 
-def test_what_is_placed_already_keeps_the_key() -> None:
+def test_a_placed_notification_keeps_its_key() -> None:
     later = publish("topic:a", "first", key="k", publish_at=timezone.now() + timedelta(days=1))
     duplicate = leave("topic:a", key="k")
     assert sequence_waiting() == 0
     assert originals([duplicate.pk]) == [later]
 
 
-def test_more_than_one_transaction_takes_is_placed_to_the_end(
+def test_more_than_one_batch_is_placed_completely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 3)
-    monkeypatch.setattr(sequencing, "MOST", 4)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 3)
+    monkeypatch.setattr(sequencing, "MAX_NOTIFICATIONS", 4)
     for number in range(11):
         leave(f"topic:{number % 5}")
         leave("topic:later", publish_at=timezone.now() + timedelta(days=1))
@@ -160,7 +160,7 @@ def test_more_than_one_transaction_takes_is_placed_to_the_end(
     assert not Notification.objects.filter(channel__isnull=False).exists()
 
 
-def test_duplicates_go_with_what_was_withdrawn() -> None:
+def test_duplicates_are_pruned_like_withdrawn_notifications() -> None:
     first = leave("topic:a", key="k")
     leave("topic:a", key="k")
     sequence_waiting()
@@ -169,7 +169,7 @@ def test_duplicates_go_with_what_was_withdrawn() -> None:
     assert list(Notification.objects.all()) == [first]
 
 
-def test_an_original_that_was_pruned_leads_nowhere_else() -> None:
+def test_a_duplicate_of_a_deleted_notification_is_its_own_original() -> None:
     first, second = leave("topic:a", key="k"), leave("topic:a", key="k")
     sequence_waiting()
     first.delete()
@@ -177,7 +177,7 @@ def test_an_original_that_was_pruned_leads_nowhere_else() -> None:
     assert second.original == second
 
 
-def test_what_was_withdrawn_before_it_was_placed_is_not_published() -> None:
+def test_a_notification_withdrawn_before_placing_is_not_published() -> None:
     left = leave("topic:a")
     assert withdraw(Notification.objects.filter(pk=left.pk)) == 1
     with hints() as sent:
@@ -186,7 +186,7 @@ def test_what_was_withdrawn_before_it_was_placed_is_not_published() -> None:
     assert is_placed(left)
 
 
-def test_withdrawn_ones_that_nobody_has_placed_are_pruned_too() -> None:
+def test_withdrawn_unplaced_notifications_are_pruned() -> None:
     leave("topic:a", withdrawn_at=LONG_AGO)
     after = LONG_AGO + timedelta(days=1)
     assert pruning.prune(after, dry_run=True).withdrawn == 1
@@ -194,7 +194,7 @@ def test_withdrawn_ones_that_nobody_has_placed_are_pruned_too() -> None:
     assert not Notification.objects.exists()
 
 
-def test_one_page_of_channels_is_read_at_a_time() -> None:
+def test_channels_are_read_in_pages() -> None:
     for name in ("topic:c", "topic:a", "topic:b", "topic:a"):
         leave(name)
     assert placing.find_channels("", (), 2) == ["topic:a", "topic:b"]
@@ -204,7 +204,7 @@ def test_one_page_of_channels_is_read_at_a_time() -> None:
 # Users and groups
 
 
-def test_what_was_private_goes_with_the_user_although_it_has_no_place_yet() -> None:
+def test_deleting_a_user_deletes_unplaced_private_notifications() -> None:
     user, other = make_user("a"), make_user("b")
     Stream.objects.filter(name=f"user:{user.pk}").delete()
     leave(f"user:{user.pk}")
@@ -213,7 +213,7 @@ def test_what_was_private_goes_with_the_user_although_it_has_no_place_yet() -> N
     assert list(Notification.objects.all()) == [kept]
 
 
-def test_what_was_for_a_group_goes_with_it_although_it_has_no_place_yet() -> None:
+def test_deleting_a_group_deletes_its_unplaced_notifications() -> None:
     group = Group.objects.create(name="a")
     leave(f"group:{group.pk}")
     group.delete()
@@ -223,17 +223,17 @@ def test_what_was_for_a_group_goes_with_it_although_it_has_no_place_yet() -> Non
 # Shared streams
 
 
-def test_the_streams_of_all_and_of_staff_exist_from_the_start() -> None:
+def test_migrations_create_the_streams_broadcast_and_staff() -> None:
     assert set(Stream.objects.values_list("name", flat=True)) == {"broadcast", "staff"}
 
 
-def test_a_flush_brings_them_back() -> None:
+def test_flush_creates_these_streams_again() -> None:
     Stream.objects.all().delete()
     call_command("flush", interactive=False, verbosity=0)
     assert set(Stream.objects.values_list("name", flat=True)) == {"broadcast", "staff"}
 
 
-def test_a_new_user_and_a_new_group_have_their_streams_in_their_transaction() -> None:
+def test_new_users_and_groups_have_streams_within_the_transaction() -> None:
     with transaction.atomic():
         user, group = make_user(), Group.objects.create(name="a")
         names = {f"user:{user.pk}", f"group:{group.pk}"}

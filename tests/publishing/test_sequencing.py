@@ -1,4 +1,4 @@
-"""Offsets: gap-free, in order, after the commit, whoever dies in between (P1, P2, P3)."""
+"""Offsets: given after the commit, in order and without gaps, even if a process dies (P1–P3)."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -39,8 +39,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def test_a_process_that_dies_after_the_commit_loses_nothing() -> None:
-    """P1: the row is there, its ``on_commit`` never ran; any worker's ticker finds it."""
+def test_p1_a_process_that_dies_after_the_commit_loses_nothing() -> None:
+    """The row was committed, but its ``on_commit`` never ran; the ticker of any worker finds it."""
     left = write("broadcast")
     with hints() as sent:
         assert sequence_waiting() == 1
@@ -51,7 +51,7 @@ def test_a_process_that_dies_after_the_commit_loses_nothing() -> None:
     assert sequence_waiting() == 0
 
 
-def test_a_database_that_fails_after_the_commit_is_no_error_of_the_caller(
+def test_a_database_failure_after_the_commit_is_not_raised_to_the_caller(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
@@ -61,12 +61,12 @@ def test_a_database_that_fails_after_the_commit_is_no_error_of_the_caller(
         patch.setattr(sequencing, "give_offsets", fail)
         notification = broadcast("hello")
     assert notification.offset is None
-    assert "wait for a worker" in caplog.text
+    assert "a worker will publish" in caplog.text
     assert "secret" not in caplog.text
     assert sequence_waiting() == 1
 
 
-def test_offsets_have_no_gaps_and_no_repeats_under_concurrent_publishers() -> None:
+def test_concurrent_publishers_get_offsets_without_gaps_and_repeats() -> None:
     users = [make_user("a"), make_user("b")]
 
     def publish(number: int) -> None:
@@ -85,7 +85,7 @@ def test_offsets_have_no_gaps_and_no_repeats_under_concurrent_publishers() -> No
         assert announced == list(range(1, 41))
 
 
-def test_tickers_and_publishers_do_not_number_twice() -> None:
+def test_concurrent_tickers_give_each_offset_once() -> None:
     for number in range(60):
         write(f"topic:{number % 3}")
     assert sum(in_threads(4, lambda n: sequence_waiting())) + sequence_waiting() == 60
@@ -93,7 +93,7 @@ def test_tickers_and_publishers_do_not_number_twice() -> None:
         assert sorted(offsets(f"topic:{number}"), key=int) == list(range(1, 21))  # type: ignore[arg-type]
 
 
-def test_a_rollback_leaves_no_hole() -> None:
+def test_a_rollback_leaves_no_gap() -> None:
     broadcast("one")
     with rolled_back():
         broadcast("never")
@@ -101,14 +101,14 @@ def test_a_rollback_leaves_no_hole() -> None:
     assert offsets("broadcast") == [1, 2]
 
 
-def test_in_a_stream_notifications_follow_publish_at_then_the_order_of_writing() -> None:
+def test_offsets_follow_publish_at_then_the_order_of_writing() -> None:
     ids = [write("broadcast", publish_at=NOON - timedelta(minutes=m)).pk for m in (1, 3, 2, 3)]
     sequence_waiting()
     ordered = Notification.objects.order_by("offset").values_list("pk", flat=True)
     assert list(ordered) == [ids[1], ids[3], ids[2], ids[0]]
 
 
-def test_what_is_scheduled_waits_for_its_time() -> None:
+def test_a_scheduled_notification_waits_for_its_time() -> None:
     moment = timezone.now() + timedelta(hours=1)
     later = broadcast("later", publish_at=moment)
     broadcast("now")
@@ -120,7 +120,7 @@ def test_what_is_scheduled_waits_for_its_time() -> None:
     assert later.published_at == moment
 
 
-def test_published_at_ascends_with_the_offset_whatever_the_clock_says() -> None:
+def test_published_at_ascends_with_the_offset_despite_wrong_clocks() -> None:
     for number in range(5):
         write("broadcast", publish_at=NOON - timedelta(minutes=number))
     sequence_waiting(NOON)
@@ -140,9 +140,9 @@ def test_a_withdrawn_notification_is_never_published() -> None:
     assert withdraw(Notification.objects.filter(pk=left.pk)) == 0
 
 
-def test_more_than_a_batch_is_published_to_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 4)
-    monkeypatch.setattr(sequencing, "MOST", 5)
+def test_more_than_one_batch_is_published_completely(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 4)
+    monkeypatch.setattr(sequencing, "MAX_NOTIFICATIONS", 5)
     for _ in range(11):
         write("broadcast")
     assert sequence_waiting() == 11
@@ -153,7 +153,7 @@ def test_more_than_a_batch_is_published_to_the_end(monkeypatch: pytest.MonkeyPat
     assert sequence(ensure(f"topic:{n}" for n in range(9))[f"topic:{n}"].pk for n in range(9)) == 18
 
 
-def test_content_that_no_client_could_read_holds_up_nobody(
+def test_a_notification_that_cannot_be_encoded_does_not_delay_others(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     bad = write("broadcast", title="bad")
@@ -172,7 +172,7 @@ def test_content_that_no_client_could_read_holds_up_nobody(
     assert "no JSON" in caplog.text
 
 
-def test_what_was_written_just_now_is_announced_without_reading_it_again() -> None:
+def test_new_rows_are_announced_without_reading_them_again() -> None:
     user = make_user()
     options: dict[str, Any] = {
         "body": "Über",
@@ -184,15 +184,15 @@ def test_what_was_written_just_now_is_announced_without_reading_it_again() -> No
     with hints() as sent:
         notify(user, "first")
         statements = queries(lambda: notify(user, "Shipped", **options))
-    # Ids of streams, the row; locked streams, what is due, its offset, the stream's top.
+    # Stream ids and the row; then locking streams, finding due rows, storing offset and top.
     assert len([each for each in statements if "BEGIN" not in each and "COMMIT" not in each]) == 6
     row = Notification.objects.select_related("actor").get(title="Shipped")
     assert sent[-1][1]["data"] == encoding.encode_content(row)
     assert sent[-1][1]["offset"] == row.offset == 2
 
 
-def test_very_many_streams_get_one_hint_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(publishing_hints, "MANY", 3)
+def test_many_streams_get_one_hint_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing_hints, "MAX_HINTS", 3)
     users = make_old_users(4)
     with hints() as sent:
         notify(users[:3], "each")
@@ -203,7 +203,7 @@ def test_very_many_streams_get_one_hint_for_all(monkeypatch: pytest.MonkeyPatch)
     assert offsets(f"user:{users[3].pk}") == [1]
 
 
-def test_others_that_wait_in_the_same_stream_go_along() -> None:
+def test_other_waiting_notifications_of_the_stream_are_published_too() -> None:
     left = write("broadcast", title="left")
     with hints() as sent:
         broadcast("now")
@@ -211,14 +211,14 @@ def test_others_that_wait_in_the_same_stream_go_along() -> None:
     assert sent[0][1]["data"] == encoding.encode_content(Notification.objects.get(pk=left.pk))
 
 
-def test_a_stream_knows_when_its_newest_one_was_published() -> None:
+def test_a_stream_has_the_time_of_its_newest_publication() -> None:
     broadcast("one")
     broadcast("two")
     newest = Notification.objects.get(title="two")
     assert Stream.objects.get(name="broadcast").published_at == newest.published_at
 
 
-def test_published_is_announced_and_a_receiver_that_fails_disturbs_nobody() -> None:
+def test_published_is_sent_even_if_a_receiver_fails() -> None:
     heard: list[Any] = []
 
     def fail(**kwargs: Any) -> None:
@@ -247,10 +247,10 @@ def test_publishing_to_many_streams_takes_few_statements() -> None:
     assert len(queries(lambda: sequence(s.pk for s in streams.values()))) <= 8
 
 
-def test_a_full_batch_of_a_bulk_call_is_not_looked_at_twice(
+def test_a_full_chunk_of_a_bulk_call_takes_one_batch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 100)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 100)
     streams = ensure(f"topic:{n}" for n in range(100))
     for stream in streams.values():
         Notification.objects.create(stream=stream, title="x")
@@ -260,28 +260,28 @@ def test_a_full_batch_of_a_bulk_call_is_not_looked_at_twice(
     assert len([each for each in statements if 'offset" IS NULL' in each]) == 1
 
 
-def test_nothing_to_do_is_two_queries_on_small_indexes() -> None:
+def test_an_idle_tick_takes_two_queries_on_small_indexes() -> None:
     fill("broadcast", 2000)
     assert len(queries(sequence_waiting)) == 2
     plan = plans(sequence_waiting)
     assert "notification_unplaced" in plan
     assert not reads_whole_table(plan)
-    # PostgreSQL may choose either of the two indexes of waiting rows; both are empty here.
+    # PostgreSQL may choose either of the two indexes on waiting rows; both are empty here.
     assert "notification_waiting" in plan or "notification_stream_waiting" in plan
 
 
-# What is broken or locked holds up nobody else
+# Broken and locked streams delay no others
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_set_aside() -> Iterator[None]:
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
     yield
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
 
 
 def break_top(name: str) -> Stream:
-    """As after a restore: there are offsets above the top."""
+    """Give a stream offsets above its top, as after a restore."""
     stream = fill(name, 3)
     stream.top = 1
     stream.save()
@@ -289,13 +289,13 @@ def break_top(name: str) -> Stream:
 
 
 def break_for_good(name: str) -> Stream:
-    """No offset fits behind this one."""
+    """Give a stream the highest top, so that no further offset fits."""
     stream = ensure([name])[name]
     Stream.objects.filter(pk=stream.pk).update(top=2**63 - 1)
     return stream
 
 
-def test_a_top_below_its_offsets_is_raised_with_a_new_epoch(
+def test_a_top_below_existing_offsets_is_raised_with_a_new_epoch(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     broken = break_top("topic:broken")
@@ -310,14 +310,14 @@ def test_a_top_below_its_offsets_is_raised_with_a_new_epoch(
     assert caplog.text.count("new epoch") == 1
 
 
-def test_a_caller_repairs_it_too() -> None:
+def test_a_caller_repairs_such_a_top_too() -> None:
     broken = break_top("broadcast")
     notification = broadcast("hello")
     assert notification.offset == 4
     assert Stream.objects.get(pk=broken.pk).epoch != broken.epoch
 
 
-def test_a_broken_stream_holds_up_nobody_and_is_told_once(
+def test_a_broken_stream_delays_no_other_and_is_logged_once(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
@@ -333,7 +333,7 @@ def test_a_broken_stream_holds_up_nobody_and_is_told_once(
         write("topic:0")
         assert sequence_waiting() == 1
         now[0] += 1
-    assert caplog.text.count("set aside") == 1
+    assert caplog.text.count("it will be retried") == 1
     Stream.objects.filter(pk=broken.pk).update(top=0)
     now[0] += 60
     assert sequence_waiting() == 1
@@ -341,7 +341,7 @@ def test_a_broken_stream_holds_up_nobody_and_is_told_once(
     assert offsets("topic:broken") == [1]
 
 
-def test_a_broken_stream_fails_no_caller_and_none_of_a_bulk_call() -> None:
+def test_a_broken_stream_does_not_fail_a_bulk_call() -> None:
     users = [make_user(f"u{number}") for number in range(9)]
     break_for_good(f"user:{users[4].pk}")
     with hints() as sent:
@@ -351,8 +351,8 @@ def test_a_broken_stream_fails_no_caller_and_none_of_a_bulk_call() -> None:
     assert Notification.objects.waiting().count() == 1
 
 
-def test_a_broken_stream_that_fills_a_page_starves_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 4)
+def test_a_broken_stream_that_fills_a_page_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 4)
     break_for_good("topic:broken")
     for _ in range(9):
         write("topic:broken", publish_at=NOON)
@@ -361,12 +361,12 @@ def test_a_broken_stream_that_fills_a_page_starves_nobody(monkeypatch: pytest.Mo
     assert offsets("topic:good") == [1]
 
 
-def test_what_is_set_aside_costs_nothing_until_it_is_tried_again(
+def test_a_stream_that_is_set_aside_costs_nothing_until_retried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Neither a try by each tick and caller, nor a walk over all that waits there."""
+    """Ticks and callers neither try it nor read its waiting rows."""
     monkeypatch.setattr(sequencing, "setbacks", Setbacks(clock=lambda: 0.0))
-    monkeypatch.setattr(sequencing, "BATCH", 4)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 4)
     broken = break_for_good("topic:broken")
     for _ in range(9):
         write("topic:broken", publish_at=NOON)
@@ -386,26 +386,26 @@ def test_what_is_set_aside_costs_nothing_until_it_is_tried_again(
     assert good is not None
     assert sequence_waiting() == 1
     assert tried == [good.pk]
-    assert broken.pk in sequencing.setbacks.resting()
+    assert broken.pk in sequencing.setbacks.paused()
 
 
-def test_a_stream_that_cannot_be_made_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = stream_rows.make
+def test_a_stream_that_cannot_be_created_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = stream_rows.create
 
     def fail(names: Any) -> None:
         if "topic:bad" in names:
             raise DataError("no such stream")
         make(names)
 
-    monkeypatch.setattr(stream_rows, "make", fail)
+    monkeypatch.setattr(stream_rows, "create", fail)
     for name in ("topic:a", "topic:bad", "topic:c"):
         Notification.objects.create(channel=name, title="hello")
     assert sequence_waiting() == 2
     assert offsets("topic:a") == offsets("topic:c") == [1]
-    assert "topic:bad" in sequencing.setbacks.resting()
+    assert "topic:bad" in sequencing.setbacks.paused()
 
 
-def test_a_database_that_is_away_is_one_failure_and_blames_no_stream(
+def test_an_unavailable_database_fails_once_and_sets_no_stream_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls: list[Any] = []
@@ -420,7 +420,7 @@ def test_a_database_that_is_away_is_one_failure_and_blames_no_stream(
     with pytest.raises(OperationalError):
         sequence_waiting()
     assert len(calls) == 1
-    assert sequencing.setbacks.resting() == set()
+    assert sequencing.setbacks.paused() == set()
 
 
 def metric(name: str) -> float | None:

@@ -1,4 +1,4 @@
-"""What a type checker sees in the code of a host."""
+"""What a type checker finds in the code of a host."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.servers import ROOT
 
-#: Each line with a comment is wrong, and the comment says which name or type is.
+#: Each line with a comment has an error, and the comment is the wrong name.
 HOST = """\
 from typing import Any
 
@@ -32,7 +32,7 @@ async def right(user: Any) -> None:
 """
 
 
-def test_mypy_finds_a_misspelled_option_in_the_code_of_a_host(tmp_path: Path) -> None:
+def test_mypy_finds_misspelled_options_in_the_code_of_a_host(tmp_path: Path) -> None:
     (tmp_path / "host.py").write_text(HOST)
     result = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", ROOT / "pyproject.toml", "host.py"],

@@ -1,4 +1,4 @@
-"""The home page, what it sends, and the frame that the site gives to all pages."""
+"""The home page, its forms, and the site's base template."""
 
 import re
 
@@ -34,11 +34,13 @@ def published() -> list[tuple[str, str]]:
     return list(Notification.objects.order_by("pk").values_list("stream__name", "title"))
 
 
-def test_home_is_for_those_who_are_logged_in(client: Client) -> None:
+def test_home_requires_a_login(client: Client) -> None:
     assert client.get(reverse("home")).headers["Location"] == f"{reverse('login')}?next=/"
 
 
-def test_home_offers_what_the_user_may_send(browser: Client, sender: Client, reader: User) -> None:
+def test_home_shows_the_forms_that_the_user_may_send(
+    browser: Client, sender: Client, reader: User
+) -> None:
     page = browser.get(reverse("home")).content
     assert b"Hello reader" in page
     assert b"private-title" not in page
@@ -80,7 +82,7 @@ def test_broadcasts_by_audience(sender: Client) -> None:
     assert names == ["broadcast", "staff", f"group:{group.pk}", "topic:news.daily"]
 
 
-def test_form_that_is_sent_twice_publishes_once(sender: Client, reader: User) -> None:
+def test_a_form_submitted_twice_publishes_once(sender: Client, reader: User) -> None:
     for _ in range(2):
         assert sender.post(reverse("send"), private()).status_code == 302
     assert len(published()) == 1
@@ -94,8 +96,8 @@ def test_form_that_is_sent_twice_publishes_once(sender: Client, reader: User) ->
         (private(recipient=""), "This field is required."),
         (private(title=""), "This field is required."),
         (private(title="x" * 201), "at most 200 characters"),
-        (private(url="javascript:alert(1)"), "A link is a path on this site"),
-        (private(url="//evil.example"), "A link is a path on this site"),
+        (private(url="javascript:alert(1)"), "A link must be a path on this site"),
+        (private(url="//evil.example"), "A link must be a path on this site"),
         (private(level="loud"), "Select a valid choice"),
         (broadcast(audience="user:1"), "Select a valid choice"),
         (broadcast(audience="group:999"), "Select a valid choice"),
@@ -103,7 +105,7 @@ def test_form_that_is_sent_twice_publishes_once(sender: Client, reader: User) ->
         (broadcast(audience="topic", topic="a b"), "Letters, digits"),
     ],
 )
-def test_errors_stand_at_the_field_and_what_was_typed_stays(
+def test_errors_are_shown_at_their_fields_and_input_is_kept(
     sender: Client, reader: User, data: dict[str, str], error: str
 ) -> None:
     data = {**data, f"{data['form']}-body": "A long text that was typed"}
@@ -116,13 +118,13 @@ def test_errors_stand_at_the_field_and_what_was_typed_stays(
     assert published() == []
 
 
-def test_rows_beside_a_wrong_form_lead_to_a_page_that_can_be_visited(sender: Client) -> None:
+def test_rows_beside_an_invalid_form_have_no_return_url(sender: Client) -> None:
     page = sender.post(reverse("send"), private(title="")).content.decode()
     rows = page.split('id="notification-actions"')[1].split("</form>")[0]
     assert 'name="next" value=""' in rows
 
 
-def test_inactive_users_are_nobody(sender: Client, reader: User) -> None:
+def test_inactive_users_cannot_be_recipients(sender: Client, reader: User) -> None:
     reader.is_active = False
     reader.save()
     page = sender.post(reverse("send"), private()).content.decode()
@@ -135,12 +137,12 @@ def test_p6_without_permission_nothing_is_sent(browser: Client, data: dict[str, 
     assert published() == []
 
 
-def test_sending_takes_a_login(client: Client) -> None:
+def test_sending_requires_a_login(client: Client) -> None:
     assert client.post(reverse("send"), private()).status_code == 302
     assert published() == []
 
 
-def test_a_sender_is_told_that_nobody_can_follow_the_topic(sender: Client) -> None:
+def test_a_sender_is_warned_about_a_topic_that_nobody_can_follow(sender: Client) -> None:
     for slug in ("news", "typo"):
         values = broadcast(audience="topic", topic=slug, key=f"{len(slug):032x}")
         page = sender.post(reverse("send"), values, follow=True).content.decode()
@@ -149,25 +151,25 @@ def test_a_sender_is_told_that_nobody_can_follow_the_topic(sender: Client) -> No
     assert [name for name, _ in published()] == ["topic:news", "topic:typo"]
 
 
-def test_forms_are_posted_with_the_csrf_token(browser: Client, reader: User) -> None:
+def test_sending_requires_post_and_the_csrf_token(browser: Client, reader: User) -> None:
     assert browser.get(reverse("send")).status_code == 405
     client = Client(enforce_csrf_checks=True)
     client.force_login(reader)
     assert client.post(reverse("send")).status_code == 403
 
 
-def test_login_tells_the_demo_accounts_to_developers_only(client: Client) -> None:
+def test_login_hides_the_demo_accounts_without_debug(client: Client) -> None:
     assert b"Demo accounts" not in client.get(reverse("login")).content
 
 
-def test_logout_is_a_button_of_every_page(browser: Client) -> None:
+def test_every_page_has_a_logout_button(browser: Client) -> None:
     for url in (reverse("home"), reverse("notifications:all")):
         assert f'action="{reverse("logout")}"' in browser.get(url).content.decode()
     assert browser.post(reverse("logout")).status_code == 302
     assert browser.get(reverse("home")).status_code == 302
 
 
-def test_the_site_puts_its_name_and_its_home_page_on_pages_of_the_app(browser: Client) -> None:
+def test_pages_of_the_app_show_the_name_and_the_home_page_of_the_site(browser: Client) -> None:
     page = browser.get(reverse("notifications:all")).content.decode()
     assert "· pushsite</title>" in page
     assert f'<a class="brand" href="{reverse("home")}">' in page
@@ -175,7 +177,7 @@ def test_the_site_puts_its_name_and_its_home_page_on_pages_of_the_app(browser: C
     assert 'aria-current="page">Home</a>' in browser.get(reverse("home")).content.decode()
 
 
-def test_pages_of_the_site_hold_no_inline_script(browser: Client, reader: User) -> None:
+def test_pages_of_the_site_have_no_inline_scripts_or_styles(browser: Client, reader: User) -> None:
     notify(reader, "One")
     for url in (reverse("home"), reverse("login")):
         page = browser.get(url).content.decode()
@@ -183,5 +185,5 @@ def test_pages_of_the_site_hold_no_inline_script(browser: Client, reader: User) 
         assert re.findall(r"\sstyle=|\son[a-z]+=", page) == []
 
 
-def test_the_home_page_is_kept_in_no_cache(browser: Client) -> None:
+def test_the_home_page_is_not_cached(browser: Client) -> None:
     assert "no-store" in browser.get(reverse("home")).headers["Cache-Control"]

@@ -23,13 +23,13 @@ def test_without_redis_the_layer_is_in_memory() -> None:
         assert found["BACKEND"] == "channels.layers.InMemoryChannelLayer"
 
 
-def test_one_address_is_one_shard() -> None:
+def test_one_url_is_one_shard() -> None:
     assert hosts(REDIS_URL="redis://:secret@a.example:6380/2") == [
         "redis://:secret@a.example:6380/2"
     ]
 
 
-def test_several_addresses_are_shards_in_their_order() -> None:
+def test_several_urls_are_shards_in_their_order() -> None:
     urls = "redis://b.example:6379/0, rediss://a.example, unix:///run/redis.sock,"
     assert hosts(REDIS_URL=urls) == [
         "redis://b.example:6379/0",
@@ -38,7 +38,7 @@ def test_several_addresses_are_shards_in_their_order() -> None:
     ]
 
 
-def test_sentinels_know_where_each_master_is() -> None:
+def test_every_master_is_found_by_all_sentinels() -> None:
     found = hosts(
         REDIS_URL="redis://push:p%40ss@s1.example:26380/3,redis://s2.example",
         REDIS_SENTINEL_MASTERS="one, two",
@@ -81,7 +81,9 @@ def test_channels_redis_understands_the_sentinels() -> None:
         ),
     ],
 )
-def test_what_cannot_be_read_is_one_sentence(environment: dict[str, str], words: str) -> None:
+def test_invalid_variables_raise_without_quoting_a_password(
+    environment: dict[str, str], words: str
+) -> None:
     with pytest.raises(ImproperlyConfigured, match=words) as raised:
         channel_layer(environment)
     assert "ter2" not in str(raised.value)

@@ -1,4 +1,4 @@
-"""The brake on logins: of the site and of the admin, for a name at an address."""
+"""Login throttling of the site and of the admin, by user name and address."""
 
 from datetime import timedelta
 from typing import Any
@@ -41,7 +41,7 @@ def log_in(
 
 
 @pytest.mark.parametrize("page", [SITE, ADMIN])
-def test_who_gives_wrong_passwords_without_end_has_to_wait(ada: User, page: str) -> None:
+def test_too_many_wrong_passwords_lock_the_login(ada: User, page: str) -> None:
     for _ in range(LIMIT - 1):
         assert log_in("wrong", page=page).status_code == 200
     assert log_in("wrong", page=page).status_code == 429
@@ -53,40 +53,40 @@ def test_who_gives_wrong_passwords_without_end_has_to_wait(ada: User, page: str)
     assert "sessionid" not in answer.cookies
 
 
-def test_the_tries_at_the_site_and_at_the_admin_count_together(ada: User) -> None:
+def test_attempts_at_the_site_and_at_the_admin_count_together(ada: User) -> None:
     for page in (SITE, ADMIN, SITE):
         last = log_in("wrong", page=page)
     assert last.status_code == 429
 
 
-def test_a_stranger_elsewhere_locks_nobody_out(ada: User) -> None:
+def test_attempts_from_another_address_lock_nobody_out(ada: User) -> None:
     for _ in range(LIMIT + 2):
         log_in("wrong", at=THERE)
     assert log_in("right", at=THERE).status_code == 429
     assert log_in("right", at=HERE).status_code == 302
 
 
-def test_who_mistypes_locks_out_nobody_else_at_his_address(ada: User) -> None:
+def test_a_locked_user_locks_out_nobody_else_at_the_same_address(ada: User) -> None:
     for _ in range(LIMIT + 2):
         log_in("wrong", name="bob")
     assert log_in("wrong", name="bob").status_code == 429
     assert log_in("right").status_code == 302
 
 
-def test_another_browser_is_no_other_stranger(ada: User) -> None:
+def test_attempts_with_different_browsers_count_together(ada: User) -> None:
     for number in range(LIMIT):
         last = log_in("wrong", user_agent=f"browser {number}")
     assert last.status_code == 429
 
 
-def test_the_right_password_in_time_begins_anew(ada: User) -> None:
+def test_a_successful_login_resets_the_count(ada: User) -> None:
     for _ in range(3):
         assert log_in("wrong").status_code == 200
         assert log_in("wrong").status_code == 200
         assert log_in("right").status_code == 302
 
 
-def test_the_pause_ends_however_often_somebody_goes_on_trying(ada: User) -> None:
+def test_further_attempts_do_not_prolong_the_lock(ada: User) -> None:
     for _ in range(LIMIT):
         log_in("wrong")
     almost = timezone.now() - timedelta(minutes=14)
@@ -96,7 +96,7 @@ def test_the_pause_ends_however_often_somebody_goes_on_trying(ada: User) -> None
     assert log_in("right").status_code == 302
 
 
-def test_what_was_counted_before_the_pause_is_not_kept(ada: User) -> None:
+def test_attempts_older_than_the_pause_are_deleted(ada: User) -> None:
     for number in range(5):
         log_in("wrong", name=f"nobody {number}")
     AccessAttempt.objects.update(attempt_time=timezone.now() - timedelta(minutes=16))
@@ -108,13 +108,13 @@ def test_what_was_counted_before_the_pause_is_not_kept(ada: User) -> None:
     "name", ["a" * 100_000, "ä" * 300, "a\x00b", "\ud800".encode("utf-8", "surrogatepass")]
 )
 @pytest.mark.parametrize("at", [HERE, "", "unix:", "not an address", "fe80::1%eth0"])
-def test_strange_names_and_addresses_are_answered(name: str, at: str) -> None:
-    # No server lets a NUL into a header.
+def test_unusual_names_and_addresses_are_answered(name: str, at: str) -> None:
+    # Without NUL, because servers reject it in a header.
     headers = {"user_agent": "ä\x7f" * 500, "accept": "x" * 5000}
     assert log_in("wrong", name=name, at=at, **headers).status_code == 200
 
 
-def test_what_was_typed_is_not_kept(ada: User) -> None:
+def test_submitted_names_and_passwords_are_not_stored_in_form_data(ada: User) -> None:
     log_in("a-wrong-password", page=f"{SITE}?next=/admin/")
     row = AccessAttempt.objects.get()
     assert "a-wrong-password" not in row.post_data
@@ -132,5 +132,5 @@ def test_what_was_typed_is_not_kept(ada: User) -> None:
         ("unix:", None),
     ],
 )
-def test_an_ipv6_network_of_one_site_is_one_address(seen: str, counted: str | None) -> None:
+def test_addresses_of_one_ipv6_network_count_as_one(seen: str, counted: str | None) -> None:
     assert client_address(RequestFactory().get("/", REMOTE_ADDR=seen)) == counted

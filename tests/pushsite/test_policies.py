@@ -1,4 +1,4 @@
-"""Every response tells browsers what pages of this site may do."""
+"""Every response has the headers that restrict what browsers do on pages of this site."""
 
 from collections.abc import Callable
 from typing import Any
@@ -51,7 +51,7 @@ ANSWERS: dict[str, tuple[Callable[[], Any], int]] = {
 
 @pytest.mark.parametrize("what", ANSWERS)
 @override_settings(ROOT_URLCONF=__name__)
-def test_no_response_goes_without(what: str) -> None:
+def test_every_response_has_the_headers(what: str) -> None:
     answer, status = ANSWERS[what]
     response = answer()
     assert response.status_code == status
@@ -68,22 +68,20 @@ def test_no_response_goes_without(what: str) -> None:
 
 
 @override_settings(ROOT_URLCONF=__name__)
-def test_a_view_may_have_a_policy_of_its_own() -> None:
+def test_a_view_can_set_its_own_policy() -> None:
     assert ask("/own")["Content-Security-Policy"] == "default-src 'none'"
 
 
 @override_settings(ROOT_URLCONF=__name__)
 @pytest.mark.parametrize(("page", "status"), [("/nope", 404), ("/fail", 500)])
-def test_djangos_pages_for_developers_are_shown_as_they_are(
-    settings: Settings, page: str, status: int
-) -> None:
+def test_debug_pages_of_django_have_no_policy(settings: Settings, page: str, status: int) -> None:
     settings.DEBUG = True
     response = ask(page)
     assert response.status_code == status
     assert "Content-Security-Policy" not in response
 
 
-def test_djangos_own_middleware_is_used_where_there_is_one(settings: Settings) -> None:
+def test_the_middleware_of_django_is_used_if_it_exists(settings: Settings) -> None:
     own = "django.middleware.csp.ContentSecurityPolicyMiddleware"
     assert middleware_for((6, 0, 0, "final", 0)) == own
     assert middleware_for((6, 1)) == own
@@ -92,6 +90,6 @@ def test_djangos_own_middleware_is_used_where_there_is_one(settings: Settings) -
     assert import_string(settings.MIDDLEWARE[0])
 
 
-def test_metrics_have_it_for_staff(client: Client) -> None:
+def test_metrics_for_staff_have_the_policy(client: Client) -> None:
     client.force_login(make_user("staff", is_staff=True))
     assert "default-src 'self'" in client.get("/metrics")["Content-Security-Policy"]

@@ -1,4 +1,4 @@
-"""The pages for machines: health and metrics."""
+"""The views for monitoring: health and metrics."""
 
 from ipaddress import ip_network
 from unittest.mock import patch
@@ -14,7 +14,7 @@ from tests.rooms import make_user
 
 
 @pytest.mark.django_db
-def test_health_asks_the_database(
+def test_health_runs_one_query_and_is_not_cached(
     client: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with django_assert_num_queries(1):
@@ -24,14 +24,14 @@ def test_health_asks_the_database(
 
 
 @pytest.mark.django_db
-def test_without_its_database_a_site_is_not_healthy(client: Client) -> None:
+def test_health_answers_503_without_the_database(client: Client) -> None:
     with patch.object(connection, "cursor", side_effect=OperationalError("password=hunter2")):
         answer = client.get("/health/")
     assert (answer.status_code, answer.content) == (503, b"database: OperationalError\n")
 
 
 @pytest.mark.django_db
-def test_health_is_answered_without_https(client: Client, settings: Settings) -> None:
+def test_health_is_answered_over_plain_http(client: Client, settings: Settings) -> None:
     settings.SECURE_SSL_REDIRECT = True
     assert client.get("/health/").status_code == 200
     assert client.get("/accounts/login/").status_code == 301

@@ -1,9 +1,8 @@
-"""Whatever bytes a stranger sends, the work for them is linear in their number (P7).
+"""The work for bytes from strangers is linear in their number (P7).
 
-Each parser gets generated input, right, nearly right and wrong, and long in each of its parts. What
-is bounded is the number of lines of Python that it takes, not a time; that the regular expressions
-among them are linear too is shown in ``test_patterns.py``. ``make soak`` tries a hundred times as
-many.
+Each parser gets generated input: valid, almost valid and invalid, with each part long. The tests
+bound the number of Python lines that are executed, not a time. ``test_patterns.py`` shows that the
+regular expressions are linear too. ``make soak`` runs a hundred times as many examples.
 """
 
 import asyncio
@@ -25,7 +24,7 @@ from hypothesis import strategies as st
 from notifications.admin.connections import browser_name
 from notifications.connect.authentication import PLAIN_KEY
 from notifications.connect.tokens import read_token
-from notifications.consumers import _session_key
+from notifications.consumers import read_session_key
 from notifications.layer import group_name
 from notifications.models import validate_kind, validate_text, validate_url
 from notifications.origin import AllowedOriginValidator
@@ -46,7 +45,7 @@ SECRET = "a secret of the tests that is long enough"
 
 
 def tries(count: int) -> settings:
-    """So many examples in ``make test``."""
+    """Return settings with this number of examples in ``make test``."""
     return settings(
         max_examples=count * SOAK,
         deadline=None,
@@ -55,7 +54,7 @@ def tries(count: int) -> settings:
 
 
 def long(*units: str, most: int = 8000) -> st.SearchStrategy[str]:
-    """Texts with one thing in them over and over: what is not linear shows in these."""
+    """Generate texts that repeat one unit, in which non-linear work shows."""
     unit = st.sampled_from(units) | st.text(max_size=3)
     return st.builds(
         lambda start, unit, count, end: start + unit * min(count, most // max(1, len(unit))) + end,
@@ -71,7 +70,7 @@ def assert_linear(steps: int, size: int, *, base: int, each: float) -> None:
 
 
 def steps_of(function: Callable[[], object]) -> int:
-    """What a call costs when whatever is made once has been made."""
+    """Count the steps of a second call, which does not pay for initialization."""
     function()
     with counted() as steps:
         function()
@@ -127,7 +126,7 @@ heads = st.builds(
 
 @tries(300)
 @given(heads)
-def test_a_head_is_read_in_linear_time(head: bytes) -> None:
+def test_a_head_is_parsed_in_linear_time(head: bytes) -> None:
     steps = steps_of(lambda: read_handshake(head))
     assert_linear(steps, min(len(head), MAX_HEAD), base=100, each=3)
 
@@ -137,7 +136,7 @@ def broken(place: int, junk: bytes, cut: int) -> bytes:
 
 
 class Loop:
-    """A server in a loop that runs only while a test lets it."""
+    """A server whose event loop runs only during :meth:`send`."""
 
     def __init__(self, runner: asyncio.Runner) -> None:
         self._runner = runner
@@ -148,12 +147,12 @@ class Loop:
         self._runner.run(self._serving.__aexit__(None, None, None))
 
     def send(self, pieces: list[bytes]) -> bytes:
-        """What a new connection answers to these pieces, each of which arrives by itself."""
+        """Send the pieces separately on a new connection, and return the response."""
         return self._runner.run(self._send(pieces))
 
     async def _send(self, pieces: list[bytes]) -> bytes:
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        writer.get_extra_info("socket").setsockopt(6, 1, 1)  # no waiting for more
+        writer.get_extra_info("socket").setsockopt(6, 1, 1)  # TCP_NODELAY
         for piece in pieces:
             if writer.transport.is_closing():
                 break
@@ -250,7 +249,7 @@ frames = st.one_of(
 
 @tries(100)
 @given(st.lists(frames, max_size=6).map(b"".join), sizes)
-def test_frames_in_pieces_of_any_size_are_taken_in_linear_time(
+def test_frames_in_pieces_of_any_size_are_processed_in_linear_time(
     loop: Loop, caplog: pytest.LogCaptureFixture, data: bytes, size: int
 ) -> None:
     size = max(size, len(data) // 500)
@@ -264,7 +263,7 @@ def test_frames_in_pieces_of_any_size_are_taken_in_linear_time(
 
 POST = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
 
-#: Requests and frames in which there is so much of something.
+#: Requests and frames in which one part grows with ``n``.
 GROWING: dict[str, Callable[[int], bytes]] = {
     "fields": lambda n: b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * n + b"\r\n",
     "fields of a handshake": lambda n: PLAIN[:-2] + b"A: b\r\n" * n + b"\r\n",
@@ -281,11 +280,9 @@ GROWING: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("size", [7, 61, 511])
 @pytest.mark.parametrize("what", GROWING)
-def test_twice_as_much_in_pieces_of_one_size_costs_twice_as_much(
-    loop: Loop, what: str, size: int
-) -> None:
+def test_doubling_the_input_at_most_doubles_the_work(loop: Loop, what: str, size: int) -> None:
     costs = []
-    for count in (50, 50, 100):  # the first makes whatever is made once
+    for count in (50, 50, 100):  # the first run pays for initialization
         data = GROWING[what](count)
         head, rest = (PLAIN, data[len(PLAIN) :]) if data.startswith(PLAIN) else (b"", data)
         with counted() as steps:
@@ -311,7 +308,7 @@ texts = st.one_of(
 
 @tries(300)
 @given(texts, st.booleans())
-def test_a_message_is_carried_out_in_linear_time(text: str, is_connected: bool) -> None:
+def test_a_message_is_processed_in_linear_time(text: str, is_connected: bool) -> None:
     session = connected() if is_connected else new_session()
     with counted() as steps:
         for effect in session.receive(text, 1.0):
@@ -326,7 +323,7 @@ def test_a_message_is_carried_out_in_linear_time(text: str, is_connected: bool) 
 
 
 def refused(error: type[Exception], function: Callable[[str], object], text: str) -> bool:
-    """Call it; has it raised this error?"""
+    """Call the function and return whether it raised this error."""
     try:
         function(text)
     except error:
@@ -336,7 +333,7 @@ def refused(error: type[Exception], function: Callable[[str], object], text: str
 
 @tries(100)
 @given(long("a", ".", "-", "_", "..", "é", "\x00", "\ud800", "A"))
-def test_names_are_read_in_linear_time(text: str) -> None:
+def test_names_are_parsed_in_linear_time(text: str) -> None:
     def read() -> None:
         for name in (text, f"user:{text}", f"topic:{text}", f"group:{text}"):
             if not refused(stream_names.UnknownStream, stream_names.parse, name):
@@ -352,7 +349,7 @@ LINKS = ["/", "a", ":", "http://", "//", "[", "]", "@", "%", "\\", "\t", ".", "?
 
 @tries(100)
 @given(long(*LINKS))
-def test_links_are_read_in_linear_time(text: str) -> None:
+def test_links_are_validated_in_linear_time(text: str) -> None:
     def read() -> None:
         for link in (text, f"https://{text}", f"/{text}"):
             refused(ValidationError, validate_url, link)
@@ -362,9 +359,9 @@ def test_links_are_read_in_linear_time(text: str) -> None:
 
 @tries(100)
 @given(long("sessionid=", ";", "=", ",", "a", '"', "\\", " ", "a=b;", "é", "\x00"))
-def test_cookies_and_names_of_browsers_are_read_in_linear_time(text: str) -> None:
+def test_cookies_and_user_agents_are_parsed_in_linear_time(text: str) -> None:
     def read() -> None:
-        PLAIN_KEY.match(_session_key(text))
+        PLAIN_KEY.match(read_session_key(text))
         browser_name(text)
 
     assert_linear(steps_of(read), len(text), base=300, each=20)
@@ -404,7 +401,7 @@ def secret(settings: Any) -> None:
 @pytest.mark.usefixtures("secret")
 @tries(150)
 @given(tokens)
-def test_tokens_are_read_in_linear_time(token: str) -> None:
+def test_tokens_are_parsed_in_linear_time(token: str) -> None:
     assert_linear(steps_of(lambda: read_token(token)), len(token), base=600, each=5)
 
 
@@ -413,7 +410,7 @@ ORIGINS = ["http://", "https://", "a", ".", ":", "[", "]", "@", "/", "\xff", "\x
 
 @tries(100)
 @given(long(*ORIGINS), st.integers(0, 3))
-def test_origins_are_read_in_linear_time(origin: str, count: int) -> None:
+def test_origins_are_checked_in_linear_time(origin: str, count: int) -> None:
     value = origin.encode("latin-1", "replace")
     fields = [(b"host", b"site.example"), *[(b"origin", value)] * count]
     scope = {"type": "websocket", "path": "/", "headers": fields}
@@ -431,11 +428,11 @@ def test_origins_are_read_in_linear_time(origin: str, count: int) -> None:
 
 
 async def ignore(*args: object) -> None:
-    """Takes what an application is given, or sends."""
+    """Do nothing, as an application or as its ``send``."""
 
 
-def test_more_than_linear_work_is_seen() -> None:
-    """The measure measures: the same counting of a parser that looks at each beginning again."""
+def test_quadratic_work_is_detected() -> None:
+    """The measurement works: quadratic work exceeds the limit."""
 
     def quadratic(text: str) -> int:
         found = 0
@@ -452,7 +449,7 @@ def test_more_than_linear_work_is_seen() -> None:
 
 
 def _outside(function: Callable[[str], int], text: str) -> None:
-    """Run it as if it were not of a test, whose lines are not counted."""
+    """Run the function as if it were no test code, whose lines are not counted."""
     code = function.__code__.replace(co_filename="quadratic.py")
     function.__code__ = code
     function(text)

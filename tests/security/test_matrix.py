@@ -1,6 +1,6 @@
-"""Who may do what with which stream (P6). The tables are the contract; the tests only read them.
+"""Which role may do what with which stream (P6). The tables are the contract.
 
-A cell is ``ok``, the code of the error that is answered, or ``-`` for a connection that is closed.
+A cell is ``ok``, the code of the error reply, or ``-`` for a connection that is closed.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -18,11 +18,11 @@ from tests.rooms import make_user
 pytestmark = pytest.mark.django_db(transaction=True)
 
 # 102 unknown channel      103 permission denied      105 already subscribed (by the server)
-# 108 not available        - closed with 3501: no command before a connect that was accepted
+# 108 not available        - closed with 3501: a command without a successful connect
 #
-# ``own`` is the stream of who asks, ``victim`` that of somebody else, ``group`` one of the member,
-# ``topic`` one that everybody may read, ``secret`` one that TOPIC_PERMISSION denies to all.
-# A ``sender`` has the permissions send_private and send_broadcast and nothing else.
+# ``own`` is the caller's own stream, ``victim`` the stream of another user, ``group`` the group of
+# ``member``, ``topic`` a topic that everybody may read, ``secret`` one that TOPIC_PERMISSION denies
+# to all. A ``sender`` has the permissions send_private and send_broadcast and no others.
 COMMANDS = """
 stream     command         anonymous  other  member  sender  staff  superuser
 own        subscribe       -          105    105     105     105    105
@@ -68,7 +68,7 @@ nonsense   history         -          102    102     102     102    102
 nonsense   publish         -          102    102     102     102    102
 """
 
-# Whom a publication on a stream reaches while all of them are connected; nobody follows ``secret``.
+# Whom a publication in a stream reaches while all are connected. Nobody follows ``secret``.
 REACH = """
 stream     anonymous  other  member  sender  staff  superuser  victim
 victim     -          -      -       -       -      -          ok
@@ -95,7 +95,7 @@ class Scene(NamedTuple):
     group: Group
 
     def channel(self, stream: str, role: str) -> str:
-        """The name on the wire of a stream of the tables."""
+        """Return the channel of a stream in the tables."""
         own = self.users.get(role, self.users["victim"])
         names = {
             "own": f"user:{own.pk}",
@@ -151,7 +151,7 @@ def request_of(command: str, channel: str) -> dict[str, Any]:
 
 
 async def outcome(peer: Peer, command: str, channel: str) -> str:
-    """What a cell of the table says of this command."""
+    """Send the command and return its outcome in the form of a cell."""
     command_id = peer.ask(**request_of(command, channel))
     await until(lambda: command_id in peer.replies or peer.closed is not None, "an answer")
     if command_id not in peer.replies:
@@ -162,14 +162,14 @@ async def outcome(peer: Peer, command: str, channel: str) -> str:
 
 
 @pytest.mark.parametrize("role", roles(COMMANDS))
-async def test_each_role_may_do_what_the_table_says(scene: Scene, role: str) -> None:
+async def test_each_role_may_do_exactly_what_the_table_says(scene: Scene, role: str) -> None:
     peer = await scene.peer(role)
     expected, got = {}, {}
     for row in rows(COMMANDS):
         if peer.is_gone:
             await peer.open()
             connected = await peer.try_connect()
-            # Nobody is told so, and may do nothing else.
+            # An anonymous client gets 101, and can do nothing else.
             assert connected.get("error", {}).get("code") == (101 if role == "anonymous" else None)
         key = f"{row['stream']} {row['command']}"
         expected[key] = row[role]
@@ -177,7 +177,7 @@ async def test_each_role_may_do_what_the_table_says(scene: Scene, role: str) -> 
     assert got == expected
 
 
-async def test_a_publication_reaches_whom_the_table_says_and_nobody_else(scene: Scene) -> None:
+async def test_a_publication_reaches_exactly_the_users_of_the_table(scene: Scene) -> None:
     peers = {role: await scene.peer(role) for role in roles(REACH)}
     for role, peer in peers.items():
         await peer.open()
@@ -192,12 +192,12 @@ async def test_a_publication_reaches_whom_the_table_says_and_nobody_else(scene: 
                 titles.append(row["stream"])
     for role, peer in peers.items():
         await peer.wait_for(*expected[role])
-    await scene.hub.check()
+    await scene.hub.position_check.run()
     await rest()
     assert {role: peer.titles for role, peer in peers.items()} == expected
 
 
-async def test_the_tables_know_every_stream_command_and_role() -> None:
+async def test_the_tables_cover_every_stream_command_and_role() -> None:
     asked = {(row["stream"], row["command"]) for row in rows(COMMANDS)}
     streams = {stream for stream, _ in asked} - {"nobody", "nonsense"}
     commands = {"subscribe", "publish", "history", "presence", "presence_stats"}

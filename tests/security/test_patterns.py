@@ -1,4 +1,4 @@
-"""No regular expression takes more than linear time for what a stranger has written (P7)."""
+"""No regular expression takes more than linear time on input from strangers (P7)."""
 
 import ast
 import importlib
@@ -24,18 +24,18 @@ FILES = {
     for path in sorted((ROOT / room).rglob("*.py"))
 }
 
-#: What of :mod:`re` makes or uses a pattern at once.
+#: Functions of :mod:`re` that use a pattern without a prior ``compile``.
 FUNCTIONS = {"search", "match", "fullmatch", "split", "findall", "finditer", "sub", "subn"}
 
-#: The methods that begin at one place only.
+#: Methods that match at one position only.
 ANCHORED = {"match", "fullmatch"}
 
-#: A regular expression in JavaScript, after what may stand before one.
+#: A regular expression literal in JavaScript, after a character that may precede one.
 LITERAL = re.compile(r"(?<=[=(,:?&|!\[ ])/(?![*/ ])(.+?)/([a-z]*)(?=[.;,)\s])")
 
 
 def patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
-    """All that the modules hold, by module and name."""
+    """Yield all compiled patterns of the modules, with module and name."""
     for name in FILES:
         module = importlib.import_module(name.removesuffix(".__init__"))
         for key, value in vars(module).items():
@@ -61,7 +61,7 @@ PATTERNS = dict(patterns())
 
 
 def calls(tree: ast.AST) -> Iterator[ast.Call]:
-    """Calls of functions of :mod:`re`."""
+    """Yield the calls of functions of :mod:`re`."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             owner = node.func.value
@@ -69,7 +69,7 @@ def calls(tree: ast.AST) -> Iterator[ast.Call]:
                 yield node
 
 
-def test_all_that_are_compiled_are_looked_at() -> None:
+def test_every_compiled_pattern_is_checked() -> None:
     kind = "notifications.tables.validators.validate_kind"
     assert {"notifications.conf.TOPIC_SLUG", kind} <= set(PATTERNS)
     for name, path in FILES.items():
@@ -98,11 +98,11 @@ def _function(call: ast.Call) -> str:
 
 
 @pytest.mark.parametrize("name", PATTERNS)
-def test_none_has_quantifiers_that_share_a_text(name: str) -> None:
+def test_no_pattern_has_overlapping_quantifiers(name: str) -> None:
     assert faults(PATTERNS[name].pattern, PATTERNS[name].flags) == []
 
 
-def test_validators_and_urls_have_none_either() -> None:
+def test_no_validator_or_url_has_overlapping_quantifiers() -> None:
     validators = [
         validator
         for label in ("notifications", "pushsite")
@@ -122,12 +122,12 @@ def test_validators_and_urls_have_none_either() -> None:
 def _routes(found: list[Any]) -> Iterator[str]:
     for one in found:
         if getattr(one, "callback", None) and "django" in one.callback.__module__:
-            continue  # of the admin and of Django's own views
+            continue  # Django's own views, such as the admin's
         yield one.pattern.regex.pattern
         yield from _routes(getattr(one, "url_patterns", []))
 
 
-def test_what_begins_anywhere_is_not_searched_for() -> None:
+def test_a_pattern_that_can_begin_anywhere_is_not_searched_for() -> None:
     floating = {
         key.rpartition(".")[2] for key, found in PATTERNS.items() if begins_anywhere(found.pattern)
     }
@@ -138,7 +138,7 @@ def test_what_begins_anywhere_is_not_searched_for() -> None:
                 assert not (is_searched and node.value.id in floating), f"{name}: {node.value.id}"
 
 
-def test_those_of_the_javascript_have_none_either() -> None:
+def test_no_javascript_pattern_has_overlapping_quantifiers() -> None:
     found = {
         match[1]
         for path in sorted((ROOT / "static" / "notifications").glob("*.js"))
@@ -183,16 +183,16 @@ GOOD = [
 
 
 @pytest.mark.parametrize("pattern", BAD)
-def test_a_pattern_that_could_take_long_is_found(pattern: str | bytes) -> None:
+def test_a_pattern_that_may_be_slow_is_found(pattern: str | bytes) -> None:
     assert faults(pattern, re.IGNORECASE if pattern == r"(?i:a*)A*" else 0) != []
 
 
 @pytest.mark.parametrize("pattern", GOOD)
-def test_a_pattern_that_could_not_is_let_be(pattern: str | bytes) -> None:
+def test_a_linear_pattern_has_no_faults(pattern: str | bytes) -> None:
     assert faults(pattern) == []
 
 
-def test_a_search_that_could_begin_anywhere_is_found() -> None:
+def test_a_pattern_that_can_begin_anywhere_is_found() -> None:
     assert begins_anywhere(r"\d+x")
     assert begins_anywhere(r"(?:a?b*)c")
     assert not begins_anywhere(r"^\d+x")

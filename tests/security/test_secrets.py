@@ -1,4 +1,4 @@
-"""What must not be in a log, with everything logged that the servers can be told to log (P7)."""
+"""Secrets do not appear in the log, even with all that the servers can log (P7)."""
 
 import json
 import urllib.request
@@ -21,12 +21,12 @@ PRIVATE = "a-private-text"
 
 @pytest.fixture(params=["serve", "runserver"])
 def place(request: pytest.FixtureRequest, site: Site, tmp_path: Path) -> Iterator[Place]:
-    """A site under development, which logs every request and every socket."""
+    """A site in debug mode, which logs every request and every socket."""
     with open_place(site, tmp_path, request.param, DEBUG="1") as place:
         yield place
 
 
-def test_no_token_cookie_or_text_is_in_the_log(place: Place) -> None:
+def test_the_log_contains_no_token_cookie_text_password_or_key(place: Place) -> None:
     person = place.person(permissions=("send_private",), password="a-private-password")
     cookie = place.server.login(person.name, "a-private-password")
     expired = place.other.run(jobs.token_of, person.id, -5)

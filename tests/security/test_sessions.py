@@ -1,4 +1,4 @@
-"""Whose a socket is: sessions that others have planted, left or mixed up open nothing (P6)."""
+"""Sessions that were planted, ended or combined with tokens open no foreign streams (P6)."""
 
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -35,20 +35,20 @@ async def user() -> Any:
 
 
 def log_in_by_form(browser: Client, **more: str) -> str:
-    """Log in as people do, and return the session key."""
+    """Log in by the form, and return the session key."""
     fields = {"username": "reader", "password": "reader", **more}
     assert browser.post(reverse("login"), fields).status_code == 302
     return str(browser.cookies["sessionid"].value)
 
 
 async def error_with(key: str) -> int:
-    """The error that a socket with this session key gets to its connect."""
+    """Connect with this session key, and return the code of the error."""
     peer = await Peer(cookie=f"sessionid={key}").open()
     return await peer.error(connect={})
 
 
 def plant(make_session: Callable[[Client], None]) -> tuple[str, str]:
-    """Have somebody log in with a session that was there before: its key, and the new one."""
+    """Log in over an existing session, and return the keys of both sessions."""
     browser = Client()
     make_session(browser)
     planted = str(browser.cookies["sessionid"].value)
@@ -56,7 +56,7 @@ def plant(make_session: Callable[[Client], None]) -> tuple[str, str]:
 
 
 def visit(browser: Client) -> None:
-    """An anonymous session, as an attacker gets one to hand it on."""
+    """Start an anonymous session, as an attacker does to plant it."""
     session = browser.session
     session["seen"] = True
     session.save()
@@ -71,7 +71,7 @@ def be_somebody_else(browser: Client) -> None:
 
 
 @pytest.mark.parametrize("make_session", [visit, invent, be_somebody_else])
-async def test_a_planted_session_does_not_become_that_of_who_logs_in(
+async def test_a_planted_session_is_not_authenticated_by_a_login(
     hub: Hub, user: Any, make_session: Callable[[Client], None]
 ) -> None:
     planted, key = await in_database(plant, make_session)
@@ -81,7 +81,7 @@ async def test_a_planted_session_does_not_become_that_of_who_logs_in(
     assert result["data"]["user"]["id"] == str(user.pk)
 
 
-async def test_a_socket_that_was_opened_before_the_login_is_nobody(hub: Hub, user: Any) -> None:
+async def test_a_socket_opened_before_the_login_is_anonymous(hub: Hub, user: Any) -> None:
     browser = Client()
     await in_database(visit, browser)
     key = browser.cookies["sessionid"].value
@@ -90,7 +90,7 @@ async def test_a_socket_that_was_opened_before_the_login_is_nobody(hub: Hub, use
     assert await early.error(connect={}) == 101
 
 
-async def test_after_logout_the_session_opens_nothing(hub: Hub, user: Any) -> None:
+async def test_a_session_is_useless_after_logout(hub: Hub, user: Any) -> None:
     browser = Client()
     key = await in_database(log_in_by_form, browser)
     peer = Peer(cookie=f"sessionid={key}")
@@ -102,7 +102,7 @@ async def test_after_logout_the_session_opens_nothing(hub: Hub, user: Any) -> No
     assert peer.titles == []
 
 
-async def test_a_good_session_does_not_help_a_bad_token(hub: Hub, user: Any) -> None:
+async def test_a_valid_session_does_not_make_up_for_a_forged_token(hub: Hub, user: Any) -> None:
     key = await in_database(log_in, user)
     peer = Peer(cookie=f"sessionid={key}", token="forged")
     await peer.open()
@@ -110,22 +110,20 @@ async def test_a_good_session_does_not_help_a_bad_token(hub: Hub, user: Any) -> 
     assert await peer.wait_closed() == 3500
 
 
-async def test_a_token_decides_whose_a_socket_is_and_not_the_session_beside_it(
-    hub: Hub, user: Any
-) -> None:
+async def test_a_token_takes_precedence_over_a_session(hub: Hub, user: Any) -> None:
     key = await in_database(log_in, user)
     other = await in_database(make_user, "other")
     token = await in_database(make_token, other)
     peer = Peer(cookie=f"sessionid={key}", token=token)
     result = await peer.connect()
     assert set(result["subs"]) == {f"user:{other.pk}", "broadcast"}
-    # Nor does the end of that session end it.
+    # The session's user has no influence on what the socket receives.
     await in_database(notify, user, "private")
     await in_database(notify, other, "mine")
     await peer.wait_for("mine")
 
 
-async def test_keys_are_no_tokens_and_tokens_no_keys(hub: Hub, user: Any) -> None:
+async def test_session_keys_and_tokens_are_not_interchangeable(hub: Hub, user: Any) -> None:
     key = await in_database(log_in, user)
     token = await in_database(make_token, user)
     peer = Peer(token=key)

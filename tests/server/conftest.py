@@ -1,4 +1,4 @@
-"""These tests run on both loops: each has transports of its own, which close in their own way."""
+"""Runs these tests on asyncio and uvloop, whose transports differ in how they close."""
 
 import asyncio
 from collections.abc import Callable, Mapping

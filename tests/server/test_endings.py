@@ -1,4 +1,4 @@
-"""Every way in which a socket ends has an end: a peer that takes nothing cannot put it off (P7)."""
+"""Every way of closing a socket takes a bounded time, even if the peer reads nothing (P7)."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ import pytest
 
 from notifications.protocol.prepared import Prepared
 from notifications.server import FrameProtocol
-from notifications.server.outlet import Outlet
+from notifications.server.timed_transport import TimedTransport
 from tests.raw import CLOSE, TEXT, frame
 from tests.server.test_websocket import PLAIN
 from tests.sockets import serving, until
@@ -20,12 +20,12 @@ GET = b"GET / HTTP/1.1\r\nHost: site.example\r\n\r\n"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.server.bounded.CLOSE_TIMEOUT", 0.3)
-    monkeypatch.setattr("notifications.server.outlet.TIMEOUT", 0.3)
+    monkeypatch.setattr("notifications.server.bounded_socket.CLOSE_TIMEOUT", 0.3)
+    monkeypatch.setattr("notifications.server.timed_transport.TIMEOUT", 0.3)
 
 
 class Silent:
-    """A TCP connection that reads nothing at all, with a buffer as small as it can be."""
+    """A TCP connection that reads nothing, with a small receive buffer."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.socket()
@@ -43,7 +43,7 @@ class Silent:
 
 
 class Flooding:
-    """An application that writes until the socket is blocked, then does what a test wants."""
+    """An application that writes until the socket is blocked, then calls ``then``."""
 
     def __init__(self, then: Callable[[Any, Any], Awaitable[None]]) -> None:
         self._then = then
@@ -55,14 +55,14 @@ class Flooding:
         await receive()
         await send({"type": "websocket.accept"})
         self.protocol = scope["extensions"]["notifications.frames"]
-        while self.protocol.offer(Prepared("x" * 60_000)):  # noqa: ASYNC110 - until it does not
+        while self.protocol.offer(Prepared("x" * 60_000)):  # noqa: ASYNC110 - until it is blocked
             await asyncio.sleep(0)
         self.is_full.set()
         await self._then(receive, send)
 
     @property
     def holds(self) -> int:
-        """Bytes that wait for the peer."""
+        """Bytes in the send buffer."""
         assert self.protocol is not None
         return self.protocol.transport.get_write_buffer_size()
 
@@ -105,7 +105,7 @@ ENDINGS = [
 
 
 async def let_it_end(port: int, application: Flooding, last: bytes | None) -> None:
-    """Fill the socket of a peer who reads nothing, and wait until it is gone all the same."""
+    """Fill the socket of a peer that reads nothing, and wait until it is gone nevertheless."""
     gone = asyncio.Event()
     with Silent(port) as peer:
         peer.send(PLAIN.replace(b"GET /", b"GET /%d/" % id(application)))
@@ -118,13 +118,13 @@ async def let_it_end(port: int, application: Flooding, last: bytes | None) -> No
         else:
             peer.send(last)
         await asyncio.wait_for(gone.wait(), 30)
-    # After that it is called at once.
+    # Now that the socket is gone, the callback is called at once.
     gone.clear()
     application.protocol.when_gone(gone.set)
     assert gone.is_set()
 
 
-async def test_who_reads_nothing_keeps_no_socket() -> None:
+async def test_every_ending_drops_a_peer_that_reads_nothing() -> None:
     applications = {str(id(each)): each for each in (Flooding(one.then) for one in ENDINGS)}
 
     async def route(scope: Any, receive: Any, send: Any) -> None:
@@ -142,10 +142,10 @@ async def test_who_reads_nothing_keeps_no_socket() -> None:
         assert not server.server_state.connections
 
 
-async def test_a_socket_counts_as_long_as_it_holds_something(
+async def test_a_socket_is_not_gone_while_its_buffer_holds_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("notifications.server.bounded.CLOSE_TIMEOUT", 60.0)
+    monkeypatch.setattr("notifications.server.bounded_socket.CLOSE_TIMEOUT", 60.0)
     told = asyncio.Event()
     gone = asyncio.Event()
 
@@ -167,7 +167,7 @@ async def test_a_socket_counts_as_long_as_it_holds_something(
         await asyncio.wait_for(gone.wait(), 30)
 
 
-async def test_a_stop_waits_for_nobody_who_leaves_a_little_unread() -> None:
+async def test_a_stop_drops_a_peer_that_leaves_a_little_unread() -> None:
     full = asyncio.Event()
 
     async def fill(scope: Any, receive: Any, send: Any) -> None:
@@ -190,7 +190,7 @@ async def test_a_stop_waits_for_nobody_who_leaves_a_little_unread() -> None:
 
 
 def answering(size: int) -> Any:
-    """An application whose every response is so long."""
+    """Return an application whose responses have ``size`` bytes."""
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
         assert scope["type"] == "http"
@@ -220,7 +220,7 @@ REQUESTS = {
 
 
 async def leave_unread(server: Any, port: int, request: bytes, last: bytes | None) -> None:
-    """Have the socket of a peer filled who reads nothing, and wait until it is gone."""
+    """Fill the socket of a peer that reads nothing with responses, and wait until it is gone."""
     connections = server.server_state.connections
     with Silent(port) as peer:
         name = peer.socket.getsockname()
@@ -240,14 +240,14 @@ def is_of(connection: Any, name: Any) -> bool:
     return bool(getattr(connection, "client", None) == name)
 
 
-async def test_a_response_that_nobody_reads_keeps_no_socket() -> None:
+async def test_a_response_that_is_not_read_is_dropped_with_its_socket() -> None:
     async with serving(answering(20_000_000)) as (server, port):
         attempts = [leave_unread(server, port, *request) for request in REQUESTS.values()]
         outcomes = await asyncio.gather(*attempts, return_exceptions=True)
         assert dict(zip(REQUESTS, outcomes, strict=True)) == dict.fromkeys(REQUESTS)
 
 
-async def test_a_little_that_nobody_reads_keeps_no_socket_either() -> None:
+async def test_a_small_rest_that_is_not_read_is_dropped_with_its_socket() -> None:
     is_full = asyncio.Event()
 
     async def fill(scope: Any, receive: Any, send: Any) -> None:
@@ -269,7 +269,7 @@ async def test_a_little_that_nobody_reads_keeps_no_socket_either() -> None:
 
 
 class Lost(asyncio.Protocol):
-    """Knows when its transport is gone."""
+    """A protocol that records the loss of its connection."""
 
     def __init__(self) -> None:
         self.is_lost = asyncio.Event()
@@ -279,24 +279,24 @@ class Lost(asyncio.Protocol):
 
 
 @contextlib.asynccontextmanager
-async def connected() -> AsyncIterator[tuple[Outlet, socket.socket, asyncio.Event]]:
-    """An outlet, the other end of its transport, and the end of it."""
+async def connected() -> AsyncIterator[tuple[TimedTransport, socket.socket, asyncio.Event]]:
+    """Yield a transport, the other end of its connection, and an event that is set at its loss."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_connection(Lost, sock=ours)
+    plain, protocol = await loop.create_connection(Lost, sock=ours)
     with theirs:
-        yield Outlet(transport, loop), theirs, protocol.is_lost
+        yield TimedTransport(plain, loop), theirs, protocol.is_lost
     await asyncio.wait_for(protocol.is_lost.wait(), 30)
 
 
-async def test_who_reads_slowly_gets_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.server.outlet.TIMEOUT", 3600.0)
+async def test_a_slow_reader_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notifications.server.timed_transport.TIMEOUT", 3600.0)
     size = 3_000_000
-    async with connected() as (outlet, peer, is_lost):
-        outlet.write(b"x" * size)
-        outlet.close()
+    async with connected() as (transport, peer, is_lost):
+        transport.write(b"x" * size)
+        transport.close()
         read = 0
         while read < size:
             left = size - read
@@ -305,17 +305,17 @@ async def test_who_reads_slowly_gets_all(monkeypatch: pytest.MonkeyPatch) -> Non
                     read += len(peer.recv(400_000))
                 await asyncio.sleep(0)
             if not is_lost.is_set():
-                outlet._look()  # the time is over, and something has left
+                transport.check_progress()  # as the timer does, after enough bytes were read
         assert read == size
-        outlet.lost()
+        transport.lost()
 
 
-async def test_who_reads_too_slowly_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.server.outlet.TIMEOUT", 3600.0)
-    async with connected() as (outlet, peer, is_lost):
-        outlet.write(b"x" * 3_000_000)
-        outlet.close()
+async def test_a_reader_that_is_too_slow_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("notifications.server.timed_transport.TIMEOUT", 3600.0)
+    async with connected() as (transport, peer, is_lost):
+        transport.write(b"x" * 3_000_000)
+        transport.close()
         peer.recv(1000)
         await asyncio.sleep(0)
-        outlet._look()
+        transport.check_progress()
         await asyncio.wait_for(is_lost.wait(), 30)

@@ -1,4 +1,4 @@
-"""HTTP requests that never become whole, or that come by thousands, hold nothing for long (P7)."""
+"""HTTP requests that never complete, or come by thousands, hold no resources for long (P7)."""
 
 import asyncio
 import contextlib
@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from notifications.server.handshake import MOST_FIELDS
-from notifications.server.http import MAX_HEAD, MOST_AT_ONCE
-from notifications.server.pieces import PIECE
+from notifications.server.handshake import MAX_FIELDS
+from notifications.server.http import MAX_HEAD, MAX_PER_TURN
+from notifications.server.pieces import PIECE_SIZE
 from tests.server.test_websocket import PLAIN
 from tests.sockets import serving, until
 
@@ -23,7 +23,7 @@ class Application:
     """Reads the body of each request, then answers with its size; "/early" answers first."""
 
     def __init__(self) -> None:
-        #: By the port of the client.
+        #: What was received ("whole" or "disconnect"), by the port of the client.
         self.told: dict[int, list[str]] = defaultdict(list)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -62,7 +62,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 async def sending(
     port: int, start: bytes, drip: bytes
 ) -> AsyncIterator[tuple[asyncio.StreamReader, int]]:
-    """Send bytes, and then some more of them again and again."""
+    """Send ``start``, then ``drip`` again and again; yield the reader and the local port."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
 
     async def go_on() -> None:
@@ -81,7 +81,8 @@ async def sending(
         writer.transport.abort()
 
 
-#: What a peer begins and goes on with, the status that it gets, and what the application hears.
+#: What a peer sends first and then repeats, the status of its response, and what the application
+#: receives.
 SLOW: dict[str, tuple[bytes, bytes, bytes, list[str]]] = {
     "a body that does not come": (POST, b"", b"408", ["disconnect"]),
     "a body byte by byte": (POST, b"x", b"408", ["disconnect"]),
@@ -103,7 +104,7 @@ class Outcome(NamedTuple):
 
 
 async def outcome(server: Any, port: int, start: bytes, drip: bytes) -> Outcome:
-    """What comes of a peer that sends this: the status that it gets, and what was told of it."""
+    """Send this to the server, and return the status and what the application has received."""
     application = server.config.app
     answer = b""
     async with sending(port, start, drip) as (reader, mine), asyncio.timeout(30):
@@ -120,7 +121,7 @@ def is_of(connection: Any, port: int) -> bool:
     return client is not None and client[1] == port
 
 
-async def test_a_request_that_does_not_get_on_is_ended(application: Application) -> None:
+async def test_a_request_that_makes_no_progress_is_ended(application: Application) -> None:
     async with serving(application) as (server, port):
         going = [outcome(server, port, start, drip) for start, drip, *_ in SLOW.values()]
         outcomes = dict(zip(SLOW, await asyncio.gather(*going), strict=True))
@@ -128,12 +129,12 @@ async def test_a_request_that_does_not_get_on_is_ended(application: Application)
 
 
 LARGE = {
-    "fields": (GET[:-2] + b"a: b\r\n" * MOST_FIELDS + b"\r\n", []),
-    "trailers": (CHUNKED + b"0\r\n" + b"a: b\r\n" * MOST_FIELDS + b"\r\n", ["disconnect"]),
-    "a trailer": (CHUNKED + b"0\r\na: " + b"x" * (MAX_HEAD + PIECE), ["disconnect"]),
-    "an extension": (CHUNKED + b"1;" + b"x" * (MAX_HEAD + PIECE), ["disconnect"]),
-    "empty lines": (b"\r\n" * (MAX_HEAD // 2 + PIECE), []),
-    "a url": (b"GET /" + b"x" * (MAX_HEAD + PIECE), []),
+    "fields": (GET[:-2] + b"a: b\r\n" * MAX_FIELDS + b"\r\n", []),
+    "trailers": (CHUNKED + b"0\r\n" + b"a: b\r\n" * MAX_FIELDS + b"\r\n", ["disconnect"]),
+    "a trailer": (CHUNKED + b"0\r\na: " + b"x" * (MAX_HEAD + PIECE_SIZE), ["disconnect"]),
+    "an extension": (CHUNKED + b"1;" + b"x" * (MAX_HEAD + PIECE_SIZE), ["disconnect"]),
+    "empty lines": (b"\r\n" * (MAX_HEAD // 2 + PIECE_SIZE), []),
+    "a url": (b"GET /" + b"x" * (MAX_HEAD + PIECE_SIZE), []),
 }
 
 
@@ -165,11 +166,11 @@ async def test_a_body_of_any_size_arrives(
                     assert await reader.readexactly(len(expected)) == expected
 
 
-async def test_a_body_that_gets_on_may_take_its_time(
+async def test_a_body_that_makes_progress_may_take_its_time(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.server.http.BODY_TIMEOUT", 1.0)
-    monkeypatch.setattr("notifications.server.http.LEAST_BODY", 1)
+    monkeypatch.setattr("notifications.server.http.MIN_BODY_PROGRESS", 1)
     request = POST.replace(b"100000", b"50")
     async with serving(application) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -182,10 +183,10 @@ async def test_a_body_that_gets_on_may_take_its_time(
         writer.transport.abort()
 
 
-async def test_a_slow_application_costs_its_client_nothing(
+async def test_a_slow_application_does_not_time_out_its_client(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("notifications.server.http.LEAST_BODY", 1_000_000)
+    monkeypatch.setattr("notifications.server.http.MIN_BODY_PROGRESS", 1_000_000)
     go_on = asyncio.Event()
     plain = Application()
 
@@ -201,7 +202,7 @@ async def test_a_slow_application_costs_its_client_nothing(
             assert b"200" in await asyncio.wait_for(reader.readline(), 30)
 
 
-async def test_a_response_is_not_cut_off_by_what_comes_during_it() -> None:
+async def test_a_response_is_not_cut_off_by_bytes_received_during_it() -> None:
     go_on = asyncio.Event()
     plain = Application()
 
@@ -215,7 +216,7 @@ async def test_a_response_is_not_cut_off_by_what_comes_during_it() -> None:
         assert b"200" in await asyncio.wait_for(reader.readline(), 30)
 
 
-async def test_thousands_of_requests_in_one_piece_are_answered_in_order_by_turns() -> None:
+async def test_thousands_of_pipelined_requests_are_answered_in_order_and_in_turns() -> None:
     most = started = 0
 
     async def answer(scope: Any, receive: Any, send: Any) -> None:
@@ -239,10 +240,12 @@ async def test_thousands_of_requests_in_one_piece_are_answered_in_order_by_turns
     paths = [part.rpartition(b"\r\n\r\n")[2] for part in answers.split(b"HTTP/1.1 200 OK")[1:]]
     assert paths == [b"/%d" % number for number in range(count)]
     assert started == count
-    assert most <= MOST_AT_ONCE
+    assert most <= MAX_PER_TURN
 
 
-async def test_a_websocket_may_follow_in_pieces_of_any_size(application: Application) -> None:
+async def test_a_websocket_handshake_may_arrive_in_pieces_of_any_size(
+    application: Application,
+) -> None:
     async with serving(application) as (_, port):
         for size in (1, 7, len(PLAIN) - 1):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -250,5 +253,5 @@ async def test_a_websocket_may_follow_in_pieces_of_any_size(application: Applica
                 writer.write(PLAIN[place : place + size])
                 await asyncio.sleep(0)
             line = await asyncio.wait_for(reader.readline(), 30)
-            assert b"500" in line  # the application knows none, but was asked
+            assert b"500" in line  # from an application without websockets, which was called
             writer.transport.abort()

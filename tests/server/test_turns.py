@@ -1,28 +1,34 @@
-"""However much comes in one read, others get their turn in between, and all is counted (P7)."""
+"""The bytes of one read are parsed in turns of the event loop, and all is counted (P7)."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from websockets.protocol import Protocol as Frames
 
 from notifications.server import FrameProtocol
-from notifications.server.incoming import FRAGMENT, MOST_AT_ONCE, MOST_FRAGMENTS, MOST_LATE
-from notifications.server.pieces import PIECE
+from notifications.server.incoming import (
+    FRAGMENT_COST,
+    MAX_FRAGMENTS,
+    MAX_FRAMES_AFTER_CLOSE,
+    MAX_PER_TURN,
+)
+from notifications.server.pieces import PIECE_SIZE
 from tests.raw import BINARY, CONTINUATION, PING, PONG, TEXT, frame
 from tests.server.test_websocket import PLAIN
-from tests.sockets import raw, serving, until
+from tests.sockets import serving, until
 
-#: The shortest frame of a client.
+#: Bytes of the shortest frame that a client can send.
 SHORTEST = len(frame(PING))
 assert SHORTEST == 6
 
-#: Frames of one turn at most: the last piece may begin when one more may come.
-MOST = MOST_AT_ONCE + PIECE // SHORTEST + 1
+#: Maximum number of frames in one turn: its last piece may begin just below ``MAX_PER_TURN``.
+MOST = MAX_PER_TURN + PIECE_SIZE // SHORTEST + 1
 
 
 class Turns:
-    """Counts the turns of a loop."""
+    """Counts the iterations of the event loop."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -37,8 +43,19 @@ class Turns:
         self._next.cancel()
 
 
+class CountingFrames(Frames):
+    """The parser, which records how many frames each call has found."""
+
+    found: ClassVar[list[int]] = []
+
+    def events_received(self) -> Any:
+        events = super().events_received()
+        self.found.append(len(events))
+        return events
+
+
 class Application:
-    """Takes what comes, and notes in which turn it is told of what."""
+    """Receives everything, and records the charges with their turns of the event loop."""
 
     def __init__(self) -> None:
         self.received: list[Any] = []
@@ -56,8 +73,7 @@ class Application:
         self.protocol = scope["extensions"]["notifications.frames"]
         self.protocol.charge_to(lambda amount: self.charged.append((self.turns.count, amount)))
         while (event := await receive())["type"] == "websocket.receive":
-            waiting = self.protocol._events._waiting
-            self.most_waiting = max(self.most_waiting, len(waiting or ()))
+            self.most_waiting = max(self.most_waiting, self.protocol.waiting_events)
             text = event.get("text")
             if text == "close":
                 await send({"type": "websocket.close", "code": 4000})
@@ -72,7 +88,7 @@ class Application:
 
     @property
     def most_at_once(self) -> float:
-        """Of what was charged in one turn of the loop."""
+        """The highest amount that was charged in one turn of the event loop."""
         by_turn: dict[int, float] = {}
         for turn, amount in self.charged:
             by_turn[turn] = by_turn.get(turn, 0.0) + amount
@@ -80,15 +96,17 @@ class Application:
 
 
 async def reading(port: int, data: bytes, done: Callable[[], object]) -> None:
-    """Open a websocket, send all of it in one piece, and read until something is so."""
-    async with raw(port) as reader:
-        writer = reader._transport  # type: ignore[attr-defined]
+    """Open a websocket, send ``data`` in one write, and read until ``done`` returns true."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
         writer.write(PLAIN)
         await reader.readuntil(b"\r\n\r\n")
         writer.write(data)
         drain = asyncio.ensure_future(_drain(reader))
         await until(done)
         drain.cancel()
+    finally:
+        writer.transport.abort()
 
 
 async def _drain(reader: asyncio.StreamReader) -> None:
@@ -97,16 +115,16 @@ async def _drain(reader: asyncio.StreamReader) -> None:
 
 
 @pytest.mark.parametrize("opcode", [PING, PONG])
-async def test_control_frames_are_counted_and_taken_by_turns(opcode: int) -> None:
+async def test_control_frames_are_counted_and_parsed_in_turns(opcode: int) -> None:
     application = Application()
     async with serving(application) as (_, port):
         await reading(port, frame(opcode) * 40_000, lambda: application.cost >= 40_000)
     assert application.cost == 40_000
-    # uvloop calls what was to be called soon once more before it looks at its sockets.
+    # uvloop may run the callbacks of ``call_soon`` twice before it polls its sockets.
     assert application.most_at_once <= 2 * MOST
 
 
-async def test_empty_messages_are_taken_by_turns_and_wait_in_bounds() -> None:
+async def test_empty_messages_are_parsed_in_turns_and_queued_within_bounds() -> None:
     application = Application()
     data = (frame(TEXT) + frame(BINARY)) * 10_000
     async with serving(application) as (_, port):
@@ -117,19 +135,19 @@ async def test_empty_messages_are_taken_by_turns_and_wait_in_bounds() -> None:
     assert application.charged == []  # the application counts its messages itself
 
 
-async def test_fragments_are_counted_as_part_of_a_frame() -> None:
+async def test_a_fragment_costs_a_fraction_of_a_frame() -> None:
     application = Application()
     fragments = frame(TEXT, b"a", fin=False) + frame(CONTINUATION, fin=False) * 799
     message = fragments + frame(CONTINUATION, b"b")
     async with serving(application) as (_, port):
         await reading(port, message * 3, lambda: len(application.received) == 3)
     assert application.received == ["ab"] * 3
-    assert application.cost == 3 * 800 * FRAGMENT
-    assert application.most_at_once <= 2 * MOST * FRAGMENT
-    assert MOST_FRAGMENTS * FRAGMENT < 200, "a message in as many as may be ends no connection"
+    assert application.cost == 3 * 800 * FRAGMENT_COST
+    assert application.most_at_once <= 2 * MOST * FRAGMENT_COST
+    assert MAX_FRAGMENTS * FRAGMENT_COST < 200, "a message in as many as may be ends no connection"
 
 
-async def test_what_one_read_has_brought_waits_for_a_slow_application() -> None:
+async def test_the_messages_of_one_read_wait_for_a_slow_application() -> None:
     application = Application()
     application.may_go_on.clear()
     texts = [str(number) for number in range(5000)]
@@ -149,27 +167,36 @@ async def test_what_one_read_has_brought_waits_for_a_slow_application() -> None:
     assert application.most_waiting <= MOST
 
 
-async def test_who_goes_on_after_a_close_is_not_listened_to_for_ever() -> None:
+async def test_frames_after_our_close_are_parsed_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("notifications.server.websocket.Frames", CountingFrames)
+    monkeypatch.setattr(CountingFrames, "found", [])
     application = Application()
+    turns = Turns()
 
-    def is_past() -> bool:
-        incoming = application.protocol and application.protocol._incoming
-        return bool(incoming and incoming._late > MOST_LATE and incoming._held is None)
+    def is_settled() -> bool:
+        """Whether the limit was reached so long ago that all frames would be parsed by now."""
+        if sum(CountingFrames.found) <= MAX_FRAMES_AFTER_CLOSE:
+            turns.count = 0
+        return turns.count > 25_000 // MAX_PER_TURN + 100
 
     async with serving(application) as (_, port):
-        await reading(port, frame(TEXT, b"close") + frame(PING) * 25_000, is_past)
-        assert application.protocol is not None
-        assert application.protocol._incoming._late <= MOST_LATE + MOST
+        await reading(port, frame(TEXT, b"close") + frame(PING) * 25_000, is_settled)
+    turns.stop()
+    # The application may send the close as late as in the turn after the first one.
+    assert sum(CountingFrames.found) <= 2 * MOST + MAX_FRAMES_AFTER_CLOSE + MOST
     assert application.code == 4000
     assert len(application.received) < MOST
 
 
-async def test_who_goes_on_after_a_close_for_a_little_gets_it_answered() -> None:
+async def test_the_close_of_a_peer_is_found_behind_some_more_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Without the close of the peer, the connection would last this long.
+    monkeypatch.setattr("notifications.server.bounded_socket.CLOSE_TIMEOUT", 3600.0)
     application = Application()
     async with serving(application) as (server, port):
         data = frame(TEXT, b"close") + frame(TEXT, b"more") * 300 + frame(8, b"\x0f\xa0")
         await reading(port, data, lambda: not server.server_state.connections)
     assert application.code == 4000
-    assert application.protocol is not None
-    assert application.protocol._frames is not None
-    assert application.protocol._frames.close_rcvd is not None

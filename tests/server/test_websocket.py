@@ -1,4 +1,4 @@
-"""The server's side of a websocket: handshake, frames, ASGI, back-pressure; over real sockets."""
+"""Websockets of the server over real sockets: handshake, frames, ASGI, back-pressure."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 
 from notifications.protocol.prepared import Prepared
 from notifications.server import FrameProtocol
-from notifications.server.handshake import MOST_FIELDS, accept, read_handshake
+from notifications.server.handshake import MAX_FIELDS, accept, read_handshake
 from tests.sockets import raw, serving, until
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -27,7 +27,7 @@ PLAIN = (
 )
 
 
-def test_plain_handshake_is_read() -> None:
+def test_a_plain_handshake_is_read() -> None:
     found = read_handshake(PLAIN)
     assert found is not None
     assert (found.path, found.raw_path, found.query) == ("/live/café", b"/live/caf%C3%A9", b"a=1")
@@ -63,7 +63,7 @@ def test_plain_handshake_is_read() -> None:
         (b"Cookie: x=1\r\n\r\n", b"Cookie: x=1\r\n\r\nmore"),
     ],
 )
-def test_anything_else_is_no_plain_handshake(part: bytes, other: bytes) -> None:
+def test_anything_else_is_not_a_plain_handshake(part: bytes, other: bytes) -> None:
     assert PLAIN.count(part) == 1
     assert read_handshake(PLAIN.replace(part, other)) is None
 
@@ -79,21 +79,21 @@ def test_anything_else_is_no_plain_handshake(part: bytes, other: bytes) -> None:
         (b"X: y", []),
     ],
 )
-def test_empty_elements_of_a_list_count_for_nothing(field: bytes, offered: list[str]) -> None:
+def test_empty_elements_of_a_list_are_ignored(field: bytes, offered: list[str]) -> None:
     found = read_handshake(PLAIN.replace(b"Sec-WebSocket-Protocol: a, b", field))
     assert found is not None
     assert found.subprotocols == offered
 
 
-def test_a_head_of_too_many_fields_is_no_plain_one() -> None:
-    at_most = PLAIN.replace(b"Cookie: x=1", b"\r\n".join([b"X: y"] * (MOST_FIELDS - 6)))
+def test_a_head_with_too_many_fields_is_not_a_plain_handshake() -> None:
+    at_most = PLAIN.replace(b"Cookie: x=1", b"\r\n".join([b"X: y"] * (MAX_FIELDS - 6)))
     assert read_handshake(at_most) is not None
     assert read_handshake(at_most.replace(b"X: y", b"X: y\r\nX: y", 1)) is None
 
 
 @settings(max_examples=500)
 @given(st.data())
-def test_what_is_read_the_library_accepts_too(data: st.DataObject) -> None:
+def test_the_websockets_library_accepts_every_handshake_that_is_read(data: st.DataObject) -> None:
     junk = st.text("\r\n :,\t/x13Upgradewebsocket=", max_size=4).map(str.encode)
     place = data.draw(st.integers(0, len(PLAIN)))
     head = PLAIN[:place] + data.draw(junk) + PLAIN[place + data.draw(st.integers(0, 3)) :]
@@ -111,7 +111,7 @@ def test_what_is_read_the_library_accepts_too(data: st.DataObject) -> None:
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Text and bytes come back; "close" closes, "fail" raises, "http" is answered as HTTP."""
+    """Echo messages; "close" closes and "fail" raises. An HTTP request is answered as HTTP."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"plain"})
@@ -161,7 +161,7 @@ async def ended_with() -> tuple[int, str]:
     return codes[0]
 
 
-async def test_text_and_bytes_come_and_go(port: int) -> None:
+async def test_text_and_bytes_are_echoed(port: int) -> None:
     async with dial(port, "/a%20b?c=1", subprotocols=["one", "two"]) as client:
         assert client.subprotocol == "one"
         assert client.response is not None
@@ -172,7 +172,7 @@ async def test_text_and_bytes_come_and_go(port: int) -> None:
             assert await client.recv() == message
 
 
-async def test_fragments_make_one_message(port: int) -> None:
+async def test_fragments_are_joined_to_one_message(port: int) -> None:
     async with dial(port) as client:
         await client.send(["o", "n", "e"])
         assert await client.recv() == "one"
@@ -183,33 +183,33 @@ async def test_pings_are_answered(port: int) -> None:
         await asyncio.wait_for(await client.ping(), 10)
 
 
-async def test_close_of_the_client_is_answered_and_told(port: int) -> None:
+async def test_a_close_of_the_client_is_answered_and_reaches_the_application(port: int) -> None:
     async with dial(port) as client:
         await client.close(4001, "bye")
         assert client.close_code == 4001
     assert await ended_with() == (4001, "bye")
 
 
-async def test_close_of_the_application_reaches_the_client(port: int) -> None:
+async def test_a_close_of_the_application_reaches_the_client(port: int) -> None:
     async with dial(port) as client:
         await client.send("close")
         assert await closed_with(client) == (4321, "enough")
     assert await ended_with() == (4321, "enough")
 
 
-async def test_lost_connection_is_told(port: int) -> None:
+async def test_a_lost_connection_reaches_the_application(port: int) -> None:
     async with dial(port) as client:
         client.transport.abort()
         assert await ended_with() == (1006, "")
 
 
-async def test_refusal_is_403(port: int) -> None:
+async def test_a_rejected_handshake_is_answered_with_403(port: int) -> None:
     with pytest.raises(InvalidStatus) as caught:
         await dial(port, "/no")
     assert caught.value.response.status_code == 403
 
 
-async def test_failing_application_is_500_before_and_1011_after_accept(
+async def test_a_failing_application_ends_with_500_before_and_1011_after_accept(
     port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(InvalidStatus) as caught:
@@ -221,14 +221,14 @@ async def test_failing_application_is_500_before_and_1011_after_accept(
     assert caplog.text.count("Exception in ASGI application") == 2
 
 
-async def test_message_that_is_too_big_ends_with_1009(port: int) -> None:
+async def test_a_message_that_is_too_big_ends_with_1009(port: int) -> None:
     async with dial(port) as client:
         await client.send("x" * 70_000)
         assert (await closed_with(client))[0] == 1009
     assert (await ended_with())[0] == 1009
 
 
-async def test_who_is_still_sending_is_told_why_it_ends(port: int) -> None:
+async def test_a_client_that_is_still_sending_gets_the_close_code(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(PLAIN)
     await reader.readuntil(b"\r\n\r\n")
@@ -243,10 +243,10 @@ async def test_who_is_still_sending_is_told_why_it_ends(port: int) -> None:
     assert (await ended_with())[0] == 1009
 
 
-async def test_who_goes_on_after_the_end_is_dropped_in_time(
+async def test_a_client_that_goes_on_sending_after_the_close_is_dropped_in_time(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.server.bounded.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("notifications.server.bounded_socket.CLOSE_TIMEOUT", 0.2)
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(PLAIN + b"\x81\xff" + (20_000_000).to_bytes(8) + bytes(4))
 
@@ -260,7 +260,7 @@ async def test_who_goes_on_after_the_end_is_dropped_in_time(
         await asyncio.wait_for(go_on(), 30)
 
 
-async def test_text_that_is_no_utf8_ends_with_1007(port: int) -> None:
+async def test_text_that_is_not_utf8_ends_with_1007(port: int) -> None:
     async with dial(port) as client:
         await client.send(b"\xff\xfe", text=True)
         assert (await closed_with(client))[0] == 1007
@@ -272,19 +272,19 @@ async def test_http_goes_to_the_http_parser(port: int) -> None:
         assert b"plain" in await asyncio.wait_for(reader.read(), 10)
 
 
-async def test_handshake_in_pieces_is_taken(port: int) -> None:
+async def test_a_handshake_in_pieces_is_accepted(port: int) -> None:
     async with raw(port, PLAIN[:40], PLAIN[40:]) as reader:
         assert (await asyncio.wait_for(reader.readline(), 10)).startswith(b"HTTP/1.1 101 ")
 
 
-async def test_handshake_of_another_version_is_told_ours(port: int) -> None:
+async def test_a_handshake_of_another_version_is_answered_with_ours(port: int) -> None:
     async with raw(port, PLAIN.replace(b"Version: 13", b"Version: 8")) as reader:
         answer = await asyncio.wait_for(reader.read(), 10)
         assert answer.startswith(b"HTTP/1.1 400 ")
         assert b"Sec-WebSocket-Version: 13\r\n" in answer
 
 
-async def test_connection_that_says_nothing_does_not_hold_up_the_end() -> None:
+async def test_a_connection_that_sends_nothing_does_not_delay_the_shutdown() -> None:
     async with contextlib.AsyncExitStack() as stack, serving(echo) as (server, port):
         reader = await stack.enter_async_context(raw(port))
         await until(lambda: server.server_state.connections)
@@ -292,7 +292,7 @@ async def test_connection_that_says_nothing_does_not_hold_up_the_end() -> None:
         assert await asyncio.wait_for(reader.read(), 10) == b""
 
 
-async def test_end_of_the_server_closes_with_1012() -> None:
+async def test_the_shutdown_closes_with_1012() -> None:
     codes.clear()
     async with serving(echo) as (_, port):
         client = await dial(port)
@@ -300,27 +300,27 @@ async def test_end_of_the_server_closes_with_1012() -> None:
     assert await ended_with() == (1012, "")
 
 
-async def test_end_of_the_server_does_not_wait_for_who_reads_nothing() -> None:
+async def test_the_shutdown_does_not_wait_for_a_client_that_reads_nothing() -> None:
     blocked = asyncio.Event()
 
     async def flood(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "websocket.accept"})
         writer, message = scope["extensions"]["notifications.frames"], Prepared("x" * 60_000)
-        while writer.offer(message):  # noqa: ASYNC110 - blocked is what it has to become
+        while writer.offer(message):  # noqa: ASYNC110 - until it is blocked
             await asyncio.sleep(0)
         blocked.set()
         assert writer.is_blocked
         while (await receive())["type"] != "websocket.disconnect":
             pass
 
-    # Nobody reads from the stream, whose buffer is small.
+    # Nothing is read from the stream, whose buffer is small.
     async with serving(flood) as (server, port), raw(port, PLAIN):
         await asyncio.wait_for(blocked.wait(), 30)
         server.should_exit = True
         await until(lambda: not server.server_state.connections)
 
 
-async def test_who_does_not_receive_is_not_read_from() -> None:
+async def test_the_socket_is_not_read_while_the_application_does_not_receive() -> None:
     go_on = asyncio.Event()
     received = 0
 
@@ -334,7 +334,7 @@ async def test_who_does_not_receive_is_not_read_from() -> None:
     async with serving(idle) as (_, port), dial(port) as client:
         sending = asyncio.create_task(send_many(client, 3000))
         done, _ = await asyncio.wait({sending}, timeout=1.0)
-        # 180 MB do not fit into the buffers in between: somebody has to have stopped reading.
+        # 180 MB do not fit into the buffers in between: the server has stopped reading.
         assert not done
         go_on.set()
         await asyncio.wait_for(sending, 60)
@@ -357,7 +357,7 @@ async def send_many(client: ClientConnection, count: int) -> None:
     ],
     ids=["nothing", "half a request", "half a handshake", "half a second request"],
 )
-async def test_who_does_not_finish_his_request_is_not_waited_for(
+async def test_an_unfinished_request_is_dropped_in_time(
     monkeypatch: pytest.MonkeyPatch, head: bytes
 ) -> None:
     for module in ("entrance", "http"):
@@ -367,7 +367,9 @@ async def test_who_does_not_finish_his_request_is_not_waited_for(
         await until(lambda: not server.server_state.connections)
 
 
-async def test_who_has_finished_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_timeout_of_heads_does_not_end_websockets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for module in ("entrance", "http"):
         monkeypatch.setattr(f"notifications.server.{module}.HEAD_TIMEOUT", 0.3)
     halves = PLAIN[:40], PLAIN[40:]
@@ -381,7 +383,7 @@ async def test_who_has_finished_is_left_alone(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"])
-async def test_head_without_end_is_refused(port: int, start: bytes) -> None:
+async def test_an_endless_head_is_refused(port: int, start: bytes) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(start + b"GET / HTTP/1.1\r\nHost: a\r\n")
     sent = 0
@@ -392,12 +394,12 @@ async def test_head_without_end_is_refused(port: int, start: bytes) -> None:
             sent += 10_000
             await asyncio.sleep(0)
     writer.transport.abort()
-    # What is on its way fills the kernel's buffers, and no more.
+    # The kernel's buffers hold the rest.
     assert sent < 20_000_000
 
 
-async def test_fragments_without_end_end_with_1009(port: int) -> None:
-    """Empty ones count as well: each holds memory until its message is whole."""
+async def test_endless_fragments_end_with_1009(port: int) -> None:
+    """Empty fragments count too: each takes memory until its message is complete."""
     continuation = b"\x00\x80" + bytes(4)
     async with raw(port, PLAIN, b"\x01\x80" + bytes(4) + continuation * 1023) as reader:
         answer = await asyncio.wait_for(reader.read(), 30)
@@ -406,7 +408,7 @@ async def test_fragments_without_end_end_with_1009(port: int) -> None:
     assert (await ended_with())[0] == 1009
 
 
-async def test_pings_of_who_reads_nothing_fill_no_memory() -> None:
+async def test_pings_of_a_client_that_reads_nothing_fill_no_memory() -> None:
     opened: list[FrameProtocol] = []
 
     async def accepting(scope: Any, receive: Any, send: Any) -> None:
@@ -430,7 +432,7 @@ async def test_pings_of_who_reads_nothing_fill_no_memory() -> None:
         # 26 MB of answers do not fit into the kernel's buffers.
         assert largest < 2_000_000
         seen = b""
-        # Who reads again is answered again.
+        # A client that reads again gets pongs again.
         while b"\x8a\x01y" not in seen:
             writer.write(marked)
             seen = seen[-2:] + await asyncio.wait_for(reader.read(2**20), 30)

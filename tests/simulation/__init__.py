@@ -1,1 +1,1 @@
-"""A deterministic simulation of the whole system: see :mod:`tests.simulation.run`."""
+"""Deterministic simulation of the whole system; see :mod:`tests.simulation.run`."""

@@ -1,6 +1,7 @@
-"""``python -m tests.simulation``: starts :mod:`tests.simulation.run` with a fixed hash seed.
+"""``python -m tests.simulation``: start :mod:`tests.simulation.run` with a fixed hash seed.
 
-The order of a set of texts depends on the hash seed, which Python draws anew for each process.
+The iteration order of a set of strings depends on the hash seed, which Python otherwise chooses
+at random for each process.
 """
 
 import os

@@ -1,8 +1,9 @@
-"""Time and chance as the app sees them: both come from the seed.
+"""Simulated clocks and randomness, both determined by the seed.
 
-There is one virtual time, that of the running loop, and a wall clock for each simulated process,
-which may be wrong. :func:`install` puts them in the place of Python's own. It has to be called
-before Django is loaded, because models take ``timezone.now`` as a default of their fields.
+There is one virtual monotonic time, that of the running loop. Each simulated process has a wall
+clock of its own, which may be wrong. :func:`install` replaces Python's clocks and sources of
+randomness. Call it before Django is loaded, because model fields take ``timezone.now`` as their
+default.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from typing import Any
 import jwt.api_jwt
 from django.utils import timezone
 
-#: What the clock of the world says when a run begins, as Unix time.
+#: True time at the start of a run, as a Unix timestamp in seconds.
 BEGINNING = 1_800_000_000.0
 
-#: What the virtual monotonic clock says then.
+#: Virtual monotonic time at the start of a run, in seconds.
 START = 1000.0
 
 
 class WallClock:
-    """A clock on the wall of one process.
+    """The wall clock of one process.
 
     Args:
-        offset: seconds by which it is ahead of the world's.
-        drift: seconds that it gains in each second.
+        offset: seconds by which it is ahead of true time.
+        drift: seconds that it gains per second.
     """
 
     def __init__(self, offset: float = 0.0, drift: float = 0.0) -> None:
@@ -44,12 +45,12 @@ class WallClock:
 
 TRUE_CLOCK = WallClock()
 
-#: The clock of whoever is running.
+#: The wall clock of the code that is running.
 wall: ContextVar[WallClock] = ContextVar("wall", default=TRUE_CLOCK)
 
 
 class _Virtual:
-    """Where the time comes from while a simulation runs."""
+    """The sources of time and randomness while a simulation runs."""
 
     def __init__(self) -> None:
         self.now: Callable[[], float] = time.monotonic
@@ -64,7 +65,7 @@ _real_urandom = os.urandom
 
 
 def begin(now: Callable[[], float], seed: int) -> None:
-    """From now on the time is that of ``now``, and all chance follows from the seed."""
+    """Take the time from ``now``, in seconds, and all randomness from ``seed``."""
     virtual.now = now
     virtual.is_running = True
     virtual.chance = random.Random(seed)
@@ -72,7 +73,7 @@ def begin(now: Callable[[], float], seed: int) -> None:
 
 
 def end() -> None:
-    """Give back the real time and real chance."""
+    """Return to real time and real randomness."""
     virtual.is_running = False
 
 
@@ -85,7 +86,7 @@ def _monotonic() -> float:
 
 
 def _sleep(seconds: Any) -> None:
-    """Nobody else runs meanwhile, so nothing would change."""
+    """Return at once: everything runs in one thread, so nothing would change meanwhile."""
     if not virtual.is_running:
         _real_sleep(seconds)
 
@@ -104,7 +105,7 @@ class _AnyDatetime(type):
 
 
 class _Datetime(datetime, metaclass=_AnyDatetime):
-    """The class as a library sees it that asks it for the present."""
+    """Stand-in for ``datetime`` in a library that calls ``datetime.now()``."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> Any:
@@ -112,12 +113,13 @@ class _Datetime(datetime, metaclass=_AnyDatetime):
 
 
 class DatabaseTime:
-    """What ``timezone`` is for code that asks the clock of the database.
+    """Stand-in for ``timezone`` in modules whose ``now()`` stands for the database's clock.
 
-    SQLite has none of its own; PostgreSQL, which is meant here, has.
+    SQLite runs in the process and has no clock of its own. PostgreSQL, which the simulation
+    stands for, has the clock of its host.
 
     Args:
-        clock: of the database.
+        clock: the clock of the database host.
     """
 
     def __init__(self, clock: WallClock) -> None:
@@ -131,11 +133,11 @@ class DatabaseTime:
 
 
 def install() -> None:
-    """Take the place of Python's clocks and sources of chance, for good."""
+    """Replace Python's clocks and sources of randomness, for the rest of the process."""
     time.time = _time
     time.monotonic = _monotonic
     time.perf_counter = _monotonic
-    time.thread_time = _monotonic  # nothing takes any time
+    time.thread_time = _monotonic  # no code takes any CPU time
     time.sleep = _sleep
     os.urandom = _urandom
     random._urandom = _urandom  # type: ignore[attr-defined]  # what ``secrets`` draws from

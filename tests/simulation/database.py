@@ -1,8 +1,9 @@
-"""One real SQLite database for all simulated processes, at moments and with faults of our choice.
+"""One real SQLite database for all simulated processes, with injected latency and faults.
 
-Work runs in the event loop, one piece after the other; between asking and doing, and between
-doing and knowing, virtual time passes. So two pieces of work never overlap, as if each were one
-serializable transaction. What waits for a lock is rolled back, and done again when it is free.
+Pieces of database work run in the event loop, one after another. Virtual time passes between the
+submission of a piece and its execution, and again before its result arrives. Two pieces never
+overlap, so each behaves like one serializable transaction. Work that meets a lock is rolled back
+and runs again when the lock is released.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from . import clock
 from .clock import WallClock
 from .process import Process, current
 
-#: How long the effects of a trouble last, seconds: waits for locks, and what is tried again.
+#: Seconds for which a fault has effects after its end: lock waits and pending retries.
 AFTERMATH = 3.0
 
 CHANGES = ("INSERT", "UPDATE", "DELETE", "REPLACE")
@@ -29,7 +30,10 @@ WRITES = (*CHANGES, "BEGIN")
 
 
 class Held(BaseException):
-    """A statement waits for a lock. No ``except Exception`` on the way swallows it."""
+    """A statement has to wait for a lock, until the virtual time ``until`` in seconds.
+
+    It derives from BaseException, so that no ``except Exception`` in the app swallows it.
+    """
 
     def __init__(self, until: float) -> None:
         super().__init__()
@@ -37,12 +41,12 @@ class Held(BaseException):
 
 
 class Database:
-    """The database and what is wrong with it at the moment.
+    """The database and its current faults.
 
     Args:
-        chance: decides about faults.
-        now: virtual seconds.
-        host: the clock of the database's host.
+        chance: decides which statements and commits fail.
+        now: returns the virtual time in seconds.
+        host: the clock of the database host.
     """
 
     def __init__(self, chance: Random, now: Callable[[], float], host: WallClock) -> None:
@@ -51,35 +55,36 @@ class Database:
         self.clock = host
         self._is_calm = 0
         self._commits = 0
-        #: Which physical database it is.
+        #: Number of the physical database that is in use.
         self.incarnation = 1
         self._troubles: list[tuple[float, float]] = []
         self.heal()
         _active[:] = [self]
 
     def heal(self) -> None:
-        """Work as it should from now on."""
-        #: Share of statements that fail, and of commits that fail before and after they are done.
+        """End all faults."""
+        #: Shares of the statements that fail, and of the commits that fail before and after they
+        #: take effect.
         self.statement_loss = 0.0
         self.commit_loss = 0.0
         self.late_commit_loss = 0.0
-        #: Until when nobody can reach it, by name of the process; "" is everybody.
+        #: When the database becomes reachable again, by process name; "" means all processes.
         self.away: dict[str, float] = {}
-        #: Until when all writing waits.
+        #: When writing is possible again.
         self.locked_until = 0.0
-        #: Until when rows are locked that an open transaction has made, by name of the stream.
+        #: When the open transaction ends that has inserted a stream, by name of the stream.
         self.held: dict[str, float] = {}
-        #: Until when somebody keeps the subscriptions of a user locked, by its primary key.
+        #: When the lock on a user's subscriptions is released, by primary key of the user.
         self.held_users: dict[int, float] = {}
-        #: Seconds that a piece of work takes at most.
+        #: Maximum delay in seconds before work is executed, and again before its result arrives.
         self.latency = 0.004
 
     def trouble(self, seconds: float) -> None:
-        """Note that from now on it does not do its work for so long."""
+        """Record that the database is impaired for the next ``seconds``."""
         self._troubles.append((self._now(), self._now() + seconds + AFTERMATH))
 
     def calm_seconds(self, start: float, end: float) -> float:
-        """How much of this time the database could be asked."""
+        """Return for how many seconds between ``start`` and ``end`` the database worked."""
         calm, at = 0.0, start
         for began, ended in sorted(self._troubles):
             if began >= end:
@@ -91,17 +96,17 @@ class Database:
     # Work
 
     def run(self, work: Callable[[], Any]) -> Any:
-        """Do a piece of work of the process that is running.
+        """Run a piece of work of the current process.
 
         Raises:
-            Held: nothing of it is done, and it waits for a lock.
+            Held: the work met a lock before it committed anything, and has to run again.
         """
         self._commits = 0
         return work()
 
     @contextmanager
     def calm(self) -> Iterator[None]:
-        """Ask it without any fault: for the world, which has no part in the system."""
+        """Suspend all faults, for queries of the simulation itself."""
         self._is_calm += 1
         try:
             yield
@@ -109,7 +114,7 @@ class Database:
             self._is_calm -= 1
 
     def reserve_id(self) -> int:
-        """Take the next primary key of a notification, as an INSERT that commits later does."""
+        """Take the next primary key of a notification, as an INSERT does that commits later."""
         with self.calm(), connection.cursor() as cursor:
             name = "notifications_notification"
             cursor.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = %s", [name])
@@ -128,7 +133,7 @@ class Database:
         return copy
 
     def go_back(self, snapshot: sqlite3.Connection) -> None:
-        """Another database takes over, whose tables are as they were."""
+        """Let another physical database take over, with the tables of the snapshot."""
         self.incarnation += 1
         snapshot.backup(connection.connection)
 
@@ -137,9 +142,9 @@ class Database:
     def statement(self, execute: Callable[..., Any], sql: str, *args: Any) -> Any:
         if self._is_calm:
             return execute(sql, *args)
-        self._meet_absence()
+        self._fail_while_away()
         if sql.lstrip().startswith(WRITES):
-            self._meet_locks(sql, args[0])
+            self._wait_for_locks(sql, args[0])
         result = execute(sql, *args)
         if not connection.in_atomic_block and sql.lstrip().startswith(CHANGES):
             self._commits += 1
@@ -148,7 +153,7 @@ class Database:
     def commit(self, commit: Callable[[], None]) -> None:
         if self._is_calm:
             return commit()
-        self._meet_absence()
+        self._fail_while_away()
         if self._chance.random() < self.commit_loss:
             raise OperationalError("the connection broke before the commit")
         commit()
@@ -157,7 +162,7 @@ class Database:
             raise OperationalError("the connection broke after the commit")
         return None
 
-    def _meet_absence(self) -> None:
+    def _fail_while_away(self) -> None:
         process: Process | None = current.get()
         until = max(self.away.get("", 0.0), self.away.get(process.name if process else "", 0.0))
         if self._now() < until:
@@ -165,7 +170,7 @@ class Database:
         if self.statement_loss and self._chance.random() < self.statement_loss:
             raise OperationalError("the connection broke")
 
-    def _meet_locks(self, sql: str, parameters: Any) -> None:
+    def _wait_for_locks(self, sql: str, parameters: Any) -> None:
         until = self.locked_until
         if self.held and 'INTO "notifications_stream"' in sql:
             until = max([until, *(t for name, t in self.held.items() if name in parameters)])
@@ -174,13 +179,13 @@ class Database:
             until = max([until, *(t for pk, t in self.held_users.items() if pk in values)])
         if self._now() >= until:
             return
-        if self._commits:  # a part of the work is done, and is not done twice
+        if self._commits:  # part of the work is committed, so it must not run again
             raise OperationalError("canceling statement due to lock timeout")
         raise Held(until)
 
 
 def _flat(parameters: Any) -> Iterator[Any]:
-    """The values of a statement, or of many."""
+    """Yield the parameters of ``execute()``, or of all rows of ``executemany()``."""
     for value in parameters or ():
         if isinstance(value, tuple | list):
             yield from value
@@ -192,15 +197,15 @@ _active: list[Database] = []
 
 
 def prepare() -> None:
-    """Make the tables, and put the faults between Django and them: once in a Python process."""
-    # In a loop, Django would keep a connection for each task.
+    """Create the tables, and install the faults below Django; once per Python process."""
+    # Within an event loop, Django would keep one connection for each task.
     connections._connections = SimpleNamespace()  # type: ignore[attr-defined]
-    # What migrations write, such as epochs, has to be the same each time.
+    # Values that migrations write, such as epochs, have to be the same each time.
     clock.begin(lambda: clock.START, 0)
     call_command("migrate", verbosity=0)
     clock.end()
     connection.execute_wrappers.append(
-        lambda *args: _active[0].statement(*args)  # noqa: PLW0108 - another one in each run
+        lambda *args: _active[0].statement(*args)  # noqa: PLW0108 - each run has its own database
     )
     real_commit = connection._commit  # type: ignore[attr-defined]
     connection._commit = lambda: _active[0].commit(real_commit)  # type: ignore[attr-defined]
@@ -211,7 +216,7 @@ _plain = sqlite3.connect(":memory:")
 
 
 def _strftime(form: str, moment: Any) -> Any:
-    """SQLite's own, but the present is what the clock of the database says."""
+    """SQLite's ``strftime``, but ``'now'`` is the time of the simulated database clock."""
     if str(moment).upper() != "NOW":
         return _plain.execute("SELECT strftime(?, ?)", (form, moment)).fetchone()[0]
     now = _active[0].clock.time()

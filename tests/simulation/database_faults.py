@@ -1,4 +1,4 @@
-"""Faults of the database, and histories that go back."""
+"""Database faults, and histories that go back."""
 
 from __future__ import annotations
 
@@ -62,11 +62,18 @@ def slow_database(world: World, chance: Random) -> str:
 
 
 def _go_back(world: World, age: float, away: float, then: Callable[[], None]) -> None:
-    """What is written from now on will be gone: the database is lost after ``age`` seconds."""
+    """Lose the database in ``age`` seconds, and return to its present state.
+
+    Args:
+        age: seconds of writes that are lost.
+        away: seconds for which the database is unreachable in between.
+        then: called when the database is back.
+    """
     snapshot = world.database.snapshot()
 
     def lose() -> None:
-        # What will be gone is acknowledged, and that is written when the database is back.
+        # Entries that are about to be lost are acknowledged; the acknowledgements are written
+        # when the database is back.
         for device in world.devices:
             device.acknowledge()
         world.database.away[""] = world.loop.now + away
@@ -75,7 +82,7 @@ def _go_back(world: World, age: float, away: float, then: Callable[[], None]) ->
 
     def come_back() -> None:
         world.go_back(snapshot)
-        # Before anybody has noticed, offsets are given a second time.
+        # Offsets are given a second time before any process notices.
         for _ in range(8):
             world.publishers.shared()
         then()
@@ -93,19 +100,20 @@ def failover(world: World, chance: Random) -> str:
 @fault(2)
 def restore(world: World, chance: Random) -> str:
     age, away, after = chance.uniform(3, 25), chance.uniform(1, 8), chance.uniform(0.1, 5)
-    is_told = chance.random() < 0.5
+    is_operator_told = chance.random() < 0.5
 
     def renew() -> None:
-        if is_told:
+        if is_operator_told:
             world.operator.renew()
 
     _go_back(world, age, away, lambda: later(world, after, renew))
-    return f"a backup of now is restored in {age:.1f} s, {'' if is_told else 'not '}told to us"
+    told = "told" if is_operator_told else "not told"
+    return f"this state is restored in {age:.1f} s; the operator is {told}"
 
 
 @fault(2)
 def held_row(world: World, chance: Random) -> str:
-    """A caller notifies somebody new in the middle of long work; and that one connects."""
+    """A new user connects while a long transaction that notifies the user is still open."""
     seconds = chance.uniform(2, 25)
     until = world.loop.now + seconds
 
@@ -121,7 +129,7 @@ def held_row(world: World, chance: Random) -> str:
 
 @fault(2)
 def held_user(world: World, chance: Random) -> str:
-    """Somebody has begun to delete a user, and takes his time."""
+    """A transaction that deletes a user stays open, and locks the user's subscriptions."""
     user_id, seconds = chance.choice(world.people.ids), chance.uniform(2, 25)
     world.database.held_users[user_id] = world.loop.now + seconds
     return f"an open transaction locks the subscriptions of user {user_id} for {seconds:.1f} s"

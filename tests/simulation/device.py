@@ -1,8 +1,8 @@
 """A client that behaves as the SDKs of the Centrifuge protocol do.
 
-It keeps the position of what it got and comes back with it, drops what has an offset that it has,
-subscribes to topics, has its token refreshed, and fetches the inbox when it is told that something
-could not be recovered. :mod:`tests.simulation.transport` is the rest of it.
+It stores its position in each channel and recovers from it, drops publications whose offset it
+already has, subscribes to topics, refreshes its token, and fetches the inbox when the server
+reports that it could not recover. :mod:`tests.simulation.transport` has the connection handling.
 
 Source: https://centrifugal.dev/docs/transports/client_api.
 """
@@ -17,16 +17,16 @@ from .ledger import Ledger
 from .network import Network
 from .people import LIFETIME, Credentials, People, cookie
 from .process import Process
-from .transport import SOONEST, Transport
+from .transport import MIN_DELAY, Transport
 
-#: Until a person whose client has been sent away for good logs in again.
-LOG_IN = 4.0
+#: Seconds until a person logs in again after a terminal disconnect.
+LOGIN_DELAY = 4.0
 
-#: Seconds after which a token that could not be had is asked for again, as SDKs do.
-RETRY = 5.0
+#: Seconds until a failed token refresh is retried, as SDKs do.
+REFRESH_RETRY = 5.0
 
-#: Before it runs out a token is refreshed.
-EARLY = 1.0
+#: Seconds before its expiry at which a token is refreshed.
+REFRESH_EARLY = 1.0
 
 
 class Position(NamedTuple):
@@ -38,10 +38,12 @@ class Device(Transport):
     """One client of one user.
 
     Args:
-        name: for the trace.
-        by_session: it authenticates by cookie, else by a token.
-        topics: that it subscribes to by itself.
-        pick: finds the worker to which a new socket leads; None while there is none.
+        name: its name in the trace.
+        pick: chooses the worker for a new socket; returns None while no worker runs.
+        by_session: authenticate with a session cookie instead of a token.
+        is_short: use tokens that expire after ``LIFETIME`` seconds.
+        is_new: the user has never connected before.
+        topics: channels that the client itself subscribes to.
     """
 
     def __init__(
@@ -62,55 +64,54 @@ class Device(Transport):
         super().__init__(name, network, chance, pick)
         self.user_id = user_id
         self.channel = f"user:{user_id}"
-        #: Of somebody who has never connected.
         self.is_new = is_new
         self.by_session = by_session
         self.topics = topics
         self._people = people
         self._ledger = ledger
         self._lifetime = LIFETIME if is_short else None
-        self.shown: Credentials | None = None
+        self.credentials: Credentials | None = None
         self.password = ""
         self.positions: dict[str, Position] = {}
-        #: Channels that this connection has, and the last offset that came in each.
+        #: The channels of this connection, and the last offset received in each.
         self.on_wire: dict[str, int] = {}
         self.needs_inbox = False
-        #: Topics whose screens are closed for now.
+        #: Topics that the client has unsubscribed from for a while.
         self.left: set[str] = set()
 
-    # Coming and going
+    # Connecting and disconnecting
 
     def start(self) -> None:
         self._log_in()
 
     def forget(self) -> None:
-        """The same person with a new browser."""
+        """Start again with a new browser, which knows nothing."""
         self.drop()
         self._ledger.forget(self)
         self.positions.clear()
-        self.shown = None
-        self.later(SOONEST, self._log_in)
+        self.credentials = None
+        self.later(MIN_DELAY, self._log_in)
 
-    def rest(self, seconds: float) -> None:
-        """No network for a while."""
+    def go_offline(self, seconds: float) -> None:
+        """Go offline for a while."""
         self.drop()
-        self.later(seconds, self.connect if self.shown else self._log_in)
+        self.later(seconds, self.connect if self.credentials else self._log_in)
 
     def _log_in(self) -> None:
         how = self.user_id, self.by_session, self._lifetime
         self._people.ask(self._logged_in, self._people.log_in, *how)
 
-    def _logged_in(self, shown: Credentials | None) -> None:
-        if shown is None:
-            self.later(LOG_IN, self._log_in)
+    def _logged_in(self, credentials: Credentials | None) -> None:
+        if credentials is None:
+            self.later(LOGIN_DELAY, self._log_in)
             return
-        self.shown = shown
+        self.credentials = credentials
         self.password = self._people.password(self.user_id)
         self._ledger.logged_in(self)
         self.connect()
 
     def headers(self) -> list[tuple[bytes, bytes]] | None:
-        return None if self.shown is None else cookie(self.shown)
+        return None if self.credentials is None else cookie(self.credentials)
 
     def dropped(self) -> None:
         self.on_wire.clear()
@@ -120,8 +121,10 @@ class Device(Transport):
             self._ledger.waited(self, self.asked_at)
 
     def opened(self) -> None:
-        assert self.shown is not None
-        request: dict[str, Any] = {"token": self.shown.token} if self.shown.token else {}
+        assert self.credentials is not None
+        request: dict[str, Any] = (
+            {"token": self.credentials.token} if self.credentials.token else {}
+        )
         subs = {
             name: {"recover": True, "epoch": position.epoch, "offset": position.offset}
             for name, position in self.positions.items()
@@ -129,12 +132,12 @@ class Device(Transport):
         }
         self.command(self._connect_answered, connect={**request, "subs": subs})
 
-    def sent_away(self) -> None:
-        """Sent away for good: a person has to log in again, and the SDK begins from nothing."""
+    def terminally_disconnected(self) -> None:
+        """Log in again after a terminal disconnect, with a new SDK client that has no positions."""
         self._ledger.forget(self)
         self.positions.clear()
-        self.shown = None
-        self.later(LOG_IN, self._log_in)
+        self.credentials = None
+        self.later(LOGIN_DELAY, self._log_in)
 
     # Commands
 
@@ -153,7 +156,7 @@ class Device(Transport):
         for name, sub in subs.items():
             self._subscribed(name, sub)
         if result.get("expires"):
-            self.later(max(0.1, result["ttl"] - EARLY), self._refresh)
+            self.later(max(0.1, result["ttl"] - REFRESH_EARLY), self._refresh)
         for name in self.topics:
             self.subscribe(name)
         self.fetch_inbox()
@@ -161,11 +164,11 @@ class Device(Transport):
     def _refused(self, error: dict[str, Any]) -> None:
         self.drop()
         if error.get("temporary"):
-            self.come_back()
+            self.reconnect()
         elif error["code"] == 109:
-            self.later(SOONEST, self._log_in)
+            self.later(MIN_DELAY, self._log_in)
         else:
-            self.sent_away()
+            self.terminally_disconnected()
 
     def subscribe(self, name: str) -> None:
         if name in self.left or name in self.on_wire or not self.is_connected:
@@ -181,18 +184,18 @@ class Device(Transport):
             self._subscribed(name, reply["subscribe"])
             self.fetch_inbox()
         elif name not in self.on_wire:
-            # Temporary or not: an application asks again when its screen is opened again.
+            # Retry whatever the error is: the user may open the same screen again.
             self.later(3.0, self.subscribe, name)
 
     def unsubscribe(self, name: str) -> None:
-        """A screen is closed; the SDK keeps the position."""
+        """Unsubscribe because a screen was closed; the SDK keeps the position."""
         self.left.add(name)
         if name in self.on_wire:
             del self.on_wire[name]
             self.command(None, unsubscribe={"channel": name})
 
     def return_to(self, name: str) -> None:
-        """The screen is opened again."""
+        """Subscribe again because the screen was opened again."""
         self.left.discard(name)
         self.subscribe(name)
 
@@ -200,20 +203,20 @@ class Device(Transport):
         how = self.user_id, False, self._lifetime
         self._people.ask(self._refreshed, self._people.log_in, *how)
 
-    def _refreshed(self, shown: Credentials | None) -> None:
+    def _refreshed(self, credentials: Credentials | None) -> None:
         if not self.is_connected:
-            return  # whoever connects asks for a new one if need be
-        if shown is None:
-            self.later(RETRY, self._refresh)
+            return  # connecting again obtains a new token when one is needed
+        if credentials is None:
+            self.later(REFRESH_RETRY, self._refresh)
             return
-        self.shown = shown
+        self.credentials = credentials
         self.password = self._people.password(self.user_id)
         self._ledger.logged_in(self)
-        self.command(self._refresh_answered, refresh={"token": shown.token})
+        self.command(self._refresh_answered, refresh={"token": credentials.token})
 
     def _refresh_answered(self, reply: dict[str, Any]) -> None:
         if reply.get("refresh", {}).get("expires"):
-            self.later(max(0.1, reply["refresh"]["ttl"] - EARLY), self._refresh)
+            self.later(max(0.1, reply["refresh"]["ttl"] - REFRESH_EARLY), self._refresh)
 
     def acknowledge(self) -> None:
         for name in self.on_wire:
@@ -221,7 +224,7 @@ class Device(Transport):
             self.command(None, rpc={"method": "ack", "data": {"channel": name, "offset": offset}})
 
     def fetch_inbox(self, before: str = "") -> None:
-        """What an application does that has been told of a loss."""
+        """Fetch the inbox, as an application does after a failed recovery."""
         if self.needs_inbox and self.is_connected:
             data = {"limit": 50, "before": before}
             self.command(self._inbox_answered, rpc={"method": "inbox", "data": data})
@@ -271,7 +274,7 @@ class Device(Transport):
 
     def _unsubscribed(self, name: str) -> None:
         self.on_wire.pop(name, None)
-        if not name.startswith("topic:"):  # of those an SDK keeps the position
+        if not name.startswith("topic:"):  # an SDK keeps the position of client-side subscriptions
             self._ledger.ended(self, name)
             self.positions.pop(name, None)
 

@@ -1,4 +1,4 @@
-"""Everything that goes wrong in a run: which faults there are, and the plan of one run."""
+"""Registry of the faults, and the plan that places them in one run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .world import World
 
-#: Virtual seconds between two faults on average, and before the first.
+#: Virtual seconds between two faults on average, and at least before the first.
 SPACE = 3.0
 QUIET = 8.0
 
@@ -16,12 +16,12 @@ Inject = Callable[[World, Random], str]
 
 FAULTS: dict[str, Inject] = {}
 
-#: How often a fault is chosen, beside the others.
+#: Relative frequency of each fault.
 WEIGHTS: dict[str, int] = {}
 
 
 class Fault(NamedTuple):
-    """One fault of a plan. Its own seed makes it the same one when others are left out."""
+    """One fault of a plan. It has a seed of its own, so that skipping others does not change it."""
 
     number: int
     at: float
@@ -33,7 +33,7 @@ class Fault(NamedTuple):
 
 
 def plan(seed: int, count: int, names: list[str]) -> list[Fault]:
-    """So many faults of these kinds, in the order of their moments."""
+    """Return ``count`` faults of the named kinds, in order of time."""
     chance = Random(f"{seed} plan")
     weights = [WEIGHTS[name] for name in names]
     moments = sorted(chance.uniform(QUIET, QUIET + SPACE * count) for _ in range(count))
@@ -44,7 +44,7 @@ def plan(seed: int, count: int, names: list[str]) -> list[Fault]:
 
 
 def fault(weight: int) -> Callable[[Inject], Inject]:
-    """Register a fault; its function does it and says in a few words what exactly."""
+    """Register a function that injects a fault and returns a short description of it."""
 
     def register(inject: Inject) -> Inject:
         name = inject.__name__
@@ -56,6 +56,6 @@ def fault(weight: int) -> Callable[[Inject], Inject]:
 
 
 def later(world: World, seconds: float, then: Callable[[], None]) -> None:
-    """Go on with a fault, or end it; when the faults have to be over at the latest."""
+    """Call ``then`` in ``seconds``, or at the end of the faults if that is sooner."""
     left = world.ends_at - world.loop.now
     world.network.later(min(seconds, left), then)

@@ -1,4 +1,4 @@
-"""What has to hold of tables and devices together: from time to time, and in the end."""
+"""Invariants of the tables and the devices, checked during a run and at its end."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .network import BUFFER, Network
 from .operator import Operator
 from .workers import Workers
 
-#: Tasks of a worker: its loops and what they have under way, and those of each socket.
+#: Maximum number of tasks of a worker: those of its loops, and those of each socket.
 TASKS, TASKS_OF_SOCKET = 20, 5
 
 
 class Row(NamedTuple):
     offset: int
     title: str
-    #: Neither withdrawn nor about to expire: whoever is owed it gets it.
+    #: Neither withdrawn nor set to expire, so every reader has to receive it.
     lasts: bool
 
 
 class Tables(NamedTuple):
-    """What is committed and has an offset."""
+    """The committed notifications that have an offset, and the state of the streams."""
 
     rows: dict[str, list[Row]]
     epochs: dict[str, str]
@@ -43,7 +43,7 @@ class Place(NamedTuple):
 
 
 class Invariants:
-    """Asks the tables, without any fault, and compares."""
+    """Compares the tables, which are read without faults, with the ledger and the devices."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Invariants:
     # At any time
 
     def check_memory(self) -> None:
-        """P5: what does not fit into a socket is not kept anywhere else."""
+        """P5: neither messages nor tasks pile up for a socket that does not read."""
         for wire in self._network.wires:
             if len(wire.buffered) > BUFFER + 2:
                 self._ledger.violate("P5", f"{len(wire.buffered)} messages wait for one socket")
@@ -74,23 +74,23 @@ class Invariants:
             if worker.tasks > most:
                 self._ledger.violate("P5", f"{worker.tasks} tasks in {worker}")
 
-    def check_told(self) -> None:
-        """P8: see the ledger."""
+    def check_reported(self) -> None:
+        """P8: see :meth:`Ledger.check_reported`."""
         for device in self._devices:
             if device.is_connected and device.wire is not None and device.wire.is_well:
-                self._ledger.check_told(device, device.connected_at)
+                self._ledger.check_reported(device, device.connected_at)
 
     def check_rolled_back(self) -> None:
-        """P2: what was rolled back is not there."""
+        """P2: no notification of a rolled-back transaction is in the tables."""
         with self._database.calm():
             titles = set(Notification.objects.values_list("title", flat=True))
         for title in titles:
             entry = self._ledger.entries.get(title)
             if entry is not None and entry.state == "rolled back":
-                self._ledger.violate("P2", f"{title} was rolled back and is there")
+                self._ledger.violate("P2", f"{title} was rolled back but is in the table")
 
     def check_acknowledged(self) -> None:
-        """P1: nothing counts as delivered that no device of the user has got."""
+        """P1: no notification counts as delivered that no device of the user has received."""
         tables = self.tables()
         for place in self._places():
             if self._ledger.may_be_old(place.channel, tables.epochs.get(place.channel)):
@@ -108,20 +108,20 @@ class Invariants:
                     )
 
     def excuse(self) -> None:
-        """Everybody is told of a loss, and asks the inbox for what counts as delivered now."""
+        """Excuse what counts as delivered now: clients learn of a loss and read their inboxes."""
         for place in self._places():
             key = place.user_id, place.channel
             self._ledger.excused[key] = max(self._ledger.excused[key], place.delivered)
 
-    # In the end
+    # At the end
 
     def is_settled(self) -> bool:
         return not list(self.unsettled())
 
     def unsettled(self) -> Iterator[tuple[str, str]]:
-        """What is still to come when all faults are over: promise and words."""
+        """Yield what is still outstanding after the faults: the promise and a description."""
         with self._database.calm():
-            if incarnation.known() is not None:
+            if incarnation.check() is not None:
                 yield "P8", "the history is still suspect"
         if self._operator.alarms:
             yield "P8", "the operator has not acted upon an alarm yet"
@@ -135,7 +135,7 @@ class Invariants:
                 yield "P1", f"{device} is not connected"
                 continue
             yield from self._missing(device, tables)
-            yield from self._untold(device, tables)
+            yield from self._unreported(device, tables)
             if device.needs_inbox:
                 yield "P8", f"{device} cannot fetch its inbox"
 
@@ -149,11 +149,11 @@ class Invariants:
         for entry in self._ledger.entries.values():
             is_owed = entry.state == "committed" and not entry.is_gone and not entry.is_keyed
             if is_owed and entry.title not in there:
-                yield "P1", f"{entry.title} was committed and is not there"
+                yield "P1", f"{entry.title} was committed but is not in the table"
         assert published <= there
 
     def _lost(self, tables: Tables) -> Iterator[tuple[str, str]]:
-        """What reached no device of a user."""
+        """Yield the notifications that have reached no device of a user."""
         followed: dict[int, set[str]] = defaultdict(set)
         for device in self._devices:
             followed[device.user_id].update(device.on_wire)
@@ -171,7 +171,7 @@ class Invariants:
                     )
 
     def _missing(self, device: Device, tables: Tables) -> Iterator[tuple[str, str]]:
-        """What this device was owed."""
+        """Yield what this device should have received and has not."""
         account = self._ledger.accounts[device]
         since = {p.channel: p.since for p in self._places() if p.user_id == device.user_id}
         for channel, follow in account.follows.items():
@@ -185,20 +185,20 @@ class Invariants:
                 after = max(after, since.get(channel, 0))
             for row in tables.rows.get(channel, ()):
                 if row.lasts and row.offset > after and row.title not in account.titles:
-                    yield "P1", f"{device} has not got {row.title} ({channel} {row.offset})"
+                    yield "P1", f"{device} has not received {row.title} ({channel} {row.offset})"
             position = device.positions[channel]
             if position.offset > tables.tops[channel]:
                 yield "P8", f"{device} is at {position.offset} of {channel}, beyond its top"
 
-    def _untold(self, device: Device, tables: Tables) -> Iterator[tuple[str, str]]:
+    def _unreported(self, device: Device, tables: Tables) -> Iterator[tuple[str, str]]:
         account = self._ledger.accounts[device]
-        for channel, loss in account.untold.items():
+        for channel, loss in account.unreported.items():
             if channel in device.on_wire:
-                yield "P8", f"{device} does not know that {loss} of {channel} went back"
+                yield "P8", f"{device} was not notified that {loss} of {channel} went back"
         since = {p.channel: p.since for p in self._places() if p.user_id == device.user_id}
         if device.needs_inbox:
             return
-        for channel, upto in account.told.items():
+        for channel, upto in account.reported.items():
             if channel not in device.on_wire:
                 continue
             for row in tables.rows.get(channel, ()):
@@ -209,7 +209,8 @@ class Invariants:
                 ):
                     yield (
                         "P8",
-                        f"{device} has {row.title} ({channel} {row.offset}) not even in its inbox",
+                        f"{device} has not received {row.title} ({channel} {row.offset}), "
+                        "not even in its inbox",
                     )
 
     def tables(self) -> Tables:

@@ -1,7 +1,7 @@
-"""A channel layer that does what layers do on a bad day; see the *Channel layer specification*.
+"""A faulty channel layer; see the *Channel layer specification* of Channels.
 
-It loses, doubles, delays and so reorders messages, hangs, goes down and comes back, forgets
-members, and cuts single processes off.
+It loses, duplicates, delays and therefore reorders messages. It hangs, goes down and comes back,
+forgets group members, and becomes unreachable for single processes.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from channels.layers import BaseChannelLayer
 
 from .process import Process, current
 
-#: Messages of one process that wait; more are dropped, as layers do.
+#: Messages that one channel holds; more are dropped, as in other layers.
 CAPACITY = 1000
 
 Trace = Callable[..., None]
 
 
 class LayerDown(ConnectionError):
-    """What the client library of a layer raises while it cannot be reached."""
+    """The error that the client library of a layer raises while the layer is unreachable."""
 
 
 class FaultyLayer(BaseChannelLayer):
-    """One for all processes of a run.
+    """The channel layer of all processes of a run.
 
     Args:
-        chance: decides about the fate of each message.
-        trace: told of it.
+        chance: decides how each message is lost, duplicated and delayed.
+        trace: records what happens to each message.
     """
 
     def __init__(self, chance: Random, trace: Trace) -> None:
@@ -46,21 +46,21 @@ class FaultyLayer(BaseChannelLayer):
         self.heal()
 
     def heal(self) -> None:
-        """Work as it should from now on."""
+        """End all faults."""
         self.is_down = False
         self.is_hanging = False
-        #: Shares of the messages that are lost and that come twice.
+        #: Shares of the messages that are lost and that are duplicated.
         self.loss = 0.0
         self.doubling = 0.0
-        #: Seconds that a message takes at most.
+        #: Maximum latency of a message in seconds.
         self.delay = 0.005
-        #: Names of processes that cannot reach it; nothing tells them so.
+        #: Names of the processes that cannot reach the layer. Their calls hang without an error.
         self.cut_off: set[str] = set()
 
     # Faults
 
     def go_down(self) -> None:
-        """Refuse everything, and break off whoever listens; what was queued is gone."""
+        """Refuse all calls, fail pending receives, and lose the queues and the groups."""
         self.is_down = True
         for channel, waiting in list(self._waiting.items()):
             if not waiting.done():
@@ -69,13 +69,13 @@ class FaultyLayer(BaseChannelLayer):
         self._groups.clear()
 
     def forget(self, process: Process | None = None) -> None:
-        """Forget who is in which group: everybody, or one process."""
+        """Forget the group memberships of one process, or of all."""
         for members in self._groups.values():
             for channel in list(members):
                 if process is None or self._owners[channel] is process:
                     del members[channel]
 
-    # What Channels asks for
+    # The interface of a channel layer
 
     async def new_channel(self, prefix: str = "specific") -> str:
         await self._reach()

@@ -1,7 +1,7 @@
-"""What has been promised to whom, what has arrived, and the rules that hold at each moment.
+"""Record of what each user is owed and each device has received.
 
-The ledger is told of everything that people, publishers and devices see. What can be judged at
-once is judged at once; :mod:`tests.simulation.invariants` asks for the rest.
+People, publishers and devices report every event to the ledger. It reports a violation at once
+where one event is enough to prove it; :mod:`tests.simulation.invariants` checks the rest.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-#: Seconds of a database that answers after which nobody sees a stream that he may not read.
-#: RIGHTS_INTERVAL, a round that was under way, and what is on its way.
+#: Seconds of a working database after which no device receives a stream that it may not read:
+#: RIGHTS_INTERVAL, plus a check that has already begun, plus frames in transit.
 RIGHTS_BOUND = 14.0
 
-#: A worker and a database that work let nobody wait longer for a connection, in seconds.
+#: Maximum seconds to connect while the worker and the database work.
 CONNECT_BOUND = 3.5
 
-#: So soon after a restore or failover all is well again, in seconds of a database that works: the
-#: position checks have seen it, or the site has warned and its operator has done what is needed.
+#: Seconds of a working database within which a restore or failover is dealt with: the position
+#: checks have found it, or the operator has reacted to an alarm of the site.
 RENEWAL_BOUND = 45.0
 
-#: So soon somebody learns of it who was connected all the time, without any help: two position
-#: checks, and a renewal that is tried again.
-TOLD_BOUND = 12.0
+#: Seconds within which a device that stays connected learns of a loss, without the operator: two
+#: position checks, and one retry of the renewal.
+REPORT_BOUND = 12.0
 
-#: A notification that is due is not seen before its moment by more than this.
+#: Seconds by which a scheduled notification may be seen before its time.
 EARLY = 0.05
 
 
 class Receiver(Protocol):
-    """A device, as far as the ledger knows it."""
+    """The part of a device that the ledger uses."""
 
     user_id: int
     needs_inbox: bool
@@ -46,18 +46,18 @@ class Entry:
     """One call of a publisher."""
 
     title: str
-    #: ``open``, ``committed``, ``rolled back``; ``unknown`` if the answer was lost.
+    #: ``open``, ``committed`` or ``rolled back``; ``unknown`` if the call raised another error.
     state: str = "open"
-    #: When it may be seen at the earliest, in true virtual time.
+    #: The earliest virtual time in seconds at which it may be seen.
     not_before: float = 0.0
-    #: It was published with a key, and may be dropped for another one.
+    #: It was published with a key, so another notification may have replaced it.
     is_keyed: bool = False
-    #: A restore or failover has taken it away.
+    #: A restore or failover has removed it from the tables.
     is_gone: bool = False
 
 
 class Loss(NamedTuple):
-    """What a device has seen of a channel is not there any more."""
+    """Notifications of one channel that a device has seen and the tables have lost."""
 
     since: float
     titles: set[str]
@@ -68,7 +68,7 @@ class Loss(NamedTuple):
 
 @dataclass
 class Follow:
-    """A device is owed everything in a channel above ``after``."""
+    """A device has to receive everything in a channel above offset ``after``."""
 
     epoch: str
     after: int
@@ -76,41 +76,49 @@ class Follow:
 
 @dataclass
 class Account:
-    """What one device has seen, over all its connections."""
+    """What one device has seen over all its connections."""
 
     titles: set[str] = field(default_factory=set)
     once: set[tuple[str, str, str]] = field(default_factory=set)
     follows: dict[str, Follow] = field(default_factory=dict)
-    #: Where a loss was told: channel, and the offset up to which the inbox has to be asked.
-    told: dict[str, int] = field(default_factory=dict)
-    #: Losses that have happened and that it has not been told of yet, by channel.
-    untold: dict[str, Loss] = field(default_factory=dict)
+    #: Offset up to which the inbox has to fill a reported loss, by channel.
+    reported: dict[str, int] = field(default_factory=dict)
+    #: Losses that have not been reported to the device yet, by channel.
+    unreported: dict[str, Loss] = field(default_factory=dict)
 
     def lose(self, now: float, before: dict[str, set[str]], after: dict[str, set[str]]) -> None:
-        """Tables have gone back; what was lost earlier may be there again."""
-        for channel in list(self.untold):
-            self.untold[channel].titles.difference_update(after.get(channel, ()))
-            if not self.untold[channel].titles:
-                del self.untold[channel]
+        """Record what the device loses when tables go back.
+
+        The tables may contain again what was lost earlier.
+
+        Args:
+            now: virtual time in seconds.
+            before: titles in each channel until now.
+            after: titles in each channel from now on.
+        """
+        for channel in list(self.unreported):
+            self.unreported[channel].titles.difference_update(after.get(channel, ()))
+            if not self.unreported[channel].titles:
+                del self.unreported[channel]
         for channel in self.follows:
             gone = before.get(channel, set()) - after.get(channel, set())
             lost = gone & {title for name, _, title in self.once if name == channel}
             if lost:
-                earlier = self.untold.get(channel, Loss(now, set()))
-                self.untold[channel] = Loss(now, lost | earlier.titles)
+                earlier = self.unreported.get(channel, Loss(now, set()))
+                self.unreported[channel] = Loss(now, lost | earlier.titles)
 
     def begin_again(self, channel: str) -> None:
-        """The application knows that what comes now does not follow what it has."""
-        self.untold.pop(channel, None)
+        """Record that the application knows of the break: what follows does not continue."""
+        self.unreported.pop(channel, None)
         self.once = {entry for entry in self.once if entry[0] != channel}
 
 
 class Ledger:
-    """Everything that the simulation knows and the system does not.
+    """Everything that the simulation knows and the system under test does not.
 
     Args:
-        now: virtual seconds.
-        calm_seconds: how much of a time the database could be asked.
+        now: returns the virtual time in seconds.
+        calm_seconds: returns for how many seconds between two times the database worked.
     """
 
     def __init__(
@@ -119,18 +127,19 @@ class Ledger:
         self._now = now
         self._calm_seconds = calm_seconds
         self.violations: list[str] = []
-        #: Promises that may be broken, because it is known that they are.
+        #: Promises whose violations are not reported.
         self.ignored: set[str] = set()
         self.entries: dict[str, Entry] = {}
         self.accounts: dict[Receiver, Account] = defaultdict(Account)
-        #: What any device of a user has seen, and up to where a loss was told to one of them.
+        #: Titles that any device of a user has seen, and the offsets of each user's channels up to
+        #: which a loss was reported to one of the user's devices.
         self.seen: dict[int, set[str]] = defaultdict(set)
         self.excused: dict[tuple[int, str], int] = defaultdict(int)
         self._rights: list[tuple[float, dict[int, frozenset[str]]]] = []
-        #: When what a device has shown stopped to be good.
+        #: When the credentials of a device ceased to be valid.
         self._invalid_since: dict[Receiver, float] = {}
         self._went_back_at = -math.inf
-        #: What the epochs were then.
+        #: The epochs in the tables right after they went back.
         self._old_epochs: dict[str, str] = {}
 
     def violate(self, promise: str, what: str) -> None:
@@ -146,7 +155,7 @@ class Ledger:
     # People
 
     def rights_are(self, readable: dict[int, frozenset[str]]) -> None:
-        """From now on everybody may read these channels and no others."""
+        """Record the channels that each user may read from now on."""
         self._rights.append((self._now(), readable))
 
     def may_read(self, user_id: int, channel: str) -> bool:
@@ -156,20 +165,20 @@ class Ledger:
         self._invalid_since.setdefault(device, self._now())
 
     def logged_in(self, device: Receiver) -> None:
-        """It shows something that is good, or that was a moment ago."""
+        """Record that the credentials of the device are valid, or were a moment ago."""
         self._invalid_since.pop(device, None)
 
     # Devices
 
     def waited(self, device: Receiver, since: float) -> None:
-        """A device has asked to connect; now it has its answer, or has lost patience."""
-        if device.is_new:  # an open transaction may hold what it needs
+        """Record how long a device has waited for an answer to ``connect``, or until it gave up."""
+        if device.is_new:  # an open transaction may have locked its stream
             return
         if self._calm_seconds(since, self._now()) > CONNECT_BOUND:
-            self.violate("P9", f"{device} has waited since {since:.3f} for its turn to connect")
+            self.violate("P9", f"{device} has waited since {since:.3f} for the answer to connect")
 
     def forget(self, device: Receiver) -> None:
-        """It begins from nothing, as a new one."""
+        """Record that the device has lost its state and starts as a new one."""
         self.accounts.pop(device, None)
         device.needs_inbox = False
 
@@ -185,7 +194,7 @@ class Ledger:
                 return
         if was_recovering and not recovered:
             account.begin_again(channel)
-            account.told[channel] = offset
+            account.reported[channel] = offset
             key = device.user_id, channel
             self.excused[key] = max(self.excused[key], offset)
         if not was_recovering:
@@ -195,7 +204,7 @@ class Ledger:
         account.follows[channel] = Follow(epoch, after)
 
     def ended(self, device: Receiver, channel: str) -> None:
-        """The server has taken a channel away; the SDK forgets its position."""
+        """Record that the server has ended a subscription; the SDK forgets its position."""
         account = self.accounts[device]
         account.follows.pop(channel, None)
         account.begin_again(channel)
@@ -234,7 +243,7 @@ class Ledger:
     # History that goes back
 
     def may_be_old(self, channel: str, epoch: str | None) -> bool:
-        """Has the channel gone back so lately that it may still be without a new epoch?"""
+        """Return whether the channel has gone back so recently that it may lack a new epoch."""
         if self._old_epochs.get(channel) != epoch or self._went_back_at == -math.inf:
             return False
         return self._calm_seconds(self._went_back_at, self._now()) < RENEWAL_BOUND
@@ -246,13 +255,13 @@ class Ledger:
         tops: dict[str, int],
         epochs: dict[str, str],
     ) -> None:
-        """Tables are as they were earlier.
+        """Record that the tables have gone back to an earlier state.
 
         Args:
-            before: titles that were published in each channel.
-            after: those that are now.
-            tops: of the channels now.
-            epochs: likewise.
+            before: titles in each channel until now.
+            after: titles in each channel from now on.
+            tops: top of each channel from now on.
+            epochs: epoch of each channel from now on.
         """
         self._went_back_at = self._now()
         self._old_epochs = epochs
@@ -263,12 +272,12 @@ class Ledger:
             account.lose(self._now(), before, after)
         self._invalid_since.clear()
 
-    def check_told(self, device: Receiver, connected_at: float) -> None:
-        """P8: a device that has been connected all the time learns of a loss."""
-        for channel, loss in self.accounts[device].untold.items():
-            is_late = self._calm_seconds(loss.since, self._now()) > TOLD_BOUND
+    def check_reported(self, device: Receiver, connected_at: float) -> None:
+        """P8: a device that stays connected learns of a loss."""
+        for channel, loss in self.accounts[device].unreported.items():
+            is_late = self._calm_seconds(loss.since, self._now()) > REPORT_BOUND
             if connected_at < loss.since and is_late:
-                self.violate("P8", f"nobody tells {device} that {loss} of {channel} went back")
+                self.violate("P8", f"{device} was not notified that {loss} of {channel} went back")
 
     def _check_rights(self, device: Receiver, channel: str, at: float, what: str) -> None:
         ended = self._ended_at(device.user_id, channel, at)
@@ -278,7 +287,7 @@ class Ledger:
                 self.violate("P6", f"{what}, but {why} since {since:.3f}")
 
     def _ended_at(self, user_id: int, channel: str, at: float) -> float | None:
-        """Since when the user may not read the channel; None if he may."""
+        """Return since when the user may not read the channel, or None if the user may."""
         ended: float | None = None
         for since, readable in self._rights:
             if since > at:

@@ -1,8 +1,8 @@
-"""The event loop of a simulation: virtual time, no thread, no socket.
+"""The event loop of a simulation: virtual time, no threads, no sockets.
 
-When nothing is ready the time jumps to the next timer. What production code runs in a thread runs
-in the loop itself, at moments that :class:`~tests.simulation.database.Threads` chooses. Tasks and
-futures are numbered, so that the order of a set of them is the same in each run.
+When no callback is ready, the time jumps to the next timer. What production code runs in a thread
+runs in the loop itself, at times that :class:`~tests.simulation.threads.Threads` chooses. Tasks
+and futures are numbered, so that sets of them have the same order in each run.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 from . import clock
 from .process import Process, current
 
-#: Rounds of the loop without any time passing that are no coincidence any more.
+#: Iterations of the loop without progress of time after which it counts as stuck.
 STANDSTILL = 100_000
 
 _numbers = count(1)
 
 
 class Standstill(Exception):
-    """The loop has nothing to wait for, or does not come to rest."""
+    """The loop has nothing left to wait for, or never becomes idle."""
 
 
 class _Numbered:
@@ -49,12 +49,12 @@ Submit = Callable[[Any, Callable[..., Any], tuple[Any, ...]], "asyncio.Future[An
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """Jumps from timer to timer."""
+    """An event loop whose time jumps from timer to timer."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = clock.START
-        #: Takes what production code wants to run in a thread.
+        #: Runs what production code passes to ``run_in_executor()``.
         self.submit: Submit | None = None
         self._rounds = 0
         self._clock_resolution = 1e-9
@@ -65,16 +65,16 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self.now
 
     def select(self, timeout: float | None) -> list[Any]:
-        """Instead of waiting: the time goes on."""
+        """Advance the time instead of waiting, as the selector of this loop."""
         if timeout is None:
-            raise Standstill("everybody waits for something that will never happen")
+            raise Standstill("all tasks wait, and no timer is pending")
         if timeout > 0:
             self.now = self._scheduled[0]._when  # type: ignore[attr-defined]
             self._rounds = 0
             return []
         self._rounds += 1
         if self._rounds > STANDSTILL:
-            raise Standstill("the loop does not come to rest")
+            raise Standstill("the loop never becomes idle")
         return []
 
     def create_future(self) -> asyncio.Future[Any]:
@@ -105,5 +105,5 @@ def _make_task(loop: Any, coroutine: Any, context: Any = None) -> asyncio.Task[A
 
 
 async def _never(loop: SimulatedLoop) -> None:
-    """What becomes of a task that a dead process wants to start."""
+    """Replace a task that a killed process tries to start."""
     await loop.create_future()

@@ -1,7 +1,7 @@
-"""Production code broken on purpose: what the simulation has to find.
+"""Deliberate bugs in production code that the simulation has to find.
 
-Each mutation takes away one thing that a promise hangs on. ``python -m tests.simulation
---break NAME`` runs with it; tests/simulation/test_it_finds.py insists that it is found.
+Each mutation removes one thing that a promise depends on. ``python -m tests.simulation
+--break NAME`` runs with it; tests/simulation/test_mutations.py requires that it is found.
 """
 
 from __future__ import annotations
@@ -10,25 +10,27 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from notifications.hub import Connection, Hub, LocalStream
+from notifications.hub import Connection, LocalStream
 from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.connections import Connections
 from notifications.hub.layer.groups import Groups
+from notifications.hub.position_check import PositionCheck
 from notifications.hub.rights import Rights
 from notifications.hub.sockets.writing import ASGISocket
 from notifications.protocol import json as wire
 from notifications.publishing import notify as publishing
 from notifications.streams import epochs, evidence, marks, positions
 
-from .threads import Pool, Some
+from .threads import Pool, ThreadGroup
 
 
 class Mutation(NamedTuple):
-    """One thing that is broken.
+    """One deliberate bug.
 
     Args:
-        promises: one of which is found broken.
-        faults: kinds that bring it to light soonest; none for all.
+        promises: the promises that it may break; the first violation has to be of one of them.
+        faults: kinds of faults that expose it soonest; empty for all kinds.
+        apply: patches the production code.
     """
 
     promises: tuple[str, ...]
@@ -53,13 +55,13 @@ async def _nothing(*_: Any, **__: Any) -> None:
 
 @mutation("P1", "P4", faults=("lossy_layer", "layer_down", "publisher_dies"))
 def skip_position_check() -> None:
-    """Nobody looks for what the layer has lost."""
-    Hub.check = _nothing  # type: ignore[method-assign]
+    """The position check never runs, so nothing finds what the layer has lost."""
+    PositionCheck.run = _nothing  # type: ignore[method-assign]
 
 
 @mutation("P4", faults=("layer_forgets", "layer_down", "layer_partition"))
 def forget_to_rejoin() -> None:
-    """A group is joined once, and never again."""
+    """A group is joined once and never joined again."""
     original = Groups._join
 
     async def join(self: Groups, stream: LocalStream) -> bool:
@@ -73,7 +75,7 @@ def forget_to_rejoin() -> None:
 
 @mutation("P1", faults=("stall", "trickle", "slow_database"))
 def acknowledge_before_written() -> None:
-    """A pong counts for what has been published, not for what was written before the ping."""
+    """A pong acknowledges what has been published, not what was written before the ping."""
 
     def positions(self: Connection) -> dict[str, int]:
         return {name: reader.stream.top for name, reader in self.readers.items()}
@@ -83,7 +85,7 @@ def acknowledge_before_written() -> None:
 
 @mutation("P1", faults=("stall", "trickle", "slow_network"))
 def acknowledge_by_any_pong() -> None:
-    """What is written while a ping is on its way counts as acknowledged by its pong."""
+    """A pong also acknowledges what was written after its ping."""
     original = Connections.arrived
 
     def arrived(self: Connections, connection: Connection, positions: dict[str, int]) -> None:
@@ -94,25 +96,25 @@ def acknowledge_by_any_pong() -> None:
 
 @mutation("P6", faults=("deactivate", "change_group", "change_staff", "log_out"))
 def skip_rights() -> None:
-    """Nobody looks again at what users may read."""
-    Rights._judge = _nothing  # type: ignore[method-assign]
+    """The rights of connected users are never checked again."""
+    Rights._apply_verdict = _nothing  # type: ignore[method-assign]
 
 
 @mutation("P1", faults=("lossy_layer", "late_commit", "publisher_dies"))
 def ignore_gaps() -> None:
-    """Whatever is announced is written, even if something before it was not."""
+    """An announced publication is written even if an earlier one is missing."""
     LocalStream.is_next = lambda self, offset: self.is_known and offset > self.top  # type: ignore[method-assign]
 
 
 @mutation("P2", faults=("caller_rolls_back",))
 def publish_before_commit() -> None:
-    """What should follow the commit of the caller is done at once."""
+    """Work that should follow the commit of the caller's transaction runs at once."""
     publishing.after_commit = lambda using, function, *args: function(*args)  # type: ignore[assignment,attr-defined]
 
 
 @mutation("P5", faults=("stall",))
 def queue_for_blocked_sockets() -> None:
-    """What a socket does not take waits in memory."""
+    """Messages for a blocked socket wait in memory."""
 
     def offer(self: ASGISocket, message: Any) -> bool:
         send = self._send({"type": "websocket.send", "text": message.text})
@@ -124,19 +126,19 @@ def queue_for_blocked_sockets() -> None:
 
 @mutation("P7", faults=("garbage",))
 def believe_in_json() -> None:
-    """What is no JSON raises whatever the decoder raises."""
+    """Input that is not JSON raises the error of the decoder."""
     wire._decode = wire._decoder.decode  # type: ignore[assignment]
 
 
 @mutation("P8", "P1", faults=("restore", "failover"))
 def drop_equality() -> None:
-    """Only a top that is higher than before is news."""
+    """No history ever counts as gone back."""
     evidence._gone_back = lambda seen, tops: set()
 
 
 @mutation("P8", "P1", faults=("failover", "failover", "layer_down"))
 def compare_tops_only() -> None:
-    """A history that has passed its old top again counts as the same one."""
+    """A history that went back and has passed its old top again counts as unchanged."""
     evidence._gone_back = lambda seen, tops: {
         pk for pk, top in tops.items() if top.epoch == seen[pk].epoch and top.offset < seen[pk].top
     }
@@ -144,25 +146,25 @@ def compare_tops_only() -> None:
 
 @mutation("P1", faults=("failover", "failover", "lossy_layer", "layer_down"))
 def skip_clamp() -> None:
-    """Marks stay where they are when a stream gets a new epoch."""
-    marks.move_back = lambda cuts, newest: 0
+    """Marks are not moved back when a stream gets a new epoch."""
+    marks.move_back = lambda common, newest: 0
 
 
 @mutation("P8", "P1", faults=("restore", "failover"))
 def believe_any_position() -> None:
-    """A client has come as far as it says, whatever the epoch."""
+    """Every position of a client is accepted, whatever its epoch."""
     positions.may_resume = lambda feed, position: True
 
 
 @mutation("P8", faults=("restore", "failover"))
 def keep_epochs() -> None:
-    """A history that went back goes on under its old epoch."""
+    """A history that went back keeps its old epoch."""
     epochs._store = lambda heads: None
 
 
 @mutation("P1", faults=("kill_worker", "new_browser", "cut_all_sockets"))
 def acknowledge_one_more() -> None:
-    """What is written as acknowledged is one offset further than what was."""
+    """Acknowledgements are stored one offset too high."""
     original = Acknowledgements.add
 
     def add(self: Acknowledgements, user_id: Any, stream_id: int, mark: Mark) -> None:
@@ -173,5 +175,5 @@ def acknowledge_one_more() -> None:
 
 @mutation("P9", faults=("held_user", "cut_all_sockets"))
 def wait_in_one_line() -> None:
-    """All work of a process goes through one thread, and waits for locks there."""
-    Pool.threads = Some("one", 1, 60.0)  # type: ignore[method-assign,assignment]
+    """All work of a process shares one thread, and waits there up to 60 seconds for locks."""
+    Pool.threads = ThreadGroup("one", 1, 60.0)  # type: ignore[method-assign,assignment]

@@ -1,4 +1,4 @@
-"""Sockets between devices and workers, and everything that networks do to them."""
+"""Simulated sockets between devices and workers, and the faults of the network."""
 
 from __future__ import annotations
 
@@ -16,26 +16,31 @@ from notifications.protocol.prepared import Prepared
 from .loop import SimulatedLoop
 from .process import Process
 
-#: Messages that the buffers between the two ends hold while the client takes nothing.
+#: Messages that the socket buffers hold while the client does not read.
 BUFFER = 6
 
 #: Characters of a frame that the trace shows.
 SHOWN = 200
 
-#: After which a server forgets a client that does not finish the closing handshake, seconds.
+#: Seconds after which a server drops a client that does not finish the closing handshake.
 CLOSING = 10.0
 
 
 class Client(Protocol):
-    """What a wire tells its client."""
+    """The callbacks of a wire to its client."""
 
     def opened(self) -> None: ...
-    def took(self, text: str, written_at: float) -> None: ...
+    def received(self, text: str, written_at: float) -> None: ...
     def lost(self, code: int) -> None: ...
 
 
 class Frame(NamedTuple):
-    """What is on its way to the client; ``code`` is that of a close frame."""
+    """A frame in transit to the client; ``code`` is None unless it is a close frame.
+
+    Args:
+        written_at: virtual time of writing, in seconds.
+        due: virtual time of arrival, in seconds.
+    """
 
     written_at: float
     due: float
@@ -44,7 +49,7 @@ class Frame(NamedTuple):
 
 
 class Network:
-    """All sockets of a run, and how fast they are."""
+    """All sockets of a run, and their latency."""
 
     def __init__(self, loop: SimulatedLoop, chance: Random, trace: Callable[..., None]) -> None:
         self.loop = loop
@@ -52,7 +57,7 @@ class Network:
         self.trace = trace
         self.outside = contextvars.copy_context()
         self.wires: dict[Wire, None] = {}
-        #: Seconds one way at most, while nothing is wrong.
+        #: Maximum one-way latency in seconds while the network has no fault.
         self.usual_delay = 0.02
         self.heal()
 
@@ -63,15 +68,15 @@ class Network:
         return self.chance.uniform(0.001, self.delay)
 
     def later(self, delay: float, call: Callable[..., None], *args: Any) -> None:
-        """Outside of all processes."""
+        """Call it after ``delay`` seconds, outside of all processes."""
         self.loop.call_later(delay, call, *args, context=self.outside)
 
 
 class Wire:
-    """One socket, from its making to its end.
+    """One socket, from its handshake to its end.
 
     Args:
-        headers: of the handshake.
+        headers: the headers of the handshake.
         is_plain: the server offers plain ASGI only, without its extension for framed messages.
     """
 
@@ -88,17 +93,17 @@ class Wire:
         self.worker = worker
         self.client = client
         self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        #: Written by the server and not taken by the client yet.
+        #: Frames that the server has written and the client has not read yet.
         self.buffered: deque[Frame] = deque()
         self._room = asyncio.Event()
         self._room.set()
         self._to_client_at = self._to_server_at = 0.0
-        #: The client takes nothing until then; infinity for a client that has vanished.
+        #: The client reads nothing until this time; infinity for a client that has vanished.
         self.stalled_until = 0.0
-        #: Seconds that the client takes for each frame.
+        #: Seconds that the client needs to read one frame.
         self.pace = 0.0
         self.has_client = self.has_server = True
-        self._is_told = False
+        self._is_disconnect_sent = False
         self._scope = {
             "type": "websocket",
             "path": "/connection/websocket",
@@ -131,35 +136,35 @@ class Wire:
         self._to_server({"type": "websocket.receive", "bytes": data})
 
     def hang_up(self, code: int = 1000) -> None:
-        """The client closes in order."""
+        """Close the connection from the client's side."""
         self.has_client = False
         self._to_server({"type": "websocket.disconnect", "code": code})
 
     # Faults
 
     def cut(self) -> None:
-        """The connection breaks, and both ends notice; what is on its way is lost."""
+        """Break the connection: both ends notice, and frames in transit are lost."""
         self._hang_up_on_client(1006)
         self._disconnect_server(1006)
 
     def vanish(self) -> None:
-        """From now on nothing passes, and nobody is told."""
+        """Let nothing pass any more, without either end noticing."""
         self.stalled_until = float("inf")
         self.has_client = False
 
     def stall(self, until: float) -> None:
-        """The client reads nothing until then. What it says still arrives."""
+        """Let the client read nothing until then; what it writes still arrives."""
         self.stalled_until = max(self.stalled_until, until)
         self.network.later(until - self.network.loop.now + 0.001, self._pass_on)
 
     @property
     def was_stalled(self) -> bool:
-        """Has the client ever taken nothing for a while?"""
+        """Whether the client has ever stopped reading, or reads slowly now."""
         return bool(self.stalled_until or self.pace)
 
     @property
     def is_well(self) -> bool:
-        """Does nothing but the worker itself decide when an answer comes?"""
+        """Whether no fault of the network or the worker delays an answer."""
         is_read = self.network.loop.now >= self.stalled_until
         return (
             is_read
@@ -187,10 +192,10 @@ class Wire:
             await self._room.wait()
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
-        """No client here sends anything but messages."""
+        """Do nothing: no client here sends frames that are not messages."""
 
     def when_gone(self, callback: Callable[[], None]) -> None:
-        callback()  # it is, as soon as the consumer has ended
+        callback()  # the socket is gone as soon as the consumer has ended
 
     def abort(self) -> None:
         self.cut()
@@ -220,7 +225,7 @@ class Wire:
         self.network.later(self._to_client_at - now + 1e-6, self._pass_on)
 
     def _pass_on(self) -> None:
-        """Everything that has arrived by now reaches the client, in order."""
+        """Pass all frames that are due to the client, in order."""
         now = self.network.loop.now
         while self.buffered and now >= self.stalled_until and self.has_client:
             if self.buffered[0].due > now:
@@ -231,7 +236,7 @@ class Wire:
                 self.stall(now + self.pace)
             if frame.code is None:
                 self.network.trace(self.client, "takes", frame.text[:SHOWN])
-                self.client.took(frame.text, frame.written_at)
+                self.client.received(frame.text, frame.written_at)
             else:
                 self._disconnect_server(frame.code)
                 self._hang_up_on_client(frame.code)
@@ -246,24 +251,24 @@ class Wire:
     def _arrive(self, event: dict[str, Any]) -> None:
         if event["type"] == "websocket.disconnect":
             self._disconnect_server(event["code"])
-        elif self.has_server and not self._is_told:
+        elif self.has_server and not self._is_disconnect_sent:
             self._incoming.put_nowait(event)
 
     def _disconnect_server(self, code: int) -> None:
-        if self._is_told:
+        if self._is_disconnect_sent:
             return
-        self._is_told = True
+        self._is_disconnect_sent = True
         self.has_server = False
         self._room.set()
         self._incoming.put_nowait({"type": "websocket.disconnect", "code": code})
 
     def _server_is_done(self) -> None:
-        """The consumer has ended, or its process has died: the operating system closes."""
+        """Close the socket as the operating system does when the consumer or its process ends."""
         self.has_server = False
-        self._is_told = True
+        self._is_disconnect_sent = True
         self._room.set()
         self.network.wires.pop(self, None)
-        # Behind what is still in the buffers.
+        # After what is still in the buffers.
         if self.worker.is_alive:
             self.network.later(self.network.latency() + 0.05, self._hang_up_on_client, 1006)
         else:

@@ -1,4 +1,4 @@
-"""The person who runs the site: reads what it warns of, and does what the manual says."""
+"""The operator of the site, who watches its alarms and follows the manual."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from notifications.streams import incarnation
 from .database import Database
 from .people import People
 
-#: Seconds between two looks at the monitoring.
-LOOKS = 4.0
+#: Seconds between two checks of the monitoring.
+CHECK_INTERVAL = 4.0
 
-#: From an alarm to the command. What workers find out by themselves takes less.
+#: Seconds from an alarm to the command. Workers detect a loss by themselves sooner than this.
 REACTION = 20.0
 
 
 class Operator:
-    """Looks at whether the history is suspect, and renews the epochs if it is.
+    """Checks whether the history is suspect, and renews the epochs if it is.
 
     Args:
-        later: calls something after so many seconds.
-        excuse: told when all epochs are new. Nobody knows where the histories part, so marks are
-            moved back to the tops only; clients are told, and fetch the inbox.
+        later: calls a function after a number of seconds.
+        excuse: called when all epochs are new. The point where the histories diverge is unknown,
+            so marks are moved back to the tops only. Clients learn of the loss and fetch the inbox.
     """
 
     def __init__(
@@ -38,26 +38,26 @@ class Operator:
         self._people = people
         self._later = later
         self._excuse = excuse
-        #: Alarms that he has seen and not yet acted upon. Another renewal may have ended an alarm
-        #: meanwhile; he renews the epochs all the same.
+        #: Number of alarms that have been seen and not been acted upon yet. The epochs are renewed
+        #: even if another renewal has ended the alarm meanwhile.
         self.alarms = 0
-        # What tells one physical database from another; here all of them are one in memory.
+        # All physical databases of a run share one database in memory, so number them.
         incarnation.fingerprint = lambda: f"file={database.incarnation}"
-        later(LOOKS, self._look)
+        later(CHECK_INTERVAL, self._check)
 
     def renew(self) -> None:
-        """After a restore that is known of."""
+        """Renew the epochs after a restore that the operator knows of."""
         self._people.ask(self._renewed, self._renew)
 
-    def _look(self) -> None:
-        self._people.ask(self._looked, lambda: incarnation.known() is not None)
+    def _check(self) -> None:
+        self._people.ask(self._checked, lambda: incarnation.check() is not None)
 
-    def _looked(self, is_suspect: bool | None) -> None:
+    def _checked(self, is_suspect: bool | None) -> None:
         if is_suspect:
             self.alarms += 1
             self._later(REACTION, self._react)
         else:
-            self._later(LOOKS, self._look)
+            self._later(CHECK_INTERVAL, self._check)
 
     def _react(self) -> None:
         self._people.ask(self._reacted, self._renew)
@@ -67,7 +67,7 @@ class Operator:
         self._renewed(is_done)
 
     def _renewed(self, is_done: bool | None) -> None:
-        self._later(LOOKS if is_done else 1.0, self._look)
+        self._later(CHECK_INTERVAL if is_done else 1.0, self._check)
 
     def _renew(self) -> bool:
         call_command("renew_epochs", stdout=StringIO())

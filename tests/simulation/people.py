@@ -1,6 +1,6 @@
-"""Who may see what, and how it changes: accounts, groups, sessions, tokens, topics.
+"""Users and their rights: accounts, groups, sessions, tokens and topics.
 
-Everything goes through Django's own models and signals, as in a view of a site.
+Every change goes through Django's own models and signals, as in a view of a site.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from .process import Process
 
 TOPICS = ("news", "sport")
 
-#: Seconds that a short-lived token lasts.
+#: Lifetime of a short-lived token in seconds.
 LIFETIME = 12.0
 
 
 class Credentials(NamedTuple):
-    """What a client shows; "" for what it has not."""
+    """The credentials of a client: a token or a session key; the other one is empty."""
 
     token: str = ""
     session: str = ""
 
 
 class TopicRules:
-    """What ``TOPIC_PERMISSION`` says."""
+    """The answers of ``TOPIC_PERMISSION``."""
 
     def __init__(self) -> None:
         self.denied: set[tuple[int, str]] = set()
-        #: Users for whom it raises, which means no.
+        #: Users for whom it raises an exception, which counts as a refusal.
         self.raising: set[int] = set()
 
     def allows(self, user_id: int, slug: str) -> bool:
@@ -63,7 +63,7 @@ class People:
 
     Args:
         web: the process in which views run.
-        then: called when a view is done, with a callback and its result.
+        then: called with a callback and its argument when a view has ended.
     """
 
     def __init__(self, web: Process, database: Database, chance: Random, then: Callable[..., None]):
@@ -86,12 +86,12 @@ class People:
         return get_user_model().objects.get(pk=user_id)
 
     def ask(self, done: Callable[[Any], None] | None, view: Callable[..., Any], *args: Any) -> None:
-        """Run a view; ``done`` gets what it returns, None if it fails."""
+        """Run a view, and pass its result to ``done``, or None if the view raises."""
 
         async def work() -> None:
             try:
                 result = await run_view(view, *args)
-            except Exception:  # a person sees an error page
+            except Exception:  # the user sees an error page
                 result = None
             if done is not None:
                 self._then(done, result)
@@ -145,36 +145,39 @@ class People:
     def heal(self) -> None:
         topic_rules.raising.clear()
 
-    # What holds now
+    # The state of the tables
 
     def readable(self) -> dict[int, frozenset[str]]:
-        """The channels that each user may read, as the tables say now."""
+        """Return the channels that each user may read, according to the tables and the rules."""
         with self._database.calm():
             return {
                 user.pk: frozenset(_channels(user))
                 for user in get_user_model().objects.prefetch_related("groups").order_by("pk")
             }
 
-    def is_valid(self, user_id: int, shown: Credentials, password: str) -> bool:
-        """Does this still let its bearer in?"""
+    def is_valid(self, user_id: int, credentials: Credentials, password: str) -> bool:
+        """Return whether these credentials are still valid."""
         with self._database.calm():
             user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
             if user is None:
                 return False
-            # Both end with the password, a token as it says too.
+            # Both kinds become invalid when the password changes. The lifetime of a token is not
+            # checked here.
             is_same = bool(user.password == password)
-            return is_same and (not shown.session or SessionStore().exists(shown.session))
+            return is_same and (
+                not credentials.session or SessionStore().exists(credentials.session)
+            )
 
     def password(self, user_id: int) -> str:
         with self._database.calm():
             return str(get_user_model().objects.values_list("password", flat=True).get(pk=user_id))
 
 
-def cookie(shown: Credentials) -> list[tuple[bytes, bytes]]:
-    """The headers of a handshake."""
-    if not shown.session:
+def cookie(credentials: Credentials) -> list[tuple[bytes, bytes]]:
+    """Return the headers of a handshake with these credentials."""
+    if not credentials.session:
         return []
-    return [(b"cookie", f"{settings.SESSION_COOKIE_NAME}={shown.session}".encode())]
+    return [(b"cookie", f"{settings.SESSION_COOKIE_NAME}={credentials.session}".encode())]
 
 
 def _channels(user: Any) -> list[str]:
@@ -188,5 +191,5 @@ def _channels(user: Any) -> list[str]:
 
 
 async def run_view(view: Callable[..., Any], *args: Any) -> Any:
-    """What a site does with a view: in a thread, in which it may use the ORM."""
+    """Run a view as a site does: in a thread, where it may use the ORM."""
     return await asyncio.get_running_loop().run_in_executor(None, lambda: view(*args))

@@ -1,4 +1,4 @@
-"""What callers, clients, clocks and administrators do at the wrong moment."""
+"""Faults of callers, clients and clocks, and changes of rights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .world import World
 @fault(2)
 def publisher_dies(world: World, chance: Random) -> str:
     for _ in range(chance.randint(1, 4)):
-        world.publishers.die()
+        world.publishers.die_after_commit()
     return "callers die between commit and sequencing"
 
 
@@ -36,7 +36,7 @@ def late_commit(world: World, chance: Random) -> str:
 @fault(2)
 def garbage(world: World, chance: Random) -> str:
     for _ in range(chance.randint(2, 8)):
-        world.vandal.strike()
+        world.vandal.send_garbage()
     return "somebody sends garbage"
 
 
@@ -59,7 +59,7 @@ def _person(world: World, chance: Random) -> int:
 
 
 def _change(world: World, view: Callable[..., None], *args: object) -> None:
-    """Let a view change rights, and note what holds when it is done, however it ended."""
+    """Run a view that changes rights, and record the rights when it ends, even with an error."""
     world.people.ask(lambda _: world.rights_changed(), view, *args)
 
 
@@ -89,8 +89,8 @@ def change_staff(world: World, chance: Random) -> str:
 @fault(2)
 def log_out(world: World, chance: Random) -> str:
     device = chance.choice([device for device in world.devices if device.by_session])
-    if device.shown is not None:
-        _change(world, world.people.log_out, device.shown.session)
+    if device.credentials is not None:
+        _change(world, world.people.log_out, device.credentials.session)
     return f"{device} is logged out"
 
 

@@ -1,4 +1,4 @@
-"""Simulated processes in one event loop: each has its clock, its hub and its outbox of hints."""
+"""Simulated processes in one event loop, each with its own clock, hub and announcer."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .clock import WallClock, wall
 
 
 class Process:
-    """What stands for one operating system process.
+    """A simulated operating system process.
 
-    Everything that it starts runs in a context of its own, by which the patched parts of the app
-    find out whose they are.
+    Everything that it starts runs in its own context. The patched parts of the app find their
+    process through that context.
 
     Args:
-        name: for the trace.
-        clock: what it takes for the time.
+        name: its name in the trace.
+        clock: its wall clock.
     """
 
     def __init__(self, name: str, clock: WallClock) -> None:
         self.name = name
         self.clock = clock
         self.is_alive = True
-        #: A :class:`notifications.hub.Hub` and a :class:`notifications.layer.Announcer`.
+        #: Its :class:`notifications.hub.Hub` and :class:`notifications.layer.Announcer`.
         self.hub: Any = None
         self.announcer: Any = None
         self._tasks: dict[asyncio.Task[Any], None] = {}
@@ -48,11 +48,11 @@ class Process:
 
     @property
     def tasks(self) -> int:
-        """How many of its tasks are under way."""
+        """Number of its tasks that have not ended."""
         return len(self._tasks)
 
     def kill(self) -> None:
-        """Nothing that it does from now on has an effect outside of its memory."""
+        """End the process: what its code still does has no effect outside of its memory."""
         self.is_alive = False
         for task in list(self._tasks):
             task.cancel()
@@ -60,7 +60,7 @@ class Process:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.pop(task, None)
         if not self.is_alive and not task.cancelled():
-            task.exception()  # nobody is left who would ask
+            task.exception()  # retrieve it, because nothing else will
 
 
 #: The process whose code is running; None for clients and for the world itself.

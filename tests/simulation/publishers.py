@@ -1,4 +1,4 @@
-"""Code of a site that publishes, in ways that go right and in ways that go wrong."""
+"""The code of a site that publishes notifications, with and without failures."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from .ledger import Entry, Ledger
 from .people import TOPICS, People, run_view
 from .process import Process
 
-#: Seconds that a reminder waits at most.
+#: Maximum delay of a scheduled notification in seconds.
 LATER = 15.0
 
 
 class RolledBack(Exception):
-    """What the caller's own code raises."""
+    """The error with which a caller rolls back its own transaction."""
 
 
 class Publishers:
-    """Processes that publish: a web server and a job that may have another clock."""
+    """The processes that publish: a web server, and a job whose clock may differ."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Publishers:
         self._count = 0
 
     def publish(self) -> None:
-        """One of the ways at random."""
+        """Publish in one of the ways below, chosen at random."""
         ways: list[tuple[int, Callable[[], None]]] = [
             (8, self.private),
             (8, self.shared),
@@ -64,11 +64,11 @@ class Publishers:
         way()
 
     def to_everybody(self) -> None:
-        """One in each stream."""
+        """Publish one notification in each stream."""
         for name in self._channels():
             self._do(lambda title, name=name: publishing.publish(name, title))  # type: ignore[misc]
 
-    # Ways that go right
+    # Without failures
 
     def private(self) -> None:
         user_id = self._chance.choice(self._people.ids)
@@ -79,7 +79,7 @@ class Publishers:
         self._do(lambda title: broadcast(title, to=to))
 
     def several(self) -> None:
-        """To some at once, in one transaction with another."""
+        """Notify several users in one transaction."""
         some = self._chance.sample(self._people.ids, 3)
 
         def work(title: str) -> None:
@@ -90,7 +90,7 @@ class Publishers:
 
     def scheduled(self) -> None:
         user_id, seconds = self._chance.choice(self._people.ids), self._chance.uniform(1, LATER)
-        # The moment is given as people give it: by the calendar, not by the clock of a process.
+        # The time is true calendar time, as a person would give it, not that of a process's clock.
         moment = self._moment(seconds)
 
         def work(title: str) -> None:
@@ -108,15 +108,15 @@ class Publishers:
         self._later(seconds, lambda: publishing.withdraw(Notification.objects.filter(title=title)))
 
     def keyed(self) -> None:
-        """Twice, perhaps at the same time: whichever comes first counts."""
+        """Publish two notifications with the same key, perhaps concurrently: the first one wins."""
         to, key = self._audience(), f"key {self._chance.randrange(10**6)}"
         for _ in range(2):
             self._do(lambda title: broadcast(title, to=to, key=key), is_keyed=True)
 
-    # Ways that go wrong
+    # With failures
 
-    def die(self) -> None:
-        """Committed, but the process dies before it gives an offset."""
+    def die_after_commit(self) -> None:
+        """Commit a notification in a process that dies before it gives the offset."""
         name, moment = self._channel(), self._moment(0)
         self._do(lambda title: write(name, title=title, publish_at=moment))
 
@@ -132,7 +132,7 @@ class Publishers:
         self._do(work)
 
     def commit_late(self) -> None:
-        """A transaction that takes its primary key, and commits after others that came later."""
+        """Take a primary key now, and commit after transactions that began later."""
         name, pk = self._channel(), self._database.reserve_id()
         moment = self._moment(0)
 
@@ -146,7 +146,7 @@ class Publishers:
 
         self._later(self._chance.uniform(1, 6), lambda: self._do(work), in_database=False)
 
-    # How it is done
+    # Implementation
 
     def _do(
         self, work: Callable[[str], Any], *, in_seconds: float = 0.0, is_keyed: bool = False
@@ -167,7 +167,7 @@ class Publishers:
         except RolledBack:
             entry.state = "rolled back"
         except Exception:
-            # Nobody knows whether it was committed: the connection may have broken after that.
+            # It may have been committed: the connection may have broken after the commit.
             entry.state = "unknown"
         else:
             entry.state = "committed"
@@ -180,7 +180,7 @@ class Publishers:
                     await run_view(work)
                 else:
                     work()
-            except Exception:  # as if nobody had tried
+            except Exception:  # a failed attempt counts as none
                 return
 
         self._processes[0].spawn(wait())

@@ -1,4 +1,4 @@
-"""The site's settings as a simulation sees them: one database in memory, one faulty layer."""
+"""Settings of the simulated site: one database in memory, and one faulty channel layer."""
 
 from tests.settings import *  # noqa: F403
 

@@ -1,4 +1,4 @@
-"""No promise is broken in runs of the simulation, and a seed replays its run exactly.
+"""Runs of the simulation break no promise, and a seed replays its run exactly.
 
 ``make test`` injects a few hundred faults, ``make soak`` (SOAK=1) ten thousand.
 """
@@ -11,15 +11,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-#: Faults of a run: enough that they meet, few enough that there is an end to it.
+#: Faults of a run: enough that they overlap, and few enough that a run stays short.
 FAULTS = 25
 
 SOAK = os.environ.get("SOAK") == "1"
 
-#: The runs of ``make test`` are the same ones each time.
+#: ``make test`` always runs the same seeds.
 SEED, RUNS = 1, 12
 
-#: Ten thousand faults in all, from seeds that are new each time; the first is printed.
+#: ``make soak`` injects ten thousand faults. Its first seed is random, and is printed.
 SOAK_RUNS = 400
 
 
@@ -29,7 +29,9 @@ def simulate(
     """Run ``python -m tests.simulation`` in a process of its own.
 
     Args:
-        is_shown: what it prints is shown as it comes, and not returned.
+        arguments: the command line arguments.
+        hash_seed: the ``PYTHONHASHSEED`` of that process.
+        is_shown: show its output as it is printed, instead of capturing it.
     """
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
     return subprocess.run(
@@ -45,7 +47,7 @@ def simulate(
 def test_no_promise_is_broken() -> None:
     seed = int.from_bytes(os.urandom(3)) if SOAK else SEED
     runs = SOAK_RUNS if SOAK else RUNS
-    print(f"seeds {seed} to {seed + runs - 1}", flush=True)  # noqa: T201 - for a failure
+    print(f"seeds {seed} to {seed + runs - 1}", flush=True)  # noqa: T201 - to replay a failure
     arguments = "--seed", str(seed), "--runs", str(runs), "--faults", str(FAULTS)
     done = simulate(*arguments, is_shown=SOAK)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
@@ -63,7 +65,7 @@ def test_a_seed_replays_its_run_exactly() -> None:
     assert len(first) == len(second)
 
 
-def test_another_seed_is_another_run() -> None:
+def test_different_seeds_give_different_runs() -> None:
     done = simulate("--seed", "1", "--runs", "2", "--faults", "3")
     digests = re.findall(r"digest (\w+)", done.stdout)
     assert len(set(digests)) == 2
@@ -74,7 +76,7 @@ def test_a_failure_says_how_to_replay_it() -> None:
     done = simulate("--seed", "1", "--runs", "20", "--faults", "2", *broken)
     assert done.returncode == 1
     (replay,) = re.findall(r"Replay: python -m tests.simulation (.*) --verbose", done.stdout)
-    assert "restore: a backup of now" in done.stdout
+    assert "restore: this state is restored" in done.stdout
     assert "The last events:" in done.stdout
     again = simulate(*replay.split())
     assert violations(again.stdout) == violations(done.stdout) != []

@@ -1,4 +1,4 @@
-"""The database threads of all simulated processes: work that is done later, and known later."""
+"""Simulated database threads: work runs after a delay, and its result arrives after another."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from .process import Process, current
 #: Threads of a process for its views.
 THREADS = 4
 
-#: How long a view waits for a lock, seconds. The threads of hubs have ``LOCK_TIMEOUT``.
-PATIENCE_OF_VIEWS = 30.0
+#: Seconds that a view waits for a lock. In the threads of hubs it is ``LOCK_TIMEOUT``.
+VIEW_LOCK_TIMEOUT = 30.0
 
 AnyFuture = Future[Any] | asyncio.Future[Any]
 
 
-class Some(NamedTuple):
-    """Threads of one owner in one process.
+class ThreadGroup(NamedTuple):
+    """The threads of one owner in one process.
 
     Args:
-        patience: how long they wait for a lock, seconds.
+        owner: the pool that they belong to; None for views.
+        size: number of threads.
+        patience: seconds that they wait for a lock.
     """
 
     owner: Any
@@ -47,12 +49,12 @@ class _Job:
         self.future = future
         self.process: Process | None = current.get()
         self.context = contextvars.copy_context()
-        #: When it gives up waiting for a lock.
+        #: Virtual time in seconds at which it stops waiting for a lock.
         self.patience = 0.0
 
 
 class _Lane:
-    """As many jobs at once as the executor has threads; the others wait."""
+    """A queue of jobs, of which as many run at once as there are threads."""
 
     def __init__(self, size: int, patience: float) -> None:
         self.free = size
@@ -70,32 +72,34 @@ class Threads:
         self._database = database
         self._chance = chance
         self._trace = trace
-        #: Told the name of each piece of work that is done.
-        self.done: Callable[[str], None] = _name_only
+        #: Called with the name of each piece of work that has been executed.
+        self.on_done: Callable[[str], None] = _ignore
         running[:] = [self]
         self._lanes: dict[tuple[str, Any], _Lane] = {}
 
     def run_in_executor(
         self, pool: Pool | None, function: Callable[..., Any], args: tuple[Any, ...]
     ) -> asyncio.Future[Any]:
-        """What the loop's method of this name does.
+        """Implement the method of the same name of the loop.
 
         Args:
-            pool: of a lane of the app; None for views.
+            pool: the pool of a lane of the app; None for views.
+            function: the work to run.
+            args: the arguments of the function.
         """
         future = self._loop.create_future()
-        threads = Some(None, THREADS, PATIENCE_OF_VIEWS) if pool is None else pool.threads
+        threads = ThreadGroup(None, THREADS, VIEW_LOCK_TIMEOUT) if pool is None else pool.threads
         self._submit(threads, partial(function, *args), future)
         return future
 
     def submit(self, pool: Pool, work: Callable[[], Any]) -> Future[Any]:
-        """The same from outside of the loop."""
+        """Run work in the threads of a pool, for callers outside of the loop."""
         future: Future[Any] = Future()
         self._submit(pool.threads, work, future)
         return future
 
-    def _submit(self, threads: Some, work: Callable[[], Any], future: AnyFuture) -> None:
-        """Do it in the process that is running, when one of the threads is free."""
+    def _submit(self, threads: ThreadGroup, work: Callable[[], Any], future: AnyFuture) -> None:
+        """Run it in the current process as soon as one of the threads is free."""
         process = current.get()
         key = ("" if process is None else process.name, threads.owner)
         lane = self._lanes.setdefault(key, _Lane(threads.size, threads.patience))
@@ -128,7 +132,7 @@ class Threads:
             error = raised
         name = _name(job.work)
         self._trace("database", job.process, name, "" if error is None else repr(error))
-        self.done(name)
+        self.on_done(name)
         self._later(self._latency(), job, self._finish, result, error)
 
     def _finish(self, job: _Job, result: Any, error: Exception | None) -> None:
@@ -151,29 +155,29 @@ class Threads:
         self._loop.call_later(delay, call, job, *args, context=job.context)
 
 
-def _name_only(name: str) -> None:
+def _ignore(name: str) -> None:
     return
 
 
 def _name(work: Any) -> str:
-    """What is to be done, without the partials around it."""
+    """Return the name of the function to call, without the partials around it."""
     while isinstance(work, partial):
         work = work.args[0] if work.args and callable(work.args[0]) else work.func
     return getattr(work, "__qualname__", type(work).__name__)
 
 
 class Pool:
-    """Stands for :class:`notifications.database.threads.Threads`, the threads of one lane.
+    """Stand-in for :class:`notifications.database.threads.Threads`, the threads of one lane.
 
-    Its arguments are those of that class.
+    It takes the arguments of that class.
     """
 
-    def __init__(self, most: int, name: str, begin: Callable[[], None]) -> None:
-        self._most = most
+    def __init__(self, max_threads: int, name: str, initializer: Callable[[], None]) -> None:
+        self._max_threads = max_threads
 
     @property
-    def threads(self) -> Some:
-        return Some(self, self._most, app_settings.LOCK_TIMEOUT)
+    def threads(self) -> ThreadGroup:
+        return ThreadGroup(self, self._max_threads, app_settings.LOCK_TIMEOUT)
 
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         return running[0].submit(self, work)
@@ -185,5 +189,5 @@ class Pool:
         return True
 
 
-#: The threads of the run that is under way.
+#: The threads of the current run.
 running: list[Threads] = []

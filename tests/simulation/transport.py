@@ -1,7 +1,7 @@
-"""The half of a client that keeps a connection: the transport of an SDK.
+"""The connection handling of a simulated client, as in the SDKs.
 
-It comes back after a backoff unless it is sent away for good, matches replies with commands,
-answers pings, and gives up a connection on which none comes.
+It reconnects with backoff unless the close code is terminal, matches replies with commands,
+answers pings, and drops a connection on which no ping arrives.
 
 Source: https://centrifugal.dev/docs/transports/client_api.
 """
@@ -17,24 +17,24 @@ from typing import Any
 from .network import Network, Wire
 from .process import Process
 
-#: Seconds: until the first attempt to come back, and until the last ones at most.
-SOONEST, LATEST = 0.5, 6.0
+#: Base and maximum delay of the reconnect backoff, in seconds.
+MIN_DELAY, MAX_DELAY = 0.5, 6.0
 
-#: How long a reply may take before the connection is given up.
-PATIENCE = 5.0
+#: Seconds to wait for the answer to ``connect`` before the connection is dropped.
+CONNECT_TIMEOUT = 5.0
 
-#: So much longer than the server's interval no ping may come.
+#: Seconds that a ping may be late before the connection is dropped.
 PING_DELAY = 6.0
 
-Answered = Callable[[dict[str, Any]], None]
+ReplyHandler = Callable[[dict[str, Any]], None]
 
 
 class Transport(ABC):
-    """One client, over as many connections as it makes.
+    """One client, over all its connections.
 
     Args:
-        name: for the trace.
-        pick: finds the worker to which a new socket leads; None while there is none.
+        name: its name in the trace.
+        pick: chooses the worker for a new socket; returns None while no worker runs.
     """
 
     def __init__(
@@ -47,72 +47,76 @@ class Transport(ABC):
         self.wire: Wire | None = None
         self.is_connected = False
         self.connected_at = self.asked_at = 0.0
-        #: When the frame was written that is being taken.
+        #: When the server wrote the reply that is being handled.
         self.written_at = 0.0
         self._attempts = 0
         self._last_id = 0
-        self._pending: dict[int, Answered] = {}
-        #: Timers of this connection; those of the one before count for nothing.
+        self._pending: dict[int, ReplyHandler] = {}
+        #: Number of the current connection. Timers of earlier connections have no effect.
         self._life = 0
         self._pings = 0
 
     def __repr__(self) -> str:
         return self.name
 
-    # What the other half does
+    # What subclasses implement
 
     @abstractmethod
     def headers(self) -> list[tuple[bytes, bytes]] | None:
-        """Of the handshake; None if there is nothing to connect with yet."""
+        """Return the headers of the handshake, or None without credentials."""
 
     @abstractmethod
     def opened(self) -> None:
-        """The socket is there: say ``connect``."""
+        """Send ``connect`` over the open socket."""
 
     @abstractmethod
     def pushed(self, push: dict[str, Any], written_at: float) -> None: ...
 
     @abstractmethod
     def dropped(self) -> None:
-        """The connection is gone."""
+        """Handle the end of the connection."""
 
     @abstractmethod
-    def sent_away(self) -> None:
-        """For good, as the close code says."""
+    def terminally_disconnected(self) -> None:
+        """Handle a close code after which a client does not reconnect."""
 
     @abstractmethod
     def waited(self) -> None:
-        """There is an answer to ``connect``, or patience is lost although nothing is wrong."""
+        """Handle the answer to ``connect``, or its absence on a connection without faults."""
 
-    # Coming and going
+    # Connecting and disconnecting
 
     def connect(self) -> None:
         headers, worker = self.headers(), self._pick()
         if worker is None or headers is None or self.wire is not None:
-            self.come_back()
+            self.reconnect()
             return
         self._life += 1
         self.asked_at = self._network.loop.now
         is_plain = self._chance.random() < 0.3
         self.wire = Wire(self._network, worker, self, headers, is_plain=is_plain)
-        self.later(PATIENCE, self._lost_patience)
+        self.later(CONNECT_TIMEOUT, self._connect_timed_out)
 
     def connected(self, ping: float) -> None:
-        """The server has taken us; it pings every so many seconds."""
+        """Handle the answer to ``connect``.
+
+        Args:
+            ping: the server's ping interval in seconds.
+        """
         self.is_connected = True
         self.connected_at = self._network.loop.now
         self._attempts = 0
         self._expect_ping(ping)
 
     def lost(self, code: int) -> None:
-        """The socket is gone; the code says whether to come back."""
+        """Handle a closed socket: the close code decides whether to reconnect."""
         if self.wire is None:
             return
         self.drop()
         if code == 1009 or 3500 <= code < 4000:
-            self.sent_away()
+            self.terminally_disconnected()
         else:
-            self.come_back()
+            self.reconnect()
 
     def drop(self) -> None:
         self._life += 1
@@ -123,21 +127,21 @@ class Transport(ABC):
             wire.hang_up()
         self.dropped()
 
-    def come_back(self) -> None:
+    def reconnect(self) -> None:
         self._attempts += 1
-        most = min(LATEST, SOONEST * 2**self._attempts)
-        self.later(self._chance.uniform(SOONEST / 2, most), self.connect)
+        most = min(MAX_DELAY, MIN_DELAY * 2**self._attempts)
+        self.later(self._chance.uniform(MIN_DELAY / 2, most), self.connect)
 
-    def _lost_patience(self) -> None:
+    def _connect_timed_out(self) -> None:
         if not self.is_connected and self.wire is not None:
             if self.wire.is_well:
                 self.waited()
             self.drop()
-            self.come_back()
+            self.reconnect()
 
     # Frames
 
-    def command(self, answered: Answered | None, **request: Any) -> None:
+    def command(self, answered: ReplyHandler | None, **request: Any) -> None:
         if self.wire is None:
             return
         self._last_id += 1
@@ -145,13 +149,13 @@ class Transport(ABC):
             self._pending[self._last_id] = answered
         self.wire.say(json.dumps({"id": self._last_id, **request}))
 
-    def took(self, text: str, written_at: float) -> None:
+    def received(self, text: str, written_at: float) -> None:
         for line in text.split("\n"):
-            self._take(json.loads(line), written_at)
+            self._handle(json.loads(line), written_at)
             if self.wire is None:
                 return
 
-    def _take(self, reply: dict[str, Any], written_at: float) -> None:
+    def _handle(self, reply: dict[str, Any], written_at: float) -> None:
         if reply == {}:
             self._pings += 1
             if self.wire is not None:
@@ -172,13 +176,13 @@ class Transport(ABC):
         def look() -> None:
             if self._pings == seen:
                 self.drop()
-                self.come_back()
+                self.reconnect()
             else:
                 self._expect_ping(interval)
 
         self.later(interval + PING_DELAY, look)
 
     def later(self, delay: float, call: Callable[..., None], *args: Any) -> None:
-        """Call it unless there is another connection by then, or none any more."""
+        """Call it after ``delay`` seconds, unless the connection has changed or ended by then."""
         life = self._life
         self._network.later(delay, lambda: call(*args) if life == self._life else None)

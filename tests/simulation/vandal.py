@@ -1,4 +1,4 @@
-"""A client that sends garbage: it gets an answer, and others notice nothing (P7)."""
+"""A client that sends garbage. It has to get an answer, and others must not notice it (P7)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .ledger import Ledger
 from .network import Network, Wire
 from .process import Process
 
-#: Within which it is answered, seconds.
+#: Seconds within which garbage has to be answered.
 BOUND = 9.0
 
 GARBAGE: list[Any] = [
@@ -37,7 +37,7 @@ GARBAGE: list[Any] = [
 
 
 class Vandal:
-    """Makes a socket for each piece of garbage."""
+    """Opens a new socket for each piece of garbage."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Vandal:
         self._chance = chance
         self._pick = pick
 
-    def strike(self) -> None:
+    def send_garbage(self) -> None:
         worker = self._pick()
         if worker is not None:
             _Socket(self._network, self._ledger, worker, self._chance.choice(GARBAGE))
@@ -76,7 +76,7 @@ class _Socket:
             self._wire.say(self._garbage)
         self._network.later(BOUND, self._look)
 
-    def took(self, text: str, written_at: float) -> None:
+    def received(self, text: str, written_at: float) -> None:
         self._is_answered = True
 
     def lost(self, code: int) -> None:

@@ -1,4 +1,4 @@
-"""Server processes with a hub each: started, killed, stopped in order, cut off."""
+"""Server processes, each with a hub, that are started, stopped and killed."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ Trace = Callable[..., None]
 
 
 class _OfProcess:
-    """Stands for what there is one of in each process."""
+    """Stand-in for the global announcer that uses the announcer of the current process."""
 
     def __getattr__(self, name: str) -> Any:
         process = current.get()
-        assert process is not None, "nobody's announcer"
+        assert process is not None, "there is no current process"
         return getattr(process.announcer, name)
 
 
 async def _hub_of_process() -> Hub:
     process = current.get()
     assert process is not None
-    assert process.hub is not None, "a worker that does not run"
+    assert process.hub is not None, "the worker has no hub"
     hub: Hub = process.hub
     return hub
 
 
 def patch_singletons() -> None:
-    """Give each simulated process a hub and an outbox of its own, wherever the app looks."""
+    """Give each simulated process its own hub and announcer, in all modules of the app."""
     stand_ins = {
         "announcer": (layer_module.announcer, _OfProcess()),
         "get_hub": (hub_package.get_hub, _hub_of_process),
@@ -55,12 +55,12 @@ def patch_singletons() -> None:
 
 
 def patch_threads() -> None:
-    """Give the lanes of the app threads that are none."""
+    """Give the lanes of the app simulated threads."""
     setattr(lanes, "Threads", Pool)  # noqa: B010 - mypy knows that it is a class
 
 
 def number_objects() -> None:
-    """Sets of these iterate in an order that does not depend on addresses."""
+    """Make the order of sets of these objects independent of memory addresses."""
     for kind in (Connection, Reader, LocalStream):
         _number(kind)
 
@@ -85,8 +85,8 @@ class Workers:
     """The workers of a run.
 
     Args:
-        count: how many.
-        clocks: makes the wall clock of the next process.
+        count: number of workers at the start.
+        clocks: creates the wall clock of a new process.
     """
 
     def __init__(
@@ -123,14 +123,14 @@ class Workers:
         self.running.append(worker)
 
     def pick(self) -> Process | None:
-        """Where a new socket leads to."""
+        """Return a random running worker for a new socket, or None."""
         return self._chance.choice(self.running) if self.running else None
 
     def kill(self, worker: Process, *, silently: bool) -> None:
-        """It is gone at once, with everything that it had not written.
+        """Kill a worker; what it has not written is lost.
 
         Args:
-            silently: with its host, so that nobody closes its sockets.
+            silently: its host is lost too, so no operating system closes its sockets.
         """
         self._trace("is killed", worker)
         if worker in self.running:
@@ -141,7 +141,7 @@ class Workers:
                 wire.vanish()
 
     def stop(self, worker: Process) -> None:
-        """It is told to stop, and has the time for it."""
+        """Stop a worker gracefully."""
         if worker in self.running:
             self._trace("stops", worker)
             self.running.remove(worker)

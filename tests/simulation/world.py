@@ -1,4 +1,4 @@
-"""Everything of one run, made from its seed."""
+"""All parts of one run, created from its seed."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from channels.layers import channel_layers
 
 from notifications import layer as layer_module
 from notifications.database import clock as clock_module
+from notifications.hub.acknowledgements import write_marks
 from notifications.models import Notification
 from notifications.publishing import drafts, numbering
 
@@ -34,18 +35,18 @@ from .threads import Threads
 from .vandal import Vandal
 from .workers import Workers
 
-#: Events that a failure shows.
+#: Number of last events that the report of a violation shows.
 LAST = 60
 
-#: Seconds by which the clocks of hosts are wrong from the beginning.
+#: Maximum initial error of the clocks of processes, in seconds.
 SKEW = 2.0
 
 
 class World:
-    """One system with its people, on one loop.
+    """One simulated system and its users, on one loop.
 
     Args:
-        seed: decides about everything.
+        seed: determines every random choice of the run.
         is_verbose: print each event as it happens.
     """
 
@@ -53,12 +54,12 @@ class World:
         self.seed = seed
         self.is_verbose = is_verbose
         self.loop = SimulatedLoop()
-        #: When the last fault is over.
+        #: Virtual time in seconds at which the last fault ends.
         self.ends_at = 0.0
         self.events: deque[str] = deque(maxlen=LAST)
         self._digest = hashlib.sha256()
         asyncio.set_event_loop(self.loop)
-        gc.disable()  # what is told when garbage is collected would be told at any moment
+        gc.disable()  # finalizers would otherwise run at times that the seed does not determine
         clock.begin(self.loop.time, seed)
         self.clock = WallClock()
         self.database = Database(self.chance("database"), self.loop.time, self.clock)
@@ -105,7 +106,7 @@ class World:
         self._chance = chance
         self.devices: list[Device] = []
         self.rights_changed()
-        # Two users have two devices.
+        # The first two users have two devices each.
         for user_id in [*self.people.ids, *self.people.ids[:2]]:
             self.add_device(user_id, is_new=False)
         self.operator = Operator(self.people, self.database, self.network.later, self.excuse)
@@ -119,14 +120,14 @@ class World:
             self.operator,
         )
 
-        self.threads.done = self._work_is_done
+        self.threads.on_done = self._work_is_done
 
     def _work_is_done(self, name: str) -> None:
-        if name == "_write":  # acknowledgements, among others
+        if name == write_marks.__qualname__:
             self.invariants.check_acknowledged()
 
     def add_device(self, user_id: int, *, is_new: bool = True) -> None:
-        """Somebody begins to use a client."""
+        """Add a client of a user, and start it soon."""
         number = len(self.devices)
         topics = tuple(f"topic:{slug}" for slug in TOPICS if self._chance.random() < 0.5)
         device = Device(
@@ -146,7 +147,7 @@ class World:
         self.network.later(0.0 if is_new else self._chance.uniform(0.0, 3.0), device.start)
 
     def chance(self, name: str) -> Random:
-        """A source of chance of its own: what one part draws changes nothing for the others."""
+        """Return a generator for one part, so that its draws do not affect other parts."""
         return Random(f"{self.seed} {name}")
 
     def _skewed(self, chance: Random) -> WallClock:
@@ -156,7 +157,7 @@ class World:
 
     @property
     def digest(self) -> str:
-        """What stands for everything that has happened, in its order."""
+        """Digest of all events so far, in their order."""
         return self._digest.hexdigest()[:16]
 
     def trace(self, *what: Any, **more: Any) -> None:
@@ -168,12 +169,12 @@ class World:
             print(line)  # noqa: T201
 
     def rights_changed(self) -> None:
-        """Look who may read what."""
+        """Report to the ledger who may read what, and which credentials are valid."""
         self.ledger.rights_are(self.people.readable())
         for device in self.devices:
-            if device.shown is None:
+            if device.credentials is None:
                 continue
-            if self.people.is_valid(device.user_id, device.shown, device.password):
+            if self.people.is_valid(device.user_id, device.credentials, device.password):
                 self.ledger.logged_in(device)
             else:
                 self.ledger.credentials_end(device)
@@ -183,7 +184,7 @@ class World:
         self.invariants.excuse()
 
     def heal(self) -> None:
-        """All faults are over, and the clocks are set about right again."""
+        """End all faults, and limit the errors of the clocks to ``SKEW``."""
         for process in (self.web, self.job, *self.workers.running):
             process.clock.offset = max(-SKEW, min(SKEW, process.clock.offset))
         self.database.heal()
@@ -196,7 +197,7 @@ class World:
                 wire.stall(self.loop.now)
 
     def go_back(self, snapshot: Any) -> None:
-        """The database is as it was then, and people's rights are too."""
+        """Return the database to a snapshot, including the rights of users."""
         published, written = self._published(), self._written()
         self.database.go_back(snapshot)
         there = self._written()
@@ -218,11 +219,11 @@ class World:
             return set(Notification.objects.values_list("title", flat=True))
 
     def end(self) -> None:
-        """Leave nothing behind for the next run."""
+        """Clean up what the next run must not see."""
         for process in (*self.workers.running, *self.workers.stopping, self.web, self.job):
             process.kill()
         self.loop.run_until_complete(asyncio.sleep(0.1))
-        gc.collect()  # tells of tasks that have failed and that nobody asked
+        gc.collect()  # reports failed tasks whose exceptions were never retrieved
         gc.enable()
         self._watch.remove()
         self.loop.close()
@@ -231,13 +232,13 @@ class World:
 
     def _failed(self, loop: Any, context: dict[str, Any]) -> None:
         if "was destroyed but it is pending" in context["message"]:
-            return  # of a process that was killed
+            return  # a task of a killed process
         error = context.get("exception")
-        self.ledger.violate("P7", f"nobody catches {error!r}: {context['message']}")
+        self.ledger.violate("P7", f"unhandled {error!r}: {context['message']}")
 
 
 class _Watch(logging.Handler):
-    """A bug that production code has met and logged is a violation too."""
+    """Reports unexpected exceptions that production code has logged as violations."""
 
     def __init__(self, ledger: Ledger) -> None:
         super().__init__(logging.WARNING)
@@ -259,7 +260,7 @@ class _Watch(logging.Handler):
 
 
 def is_expected(error: BaseException) -> bool:
-    """Is it what a fault of ours raises?"""
+    """Return whether an injected fault raises this error."""
     text = str(error)
     return any(
         words in text

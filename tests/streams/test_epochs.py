@@ -1,4 +1,4 @@
-"""P8: streams whose history went back get a new epoch once, and positions that mean something."""
+"""P8: streams whose history has gone back get one new epoch, and their marks are moved back."""
 
 from datetime import timedelta
 from typing import Any
@@ -19,6 +19,7 @@ from notifications.streams.acknowledging import Acknowledged
 from notifications.streams.epochs import Old, Renewed, Verdict, count_all, renew, renew_all
 from notifications.streams.evidence import Seen
 from notifications.streams.feeds import begin, read_inboxes
+from notifications.streams.rows import locked
 from tests.rooms import (
     LONG_AGO,
     Backup,
@@ -36,7 +37,7 @@ MARKS = ("since", "delivered", "read", "archived", "unmuted")
 
 
 def resumed(user: Any) -> Resumed:
-    """What a connecting client of this user gets."""
+    """What a client of this user gets when it connects."""
     begin(read_inboxes([user]).missing)
     (found,) = resume([Returning(Identity(user, credentials_of(user)), "", {})])
     assert isinstance(found, Resumed)
@@ -64,7 +65,7 @@ def total(renewed: Any) -> Renewed:
 
 
 def gone_back(lost: int = 6, count: int = 9) -> tuple[Stream, Old]:
-    """Ten broadcasts, of which the last are lost, and new ones in their place.
+    """Publish ten broadcasts, lose the last ones of them, and publish new ones in their place.
 
     Returns:
         The stream, and what a worker knows of its old history.
@@ -81,7 +82,7 @@ def gone_back(lost: int = 6, count: int = 9) -> tuple[Stream, Old]:
     return stream(), old
 
 
-def test_p8_a_new_epoch_once_whoever_comes_first() -> None:
+def test_p8_concurrent_renewals_give_one_new_epoch() -> None:
     before, old = gone_back()
     found = in_threads(4, lambda number: renew({before.pk: old}).settled)
     assert found == [{before.pk}] * 4
@@ -92,7 +93,7 @@ def test_p8_a_new_epoch_once_whoever_comes_first() -> None:
     assert stream().epoch == after.epoch
 
 
-def test_p8_streams_are_counted_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_p8_renewed_streams_are_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     def count() -> float:
         return REGISTRY.get_sample_value("notifications_streams_renewed_total") or 0.0
 
@@ -103,17 +104,17 @@ def test_p8_streams_are_counted_and_said_once(caplog: pytest.LogCaptureFixture) 
     renew(histories)
     assert count() == before + 3
     assert len([record for record in caplog.records if "3 streams" in record.getMessage()]) == 1
-    suspicion = incarnation.known()
+    suspicion = incarnation.check()
     assert suspicion is not None
     assert (suspicion.moved, suspicion.went_back) == (False, True)
 
 
-def test_a_stream_that_is_gone_is_settled() -> None:
+def test_a_deleted_stream_is_settled() -> None:
     assert renew({10**6: Old("any")}).settled == {10**6}
-    assert incarnation.known() is None
+    assert incarnation.check() is None
 
 
-def test_p8_what_only_seemed_to_have_gone_back_stays_as_it_is() -> None:
+def test_p8_a_stream_that_has_not_gone_back_is_not_renewed() -> None:
     user = make_user()
     row = fill("broadcast", 5)
     set_marks(delivered=5)
@@ -130,7 +131,7 @@ def test_p8_what_only_seemed_to_have_gone_back_stays_as_it_is() -> None:
     assert renew(gone) == Verdict({10**6}, set())
 
 
-def test_p1_marks_go_back_to_where_the_histories_part() -> None:
+def test_p1_marks_move_back_to_the_last_common_offset() -> None:
     user = make_user()
     before, old = gone_back()
     set_marks(since=2, delivered=9, read=8, archived=6, unmuted=5)
@@ -138,7 +139,7 @@ def test_p1_marks_go_back_to_where_the_histories_part() -> None:
     assert marks(user) == (2, 4, 4, 4, 4)
 
 
-def test_marks_below_stay_where_they_are() -> None:
+def test_marks_below_the_cut_do_not_move() -> None:
     user = make_user()
     before, old = gone_back()
     set_marks(since=1, delivered=3, read=2, archived=1)
@@ -146,7 +147,7 @@ def test_marks_below_stay_where_they_are() -> None:
     assert marks(user) == (1, 3, 2, 1, 0)
 
 
-def test_without_a_time_marks_go_back_to_the_top() -> None:
+def test_without_a_time_marks_move_back_to_the_top() -> None:
     user = make_user()
     row = fill("broadcast", 3)
     set_marks(since=7, delivered=9, read=8, archived=6, unmuted=5)
@@ -154,7 +155,7 @@ def test_without_a_time_marks_go_back_to_the_top() -> None:
     assert marks(user) == (3, 3, 3, 3, 3)
 
 
-def test_who_joined_the_new_history_sees_nothing_from_before() -> None:
+def test_a_user_who_joined_the_new_history_gets_nothing_from_before() -> None:
     before, old = gone_back()
     user = make_user()
     assert marks(user)[0] == 13
@@ -163,7 +164,7 @@ def test_who_joined_the_new_history_sees_nothing_from_before() -> None:
     assert [item.page.publications for item in resumed(user).recovered][1] == []
 
 
-def test_a_history_of_which_nothing_is_left_begins_anew() -> None:
+def test_if_no_old_entry_is_left_marks_move_back_to_zero() -> None:
     user = make_user()
     before, old = gone_back(lost=10, count=3)
     set_marks(delivered=2, read=2)
@@ -171,7 +172,7 @@ def test_a_history_of_which_nothing_is_left_begins_anew() -> None:
     assert marks(user) == (0, 0, 0, 0, 0)
 
 
-def test_a_history_that_was_pruned_has_nothing_to_move_back_for() -> None:
+def test_marks_of_a_pruned_history_do_not_move() -> None:
     user = make_user()
     row = fill("broadcast", 5)
     Notification.objects.all().delete()
@@ -191,8 +192,8 @@ def test_a_top_below_its_notifications_is_repaired() -> None:
     assert stream().top == 10
 
 
-def test_very_many_subscriptions_are_moved_back_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_marks, "KEYS", 20)
+def test_many_subscriptions_are_moved_back_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stream_marks, "SUBSCRIPTIONS_PER_QUERY", 20)
     monkeypatch.setattr("notifications.streams.rows.CHUNK", 10)
     users = make_old_users(70)
     row = fill("broadcast", 9)
@@ -206,32 +207,32 @@ def test_very_many_subscriptions_are_moved_back_in_pieces(monkeypatch: pytest.Mo
     assert {*rows.values_list("delivered", "read")} == {(2, 4), (4, 0)}
 
 
-def test_p9_a_lock_that_somebody_holds_holds_up_only_its_own_stream(
+def test_p9_a_lock_delays_the_renewal_of_its_own_stream_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = [fill(name, 3) for name in ("broadcast", "staff", "topic:a")]
-    original = epochs._renew
+    original = stream_marks.move_back
 
     class Locked(Exception):
         sqlstate = "55P03"
 
-    def held(histories: Any) -> Any:
-        if rows[1].pk in histories:
+    def held(cuts: Any, newest: Any) -> int:
+        if rows[1].pk in cuts:
             raise OperationalError from Locked()
-        return original(histories)
+        return original(cuts, newest)
 
-    monkeypatch.setattr(epochs, "_renew", held)
+    monkeypatch.setattr(stream_marks, "move_back", held)
     settled, _ = renew({row.pk: Old(row.epoch) for row in rows})
     assert settled == {rows[0].pk, rows[2].pk}
     assert Stream.objects.get(pk=rows[1].pk).epoch == rows[1].epoch
 
 
-def test_a_database_that_is_away_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(histories: Any) -> Any:
+def test_renewing_raises_if_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(cuts: Any, newest: Any) -> int:
         raise OperationalError
 
     histories = {row.pk: Old(row.epoch) for row in (fill("broadcast", 1), fill("staff", 1))}
-    monkeypatch.setattr(epochs, "_renew", away)
+    monkeypatch.setattr(stream_marks, "move_back", away)
     with pytest.raises(OperationalError):
         renew(histories)
 
@@ -243,10 +244,10 @@ def test_renewing_many_streams_takes_few_queries() -> None:
     assert len(queries(lambda: renew(histories))) <= 20
 
 
-# Positions that lie above the top
+# Marks above the top
 
 
-def test_p8_marks_above_the_top_renew_when_their_user_connects() -> None:
+def test_p8_marks_above_the_top_renew_the_stream_at_a_connect() -> None:
     user = make_user()
     row = fill("broadcast", 5)
     set_marks(delivered=9, read=9)
@@ -271,7 +272,7 @@ def test_p1_an_acknowledgement_of_another_history_is_dropped(other: str) -> None
     assert marks(user)[1] == 5
 
 
-def test_a_mark_of_reading_that_comes_late_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_all_in_an_old_epoch_sets_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     user = make_user()
     row = fill("broadcast", 5)
     load = stream_feeds.load_inbox
@@ -289,7 +290,7 @@ def test_a_mark_of_reading_that_comes_late_is_not_set(monkeypatch: pytest.Monkey
 # All streams
 
 
-def test_all_streams_are_renewed_and_again() -> None:
+def test_renewing_all_streams_can_be_repeated() -> None:
     users = make_old_users(3)
     notify(users, "hello")
     fill("broadcast", 4)
@@ -303,15 +304,15 @@ def test_all_streams_are_renewed_and_again() -> None:
     assert total(renew_all()) == Renewed(streams=5)
 
 
-def test_chunk_after_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epochs, "TOGETHER", 2)
-    monkeypatch.setattr(heads, "TOGETHER", 2)
+def test_all_streams_are_renewed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "STREAMS_PER_TRANSACTION", 2)
+    monkeypatch.setattr(heads, "STREAMS_PER_TRANSACTION", 2)
     notify(make_old_users(5), "hello")
     assert [one.streams for one in renew_all()] == [2, 2, 2, 1]
     assert total(count_all()).streams == 7
 
 
-def test_streams_since_a_time_and_marks_back_to_it() -> None:
+def test_renewing_since_a_time_skips_older_streams() -> None:
     user = make_user()
     fill("staff", 3)
     for number in range(4):
@@ -328,7 +329,7 @@ def test_streams_since_a_time_and_marks_back_to_it() -> None:
     assert stream("staff").epoch == staff
 
 
-def test_what_would_be_done_is_only_counted() -> None:
+def test_counting_all_changes_nothing() -> None:
     make_user()
     row = fill("broadcast", 9)
     Stream.objects.update(top=4)
@@ -338,20 +339,19 @@ def test_what_would_be_done_is_only_counted() -> None:
     assert total(renew_all()) == Renewed(streams=3, tops=1, subscriptions=1)
 
 
-def test_what_stays_locked_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_streams_that_stay_locked_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epochs, "PAUSE", 0.0)
     row, free = fill("broadcast", 2), fill("staff", 2)
-    original = epochs._renew
 
-    def held(histories: Any) -> Any:
-        return original({pk: old for pk, old in histories.items() if pk != row.pk})
+    def skip(rows: Any, **options: Any) -> Any:
+        return locked(rows, **options).exclude(pk=row.pk)
 
-    monkeypatch.setattr(epochs, "_renew", held)
+    monkeypatch.setattr("notifications.streams.epochs.locked", skip)
     assert total(renew_all()) == Renewed(streams=1, locked=1)
     assert stream("staff").epoch != free.epoch
 
 
-def test_subscriptions_ahead_are_found_by_their_indexes() -> None:
+def test_subscriptions_ahead_are_found_by_indexes() -> None:
     cuts = {row.pk: 1 for row in (fill("broadcast", 2), fill("staff", 2))}
     rows = stream_marks.ahead(cuts).values_list("pk", flat=True)[:10]
     if connection.vendor == "postgresql":

@@ -39,12 +39,12 @@ def test_pages_follow_each_other_to_the_top() -> None:
     assert (given(end), end.offset, end.more) == ([], 7, False)
 
 
-def test_a_page_that_ends_exactly_at_the_top_has_no_more() -> None:
+def test_a_page_that_ends_at_the_top_has_no_more() -> None:
     page = history.read_page(fill("broadcast", 3).pk, 0, 3)
     assert (given(page), page.offset, page.more) == ([1, 2, 3], 3, False)
 
 
-def test_the_position_moves_over_what_is_not_sent() -> None:
+def test_the_position_moves_over_entries_that_are_not_sent() -> None:
     stream = fill("broadcast", 6)
     rows = Notification.objects.filter(stream=stream)
     rows.filter(offset=2).update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -53,12 +53,12 @@ def test_the_position_moves_over_what_is_not_sent() -> None:
     rows.filter(offset=6).update(expires_at=timezone.now() - timedelta(seconds=1))
     page = history.read_page(stream.pk, 0, 300)
     assert (given(page), page.offset, page.more) == ([4, 5], 6, False)
-    # With more behind it, never beyond what is in the page.
+    # If more follows, the position does not pass the last publication of the page.
     page = history.read_page(stream.pk, 0, 1)
     assert (given(page), page.offset, page.more) == ([4], 4, True)
 
 
-def test_an_empty_page_leads_to_the_top() -> None:
+def test_the_position_of_an_empty_page_is_the_top() -> None:
     stream = fill("broadcast", 3)
     withdraw(Notification.objects.all())
     assert history.read_page(stream.pk, 1, 10) == history.Page([], 3, more=False)
@@ -70,15 +70,15 @@ def test_waiting_notifications_are_not_in_a_page() -> None:
     assert given(history.read_page(stream.pk, 0, 10)) == [1, 2]
 
 
-def test_a_stream_that_is_gone_has_nothing() -> None:
+def test_a_deleted_stream_gives_an_empty_page() -> None:
     stream = fill("broadcast", 2)
     stream_id = stream.pk
     stream.delete()
     assert history.read_page(stream_id, 1, 10) == history.Page([], 1, more=False)
 
 
-def test_what_is_published_while_a_page_is_read_is_in_it_or_behind_it() -> None:
-    """The top is read first: else the position would cover a publication that was not sent."""
+def test_a_publication_during_the_read_of_a_page_is_not_skipped() -> None:
+    """The top is read first: otherwise the position could cover a publication that was not sent."""
     stream = fill("broadcast", 2)
     asked = 0
 
@@ -88,7 +88,7 @@ def test_what_is_published_while_a_page_is_read_is_in_it_or_behind_it() -> None:
         if sql.startswith("SELECT"):
             asked += 1
             if asked == 1:
-                # By another connection: on SQLite this one's open cursor would see its own rows.
+                # In another connection: on SQLite an open cursor sees rows of its own connection.
                 in_threads(1, lambda n: broadcast("between"))
         return result
 
@@ -126,7 +126,7 @@ def test_many_ranges_are_read_together() -> None:
     assert not reads_whole_table(plan), plan
 
 
-def test_tops_tell_epoch_offset_and_revision() -> None:
+def test_tops_have_epoch_offset_and_revision() -> None:
     streams = ensure(f"topic:{n}" for n in range(1500))
     fill("topic:7", 3)
     touch(["topic:7"])
@@ -138,14 +138,14 @@ def test_tops_tell_epoch_offset_and_revision() -> None:
     assert history.read_tops([]) == {}
 
 
-def test_content_leaves_out_what_is_absent() -> None:
+def test_content_has_no_empty_values() -> None:
     notification = broadcast("hello")
     content = encoding.content(notification)
     assert content.keys() == {"id", "kind", "level", "title", "created"}
     assert content["created"].endswith("Z")
 
 
-def test_content_is_the_same_before_and_after_the_database() -> None:
+def test_content_is_the_same_before_and_after_reloading() -> None:
     actor = make_user("a", first_name="Ada", last_name="L")
     data = {"price": Decimal("1.10"), "when": timezone.now(), "name": gettext_lazy("Notifications")}
     fresh = Notification(
@@ -160,22 +160,22 @@ def test_content_is_the_same_before_and_after_the_database() -> None:
     fresh.save()
     stored = Notification.objects.select_related("actor").get(pk=fresh.pk)
     sent = msgspec.json.decode(encoding.publication(stored).data)
-    # PostgreSQL sorts the keys of an object; that is all that may differ.
+    # Decoded, because PostgreSQL sorts the keys of an object.
     assert msgspec.json.decode(encoding.publication(fresh).data) == sent
     assert sent["actor"] == {"id": str(actor.pk), "name": "Ada L"}
     assert sent["data"]["price"] == "1.10"
 
 
-def test_an_actor_without_a_name_goes_by_his_username() -> None:
+def test_an_actor_without_a_full_name_is_named_by_username() -> None:
     assert encoding.content(broadcast("x", actor=make_user("ada")))["actor"]["name"] == "ada"
 
 
-def test_a_waiting_notification_is_no_publication() -> None:
-    with pytest.raises(ValueError, match="waiting"):
+def test_a_waiting_notification_cannot_be_encoded() -> None:
+    with pytest.raises(ValueError, match="no offset yet"):
         encoding.publication(write("broadcast"))
 
 
-def test_content_that_cannot_be_encoded_holds_up_nothing_behind_it(
+def test_content_that_cannot_be_encoded_is_left_out(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stream = fill("broadcast", 3)
@@ -187,7 +187,7 @@ def test_content_that_cannot_be_encoded_holds_up_nothing_behind_it(
     monkeypatch.setattr(encoding, "content", spoil)
     page = history.read_page(stream.pk, 0, 10)
     assert (given(page), page.offset) == ([1, 3], 3)
-    assert "left out" in caplog.text
+    assert "is skipped" in caplog.text
 
 
 def test_reading_after_a_position_uses_the_index() -> None:
@@ -199,7 +199,7 @@ def test_reading_after_a_position_uses_the_index() -> None:
 
 
 class Lagging:
-    """A router that reads where nothing of the last moments is yet."""
+    """A router that reads from a lagging replica."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return "replica"
@@ -209,7 +209,7 @@ class Lagging:
 
 
 def test_history_is_not_read_from_a_replica(settings: Any) -> None:
-    """Where one lags, positions would move over what it does not show yet (P1)."""
+    """With a lagging replica, positions would move over entries that it lacks (P1)."""
     stream = fill("broadcast", 3)
     settings.DATABASE_ROUTERS = [f"{__name__}.Lagging"]
     assert given(history.read_page(stream.pk, 0, 10)) == [1, 2, 3]

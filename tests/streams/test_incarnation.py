@@ -1,4 +1,4 @@
-"""A restored backup is told from the database it was made of, whatever its streams say."""
+"""A restored backup is recognised as another database, whatever its streams contain."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.hub.incarnation import Watch
+from notifications.hub.incarnation import IncarnationWatch
 from notifications.models import Incarnation
 from notifications.streams import incarnation
 from notifications.streams.incarnation import differ
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def move() -> None:
-    """The row is in another database than the one it was written in."""
+    """Store the fingerprint of another database, as in a restored backup."""
     Incarnation.objects.update(fingerprint="file=1 cluster=1")
 
 
@@ -30,43 +30,43 @@ def gauge() -> float | None:
     return REGISTRY.get_sample_value("notifications_history_suspect")
 
 
-def test_the_first_who_looks_writes_the_fingerprint() -> None:
-    assert incarnation.known() is None
+def test_the_first_look_stores_the_fingerprint() -> None:
+    assert incarnation.check() is None
     assert not Incarnation.objects.exists()
-    assert in_threads(4, lambda number: incarnation.look()) == [None] * 4
+    assert in_threads(4, lambda number: incarnation.check_and_store()) == [None] * 4
     assert Incarnation.objects.get().fingerprint == incarnation.fingerprint() != ""
-    assert incarnation.look() is None
+    assert incarnation.check_and_store() is None
 
 
 def test_p8_another_database_is_suspected_until_it_is_accepted() -> None:
-    incarnation.look()
+    incarnation.check_and_store()
     move()
-    found = incarnation.look()
-    assert found == incarnation.known() == (True, False)
+    found = incarnation.check_and_store()
+    assert found == incarnation.check() == (True, False)
     assert "restored backup" in str(found)
     incarnation.accept()
-    assert incarnation.look() is None
+    assert incarnation.check_and_store() is None
 
 
-def test_p8_a_stream_that_went_back_is_suspected_until_it_is_accepted() -> None:
+def test_p8_a_history_that_went_back_is_suspected_until_accepted() -> None:
     incarnation.suspect()
     first = Incarnation.objects.get().suspected_at
     incarnation.suspect()
     assert Incarnation.objects.get().suspected_at == first
-    assert incarnation.look() == (False, True)
+    assert incarnation.check_and_store() == (False, True)
     incarnation.accept()
-    assert incarnation.look() is None
+    assert incarnation.check_and_store() is None
 
 
-def test_a_look_costs_two_queries() -> None:
-    incarnation.look()
-    assert len(queries(incarnation.look)) <= 2
+def test_a_look_takes_two_queries() -> None:
+    incarnation.check_and_store()
+    assert len(queries(incarnation.check_and_store)) <= 2
 
 
-def test_a_fingerprint_can_be_asked_for_in_a_transaction() -> None:
+def test_a_fingerprint_can_be_read_in_a_transaction() -> None:
     with transaction.atomic():
         assert incarnation.fingerprint()
-        assert incarnation.look() is None
+        assert incarnation.check_and_store() is None
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_fingerprint_can_be_asked_for_in_a_transaction() -> None:
         ("", "", False),
     ],
 )
-def test_what_is_not_told_by_both_does_not_count(one: str, other: str, differs: bool) -> None:
+def test_only_values_of_both_fingerprints_are_compared(one: str, other: str, differs: bool) -> None:
     assert differ(one, other) is differs
 
 
@@ -106,8 +106,8 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
         yield running
 
 
-async def test_p8_a_worker_looks_when_it_starts(settings: Any) -> None:
-    await in_database(incarnation.look)
+async def test_p8_a_worker_compares_fingerprints_when_it_starts(settings: Any) -> None:
+    await in_database(incarnation.check_and_store)
     await in_database(move)
     async with running_hub(settings):
         await until(lambda: gauge() == 1)
@@ -116,22 +116,22 @@ async def test_p8_a_worker_looks_when_it_starts(settings: Any) -> None:
         await until(lambda: gauge() == 0)
 
 
-async def test_p8_a_worker_says_it_once_and_once_that_it_is_over(
+async def test_p8_a_worker_logs_a_suspicion_and_its_end_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    watch = Watch()
+    watch = IncarnationWatch()
     assert watch.interval() == 0
-    await watch.look()
+    await watch.check()
     assert watch.interval() > 0
     await in_database(move)
     for _ in range(3):
-        await watch.look()
+        await watch.check()
     assert gauge() == 1
     (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "manage.py renew_epochs" in told.getMessage()
     await in_database(incarnation.accept)
     for _ in range(3):
-        await watch.look()
+        await watch.check()
     assert gauge() == 0
     assert len([each for each in caplog.records if "belong to this" in each.getMessage()]) == 1

@@ -1,4 +1,4 @@
-"""Times are the same number everywhere."""
+"""Instants are the same in Python and in the database."""
 
 import random
 from datetime import UTC, datetime
@@ -12,8 +12,8 @@ from notifications.streams.instants import MICROSECOND, instant, moment
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_the_database_tells_times_as_exactly_as_we_do() -> None:
-    """They are compared for equality, across databases and workers."""
+def test_the_database_computes_the_same_instants_as_python() -> None:
+    """Instants are compared for equality across databases and workers."""
     chance = random.Random(1)
     day = datetime(2026, 1, 1, tzinfo=UTC)
     times: list[datetime | None] = [None, day, *(day + n * MICROSECOND for n in (1, 10, 999_999))]

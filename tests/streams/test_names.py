@@ -1,4 +1,4 @@
-"""Names of streams, who may read and write them, and making them."""
+"""Names of streams, who may read and write them, and creating them."""
 
 import uuid
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from notifications.streams import names as stream_names
 from notifications.streams import rows as stream_rows
 from tests.rooms import in_threads, make_user, queries, write
 
-#: Stands for a user of a model that is not Django's.
+#: Stand-ins for users of models with other primary keys than Django's.
 UUID_USER = SimpleNamespace(pk=uuid.UUID(int=7), is_active=True)
 TEXT_USER = SimpleNamespace(pk="Zoë van der Berg@example.org", is_active=True)
 
@@ -36,7 +36,7 @@ def only_garden(user: Any, slug: str) -> bool:
         ("topic:Release-1.0", "topic", "Release-1.0"),
     ],
 )
-def test_names_come_apart(name: str, kind: str, key: str) -> None:
+def test_names_are_split_into_kind_and_key(name: str, kind: str, key: str) -> None:
     assert stream_names.parse(name) == (kind, key)
 
 
@@ -64,13 +64,13 @@ def test_names_come_apart(name: str, kind: str, key: str) -> None:
         "user:" + "a" * 255,
     ],
 )
-def test_other_names_are_unknown(name: str) -> None:
+def test_invalid_names_are_unknown(name: str) -> None:
     with pytest.raises(stream_names.UnknownStream):
         stream_names.parse(name)
 
 
 @given(st.text(max_size=300))
-def test_any_text_is_a_name_or_unknown(name: str) -> None:
+def test_any_text_is_a_valid_name_or_unknown(name: str) -> None:
     try:
         kind, key = stream_names.parse(name)
     except stream_names.UnknownStream:
@@ -79,7 +79,7 @@ def test_any_text_is_a_name_or_unknown(name: str) -> None:
 
 
 @pytest.mark.parametrize("user", [UUID_USER, TEXT_USER])
-def test_users_with_other_keys_have_streams(user: Any) -> None:
+def test_users_with_uuid_and_text_keys_have_streams(user: Any) -> None:
     name = stream_names.user_stream(user.pk)
     assert stream_names.parse(name) == ("user", str(user.pk))
     assert access.may_read(user, name)
@@ -90,7 +90,7 @@ def test_users_with_other_keys_have_streams(user: Any) -> None:
 
 
 @pytest.mark.django_db
-def test_everybody_reads_only_what_is_his() -> None:
+def test_users_read_only_their_own_streams() -> None:
     group, other = Group.objects.create(name="a"), Group.objects.create(name="b")
     user = make_user()
     user.groups.add(group)
@@ -103,7 +103,7 @@ def test_everybody_reads_only_what_is_his() -> None:
 
 
 @pytest.mark.django_db
-def test_topic_permission_decides_about_topics(settings: Any) -> None:
+def test_topic_permission_decides_who_reads_topics(settings: Any) -> None:
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": "tests.streams.test_names.only_garden"}
     user = make_user()
     assert access.may_read(user, "topic:garden")
@@ -128,7 +128,7 @@ def test_clients_write_only_with_permission() -> None:
 
 
 @pytest.mark.django_db
-def test_an_audience_is_found_under_its_own_name_only() -> None:
+def test_an_audience_has_one_canonical_name() -> None:
     user, group = make_user(), Group.objects.create(name="a")
     assert access.has_audience(f"user:{user.pk}")
     assert access.has_audience(f"group:{group.pk}")
@@ -161,7 +161,7 @@ def test_groups_of_many_users_take_one_query() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_stream_made_by_many_at_once_is_one() -> None:
+def test_concurrent_calls_create_each_stream_once() -> None:
     names = [f"topic:{n}" for n in range(20)]
     made = in_threads(4, lambda n: stream_rows.ensure(names if n % 2 else names[::-1]))
     assert len({tuple(sorted(s.pk for s in found.values())) for found in made}) == 1
@@ -169,7 +169,7 @@ def test_a_stream_made_by_many_at_once_is_one() -> None:
 
 
 @pytest.mark.django_db
-def test_many_streams_are_made_and_touched_in_chunks() -> None:
+def test_many_streams_are_created_and_touched_in_chunks() -> None:
     names = [f"user:{n}" for n in range(1100)]
     assert len(queries(lambda: stream_rows.ensure(names))) < 50
     assert len(queries(lambda: revisions.touch(names))) <= 6
@@ -178,7 +178,7 @@ def test_many_streams_are_made_and_touched_in_chunks() -> None:
 
 
 @pytest.mark.django_db
-def test_touching_one_stream_is_one_statement() -> None:
+def test_touching_one_stream_takes_one_statement() -> None:
     stream_rows.ensure(["user:1", "user:2"])
     assert len(queries(lambda: revisions.touch(["user:1"]))) == 1
     assert Stream.objects.get(name="user:1").revision == 1
@@ -186,7 +186,7 @@ def test_touching_one_stream_is_one_statement() -> None:
 
 
 @pytest.mark.django_db
-def test_a_removed_stream_takes_its_notifications_along() -> None:
+def test_removing_a_stream_removes_its_notifications() -> None:
     write("topic:a")
     kept = write("topic:b")
     stream_rows.remove("topic:a")

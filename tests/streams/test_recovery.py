@@ -1,4 +1,4 @@
-"""Where a client resumes: by its position, by what its user has acknowledged, or not at all."""
+"""Where a client resumes: after its position, after what its user acknowledged, or at the top."""
 
 from datetime import timedelta
 from functools import partial
@@ -18,7 +18,7 @@ from notifications.protocol.messages import ConnectResult, Reply
 from notifications.streams import feeds as stream_feeds
 from notifications.streams import recovery, subscriptions
 from notifications.streams.feeds import Feed
-from notifications.streams.history import REMEMBERED, REMEMBERED_RANGES, Page, Range, Recent
+from notifications.streams.history import CACHE_RANGES, CACHE_SECONDS, Page, Range, Recent
 from notifications.streams.names import user_stream
 from notifications.streams.positions import Position
 from notifications.streams.recovery import Recovered, recover, recover_many
@@ -38,7 +38,7 @@ def user() -> Any:
 
 
 def feed(user: Any, name: str = "broadcast", **changes: int) -> Feed:
-    """The feed of a user to a stream with ten publications."""
+    """The user's feed of a stream with ten publications, with these values."""
     if not Stream.objects.filter(name=name, top__gt=0).exists():
         fill(name, 10)
     stream_feeds.load_inboxes([user])
@@ -57,7 +57,7 @@ def offsets(found: Recovered) -> list[int]:
     return [publication.offset for publication in found.page.publications]
 
 
-def test_a_position_resumes_after_it(user: Any) -> None:
+def test_a_client_resumes_after_its_position(user: Any) -> None:
     found = resume(feed(user), 7)
     assert offsets(found) == [8, 9, 10]
     assert (found.asked, found.recovered, found.page.offset, found.page.more) == (
@@ -68,19 +68,19 @@ def test_a_position_resumes_after_it(user: Any) -> None:
     )
 
 
-def test_a_position_at_the_top_has_nothing_to_catch_up(user: Any) -> None:
+def test_a_position_at_the_top_gets_an_empty_page(user: Any) -> None:
     found = resume(feed(user), 10)
     assert (offsets(found), found.recovered, found.page.offset) == ([], True, 10)
 
 
 @pytest.mark.parametrize(("offset", "epoch"), [(11, ""), (2**62, ""), (5, "other"), (0, "other")])
-def test_what_cannot_be_served_is_said(user: Any, offset: int, epoch: str) -> None:
+def test_an_invalid_position_is_not_recovered(user: Any, offset: int, epoch: str) -> None:
     found = resume(feed(user), offset, epoch)
     assert (offsets(found), found.asked, found.recovered) == ([], True, False)
     assert found.page.offset == 10
 
 
-def test_what_was_pruned_is_not_recovered(user: Any) -> None:
+def test_a_position_below_pruned_entries_is_not_recovered(user: Any) -> None:
     Notification.objects.filter(offset__lte=4).delete()
     entry = feed(user)
     Stream.objects.update(floor=4)
@@ -90,33 +90,33 @@ def test_what_was_pruned_is_not_recovered(user: Any) -> None:
     assert offsets(resume(entry)) == [*range(entry.floor + 1, 11)]
 
 
-def test_without_a_position_it_resumes_at_what_was_acknowledged(user: Any) -> None:
+def test_without_a_position_a_client_resumes_after_the_acknowledged_offset(user: Any) -> None:
     found = resume(feed(user, delivered=6))
     assert offsets(found) == [7, 8, 9, 10]
     assert (found.asked, found.recovered) == (False, True)
 
 
-def test_a_position_shows_nothing_from_before_the_user_joined(user: Any) -> None:
-    """P6: a client may claim what it likes. It is told that there is a hole (P8)."""
+def test_a_position_from_before_the_user_joined_is_not_recovered(user: Any) -> None:
+    """A client that claims such a position gets nothing (P6), and ``recovered: false`` (P8)."""
     found = resume(feed(user, since=8, delivered=8), 0)
     assert (offsets(found), found.recovered) == ([], False)
     found = resume(feed(user, since=8, delivered=8), 8)
     assert (offsets(found), found.recovered) == ([9, 10], True)
 
 
-def test_a_position_from_before_muted_time_is_not_recovered(user: Any) -> None:
+def test_a_position_from_before_muting_is_not_recovered(user: Any) -> None:
     entry = feed(user, unmuted=6, delivered=6)
     assert not resume(entry, 5).recovered
     assert offsets(resume(entry, 6)) == [7, 8, 9, 10]
     assert offsets(resume(entry)) == [7, 8, 9, 10]
 
 
-def test_a_user_who_is_ahead_of_the_top_resumes_at_the_top(user: Any) -> None:
+def test_a_delivered_mark_above_the_top_resumes_at_the_top(user: Any) -> None:
     found = resume(feed(user, delivered=12))
     assert (offsets(found), found.page.offset) == ([], 10)
 
 
-def test_a_position_beyond_the_top_is_counted(user: Any) -> None:
+def test_a_position_above_the_top_is_counted(user: Any) -> None:
     def count() -> float:
         return REGISTRY.get_sample_value("notifications_positions_ahead_total") or 0.0
 
@@ -127,13 +127,13 @@ def test_a_position_beyond_the_top_is_counted(user: Any) -> None:
     assert count() == before + 1
 
 
-def test_the_offset_of_a_page_is_what_is_in_it(user: Any) -> None:
+def test_the_offset_of_a_page_is_that_of_its_last_publication(user: Any) -> None:
     found = resume(feed(user), 0, limit=4)
     assert offsets(found) == [1, 2, 3, 4]
     assert (found.page.offset, found.page.more) == (4, True)
 
 
-def test_a_page_moves_over_what_has_expired(user: Any) -> None:
+def test_a_page_moves_over_expired_entries(user: Any) -> None:
     entry = feed(user)
     ago = timezone.now() - timedelta(hours=1)
     Notification.objects.filter(offset__in=[3, 4, 9, 10]).update(expires_at=ago)
@@ -143,7 +143,7 @@ def test_a_page_moves_over_what_has_expired(user: Any) -> None:
     assert (offsets(found), found.page.offset, found.page.more) == ([5, 6, 7, 8], 10, False)
 
 
-def test_a_page_is_cut_to_a_size_but_never_to_nothing(
+def test_a_page_is_cut_to_a_size_but_never_empty(
     user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recovery, "MAX_REPLY_SIZE", 1)
@@ -153,7 +153,7 @@ def test_a_page_is_cut_to_a_size_but_never_to_nothing(
 
 
 def backlog(user: Any, streams: int, size: int) -> list[Feed]:
-    """Feeds of topics with ten publications each, of about this size."""
+    """Feeds of topics with ten publications each, with bodies of ``size`` characters."""
     names = [f"topic:t{number}" for number in range(streams)]
     for name in names:
         if not Stream.objects.filter(name=name, top__gt=0).exists():
@@ -166,7 +166,7 @@ def backlog(user: Any, streams: int, size: int) -> list[Feed]:
 
 
 def size_of(reply: list[Recovered]) -> int:
-    """Of the part of the reply that grows, as it is written."""
+    """The bytes of a connect reply with these streams."""
     subs = {item.feed.name: subscribe_result(item) for item in reply}
     return len(encode_reply(Reply(id=1, connect=ConnectResult(client="c", subs=subs))))
 
@@ -182,8 +182,8 @@ def test_a_reply_is_bounded_over_all_streams(user: Any) -> None:
     assert [item.page.offset for item in reply[3:]] == [0] * 5
 
 
-def test_many_small_streams_leave_room_for_what_is_in_them(user: Any) -> None:
-    """Their names alone make a large reply."""
+def test_many_streams_leave_room_for_publications(user: Any) -> None:
+    """The names of the streams alone make a large reply."""
     feeds = backlog(user, 3, 10)
     named = [feed._replace(name=f"topic:{'n' * 240}{n}") for n in range(900) for feed in feeds[:1]]
     reply = recover(named, {}, 300)
@@ -192,14 +192,14 @@ def test_many_small_streams_leave_room_for_what_is_in_them(user: Any) -> None:
     assert reply[1].page == Page([], 0, more=True)
 
 
-def test_a_single_large_publication_passes(user: Any) -> None:
+def test_a_single_oversized_publication_is_sent(user: Any) -> None:
     feeds = backlog(user, 3, 2 * recovery.MAX_REPLY_SIZE)
     reply = recover(feeds, {feeds[0].name: Position(feeds[0].epoch, 10)}, 300)
     assert [offsets(item) for item in reply] == [[], [1], []]
     assert reply[2].page == Page([], 0, more=True)
 
 
-def test_a_stream_without_room_resumes_at_the_position_that_was_shown(user: Any) -> None:
+def test_a_stream_without_room_resumes_at_the_position_of_the_client(user: Any) -> None:
     feeds = backlog(user, 2, recovery.MAX_REPLY_SIZE)
     positions = {feed.name: Position(feed.epoch, 4) for feed in feeds}
     reply = recover(feeds, positions, 300)
@@ -211,7 +211,7 @@ def test_a_stream_without_room_resumes_at_the_position_that_was_shown(user: Any)
     suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25
 )
 @given(room=st.integers(1, 4_000), limit=st.integers(1, 12))
-def test_reply_after_reply_gives_all_that_is_owed_once(user: Any, room: int, limit: int) -> None:
+def test_replies_together_have_each_entry_once(user: Any, room: int, limit: int) -> None:
     feeds = backlog(user, 3, 300)
     seen: dict[str, list[int]] = {feed.name: [] for feed in feeds}
     positions: dict[str, Position] = {}
@@ -228,7 +228,7 @@ def test_reply_after_reply_gives_all_that_is_owed_once(user: Any, room: int, lim
     assert set(map(tuple, seen.values())) == {tuple(range(1, 11))}
 
 
-def test_many_clients_share_their_pages(user: Any) -> None:
+def test_many_clients_share_pages(user: Any) -> None:
     entry = feed(user)
     clients = [([entry], {"broadcast": Position(entry.epoch, n % 3)}) for n in range(30)]
     found: list[list[Recovered]] = []
@@ -237,7 +237,7 @@ def test_many_clients_share_their_pages(user: Any) -> None:
         assert offsets(one) == [*range(number % 3 + 1, 11)]
 
 
-def test_storm_after_storm_reads_a_shared_page_once_a_second(user: Any) -> None:
+def test_reconnect_storms_read_a_shared_page_once_a_second(user: Any) -> None:
     entry, now = feed(user), 100.0
     recent = Recent(lambda: now)
     clients = [([entry], {"broadcast": Position(entry.epoch, n % 3)}) for n in range(30)]
@@ -249,24 +249,24 @@ def test_storm_after_storm_reads_a_shared_page_once_a_second(user: Any) -> None:
         return count
 
     assert [storm() for _ in range(5)] == [1, 0, 0, 0, 0]
-    now += REMEMBERED
+    now += CACHE_SECONDS
     assert [storm(), storm()] == [1, 0]
 
 
-def test_what_is_remembered_has_bounds(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_of_pages_is_bounded(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = feed(user)
     recent = Recent(lambda: 0.0)
-    ranges = [Range(entry.stream_id, 0, number + 1) for number in range(REMEMBERED_RANGES + 5)]
+    ranges = [Range(entry.stream_id, 0, number + 1) for number in range(CACHE_RANGES + 5)]
     for number in ranges:
         recent.read([number], {})
     assert not queries(lambda: recent.read(ranges[5:], {}))
     assert len(queries(lambda: recent.read(ranges[:1], {}))) == 1
-    monkeypatch.setattr("notifications.streams.history.REMEMBERED_SIZE", 10)
+    monkeypatch.setattr("notifications.streams.history.CACHE_RANGE_SIZE", 10)
     large = Range(entry.stream_id, 1, 2)
     assert [len(queries(lambda: recent.read([large], {}))) for _ in range(2)] == [1, 1]
 
 
-def test_p8_what_is_remembered_is_not_given_in_another_epoch(user: Any) -> None:
+def test_p8_cached_pages_are_not_used_in_another_epoch(user: Any) -> None:
     entry = feed(user)
     recent = Recent(lambda: 0.0)
     for epoch in (entry.epoch, "another"):
@@ -275,7 +275,7 @@ def test_p8_what_is_remembered_is_not_given_in_another_epoch(user: Any) -> None:
         assert len(queries(storm)) == 1
 
 
-def test_private_pages_are_not_remembered(user: Any) -> None:
+def test_private_pages_are_not_cached(user: Any) -> None:
     notify(user, "private")
     entry = feed(user, user_stream(user.pk))
     recent = Recent(lambda: 0.0)
@@ -292,7 +292,7 @@ def test_private_pages_are_not_remembered(user: Any) -> None:
     delivered=st.integers(0, 10),
     limit=st.integers(1, 12),
 )
-def test_page_after_page_gives_all_that_is_owed_once(
+def test_pages_together_have_each_entry_once(
     user: Any, position: int | None, since: int, delivered: int, limit: int
 ) -> None:
     entry = feed(user, since=since, delivered=max(since, delivered))

@@ -1,4 +1,4 @@
-"""Who is subscribed to what since when, and how far he has come."""
+"""Subscriptions: where they begin, their marks, and muting."""
 
 from datetime import timedelta
 from typing import Any
@@ -25,7 +25,7 @@ def load(user: Any) -> dict[str, Feed]:
 
 
 def owed(user: Any, name: str) -> list[str]:
-    """Titles of what a user who connects now is sent from a stream."""
+    """The titles that a user gets from a stream when connecting now."""
     feed = load(user)[name]
     page = read_page(feed.stream_id, feed.delivered, 300)
     numbers = [publication.offset for publication in page.publications]
@@ -40,8 +40,8 @@ def test_users_who_join_later_do_not_get_old_broadcasts() -> None:
     assert owed(user, "broadcast") == ["new"]
 
 
-def test_users_made_in_bulk_do_not_get_old_broadcasts() -> None:
-    """No signal has told of them; ``date_joined`` has to."""
+def test_users_created_in_bulk_do_not_get_old_broadcasts() -> None:
+    """``bulk_create`` sends no signal, so that ``date_joined`` decides."""
     broadcast("old")
     users = get_user_model()
     users.objects.bulk_create([users(username="a")])
@@ -51,7 +51,7 @@ def test_users_made_in_bulk_do_not_get_old_broadcasts() -> None:
     assert owed(later, "broadcast") == []
 
 
-def test_a_user_who_never_connected_is_owed_everything_since_he_joined() -> None:
+def test_a_user_who_never_connected_is_owed_everything_since_joining() -> None:
     (user,) = make_old_users(1)
     broadcast("one")
     broadcast("two")
@@ -60,7 +60,7 @@ def test_a_user_who_never_connected_is_owed_everything_since_he_joined() -> None
     assert owed(user, user_stream(user.pk)) == ["private"]
 
 
-def test_pruned_history_does_not_move_the_beginning() -> None:
+def test_a_new_subscription_begins_at_the_oldest_kept_entry() -> None:
     (user,) = make_old_users(1)
     for number in range(4):
         broadcast(str(number))
@@ -69,7 +69,7 @@ def test_pruned_history_does_not_move_the_beginning() -> None:
     assert owed(user, "broadcast") == ["2", "3"]
 
 
-def test_loading_makes_what_is_missing_once() -> None:
+def test_concurrent_loading_creates_missing_rows_once() -> None:
     group = Group.objects.create(name="a")
     user = make_user(is_staff=True)
     user.groups.add(group)
@@ -96,7 +96,7 @@ def test_inactive_users_have_no_feeds() -> None:
     assert stream_feeds.load_inbox(user) == []
 
 
-def test_joining_again_keeps_the_place() -> None:
+def test_joining_again_keeps_the_marks() -> None:
     user = make_user()
     broadcast("one")
     subscriptions.join([user.pk], "broadcast")
@@ -106,7 +106,7 @@ def test_joining_again_keeps_the_place() -> None:
     assert owed(user, "broadcast") == []
 
 
-def test_topics_are_in_the_inbox_while_they_may_be_read(settings: Any) -> None:
+def test_topics_are_in_the_inbox_while_they_are_readable(settings: Any) -> None:
     user = make_user()
     for name in ("topic:garden", "topic:kitchen"):
         subscriptions.join([user.pk], name)
@@ -119,7 +119,7 @@ def test_topics_are_in_the_inbox_while_they_may_be_read(settings: Any) -> None:
     assert stream_feeds.load_topic(user.pk, "topic:other") is None
 
 
-def test_many_inboxes_are_those_of_each() -> None:
+def test_many_inboxes_equal_those_loaded_one_by_one() -> None:
     users = [*make_old_users(3), make_user("off", is_active=False)]
     subscriptions.join([users[0].pk, users[1].pk, users[3].pk], "topic:garden")
     together = stream_feeds.load_inboxes(users)
@@ -146,11 +146,11 @@ def test_acknowledged_positions_advance_and_never_go_back() -> None:
     acknowledge({})
 
 
-def test_positions_of_nobody_are_passed_over() -> None:
+def test_positions_without_a_subscription_are_ignored() -> None:
     acknowledge({(10**6, 10**6): 1})
 
 
-def test_what_passed_while_muted_stays_unsent_and_read() -> None:
+def test_entries_published_while_muted_stay_unsent_and_read() -> None:
     user = make_user()
     broadcast("before")
     assert subscriptions.mute(user.pk, "broadcast", True)
@@ -163,7 +163,7 @@ def test_what_passed_while_muted_stays_unsent_and_read() -> None:
     assert owed(user, "broadcast") == ["after"]
 
 
-def test_unmuting_what_is_not_muted_changes_nothing() -> None:
+def test_unmuting_a_stream_that_is_not_muted_changes_nothing() -> None:
     user = make_user()
     broadcast("one")
     assert subscriptions.mute(user.pk, "broadcast", False)
@@ -172,7 +172,7 @@ def test_unmuting_what_is_not_muted_changes_nothing() -> None:
     assert not subscriptions.mute(user.pk, "topic:unknown", False)
 
 
-def test_expired_broadcasts_are_not_owed() -> None:
+def test_expired_broadcasts_are_not_sent() -> None:
     user = make_user(date_joined=LONG_AGO)
     broadcast("gone", expires_at=timezone.now() + timedelta(hours=1))
     Notification.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -181,7 +181,7 @@ def test_expired_broadcasts_are_not_owed() -> None:
 
 
 class LaggingUsers:
-    """A router that reads users, and what is asked together with them, from a replica."""
+    """A router that reads users, and subqueries with them, from a replica."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return "replica" if model is get_user_model() else "default"
@@ -190,8 +190,8 @@ class LaggingUsers:
         return "default"
 
 
-def test_p1_where_an_old_user_begins_is_not_read_from_a_replica(settings: Any) -> None:
-    """Where one lags, he would begin behind what it does not show yet."""
+def test_p1_the_beginning_of_an_old_user_is_not_read_from_a_replica(settings: Any) -> None:
+    """With a lagging replica, the user would begin after entries that it lacks."""
     (user,) = make_old_users(1)
     fill("broadcast", 3)
     settings.DATABASE_ROUTERS = [f"{__name__}.LaggingUsers"]

@@ -1,13 +1,14 @@
-"""Which topics there are, who may read them, and a TOPIC_PERMISSION that fails."""
+"""Who may read which topics, also if ``TOPIC_PERMISSION`` fails."""
 
 import logging
 from typing import Any
 
 import pytest
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, connections
 from prometheus_client import REGISTRY
 
 from notifications import broadcast
+from notifications.models import database_alias
 from notifications.streams import access, subscriptions, topics
 from notifications.streams import feeds as stream_feeds
 from tests.rooms import make_user
@@ -16,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 PERMISSION = "tests.streams.test_topics.raise_for_bad"
 
-#: What the permission raises.
+#: The error that the permission raises.
 failure: list[Exception] = []
 
 
@@ -28,9 +29,9 @@ def raise_for_bad(user: Any, slug: str) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing has been logged in this process yet."""
-    monkeypatch.setattr(topics, "_logged", set())
+def logged() -> None:
+    """Forget the logged errors, as in a new process."""
+    topics.logged_errors.clear()
     failure[:] = [RuntimeError("password=secret")]
 
 
@@ -38,7 +39,7 @@ def errors() -> float:
     return REGISTRY.get_sample_value("notifications_permission_errors_total") or 0
 
 
-def test_without_a_permission_only_declared_topics_are_read(settings: Any) -> None:
+def test_without_a_permission_only_declared_topics_are_readable(settings: Any) -> None:
     settings.NOTIFICATIONS = {"TOPICS": ["news"]}
     user = make_user()
     assert access.may_read(user, "topic:news")
@@ -51,14 +52,14 @@ def test_without_a_permission_only_declared_topics_are_read(settings: Any) -> No
     assert not access.may_read(user, "topic:news")
 
 
-def test_a_permission_alone_decides(settings: Any) -> None:
+def test_a_permission_decides_alone(settings: Any) -> None:
     settings.NOTIFICATIONS = {"TOPICS": ["news"], "TOPIC_PERMISSION": PERMISSION}
     user = make_user()
     assert not access.may_read(user, "topic:news")
     assert access.may_read(user, "topic:garden")
 
 
-def test_a_raising_permission_means_no_is_counted_and_logged_once(
+def test_a_permission_that_raises_means_no_and_is_logged_once(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
@@ -91,21 +92,21 @@ def test_a_database_error_of_the_permission_alone_means_no(settings: Any, error:
     assert not access.may_read(make_user("bad"), "topic:garden")
 
 
-def test_a_database_that_is_away_has_not_said_no(
+def test_a_permission_that_fails_with_the_database_down_is_not_a_no(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a restart of the database would end everybody's topics."""
+    """Otherwise a restart of the database would end everybody's topics."""
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
     failure[:] = [OperationalError("server closed the connection")]
     bad = make_user("bad")
-    monkeypatch.setattr(topics, "_database_answers", lambda: False)
+    monkeypatch.setattr(connections[database_alias()], "is_usable", lambda: False)
     before = errors()
     with pytest.raises(OperationalError):
         access.may_read(bad, "topic:garden")
     assert errors() == before
 
 
-def test_one_users_raising_permission_leaves_the_inboxes_of_others_as_they_are(
+def test_a_permission_that_raises_for_one_user_does_not_affect_others(
     settings: Any,
 ) -> None:
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
@@ -117,7 +118,7 @@ def test_one_users_raising_permission_leaves_the_inboxes_of_others_as_they_are(
     assert ["topic:garden" in own for own in names] == [False, True]
 
 
-def test_a_developer_is_told_of_a_broadcast_that_nobody_can_read(
+def test_a_broadcast_that_nobody_can_read_is_logged_in_debug_mode(
     settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.NOTIFICATIONS = {"TOPICS": ["news"]}

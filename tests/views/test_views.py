@@ -1,4 +1,4 @@
-"""Inbox, changes and forms, as a browser without JavaScript uses them."""
+"""The inbox, its changes and the topics, as used by a browser without JavaScript."""
 
 import re
 from typing import Any
@@ -24,7 +24,7 @@ def address(name: str, *args: Any) -> str:
 
 
 def states(user: User) -> dict[str, tuple[bool, bool]]:
-    """Title to (read, archived) of everything the user has."""
+    """Map the titles of all notifications of a user to (read, archived)."""
     entries = [
         entry
         for folder in ("all", "archived")
@@ -41,13 +41,13 @@ def titles(page: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", FOLDERS)
-def test_anonymous_visitors_log_in_first(client: Client, name: str) -> None:
+def test_anonymous_visitors_are_redirected_to_the_login(client: Client, name: str) -> None:
     response = client.get(address(name))
     assert response.status_code == 302
     assert response.headers["Location"] == f"{reverse('login')}?next={address(name)}"
 
 
-def test_folders(browser: Client, reader: User) -> None:
+def test_each_folder_lists_its_notifications(browser: Client, reader: User) -> None:
     ids = [notify(reader, title)[0] for title in ("unread", "read", "archived")]
     inbox.mark_read(reader, ids[1:2])
     inbox.archive(reader, ids[2:])
@@ -61,12 +61,12 @@ def test_folders(browser: Client, reader: User) -> None:
     assert listed("archived") == ["archived"]
 
 
-def test_others_notifications_are_not_listed(browser: Client) -> None:
+def test_notifications_of_other_users_are_not_listed(browser: Client) -> None:
     notify(User.objects.create_user("other"), "Secret")
     assert b"Secret" not in browser.get(address("all")).content
 
 
-def test_pages_follow_each_other_without_gap_or_repetition(browser: Client, reader: User) -> None:
+def test_pages_neither_skip_nor_repeat_notifications(browser: Client, reader: User) -> None:
     expected = [f"Number {number}" for number in range(2 * PAGE_SIZE + 1)]
     for title in expected:
         notify(reader, title)
@@ -95,11 +95,11 @@ def test_pages_follow_each_other_without_gap_or_repetition(browser: Client, read
         "\x00",
     ],
 )
-def test_wrong_cursor_is_no_page(browser: Client, cursor: str) -> None:
+def test_an_invalid_cursor_is_not_found(browser: Client, cursor: str) -> None:
     assert browser.get(address("all"), {"before": cursor}).status_code == 404
 
 
-def test_text_is_shown_as_text(browser: Client, reader: User) -> None:
+def test_texts_are_escaped(browser: Client, reader: User) -> None:
     notify(reader, "<script>alert(1)</script>", body="<img src=x onerror=alert(2)>")
     page = browser.get(address("all")).content
     assert b"<script>alert" not in page
@@ -107,7 +107,7 @@ def test_text_is_shown_as_text(browser: Client, reader: User) -> None:
     assert b"&lt;script&gt;alert(1)&lt;/script&gt;" in page
 
 
-def test_link_that_slipped_into_the_table_is_not_made(browser: Client, reader: User) -> None:
+def test_an_unsafe_url_in_the_table_is_no_link_in_the_inbox(browser: Client, reader: User) -> None:
     notify(reader, "Harmless")
     Notification.objects.update(url="javascript:alert(1)")
     page = browser.get(address("all")).content
@@ -115,7 +115,7 @@ def test_link_that_slipped_into_the_table_is_not_made(browser: Client, reader: U
     assert b"javascript:" not in page
 
 
-def test_number_of_queries_does_not_grow_with_the_page(
+def test_a_full_page_takes_at_most_thirty_queries(
     browser: Client, reader: User, writer: User, django_assert_max_num_queries
 ) -> None:
     for number in range(PAGE_SIZE):
@@ -138,7 +138,9 @@ def test_number_of_queries_does_not_grow_with_the_page(
         ("delete", (False, False), (True, True)),
     ],
 )
-def test_change_of_one(browser: Client, reader: User, name: str, before, after) -> None:
+def test_a_change_affects_one_notification(
+    browser: Client, reader: User, name: str, before, after
+) -> None:
     ids = notify(reader, "This")
     notify(reader, "Another")
     if before[0]:
@@ -154,7 +156,7 @@ def test_change_of_one(browser: Client, reader: User, name: str, before, after) 
 @pytest.mark.parametrize(
     ("name", "after"), [("mark_all_as_read", (True, False)), ("archive_all", (True, True))]
 )
-def test_change_of_all(browser: Client, reader: User, name: str, after) -> None:
+def test_a_change_of_all_affects_one_user(browser: Client, reader: User, name: str, after) -> None:
     other = User.objects.create_user("other")
     notify([reader, other], "One")
     notify([reader, other], "Two")
@@ -164,7 +166,7 @@ def test_change_of_all(browser: Client, reader: User, name: str, after) -> None:
 
 
 @pytest.mark.parametrize("name", ONE)
-def test_p6_others_notifications_cannot_be_changed(browser: Client, name: str) -> None:
+def test_p6_notifications_of_other_users_cannot_be_changed(browser: Client, name: str) -> None:
     other = User.objects.create_user("other")
     first, second = notify(other, "Unread"), notify(other, "Read")
     inbox.mark_read(other, second)
@@ -176,7 +178,7 @@ def test_p6_others_notifications_cannot_be_changed(browser: Client, name: str) -
 
 @pytest.mark.parametrize("name", ONE)
 @pytest.mark.parametrize("pk", [0, 10**6, 2**63 - 1, 2**63, 10**30])
-def test_ids_of_nothing_are_no_error(browser: Client, name: str, pk: int) -> None:
+def test_ids_without_a_notification_are_no_error(browser: Client, name: str, pk: int) -> None:
     assert browser.post(address(name, pk)).status_code == 302
 
 
@@ -184,21 +186,21 @@ def mutations() -> list[str]:
     return [*(address(name, 1) for name in ONE), *map(address, ALL)]
 
 
-def test_changes_are_posted(browser: Client) -> None:
+def test_changes_require_post(browser: Client) -> None:
     assert [browser.get(url).status_code for url in mutations()] == [405] * len(mutations())
 
 
-def test_changes_need_the_csrf_token(reader: User) -> None:
+def test_changes_require_the_csrf_token(reader: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(reader)
     assert [client.post(url).status_code for url in mutations()] == [403] * len(mutations())
 
 
-def test_anonymous_changes_lead_to_the_login(client: Client, reader: User) -> None:
+def test_anonymous_changes_redirect_to_the_login(client: Client, reader: User) -> None:
     ids = notify(reader, "This")
     response = client.post(address("mark_as_read", ids[0]))
     assert response.status_code == 302
-    # An address that can be visited after the login.
+    # Not the view itself, which does not accept GET.
     assert response.headers["Location"] == f"{reverse('login')}?next={address('all')}"
     assert states(reader) == {"This": (False, False)}
 
@@ -213,7 +215,9 @@ def test_anonymous_changes_lead_to_the_login(client: Client, reader: User) -> No
         ("", "/notifications/"),
     ],
 )
-def test_the_way_back_stays_on_this_site(browser: Client, target: str, url: str) -> None:
+def test_the_redirect_after_a_change_stays_on_this_site(
+    browser: Client, target: str, url: str
+) -> None:
     response = browser.post(address("mark_all_as_read"), {"next": target})
     assert response.headers["Location"] == url
 
@@ -222,14 +226,14 @@ def test_the_way_back_stays_on_this_site(browser: Client, target: str, url: str)
 
 
 def topics(browser: Client) -> dict[str, bool]:
-    """Slug to whether the page says that it is followed."""
+    """Map the slugs of the listed topics to whether they are shown as followed."""
     page = browser.get(address("topics")).content.decode()
     page = page.split("<notification-topics")[1].split("<template>")[0]
     rows = re.findall(r'data-channel="topic:([^"]+)"( data-followed)?>', page)
     return {slug: bool(followed) for slug, followed in rows}
 
 
-def test_topics_are_followed_and_left_by_posting(browser: Client, reader: User) -> None:
+def test_topics_are_joined_and_left_by_post(browser: Client, reader: User) -> None:
     assert topics(browser)["news"] is False
     response = browser.post(address("join_topic"), {"channel": "topic:news"})
     assert response.headers["Location"] == address("topics")
@@ -243,29 +247,29 @@ def test_topics_are_followed_and_left_by_posting(browser: Client, reader: User) 
 
 @pytest.mark.parametrize("name", ["join_topic", "leave_topic"])
 @pytest.mark.parametrize("channel", ["", "broadcast", "user:1", "topic:", "topic:a b", "\x00"])
-def test_what_is_no_topic_is_not_found(browser: Client, name: str, channel: str) -> None:
+def test_channels_that_are_no_topics_are_not_found(
+    browser: Client, name: str, channel: str
+) -> None:
     assert browser.post(address(name), {"channel": channel}).status_code == 404
 
 
-def test_p6_a_topic_that_may_not_be_read_is_not_joined(browser: Client, reader: User) -> None:
+def test_p6_an_unreadable_topic_is_not_joined(browser: Client, reader: User) -> None:
     values = {"channel": "topic:secret"}
     page = browser.post(address("join_topic"), values, follow=True).content.decode()
     assert "You may not read the topic “secret”." in page
     assert "secret" not in topics(browser)
 
 
-def test_too_many_topics_are_explained(browser: Client, settings: Any) -> None:
+def test_joining_too_many_topics_shows_an_error(browser: Client, settings: Any) -> None:
     settings.NOTIFICATIONS = {"TOPICS": ["news", "beta"], "MAX_TOPICS": 1}
     browser.post(address("join_topic"), {"channel": "topic:news"})
     values = {"channel": "topic:beta"}
     page = browser.post(address("join_topic"), values, follow=True).content.decode()
-    assert "leave another one first" in page
+    assert "Leave another one first" in page
     assert topics(browser) == {"beta": False, "news": True}
 
 
-def test_a_topic_that_is_closed_to_the_user_can_be_left(
-    browser: Client, reader: User, settings: Any
-) -> None:
+def test_an_unreadable_topic_can_be_left(browser: Client, reader: User, settings: Any) -> None:
     inbox.join(reader, "topic:news")
     settings.NOTIFICATIONS = {}
     assert b"Not open to you now" in browser.get(address("topics")).content
@@ -275,16 +279,16 @@ def test_a_topic_that_is_closed_to_the_user_can_be_left(
 
 
 @pytest.mark.parametrize("name", ["topics", "join_topic", "leave_topic"])
-def test_topics_take_a_login(client: Client, name: str) -> None:
+def test_topics_require_a_login(client: Client, name: str) -> None:
     response = client.get(address(name)) if name == "topics" else client.post(address(name))
     assert response.status_code == 302
     assert response.headers["Location"].endswith(f"?next={address('topics')}")
 
 
-# Frame
+# Pages
 
 
-def test_pages_hold_no_inline_script(browser: Client, reader: User) -> None:
+def test_pages_have_no_inline_scripts_or_styles(browser: Client, reader: User) -> None:
     notify(reader, "One")
     for url in (address("all"), address("topics")):
         page = browser.get(url).content.decode()
@@ -292,13 +296,13 @@ def test_pages_hold_no_inline_script(browser: Client, reader: User) -> None:
         assert re.findall(r"\sstyle=|\son[a-z]+=", page) == []
 
 
-def test_pages_of_a_user_are_kept_in_no_cache(browser: Client) -> None:
+def test_pages_of_a_user_are_not_cached(browser: Client) -> None:
     for url in map(address, (*FOLDERS, "topics")):
         assert "no-store" in browser.get(url).headers["Cache-Control"]
 
 
 @override_settings(DEBUG=False)
-def test_missing_page(browser: Client) -> None:
+def test_a_missing_page_has_its_own_text(browser: Client) -> None:
     response = browser.get("/nothing/")
     assert response.status_code == 404
     assert b"There is no such page" in response.content

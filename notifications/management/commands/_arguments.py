@@ -1,4 +1,4 @@
-"""What the commands ``notify`` and ``broadcast`` have in common: arguments, times, errors."""
+"""Shared by the commands ``notify`` and ``broadcast``: arguments, times and errors."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from django.utils.dateparse import parse_datetime, parse_duration
 from ...database.clock import read_clock
 from ...models import Level, Notification, database_alias
 
-#: Options whose name is not that of the field.
+#: Options whose names differ from those of the fields.
 OPTIONS = {"publish_at": "--at", "expires_at": "--expires", "title": "title"}
 
 DURATION = re.compile(r"(\d+)\s*([smhdw])\Z")
@@ -24,9 +24,10 @@ UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"
 
 
 def add_arguments(parser: ArgumentParser, kind: str) -> None:
-    """Add what can be said of every notification.
+    """Add the options for the content and the times of a notification.
 
     Args:
+        parser: the parser of the command.
         kind: the default of ``--kind``.
     """
     parser.add_argument("--body", default="", help="the text below the title")
@@ -35,19 +36,21 @@ def add_arguments(parser: ArgumentParser, kind: str) -> None:
     parser.add_argument("--level", default=Level.INFO.value, choices=Level.values)
     parser.add_argument("--data", metavar="JSON", help="a JSON object for the client's own code")
     parser.add_argument("--key", help="sending again with the same key does nothing")
-    parser.add_argument("--at", metavar="TIME", help="publish then, such as 2030-12-31T18:00")
+    parser.add_argument(
+        "--at", metavar="TIME", help="publish it at this time, such as 2030-12-31T18:00"
+    )
     parser.add_argument(
         "--expires",
         metavar="TIME",
-        help="hide it then; or how long after it was published: 90s, 30m, 2h, 7d, 2w, PT2H",
+        help="hide it at this time, or after this duration: 90s, 30m, 2h, 7d, 2w, PT2H",
     )
 
 
 def read_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of :func:`notifications.publishing.notify.notify` that the options mean.
+    """Convert the options to arguments of :func:`notifications.publishing.notify.notify`.
 
     Raises:
-        CommandError: an option cannot be read; it is named.
+        CommandError: an option is invalid; the message names it.
     """
     publish_at = _moment("--at", options["at"]) if options["at"] else None
     return {
@@ -60,7 +63,7 @@ def read_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def named_errors() -> Iterator[None]:
-    """Turn what publishing does not accept into one sentence per argument."""
+    """Turn a ``ValidationError`` into a ``CommandError`` with one line per argument."""
     try:
         yield
     except ValidationError as error:
@@ -72,17 +75,18 @@ def named_errors() -> Iterator[None]:
 
 
 def describe(notification: Notification, what: str) -> str:
-    """A sentence on what has become of a notification.
+    """Say in one sentence whether a notification is sent, scheduled or only saved.
 
     Args:
-        what: names it, such as ``notification 12 to reader``.
+        notification: a saved notification.
+        what: a phrase for it, such as ``notification 12 to reader``.
     """
     if notification.offset is not None:
         return f"Sent {what}."
     if notification.publish_at > read_clock(database_alias()):
         moment = timezone.localtime(notification.publish_at).isoformat(" ", "minutes")
         return f"Waiting until {moment}: {what}."
-    return f"Written {what}; the next worker that runs sends it."
+    return f"Saved {what}; a worker will send it."
 
 
 def _data(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""``manage.py broadcast``: a notification to a whole audience from a shell or cron job."""
+"""``manage.py broadcast``: send a notification to an audience from a shell or cron job."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -37,7 +37,7 @@ class Command(BaseCommand):
 
 
 def _audience(to: str) -> Any:
-    """The audience that ``to`` names. A group of this id comes before one of this name."""
+    """Return the audience that ``to`` names. A group with this id wins over one of this name."""
     kind, _, name = to.partition(":")
     try:
         return audience(to)

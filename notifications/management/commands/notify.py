@@ -1,4 +1,4 @@
-"""``manage.py notify``: a private notification from a shell or cron job."""
+"""``manage.py notify``: send a private notification from a shell or cron job."""
 
 from argparse import ArgumentParser
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from ...publishing.notify import notify
 from ...streams import names as stream_names
 from ._arguments import add_arguments, describe, named_errors, read_arguments
 
-#: From this many recipients on it takes long enough to show how far it has come.
-MANY = 1000
-BAR = 40
+#: From this many recipients on, sending takes long enough for a progress bar.
+PROGRESS_THRESHOLD = 1000
+BAR_WIDTH = 40
 
 
 class Command(BaseCommand):
@@ -28,17 +28,19 @@ class Command(BaseCommand):
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         parser = super().create_parser(prog_name, subcommand, **kwargs)
-        # Else options between the users and the title are refused: argparse gives the optional
-        # word nothing when it meets the first of the two alone.
+        # Otherwise options between the users and the title are an error: argparse leaves the
+        # optional ``users`` empty when a single positional argument comes before an option.
         parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
         return parser
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("users", nargs="?", help="user name, or several separated by commas")
         parser.add_argument("title")
-        parser.add_argument("--all", action="store_true", help="to all active users, not to some")
+        parser.add_argument("--all", action="store_true", help="send to all active users")
         parser.add_argument(
-            "--group", metavar="NAME", help="to the active members of a group, by its name or id"
+            "--group",
+            metavar="NAME",
+            help="send to the active members of a group, by its name or id",
         )
         parser.add_argument(
             "--no-progress", action="store_true", help="show no progress, even on a terminal"
@@ -58,13 +60,13 @@ class Command(BaseCommand):
         self.stdout.write(_report(ids, recipients))
 
     def _bar(self, total: int) -> Callable[[int], None] | None:
-        if total < MANY or not self.stderr.isatty():
+        if total < PROGRESS_THRESHOLD or not self.stderr.isatty():
             return None
 
         def show(done: int) -> None:
-            full = BAR * done // total
+            full = BAR_WIDTH * done // total
             self.stderr.write(
-                f"\r[{'#' * full}{' ' * (BAR - full)}] {done} of {total}",
+                f"\r[{'#' * full}{' ' * (BAR_WIDTH - full)}] {done} of {total}",
                 ending="\n" if done == total else "",
                 style_func=str,
             )
@@ -75,7 +77,7 @@ class Command(BaseCommand):
 def _recipients(options: dict[str, Any]) -> list[Any]:
     ways = [bool(options["users"]), options["all"], options["group"] is not None]
     if sum(ways) != 1:
-        raise CommandError("users: Name the recipients, or take all by --all or --group.")
+        raise CommandError("users: Name the recipients, or use --all or --group.")
     users = get_user_model()._default_manager.order_by("pk")
     if options["users"]:
         return _named(options["users"])
@@ -85,7 +87,7 @@ def _recipients(options: dict[str, Any]) -> list[Any]:
 
 
 def _group(name: str) -> Group:
-    """The group that ``name`` means. A group of this id comes before one of this name."""
+    """Return the group that ``name`` means. A group with this id wins over one of this name."""
     by_id = Group.objects.filter(pk=int(name)).first() if stream_names.GROUP.match(name) else None
     group = by_id or Group.objects.filter(name=name).first()
     if group is None:
@@ -94,7 +96,7 @@ def _group(name: str) -> Group:
 
 
 def _named(names: str) -> list[Any]:
-    """Find all of them before anything is sent to some of them."""
+    """Find all users by their names, before anything is sent to any of them."""
     users = get_user_model()
     found: list[Any] = []
     unknown: list[str] = []
@@ -110,7 +112,7 @@ def _named(names: str) -> list[Any]:
 
 def _report(ids: list[int], recipients: list[Any]) -> str:
     if not ids:
-        return "Nobody to send it to."
+        return "There are no recipients."
     first = Notification.objects.get(pk=ids[0])
     if len(ids) == 1:
         return describe(first, f"notification {first.pk} to {recipients[0].get_username()}")

@@ -1,4 +1,4 @@
-"""``manage.py serve``: the production server, uvicorn set up for many quiet websockets."""
+"""``manage.py serve``: the production server, uvicorn configured for many idle websockets."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ try:
     from ...server.collector import Config
     from ...server.stopping import Server, Supervisor
 except ModuleNotFoundError:
-    # An exception here would reach the terminal as a traceback.
+    # ``handle`` reports it; an exception here would reach the terminal as a traceback.
     uvicorn = None  # type: ignore[assignment]
 
-#: Connections that may wait to be accepted: all clients come back at once after a restart.
+#: How many connections may wait to be accepted. After a restart, all clients reconnect at once.
 BACKLOG = 2048
-#: Sockets that have not closed within this time when the server stops are cut, in seconds.
+#: Seconds until sockets are cut that have not closed when the server stops.
 STOP_TIMEOUT = 10
-#: How long a worker may take to start, and to answer its parent, in seconds. uvicorn gives it 5: on
-#: a busy machine, busy workers would be killed, and a rolling restart would be given up half way.
+#: Seconds that a worker may take to start, and to answer its parent. uvicorn's default is 5: on a
+#: busy machine that would kill busy workers, and abort a rolling restart half way.
 WORKER_TIMEOUT = 60
 
 
@@ -71,20 +71,20 @@ class Command(BaseCommand):
         listener = _listen(host, port)
         config = Config(
             _import_string(),
-            # The process is ours here, so its garbage collector may be set.
+            # The whole process belongs to the server, so its garbage collector may be tuned.
             gc_threshold=app_settings.GC_THRESHOLD,
             loop="uvloop",
             http="notifications.server:Door",
             ws="notifications.server:FrameProtocol",
             ws_max_size=app_settings.MAX_FRAME_SIZE,
-            # The wire has its own heartbeat, which also acknowledges.
+            # The Centrifuge protocol has its own heartbeat, which also acknowledges delivery.
             ws_ping_interval=None,
             ws_ping_timeout=None,
-            # Costs memory per socket, and frames that go to many would be compressed for each.
+            # Compression costs memory per socket, and would compress a broadcast once for each.
             ws_per_message_deflate=False,
             workers=workers,
             backlog=BACKLOG,
-            # The site's LOGGING is in force.
+            # Keeps the site's LOGGING.
             log_config=None,
             log_level="info" if access_log else "warning",
             access_log=access_log,
@@ -94,7 +94,7 @@ class Command(BaseCommand):
             timeout_graceful_shutdown=STOP_TIMEOUT,
             timeout_worker_healthcheck=WORKER_TIMEOUT,
         )
-        # Ends up on the screen before the first request, also when stdout is a file.
+        # Flushed, because a stdout that is not a terminal is buffered.
         self.stdout.write(f"Serving on {_url(listener)} - stop with Ctrl-C.")
         self.stdout.flush()
         _run(config, listener)
@@ -123,7 +123,7 @@ def _require_migrations() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bind here, not in uvicorn, whose answer to a port in use is a log line and an exit code."""
+    """Bind the socket here: for a port in use, uvicorn only logs a line and exits."""
     if not 0 <= port <= 65_535:
         raise CommandError(f"--port must be a number up to 65535, not {port}.")
     try:
@@ -131,7 +131,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-        # At once, or two servers that start together could both believe to have the port.
+        # Listen at once: otherwise two servers that start together could both bind the port.
         listener.listen(BACKLOG)
     except OSError as error:
         raise CommandError(
@@ -151,8 +151,8 @@ def _run(config: uvicorn.Config, listener: socket.socket) -> None:
     if config.workers > 1:
         Supervisor(config, sockets=[listener]).run()
         return
-    # uvicorn stops in good order first, then raises the signal that it had held back: unhandled,
-    # SIGTERM would end the process there and then, and a supervisor would see a failure.
+    # After a graceful shutdown, uvicorn raises the signals that it captured. Unhandled, SIGTERM
+    # would kill the process then, and a supervisor would see a failure.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         Server(config).run(sockets=[listener])

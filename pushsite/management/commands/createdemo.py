@@ -1,4 +1,4 @@
-"""``manage.py createdemo``: the accounts for trying the site out."""
+"""``manage.py createdemo``: create accounts for trying out the site."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from notifications import inbox
 from notifications.conf import app_settings
 from notifications.streams import names as stream_names
 
-#: User name (the password is the same), is a superuser, permissions of this app, what it is for.
+#: User name, which is the password too; whether a superuser; permissions of the app; purpose.
 ACCOUNTS: tuple[tuple[str, bool, frozenset[str], str], ...] = (
     ("admin", True, frozenset(), "may do everything, also in /admin/"),
     ("writer", False, frozenset({"send_private", "send_broadcast"}), "may send notifications"),
@@ -42,7 +42,7 @@ def _ensure_account(name: str, superuser: bool, codenames: frozenset[str]) -> No
         user = user_model(**{user_model.USERNAME_FIELD: name})
     user.is_superuser = user.is_staff = superuser
     user.is_active = True
-    # A password set again, even the same one, would end the sessions of that account.
+    # Setting a password, even the same one, would end the sessions of the account.
     if not user.check_password(name):
         user.set_password(name)
     user.save()
@@ -50,10 +50,10 @@ def _ensure_account(name: str, superuser: bool, codenames: frozenset[str]) -> No
 
 
 def _follow_a_topic(name: str) -> str:
-    """Let an account follow the first of ``TOPICS`` that it may read, unless it follows any.
+    """Let an account follow the first of ``TOPICS`` that it may read, unless it follows one.
 
     Returns:
-        Its slug, "" for none.
+        The slug of the topic, "" if none was joined.
     """
     user_model = get_user_model()
     user = user_model._default_manager.get(**{user_model.USERNAME_FIELD: name})

@@ -1,1 +1,1 @@
-"""An app whose users have primary keys that are no numbers; ``USER_KEY`` says of which type."""
+"""An app whose user model has no integer key; ``USER_KEY`` sets its type: ``text`` or ``uuid``."""

@@ -1,4 +1,4 @@
-"""The user model; it has no migrations, so ``migrate --run-syncdb`` makes its table."""
+"""The user model. It has no migrations: ``migrate --run-syncdb`` creates its table."""
 
 import os
 import secrets
@@ -9,7 +9,7 @@ from django.db import models
 
 
 def new_key() -> str:
-    """What a host may have for a key: letters of all kinds, spaces, and the signs of our names."""
+    """Return a difficult key: non-ASCII letters, spaces, and characters special in our names."""
     return f"Ключ: {secrets.token_hex(4)}/“ä”,%s_"
 
 

@@ -1,4 +1,4 @@
-"""The site with these users, and with each request in a transaction."""
+"""Settings of the site with this user model and with ``ATOMIC_REQUESTS``."""
 
 from pushsite.settings import *  # noqa: F403
 from pushsite.settings import DATABASES, INSTALLED_APPS

@@ -1,7 +1,7 @@
-"""A socket that holds little: it tells whether it has room, and it ends in time.
+"""A socket with a bounded send buffer, which reports whether it has room and closes in time.
 
-Whichever side ends a connection, and however: what its peer has not taken ``CLOSE_TIMEOUT`` later
-is dropped.
+Whichever side ends a connection, ``CLOSE_TIMEOUT`` seconds later the socket is dropped, with
+whatever the peer has not read.
 """
 
 import asyncio
@@ -10,32 +10,32 @@ from typing import Protocol, cast
 
 from .events import Events
 
-#: What one socket may hold beyond the kernel's buffers, in bytes, before it counts as blocked;
-#: and what is left when it no longer does.
+#: Bytes in the send buffer, beyond the kernel's, above which a socket counts as blocked; and
+#: bytes at which it no longer does.
 HIGH_WATER = 32 * 1024
 LOW_WATER = 8 * 1024
 
-#: How long the peer may take to answer a close frame, and to take what was written; in seconds.
+#: Seconds in which the peer must answer a close frame and read what was written.
 CLOSE_TIMEOUT = 10.0
 
 
 class Framed(Protocol):
-    """A message that has been framed: one unmasked frame (RFC 6455 section 5.2)."""
+    """A message as one unmasked frame (RFC 6455 section 5.2)."""
 
     @property
     def frame(self) -> bytes: ...
 
 
 class BoundedSocket(asyncio.Protocol):
-    """What an asyncio protocol has to do with its transport, whatever the bytes mean."""
+    """The transport side of a protocol: flow control and closing, whatever the bytes mean."""
 
     __slots__ = (
         "_close_timer",
         "_events",
-        "_gone",
         "_is_closing",
         "_is_lost",
         "_loop",
+        "_on_gone",
         "_writable",
         "is_blocked",
         "transport",
@@ -46,20 +46,20 @@ class BoundedSocket(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        #: Is the socket's buffer above its high-water mark?
+        #: The send buffer has exceeded ``HIGH_WATER`` and not fallen to ``LOW_WATER`` since.
         self.is_blocked = False
         self._is_closing = False
         self._is_lost = False
         self._writable: asyncio.Event | None = None
         self._close_timer: asyncio.TimerHandle | None = None
-        self._gone: Callable[[], None] | None = None
+        self._on_gone: Callable[[], None] | None = None
 
     def offer(self, message: Framed) -> bool:
         """Write the frame of a message, without waiting.
 
         Returns:
-            False, and nothing was written, while the socket is blocked. After a close there is
-            nothing left to write to: True.
+            False if the socket is blocked and nothing was written, else True. After a close
+            nothing is written either, but the result is True.
         """
         if self.is_blocked:
             return False
@@ -68,25 +68,30 @@ class BoundedSocket(asyncio.Protocol):
         return True
 
     async def drained(self) -> None:
-        """Wait until the buffer is below its low-water mark, or the socket is gone."""
+        """Wait until the socket is no longer blocked, or is gone."""
         while self._writable is not None:
             await self._writable.wait()
 
     def abort(self) -> None:
-        """Drop the socket with whatever it holds."""
+        """Drop the socket and whatever its buffer holds."""
         self.transport.abort()
 
     def when_gone(self, callback: Callable[[], None]) -> None:
-        """Call this as soon as the socket is closed and holds nothing any more."""
+        """Call ``callback`` when the connection is lost; at once if it already is."""
         if self._is_lost:
             callback()
         else:
-            self._gone = callback
+            self._on_gone = callback
 
     @property
     def is_closing(self) -> bool:
-        """Has one side closed it? The transport may still be there."""
+        """Whether one side has begun to close; the transport may still be open."""
         return self._is_closing
+
+    @property
+    def waiting_events(self) -> int:
+        """The number of events that the application has not received yet."""
+        return len(self._events)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
@@ -109,18 +114,18 @@ class BoundedSocket(asyncio.Protocol):
             self._writable.set()
             self._writable = None
 
-    def _end(self) -> None:
-        """Close the socket as soon as all has been written, or there was time enough for that."""
+    def _close_transport(self) -> None:
+        """Close the socket once everything is written, or after ``CLOSE_TIMEOUT``."""
         self.transport.close()
-        self._expect_end()
+        self._limit_closing_time()
 
-    def _expect_end(self) -> None:
-        """The peer's end has to be read, whatever the application has left unread."""
-        self._events.read_on()
+    def _limit_closing_time(self) -> None:
+        """Read on to see the peer's close, and drop the socket after ``CLOSE_TIMEOUT``."""
+        self._events.ignore_limit()
         if self._close_timer is None and not self._is_lost:
             self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
-    def _tell_gone(self) -> None:
-        if self._gone is not None:
-            gone, self._gone = self._gone, None
-            gone()
+    def _call_on_gone(self) -> None:
+        if self._on_gone is not None:
+            callback, self._on_gone = self._on_gone, None
+            callback()

@@ -1,4 +1,4 @@
-"""The simulation finds what it is there for: production code broken on purpose is reported."""
+"""The simulation finds deliberate bugs in production code."""
 
 import re
 from pathlib import Path
@@ -9,10 +9,10 @@ from .test_simulation import simulate
 
 TEXT = Path(__file__).with_name("mutations.py").read_text()
 
-#: Seeds within which a mutation is found. Most are found with the first.
+#: Number of seeds within which a mutation has to be found. Most are found with the first.
 SEEDS = 40
 
-#: Few faults, after which there is time to see what became of them.
+#: Faults of a run: few, so that each run is short.
 FAULTS = 5
 
 NAMES = re.findall(r"^@mutation.*\ndef (\w+)", TEXT, re.MULTILINE)
@@ -22,7 +22,7 @@ NAMES = re.findall(r"^@mutation.*\ndef (\w+)", TEXT, re.MULTILINE)
 def test_code_that_breaks_a_promise_is_found(name: str) -> None:
     done = simulate("--break", name, "--faults", str(FAULTS), "--runs", str(SEEDS))
     assert done.returncode == 1, f"{name} is not found\n{done.stdout}{done.stderr}"
-    assert "It is the promise that is expected" in done.stdout, done.stdout
+    assert "This is the expected promise." in done.stdout, done.stdout
 
 
 def test_all_mutations_are_tried() -> None:

@@ -1,4 +1,4 @@
-"""Another process of the site: does one job of :mod:`tests.integration.jobs` per line of stdin."""
+"""A second process of the site: it runs a job of :mod:`tests.integration.jobs` per input line."""
 
 import json
 import sys
