@@ -190,6 +190,11 @@ class Server:
         if self._process is None:
             return 0
         self._process.send_signal(sig)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Return the exit code of a server that is ending; kill it if it does not end."""
+        assert self._process is not None, "the server is not running"
         try:
             return self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
