@@ -12,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from contextlib import suppress
+from http import HTTPStatus
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Self
@@ -98,6 +99,7 @@ class Server:
         application: what such another server imports.
         python: the interpreter.
         cwd: the project's directory; this project by default.
+        login_path: the page on which users log in.
     """
 
     def __init__(
@@ -110,8 +112,10 @@ class Server:
         application: str = "pushsite.asgi:application",
         python: Path = PYTHON,
         cwd: Path = ROOT,
+        login_path: str = "/accounts/login/",
     ) -> None:
         self.port = free_port()
+        self._login_path = login_path
         self.python = python
         self._cwd = cwd
         self.env = env
@@ -219,7 +223,7 @@ class Server:
         """
         jar = CookieJar()
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-        page = f"{self.url}/accounts/login/"
+        page = f"{self.url}{self._login_path}"
         form = opener.open(page, timeout=10).read().decode()
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
         assert token is not None, f"no login form:\n{form}"
@@ -259,9 +263,11 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/accounts/login/", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.url}{self._login_path}", timeout=5) as answer:
                 return bool(answer.status == 200)
         except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return True  # a project without this page
             raise AssertionError(f"the server answers {error.code}:\n{self.log}") from error
         except OSError:
             return False
