@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -40,6 +41,9 @@ CLOSE_TIMEOUT = 10.0
 #: Database connections by the thread that opened them.
 _opened: dict[threading.Thread, list[BaseDatabaseWrapper]] = {}
 
+#: In a forked child: the connections of its parent, kept so that nothing closes them.
+_inherited: list[dict[threading.Thread, list[BaseDatabaseWrapper]]] = []
+
 #: Its attribute ``lane`` is the name of the lane that the current thread belongs to.
 _thread_local = threading.local()
 
@@ -57,6 +61,10 @@ class Lane:
     def __init__(self, name: str, threads: int | None = 1) -> None:
         self.name = name
         self._max_threads = threads
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all threads and calls; a forked child has none of its parent's threads."""
         self._pool: Threads | None = None
         self._lock = threading.Lock()
 
@@ -178,6 +186,18 @@ def close_threads() -> None:
 
 #: For servers that send no lifespan shutdown.
 atexit.register(close_threads)
+
+
+def _begin_anew() -> None:
+    """Let a forked child start threads and open connections of its own."""
+    for lane in LANES:
+        lane.reset()
+    _inherited.append(dict(_opened))
+    _opened.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
 
 
 @receiver(connection_created)

@@ -24,7 +24,8 @@ logger = logging.getLogger(__name__)
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
 
 # A child has no part in the loop of its parent.
-os.register_at_fork(after_in_child=_hubs.clear)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_hubs.clear)
 
 
 async def get_hub() -> Hub:

@@ -188,3 +188,30 @@ def test_a_stuck_thread_does_not_keep_the_process_alive() -> None:
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     command = [sys.executable, "-c", textwrap.dedent(code)]
     subprocess.run(command, env=environment, check=True, timeout=60)
+
+
+def test_a_forked_child_has_threads_of_its_own_and_leaves_its_parents_connections_open() -> None:
+    code = """
+        import os, sys, django
+        django.setup()
+        from django.db import connection
+        from notifications.database import lanes
+
+        def answer():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT 1")
+                return cursor.fetchone()[0], id(connection.connection)
+
+        number, before = lanes.COMMANDS.submit(answer).result(30)
+        pid = os.fork()
+        if pid == 0:
+            sys.exit(lanes.COMMANDS.submit(answer).result(30)[0] + 1)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        print(status, lanes.COMMANDS.submit(answer).result(30) == (number, before))
+    """
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(code)]
+    result = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.stdout.strip() == "2 True", result.stderr
