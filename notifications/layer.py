@@ -94,6 +94,13 @@ class Announcer:
             self._task = None
             self._is_woken = False
 
+    def leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Undo :meth:`use_loop`, unless another loop sends by now: that of another hub."""
+        with self._lock:
+            is_current = self._loop is loop
+        if is_current:
+            self.use_loop(None)
+
     def send(self, stream: str, message: dict[str, Any]) -> None:
         """Queue ``message`` for the group of ``stream``. Returns at once, never raises."""
         if len(self._queue) == QUEUE_SIZE:  # the oldest message is dropped
@@ -118,7 +125,12 @@ class Announcer:
             time.sleep(0.005)
 
     async def aflush(self, patience: float) -> None:
-        """Like :meth:`flush`, but for the loop that sends; ``patience`` is in seconds."""
+        """Like :meth:`flush`, but for the loop that sends; ``patience`` is in seconds.
+
+        In any other loop it does nothing.
+        """
+        if self._loop is not asyncio.get_running_loop():
+            return
         if self._queue:
             self._start()
         if self._task is not None:

@@ -244,12 +244,33 @@ def test_after_the_hub_has_stopped_hints_are_sent_by_a_thread_again(
         announcer.use_loop(asyncio.get_running_loop())
         announcer.send("user:7", {"n": 1})
         await asyncio.sleep(0.05)
-        announcer.use_loop(None)
+        announcer.leave_loop(asyncio.get_running_loop())
 
     asyncio.run(hub())
     announcer.send("user:7", {"n": 2})
     announcer.flush(5)
     assert fickle.taken == [{"n": 1}, {"n": 2}]
+
+
+async def test_a_hub_that_stops_leaves_the_hints_to_the_hub_of_another_loop(
+    fickle: type[FickleLayer],
+) -> None:
+    announcer, failures = Announcer(), list[Exception]()
+    first = asyncio.new_event_loop()
+    announcer.use_loop(first)
+    announcer.use_loop(asyncio.get_running_loop(), failures.append)
+    fickle.mood = "hangs"
+    announcer.send("user:7", {"n": 1})
+    await asyncio.sleep(0)  # the message is being sent
+    began = time.monotonic()
+    await asyncio.to_thread(first.run_until_complete, announcer.aflush(30))
+    assert time.monotonic() - began < 10
+    announcer.leave_loop(first)
+    first.close()
+    fickle.mood = "raises"
+    announcer.send("user:7", {"n": 2})
+    await announcer.aflush(5)
+    assert failures, "the hub that sends learns of failures"
 
 
 def test_the_queue_is_bounded_and_dropped_hints_are_counted(

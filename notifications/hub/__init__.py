@@ -32,6 +32,8 @@ async def get_hub() -> Hub:
     """Return the running hub of this event loop; create and start one if there is none."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
+        for other in [other for other in list(_hubs) if other.is_closed()]:
+            _hubs.pop(other, None)  # it was closed without a shutdown
         _hubs[loop] = hub = Hub()
         await hub.start()
     return _hubs[loop]

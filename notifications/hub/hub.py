@@ -127,7 +127,7 @@ class Hub:
         await self.loops.guard("flush", partial(_in_time, self.flush))
         await self.loops.guard("presence", partial(_in_time, self.presence.retire))
         await announcer.aflush(app_settings.LAYER_TIMEOUT)
-        announcer.use_loop(None)
+        announcer.leave_loop(self.loop)
 
     async def maintain_groups(self) -> None:
         """Join and leave layer groups as needed, then probe whether the layer works."""

@@ -1,10 +1,12 @@
 """The life cycle of the hub: layer groups, loops, acknowledgements, presence and shutdown."""
 
 import asyncio
+import gc
 import logging
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -723,3 +725,16 @@ async def test_a_stop_does_not_wait_for_stuck_work(
         assert not go_on.is_set()
         go_on.set()
         await asyncio.gather(*stuck)
+
+
+def test_hubs_of_loops_that_were_closed_without_a_shutdown_are_forgotten() -> None:
+    """Such as those of a host's tests, or of a server that ignores the lifespan."""
+    hubs = [weakref.ref(asyncio.run(get_hub())) for _ in range(3)]
+    gc.collect()
+    assert [hub() is not None for hub in hubs] == [False, False, True]
+    asyncio.run(_stopped())
+
+
+async def _stopped() -> None:
+    await get_hub()
+    await shutdown()
