@@ -15,8 +15,8 @@ from ..sockets.connection import Connection, Reader, Stream
 #: Publications read at once: a few more than a drained socket accepts.
 PAGE_SIZE = 100
 
-#: Seconds that a page is kept for a socket that has taken a part of it. Some servers (granian)
-#: accept every message a moment later, and the page would be read again for each of them.
+#: Seconds that a page is kept, in all, for a socket that has taken a part of it. Some servers
+#: (granian) accept every message a moment later, and the page would be read again for each of them.
 MOMENT = 0.02
 
 #: Seconds to wait before reading history again when it lacks an announced entry.
@@ -55,7 +55,7 @@ class CatchUp:
     def fall_behind(self, reader: Reader) -> None:
         """Serve a reader from history until it has caught up."""
         reader.stream.remove_live(reader)
-        reader.connection.behind.add(reader)
+        reader.connection.behind[reader] = None
         self.start(reader.connection)
 
     async def _run(self, connection: Connection) -> None:
@@ -66,8 +66,12 @@ class CatchUp:
                 self._visit(connection)
             if not connection.behind or connection.closing is not None or connection.has_ended:
                 return
+            reader = _whose_turn(connection)
+            if reader is None:
+                await asyncio.sleep(LAG_WAIT)
+                continue
             try:
-                await self._advance(next(iter(connection.behind)))
+                await self._advance(reader)
                 self._loops.report_success(NAME)
             except Exception as error:
                 self._loops.report_failure(NAME, error)
@@ -76,9 +80,6 @@ class CatchUp:
     async def _advance(self, reader: Reader) -> None:
         """Read one page for a reader, and write as much of it as the socket accepts."""
         stream, connection = reader.stream, reader.connection
-        if stream.is_suspect:  # the stream is being renewed
-            await asyncio.sleep(LAG_WAIT)
-            return
         seen = stream.seen()
         try:
             page = await DELIVERY.run(read_on, stream.id, reader.sent, PAGE_SIZE, seen)
@@ -93,7 +94,7 @@ class CatchUp:
         reader.sent = max(reader.sent, page.offset)
         # No await between this check and add_live(), so that nothing is fanned out in between.
         if not page.more and reader.sent >= stream.top:
-            connection.behind.discard(reader)
+            connection.behind.pop(reader, None)
             if reader in stream.readers:
                 stream.add_live(reader)
         elif not page.publications:  # history lacks an announced entry, as on a replica that lags
@@ -101,14 +102,30 @@ class CatchUp:
 
     async def _write(self, reader: Reader, publications: Sequence[Publication]) -> bool:
         """Write these as far as the socket accepts them; False if that is not all."""
-        connection = reader.connection
+        connection, stream = reader.connection, reader.stream
+        loop = asyncio.get_running_loop()
+        until = loop.time() + MOMENT
         for publication in publications:
-            if connection.is_blocked and not await connection.drains_within(MOMENT):
+            if connection.is_blocked and not await connection.drains_within(until - loop.time()):
                 return False
             if reader not in connection.behind or connection.closing is not None:
                 return False
-            message = Prepared(encode_publication(reader.stream.name, *publication))
+            if stream.is_suspect:  # since the page was read
+                return False
+            message = Prepared(encode_publication(stream.name, *publication))
             if not connection.socket.offer(message):
                 return False
             reader.sent = publication.offset
         return True
+
+
+def _whose_turn(connection: Connection) -> Reader | None:
+    """The reader that gets the next page; None if the streams of all are being renewed.
+
+    They take turns, so that a stream whose history is long, locked or broken delays no other.
+    """
+    for reader in connection.behind:
+        if not reader.stream.is_suspect:
+            connection.behind[reader] = connection.behind.pop(reader)
+            return reader
+    return None

@@ -66,7 +66,7 @@ class Reader:
     def detach(self) -> None:
         """Remove the reader from its connection and its stream."""
         self.connection.readers.pop(self.stream.name, None)
-        self.connection.behind.discard(self)
+        self.connection.behind.pop(self, None)
         self.stream.readers.discard(self)
         self.stream.remove_live(self)
 
@@ -142,7 +142,8 @@ class Connection:
         #: :func:`notifications.inbox.counts.streams_counted`.
         self.counted: int | None = None
         self.readers: dict[str, Reader] = {}
-        self.behind: set[Reader] = set()
+        #: Readers that are served from history, in the order in which it is their turn.
+        self.behind: dict[Reader, None] = {}
         self.catch_up_task: asyncio.Task[None] | None = None
         self.closing: Disconnect | None = None
         #: The monotonic second in which the wheel visits it.

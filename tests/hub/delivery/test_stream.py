@@ -287,6 +287,74 @@ async def test_a_blocked_reader_advances_past_withdrawn_history(hub: Hub, user: 
     assert peer.titles == ["number 0"]
 
 
+class SlowPeer(Peer):
+    """A client whose server accepts each message a moment later, such as granian."""
+
+    async def _send(self, event: dict[str, Any]) -> None:
+        await self._open.wait()
+        await asyncio.sleep(0.01)
+        await super()._send(event)
+
+
+async def behind_with(user: Any, titles: list[str]) -> SlowPeer:
+    """Return a connected slow peer that lags behind these broadcasts."""
+    peer = await SlowPeer.of(user)
+    await peer.connect()
+    peer.block()
+    for title in titles:
+        await in_database(broadcast, title)
+    return peer
+
+
+async def test_a_ping_does_not_wait_for_a_page_that_a_socket_takes_slowly(
+    hub: Hub, user: Any
+) -> None:
+    titles = [f"number {number}" for number in range(60)]
+    peer = await behind_with(user, titles)
+    connection = peer.connection(hub)
+    peer.unblock()
+    await until(lambda: len(peer.titles) >= 5 and connection.is_blocked)
+    visit_at_its_deadline(hub, connection)
+    assert connection.session.owes_ping
+    await peer.wait_for(*titles)
+    assert peer.pings == 1
+    assert len(peer.frames) - peer.frames.index("{}") > 30
+    assert not peer.violations
+
+
+async def test_p8_a_page_is_not_sent_on_once_its_stream_is_suspect(hub: Hub, user: Any) -> None:
+    titles = [f"number {number}" for number in range(60)]
+    peer = await behind_with(user, titles)
+    peer.unblock()
+    await until(lambda: len(peer.titles) >= 5)
+    peer.connection(hub).readers["broadcast"].stream.is_suspect = True
+    sent = peer.connection(hub).readers["broadcast"].sent
+    await asyncio.sleep(0.2)
+    assert peer.connection(hub).readers["broadcast"].sent == sent
+    peer.connection(hub).readers["broadcast"].stream.is_suspect = False
+    await peer.wait_for(*titles)
+
+
+@pytest.mark.parametrize("suspect", ["broadcast", "private"])
+async def test_p9_a_stream_that_is_being_renewed_delays_no_other_that_is_read_behind(
+    hub: Hub, user: Any, suspect: str
+) -> None:
+    peer = await peer_of(user)
+    peer.block()
+    for number in range(3):
+        await in_database(broadcast, f"broadcast {number}")
+        await in_database(notify, user, f"private {number}")
+    readers = peer.connection(hub).readers
+    stream = readers["broadcast" if suspect == "broadcast" else own(user)].stream
+    stream.is_suspect = True
+    peer.unblock()
+    other = "private" if suspect == "broadcast" else "broadcast"
+    await until(lambda: f"{other} 2" in peer.titles)
+    stream.is_suspect = False
+    await until(lambda: len(peer.titles) == 6)
+    assert not peer.violations
+
+
 async def test_a_reader_of_a_deleted_stream_does_not_query_in_a_busy_loop(
     hub: Hub, user: Any
 ) -> None:
