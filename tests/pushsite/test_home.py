@@ -124,6 +124,18 @@ def test_rows_beside_an_invalid_form_have_no_return_url(sender: Client) -> None:
     assert 'name="next" value=""' in rows
 
 
+def test_the_language_can_be_changed_beside_an_invalid_form(sender: Client) -> None:
+    page = sender.post(reverse("send"), private(title="")).content.decode()
+    form = page.split(f'action="{reverse("set_language")}"')[1].split("</form>")[0]
+    assert 'name="next" value=""' in form
+    came_from = {"referer": f"http://testserver{reverse('send')}"}
+    chosen = {"next": "", "language": "de"}
+    response = sender.post(reverse("set_language"), chosen, headers=came_from, follow=True)
+    assert response.status_code == 200
+    assert '<html lang="de"' in response.content.decode()
+    assert published() == []
+
+
 def test_inactive_users_cannot_be_recipients(sender: Client, reader: User) -> None:
     reader.is_active = False
     reader.save()
@@ -152,7 +164,9 @@ def test_a_sender_is_warned_about_a_topic_that_nobody_can_follow(sender: Client)
 
 
 def test_sending_requires_post_and_the_csrf_token(browser: Client, reader: User) -> None:
-    assert browser.get(reverse("send")).status_code == 405
+    assert browser.get(reverse("send"), private()).status_code == 302
+    assert browser.put(reverse("send")).status_code == 405
+    assert published() == []
     client = Client(enforce_csrf_checks=True)
     client.force_login(reader)
     assert client.post(reverse("send")).status_code == 403
