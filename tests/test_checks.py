@@ -85,6 +85,8 @@ class TestSettings:
             ({"init_command": "PRAGMA synchronous=NORMAL"}, "journal_mode"),
             ({"init_command": "PRAGMA journal_mode=delete"}, "journal_mode"),
             ({"timeout": 1}, "timeout"),
+            ({"timeout": "twenty"}, "timeout"),
+            ({"timeout": None}, "timeout"),
         ],
     )
     def test_sqlite_with_its_defaults_is_reported_also_in_development(
@@ -102,6 +104,7 @@ class TestSettings:
             sqlite(**GOOD_OPTIONS),
             sqlite(**{**GOOD_OPTIONS, "transaction_mode": "exclusive"}),
             sqlite(**{**GOOD_OPTIONS, "init_command": "pragma journal_mode = 'wal'"}),
+            sqlite(**{**GOOD_OPTIONS, "init_command": "PRAGMA main.journal_mode (WAL);"}),
             sqlite(":memory:"),
             sqlite("file:push?mode=memory&cache=shared"),
             POSTGRES,

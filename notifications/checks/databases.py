@@ -69,10 +69,12 @@ def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
     lacking = []
     if str(options.get("transaction_mode") or "").upper() not in ("IMMEDIATE", "EXCLUSIVE"):
         lacking.append('no transaction_mode "IMMEDIATE"')
-    if "journal_mode=wal" not in _squeezed(options.get("init_command")):
+    command = _squeezed(options.get("init_command"))
+    if not any(pragma in command for pragma in ("journal_mode=wal", "journal_mode(wal)")):
         lacking.append("no journal_mode=WAL in init_command")
-    if float(options.get("timeout", LEAST_TIMEOUT)) < LEAST_TIMEOUT:
-        lacking.append(f"a timeout below {LEAST_TIMEOUT} s")
+    timeout = options.get("timeout", LEAST_TIMEOUT)
+    if not isinstance(timeout, int | float) or timeout < LEAST_TIMEOUT:
+        lacking.append(f"no timeout of {LEAST_TIMEOUT} s or more")
     if not lacking:
         return []
     return [
