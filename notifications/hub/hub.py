@@ -145,6 +145,7 @@ class Hub:
 
     async def _write_last(self) -> None:
         await asyncio.sleep(PARTING)
+        self._parting = None  # what is left from now on is not in this flush
         await self.loops.guard("flush", partial(_in_time, self.flush))
 
     def visit(self, connection: Connection, now: float | None = None) -> None:

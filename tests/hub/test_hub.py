@@ -738,3 +738,28 @@ def test_hubs_of_loops_that_were_closed_without_a_shutdown_are_forgotten() -> No
 async def _stopped() -> None:
     await get_hub()
     await shutdown()
+
+
+async def test_who_parts_while_the_last_rows_are_written_waits_for_its_own(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two consumers that the server cancels, the second comes while the first is written."""
+    first, second = await peer_of(user), await peer_of(user)
+    await hub.flush()
+    began, go_on = threading.Event(), threading.Event()
+    write = hub.presence._write
+
+    def slow(*arguments: Any) -> Any:
+        began.set()
+        assert go_on.wait(30)
+        return write(*arguments)
+
+    monkeypatch.setattr(hub.presence, "_write", slow)
+    one = asyncio.create_task(first.cancel())
+    await until(began.is_set)
+    other = asyncio.create_task(second.cancel())
+    await until(lambda: not hub.connections.all)
+    go_on.set()
+    assert await one
+    assert await other
+    assert await in_database(Connection.objects.count) == 0
