@@ -88,6 +88,10 @@ class Lane:
         """Like :meth:`run`, but callable from any thread and without waiting."""
         return self._threads().submit(partial(_call, function, *args, **kwargs))
 
+    def start(self) -> None:
+        """Start a thread now, for calls that come when Python starts no more threads: at exit."""
+        self.submit(_do_nothing)
+
     def close(self, patience: float = CLOSE_TIMEOUT) -> bool:
         """End the threads after the calls that are queued; the next call starts new threads.
 
@@ -239,6 +243,10 @@ def _enter(lane: str) -> None:
             options = {k: v for k, v in wrapper.settings_dict["OPTIONS"].items() if k != "pool"}
             settings = {**wrapper.settings_dict, "OPTIONS": options}
             connections[alias] = type(wrapper)(settings, alias)
+
+
+def _do_nothing() -> None:
+    pass
 
 
 def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

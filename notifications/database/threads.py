@@ -60,7 +60,12 @@ class Threads(Executor):
         self._is_closed = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Queue a call; see :meth:`concurrent.futures.Executor.submit`."""
+        """Queue a call; see :meth:`concurrent.futures.Executor.submit`.
+
+        Raises:
+            RuntimeError: there is no thread and none can be started; Python 3.12 starts none in
+                the handlers of :mod:`atexit`.
+        """
         call = partial(fn, *args, **kwargs)
         future: Future[T] = Future()
         with self._changed:
@@ -68,8 +73,14 @@ class Threads(Executor):
             if len(self._calls) > self._idle and len(self._threads) < self._max_threads:
                 name = f"{self._name}_{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+                try:
+                    thread.start()
+                except RuntimeError:
+                    if not self._threads:
+                        self._calls.pop()
+                        raise
+                else:
+                    self._threads.append(thread)
             self._changed.notify()
         return future
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..conf import app_settings
 from ..connect import admission
-from ..database.lanes import CONNECTS, TICKER
+from ..database.lanes import CONNECTS, FLUSH, RECEIVERS, TICKER
 from ..layer import announcer
 from ..protocol import codes
 from ..protocol.effects import Close, Send
@@ -76,6 +76,8 @@ class Hub:
     async def start(self) -> None:
         """Register with the announcer, and start the background loops."""
         announcer.use_loop(self.loop, self._groups.went_down)
+        for lane in (FLUSH, RECEIVERS):  # for the last flush, which may come while Python exits
+            lane.start()
         loops = self.loops
         loops.start("layer", 0, partial(self._groups.receive, self.layer_messages.dispatch))
         loops.start("deadlines", 1.0, self._visit_due)

@@ -3,6 +3,9 @@
 import asyncio
 import gc
 import logging
+import os
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -763,3 +766,37 @@ async def test_who_parts_while_the_last_rows_are_written_waits_for_its_own(
     assert await one
     assert await other
     assert await in_database(Connection.objects.count) == 0
+
+
+STOPPED_AT_EXIT = """
+import asyncio, atexit, threading, django
+django.setup()
+from notifications import hub
+from notifications.hub import acknowledgements
+from notifications.hub.isolated_writes import Outcome
+
+def start(thread):
+    raise RuntimeError("can't create new thread at interpreter shutdown")
+
+def write(marks):
+    print("written", len(marks))
+    return Outcome([], [])
+
+async def serve():
+    running = await hub.get_hub()
+    running.acknowledgements.add(1, 1, acknowledgements.Mark("user:1", "epoch", 1))
+
+acknowledgements.write_marks = write
+# As Python 3.12 does; handlers run in the reverse order.
+atexit.register(setattr, threading.Thread, "start", start)
+asyncio.new_event_loop().run_until_complete(serve())
+"""
+
+
+def test_positions_are_written_at_exit_where_python_starts_no_more_threads() -> None:
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    command = [sys.executable, "-W", "ignore", "-c", STOPPED_AT_EXIT]
+    result = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert (result.returncode, result.stdout, result.stderr) == (0, "written 1\n", "")

@@ -296,7 +296,7 @@ class SlowPeer(Peer):
         await super()._send(event)
 
 
-async def behind_with(user: Any, titles: list[str]) -> SlowPeer:
+async def behind_with(user: Any, titles: list[str]) -> Peer:
     """Return a connected slow peer that lags behind these broadcasts."""
     peer = await SlowPeer.of(user)
     await peer.connect()
