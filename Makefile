@@ -1,7 +1,7 @@
 # All tasks of developers and CI jobs; `make` without arguments lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest soak bench clean venv venv-test node
+.PHONY: help run test lint format pytest docs soak bench clean venv venv-test node
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -29,6 +29,11 @@ lint: venv-test node ## check form, types, rooms, migrations and JavaScript, wit
 
 pytest: venv-test node ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
 	@scripts/pytest $(ARGS)
+
+docs: venv-test ## build the documentation into build/docs; a warning is an error
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet \
+		--doctree-dir build/doctrees docs build/docs
+	@echo "Open build/docs/index.html."
 
 soak: venv-test ## the simulation, and the tests of faults and of generated input, for much longer
 	@SOAK=1 scripts/pytest -s tests/simulation/test_simulation.py tests/faults tests/integration/test_fuzz.py tests/security/test_bytes.py $(ARGS)

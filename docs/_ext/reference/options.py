@@ -1,0 +1,24 @@
+"""The settings: names, types, defaults and meanings from :mod:`notifications.conf`."""
+
+from dataclasses import MISSING, Field
+from typing import Any
+
+from sphinx.pycode import ModuleAnalyzer
+
+from notifications.checks.values import WORDS
+from notifications.conf import FIELDS
+
+from .rst import item
+
+
+def write() -> str:
+    comments = ModuleAnalyzer.for_module("notifications.conf").find_attr_docs()
+    return "".join(
+        item("confval", name, "\n".join(comments["Settings", name]), _options(field))
+        for name, field in FIELDS.items()
+    )
+
+
+def _options(field: "Field[Any]") -> list[str]:
+    default = field.default_factory() if field.default is MISSING else field.default  # type: ignore[misc]
+    return [f"type: {WORDS[str(field.type)]}", f"default: ``{default!r}``"]
