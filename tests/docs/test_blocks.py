@@ -1,0 +1,60 @@
+"""What the README and the documentation show in code blocks works."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.docs.blocks import DOCUMENTS, LANGUAGES, SHOWN, SKIP, languages, parse, run
+from tests.rooms import make_user
+from tests.servers import ROOT
+
+#: Blocks that cannot run. Each says in its page why.
+SKIPPED = 0
+
+#: A page whose blocks make a project, which test_tutorial.py builds and starts.
+PROJECT = ROOT / "docs" / "tutorial.md"
+
+PAGES = [path for path in DOCUMENTS if path != PROJECT and any(languages(path))]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.fixture
+def names() -> Iterator[dict]:
+    """What every page may use without saying where it comes from."""
+    user = make_user("reader", is_active=True)
+    yield {"user": user, "request": SimpleNamespace(user=user)}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", PAGES, ids=name_of)
+def test_every_code_block_of_a_page_works(path, names) -> None:
+    document = parse(path)
+    document.namespace.update(names)
+    for skipped in run(document):
+        assert skipped.reason
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
+def test_every_code_block_has_a_language_that_is_run_or_shown(path) -> None:
+    unknown = [
+        f"line {line}: {language or 'none'}"
+        for line, language in languages(path)
+        if language not in LANGUAGES and language not in SHOWN and not language.startswith("{")
+    ]
+    assert unknown == []
+
+
+def test_few_code_blocks_are_skipped_and_each_says_why() -> None:
+    marks = [mark for path in DOCUMENTS for mark in SKIP.findall(path.read_text())]
+    assert [mark for mark in marks if not mark.startswith('next "')] == []
+    assert len(marks) == SKIPPED
+
+
+def test_there_are_code_blocks_of_every_language() -> None:
+    found = {language for path in DOCUMENTS for _, language in languages(path)}
+    assert set(LANGUAGES) <= found
