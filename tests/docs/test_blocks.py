@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.docs.blocks import DOCUMENTS, LANGUAGES, SHOWN, SKIP, languages, parse, run
+from tests.docs.blocks import DOCUMENTS, LANGUAGES, SHOWN, SKIP, blocks_of, parse, run
 from tests.rooms import make_user
 from tests.servers import ROOT
 
@@ -16,7 +16,7 @@ SKIPPED = 0
 #: A page whose blocks make a project, which test_tutorial.py builds and starts.
 PROJECT = ROOT / "docs" / "tutorial.md"
 
-PAGES = [path for path in DOCUMENTS if path != PROJECT and any(languages(path))]
+PAGES = [path for path in DOCUMENTS if path != PROJECT and any(blocks_of(path))]
 
 
 def name_of(path: Path) -> str:
@@ -43,7 +43,7 @@ def test_every_code_block_of_a_page_works(path, names) -> None:
 def test_every_code_block_has_a_language_that_is_run_or_shown(path) -> None:
     unknown = [
         f"line {line}: {language or 'none'}"
-        for line, language in languages(path)
+        for line, language, _ in blocks_of(path)
         if language not in LANGUAGES and language not in SHOWN and not language.startswith("{")
     ]
     assert unknown == []
@@ -56,5 +56,5 @@ def test_few_code_blocks_are_skipped_and_each_says_why() -> None:
 
 
 def test_there_are_code_blocks_of_every_language() -> None:
-    found = {language for path in DOCUMENTS for _, language in languages(path)}
+    found = {block.language for path in DOCUMENTS for block in blocks_of(path)}
     assert set(LANGUAGES) <= found

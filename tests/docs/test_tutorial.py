@@ -1,0 +1,184 @@
+"""The tutorial, typed as it is printed, makes a project that does what the page says."""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.browsers import People
+from tests.docs.blocks import blocks_of, file_of
+from tests.servers import ROOT, Server
+
+TUTORIAL = ROOT / "docs" / "tutorial.md"
+BLOCKS = list(blocks_of(TUTORIAL))
+
+#: The lines of shell, in their order.
+LINES = [
+    line
+    for block in BLOCKS
+    if block.language == "shell"
+    for line in block.source.splitlines()
+    if line
+]
+FILES = {file_of(block.source): block.source for block in BLOCKS if file_of(block.source)}
+
+#: How many lines the page says that the reader types.
+TYPED = 60
+
+NAME, PASSWORD = "ada", "a-password-of-the-tutorial"
+
+BUILT_FROM = ("notifications", "static", "templates", "setup.py", "pyproject.toml", "README.md")
+
+
+def line_with(words: str) -> str:
+    """The one line of shell that has these words."""
+    (found,) = [line for line in LINES if words in line]
+    return found
+
+
+class Reader:
+    """Does in a directory what the page says."""
+
+    def __init__(self, directory: Path, app: Path) -> None:
+        self.directory = directory
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(app),
+            "PYTHONUNBUFFERED": "1",
+            "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
+        }
+
+    def type(self, line: str, *more: str) -> None:
+        """Run a line of shell."""
+        program, *arguments = shlex.split(line)
+        if program == "cd":
+            self.directory /= arguments[0]
+            return
+        assert program == "python"
+        done = subprocess.run(
+            [sys.executable, *arguments, *more],
+            cwd=self.directory,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+
+    def save(self, path: str, source: str) -> None:
+        """Save a file, or add to the end of one."""
+        file = self.directory / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a" if "(at the end)" in source.split("\n")[0] else "w") as opened:
+            opened.write(f"\n{source}")
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the built app, as ``pip install`` leaves it."""
+    source, target = (tmp_path_factory.mktemp(name) for name in ("source", "target"))
+    for name in (*BUILT_FROM, "LICENSE"):
+        part = ROOT / name
+        (shutil.copytree if part.is_dir() else shutil.copy)(part, source / name)
+    options = ["--no-deps", "--no-build-isolation", "--quiet", "--target", str(target)]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
+    subprocess.run([*pip, *options, str(source)], check=True, timeout=120)
+    return target
+
+
+@pytest.fixture
+def reader(tmp_path: Path, app: Path) -> Reader:
+    """A reader who has typed everything before the server is started."""
+    reader = Reader(tmp_path, app)
+    lines = LINES[1 : LINES.index(line_with("runserver"))]
+    made = lines.index(line_with("startapp")) + 1
+    for line in lines[:made]:
+        reader.type(line)
+    for path, source in FILES.items():
+        reader.save(path, source)
+    for line in lines[made:]:
+        answers = ["--noinput", "--username", NAME, "--email", ""]
+        reader.type(line, *(answers if "createsuperuser" in line else []))
+    return reader
+
+
+@pytest.fixture
+def shop(reader: Reader) -> Iterator[Server]:
+    """The server of the project."""
+    server = Server(
+        reader.directory,
+        reader.env,
+        command="runserver",
+        cwd=reader.directory,
+        page="/admin/login/",
+    )
+    yield server.start()
+    server.kill()
+
+
+def test_the_tutorial_has_as_many_lines_as_it_says() -> None:
+    typed = [line for source in FILES.values() for line in source.splitlines()[1:] if line]
+    assert len(typed) <= TYPED
+    assert f"about {TYPED} lines" in TUTORIAL.read_text()
+
+
+def test_every_block_of_the_tutorial_is_typed() -> None:
+    assert "pip install" in LINES[0]
+    assert {block.language for block in BLOCKS if not file_of(block.source)} == {"shell"}
+
+
+async def log_in(page: Page, shop: Server) -> None:
+    await page.goto(f"{shop.url}/admin/")
+    await page.fill("#id_username", NAME)
+    await page.fill("#id_password", PASSWORD)
+    await page.click("input[type=submit]")
+
+
+@pytest.mark.browser
+@pytest.mark.integration
+async def test_an_order_is_followed_live_and_from_afar(
+    shop: Server, reader: Reader, people: People
+) -> None:
+    staff = await people.open()
+    await log_in(staff, shop)
+    await staff.goto(f"{shop.url}/admin/orders/order/add/")
+    await staff.select_option("#id_customer", label=NAME)
+    await staff.click("input[name=_save]")
+
+    order = await staff.context.new_page()
+    await order.goto(f"{shop.url}/orders/1/")
+    badge = order.locator(".notification-bell .notification-badge")
+    toast = order.locator(".notification-toasts")
+    await expect(order.locator("#status")).to_have_text("placed")
+    await expect(order.locator("notification-bell button").first).to_be_visible()
+
+    await staff.check("input.action-select")
+    await staff.select_option("select[name=action]", label="Ship")
+    await staff.click("button[name=index]")
+    await expect(order.locator("#status")).to_have_text("shipped")
+    await expect(toast).to_contain_text("Order 1 is shipped")
+    await expect(badge).to_have_text("1")
+
+    send = line_with("manage.py notify")
+    reader.type(send)
+    await expect(toast).to_contain_text("The parcel is at your neighbour's")
+    await order.close()
+    reader.type(send)
+
+    again = await staff.context.new_page()
+    await again.goto(f"{shop.url}/orders/1/")
+    await expect(again.locator(".notification-bell .notification-badge")).to_have_text("3")
+    await again.click(".notification-bell__button")
+    rows = again.locator(".notification-panel .notification-entry__title")
+    await expect(rows).to_have_count(3)
+    await expect(rows.first).to_have_text("The parcel is at your neighbour's")
+    # Nobody has given the project an icon.
+    people.errors[:] = [error for error in people.errors if "favicon.ico" not in error]
+    assert "Traceback" not in shop.log
