@@ -128,10 +128,20 @@ def _run_settings(example: Example) -> None:
 
 
 def run_template(example: Example) -> None:
+    """Render a template; the next blocks know the result as ``rendered``.
+
+    A template with a path is also saved in the project's own directory of templates.
+    """
+    source, names = str(example.parsed), example.document.namespace
+    if path := file_of(source):
+        file = names["templates"] / path.removeprefix("templates/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(source)
     request = RequestFactory().get("/")
-    request.user = example.namespace["user"]
-    context = {**example.namespace, "request": request}
-    assert engines["django"].from_string(str(example.parsed)).render(context, request)
+    request.user = names["user"]
+    context = {**names, "request": request}
+    names["rendered"] = engines["django"].from_string(source).render(context, request)
+    assert names["rendered"].strip()
 
 
 def run_json(example: Example) -> None:

@@ -1,17 +1,18 @@
 """What the README and the documentation show in code blocks works."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from pytest_django import Settings
 
 from tests.docs.blocks import DOCUMENTS, LANGUAGES, SHOWN, SKIP, blocks_of, parse, run
 from tests.rooms import make_user
 from tests.servers import ROOT
 
 #: Blocks that cannot run. Each says in its page why.
-SKIPPED = 0
+SKIPPED = 1
 
 #: A page whose blocks make a project, which test_tutorial.py builds and starts.
 PROJECT = ROOT / "docs" / "tutorial.md"
@@ -24,10 +25,15 @@ def name_of(path: Path) -> str:
 
 
 @pytest.fixture
-def names() -> Iterator[dict]:
-    """What every page may use without saying where it comes from."""
-    user = make_user("reader", is_active=True)
-    yield {"user": user, "request": SimpleNamespace(user=user)}
+def names(settings: Settings, tmp_path: Path) -> dict[str, Any]:
+    """What every page may use without saying where it comes from.
+
+    ``templates`` is a directory of templates that overrides those of all apps.
+    """
+    user = make_user("reader")
+    (engine,) = settings.TEMPLATES
+    settings.TEMPLATES = [{**engine, "DIRS": [tmp_path, *engine["DIRS"]]}]
+    return {"user": user, "request": SimpleNamespace(user=user), "templates": tmp_path}
 
 
 @pytest.mark.django_db(transaction=True)

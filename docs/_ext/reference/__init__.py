@@ -10,7 +10,18 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from . import browser, checks, codes, commands, metrics, options, templates, urls, versions
+from . import (
+    browser,
+    checks,
+    codes,
+    commands,
+    metrics,
+    options,
+    properties,
+    templates,
+    urls,
+    versions,
+)
 
 #: What can be written: functions that return reStructuredText.
 PARTS: dict[str, Callable[[], str]] = {
@@ -21,6 +32,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "disconnects": codes.write_disconnects,
     "unsubscribes": codes.write_unsubscribes,
     "metrics": metrics.write,
+    "properties": properties.write,
     "settings": options.write,
     "templates": templates.write,
     "urls": urls.write,

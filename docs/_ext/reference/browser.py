@@ -68,7 +68,9 @@ def _about(comment: str) -> str:
         if match := PARAMETER.match(line):
             fields.append(f":param {match[1]}: {_prose(match[2])}")
         elif match := RESULT.match(line):
-            fields.append(f":returns: ``{match[1]}``{', ' if match[2].strip() else ''}{_prose(match[2])}")
+            fields.append(
+                f":returns: ``{match[1]}``{', ' if match[2].strip() else ''}{_prose(match[2])}"
+            )
     return "\n".join([" ".join(map(_prose, described)), "", *fields]) or "\\"
 
 
