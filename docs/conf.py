@@ -59,6 +59,7 @@ napoleon_use_rtype = False
 
 html_theme = "furo"
 html_title = f"{project} {release}"
+html_favicon = "../static/notifications/favicon.svg"
 html_static_path = ["_static"]
 html_css_files = ["pushsite.css"]
 html_copy_source = False

@@ -7,7 +7,7 @@ written in the page, in a comment that readers do not see:
     order = SimpleNamespace(user=user)
     --->
 
-A block that cannot run says why, in a comment above it: ``<!--- skip: next "needs a printer" --->``.
+A block that cannot run says why in a comment above it, as ``<!--- skip: next "the reason" --->``.
 A block whose first line is a comment with a path is the file of that name.
 """
 

@@ -1,6 +1,6 @@
 """The settings: names, types, defaults and meanings from :mod:`notifications.conf`."""
 
-from dataclasses import MISSING, Field
+from dataclasses import Field
 from typing import Any
 
 from sphinx.pycode import ModuleAnalyzer
@@ -20,5 +20,4 @@ def write() -> str:
 
 
 def _options(field: "Field[Any]") -> list[str]:
-    default = field.default_factory() if field.default is MISSING else field.default  # type: ignore[misc]
-    return [f"type: {WORDS[str(field.type)]}", f"default: ``{default!r}``"]
+    return [f"type: {WORDS[str(field.type)]}", f"default: ``{field.default!r}``"]

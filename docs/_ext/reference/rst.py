@@ -5,9 +5,7 @@ from collections.abc import Iterable, Sequence
 from inspect import cleandoc
 from textwrap import indent
 
-from sphinx.ext.napoleon import Config, GoogleDocstring
-
-_NAPOLEON = Config(napoleon_use_rtype=False)
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 
 def escape(text: str) -> str:
@@ -46,4 +44,4 @@ def docstring(thing: object, *, leave_out: Sequence[str] = ()) -> str:
     for name in leave_out:
         text = re.sub(rf"^    {name}: .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"^Args:\n(?=\n|\Z)", "", text, flags=re.MULTILINE)
-    return str(GoogleDocstring(text, _NAPOLEON))
+    return str(GoogleDocstring(text))
