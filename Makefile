@@ -1,7 +1,7 @@
 # All tasks of developers and CI jobs; `make` without arguments lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest docs soak bench clean venv venv-test node
+.PHONY: help run test lint format pytest docs matrix soak bench clean venv venv-test node
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -35,6 +35,9 @@ docs: venv-test ## build the documentation into build/docs; a warning is an erro
 		--doctree-dir build/doctrees docs build/docs
 	@echo "Open build/docs/index.html."
 
+matrix: venv-test ## test the app on other versions of Python and Django (ARGS='3.13/6.1' chooses)
+	@scripts/matrix $(ARGS)
+
 soak: venv-test ## the simulation, and the tests of faults and of generated input, for much longer
 	@SOAK=1 scripts/pytest -s tests/simulation/test_simulation.py tests/faults tests/integration/test_fuzz.py tests/security/test_bytes.py $(ARGS)
 
@@ -47,7 +50,7 @@ format: venv-test ## put the Python files into form
 	$(BIN)/ruff check --fix .
 
 clean: ## remove everything that make has made, except the database
-	rm -rf .venv node_modules build dist staticfiles *.egg-info \
+	rm -rf .venv .matrix node_modules build dist staticfiles *.egg-info \
 		.mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,6 +1,37 @@
-"""Prometheus metrics of the app. They share one prefix, and no label grows with the users."""
+"""Prometheus metrics of the app. They share one prefix, and no label grows with the users.
 
-from prometheus_client import Counter, Gauge
+Counting needs ``prometheus-client``: ``pip install "pushsite[metrics]"``. Without it the same
+names exist, and count nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prometheus_client import Counter, Gauge
+else:
+    try:
+        from prometheus_client import Counter, Gauge
+    except ImportError:
+
+        class Uncounted:
+            """Stands in for a counter or gauge where ``prometheus-client`` is not installed."""
+
+            def __init__(self, *args: Any, **options: Any) -> None:
+                pass
+
+            def labels(self, *values: Any) -> "Uncounted":
+                return self
+
+            def inc(self, amount: float = 1) -> None:
+                pass
+
+            def dec(self, amount: float = 1) -> None:
+                pass
+
+            def set(self, value: float) -> None:
+                pass
+
+        Counter = Gauge = Uncounted
 
 PUBLISHED = Counter("notifications_published", "Notifications that got an offset")
 SET_ASIDE = Gauge(

@@ -11,6 +11,7 @@ from notifications.database.lanes import close_threads
 from tests import servers
 from tests.browsers import ARGUMENTS, People, find_chromium
 from tests.servers import Server, Site
+from tests.wheels import build_wheel
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -37,6 +38,12 @@ def free_port() -> int:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A template to copy: a migrated database with the demo accounts, and static files."""
     return Site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built app, as other projects install it."""
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture

@@ -109,7 +109,7 @@ class Server:
         page: str = "/accounts/login/",
     ) -> None:
         self.port = free_port()
-        self._python = python
+        self.python = python
         self._cwd = cwd
         self._page = page
         self.env = env
@@ -137,13 +137,13 @@ class Server:
 
     def manage(self, *args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a management command against the same database."""
-        return manage(*args, env=self.env, check=check, python=self._python, cwd=self._cwd)
+        return manage(*args, env=self.env, check=check, python=self.python, cwd=self._cwd)
 
     def start(self, *, wait: bool = True) -> Self:
         assert self._process is None, "the server is running already"
         with self._log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [self._python, *self._command_line()],
+                [self.python, *self._command_line()],
                 cwd=self._cwd,
                 env=self.env,
                 stdin=subprocess.DEVNULL,

@@ -4,7 +4,7 @@ import sqlite3
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.core.exceptions import ImproperlyConfigured
 from django.db.utils import load_backend
 
@@ -15,6 +15,16 @@ SUPPORTED = ("postgresql", "sqlite", "unknown")
 
 #: The first version with ``RETURNING``.
 SQLITE = (3, 35)
+
+#: Seconds that SQLite waits for a lock at least, which is also Python's own default.
+LEAST_TIMEOUT = 5
+
+SQLITE_HINT = """Give the database these OPTIONS:
+    "OPTIONS": {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }"""
 
 
 @register(Tags.compatibility)
@@ -42,6 +52,42 @@ def check_database(**kwargs: Any) -> list[CheckMessage]:
             id="notifications.E009",
         )
     ]
+
+
+@register(Tags.compatibility)
+def check_sqlite_options(**kwargs: Any) -> list[CheckMessage]:
+    """``W013``, always: options of SQLite with which two processes cannot write.
+
+    See "Database is locked errors" in Django's notes on SQLite. Databases in memory belong to one
+    process.
+    """
+    entry = settings.DATABASES.get(database_alias(), {})
+    name = str(entry.get("NAME") or "")
+    if vendor() != "sqlite" or ":memory:" in name or "mode=memory" in name:
+        return []
+    options = entry.get("OPTIONS") or {}
+    lacking = []
+    if str(options.get("transaction_mode") or "").upper() not in ("IMMEDIATE", "EXCLUSIVE"):
+        lacking.append('no transaction_mode "IMMEDIATE"')
+    if "journal_mode=wal" not in _squeezed(options.get("init_command")):
+        lacking.append("no journal_mode=WAL in init_command")
+    if float(options.get("timeout", LEAST_TIMEOUT)) < LEAST_TIMEOUT:
+        lacking.append(f"a timeout below {LEAST_TIMEOUT} s")
+    if not lacking:
+        return []
+    return [
+        Warning(
+            'A second process will meet "database is locked", because the database '
+            f"{database_alias()!r} has {' and '.join(lacking)}.",
+            hint=SQLITE_HINT,
+            id="notifications.W013",
+        )
+    ]
+
+
+def _squeezed(command: object) -> str:
+    """An SQL command in lower case, without the spaces and quotes that SQLite allows."""
+    return "".join(str(command or "").lower().translate(dict.fromkeys(map(ord, "'\"`"))).split())
 
 
 @register(Tags.compatibility)

@@ -3,10 +3,6 @@
 import json
 import os
 import re
-import shutil
-import subprocess
-import sys
-import sysconfig
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,16 +10,20 @@ from pathlib import Path
 import pytest
 from websockets.sync.client import connect
 
-from tests.servers import ROOT, Server
+from tests.servers import Server
+from tests.wheels import borrowing_environment, run
 
 pytestmark = pytest.mark.integration
-
-BUILT_FROM = ("notifications", "static", "templates", "setup.py", "pyproject.toml")
 
 SETTINGS = """
 INSTALLED_APPS = ["daphne", *INSTALLED_APPS, "channels", "notifications"]
 ASGI_APPLICATION = "project.asgi.application"
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+DATABASES["default"]["OPTIONS"] = {
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 20,
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+}
 """
 
 ASGI = """
@@ -76,35 +76,16 @@ HOST_PAGE = """<!doctype html>
 
 
 @pytest.fixture
-def python(tmp_path: Path) -> Path:
-    """A virtual environment with the built wheel; dependencies come from that of the tests."""
-    source = tmp_path / "source"
-    source.mkdir()
-    for name in BUILT_FROM:
-        part = ROOT / name
-        (shutil.copytree if part.is_dir() else shutil.copy)(part, source / name)
-    for name in ("README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    wheels = tmp_path / "wheels"
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    run(*pip, "wheel", "--no-build-isolation", "--no-deps", "-w", str(wheels), str(source))
-
-    venv = tmp_path / "venv"
-    run(sys.executable, "-m", "venv", "--without-pip", str(venv))
-    borrowed = next(venv.glob("lib/python*/site-packages")) / "borrowed.pth"
-    borrowed.write_text(sysconfig.get_path("purelib"))
-    python = venv / "bin" / "python"
-    [wheel] = wheels.glob("*.whl")
-    run(*pip, "--python", str(python), "install", "--no-deps", "--no-index", str(wheel))
-    run(*pip, "--python", str(python), "check")
-    return python
+def python(wheel: Path, tmp_path: Path) -> Path:
+    """A virtual environment with the built app; the rest it borrows from that of the tests."""
+    return borrowing_environment(tmp_path / "venv", wheel)
 
 
 @pytest.fixture
 def project(python: Path, tmp_path: Path) -> Path:
     directory = tmp_path / "project"
     directory.mkdir()
-    run(str(python), "-m", "django", "startproject", "project", str(directory))
+    run(python, "-m", "django", "startproject", "project", directory)
     with (directory / "project" / "settings.py").open("a") as settings:
         settings.write(HOST_SETTINGS + SETTINGS)
     (directory / "project" / "asgi.py").write_text(ASGI)
@@ -127,11 +108,6 @@ def host(python: Path, project: Path) -> Iterator[Server]:
     server.manage("createsuperuser", "--noinput", "--username=guest", "--email=")
     yield server.start()
     server.kill()
-
-
-def run(*command: str) -> None:
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
 
 
 def get(url: str, cookie: str) -> str:
