@@ -38,6 +38,8 @@ extensions = [
     "reference",
 ]
 exclude_patterns = ["_ext"]
+# Commands and code in docstrings keep their quotes and dashes.
+smartquotes = False
 
 # Links to headings of other pages work as on the web pages of the repository.
 myst_heading_anchors = 4

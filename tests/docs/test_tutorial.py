@@ -1,10 +1,6 @@
 """The tutorial, typed as it is printed, makes a project that does what the page says."""
 
-import os
 import shlex
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +10,7 @@ from playwright.async_api import Page, expect
 from tests.browsers import People
 from tests.docs.blocks import blocks_of, file_of
 from tests.servers import ROOT, Server
+from tests.wheels import borrowing_environment, plain_environment, run
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCKS = list(blocks_of(TUTORIAL))
@@ -33,8 +30,6 @@ TYPED = 60
 
 NAME, PASSWORD = "ada", "a-password-of-the-tutorial"
 
-BUILT_FROM = ("notifications", "static", "templates", "setup.py", "pyproject.toml", "README.md")
-
 
 def line_with(words: str) -> str:
     """The one line of shell that has these words."""
@@ -45,14 +40,10 @@ def line_with(words: str) -> str:
 class Reader:
     """Does in a directory what the page says."""
 
-    def __init__(self, directory: Path, app: Path) -> None:
+    def __init__(self, directory: Path, python: Path) -> None:
         self.directory = directory
-        self.env = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(app),
-            "PYTHONUNBUFFERED": "1",
-            "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
-        }
+        self.python = python
+        self.env = plain_environment(DJANGO_SUPERUSER_PASSWORD=PASSWORD)
 
     def type(self, line: str, *more: str) -> None:
         """Run a line of shell."""
@@ -61,16 +52,7 @@ class Reader:
             self.directory /= arguments[0]
             return
         assert program == "python"
-        done = subprocess.run(
-            [sys.executable, *arguments, *more],
-            cwd=self.directory,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, f"{line}: {done.stdout}{done.stderr}"
+        run(self.python, *arguments, *more, cwd=self.directory, env=self.env)
 
     def save(self, path: str, source: str) -> None:
         """Save a file, or add to the end of one."""
@@ -80,23 +62,10 @@ class Reader:
             opened.write(f"\n{source}")
 
 
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with the built app, as ``pip install`` leaves it."""
-    source, target = (tmp_path_factory.mktemp(name) for name in ("source", "target"))
-    for name in (*BUILT_FROM, "LICENSE"):
-        part = ROOT / name
-        (shutil.copytree if part.is_dir() else shutil.copy)(part, source / name)
-    options = ["--no-deps", "--no-build-isolation", "--quiet", "--target", str(target)]
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
-    subprocess.run([*pip, *options, str(source)], check=True, timeout=120)
-    return target
-
-
 @pytest.fixture
-def reader(tmp_path: Path, app: Path) -> Reader:
+def reader(tmp_path: Path, wheel: Path) -> Reader:
     """A reader who has typed everything before the server is started."""
-    reader = Reader(tmp_path, app)
+    reader = Reader(tmp_path, borrowing_environment(tmp_path / "venv", wheel))
     lines = LINES[1 : LINES.index(line_with("runserver"))]
     made = lines.index(line_with("startapp")) + 1
     for line in lines[:made]:
@@ -116,6 +85,7 @@ def shop(reader: Reader) -> Iterator[Server]:
         reader.directory,
         reader.env,
         command="runserver",
+        python=reader.python,
         cwd=reader.directory,
         page="/admin/login/",
     )
@@ -146,6 +116,7 @@ async def log_in(page: Page, shop: Server) -> None:
 async def test_an_order_is_followed_live_and_from_afar(
     shop: Server, reader: Reader, people: People
 ) -> None:
+    reader.type("python manage.py check --fail-level WARNING")
     staff = await people.open()
     await log_in(staff, shop)
     await staff.goto(f"{shop.url}/admin/orders/order/add/")

@@ -6,11 +6,13 @@ reference these are shown as “…”.
 
 import ast
 import inspect
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import groupby
-from pathlib import Path
 from pkgutil import iter_modules
+from textwrap import dedent, indent
+from types import ModuleType
 from typing import NamedTuple
 
 from notifications import checks
@@ -34,7 +36,7 @@ def sections() -> dict[str, list[Check]]:
     found: dict[str, list[Check]] = {}
     for name in [module.name for module in iter_modules(checks.__path__)]:
         module = import_module(f"{checks.__name__}.{name}")
-        made = sorted(_read(Path(inspect.getfile(module))))
+        made = sorted(_read(module))
         if made:
             found[(module.__doc__ or "").split("\n")[0]] = made
     return found
@@ -50,43 +52,42 @@ def write() -> str:
 
 def _write(name: str, messages: list[Check]) -> str:
     said = [f"{check.level}. {escape(check.message)}" for check in messages]
-    hints = {check.hint: f"*Hint:* {escape(check.hint)}" for check in messages if check.hint}
+    hints = {check.hint: _hint(check.hint) for check in messages if check.hint}
     return item("systemcheck", name, "\n\n".join([*said, *hints.values()]))
 
 
-def _read(path: Path) -> Iterator[Check]:
-    tree = ast.parse(path.read_text())
-    constants = {
-        target.id: node.value
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
-        if isinstance(target, ast.Name)
-    }
-    for node in ast.walk(tree):
+def _hint(text: str) -> str:
+    """A hint; what follows its first line is code."""
+    first, _, rest = text.partition("\n")
+    block = f"\n\n.. code-block:: python\n\n{indent(dedent(rest), '   ')}" if rest else ""
+    return f"*Hint:* {escape(first)}{block}"
+
+
+def _read(module: ModuleType) -> Iterator[Check]:
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             given = {word.arg: word.value for word in node.keywords}
             if isinstance(name := given.get("id"), ast.Constant):
-                message = given.get("msg") or node.args[0]
                 hint = given.get("hint")
                 yield Check(
                     str(name.value),
                     node.func.id,
-                    _text(message, constants),
-                    _text(hint, constants) if hint else "",
+                    _text(given.get("msg") or node.args[0], module),
+                    _text(hint, module) if hint else "",
                 )
 
 
-def _text(node: ast.expr, constants: dict[str, ast.expr]) -> str:
+def _text(node: ast.expr, module: ModuleType) -> str:
     """The text of an expression, with “…” for what is known only when it runs."""
     match node:
         case ast.Constant(value=str(text)):
-            return " ".join(text.split(" "))
+            return text
         case ast.JoinedStr(values=parts):
-            return "".join(_text(part, constants) for part in parts)
-        case ast.Name(id=name) if name in constants:
-            return _text(constants[name], constants)
-        case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return _text(left, constants) + _text(right, constants)
+            return re.sub("…[….]*", "…", "".join(_text(part, module) for part in parts))
+        case ast.Name(id=name) if isinstance(text := getattr(module, name, None), str):
+            return text
+        case ast.Attribute(value=ast.Name(id=owner), attr=name):
+            text = getattr(getattr(module, owner, None), name, None)
+            return text if isinstance(text, str) else "…"
         case _:
             return "…"

@@ -39,9 +39,12 @@ def heading(text: str, mark: str = "-") -> str:
 
 
 def docstring(thing: object, *, leave_out: Sequence[str] = ()) -> str:
-    """Convert the Google-style docstring of a function, without some of its arguments."""
-    text = cleandoc(getattr(thing, "__doc__", None) or "")
+    """Convert the Google-style docstring of a function, without some of its arguments.
+
+    Sphinx knows parameters only of functions, so they become a list here.
+    """
+    text = str(GoogleDocstring(cleandoc(getattr(thing, "__doc__", None) or "")))
     for name in leave_out:
-        text = re.sub(rf"^    {name}: .*\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^Args:\n(?=\n|\Z)", "", text, flags=re.MULTILINE)
-    return str(GoogleDocstring(text))
+        text = re.sub(rf"^:param {name}: .*\n(?: +.*\n)*", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^:param (\w+): ", r"* ``\1``: ", text, flags=re.MULTILINE)
+    return re.sub(r"^:raises (\w+): ", r"\nRaises ``\1``: ", text, flags=re.MULTILINE)

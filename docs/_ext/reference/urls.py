@@ -15,7 +15,7 @@ def write() -> str:
     rows = [
         (
             code(f"{app_name}:{pattern.name}"),
-            code(str(pattern.pattern)) or "\\",
+            code(f"notifications/{pattern.pattern}"),
             ", ".join(_methods(pattern)),
             _about(pattern),
         )
