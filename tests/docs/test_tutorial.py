@@ -1,6 +1,5 @@
 """The tutorial, typed as it is printed, makes a project that does what the page says."""
 
-import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +8,8 @@ from playwright.async_api import Page, expect
 
 from tests.browsers import People
 from tests.docs.blocks import blocks_of, file_of
+from tests.docs.readers import PASSWORD, Reader
 from tests.servers import ROOT, Server
-from tests.wheels import borrowing_environment, plain_environment, run
 
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCKS = list(blocks_of(TUTORIAL))
@@ -28,7 +27,7 @@ FILES = {file_of(block.source): block.source for block in BLOCKS if file_of(bloc
 #: How many lines the page says that the reader types.
 TYPED = 60
 
-NAME, PASSWORD = "ada", "a-password-of-the-tutorial"
+NAME = "ada"
 
 
 def line_with(words: str) -> str:
@@ -37,35 +36,10 @@ def line_with(words: str) -> str:
     return found
 
 
-class Reader:
-    """Does in a directory what the page says."""
-
-    def __init__(self, directory: Path, python: Path) -> None:
-        self.directory = directory
-        self.python = python
-        self.env = plain_environment(DJANGO_SUPERUSER_PASSWORD=PASSWORD)
-
-    def type(self, line: str, *more: str) -> None:
-        """Run a line of shell."""
-        program, *arguments = shlex.split(line)
-        if program == "cd":
-            self.directory /= arguments[0]
-            return
-        assert program == "python"
-        run(self.python, *arguments, *more, cwd=self.directory, env=self.env)
-
-    def save(self, path: str, source: str) -> None:
-        """Save a file, or add to the end of one."""
-        file = self.directory / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a" if "(at the end)" in source.split("\n")[0] else "w") as opened:
-            opened.write(f"\n{source}")
-
-
 @pytest.fixture
-def reader(tmp_path: Path, wheel: Path) -> Reader:
+def reader(tmp_path: Path, host_python: Path) -> Reader:
     """A reader who has typed everything before the server is started."""
-    reader = Reader(tmp_path, borrowing_environment(tmp_path / "venv", wheel))
+    reader = Reader(tmp_path, host_python)
     lines = LINES[1 : LINES.index(line_with("runserver"))]
     made = lines.index(line_with("startapp")) + 1
     for line in lines[:made]:

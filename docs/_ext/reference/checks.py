@@ -84,10 +84,13 @@ def _text(node: ast.expr, module: ModuleType) -> str:
             return text
         case ast.JoinedStr(values=parts):
             return re.sub("…[….]*", "…", "".join(_text(part, module) for part in parts))
-        case ast.Name(id=name) if isinstance(text := getattr(module, name, None), str):
-            return text
+        case ast.Name(id=name):
+            return _known(getattr(module, name, None))
         case ast.Attribute(value=ast.Name(id=owner), attr=name):
-            text = getattr(getattr(module, owner, None), name, None)
-            return text if isinstance(text, str) else "…"
+            return _known(getattr(getattr(module, owner, None), name, None))
         case _:
             return "…"
+
+
+def _known(value: object) -> str:
+    return value if isinstance(value, str) else "…"

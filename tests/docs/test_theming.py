@@ -1,0 +1,39 @@
+"""The style sheet in the guide to colours wins over the app's own."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.browsers import People
+from tests.docs.blocks import blocks_of
+from tests.servers import ROOT, Server
+
+#: Puts a style sheet before all others, where it is the weakest.
+PUT_FIRST = """
+(text) => {
+  const style = document.createElement("style");
+  style.textContent = text;
+  document.head.prepend(style);
+}
+"""
+ACCENT = """
+(selector) => getComputedStyle(document.querySelector(selector))
+  .getPropertyValue("--notifications-accent")
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.integration
+async def test_colours_of_a_site_win_wherever_its_style_sheet_is_loaded(
+    server: Callable[..., Server], people: People
+) -> None:
+    blocks = blocks_of(ROOT / "docs" / "howto" / "theming.md")
+    (sheet,) = [block.source for block in blocks if block.language == "css"]
+    # The site's own policy forbids the style element of the test.
+    page = await people.log_in(server().url, "reader", bypass_csp=True)
+    await page.wait_for_selector("notification-toasts", state="attached")
+    await page.evaluate(PUT_FIRST, sheet)
+    for scheme, colour in (("light", "#0f766e"), ("dark", "#5eead4")):
+        await page.emulate_media(color_scheme=scheme)
+        for part in (".notification-bell", "notification-toasts"):
+            assert await page.evaluate(ACCENT, part) == colour
