@@ -188,6 +188,13 @@ class Peer:
         assert self._task is not None
         await asyncio.wait_for(asyncio.shield(self._task), PATIENCE)
 
+    async def cancel(self) -> bool:
+        """Cancel the consumer as a server may do; returns whether that ended it."""
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=PATIENCE)
+        return self._task.cancelled()
+
     def say(self, text: str) -> None:
         self._incoming.put_nowait({"type": "websocket.receive", "text": text})
 

@@ -121,7 +121,7 @@ def check_incarnation(databases: Sequence[str] | None = None, **kwargs: Any) -> 
         return []
     return [
         Warning(
-            f"Clients may miss notifications without learning it: {suspicion}.",
+            f"Clients may silently miss notifications: {suspicion}.",
             hint=incarnation.COMMAND,
             id="notifications.W011",
         )

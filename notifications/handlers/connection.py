@@ -149,7 +149,7 @@ def _attach_all(
     if connection in hub.connections.all:
         for item in resumed.recovered:
             attach(hub, connection, joined[item.feed.name], item, topic=False)
-        mine = connection.own = joined.pop(own)
+        mine = connection.private_stream = joined.pop(own)
         if hub.streams.by_name.get(own) is not mine:  # it was reset meanwhile
             connection.close(codes.INSUFFICIENT_STATE)
         connection.is_ready = True
@@ -162,7 +162,7 @@ def _attach_all(
             if mine.revision != feed.revision:  # rights have changed since they were read
                 hub.rights.suspect(own)
         if resumed.undecided:  # the unread count leaves these topics out
-            hub.rights.look_again(connection.user_id)
+            hub.rights.check_user(connection.user_id)
     for stream in joined.values():
         stream.unpin()
 

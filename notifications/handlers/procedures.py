@@ -212,7 +212,7 @@ def _leave(user: Any, leave: Leave, origin: str) -> dict[str, Any]:
 
 
 def _left(hub: Hub, connection: Connection, leave: Leave) -> None:
-    hub.rights.subscriptions.left(connection, leave.channel)
+    hub.rights.subscriptions.unsubscribe_left_topic(connection, leave.channel)
 
 
 def _changed(user: Any, ids: list[int]) -> dict[str, Any]:

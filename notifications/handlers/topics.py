@@ -28,7 +28,7 @@ async def subscribe(
     if name in connection.readers:
         raise ClientError(codes.ALREADY_SUBSCRIBED)
     # Rights may change between here and the reply, which ``_attach_topic`` notices by this count.
-    doubts = connection.doubts
+    rights_changes = connection.rights_changes
     await hub.turns.run(connection.user_id, _check_topic, connection.user_id, name)
     stream = await hub.streams.join(name)
     try:
@@ -38,7 +38,7 @@ async def subscribe(
     except BaseException:
         stream.unpin()
         raise
-    attach = partial(_attach_topic, hub, connection, stream, item, doubts)
+    attach = partial(_attach_topic, hub, connection, stream, item, rights_changes)
     return Outcome(subscribe_result(item), attach)
 
 
@@ -84,7 +84,7 @@ def _join_topic(user_id: Any, name: str, origin: str) -> None:
 
 
 def _attach_topic(
-    hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, doubts: int
+    hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, rights_changes: int
 ) -> None:
     if connection in hub.connections.all and stream.name not in connection.readers:
         current = hub.streams.for_row(stream, item.feed.stream_id)
@@ -92,8 +92,8 @@ def _attach_topic(
             # Entries of this row that were announced meanwhile were ignored: read history again.
             item = item._replace(page=item.page._replace(more=True))
         attach(hub, connection, current, item, topic=True)
-        if connection.doubts != doubts:  # muted, left or forbidden meanwhile
-            hub.rights.look_again(connection.user_id)
+        if connection.rights_changes != rights_changes:  # muted, left or forbidden meanwhile
+            hub.rights.check_user(connection.user_id)
     stream.unpin()
 
 

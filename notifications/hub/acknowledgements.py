@@ -8,7 +8,7 @@ from ..host.announcements import tell_receivers
 from ..models import database_alias
 from ..signals import delivered
 from ..streams.acknowledging import Acknowledged, acknowledge
-from .apart import Outcome, Tries, write_apart
+from .isolated_writes import Outcome, RetryCounter, write_isolated
 
 #: The primary keys of a user and a stream.
 Pair = tuple[Any, int]
@@ -28,7 +28,7 @@ class Acknowledgements:
 
     def __init__(self) -> None:
         self._marks: dict[Pair, Mark] = {}
-        self._tries = Tries("Acknowledgements")
+        self._retries = RetryCounter("Acknowledgements")
 
     def add(self, user_id: Any, stream_id: int, mark: Mark) -> None:
         """Record an acknowledged position. A different epoch replaces the earlier one."""
@@ -48,12 +48,12 @@ class Acknowledgements:
             return
         marks, self._marks = self._marks, {}
         try:
-            outcome = await FLUSH.run(_write, marks)
+            outcome = await FLUSH.run(write_marks, marks)
         except BaseException:  # a stopping hub cancels this and then flushes again
             self._put_back(marks.items())
             raise
-        again = self._tries.again((pair, error) for (pair, _), error in outcome.failed)
-        failed = [item for item, _ in outcome.failed if item[0] in again]
+        to_retry = self._retries.keys_to_retry((pair, error) for (pair, _), error in outcome.failed)
+        failed = [item for item, _ in outcome.failed if item[0] in to_retry]
         # Those that failed go last, so that they do not delay the others.
         self._put_back([*outcome.untried, *failed])
         if outcome.failed:
@@ -65,9 +65,16 @@ class Acknowledgements:
             self.add(*pair, mark)
 
 
-def _write(marks: dict[Pair, Mark]) -> Outcome[tuple[Pair, Mark]]:
+def write_marks(marks: dict[Pair, Mark]) -> Outcome[tuple[Pair, Mark]]:
+    """Write acknowledged positions, then send the ``delivered`` signal for those written.
+
+    Returns:
+        The positions that were not written.
+    """
     using = database_alias()
-    outcome = write_apart(using, list(marks.items()), _acknowledge, lambda one: _acknowledge([one]))
+    outcome = write_isolated(
+        using, list(marks.items()), _acknowledge, lambda one: _acknowledge([one])
+    )
     if delivered.has_listeners():
         missing = {pair for pair, _ in (*(item for item, _ in outcome.failed), *outcome.untried)}
         for (user_id, stream_id), mark in marks.items():

@@ -12,19 +12,19 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 #: Most items in one call: enough to spread its fixed cost, few enough to answer soon.
-BATCH = 500
+BATCH_SIZE = 500
 
 #: Seconds to wait after a batch of a storm, so that more items are served together.
-WINDOW = 0.05
+STORM_PAUSE = 0.05
 
 #: Number of items in a batch that counts as a storm.
-STORM = 4
+STORM_SIZE = 4
 
 #: Seconds after which a call counts as slow, and later items no longer wait for it.
-SLOW = 0.5
+SLOW_AFTER = 0.5
 
 #: Most calls in progress at once; all but the last of them are slow.
-FLIGHTS = 3
+MAX_CALLS = 3
 
 
 class Batcher(Generic[Item, Result]):
@@ -46,7 +46,7 @@ class Batcher(Generic[Item, Result]):
         self._work = work
         self._lane = lane
         self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
-        self._flights: set[asyncio.Task[None]] = set()
+        self._calls: set[asyncio.Task[None]] = set()
         #: The task that takes new items; the other ones are slow.
         self._current: asyncio.Task[None] | None = None
 
@@ -57,38 +57,39 @@ class Batcher(Generic[Item, Result]):
         return await future
 
     def _start(self) -> None:
-        if self._current is None and self._waiting and len(self._flights) < FLIGHTS:
-            self._current = task = asyncio.create_task(self._fly())
-            self._flights.add(task)
-            task.add_done_callback(self._landed)
+        if self._current is None and self._waiting and len(self._calls) < MAX_CALLS:
+            self._current = task = asyncio.create_task(self._serve_waiting())
+            self._calls.add(task)
+            task.add_done_callback(self._call_ended)
 
-    def _landed(self, task: asyncio.Task[None]) -> None:
-        self._flights.discard(task)
+    def _call_ended(self, task: asyncio.Task[None]) -> None:
+        self._calls.discard(task)
         if self._current is task:
             self._current = None
         self._start()
 
-    def _is_slow(self, task: asyncio.Task[None] | None) -> None:
+    def _start_beside(self, task: asyncio.Task[None] | None) -> None:
+        """Start another task beside this one, whose call has turned out to be slow."""
         if self._current is task:
             self._current = None
             self._start()
 
-    async def _fly(self) -> None:
+    async def _serve_waiting(self) -> None:
         me = asyncio.current_task()
         loop = asyncio.get_running_loop()
         # Include the items that arrive in this iteration of the event loop.
         await asyncio.sleep(0)
         while self._waiting and self._current is me:
-            batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-            clock = loop.call_later(SLOW, self._is_slow, me)
+            batch, self._waiting = self._waiting[:BATCH_SIZE], self._waiting[BATCH_SIZE:]
+            timer = loop.call_later(SLOW_AFTER, self._start_beside, me)
             try:
                 results = await self._serve([item for item, _ in batch])
             finally:
-                clock.cancel()
+                timer.cancel()
             for (_, future), result in zip(batch, results, strict=True):
                 _settle(future, result)
-            if len(batch) >= STORM:
-                await asyncio.sleep(WINDOW)
+            if len(batch) >= STORM_SIZE:
+                await asyncio.sleep(STORM_PAUSE)
 
     async def _serve(self, items: list[Item]) -> Sequence[Result | Exception]:
         try:

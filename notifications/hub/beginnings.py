@@ -16,10 +16,10 @@ from ..database.lanes import BEGINNINGS
 from ..streams.feeds import begin
 
 #: Seconds that a connect waits for the rows before it goes on without these streams.
-PATIENCE = 1.0
+CONNECT_WAIT = 1.0
 
 #: Most rows that are created together.
-TOGETHER = 1000
+BATCH_SIZE = 1000
 
 Missing = tuple[Any, str]
 
@@ -28,15 +28,15 @@ class Beginnings:
     """Creates missing rows in batches; if a batch fails, one row after the other.
 
     Args:
-        made: called with each user whose rows were created after the connect had gone on without
-            them.
+        on_created: called with each user whose rows were created after the connect had gone on
+            without them.
         report: called with failures, which are retried.
     """
 
     def __init__(
-        self, made: Callable[[Any], None], report: Callable[[str, Exception], None]
+        self, on_created: Callable[[Any], None], report: Callable[[str, Exception], None]
     ) -> None:
-        self._made = made
+        self._on_created = on_created
         self._report = report
         self._missing: dict[Missing, None] = {}
         #: Futures of connects that wait for their user's rows, by user.
@@ -45,28 +45,33 @@ class Beginnings:
         self._late: set[Any] = set()
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def is_idle(self) -> bool:
+        """Have all requested rows been created or dropped, so that there is nothing to retry?"""
+        return not self._missing and (self._task is None or self._task.done())
+
     async def make(self, missing: Sequence[Missing]) -> bool:
-        """Have the rows of one user created, and wait for that up to :data:`PATIENCE` seconds.
+        """Have the rows of one user created, and wait for that up to :data:`CONNECT_WAIT` seconds.
 
         Args:
             missing: pairs of the user's primary key and the name of a stream; not empty.
 
         Returns:
             True if the caller should read again. Rows that are still missing are created later,
-            and then ``made`` is called.
+            and then ``on_created`` is called.
         """
         user_id = missing[0][0]
         waiting = self._waiting.get(user_id)
         if waiting is None:
             waiting = self._waiting[user_id] = asyncio.get_running_loop().create_future()
         self._add(missing)
-        done, _ = await asyncio.wait({waiting}, timeout=PATIENCE)
+        done, _ = await asyncio.wait({waiting}, timeout=CONNECT_WAIT)
         if not done:
             self._late.add(user_id)
         return bool(done)
 
     def follow(self, missing: Sequence[Missing]) -> None:
-        """Have rows created for users who are connected already; ``made`` is called for each."""
+        """Have rows created for connected users; ``on_created`` is called with each user."""
         self._late.update(user_id for user_id, _ in missing)
         self._add(missing)
 
@@ -87,7 +92,7 @@ class Beginnings:
     async def _run(self) -> None:
         failed: dict[Missing, None] = {}
         while self._missing:
-            pairs = list(self._missing)[:TOGETHER]
+            pairs = list(self._missing)[:BATCH_SIZE]
             for pair in pairs:
                 del self._missing[pair]
             try:
@@ -96,7 +101,7 @@ class Beginnings:
                 self._missing.update(dict.fromkeys(pairs))
                 raise
             failed.update(dict.fromkeys(pair for pair in pairs if pair not in done))
-            self._tell({user_id for user_id, _ in pairs}, {user_id for user_id, _ in done})
+            self._wake_connects({user_id for user_id, _ in pairs}, {user_id for user_id, _ in done})
             self._late.update(user_id for user_id, _ in failed)
         self._missing = failed
 
@@ -109,18 +114,18 @@ class Beginnings:
                 return set(pairs)  # the user was deleted: a retry cannot succeed
         except Exception as error:
             if len(pairs) == 1:
-                self._report("making subscriptions", error)
+                self._report("creating subscriptions", error)
                 return set()
         else:
             return set(pairs)
         # One row is locked, or one user was deleted: the other rows do not wait for that.
         return {done for pair in pairs for done in await self._make([pair])}
 
-    def _tell(self, tried: set[Any], done: set[Any]) -> None:
+    def _wake_connects(self, tried: set[Any], done: set[Any]) -> None:
         for user_id in tried:
             waiting = self._waiting.pop(user_id, None)
             if waiting is not None and not waiting.done():
                 waiting.set_result(None)
             if user_id in self._late and user_id in done:
                 self._late.discard(user_id)
-                self._made(user_id)
+                self._on_created(user_id)

@@ -14,7 +14,7 @@ from .acknowledgements import Acknowledgements, Mark
 from .presence import Presence
 from .sockets.addresses import Addresses
 from .sockets.connection import Connection
-from .sockets.deadlines import Wheel
+from .sockets.deadlines import TimerWheel
 
 
 class Connections:
@@ -31,7 +31,7 @@ class Connections:
         #: Primary keys of connected users, by the name of their private stream.
         self.users: dict[str, Any] = {}
         self.addresses = Addresses()
-        self.deadlines = Wheel()
+        self.deadlines = TimerWheel()
         #: The process is shutting down and admits no new connections.
         self.is_draining = False
         self._presence = presence
@@ -43,7 +43,7 @@ class Connections:
 
     def watch(self, connection: Connection) -> None:
         """Track the deadlines of an accepted socket, or close it if its address has too many."""
-        if not self.addresses.enter(connection):
+        if not self.addresses.add(connection):
             connection.close(codes.CONNECTION_LIMIT)
             return
         self.deadlines.add(connection, connection.session.deadline)
@@ -71,11 +71,11 @@ class Connections:
         """
         connection.session.close(codes.NORMAL)
         connection.end()
-        if connection.pump is not None:
-            connection.pump.cancel()
+        if connection.catch_up_task is not None:
+            connection.catch_up_task.cancel()
         for reader in list(connection.readers.values()):
             reader.detach()
-        connection.socket.when_gone(partial(self.addresses.leave, connection))
+        connection.socket.when_gone(partial(self.addresses.remove, connection))
         self.dismiss(connection, code)
 
     def dismiss(self, connection: Connection, code: int) -> None:
@@ -88,9 +88,9 @@ class Connections:
         if not mine:
             del self.by_user[connection.user_id]
             del self.users[user_stream(connection.user_id)]
-        if connection.own is not None:
-            connection.own.unpin()
-            connection.own = None
+        if connection.private_stream is not None:
+            connection.private_stream.unpin()
+            connection.private_stream = None
         connection.is_ready = False
         self._presence.remove(connection, code)
         CONNECTIONS.dec()

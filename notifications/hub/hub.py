@@ -22,20 +22,20 @@ from .acknowledgements import Acknowledgements
 from .batches import Batcher
 from .beginnings import Beginnings
 from .connections import Connections
-from .hearing import Hearing
-from .incarnation import Watch
-from .layer.probe import Pulse
+from .incarnation import IncarnationWatch
+from .layer.probe import Probe
+from .layer_messages import LayerMessages
 from .local_streams import LocalStreams
 from .loops import Loops
 from .position_check import PositionCheck
-from .presence import BEAT, Presence
+from .presence import HEARTBEAT, Presence
 from .rights import Rights
 from .sockets.connection import Connection
 from .sockets.drain import drain
 from .turns import Turns
 
 #: Seconds that a stopping process allows for each of its last database writes.
-PATIENCE = 5.0
+SHUTDOWN_TIMEOUT = 5.0
 
 
 class Hub:
@@ -48,38 +48,41 @@ class Hub:
         self.presence = Presence(socket.gethostname())
         self.connections = Connections(self.presence, self.acknowledgements)
         self.turns = Turns()
-        self.beginnings = Beginnings(self._look_at, self.loops.report)
+        self.beginnings = Beginnings(self._suspect, self.loops.report_failure)
         self.admit_callers = Batcher(admission.admit, CONNECTS)
         self.resume = Batcher(partial(admission.resume, recent=Recent()), CONNECTS)
         self.streams = LocalStreams(
             self.connections,
             self.loops,
-            visit=self._visit,
-            suspect=self._look_at,
-            check_soon=self._check_soon,
-            layer_changed=self._layer_changed,
+            visit=self.visit,
+            suspect=self._suspect,
+            check_soon=self._request_check,
+            # Publications may have been missed while the layer was down.
+            layer_changed=partial(self.loops.wake, "check"),
         )
         self.rights = Rights(self.connections, self.streams, self.beginnings, self.loops)
         self._groups = self.streams.groups
-        self._pulse = Pulse(self._groups)
-        self._watch = Watch()
-        self._check = PositionCheck(self.streams, self.rights, self.loops)
-        self.hearing = Hearing(self.streams, self.rights, self._check, self._pulse, self.loops)
+        self.probe = Probe(self._groups)
+        self._incarnation = IncarnationWatch()
+        self.position_check = PositionCheck(self.streams, self.rights, self.loops)
+        self.layer_messages = LayerMessages(
+            self.streams, self.rights, self.position_check, self.probe, self.loops
+        )
 
     async def start(self) -> None:
         """Register with the announcer, and start the background loops."""
         announcer.use_loop(self.loop, self._groups.went_down)
         loops = self.loops
-        loops.start("layer", 0, partial(self._groups.receive, self.hearing.take))
-        loops.start("wheel", 1.0, self._turn)
-        loops.start("check", self._check_interval, self.check)
+        loops.start("layer", 0, partial(self._groups.receive, self.layer_messages.dispatch))
+        loops.start("deadlines", 1.0, self._visit_due)
+        loops.start("check", self.position_check.interval, self.position_check.run)
         # Not part of the check, which must keep running while the layer is slow.
-        loops.start("groups", self._check_interval, self.tend_groups)
-        loops.start("ticker", app_settings.TICK_INTERVAL, self._tick)
+        loops.start("groups", self.position_check.interval, self.maintain_groups)
+        loops.start("ticker", app_settings.TICK_INTERVAL, partial(TICKER.run, sequence_waiting))
         loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
         loops.start("beginnings", app_settings.FLUSH_INTERVAL, self.beginnings.retry)
-        loops.start("presence", app_settings.WORKER_TIMEOUT * BEAT, self.presence.beat)
-        loops.start("incarnation", self._watch.interval, self._watch.look)
+        loops.start("presence", app_settings.WORKER_TIMEOUT * HEARTBEAT, self.presence.beat)
+        loops.start("incarnation", self._incarnation.interval, self._incarnation.check)
         loops.start("rights", app_settings.RIGHTS_INTERVAL, self.rights.check_all)
 
     async def drain(self, hurry: asyncio.Event) -> None:
@@ -109,16 +112,12 @@ class Hub:
         await announcer.emptied(app_settings.LAYER_TIMEOUT)
         announcer.use_loop(None)
 
-    async def check(self) -> None:
-        """Run the position check once: find in the database what the layer did not deliver (P4)."""
-        await self._check.run()
-
-    async def tend_groups(self) -> None:
+    async def maintain_groups(self) -> None:
         """Join and leave layer groups as needed, then probe whether the layer works."""
-        self._groups.forget()
+        self._groups.forget_idle()
         if await self._groups.reconnect():
             await self._groups.sweep()
-            await self._pulse.beat()
+            await self.probe.run()
 
     async def flush(self) -> None:
         """Write acknowledged positions and connection rows, each kind in one batch."""
@@ -127,19 +126,15 @@ class Hub:
         finally:
             await self.presence.flush()
 
-    async def _tick(self) -> None:
-        await TICKER.run(sequence_waiting)
+    def visit(self, connection: Connection, now: float | None = None) -> None:
+        """Handle a connection whose deadline has passed, or whose socket has drained.
 
-    def _look_at(self, user_id: Any) -> None:
-        self.rights.suspect(user_stream(user_id))
-
-    async def _turn(self) -> None:
-        self.turns.tend()
-        self.connections.deadlines.turn(time.monotonic(), self._visit)
-
-    def _visit(self, connection: Connection) -> None:
-        """Handle a connection whose deadline has passed, or whose socket has drained."""
-        session, now = connection.session, time.monotonic()
+        Args:
+            now: monotonic seconds; None for the current time.
+        """
+        session = connection.session
+        if now is None:
+            now = time.monotonic()
         effects = session.tick(now, None if connection.is_blocked else connection.positions())
         pings = [effect.text for effect in effects if isinstance(effect, Send)]
         if not all(connection.write(ping) for ping in pings):
@@ -151,24 +146,24 @@ class Hub:
             # The task waits until the socket drains, and then sends the ping before anything else.
             self.streams.catch_up.start(connection)
 
-    def _check_interval(self) -> float:
-        """Seconds between checks: fewer while the layer is down and announces nothing (P4)."""
-        usual = app_settings.check_interval
-        return usual if self._groups.is_up else min(usual, app_settings.CHECK_INTERVAL_DOWN)
+    async def _visit_due(self) -> None:
+        self.turns.forget_idle()
+        self.connections.deadlines.turn(time.monotonic(), self.visit)
 
-    def _check_soon(self) -> None:
-        self._check.ask()
+    # These two defer to parts that are created after those that call them.
 
-    def _layer_changed(self) -> None:
-        """Run the check now: publications may have been missed while the layer was down."""
-        self.loops.hurry("check")
+    def _suspect(self, user_id: Any) -> None:
+        self.rights.suspect(user_stream(user_id))
+
+    def _request_check(self) -> None:
+        self.position_check.request()
 
 
 async def _in_time(work: Callable[[], Awaitable[None]]) -> None:
-    """Await a final write, for at most :data:`PATIENCE` seconds.
+    """Await a final write, for at most :data:`SHUTDOWN_TIMEOUT` seconds.
 
     Raises:
         TimeoutError: the database took longer.
     """
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(SHUTDOWN_TIMEOUT):
         await work()

@@ -12,28 +12,28 @@ logger = logging.getLogger(__name__)
 INTERVAL = 10.0
 
 
-class Watch:
+class IncarnationWatch:
     """Logs once when the epochs may not belong to this database, and once when they do again."""
 
     def __init__(self) -> None:
-        self._is_told = False
-        self._has_looked = False
+        self._is_reported = False
+        self._has_checked = False
 
     def interval(self) -> float:
         """Seconds until the next check; 0 for the first one."""
-        return INTERVAL if self._has_looked else 0.0
+        return INTERVAL if self._has_checked else 0.0
 
-    async def look(self) -> None:
+    async def check(self) -> None:
         """Compare the database with the recorded incarnation; set the metric and log changes."""
         suspicion = await CHECK.run(incarnation.look)
-        self._has_looked = True
+        self._has_checked = True
         HISTORY_SUSPECT.set(0 if suspicion is None else 1)
-        if suspicion is not None and not self._is_told:
+        if suspicion is not None and not self._is_reported:
             logger.error(
-                "Clients may miss notifications without learning it: %s. %s",
+                "Clients may silently miss notifications: %s. %s",
                 suspicion,
                 incarnation.COMMAND,
             )
-        elif suspicion is None and self._is_told:
+        elif suspicion is None and self._is_reported:
             logger.info("The epochs belong to this database again.")
-        self._is_told = suspicion is not None
+        self._is_reported = suspicion is not None

@@ -109,7 +109,7 @@ class LocalStreams:
         if self.by_name.get(stream.name) is not stream or stream.epoch != feed.epoch:
             # The stream has been reset, or is about to be.
             connection.close(codes.INSUFFICIENT_STATE)
-            self._loops.hurry("check")
+            self._loops.wake("check")
             return
         if stream.tip.contradicts(feed.top, feed.at):
             self.renewals.add(stream)
@@ -143,7 +143,7 @@ class LocalStreams:
         fresh.is_joined, fresh.joined_at = stream.is_joined, stream.joined_at
         return fresh
 
-    def gone(self, stream: LocalStream) -> None:
+    def row_deleted(self, stream: LocalStream) -> None:
         """Handle the deletion of a stream's row: dissolve a topic, reset any other stream."""
         if is_topic(stream.name):
             self._dissolve(stream)
@@ -160,7 +160,7 @@ class LocalStreams:
         # A user who muted the private stream does not read it, but holds it for hints about rights.
         user_id = self._connections.users.get(stream.name)
         for connection in list(self._connections.by_user.get(user_id, ())):
-            if connection.own is stream:
+            if connection.private_stream is stream:
                 connection.close(codes.INSUFFICIENT_STATE)
 
     def _dissolve(self, stream: LocalStream) -> None:

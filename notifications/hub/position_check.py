@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from ..conf import app_settings
 from ..database.lanes import CHECK
 from ..metrics import REPAIRED
 from ..streams.evidence import look
@@ -17,10 +18,10 @@ GRACE = 0.2
 
 #: Seconds after a publisher's request in which found publications do not count as lost by the
 #: layer.
-ASKED = 10.0
+REQUEST_WINDOW = 10.0
 
 #: Seconds between a publisher's request and the check.
-DELAY = 0.1
+REQUEST_DELAY = 0.1
 
 
 class PositionCheck:
@@ -38,18 +39,24 @@ class PositionCheck:
         self._loops = loops
         self._loop = asyncio.get_running_loop()
         #: The event loop's time, in seconds, at which a publisher last requested a check.
-        self._asked_at = -ASKED
+        self._requested_at = -REQUEST_WINDOW
         self._is_due = False
 
-    def ask(self) -> None:
+    def interval(self) -> float:
+        """Seconds between checks: fewer while the layer is down and announces nothing (P4)."""
+        usual = app_settings.check_interval
+        is_up = self._streams.groups.is_up
+        return usual if is_up else min(usual, app_settings.CHECK_INTERVAL_DOWN)
+
+    def request(self) -> None:
         """Schedule a check for a publisher that does not announce each publication.
 
         A publisher to very many streams requests a check for each part of them.
         """
-        self._asked_at = self._loop.time()
+        self._requested_at = self._loop.time()
         if not self._is_due:
             self._is_due = True
-            self._loop.call_later(DELAY, self._hurry)
+            self._loop.call_later(REQUEST_DELAY, self._wake_check)
 
     async def run(self) -> None:
         """Compare all known streams with the tables; repair, reset or renew those that differ."""
@@ -69,7 +76,7 @@ class PositionCheck:
                 continue
             top = found.tops.get(stream_id)
             if top is None:
-                self._streams.gone(stream)
+                self._streams.row_deleted(stream)
                 continue
             if top.epoch != stream.epoch:
                 self._streams.reset(stream)
@@ -83,11 +90,11 @@ class PositionCheck:
                 stream.move_over(top.offset, top.at)
             if top.revision > stream.revision:
                 self._loop.call_later(GRACE, self._suspect, stream, top.revision)
-        self._bring_up(behind)
+        self._repair(behind)
 
-    def _hurry(self) -> None:
+    def _wake_check(self) -> None:
         self._is_due = False
-        self._loops.hurry("check")
+        self._loops.wake("check")
 
     def _suspect(self, stream: LocalStream, revision: int) -> None:
         """Check the user of this stream, unless a message has brought the revision meanwhile."""
@@ -95,14 +102,14 @@ class PositionCheck:
             stream.revision = revision
             self._rights.suspect(stream.name)
 
-    def _bring_up(self, behind: dict[LocalStream, int]) -> None:
+    def _repair(self, behind: dict[LocalStream, int]) -> None:
         """Repair streams whose tops are ahead of what was fanned out."""
         if not behind:
             return
-        was_asked = self._loop.time() - self._asked_at < ASKED
+        was_requested = self._loop.time() - self._requested_at < REQUEST_WINDOW
         for stream, top in behind.items():
             stream.heard = max(stream.heard, top)
-            if not was_asked:
+            if not was_requested:
                 REPAIRED.inc()
                 # The message or the group membership was lost; the layer does not say which.
                 stream.is_joined = False

@@ -18,7 +18,7 @@ from ..host.announcements import tell_receivers
 from ..models import Connection as Row
 from ..models import Worker, database_alias
 from ..signals import connected, disconnected
-from .apart import Outcome, Tries, wait_briefly, write_apart
+from .isolated_writes import Outcome, RetryCounter, limit_lock_wait, write_isolated
 from .sockets.connection import Connection
 
 #: One statement for ``executemany``: 13 µs a row, where ``bulk_create`` takes 27 µs.
@@ -31,11 +31,11 @@ INSERT = f"""
 
 #: Fractions of WORKER_TIMEOUT: how often a worker refreshes its row, and how old the row of a dead
 #: worker is. Their sum is below 1, so that its rows are deleted within WORKER_TIMEOUT.
-BEAT = 1 / 6
-SILENCE = 3 / 4
+HEARTBEAT = 1 / 6
+DEAD_AFTER = 3 / 4
 
 
-class Present(NamedTuple):
+class ConnectionRow(NamedTuple):
     """The values of a row of :class:`notifications.models.Connection`."""
 
     client: str
@@ -45,7 +45,7 @@ class Present(NamedTuple):
     connected_at: datetime
 
 
-class Gone(NamedTuple):
+class ClosedConnection(NamedTuple):
     client: str
     user_id: object
     code: int
@@ -57,16 +57,16 @@ class Presence:
     def __init__(self, host: str) -> None:
         self.worker = Worker(id=uuid.uuid4(), host=host[:255], pid=os.getpid())
         self._is_written = False
-        self._present: dict[str, Present] = {}
-        self._new: dict[str, Present] = {}
-        self._gone: list[Gone] = []
-        self._tries = Tries("Connections")
+        self._open: dict[str, ConnectionRow] = {}
+        self._new: dict[str, ConnectionRow] = {}
+        self._closed: list[ClosedConnection] = []
+        self._retries = RetryCounter("Connections")
         self._beaten_at = time.monotonic()
 
     def add(self, connection: Connection) -> None:
         """Schedule the row of a new connection, whose id must not have been added before."""
         connection.connected_at = timezone.now()
-        row = Present(
+        row = ConnectionRow(
             connection.client,
             connection.user_id,
             connection.address[:64],
@@ -74,7 +74,7 @@ class Presence:
             connection.connected_at,
         )
         self._new[connection.client] = row
-        self._present[connection.client] = row
+        self._open[connection.client] = row
 
     def remove(self, connection: Connection, code: int) -> None:
         """Schedule the removal of a closed connection; do nothing if it was never added.
@@ -82,8 +82,8 @@ class Presence:
         Args:
             code: the close code, for the ``disconnected`` signal.
         """
-        if self._present.pop(connection.client, None) is not None:
-            self._gone.append(Gone(connection.client, connection.user_id, code))
+        if self._open.pop(connection.client, None) is not None:
+            self._closed.append(ClosedConnection(connection.client, connection.user_id, code))
 
     async def flush(self) -> None:
         """Write and delete the scheduled rows. Rows that fail are kept for the next flush.
@@ -93,23 +93,28 @@ class Presence:
         Raises:
             Exception: the error of the first row that failed, or the database is unavailable.
         """
-        if not self._new and not self._gone:
+        if not self._new and not self._closed:
             return
         new, self._new = self._new, {}
-        gone, self._gone = self._gone, []
+        closed, self._closed = self._closed, []
         try:
-            added, removed = await FLUSH.run(self._write, list(new.values()), gone)
+            added, removed = await FLUSH.run(self._write, list(new.values()), closed)
         except BaseException:  # a stopping hub cancels this and then flushes again
             self._new = new | self._new
-            self._gone = gone + self._gone
+            self._closed = closed + self._closed
             raise
-        failed: list[tuple[Present | Gone, Exception]] = [*added.failed, *removed.failed]
-        again = self._tries.again(((row.client, type(row)), error) for row, error in failed)
-        late = [row for row, _ in failed if (row.client, type(row)) in again]
-        for row in (*added.untried, *removed.untried, *late):
-            if isinstance(row, Gone):
-                self._gone.append(row)
-            elif row.client in self._present:
+        failed: list[tuple[ConnectionRow | ClosedConnection, Exception]] = [
+            *added.failed,
+            *removed.failed,
+        ]
+        to_retry = self._retries.keys_to_retry(
+            ((row.client, type(row)), error) for row, error in failed
+        )
+        retried = [row for row, _ in failed if (row.client, type(row)) in to_retry]
+        for row in (*added.untried, *removed.untried, *retried):
+            if isinstance(row, ClosedConnection):
+                self._closed.append(row)
+            elif row.client in self._open:
                 self._new.setdefault(row.client, row)
         if failed:
             raise failed[0][1]
@@ -124,38 +129,38 @@ class Presence:
             await FLUSH.run(Worker.objects.filter(pk=self.worker.pk).delete)
 
     def _write(
-        self, new: list[Present], gone: list[Gone]
-    ) -> tuple[Outcome[Present], Outcome[Gone]]:
-        added = self._insert(new) if new else Outcome[Present]([], [])
-        removed = write_apart(self._using, gone, _delete, lambda one: _delete([one]))
+        self, new: list[ConnectionRow], closed: list[ClosedConnection]
+    ) -> tuple[Outcome[ConnectionRow], Outcome[ClosedConnection]]:
+        added = self._insert(new) if new else Outcome[ConnectionRow]([], [])
+        removed = write_isolated(self._using, closed, _delete, lambda one: _delete([one]))
         missing = {row for row, _ in added.failed} | set(added.untried)
         for row in new if connected.has_listeners(Row) else ():
             if row not in missing:
                 tell_receivers(connected, Row, user_id=row.user_id, client=row.client)
-        late = {entry for entry, _ in removed.failed} | set(removed.untried)
-        for entry in gone if disconnected.has_listeners(Row) else ():
-            if entry not in late:
+        retried = {entry for entry, _ in removed.failed} | set(removed.untried)
+        for entry in closed if disconnected.has_listeners(Row) else ():
+            if entry not in retried:
                 tell_receivers(
                     disconnected, Row, user_id=entry.user_id, client=entry.client, code=entry.code
                 )
         return added, removed
 
-    def _insert(self, rows: Sequence[Present]) -> Outcome[Present]:
+    def _insert(self, rows: Sequence[ConnectionRow]) -> Outcome[ConnectionRow]:
         if not self._refresh_worker():
             # Another worker has deleted its row, and its connections with it.
-            rows = list(self._present.values())
+            rows = list(self._open.values())
             self._create_worker()
-        return write_apart(self._using, rows, self._insert_together, self._insert_one)
+        return write_isolated(self._using, rows, self._insert_together, self._insert_one)
 
-    def _insert_together(self, rows: Sequence[Present]) -> None:
+    def _insert_together(self, rows: Sequence[ConnectionRow]) -> None:
         with transaction.atomic(using=self._using):
-            wait_briefly(self._using)
+            limit_lock_wait(self._using)
             self._insert_rows(rows)
 
-    def _insert_one(self, row: Present) -> None:
+    def _insert_one(self, row: ConnectionRow) -> None:
         try:
             with transaction.atomic(using=self._using):
-                wait_briefly(self._using)
+                limit_lock_wait(self._using)
                 self._create_worker()
                 self._insert_rows([row])
         except IntegrityError:  # the user was deleted
@@ -165,7 +170,7 @@ class Presence:
     def _using(self) -> str:
         return database_alias()
 
-    def _insert_rows(self, rows: Sequence[Present]) -> None:
+    def _insert_rows(self, rows: Sequence[ConnectionRow]) -> None:
         connection = connections[self._using]
         uuids, users = Row._meta.pk, get_user_model()._meta.pk
         worker = uuids.get_db_prep_value(self.worker.pk, connection)
@@ -195,21 +200,21 @@ class Presence:
 
     def _beat(self) -> None:
         if self._is_written and not self._refresh_worker():
-            self._insert(list(self._present.values()))
+            self._insert(list(self._open.values()))
         now, last = time.monotonic(), self._beaten_at
         self._beaten_at = now
         if now - last > app_settings.WORKER_TIMEOUT / 2:
             # What delayed this worker (the database, a suspended laptop) may have delayed the
             # others too: give them one round to refresh their rows.
             return
-        dead = Now() - timedelta(seconds=app_settings.WORKER_TIMEOUT * SILENCE)
+        dead = Now() - timedelta(seconds=app_settings.WORKER_TIMEOUT * DEAD_AFTER)
         Worker.objects.filter(seen_at__lt=dead).exclude(pk=self.worker.pk).delete()
 
 
-def _delete(gone: Sequence[Gone]) -> None:
-    ids = [uuid.UUID(entry.client) for entry in gone]
+def _delete(closed: Sequence[ClosedConnection]) -> None:
+    ids = [uuid.UUID(entry.client) for entry in closed]
     using = database_alias()
     for start in range(0, len(ids), 500):
         with transaction.atomic(using=using):
-            wait_briefly(using)
+            limit_lock_wait(using)
             Row.objects.using(using).filter(pk__in=ids[start : start + 500]).delete()

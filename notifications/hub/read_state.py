@@ -23,8 +23,8 @@ class ReadState:
         connections: the connections of this process.
         streams: the streams of this process.
         push: writes a push to a connection; returns False if its socket is blocked.
-        look_at: schedules a check of a user, with a new count.
-        look_later: the same, after ``check_interval`` seconds.
+        check_user: schedules a check of a user, with a new count.
+        check_later: the same, after ``check_interval`` seconds.
     """
 
     def __init__(
@@ -32,16 +32,16 @@ class ReadState:
         connections: Connections,
         streams: LocalStreams,
         push: Callable[[Connection, messages.Push], bool],
-        look_at: Callable[[Any], None],
-        look_later: Callable[[Any], None],
+        check_user: Callable[[Any], None],
+        check_later: Callable[[Any], None],
     ) -> None:
         self._connections = connections
         self._streams = streams.by_name
         self._push = push
-        self._look_at = look_at
-        self._look_later = look_later
+        self._check_user = check_user
+        self._check_later = check_later
 
-    def tell(
+    def push_change(
         self,
         name: str,
         data: bytes,
@@ -79,7 +79,7 @@ class ReadState:
                     connection.unread = unread
                 else:  # it has missed this message, or one with a newer count
                     connection.unread = None
-                    self._look_later(user_id)
+                    self._check_later(user_id)
         if stream is not None and revision is not None and is_next:
             # This message was all that the revision stands for: no check is needed.
             stream.revision = revision
@@ -100,7 +100,7 @@ class ReadState:
             if connection.counted is not None:
                 connection.unread = None
             if verdict.unread is None:  # this check did not count
-                self._look_at(connection.user_id)
+                self._check_user(connection.user_id)
         connection.counted = verdict.counted
 
     def synchronize(self, connection: Connection, unread: int | None, before: int | None) -> None:
@@ -117,7 +117,7 @@ class ReadState:
             return
         if connection.unread not in (before, None):
             # Another count was sent during the check, and may be newer.
-            self._look_later(connection.user_id)
+            self._check_later(connection.user_id)
             return
         data = msgspec.json.encode({"type": "sync", "ids": [], "unread": unread})
         if self._push(connection, messages.Push(message=messages.Message(msgspec.Raw(data)))):

@@ -25,11 +25,17 @@ from .server_subscriptions import ServerSubscriptions
 from .sockets.connection import Connection, Reader
 from .verdicts import Findings, Verdict, find
 
+#: Most users that are checked together.
+BATCH_SIZE = 200
+
+#: Seconds until users whose check has failed are checked again.
+RETRY = 1.0
+
 #: Seconds until a user with undecided topics is checked again.
-AGAIN = 1.0
+UNDECIDED_RETRY = 1.0
 
 
-class Told(NamedTuple):
+class Snapshot(NamedTuple):
     """The state of a connection at the time when a check of its user begins."""
 
     readers: list[Reader]
@@ -54,13 +60,21 @@ class Rights:
         self._loops = loops
         self._loop = asyncio.get_running_loop()
         self._suspects: set[Any] = set()
-        self.subscriptions = ServerSubscriptions(connections, streams, self._look_later)
+        self.subscriptions = ServerSubscriptions(connections, streams, self._check_later)
         self.read_state = ReadState(
-            connections, streams, self.subscriptions.push, self._look_at, self._look_later
+            connections, streams, self.subscriptions.push, self.check_user, self._check_later
         )
         self._task: asyncio.Task[None] | None = None
         # One check at a time: an older one must not undo the result of a newer one.
-        self._looking = asyncio.Lock()
+        self._checking = asyncio.Lock()
+
+    @property
+    def is_idle(self) -> bool:
+        """Has every user been checked for whom a check was due?
+
+        This does not include the periodic check of all users, nor checks that are due later.
+        """
+        return self._task is None or self._task.done()
 
     def suspect(self, name: str, session: str = "") -> None:
         """Check the user of this private stream now, and once more later.
@@ -74,12 +88,12 @@ class Rights:
             if session:
                 self.end_session(session, self._connections.by_user.get(user_id, ()))
             for connection in self._connections.by_user.get(user_id, ()):
-                connection.doubts += 1
+                connection.rights_changes += 1
                 connection.unread = None
-            self._look_at(user_id)
+            self.check_user(user_id)
             # The change may become visible only later: Django flushes a session after it has sent
             # ``user_logged_out``, and replicas lag.
-            self._look_later(user_id)
+            self._check_later(user_id)
 
     def end_session(self, digest: str, connections: Iterable[Connection] | None = None) -> None:
         """Close the connections of a session, with a code that lets clients reconnect.
@@ -95,8 +109,8 @@ class Rights:
 
     async def check_all(self) -> None:
         """Check all connected users, whether or not a change was announced."""
-        for user_id in await self._examine(list(self._connections.by_user), count=False):
-            self._look_later(user_id)
+        for user_id in await self._check_users(list(self._connections.by_user), count=False):
+            self._check_later(user_id)
 
     async def stop(self) -> None:
         await self.subscriptions.stop()
@@ -104,74 +118,75 @@ class Rights:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
-    def look_again(self, user_id: Any) -> None:
-        """Check a user to whom incomplete or outdated data may have been sent."""
-        self._look_at(user_id)
+    def check_user(self, user_id: Any) -> None:
+        """Check a user soon, for example after incomplete or outdated data may have been sent.
 
-    def _look_at(self, user_id: Any) -> None:
+        Nothing happens without a connection of that user.
+        """
         if user_id not in self._connections.by_user:
             return
         self._suspects.add(user_id)
-        if self._task is None or self._task.done():
-            self._task = self._loop.create_task(self._drain())
+        if self.is_idle:
+            self._task = self._loop.create_task(self._check_suspects())
 
-    def _look_later(self, user_id: Any) -> None:
-        self._loop.call_later(app_settings.check_interval, self._look_at, user_id)
+    def _check_later(self, user_id: Any) -> None:
+        self._loop.call_later(app_settings.check_interval, self.check_user, user_id)
 
-    async def _drain(self) -> None:
+    async def _check_suspects(self) -> None:
         while self._suspects:
             suspects, self._suspects = self._suspects, set()
             try:
-                failed = await self._examine(list(suspects), count=True)
+                failed = await self._check_users(list(suspects), count=True)
             except Exception as error:
-                self._loops.report("checking rights", error)
+                self._loops.report_failure("checking rights", error)
                 failed = list(suspects)
             if failed:
                 self._suspects.update(failed)
-                await asyncio.sleep(1.0)
+                await asyncio.sleep(RETRY)
             else:
-                self._loops.works("checking rights")
+                self._loops.report_success("checking rights")
 
-    async def _examine(self, user_ids: list[Any], *, count: bool) -> list[Any]:
-        """Check these users together, 200 at a time, with unread counts if ``count`` is set.
+    async def _check_users(self, user_ids: list[Any], *, count: bool) -> list[Any]:
+        """Check these users together, in batches, with unread counts if ``count`` is set.
 
         Returns:
             The users who could not be checked. Their errors have been reported.
         """
         failed: list[Any] = []
-        async with self._looking:
-            for start in range(0, len(user_ids), 200):
-                failed += await self._examine_apart(user_ids[start : start + 200], count)
+        async with self._checking:
+            for start in range(0, len(user_ids), BATCH_SIZE):
+                batch = user_ids[start : start + BATCH_SIZE]
+                failed += await self._check_isolated(batch, count)
         return failed
 
-    async def _examine_apart(self, user_ids: list[Any], count: bool) -> list[Any]:
+    async def _check_isolated(self, user_ids: list[Any], count: bool) -> list[Any]:
         """Check these users together; if that raises an error, check each of them alone."""
         try:
-            await self._examine_some(user_ids, count)
+            await self._check_together(user_ids, count)
         except (OperationalError, InterfaceError):
             raise  # the database is unavailable for all of them
         except Exception as error:
             if len(user_ids) == 1:
-                self._loops.report("checking rights", error)
+                self._loops.report_failure("checking rights", error)
                 return user_ids
         else:
             return []
-        return [one for pk in user_ids for one in await self._examine_apart([pk], count)]
+        return [one for pk in user_ids for one in await self._check_isolated([pk], count)]
 
-    async def _examine_some(self, user_ids: list[Any], count: bool) -> None:
+    async def _check_together(self, user_ids: list[Any], count: bool) -> None:
         # Subscriptions that begin from now on are newer than the findings.
-        readers = {
-            connection: Told(
+        snapshots = {
+            connection: Snapshot(
                 list(connection.readers.values()), connection.unread, connection.counted
             )
             for user_id in user_ids
             for connection in self._connections.by_user.get(user_id, ())
         }
-        keys = {connection.session_key for connection in readers if connection.session_digest}
-        clients = [connection.client for connection in readers]
+        keys = {connection.session_key for connection in snapshots if connection.session_digest}
+        clients = [connection.client for connection in snapshots]
         read: dict[Any, set[str]] = defaultdict(set)
-        for connection, told in readers.items():
-            topics = {reader.stream.name for reader in told.readers if reader.topic}
+        for connection, before in snapshots.items():
+            topics = {reader.stream.name for reader in before.readers if reader.topic}
             read[connection.user_id] |= topics
         findings = await RIGHTS.run(find, user_ids, keys, clients, count, read)
         self._beginnings.follow(findings.missing)
@@ -179,15 +194,15 @@ class Rights:
         until = self._loop.time() + app_settings.LAYER_TIMEOUT
         for user_id, verdict in findings.verdicts.items():
             if verdict.undecided:
-                self._loop.call_later(AGAIN, self._look_at, user_id)
-        for connection, told in readers.items():
+                self._loop.call_later(UNDECIDED_RETRY, self.check_user, user_id)
+        for connection, before in snapshots.items():
             if connection.closing is None and connection in self._connections.all:
-                await self._judge(connection, told, findings, until)
+                await self._apply_verdict(connection, before, findings, until)
 
-    async def _judge(
+    async def _apply_verdict(
         self,
         connection: Connection,
-        told: Told,
+        before: Snapshot,
         findings: Findings,
         until: float,
     ) -> None:
@@ -201,21 +216,23 @@ class Rights:
             return
         if connection.credentials != verdict.credentials:
             # A session may survive a password change (update_session_auth_hash), a token does not.
-            again = codes.FORCE_RECONNECT if connection.session_digest else codes.INVALID_TOKEN
-            connection.close(again)
+            has_session = bool(connection.session_digest)
+            connection.close(codes.FORCE_RECONNECT if has_session else codes.INVALID_TOKEN)
             return
         if not connection.is_ready:
             # It is still connecting and reads its streams itself: check for later changes.
-            self._look_later(connection.user_id)
+            self._check_later(connection.user_id)
             return
-        self._follow(connection, told.readers, verdict)
+        self._unsubscribe_forbidden(connection, before.readers, verdict)
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
                 await self.subscriptions.subscribe(connection, feed, until)
-        self.read_state.recount(connection, verdict, told.counted)
-        self.read_state.synchronize(connection, verdict.unread, told.unread)
+        self.read_state.recount(connection, verdict, before.counted)
+        self.read_state.synchronize(connection, verdict.unread, before.unread)
 
-    def _follow(self, connection: Connection, known: Iterable[Reader], verdict: Verdict) -> None:
+    def _unsubscribe_forbidden(
+        self, connection: Connection, known: Iterable[Reader], verdict: Verdict
+    ) -> None:
         """Unsubscribe a connection from the streams that its user may no longer read."""
         for reader in known:
             allowed = verdict.topics if reader.topic else verdict.feeds

@@ -23,25 +23,25 @@ class ServerSubscriptions:
     Args:
         connections: the connections of this process.
         streams: the streams of this process.
-        look_later: schedules another check of a user to whom a push could not be written.
+        check_later: schedules another check of a user to whom a push could not be written.
     """
 
     def __init__(
-        self, connections: Connections, streams: LocalStreams, look_later: Callable[[Any], None]
+        self, connections: Connections, streams: LocalStreams, check_later: Callable[[Any], None]
     ) -> None:
         self._connections = connections
         self._streams = streams
-        self._look_later = look_later
+        self._check_later = check_later
         #: Tasks that wait for a blocked socket to send it an ``unsubscribe`` push.
-        self._telling: set[asyncio.Task[None]] = set()
+        self._pending_unsubscribes: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
-        tasks = list(self._telling)
+        tasks = list(self._pending_unsubscribes)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def left(self, connection: Connection, name: str) -> None:
+    def unsubscribe_left_topic(self, connection: Connection, name: str) -> None:
         """Unsubscribe a connection from a topic that its user has just left."""
         connection.counted = None  # the reply carries a count without this topic
         reader = connection.readers.get(name)
@@ -59,11 +59,15 @@ class ServerSubscriptions:
         push = messages.Push(channel=name, unsubscribe=unsubscribe)
         reader.detach()
         if not self.push(connection, push):
-            task = asyncio.get_running_loop().create_task(self._tell_later(connection, name, push))
-            self._telling.add(task)
-            task.add_done_callback(self._telling.discard)
+            task = asyncio.get_running_loop().create_task(
+                self._push_when_drained(connection, name, push)
+            )
+            self._pending_unsubscribes.add(task)
+            task.add_done_callback(self._pending_unsubscribes.discard)
 
-    async def _tell_later(self, connection: Connection, name: str, push: messages.Push) -> None:
+    async def _push_when_drained(
+        self, connection: Connection, name: str, push: messages.Push
+    ) -> None:
         """Write the push when the socket drains, unless the client has subscribed again."""
         text = encode_reply(messages.Reply(push=push))
         while connection.closing is None and not connection.has_ended:
@@ -102,5 +106,5 @@ class ServerSubscriptions:
         """Write a push; if the socket is blocked, return False and schedule a check of the user."""
         if connection.write(encode_reply(messages.Reply(push=push))):
             return True
-        self._look_later(connection.user_id)
+        self._check_later(connection.user_id)
         return False

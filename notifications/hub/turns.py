@@ -27,14 +27,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 #: Commands of one user that may wait for a thread; further ones are refused.
-MOST_OF_ONE = 20
+MAX_WAITING_PER_USER = 20
 
 #: Commands of all users that may wait. Beyond that, a command waits only if it is the first one
 #: of its user.
-MOST = 500
+MAX_WAITING = 500
 
 #: Seconds after which a waiting command is refused.
-PATIENCE = 8.0
+MAX_WAIT = 8.0
 
 
 class Budget:
@@ -66,7 +66,7 @@ class Turns:
         self._lane = lane
         self._loop = asyncio.get_running_loop()
         #: Budgets by user, the most recently charged one last.
-        self._budgets: OrderedDict[Any, Budget] = OrderedDict()
+        self.budgets: OrderedDict[Any, Budget] = OrderedDict()
         #: Budgets with waiting commands, the one served longest ago first.
         self._queue: dict[Any, Budget] = {}
         self._running = 0
@@ -93,7 +93,7 @@ class Turns:
 
         Raises:
             ClientError: TOO_MANY_REQUESTS, because too many commands are waiting, or because this
-                one has waited for :data:`PATIENCE` seconds.
+                one has waited for :data:`MAX_WAIT` seconds.
         """
         budget = self._budget(user_id)
         await self._turn(user_id, budget)
@@ -126,20 +126,20 @@ class Turns:
             raise ClientError(codes.TOO_MANY_REQUESTS)
         self._charge(user_id, budget, seconds)
 
-    def tend(self) -> None:
+    def forget_idle(self) -> None:
         """Forget idle users whose budget is full again."""
         now = self._loop.time()
-        for user_id, budget in list(self._budgets.items()):
+        for user_id, budget in list(self.budgets.items()):
             if not budget.is_idle(now):
                 return  # the following ones were charged later
-            del self._budgets[user_id]
+            del self.budgets[user_id]
 
     async def _turn(self, user_id: Any, budget: Budget) -> None:
         if not budget.waiting and self._may_run(budget, self._loop.time()):
             self._take(budget)
             return
-        is_crowded = self._waiting >= MOST and budget.waiting
-        if len(budget.waiting) >= MOST_OF_ONE or is_crowded:
+        is_crowded = self._waiting >= MAX_WAITING and budget.waiting
+        if len(budget.waiting) >= MAX_WAITING_PER_USER or is_crowded:
             raise ClientError(codes.TOO_MANY_REQUESTS)
         turn = self._loop.create_future()
         budget.waiting.append(turn)
@@ -147,7 +147,7 @@ class Turns:
         self._waiting += 1
         self._go_on()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(MAX_WAIT):
                 await turn
         except TimeoutError:
             self._withdraw(user_id, budget, turn)
@@ -162,24 +162,24 @@ class Turns:
             budget.waiting.remove(turn)
             self._waiting -= 1
             if not budget.waiting:
-                # Left in the queue, a budget forgotten by tend() would shadow the user's next one.
+                # Left in the queue, a budget that is forgotten later would shadow the user's next.
                 del self._queue[user_id]
         elif not turn.cancelled():
             self._give_back(budget)
 
     def _budget(self, user_id: Any) -> Budget:
-        budget = self._budgets.get(user_id)
+        budget = self.budgets.get(user_id)
         if budget is None:
-            budget = self._budgets[user_id] = Budget(self._loop.time())
+            budget = self.budgets[user_id] = Budget(self._loop.time())
         return budget
 
     def _charge(self, user_id: Any, budget: Budget, seconds: float) -> None:
         now = self._loop.time()
         # Cap the debt at one burst, so that a long call does not lock its user out for long.
-        most = budget.work.left(now) + app_settings.USER_WORK_BURST
-        budget.work.take(max(0.0, min(seconds, most)), now)
-        self._budgets[user_id] = budget
-        self._budgets.move_to_end(user_id)
+        limit = budget.work.left(now) + app_settings.USER_WORK_BURST
+        budget.work.take(max(0.0, min(seconds, limit)), now)
+        self.budgets[user_id] = budget
+        self.budgets.move_to_end(user_id)
 
     def _may_run(self, budget: Budget, now: float) -> bool:
         share = max(1, self._lane.size // 2)

@@ -101,8 +101,8 @@ async def test_p9_a_hanging_permission_does_not_delay_the_loss_of_rights_of_othe
     await reader.connect()
     await other.connect()
     answered.clear()
-    hub.rights.look_again(slow.pk)
-    hub.rights.look_again(quick.pk)
+    hub.rights.check_user(slow.pk)
+    hub.rights.check_user(quick.pk)
     await in_database(get_user_model().objects.filter(pk=quick.pk).update, is_active=False)
     await asyncio.wait_for(hub.rights.check_all(), 10)
     assert await other.wait_closed() == 3503

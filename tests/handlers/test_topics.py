@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from notifications import broadcast, inbox, notify
-from notifications.database.lanes import in_database
+from notifications.database.lanes import RIGHTS, in_database
 from notifications.hub import Hub
 from notifications.models import Stream, Subscription
 from tests.peers import Peer, rest, running_hub, until
@@ -74,7 +74,7 @@ async def test_unsubscribe_on_one_device_leaves_the_others_reading(hub: Hub, use
     phone, desk = await devices(user, 2)
     await phone.call(unsubscribe={"channel": NEWS})
     await hub.rights.check_all()
-    await hub.check()
+    await hub.position_check.run()
     await in_database(broadcast, "for the desk", to=NEWS)
     await desk.wait_for("for the desk")
     assert reasons(desk) == []
@@ -129,7 +129,7 @@ async def test_leaving_ends_the_topic_on_every_device_with_the_right_reason(
                 inbox.leave(user, NEWS)
 
         await in_database(leave)
-        await hub.check()
+        await hub.position_check.run()
     await until(lambda: reasons(phone) == reasons(desk) == [(NEWS, 2000, "left")])
     await hub.rights.check_all()
     assert reasons(shut) == []
@@ -168,7 +168,7 @@ async def test_a_topic_deleted_with_its_last_follower_closes_no_connection(
 
     await in_database(leave)
     assert not await in_database(Stream.objects.filter(name=NEWS).exists)
-    await hub.check()
+    await hub.position_check.run()
     await until(lambda: reasons(phone) == reasons(desk) == [(NEWS, 2000, "left")])
     assert (phone.closed, desk.closed) == (None, None)
 
@@ -184,12 +184,14 @@ async def test_a_topic_can_be_followed_again_right_after_leaving(hub: Hub, user:
     assert (stream.epoch, before) != (again["epoch"], 0)
     await in_database(broadcast, "heard", to=NEWS)
     await until(lambda: "heard" in peer.titles)
-    await hub.check()
+    await hub.position_check.run()
     await rest()
     assert peer.closed is None
 
 
-async def test_a_reader_of_a_recreated_row_gets_insufficient_state(hub: Hub, user: Any) -> None:
+async def test_a_reader_of_a_recreated_row_gets_insufficient_state(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     phone, desk = await devices(user, 2)
 
     def leave_and_join() -> None:
@@ -198,9 +200,17 @@ async def test_a_reader_of_a_recreated_row_gets_insufficient_state(hub: Hub, use
             inbox.join(user, NEWS)
 
     # A check of rights in between would find that the topic was left.
-    async with hub.rights._looking:
-        await in_database(leave_and_join)
-        await hub.check()
+    await until(lambda: hub.rights.is_idle)
+    go_on, run = asyncio.Event(), RIGHTS.run
+
+    async def held(*args: Any) -> Any:
+        await go_on.wait()
+        return await run(*args)
+
+    monkeypatch.setattr(RIGHTS, "run", held)
+    await in_database(leave_and_join)
+    await hub.position_check.run()
+    go_on.set()
     assert await phone.wait_closed() == 3010
     assert await desk.wait_closed() == 3010
 

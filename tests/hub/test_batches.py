@@ -8,7 +8,7 @@ from django.db import OperationalError
 
 from notifications.database.lanes import CONNECTS
 from notifications.hub import batches
-from notifications.hub.batches import BATCH, FLIGHTS, Batcher
+from notifications.hub.batches import BATCH_SIZE, MAX_CALLS, Batcher
 from tests.peers import until
 
 
@@ -29,10 +29,10 @@ async def test_a_single_item_is_served_at_once() -> None:
 async def test_items_at_the_same_time_share_a_call() -> None:
     calls: list[list[int]] = []
     batcher = Batcher(doubling(calls), CONNECTS)
-    assert await asyncio.gather(*(batcher(n) for n in range(BATCH + 5))) == [
-        n * 2 for n in range(BATCH + 5)
+    assert await asyncio.gather(*(batcher(n) for n in range(BATCH_SIZE + 5))) == [
+        n * 2 for n in range(BATCH_SIZE + 5)
     ]
-    assert [len(call) for call in calls] == [BATCH, 5]
+    assert [len(call) for call in calls] == [BATCH_SIZE, 5]
 
 
 async def test_an_exception_is_raised_only_to_its_own_caller() -> None:
@@ -99,7 +99,7 @@ async def test_an_unavailable_database_is_not_queried_for_each_item() -> None:
 
 
 async def test_a_stuck_call_delays_only_its_own_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "SLOW", 0.01)
+    monkeypatch.setattr(batches, "SLOW_AFTER", 0.01)
     begun, go_on = threading.Event(), threading.Event()
 
     def work(items: list[str]) -> list[str]:
@@ -121,7 +121,7 @@ async def test_a_stuck_call_delays_only_its_own_items(monkeypatch: pytest.Monkey
 async def test_calls_in_progress_are_limited(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches, "SLOW", 0.01)
+    monkeypatch.setattr(batches, "SLOW_AFTER", 0.01)
     go_on = threading.Event()
     begun: list[list[int]] = []
 
@@ -132,12 +132,12 @@ async def test_calls_in_progress_are_limited(
 
     batcher: Batcher[int, int] = Batcher(work, CONNECTS)
     tasks = []
-    for number in range(FLIGHTS):
+    for number in range(MAX_CALLS):
         tasks.append(asyncio.create_task(batcher(number)))
         await until(lambda: len(begun) == len(tasks))
     tasks += [asyncio.create_task(batcher(number)) for number in (10, 11)]
     await asyncio.sleep(0.05)
-    assert begun == [[number] for number in range(FLIGHTS)]
+    assert begun == [[number] for number in range(MAX_CALLS)]
     go_on.set()
-    assert await asyncio.gather(*tasks) == [*range(FLIGHTS), 10, 11]
-    assert begun[FLIGHTS:] == [[10, 11]]
+    assert await asyncio.gather(*tasks) == [*range(MAX_CALLS), 10, 11]
+    assert begun[MAX_CALLS:] == [[10, 11]]

@@ -15,7 +15,7 @@ from notifications.hub import beginnings as module
 from notifications.hub.beginnings import Beginnings
 from notifications.models import Subscription
 from notifications.streams.feeds import begin
-from tests.peers import Peer, running_hub, until
+from tests.peers import Peer, until
 from tests.rooms import make_old_users, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,12 +25,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def no_threads_left() -> AsyncIterator[None]:
     yield
     await asyncio.to_thread(close_threads)
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
 
 
 async def test_a_first_connect_has_all_its_streams(hub: Hub) -> None:
@@ -52,7 +46,7 @@ async def test_a_connect_does_not_wait_for_slow_rows_and_gets_them_pushed(
         assert go_on.wait(60)
         begin(pairs)
 
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    monkeypatch.setattr(module, "CONNECT_WAIT", 0.01)
     monkeypatch.setattr(module, "begin", slow)
     peer = await Peer.of(user)
     await peer.connect()
@@ -87,7 +81,7 @@ async def test_rows_of_one_user_that_fail_are_retried_and_do_not_block_others(
     locked.clear()
     await beginnings.retry()
     await until(lambda: len(made) == 3)
-    assert not beginnings._missing
+    await until(lambda: beginnings.is_idle)
     assert await in_database(Subscription.objects.count) == 3
 
 

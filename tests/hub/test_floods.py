@@ -36,11 +36,6 @@ TOO_MANY = 3013
 ids = itertools.count(100)
 
 
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
-
-
 @asynccontextmanager
 async def running_server() -> AsyncIterator[int]:
     """Run our own server with the consumer on this event loop; yield its port."""
@@ -184,7 +179,7 @@ async def test_a_socket_counts_for_its_address_until_it_is_gone(settings: Any) -
         async with dial(port) as second:
             assert await code_of(second) == 3504
         writer.transport.abort()
-        await until(lambda: not hub.connections.addresses._sockets)
+        await until(lambda: not hub.connections.addresses.by_address)
         async with dial(port) as third:
             await asyncio.wait_for(await third.ping(), 10)
             assert third.close_code is None
@@ -194,8 +189,8 @@ async def _full(hub: Hub, reader: asyncio.StreamReader, writer: asyncio.StreamWr
     """Open a websocket, fill it without reading, and return the hub's connection."""
     writer.write(PLAIN)
     await reader.readuntil(b"\r\n\r\n")
-    await until(lambda: hub.connections.addresses._sockets)
-    ((connection,),) = hub.connections.addresses._sockets.values()
+    await until(lambda: hub.connections.addresses.by_address)
+    ((connection,),) = hub.connections.addresses.by_address.values()
     while connection.socket.offer(Prepared("x" * 60_000)):  # noqa: ASYNC110 - until it is full
         await asyncio.sleep(0)
     return connection

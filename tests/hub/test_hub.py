@@ -7,17 +7,16 @@ import time
 import uuid
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from channels.layers import InMemoryChannelLayer, get_channel_layer
+from channels.layers import get_channel_layer
 from django.contrib.auth.models import Group
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
 from notifications import broadcast, notify
-from notifications.conf import app_settings
 from notifications.database.lanes import DELIVERY, FLUSH, RECEIVERS, in_database
 from notifications.hub import Hub, get_hub, shutdown
 from notifications.hub.acknowledgements import Acknowledgements, Mark
@@ -26,42 +25,11 @@ from notifications.hub.loops import Loops
 from notifications.layer import group_name
 from notifications.models import Connection, Stream, Subscription, Worker
 from notifications.signals import connected, delivered, disconnected
+from tests.hub.helpers import FICKLE, FickleLayer, counted_statements, peer_of
 from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import fill, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-FICKLE = "tests.hub.test_hub.FickleLayer"
-
-
-class FickleLayer(InMemoryChannelLayer):
-    """An in-memory layer that records calls, and can raise, hang or be slow; see ``mood``."""
-
-    mood: ClassVar[str] = "good"
-    #: Seconds that a call takes in the mood "slow".
-    delay: ClassVar[float] = 0.1
-    calls: ClassVar[list[tuple[str, str]]] = []
-
-    async def _obey(self, call: str, group: str = "") -> None:
-        self.calls.append((call, group))
-        if self.mood == "raises":
-            raise ConnectionError("redis://user:secret@host is away")
-        if self.mood == "hangs":
-            await asyncio.sleep(3600)
-        if self.mood == "slow":
-            await asyncio.sleep(self.delay)
-
-    async def group_add(self, group: str, channel: str) -> None:
-        await self._obey("join", group)
-        await super().group_add(group, channel)
-
-    async def group_discard(self, group: str, channel: str) -> None:
-        await self._obey("leave", group)
-        await super().group_discard(group, channel)
-
-    async def group_send(self, group: str, message: dict[str, Any]) -> None:
-        await self._obey("send", group)
-        await super().group_send(group, message)
 
 
 @pytest.fixture
@@ -70,17 +38,6 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
     FickleLayer.calls.clear()
     async with running_hub(settings, FICKLE, LAYER_TIMEOUT=0.05) as running:
         yield running
-
-
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
-
-
-async def peer_of(user: Any) -> Peer:
-    peer = await Peer.of(user)
-    await peer.connect()
-    return peer
 
 
 def calls(call: str, stream: str) -> int:
@@ -126,7 +83,7 @@ async def test_a_lost_membership_is_restored(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     get_channel_layer("default").groups.clear()
     await in_database(broadcast, "unheard")
-    await hub.check()
+    await hub.position_check.run()
     await peer.wait_for("unheard")
     await hub.streams.groups.sweep()
     assert members("broadcast") == 1
@@ -157,16 +114,16 @@ async def test_delivery_continues_from_the_database(
     titles = [f"number {number}" for number in range(3)]
     for title in titles:
         await in_database(broadcast, title)
-    await hub.check()
+    await hub.position_check.run()
     await peer.wait_for(*titles)
     for _ in range(3):
-        await hub.tend_groups()
+        await hub.maintain_groups()
     about_groups = [record for record in caplog.records if "roups" in record.message]
     assert len(about_groups) == 1
     assert not any(record.exc_info for record in caplog.records)
     assert "secret" not in caplog.text
     FickleLayer.mood = "good"
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert members("broadcast") == 1
     await in_database(broadcast, "back")
     await peer.wait_for(*titles, "back")
@@ -181,7 +138,7 @@ async def test_a_hanging_layer_delays_one_join_and_no_check(settings: Any) -> No
         peers = [await peer_of(one) for one in users]
         sweep = asyncio.create_task(hub.streams.groups.sweep())
         await in_database(broadcast, "for all")
-        await hub.check()
+        await hub.position_check.run()
         for peer in peers:
             await peer.wait_for("for all")
         await sweep
@@ -202,11 +159,11 @@ async def test_connects_queued_behind_a_hanging_join_go_on_when_the_layer_is_dow
         assert [call for call, _ in FickleLayer.calls] == ["join"], "nobody else has asked"
         assert not any(stream.is_joined for stream in hub.streams.by_name.values())
         await in_database(broadcast, "by the check")
-        await hub.check()
+        await hub.position_check.run()
         for peer in peers:
             await peer.wait_for("by the check")
         FickleLayer.mood = "good"
-        await hub.tend_groups()
+        await hub.maintain_groups()
         assert all(members(f"user:{one.pk}") == 1 for one in users)
 
 
@@ -223,12 +180,12 @@ async def test_idle_streams_are_forgotten_while_the_layer_is_down(
     monkeypatch.setattr("notifications.hub.layer.groups.reconnect", refused)
     hub.streams.groups.went_down(ConnectionError())
     await peer.end()
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert f"user:{user.pk}" not in hub.streams.by_name
     assert "broadcast" in hub.streams.by_name
     await peer.connect()
     await in_database(notify, user, "by the check")
-    await hub.check()
+    await hub.position_check.run()
     await peer.wait_for("by the check")
 
 
@@ -268,7 +225,7 @@ async def test_a_connect_waits_no_longer_than_the_timeout_for_a_slow_layer(
         assert len(joined) < 25, "51 joins of 0.1 seconds have not been waited for"
         assert hub.streams.groups.is_up
         await in_database(broadcast, "for all")
-        await hub.check()
+        await hub.position_check.run()
         for peer in peers:
             await peer.wait_for("for all")
         await hub.streams.groups.sweep()
@@ -285,9 +242,7 @@ async def test_a_join_is_not_cancelled_with_its_connect(hub: Hub, user: Any) -> 
     await peer.open()
     peer.ask(connect=peer.connect_request())
     await until(lambda: calls("join", f"user:{user.pk}"))
-    assert peer._task is not None
-    peer._task.cancel()
-    await asyncio.gather(peer._task, return_exceptions=True)
+    await peer.cancel()
     await other.connect()
     await hub.streams.groups.sweep()
     assert calls("join", f"user:{user.pk}") == 1
@@ -309,11 +264,11 @@ async def test_a_join_during_which_the_layer_went_down_is_repeated(hub: Hub, use
     hub.streams.groups.went_down(ConnectionError())
     get_channel_layer("default").groups.clear()
     await connecting
-    await until(lambda: not hub.streams.groups._joining)
+    await until(lambda: not hub.streams.groups.is_joining)
     get_channel_layer("default").groups.clear()
     assert not any(stream.is_joined for stream in hub.streams.by_name.values())
     FickleLayer.mood = "good"
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert all(members(name) == 1 for name in hub.streams.by_name)
     assert hub.streams.groups.is_up
 
@@ -326,7 +281,7 @@ async def test_a_failure_is_logged_again_after_a_success(
     for _ in range(2):
         for mood in ("raises", "raises", "good"):
             FickleLayer.mood = mood
-            await hub.tend_groups()
+            await hub.maintain_groups()
     about = [record.message for record in caplog.records if "channel layer" in record.message]
     assert [" ".join(text.split()[3:6]) for text in about] == 2 * [
         "is down (ConnectionError):",
@@ -354,10 +309,7 @@ async def test_a_cancelled_connect_leaves_no_pins(hub: Hub, user: Any) -> None:
     await until(
         lambda: ("join", "notifications.broadcast") in FickleLayer.calls or hub.streams.by_name
     )
-    assert peer._task is not None
-    peer._task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await peer._task
+    assert await peer.cancel()
     assert all(stream.is_idle for stream in hub.streams.by_name.values())
     assert not hub.connections.by_user
     assert not hub.connections.users
@@ -382,9 +334,9 @@ async def test_a_loop_survives_exceptions_and_logs_them_once(
         await loops.guard("the work", work)
     texts = [record.message for record in caplog.records]
     assert texts == [
-        "The work fails (OSError) and is tried again.",
+        "The work failed (OSError); retrying.",
         "The work works again.",
-        "The work fails (ValueError) and is tried again.",
+        "The work failed (ValueError); retrying.",
     ]
     assert [bool(record.exc_info) for record in caplog.records] == [False, False, True]
     assert "secret" not in caplog.text
@@ -411,9 +363,9 @@ async def test_an_unavailable_database_is_logged_once_and_once_when_it_is_back(
     for name in ("check", "ticker", "flush", "presence", "ticker"):
         await loops.guard(name, work)
     assert [record.message for record in caplog.records] == [
-        "The database fails (OperationalError): sockets stay open, and what needs it is tried "
-        "again.",
-        "The database answers again.",
+        "The database is unavailable (OperationalError). Sockets stay open, and failed work is "
+        "retried.",
+        "The database is available again.",
     ]
     loops.database_failed(OperationalError("secret"))
     await loops.guard("ticker", work)
@@ -451,10 +403,10 @@ async def test_hurry_starts_a_round_at_once_and_a_failure_is_retried_soon() -> N
     loops.start("work", lambda: 3600.0, fail)
     await rest()
     assert rounds == []
-    loops.hurry("work")
+    loops.wake("work")
     await until(lambda: len(rounds) == 2)
     await loops.stop()
-    loops.hurry("nobody")
+    loops.wake("nobody")
 
 
 async def test_a_loop_repeats_and_stops() -> None:
@@ -606,9 +558,11 @@ async def test_a_socket_that_never_connects_has_no_row(
     monkeypatch.setattr(hub, "resume", away)
     peer = await (await Peer.of(user)).open()
     assert "error" in await peer.try_connect()
-    assert (hub.presence._new, hub.presence._present, hub.presence._gone) == ({}, {}, [])
-    await peer.end()
-    assert hub.presence._gone == []
+    with counted_statements(Connection._meta.db_table) as statements:
+        await hub.flush()
+        await peer.end()
+        await hub.flush()
+    assert not statements
 
 
 async def test_rows_that_cannot_be_written_are_written_later(
@@ -620,7 +574,7 @@ async def test_rows_that_cannot_be_written_are_written_later(
         raise OperationalError
 
     with monkeypatch.context() as patched:
-        patched.setattr(hub.presence, "_insert", away)
+        patched.setattr("notifications.hub.presence.write_isolated", away)
         with pytest.raises(OperationalError):
             await hub.flush()
     await peer_of(user)
@@ -672,13 +626,17 @@ async def test_a_new_connection_restores_the_rows_of_the_others(hub: Hub, user: 
     assert await in_database(Connection.objects.count) == 2
 
 
-async def test_a_delayed_worker_does_not_consider_others_dead_at_once(hub: Hub, user: Any) -> None:
+async def test_a_delayed_worker_does_not_consider_others_dead_at_once(
+    hub: Hub, user: Any, settings: Any
+) -> None:
     """After an outage of the database, all rows are old when the first worker is back."""
     long_ago = timezone.now() - timedelta(days=1)
     await in_database(lambda: Worker.objects.create(host="late", pid=1, seen_at=long_ago))
-    hub.presence._beaten_at -= app_settings.WORKER_TIMEOUT
+    usual = settings.NOTIFICATIONS
+    settings.NOTIFICATIONS = {**usual, "WORKER_TIMEOUT": 1e-6}  # so this worker is late
     await hub.presence.beat()
     assert await in_database(Worker.objects.count) == 1
+    settings.NOTIFICATIONS = usual
     await hub.presence.beat()
     assert await in_database(Worker.objects.count) == 0
 
@@ -746,7 +704,7 @@ async def test_a_stop_does_not_wait_for_stuck_work(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stuck work is a repair, and a flush that waits for another one in a frozen database."""
-    monkeypatch.setattr("notifications.hub.hub.PATIENCE", 0.1)
+    monkeypatch.setattr("notifications.hub.hub.SHUTDOWN_TIMEOUT", 0.1)
     monkeypatch.setattr("notifications.database.lanes.PATIENCE", 0.1)
     go_on = threading.Event()
     stuck: list[asyncio.Task[Any]] = []

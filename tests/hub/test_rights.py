@@ -1,7 +1,6 @@
 """The rights of a connection follow the database while it is open (P6)."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,35 +16,11 @@ from notifications.inbox.announcing import MOST_CHANNELS
 from notifications.models import Connection, Subscription
 from notifications.streams import subscriptions
 from notifications.streams.rights import changed
+from tests.hub.helpers import peer_of, silently
 from tests.peers import Peer, log_in, rest, running_hub, until
-from tests.rooms import hints, make_user
+from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
-
-
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
-
-
-async def peer_of(user: Any) -> Peer:
-    peer = await Peer.of(user)
-    await peer.connect()
-    return peer
-
-
-async def silently(function: Any, *args: Any, **kwargs: Any) -> Any:
-    def run() -> Any:
-        with hints():
-            return function(*args, **kwargs)
-
-    return await in_database(run)
 
 
 async def make_group(name: str = "crew", *members: Any) -> Group:
@@ -56,6 +31,19 @@ async def make_group(name: str = "crew", *members: Any) -> Group:
         return group
 
     return await in_database(make)
+
+
+def recorded_checks(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Collect the arguments of all further checks of rights."""
+    checks: list[Any] = []
+    run = RIGHTS.run
+
+    async def record(*args: Any) -> Any:
+        checks.append(args)
+        return await run(*args)
+
+    monkeypatch.setattr(RIGHTS, "run", record)
+    return checks
 
 
 # Groups
@@ -83,7 +71,7 @@ async def test_the_position_check_finds_a_change_without_a_hint(hub: Hub, user: 
     await silently(user.groups.add, group)
     await rest()
     assert not peer.subscribed
-    await hub.check()
+    await hub.position_check.run()
     await until(lambda: peer.subscribed == [f"group:{group.pk}"])
 
 
@@ -167,7 +155,7 @@ async def test_a_deactivated_user_is_disconnected_for_good(hub: Hub, user: Any) 
 async def test_a_deleted_user_is_disconnected_for_good(hub: Hub, user: Any) -> None:
     peer, bystander = await peer_of(user), await peer_of(await in_database(make_user, "other"))
     await in_database(user.delete)
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() in {3010, 3503}
     assert bystander.closed is None
 
@@ -284,6 +272,7 @@ async def test_a_change_is_pushed_once_and_causes_no_check(
 ) -> None:
     """A ``sync`` after each change would make every other device reload its list."""
     monkeypatch.setattr(position_check, "GRACE", 0.0)
+    checks = recorded_checks(monkeypatch)
     reading, other = await peer_of(user), await peer_of(user)
     ids = await in_database(lambda: [pk for n in range(4) for pk in notify(user, f"{n}")])
     await other.wait_for("0", "1", "2", "3")
@@ -292,7 +281,7 @@ async def test_a_change_is_pushed_once_and_causes_no_check(
     await in_database(inbox.archive, user, ids[1:2])
     await in_database(inbox.read_all, user)
     await until(lambda: len(other.messages) == 4)
-    await hub.check()
+    await hub.position_check.run()
     await rest()
     kinds = ["read", "unread", "archive", "read_all"]
     assert [message["type"] for message in other.messages] == kinds
@@ -300,7 +289,7 @@ async def test_a_change_is_pushed_once_and_causes_no_check(
     assert [message["type"] for message in reading.messages] == kinds[2:]
     everything = {f"user:{user.pk}": 4, "broadcast": 0}
     assert other.messages[-1]["marks"] == other.messages[-1]["tops"] == everything
-    assert hub.rights._task is None
+    assert not checks
 
 
 async def test_a_count_comes_with_the_offsets_that_it_covers(hub: Hub, user: Any) -> None:
@@ -332,6 +321,7 @@ async def test_a_change_pushed_during_the_position_check_causes_no_check_of_righ
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(position_check, "GRACE", 0.0)
+    checks = recorded_checks(monkeypatch)
     peer = await peer_of(user)
     (pk,) = await in_database(notify, user, "one")
     run = CHECK.run
@@ -343,12 +333,12 @@ async def test_a_change_pushed_during_the_position_check_causes_no_check_of_righ
         return found
 
     monkeypatch.setattr(CHECK, "run", slow)
-    await hub.check()
+    await hub.position_check.run()
     monkeypatch.setattr(CHECK, "run", run)
-    await hub.check()
+    await hub.position_check.run()
     await rest()
     assert [message["type"] for message in peer.messages] == ["read"]
-    assert hub.rights._task is None
+    assert not checks
 
 
 async def test_a_change_pushed_during_a_check_is_not_reverted(
@@ -366,7 +356,7 @@ async def test_a_change_pushed_during_a_check_is_not_reverted(
 
     monkeypatch.setattr(RIGHTS, "run", slow)
     hub.rights.suspect(f"user:{user.pk}")
-    await until(lambda: hub.rights._task is not None and hub.rights._task.done())
+    await until(lambda: hub.rights.is_idle)
     assert [message["type"] for message in peer.messages] == ["read"]
 
 
@@ -375,12 +365,12 @@ async def test_the_position_check_makes_up_for_a_lost_hint_of_a_read(hub: Hub, u
     (pk,) = await in_database(notify, user, "one")
     await peer.wait_for("one")
     await silently(inbox.mark_read, user, [pk])
-    await hub.check()
+    await hub.position_check.run()
     await until(lambda: peer.messages == [{"type": "sync", "ids": [], "unread": 0}])
 
 
 async def test_an_unread_count_missed_by_a_blocked_socket_is_pushed_later(
-    hub: Hub, user: Any
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peer = await peer_of(user)
     connection = peer.connection(hub)
@@ -388,12 +378,13 @@ async def test_an_unread_count_missed_by_a_blocked_socket_is_pushed_later(
     (pk,) = await in_database(notify, user, "one")
     await until(lambda: connection.is_blocked)
     await silently(inbox.mark_read, user, [pk])
-    await hub.check()
-    await until(lambda: hub.rights._task is not None and hub.rights._task.done())
+    checks = recorded_checks(monkeypatch)
+    await hub.position_check.run()
+    await until(lambda: checks and hub.rights.is_idle)
     assert connection.unread is None, "it has not been told"
     peer.unblock()
     await until(lambda: not connection.is_blocked)
-    hub.rights._look_at(user.pk)
+    hub.rights.check_user(user.pk)
     await until(lambda: peer.messages == [{"type": "sync", "ids": [], "unread": 0}])
 
 
@@ -454,7 +445,7 @@ async def test_a_check_that_fails_is_repeated_and_reported_once(
     user.is_active = False
     await in_database(user.save)
     assert await peer.wait_closed() == 3503
-    assert sum("Checking rights fails" in record.message for record in caplog.records) == 1
+    assert sum("Checking rights failed" in record.message for record in caplog.records) == 1
 
 
 async def test_a_user_who_cannot_be_checked_does_not_affect_others(
@@ -479,7 +470,7 @@ async def test_a_user_who_cannot_be_checked_does_not_affect_others(
         assert peers[2].closed is None
     await hub.rights.check_all()
     assert await peers[2].wait_closed() == 3503
-    assert sum("Checking rights fails" in record.message for record in caplog.records) == 1
+    assert sum("Checking rights failed" in record.message for record in caplog.records) == 1
 
 
 async def test_checking_many_users_takes_few_queries(hub: Hub, user: Any) -> None:

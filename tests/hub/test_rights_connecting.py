@@ -1,6 +1,6 @@
 """Rights that change during a connect: the outdated ones give no access (P6)."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,24 +11,13 @@ from notifications import broadcast, inbox
 from notifications.database.lanes import CONNECTS, in_database
 from notifications.hub import Hub
 from notifications.streams import rights
-from tests.peers import Peer, log_in, running_hub, until
-from tests.rooms import hints, make_user
+from tests.peers import Peer, log_in, until
+from tests.rooms import hints
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 #: The call of a connect after which the change is made, and whether its hints arrive.
 MOMENTS = [(moment, told) for moment in ("admit_callers", "resume") for told in ("with", "without")]
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
-
-
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
 
 
 def behind(
@@ -74,7 +63,7 @@ async def test_a_deactivated_user_is_disconnected(
     peer = await Peer.of(user)
     behind(hub, monkeypatch, moment, deactivate)
     await try_to_connect(peer)
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() in (3011, 3503)
     await until(lambda: not hub.connections.all)
 
@@ -90,7 +79,7 @@ async def test_a_changed_password_disconnects_the_user(
     peer = await Peer.of(user)
     behind(hub, monkeypatch, moment, change)
     await try_to_connect(peer)
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() in (3011, 3500)
 
 
@@ -107,7 +96,7 @@ async def test_a_logged_out_user_is_disconnected(
     peer = Peer(cookie=f"sessionid={key}")
     behind(hub, monkeypatch, moment, log_out)
     await try_to_connect(peer)
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() == 3011
 
 
@@ -121,7 +110,7 @@ async def test_a_user_who_leaves_a_group_does_not_read_its_stream(
     peer = await Peer.of(user)
     behind(hub, monkeypatch, moment, lambda: user.groups.remove(group))
     await try_to_connect(peer)
-    await hub.check()
+    await hub.position_check.run()
     await until(lambda: name not in peer.connection(hub).readers)
     await in_database(broadcast, "for the crew", to=group)
     await in_database(broadcast, "for all")
@@ -138,7 +127,7 @@ async def test_a_user_who_joins_a_group_reads_its_stream(
     behind(hub, monkeypatch, moment, lambda: user.groups.add(group))
     await try_to_connect(peer)
     await in_database(broadcast, "for the crew", to=group)
-    await hub.check()
+    await hub.position_check.run()
     await peer.wait_for("for the crew")
     assert not peer.violations
     await peer.end()
@@ -162,5 +151,5 @@ async def test_changes_are_found_through_a_muted_private_stream(
             user.save()
 
     await in_database(deactivate)
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() == 3503

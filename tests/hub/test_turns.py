@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from notifications import notify
 from notifications.database.lanes import COMMANDS, Lane, in_database
 from notifications.hub import Hub
 from notifications.hub import turns as module
-from notifications.hub.turns import MOST_OF_ONE, Turns
+from notifications.hub.turns import MAX_WAITING_PER_USER, Turns
 from notifications.protocol import codes
 from notifications.protocol.codes import ClientError
 from tests.peers import Peer, rest, running_hub, until
@@ -53,7 +53,9 @@ async def test_one_user_gets_at_most_half_of_the_threads(lane: Lane) -> None:
 
 async def test_too_many_waiting_commands_get_a_temporary_error_at_once(lane: Lane) -> None:
     turns, stuck = Turns(lane), Stuck()
-    greedy = [asyncio.create_task(turns.run("greedy", stuck)) for _ in range(2 + MOST_OF_ONE)]
+    greedy = [
+        asyncio.create_task(turns.run("greedy", stuck)) for _ in range(2 + MAX_WAITING_PER_USER)
+    ]
     await until(lambda: stuck.running == 2)
     with pytest.raises(ClientError) as raised:
         await turns.run("greedy", nothing)
@@ -105,7 +107,7 @@ async def test_a_budget_refills(lane: Lane, settings: Any) -> None:
 async def test_a_command_that_waits_too_long_is_refused(
     lane: Lane, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    monkeypatch.setattr(module, "MAX_WAIT", 0.01)
     turns, stuck = Turns(lane), Stuck()
     greedy = [asyncio.create_task(turns.run("greedy", stuck)) for _ in range(2)]
     await until(lambda: stuck.running == 2)
@@ -118,14 +120,16 @@ async def test_a_command_that_waits_too_long_is_refused(
 
 async def test_a_cancelled_command_leaves_its_turn_to_others(lane: Lane) -> None:
     turns, stuck = Turns(lane), Stuck()
-    tasks = [asyncio.create_task(turns.run("greedy", stuck)) for _ in range(2 + MOST_OF_ONE)]
+    tasks = [
+        asyncio.create_task(turns.run("greedy", stuck)) for _ in range(2 + MAX_WAITING_PER_USER)
+    ]
     await until(lambda: stuck.running == 2)
     for task in tasks[2:]:
         task.cancel()
     await asyncio.gather(*tasks[2:], return_exceptions=True)
     stuck.end.set()
     await asyncio.gather(*tasks[:2])
-    await asyncio.gather(*(turns.run("greedy", nothing) for _ in range(MOST_OF_ONE)))
+    await asyncio.gather(*(turns.run("greedy", nothing) for _ in range(MAX_WAITING_PER_USER)))
     assert stuck.running == 2
 
 
@@ -135,18 +139,11 @@ async def test_idle_users_are_forgotten(lane: Lane, settings: Any) -> None:
     for number in range(50):
         await turns.run(number, nothing)
     await asyncio.sleep(0.001)
-    turns.tend()
-    assert not turns._budgets
-    assert not turns._queue
+    turns.forget_idle()
+    assert not turns.budgets
 
 
 # Over the wire
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
 
 
 @pytest.mark.django_db(transaction=True)
@@ -155,7 +152,7 @@ async def test_a_flood_of_one_user_delays_no_connects_acks_or_commands_of_others
 ) -> None:
     greedy, modest = await in_database(lambda: (make_user("greedy"), make_user("modest")))
     stuck = Stuck()
-    flood = [await Peer.of(greedy) for _ in range(MOST_OF_ONE + 5)]
+    flood = [await Peer.of(greedy) for _ in range(MAX_WAITING_PER_USER + 5)]
     for peer in flood:
         await peer.connect()
     reader = await Peer.of(modest)
@@ -229,12 +226,12 @@ async def test_a_user_whose_command_timed_out_is_served_much_later(
     turns.charge("unlucky", 0.0)
     others = [asyncio.create_task(turns.run(user, stuck)) for user in ("a", "a", "b", "b")]
     await until(lambda: stuck.running == 4)
-    monkeypatch.setattr(module, "PATIENCE", 0.01)
+    monkeypatch.setattr(module, "MAX_WAIT", 0.01)
     with pytest.raises(ClientError):
         await turns.run("unlucky", nothing)
-    turns.tend()
-    assert "unlucky" not in turns._budgets
-    monkeypatch.setattr(module, "PATIENCE", 60.0)
+    turns.forget_idle()
+    assert "unlucky" not in turns.budgets
+    monkeypatch.setattr(module, "MAX_WAIT", 60.0)
     again = asyncio.create_task(turns.run("unlucky", nothing))
     await rest()
     stuck.end.set()
@@ -261,5 +258,5 @@ async def test_a_very_long_command_locks_its_user_out_for_seconds_only(
     settings.NOTIFICATIONS = {"USER_WORK": 0.25, "USER_WORK_BURST": 2.0}
     turns = Turns(lane)
     turns.charge("patient", 3600.0)
-    left = turns._budget("patient").work.left(asyncio.get_running_loop().time())
+    left = turns.budgets["patient"].work.left(asyncio.get_running_loop().time())
     assert -2.0 <= left <= -1.9

@@ -18,10 +18,11 @@ from django.db import connection, connections, transaction
 from notifications import broadcast, notify
 from notifications.conf import app_settings
 from notifications.connect.authentication import make_token
-from notifications.database.lanes import CONNECTS, FLUSH, close_threads, in_database
+from notifications.database.lanes import CONNECTS, FLUSH, TICKER, close_threads, in_database
 from notifications.hub import Hub
 from notifications.hub.beginnings import Beginnings
 from notifications.models import Stream, Subscription
+from notifications.publishing.sequencing import sequence_waiting
 from notifications.streams.rows import ensure
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_old_users, make_user, write
@@ -141,8 +142,8 @@ async def test_p9_locked_rows_block_neither_the_position_check_nor_the_ticker_no
             for _ in range(app_settings.DATABASE_THREADS)
         ]
         await CONNECTS.run(write, "broadcast", title="left behind")
-        await hub._tick()
-        await hub.check()
+        await TICKER.run(sequence_waiting)
+        await hub.position_check.run()
         await peer.wait_for("first", "left behind")
         late = await connected(await CONNECTS.run(make_user, "late"))
         assert late.publications == []
@@ -192,6 +193,5 @@ async def test_missing_rows_of_a_deleted_user_are_not_retried_forever() -> None:
     failures: list[str] = []
     beginnings = Beginnings(lambda user_id: None, lambda name, error: failures.append(name))
     beginnings.follow(missing)
-    await until(lambda: beginnings._task is not None and beginnings._task.done())
-    assert not beginnings._missing
+    await until(lambda: beginnings.is_idle)
     assert failures == []

@@ -73,7 +73,7 @@ def test_sockets_survive_an_outage_and_delivery_continues_after_it(
     postgres.stop()
     try:
         client.rpc("ack", channel=person.channel, offset=1)
-        wait_until(lambda: "The database fails" in place.log, "noticing")
+        wait_until(lambda: "The database is unavailable" in place.log, "noticing")
         for each, reader in zip(people, clients, strict=True):
             assert code(history(reader, each)) == 100
         newcomer = place.client(late).open()
@@ -98,7 +98,7 @@ def test_sockets_survive_an_outage_and_delivery_continues_after_it(
     assert place.other.run(jobs.titles, person.channel) == ["before", "after"]
     assert [each.closed for each in [*clients, newcomer]] == [None] * 6
     wait_until(lambda: place.other.run(jobs.connections) == 6, "the list of connections")
-    wait_until(lambda: "The database answers again." in place.log, "its end in the log")
+    wait_until(lambda: "The database is available again." in place.log, "its end in the log")
     about = [line for line in place.log.splitlines() if "database" in line.lower()]
     assert len(about) == 2, about
     assert len([line for line in place.log.splitlines() if " WARNING " in line]) == 1, place.log

@@ -110,13 +110,13 @@ async def wait_until_hints_arrive(
 ) -> list[str]:
     """Publish until a hint arrives, and return the titles of all publications that it took."""
     offsets: set[int] = set()
-    hear = hub.hearing.publication
+    hear = hub.layer_messages.handle_publication
 
     def listen(name: str, epoch: str, offset: int, data: bytes, *times: int) -> None:
         offsets.add(offset)
         hear(name, epoch, offset, data, *times)
 
-    monkeypatch.setattr(hub.hearing, "publication", listen)
+    monkeypatch.setattr(hub.layer_messages, "handle_publication", listen)
     deadline = time.monotonic() + PATIENCE
     titles: list[str] = []
     while True:
@@ -142,7 +142,7 @@ async def test_delivery_continues_without_redis_and_hints_resume(
     user = await in_database(make_user)
     peer = await Peer.of(user)
     await peer.connect()
-    await until(lambda: hub._pulse._is_joined, "the first beat")
+    await until(lambda: hub.probe.is_joined, "the first beat")
     await in_database(broadcast, "before")
     await peer.wait_for("before")
 
@@ -186,7 +186,7 @@ async def test_groups_are_joined_again_after_redis_was_emptied(
     caplog.set_level(logging.INFO)
     peer = await Peer.of(await in_database(make_user))
     await peer.connect()
-    await until(lambda: hub._pulse._is_joined, "the first beat")
+    await until(lambda: hub.probe.is_joined, "the first beat")
     with Commands(port=redis.port) as commands:
         commands.flushall()
     await until(lambda: "is up again" in caplog.text, "noticing", PATIENCE)
@@ -199,7 +199,7 @@ async def test_a_receiver_that_waits_on_a_replaced_connection_is_replaced(
     """If two tasks of the pub/sub layer connect at once, one of them waits forever."""
     peer = await Peer.of(await in_database(make_user))
     await peer.connect()
-    await until(lambda: hub._pulse._is_joined, "the first beat")
+    await until(lambda: hub.probe.is_joined, "the first beat")
     layer: Any = channel_layers["default"]
     (shard,) = layer._get_layer()._shards
     shard._receive_task.cancel()

@@ -45,7 +45,7 @@ RUNS = [
         "tests/inbox/test_counts.py",
         "tests/connect/test_admission.py",
         "tests/connect/test_authentication.py",
-        "tests/hub/test_apart.py",
+        "tests/hub/test_isolated_writes.py",
     ),
     (
         "tests/streams/test_epochs.py",

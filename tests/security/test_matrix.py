@@ -192,7 +192,7 @@ async def test_a_publication_reaches_exactly_the_users_of_the_table(scene: Scene
                 titles.append(row["stream"])
     for role, peer in peers.items():
         await peer.wait_for(*expected[role])
-    await scene.hub.check()
+    await scene.hub.position_check.run()
     await rest()
     assert {role: peer.titles for role, peer in peers.items()} == expected
 

@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from notifications.hub import Connection, Hub, LocalStream
+from notifications.hub import Connection, LocalStream
 from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.connections import Connections
 from notifications.hub.layer.groups import Groups
+from notifications.hub.position_check import PositionCheck
 from notifications.hub.rights import Rights
 from notifications.hub.sockets.writing import ASGISocket
 from notifications.protocol import json as wire
@@ -55,7 +56,7 @@ async def _nothing(*_: Any, **__: Any) -> None:
 @mutation("P1", "P4", faults=("lossy_layer", "layer_down", "publisher_dies"))
 def skip_position_check() -> None:
     """The position check never runs, so nothing finds what the layer has lost."""
-    Hub.check = _nothing  # type: ignore[method-assign]
+    PositionCheck.run = _nothing  # type: ignore[method-assign]
 
 
 @mutation("P4", faults=("layer_forgets", "layer_down", "layer_partition"))
@@ -96,7 +97,7 @@ def acknowledge_by_any_pong() -> None:
 @mutation("P6", faults=("deactivate", "change_group", "change_staff", "log_out"))
 def skip_rights() -> None:
     """The rights of connected users are never checked again."""
-    Rights._judge = _nothing  # type: ignore[method-assign]
+    Rights._apply_verdict = _nothing  # type: ignore[method-assign]
 
 
 @mutation("P1", faults=("lossy_layer", "late_commit", "publisher_dies"))

@@ -14,6 +14,7 @@ from channels.layers import channel_layers
 
 from notifications import layer as layer_module
 from notifications.database import clock as clock_module
+from notifications.hub.acknowledgements import write_marks
 from notifications.models import Notification
 from notifications.publishing import drafts, numbering
 
@@ -122,7 +123,7 @@ class World:
         self.threads.done = self._work_is_done
 
     def _work_is_done(self, name: str) -> None:
-        if name == "_write":  # acknowledgements are among the work of this name
+        if name == write_marks.__qualname__:
             self.invariants.check_acknowledged()
 
     def add_device(self, user_id: int, *, is_new: bool = True) -> None:

@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.hub.incarnation import Watch
+from notifications.hub.incarnation import IncarnationWatch
 from notifications.models import Incarnation
 from notifications.streams import incarnation
 from notifications.streams.incarnation import differ
@@ -120,18 +120,18 @@ async def test_p8_a_worker_logs_a_suspicion_and_its_end_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level("INFO")
-    watch = Watch()
+    watch = IncarnationWatch()
     assert watch.interval() == 0
-    await watch.look()
+    await watch.check()
     assert watch.interval() > 0
     await in_database(move)
     for _ in range(3):
-        await watch.look()
+        await watch.check()
     assert gauge() == 1
     (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
     assert "manage.py renew_epochs" in told.getMessage()
     await in_database(incarnation.accept)
     for _ in range(3):
-        await watch.look()
+        await watch.check()
     assert gauge() == 0
     assert len([each for each in caplog.records if "belong to this" in each.getMessage()]) == 1

@@ -12,10 +12,10 @@ from ..loops import Loops
 from ..sockets.connection import Connection, Reader, Stream
 
 #: Publications read at once: a few more than a drained socket accepts.
-PAGE = 100
+PAGE_SIZE = 100
 
 #: Seconds to wait before reading history again when it lacks an announced entry.
-LAG = 0.1
+LAG_WAIT = 0.1
 
 NAME = "catching up"
 
@@ -42,8 +42,8 @@ class CatchUp:
 
     def start(self, connection: Connection) -> None:
         """Start the task of a connection, unless it runs; it ends when no reader is behind."""
-        if connection.pump is None or connection.pump.done():
-            connection.pump = asyncio.create_task(self._run(connection))
+        if connection.catch_up_task is None or connection.catch_up_task.done():
+            connection.catch_up_task = asyncio.create_task(self._run(connection))
 
     def fall_behind(self, reader: Reader) -> None:
         """Serve a reader from history until it has caught up."""
@@ -61,20 +61,20 @@ class CatchUp:
                 return
             try:
                 await self._advance(next(iter(connection.behind)))
-                self._loops.works(NAME)
+                self._loops.report_success(NAME)
             except Exception as error:
-                self._loops.report(NAME, error)
+                self._loops.report_failure(NAME, error)
                 await asyncio.sleep(1.0)
 
     async def _advance(self, reader: Reader) -> None:
         """Read one page for a reader, and write as much of it as the socket accepts."""
         stream, connection = reader.stream, reader.connection
         if stream.is_suspect:  # the stream is being renewed
-            await asyncio.sleep(LAG)
+            await asyncio.sleep(LAG_WAIT)
             return
         seen = stream.seen()
         try:
-            page = await DELIVERY.run(read_on, stream.id, reader.sent, PAGE, seen)
+            page = await DELIVERY.run(read_on, stream.id, reader.sent, PAGE_SIZE, seen)
         except WentBack:
             self._went_back(stream, seen)
             return
@@ -95,4 +95,4 @@ class CatchUp:
             if reader in stream.readers:
                 stream.add_live(reader)
         elif not page.publications:  # history lacks an announced entry, as on a replica that lags
-            await asyncio.sleep(LAG)
+            await asyncio.sleep(LAG_WAIT)

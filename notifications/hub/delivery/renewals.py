@@ -20,7 +20,7 @@ from ..sockets.connection import Stream
 PAUSE = 0.5
 
 #: Most streams that are renewed together before their readers are closed.
-TOGETHER = 1000
+BATCH_SIZE = 1000
 
 NAME = "renewing epochs"
 
@@ -67,28 +67,28 @@ class Renewals:
 
     async def _run(self) -> None:
         while self._suspects:
-            some = {stream.id: stream for stream in list(self._suspects)[:TOGETHER]}
+            batch = {stream.id: stream for stream in list(self._suspects)[:BATCH_SIZE]}
             histories = {
                 pk: Old(stream.epoch, moment(stream.tip.at), self._suspects[stream])
-                for pk, stream in some.items()
+                for pk, stream in batch.items()
             }
             try:
                 verdict = await RENEWALS.run(renew, histories)
-                self._loops.works(NAME)
+                self._loops.report_success(NAME)
             except Exception as error:
-                self._loops.report(NAME, error)
+                self._loops.report_failure(NAME, error)
                 await asyncio.sleep(PAUSE)
                 continue
             for pk in verdict.settled:
-                del self._suspects[some[pk]]
-                self._reset(some[pk])
+                del self._suspects[batch[pk]]
+                self._reset(batch[pk])
             for pk in verdict.innocent:
-                del self._suspects[some[pk]]
-                some[pk].is_suspect = False
+                del self._suspects[batch[pk]]
+                batch[pk].is_suspect = False
             if verdict.innocent:
                 self._resume()
-            left = some.keys() - verdict.settled - verdict.innocent
-            for pk in left:  # behind the others, which may not be locked
-                self._suspects[some[pk]] = self._suspects.pop(some[pk])
-            if left:
+            locked = batch.keys() - verdict.settled - verdict.innocent
+            for pk in locked:  # behind the others, which may not be locked
+                self._suspects[batch[pk]] = self._suspects.pop(batch[pk])
+            if locked:
                 await asyncio.sleep(PAUSE)

@@ -22,7 +22,7 @@ from .stream import LocalStream, write_to
 SLICE = 1000
 
 #: Most streams that are read together.
-TOGETHER = 200
+BATCH_SIZE = 200
 
 NAME = "repair"
 
@@ -98,7 +98,7 @@ class Repairs:
     async def _repair(self, stream: LocalStream, first: Publication | None, at: int) -> None:
         try:
             if first is not None:
-                await self._spread(stream, first, at)
+                await self._fan_out_in_slices(stream, first, at)
                 if stream.heard <= stream.top:
                     return
             while self._streams.get(stream.name) is stream and not stream.is_suspect:
@@ -112,29 +112,29 @@ class Repairs:
                     continue
                 for publication in page.publications:
                     if publication.offset > stream.top:
-                        await self._spread(stream, publication)
+                        await self._fan_out_in_slices(stream, publication)
                 stream.move_over(page.offset, page.at)
-                self._loops.works(NAME)
+                self._loops.report_success(NAME)
                 # Stop only if nothing was announced during the query.
                 if not page.more and stream.heard == heard:
                     return
         except WentBack:
             self._went_back(stream, seen)
         except Exception as error:
-            self._loops.report(NAME, error)
+            self._loops.report_failure(NAME, error)
         finally:
             stream.busy = False
 
     async def _repair_many(self, tops: dict[LocalStream, int]) -> None:
         streams = list(tops)
         try:
-            for start in range(0, len(streams), TOGETHER):
+            for start in range(0, len(streams), BATCH_SIZE):
                 await self._repair_some(
-                    {stream: tops[stream] for stream in streams[start : start + TOGETHER]}
+                    {stream: tops[stream] for stream in streams[start : start + BATCH_SIZE]}
                 )
-            self._loops.works(NAME)
+            self._loops.report_success(NAME)
         except Exception as error:
-            self._loops.report(NAME, error)
+            self._loops.report_failure(NAME, error)
             return
         finally:
             for stream in streams:
@@ -159,12 +159,14 @@ class Repairs:
                 _pass_over(stream, refusal.floor)
             elif not stream.is_suspect:
                 for publication in found.publications[entry]:
-                    await self._spread(stream, publication)
+                    await self._fan_out_in_slices(stream, publication)
                 top = found.tops.get(stream.id)
                 at = top.at if top is not None and top.offset == entry.upto else 0
                 stream.move_over(entry.upto, at)
 
-    async def _spread(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
+    async def _fan_out_in_slices(
+        self, stream: LocalStream, publication: Publication, at: int = 0
+    ) -> None:
         """Fan out in slices, so that the event loop can do other work in between."""
         if len(stream.live) <= SLICE:
             self.fan_out(stream, publication, at)

@@ -41,7 +41,7 @@ class LocalStream:
     """
 
     __slots__ = (
-        "_rumours",
+        "_announced_by_epoch",
         "busy",
         "epoch",
         "heard",
@@ -66,7 +66,7 @@ class LocalStream:
         self.heard = 0
         self.tip = Tip()
         #: Highest offset by epoch that was announced before the stream was known.
-        self._rumours: dict[str, int] = {}
+        self._announced_by_epoch: dict[str, int] = {}
         self.revision = 0
         self.readers: set[Reader] = set()
         self.live: set[Reader] = set()
@@ -107,19 +107,19 @@ class LocalStream:
         """
         if self.is_known:
             return
-        self.heard = self._rumours.get(epoch, 0)
-        self._rumours.clear()
+        self.heard = self._announced_by_epoch.get(epoch, 0)
+        self._announced_by_epoch.clear()
         self.tip = Tip(top, at)
         self.id = stream_id
         self.epoch = epoch
         self.top = top
         self.revision = revision
 
-    def note(self, epoch: str, offset: int) -> None:
+    def note_announced(self, epoch: str, offset: int) -> None:
         """Record that this offset was announced."""
         self.heard = max(self.heard, offset)
         if not self.is_known:
-            self._rumours[epoch] = max(self._rumours.get(epoch, 0), offset)
+            self._announced_by_epoch[epoch] = max(self._announced_by_epoch.get(epoch, 0), offset)
 
     def seen(self) -> Seen:
         """Return the current evidence, for comparison with the tables that are read afterwards."""

@@ -19,15 +19,15 @@ logger = logging.getLogger(__name__)
 #: (``group_expiry``).
 MEMBERSHIP_TIME = 6 * 3600.0
 
-#: While the layer is down, every this many rounds all its connections are replaced.
-ROUNDS = 5
+#: While the layer is down, all its connections are replaced in one of this many rounds.
+REPLACE_EVERY = 5
 
 
 class Groups:
     """Joins and leaves groups, receives messages, and tracks whether the layer works (P4).
 
     The layer is *up* until a call fails, or until a message of the process to itself does not
-    arrive (:class:`~notifications.hub.layer.probe.Pulse`). While it is down, no group counts as
+    arrive (:class:`~notifications.hub.layer.probe.Probe`). While it is down, no group counts as
     joined.
 
     Args:
@@ -54,19 +54,19 @@ class Groups:
         #: A future that is done while the layer is down.
         self._down: asyncio.Future[None] = self._loop.create_future()
         #: How often the layer has failed. Memberships from before a failure do not count.
-        self._losses = 0
+        self._failures = 0
         LAYER_UP.set(1)
 
-    # Hearing
+    # Receiving
 
-    async def receive(self, take: Callable[[dict[str, Any]], None]) -> None:
-        """Pass the layer's messages to ``take``, one after the other, until the layer fails."""
+    async def receive(self, handle: Callable[[dict[str, Any]], None]) -> None:
+        """Pass the layer's messages to ``handle``, one after the other, until the layer fails."""
         try:
             if not self._channel:
                 async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
                     self._channel = await self._layer.new_channel("notifications")
                 await self._join_missing()
-            self._receiving = self._loop.create_task(self._hand_over(take))
+            self._receiving = self._loop.create_task(self._receive_all(handle))
             await asyncio.wait({self._receiving})
             if not self._receiving.cancelled():
                 self._receiving.result()
@@ -78,7 +78,7 @@ class Groups:
                 self._receiving.cancel()
                 await asyncio.wait({self._receiving}, timeout=app_settings.LAYER_TIMEOUT)
 
-    async def enter(self, group: str) -> None:
+    async def join_group(self, group: str) -> None:
         """Join a group that does not belong to a stream.
 
         Raises:
@@ -87,8 +87,13 @@ class Groups:
         await ask(self._layer.group_add, group, self._channel)
 
     @property
-    def is_hearing(self) -> bool:
+    def is_receiving(self) -> bool:
         return bool(self._channel)
+
+    @property
+    def is_joining(self) -> bool:
+        """Are joins in progress for which connects wait, or have stopped waiting?"""
+        return bool(self._joining)
 
     @property
     def has_joined_all(self) -> bool:
@@ -99,9 +104,8 @@ class Groups:
 
     def went_down(self, error: Exception) -> None:
         """Mark the layer as down and no group as joined; :meth:`sweep` joins them again."""
-        for stream in self._streams.values():
-            stream.is_joined = False
-        self._losses += 1
+        self.rejoin_all()
+        self._failures += 1
         if not self.is_up:
             return
         self.is_up = False
@@ -109,13 +113,13 @@ class Groups:
         self._rounds = 0
         LAYER_UP.set(0)
         logger.warning(
-            "The channel layer is down (%s): delivery goes on from the database, and groups are "
-            "joined again later.",
+            "The channel layer is down (%s): delivery continues from the database, and groups will "
+            "be rejoined.",
             type(error).__name__,
         )
         self._changed()
 
-    def doubt(self) -> None:
+    def rejoin_all(self) -> None:
         """Have :meth:`sweep` join all groups again, although the layer is up."""
         for stream in self._streams.values():
             stream.is_joined = False
@@ -141,12 +145,12 @@ class Groups:
         if self.is_up:
             return True
         self._rounds += 1
-        anew = self._rounds % ROUNDS == 1
+        replace_all = self._rounds % REPLACE_EVERY == 1
         try:
-            is_done = await reconnect(self._layer, anew=anew)
+            is_done = await reconnect(self._layer, replace_all=replace_all)
         except Exception:  # whatever the layer's client library raises; went_down() has logged
             return False
-        if anew and not is_done and self._receiving is not None:
+        if replace_all and not is_done and self._receiving is not None:
             self._receiving.cancel()
         return True
 
@@ -170,8 +174,8 @@ class Groups:
             task = self._joining[stream] = self._loop.create_task(self._join_if_up(stream))
             task.add_done_callback(lambda _: self._joining.pop(stream))
         ends: set[asyncio.Future[Any]] = {task, self._down}
-        patience = max(0.0, until - self._loop.time())
-        await asyncio.wait(ends, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        timeout = max(0.0, until - self._loop.time())
+        await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
     async def stop(self) -> None:
         """Cancel the joins in progress."""
@@ -195,7 +199,7 @@ class Groups:
             elif self._loop.time() - stream.joined_at > MEMBERSHIP_TIME:
                 stream.is_joined = False
 
-    def forget(self) -> None:
+    def forget_idle(self) -> None:
         """Forget idle streams while the layer is down and :meth:`sweep` does not remove them."""
         if self.is_up:
             return
@@ -203,9 +207,9 @@ class Groups:
             if stream.is_idle and not stream.busy and not stream.is_joined:
                 del self._streams[stream.name]
 
-    async def _hand_over(self, take: Callable[[dict[str, Any]], None]) -> None:
+    async def _receive_all(self, handle: Callable[[dict[str, Any]], None]) -> None:
         while True:
-            take(await self._layer.receive(self._channel))
+            handle(await self._layer.receive(self._channel))
 
     async def _join_missing(self) -> bool:
         for stream in list(self._streams.values()):
@@ -235,11 +239,11 @@ class Groups:
         if stream.is_idle or self._streams.get(stream.name) is not stream:
             return True  # no longer needed
         stream.joined_at = self._loop.time()
-        losses = self._losses
+        failures = self._failures
         # Until this returns, the position check stands in for the layer.
         is_done = await self._change(self._layer.group_add, stream)
         # The layer may have failed meanwhile and lost the membership it had just accepted.
-        stream.is_joined = is_done and losses == self._losses
+        stream.is_joined = is_done and failures == self._failures
         return is_done
 
     async def _leave(self, stream: LocalStream) -> bool:

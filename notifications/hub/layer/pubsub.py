@@ -6,7 +6,7 @@ from typing import Any
 from ...conf import app_settings
 
 
-async def reconnect(layer: Any, *, anew: bool) -> bool:
+async def reconnect(layer: Any, *, replace_all: bool) -> bool:
     """Reconnect a pub/sub layer, and so restore its subscriptions.
 
     ``channels_redis.pubsub`` listens for ever on a connection that has died silently, and considers
@@ -17,7 +17,7 @@ async def reconnect(layer: Any, *, anew: bool) -> bool:
 
     Args:
         layer: the channel layer.
-        anew: whether to replace connections that seem to be alive too.
+        replace_all: whether to replace connections that seem to be alive too.
 
     Returns:
         False for other layers, which reconnect when a ``receive`` is cancelled.
@@ -31,13 +31,13 @@ async def reconnect(layer: Any, *, anew: bool) -> bool:
     async with asyncio.timeout(app_settings.LAYER_TIMEOUT):
         for shard in layer._get_layer()._shards:
             async with shard._lock:
-                await _reconnect_shard(shard, anew)
+                await _reconnect_shard(shard, replace_all)
     return True
 
 
-async def _reconnect_shard(shard: Any, anew: bool) -> None:
+async def _reconnect_shard(shard: Any, replace_all: bool) -> None:
     connection = getattr(shard._pubsub, "connection", None)
-    if connection is None or (connection.is_connected and not anew):
+    if connection is None or (connection.is_connected and not replace_all):
         return
     if shard._receive_task is not None:
         shard._receive_task.cancel()

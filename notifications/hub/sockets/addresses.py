@@ -14,17 +14,18 @@ logger = logging.getLogger(__name__)
 IPV6_PREFIX = 64
 
 #: Minimum seconds between two warnings that an address has reached its limit.
-SILENCE = 60.0
+WARNING_INTERVAL = 60.0
 
 
 class Addresses:
     """The sockets of one process by client address, up to a limit for each address."""
 
     def __init__(self) -> None:
-        self._sockets: dict[str, set[Connection]] = defaultdict(set)
+        #: The counted sockets, by address or, for IPv6, by network.
+        self.by_address: dict[str, set[Connection]] = defaultdict(set)
         self._next_warning = 0.0
 
-    def enter(self, connection: Connection) -> bool:
+    def add(self, connection: Connection) -> bool:
         """Count a socket. May be called again for the same socket.
 
         Returns:
@@ -32,29 +33,29 @@ class Addresses:
         """
         if not connection.address:  # a unix socket, which has no client address
             return True
-        address = _holder(connection.address)
-        sockets = self._sockets[address]
+        address = _counting_key(connection.address)
+        sockets = self.by_address[address]
         if connection not in sockets and len(sockets) >= app_settings.MAX_CONNECTIONS_PER_ADDRESS:
             self._warn()
             return False
         sockets.add(connection)
         return True
 
-    def leave(self, connection: Connection) -> None:
+    def remove(self, connection: Connection) -> None:
         """Stop counting a socket. Safe to call twice, and for a socket that was never counted."""
-        address = _holder(connection.address)
-        sockets = self._sockets.get(address)
+        address = _counting_key(connection.address)
+        sockets = self.by_address.get(address)
         if sockets is None:
             return
         sockets.discard(connection)
         if not sockets:
-            del self._sockets[address]
+            del self.by_address[address]
 
     def _warn(self) -> None:
         now = time.monotonic()
         if now < self._next_warning:
             return
-        self._next_warning = now + SILENCE
+        self._next_warning = now + WARNING_INTERVAL
         logger.warning(
             "A client address has reached MAX_CONNECTIONS_PER_ADDRESS (%d). If it is that of a "
             "proxy, start the server with --forwarded-allow-ips.",
@@ -62,7 +63,7 @@ class Addresses:
         )
 
 
-def _holder(address: str) -> str:
+def _counting_key(address: str) -> str:
     """Return the key under which an address is counted: its /64 network for IPv6."""
     if ":" not in address:
         return address

@@ -22,7 +22,11 @@ CLOSE_TIMEOUT = 1.0
 
 
 class Stream(Protocol):
-    """The part of :class:`~notifications.hub.delivery.stream.LocalStream` that is needed here."""
+    """The part of :class:`~notifications.hub.delivery.stream.LocalStream` that is needed here.
+
+    Readers and streams refer to each other. Importing the class would make this package and
+    ``delivery``, which writes to sockets, import each other.
+    """
 
     id: int
     name: str
@@ -79,19 +83,19 @@ class Connection:
         "_task",
         "address",
         "behind",
+        "catch_up_task",
         "client",
         "closing",
         "connected_at",
         "counted",
         "credentials",
-        "doubts",
         "due",
         "has_ended",
         "is_given_up",
         "is_ready",
-        "own",
-        "pump",
+        "private_stream",
         "readers",
+        "rights_changes",
         "session",
         "session_digest",
         "session_key",
@@ -127,10 +131,10 @@ class Connection:
         #: The reply to ``connect`` has been written and the readers are attached.
         self.is_ready = False
         #: The user's private stream, pinned: it carries hints about rights even while it is muted.
-        self.own: Stream | None = None
+        self.private_stream: Stream | None = None
         #: How often its user's rights may have changed. Data that was read before the last
         #: increase must be checked again.
-        self.doubts = 0
+        self.rights_changes = 0
         #: The unread count that the client knows; None if it may have missed a change.
         self.unread: int | None = 0
         #: Which streams that count covers, None if that is not known; see
@@ -138,7 +142,7 @@ class Connection:
         self.counted: int | None = None
         self.readers: dict[str, Reader] = {}
         self.behind: set[Reader] = set()
-        self.pump: asyncio.Task[None] | None = None
+        self.catch_up_task: asyncio.Task[None] | None = None
         self.closing: Disconnect | None = None
         #: The monotonic second in which the wheel visits it.
         self.due = 0

@@ -6,12 +6,17 @@ from math import ceil
 from .connection import Connection
 
 
-class Wheel:
+class TimerWheel:
     """Connections in buckets, by the second in which they are to be visited."""
 
     def __init__(self) -> None:
         self._buckets: dict[int, list[Connection]] = {}
         self._now = 0
+
+    @property
+    def is_empty(self) -> bool:
+        """Is there no connection to visit, not even a closed one?"""
+        return not self._buckets
 
     def add(self, connection: Connection, deadline: float) -> None:
         """Visit ``connection`` at the first turn after ``deadline`` (monotonic seconds)."""

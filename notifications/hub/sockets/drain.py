@@ -37,12 +37,12 @@ async def drain(connections: Connections, hurry: asyncio.Event) -> None:
     for wave in waves(list(connections.all), app_settings.DRAIN_SECONDS):
         for connection in wave:
             connection.close(codes.SHUTDOWN)
-        await _pause(hurry, WAVE)
+        await pause(hurry, WAVE)
     # A blocked socket is given up after CLOSE_TIMEOUT.
     for _ in range(ceil(2 * CLOSE_TIMEOUT / WAVE)):
         if not connections.all or hurry.is_set():
             return
-        await _pause(hurry, WAVE)
+        await pause(hurry, WAVE)
 
 
 def waves(connections: Sequence[Connection], seconds: float) -> Iterator[Sequence[Connection]]:
@@ -60,7 +60,8 @@ def waves(connections: Sequence[Connection], seconds: float) -> Iterator[Sequenc
         yield connections[start : start + size]
 
 
-async def _pause(hurry: asyncio.Event, seconds: float) -> None:
+async def pause(hurry: asyncio.Event, seconds: float) -> None:
+    """Wait for this many seconds, or until ``hurry`` is set."""
     try:
         async with asyncio.timeout(seconds):
             await hurry.wait()

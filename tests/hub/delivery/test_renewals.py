@@ -15,8 +15,10 @@ from notifications.hub.delivery.stream import LocalStream, Tip
 from notifications.layer import announcer
 from notifications.models import Notification, Stream, Subscription
 from notifications.streams import epochs, evidence, subscriptions
+from notifications.streams.recovery import Recovered
 from notifications.streams.rights import changed
-from tests.peers import Peer, rest, running_hub, until
+from tests.hub.helpers import own
+from tests.peers import Peer, rest, until
 from tests.rooms import Backup, hints, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -27,17 +29,6 @@ KEPT, LOST = OLD[:4], OLD[4:]
 
 def new(count: int) -> list[str]:
     return [f"new {number}" for number in range(5, 5 + count)]
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
-
-
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
 
 
 @pytest.fixture
@@ -139,7 +130,7 @@ async def test_p8_the_check_finds_it_without_hints_wherever_the_top_is(
     peer = await peer_of(user)
     before = await lose_six_of_ten(peer)
     await in_database(publish_silently, *new(count))
-    await hub.check()
+    await hub.position_check.run()
     await insist_on_the_news(hub, user, peer, before, count)
 
 
@@ -209,9 +200,9 @@ async def test_p8_an_announced_entry_that_is_missing_reveals_it(hub: Hub, user: 
     await in_database(publish, *KEPT)
     await peer.wait_for(*KEPT)
     stream = hub.streams.by_name["broadcast"]
-    stream.note(stream.epoch, 6)
+    stream.note_announced(stream.epoch, 6)
     before = await in_database(epoch)
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() == 3010
     assert await in_database(epoch) != before
 
@@ -222,10 +213,10 @@ async def test_p8_a_lower_revision_reveals_it(hub: Hub, user: Any) -> None:
     (pk,) = await in_database(notify, user, "one")
     await peer.wait_for("one")
     await in_database(inbox.mark_read, user, [pk])
-    await hub.check()
+    await hub.position_check.run()
     await in_database(backup.restore)
     await in_database(lambda: Stream.objects.filter(name=own(user)).update(top=1))
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() == 3010
 
 
@@ -248,12 +239,12 @@ async def test_a_stream_that_only_goes_on_is_not_suspected(hub: Hub, user: Any) 
     for number in range(4):
         await in_database(publish, f"heard {number}")
         await in_database(publish_silently, f"missed {number}")
-        await hub.check()
+        await hub.position_check.run()
         await until(lambda: len(peer.titles) % 2 == 0)
     await in_database(publish_as_before, "from an older worker", "and another")
     await in_database(publish, "from a newer one")
     await until(lambda: peer.titles[-1:] == ["from a newer one"])
-    await hub.check()
+    await hub.position_check.run()
     await rest()
     assert len(peer.titles) == 11
     assert await in_database(epoch) == before
@@ -265,7 +256,7 @@ async def test_a_tip_that_was_pruned_is_no_evidence(hub: Hub, user: Any) -> None
     await peer.wait_for("one")
     await in_database(lambda: Notification.objects.all().delete())
     await in_database(publish_silently, "two")
-    await hub.check()
+    await hub.position_check.run()
     await peer.wait_for("one", "two")
 
 
@@ -281,7 +272,7 @@ async def test_a_publication_during_the_check_is_no_evidence(
         return found
 
     monkeypatch.setattr("notifications.hub.position_check.look", slow)
-    check = asyncio.create_task(hub.check())
+    check = asyncio.create_task(hub.position_check.run())
     await peer.wait_for("meanwhile")
     await check
     await rest()
@@ -297,15 +288,15 @@ async def test_p8_one_of_two_workers_renews_and_both_close_their_readers(
     here, there = await peer_of(user), await peer_of(user, second)
     before = await lose_six_of_ten(here, there)
     await in_database(publish_silently, *new(9))
-    await asyncio.gather(hub.check(), second.check())
+    await asyncio.gather(hub.position_check.run(), second.position_check.run())
     assert await here.wait_closed() == await there.wait_closed() == 3010
     assert here.titles == there.titles == OLD
     after = await in_database(epoch)
     assert after != before
     await until(lambda: hub.streams.renewals.task is None or hub.streams.renewals.task.done())
     await until(lambda: second.streams.renewals.task is None or second.streams.renewals.task.done())
-    await hub.check()
-    await second.check()
+    await hub.position_check.run()
+    await second.position_check.run()
     await rest()
     assert await in_database(epoch) == after, "once"
     told = [record.getMessage() for record in caplog.records if "had gone back" in record.message]
@@ -320,11 +311,11 @@ async def test_p8_the_second_worker_finds_the_new_epoch(hub: Hub, second: Hub, u
     here, there = await peer_of(user), await peer_of(user, second)
     await lose_six_of_ten(here, there)
     await in_database(publish_silently, *new(9))
-    await hub.check()
+    await hub.position_check.run()
     assert await here.wait_closed() == 3010
     after = await in_database(epoch)
     assert there.closed is None
-    await second.check()
+    await second.position_check.run()
     assert await there.wait_closed() == 3010
     assert await in_database(epoch) == after
 
@@ -355,10 +346,10 @@ async def test_p9_a_slow_renewal_delays_nothing_else(
 
     monkeypatch.setattr("notifications.hub.delivery.renewals.renew", slow)
     try:
-        await asyncio.wait_for(hub.check(), 5)
+        await asyncio.wait_for(hub.position_check.run(), 5)
         await in_database(notify, user, "private")
         await peer.wait_for(*OLD, "private")
-        await asyncio.wait_for(hub.check(), 5)
+        await asyncio.wait_for(hub.position_check.run(), 5)
         await in_database(publish, *new(2))
         await rest()
         assert peer.titles == [*OLD, "private"], "nothing of another history"
@@ -386,11 +377,11 @@ async def test_p8_a_lagging_read_closes_no_reader(
 
     with monkeypatch.context() as patched:
         patched.setattr("notifications.hub.position_check.look", late)
-        await hub.check()
+        await hub.position_check.run()
         assert stream.is_suspect
         await in_database(publish, "meanwhile")
         await until(lambda: not stream.is_suspect)
-    await hub.check()
+    await hub.position_check.run()
     await peer.wait_for(*KEPT, "meanwhile")
     assert await in_database(epoch) == before
     assert peer.closed is None
@@ -408,7 +399,7 @@ async def test_p8_a_failed_renewal_is_retried(
 
     monkeypatch.setattr("notifications.hub.delivery.renewals.renew", fickle)
     monkeypatch.setattr("notifications.hub.delivery.renewals.PAUSE", 0.01)
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() == 3010
     assert not failures
     assert await in_database(epoch) != before
@@ -429,7 +420,7 @@ async def test_p1_acknowledgements_of_the_old_history_hide_no_new_entries(
     await hub.flush()
     assert await in_database(delivered, user) == 10, "nobody knows yet"
     await peer.rpc("ack", channel="broadcast", offset=10)
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() == 3010
     await hub.flush()
     assert await in_database(delivered, user) == 4
@@ -445,7 +436,7 @@ async def test_a_mark_of_the_new_epoch_replaces_one_of_the_old(hub: Hub, user: A
     await lose_six_of_ten(peer)
     await peer.rpc("ack", channel="broadcast", offset=10)
     await in_database(publish_silently, *new(1))
-    await hub.check()
+    await hub.position_check.run()
     await peer.wait_closed()
     fresh = await peer_of(user)
     await fresh.wait_for(*new(1))
@@ -458,7 +449,7 @@ async def test_p8_a_live_reader_that_lacks_pruned_entries_is_closed(hub: Hub, us
     peer = await peer_of(user)
     await in_database(publish_silently, "pruned", "there")
     await in_database(prune_broadcasts, 1)
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() == 3010
     await peer.ended()
     await peer.connect()
@@ -492,9 +483,11 @@ async def test_a_reader_that_began_above_the_floor_reads_on(
     assert peer.unrecovered == ["broadcast"]
     await in_database(publish_silently, "five")
     if many:
-        await hub.check()
+        await hub.position_check.run()
     else:
-        hub.hearing.publication("broadcast", hub.streams.by_name["broadcast"].epoch, 5, b"{}", 0, 0)
+        hub.layer_messages.handle_publication(
+            "broadcast", hub.streams.by_name["broadcast"].epoch, 5, b"{}", 0, 0
+        )
     await peer.wait_for("seen", "five")
     assert peer.closed is None
 
@@ -517,14 +510,13 @@ async def test_p6_a_change_between_reading_and_subscribing_is_noticed(
 
     async def late(user_id: Any, function: Any, *args: Any) -> Any:
         result = await in_database(function, *args)
-        if function.__name__ == "_follow":
+        if isinstance(result, Recovered):
             if change == "mute":
                 await in_database(inbox.mute, user, name)
             else:
                 await in_database(leave, user, name)
-            await until(lambda: peer.connection(hub).doubts)
-            task = hub.rights._task
-            await until(lambda: task is None or task.done())
+            await until(lambda: peer.connection(hub).rights_changes)
+            await until(lambda: hub.rights.is_idle)
         return result
 
     monkeypatch.setattr(hub.turns, "run", late)
@@ -573,8 +565,8 @@ async def test_p8_a_position_from_before_a_mute_is_not_recovered(hub: Hub, user:
 
 def test_offsets_announced_in_another_epoch_do_not_count() -> None:
     stream = LocalStream("broadcast")
-    stream.note("old", 10)
-    stream.note("new", 5)
+    stream.note_announced("old", 10)
+    stream.note_announced("new", 5)
     assert stream.heard == 10
     stream.learn(7, "new", 4, 0, 44)
     assert (stream.heard, stream.tip) == (5, Tip(4, 44))
@@ -601,10 +593,6 @@ def test_entries_of_one_history_ascend_in_offset_and_time(
 ) -> None:
     assert Tip(10, 100).contradicts(offset, at) is is_another
     assert not Tip(10, 0).contradicts(offset, at)
-
-
-def own(user: Any) -> str:
-    return f"user:{user.pk}"
 
 
 def delivered(user: Any, name: str = "broadcast") -> int:

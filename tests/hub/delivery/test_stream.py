@@ -2,15 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db.backends.utils import CursorWrapper
 
 from notifications import broadcast, notify
+from notifications.conf import app_settings
 from notifications.database.lanes import in_database
 from notifications.hub import Connection, Hub
 from notifications.hub.delivery.stream import LocalStream
@@ -21,59 +19,11 @@ from notifications.publishing.notify import withdraw
 from notifications.publishing.sequencing import sequence_waiting
 from notifications.streams import encoding, evidence, recovery
 from notifications.streams.history import read_page
+from tests.hub.helpers import counted_statements, own, peer_of, silently
 from tests.peers import Peer, rest, running_hub, until
-from tests.rooms import fill, hints, make_user, write
+from tests.rooms import fill, make_user, write
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
-
-
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
-
-
-async def peer_of(user: Any) -> Peer:
-    peer = await Peer.of(user)
-    await peer.connect()
-    return peer
-
-
-async def silently(*args: Any, **kwargs: Any) -> None:
-    """Publish a broadcast without a hint, as if the channel layer had lost it."""
-
-    def publish() -> None:
-        with hints():
-            broadcast(*args, **kwargs)
-
-    await in_database(publish)
-
-
-def own(user: Any) -> str:
-    return f"user:{user.pk}"
-
-
-@contextmanager
-def counted_statements(table: str) -> Iterator[list[str]]:
-    """Collect the SQL statements of all threads that contain ``table``."""
-    statements: list[str] = []
-    original = CursorWrapper.execute
-
-    def execute(self: Any, sql: Any, params: Any = None) -> Any:
-        if table in str(sql):
-            statements.append(str(sql))
-        return original(self, sql, params)
-
-    CursorWrapper.execute = execute  # type: ignore[method-assign]
-    try:
-        yield statements
-    finally:
-        CursorWrapper.execute = original  # type: ignore[method-assign]
 
 
 # Fan-out
@@ -113,7 +63,7 @@ async def test_duplicates_and_old_hints_are_dropped(hub: Hub, user: Any) -> None
     stream = hub.streams.by_name["broadcast"]
     page = await in_database(read_page, stream.id, 0, 10)
     for publication in page.publications:
-        hub.hearing.publication("broadcast", stream.epoch, *publication)
+        hub.layer_messages.handle_publication("broadcast", stream.epoch, *publication)
     await rest()
     assert peer.titles == ["one", "two"]
     assert not peer.violations
@@ -121,16 +71,16 @@ async def test_duplicates_and_old_hints_are_dropped(hub: Hub, user: Any) -> None
 
 async def test_a_gap_is_read_from_history_in_order(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
-    await silently("one")
-    await silently("two")
+    await silently(broadcast, "one")
+    await silently(broadcast, "two")
     await in_database(broadcast, "three")
     await peer.wait_for("one", "two", "three")
 
 
 async def test_a_hint_of_another_epoch_is_ignored(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
-    hub.hearing.publication("broadcast", "another", 1, b'{"title":"wrong"}')
-    hub.hearing.publication("nobody:here", "another", 1, b"{}")
+    hub.layer_messages.handle_publication("broadcast", "another", 1, b'{"title":"wrong"}')
+    hub.layer_messages.handle_publication("nobody:here", "another", 1, b"{}")
     await in_database(broadcast, "right")
     await peer.wait_for("right")
 
@@ -138,7 +88,7 @@ async def test_a_hint_of_another_epoch_is_ignored(hub: Hub, user: Any) -> None:
 async def test_a_large_fan_out_is_sliced_and_stays_in_order(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.hub.hearing.SLICE", 2)
+    monkeypatch.setattr("notifications.hub.layer_messages.SLICE", 2)
     monkeypatch.setattr("notifications.hub.delivery.repairs.SLICE", 2)
     peers = [await peer_of(user) for _ in range(7)]
     peers[3].block()
@@ -176,11 +126,11 @@ async def test_a_notification_to_very_many_users_is_read_with_one_query(
 async def test_a_lost_tail_is_found_with_one_query_per_process(hub: Hub, user: Any) -> None:
     others = [await in_database(make_user, f"user {number}") for number in range(5)]
     peers = [await peer_of(one) for one in [user, *others]]
-    await silently("lost")
+    await silently(broadcast, "lost")
     await rest()
     assert not peers[0].titles
     with counted_statements('"notifications_stream"') as statements:
-        await hub.check()
+        await hub.position_check.run()
         assert len(statements) == 1
     for peer in peers:
         await peer.wait_for("lost")
@@ -196,7 +146,7 @@ async def test_the_ticker_publishes_leftovers_of_a_dead_process(hub: Hub, user: 
 async def test_a_changed_epoch_closes_with_insufficient_state(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await in_database(lambda: Stream.objects.filter(name="broadcast").update(epoch="other"))
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() == 3010
     await peer.ended()
     result = await peer.connect()
@@ -209,7 +159,7 @@ async def test_a_changed_epoch_closes_with_insufficient_state(hub: Hub, user: An
 async def test_a_deleted_stream_closes_its_readers(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
     await in_database(lambda: Stream.objects.filter(name="broadcast").delete())
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() == 3010
 
 
@@ -231,7 +181,7 @@ async def test_a_reset_during_a_connect_is_noticed(
     command = second.ask(connect=second.connect_request())
     await until(lambda: hub.streams.by_name["broadcast"].pins)
     await in_database(lambda: Stream.objects.filter(name="broadcast").update(epoch="other"))
-    await hub.check()
+    await hub.position_check.run()
     assert await first.wait_closed() == 3010
     reset.set()
     await second.reply(command)
@@ -244,8 +194,8 @@ async def test_unsendable_pages_do_not_block_later_publications(
     settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "PAGE_SIZE": 2}
     peer = await peer_of(user)
     for number in range(4):
-        await silently(f"bad {number}")
-    await silently("good")
+        await silently(broadcast, f"bad {number}")
+    await silently(broadcast, "good")
     original = encoding.publication
 
     def publication(notification: Notification) -> Any:
@@ -254,15 +204,15 @@ async def test_unsendable_pages_do_not_block_later_publications(
         return original(notification)
 
     monkeypatch.setattr(encoding, "publication", publication)
-    await hub.check()
+    await hub.position_check.run()
     await peer.wait_for("good")
 
 
 async def test_positions_advance_past_withdrawn_notifications(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
-    await silently("withdrawn")
+    await silently(broadcast, "withdrawn")
     await in_database(lambda: withdraw(Notification.objects.all()))
-    await hub.check()
+    await hub.position_check.run()
     reader = peer.connection(hub).readers["broadcast"]
     await until(lambda: reader.sent == 1)
     await in_database(broadcast, "next")
@@ -349,12 +299,13 @@ async def test_a_reader_of_a_deleted_stream_does_not_query_in_a_busy_loop(
         peer.unblock()
         await asyncio.sleep(0.35)
         assert 1 <= len(statements) <= 10
-    await hub.check()
+    await hub.position_check.run()
     assert await peer.wait_closed() == 3010
 
 
-def let_a_ping_come_due(connection: Connection) -> None:
-    connection.session.deadline = connection.session._heartbeat._ping_at = 0.0
+def visit_at_its_deadline(hub: Hub, connection: Connection, later: float = 0.0) -> None:
+    """Visit a connection as if its deadline had passed, this many seconds ago."""
+    hub.visit(connection, now=connection.session.deadline + later)
 
 
 async def test_a_socket_blocked_for_good_is_closed_at_its_deadline(hub: Hub, user: Any) -> None:
@@ -363,11 +314,9 @@ async def test_a_socket_blocked_for_good_is_closed_at_its_deadline(hub: Hub, use
     peer.block()
     await in_database(broadcast, "one")
     await neighbour.wait_for("one")
-    let_a_ping_come_due(connection)
-    hub._visit(connection)
+    visit_at_its_deadline(hub, connection)
     assert connection.closing is None
-    connection.session._heartbeat._blocked_since = -1000.0
-    hub._visit(connection)
+    visit_at_its_deadline(hub, connection, later=app_settings.SLOW_TIMEOUT)
     assert connection.closing == codes.SLOW
     await peer.ended()
     assert hub.connections.all == {neighbour.connection(hub)}
@@ -384,8 +333,7 @@ async def test_a_socket_blocked_when_a_ping_is_due_gets_it_when_it_drains(
     await neighbour.wait_for("one")
     assert connection.is_blocked
     assert not connection.behind
-    let_a_ping_come_due(connection)
-    hub._visit(connection)
+    visit_at_its_deadline(hub, connection)
     await in_database(broadcast, "two")
     await neighbour.wait_for("one", "two")
     assert connection.behind
@@ -408,8 +356,7 @@ async def test_a_ping_that_cannot_be_written_expects_no_pong_and_is_sent_later(
     await peer.wait_for("one")
     with monkeypatch.context() as patched:
         patched.setattr(Connection, "write", lambda *_: False)
-        let_a_ping_come_due(connection)
-        hub._visit(connection)
+        visit_at_its_deadline(hub, connection)
     assert connection.session.owes_ping
     await until(lambda: peer.pings == 1, "a ping")
     assert connection.closing is None
@@ -421,7 +368,9 @@ async def test_no_publication_is_written_after_close(hub: Hub, user: Any) -> Non
     peer = await peer_of(user)
     connection, stream = peer.connection(hub), hub.streams.by_name["broadcast"]
     connection.close(codes.FORCE_NO_RECONNECT)
-    hub.hearing.publication("broadcast", stream.epoch, stream.top + 1, b'{"title":"too late"}')
+    hub.layer_messages.handle_publication(
+        "broadcast", stream.epoch, stream.top + 1, b'{"title":"too late"}'
+    )
     assert await peer.wait_closed() == 3503
     assert not peer.titles
 
@@ -498,7 +447,7 @@ async def test_a_blocked_connect_reply_precedes_every_push(hub: Hub, user: Any) 
     await in_database(broadcast, "meanwhile")
     await neighbour.wait_for("meanwhile")
     await hub.rights.check_all()
-    hub.rights.read_state.tell(own(user), b'{"type":"read"}', "")
+    hub.rights.read_state.push_change(own(user), b'{"type":"read"}', "")
     await rest()
     peer.unblock()
     await peer.reply(command)
@@ -606,8 +555,7 @@ async def test_a_pong_acknowledges_what_was_written_before_its_ping(hub: Hub, us
     await in_database(notify, user, "one")
     await peer.wait_for("one")
     connection = peer.connection(hub)
-    connection.session.deadline = connection.session._heartbeat._ping_at = 0.0
-    hub._visit(connection)
+    visit_at_its_deadline(hub, connection)
     await in_database(notify, user, "two")
     await peer.wait_for("one", "two")
     assert peer.pings == 1
@@ -692,7 +640,7 @@ async def test_a_stream_left_during_the_check_does_not_break_it(
         return found
 
     monkeypatch.setattr("notifications.hub.position_check.look", look_while_it_is_left)
-    await hub.check()
+    await hub.position_check.run()
     assert "broadcast" in hub.streams.by_name
     await peer.end()
 
@@ -701,17 +649,16 @@ async def test_a_ping_held_back_by_the_server_expects_no_pong_yet(hub: Hub, user
     """A blocked ASGI socket accepts the first message, so the ping seems to be sent."""
     peer = await peer_of(user)
     connection = peer.connection(hub)
+    await in_database(broadcast, "one")
+    await peer.wait_for("one")
     peer.block()
-    let_a_ping_come_due(connection)
-    hub._visit(connection)
+    visit_at_its_deadline(hub, connection)
     assert connection.is_blocked
-    connection.session.deadline = connection.session._heartbeat._pong_due = 0.0
-    hub._visit(connection)
+    visit_at_its_deadline(hub, connection)
     assert connection.closing is None
     peer.unblock()
     await until(lambda: peer.pings == 1)
-    connection.session.deadline = connection.session._heartbeat._pong_due = 0.0
-    hub._visit(connection)
+    visit_at_its_deadline(hub, connection)
     assert connection.closing is None
     peer.pong()
-    await until(lambda: not connection.session._heartbeat.is_awaiting_pong)
+    await until(lambda: connection.readers["broadcast"].acked == 1, "an acknowledgement")

@@ -12,10 +12,10 @@ from prometheus_client import REGISTRY
 from notifications import broadcast
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.hub.layer.groups import MEMBERSHIP_TIME
-from notifications.hub.layer.probe import _count_groups
+from notifications.hub.layer import probe
+from notifications.hub.layer.probe import count_groups
 from notifications.layer import group_name
-from tests.hub.test_hub import FICKLE, FickleLayer
+from tests.hub.helpers import FICKLE, FickleLayer
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_user
 
@@ -59,7 +59,7 @@ def lose_beats(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 async def test_a_layer_that_delivers_beats_stays_up(hub: Hub, peer: Peer) -> None:
     for _ in range(3):
-        await hub.tend_groups()
+        await hub.maintain_groups()
     assert is_up()
     (group,) = beat_groups()
     assert FickleLayer.calls.count(("join", group)) == 1
@@ -70,21 +70,21 @@ async def test_missing_beats_mark_the_layer_as_down_and_a_beat_as_up(
     hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    await hub.tend_groups()
+    await hub.maintain_groups()
     with monkeypatch.context() as patched:
         lost = lose_beats(patched)
         for _ in range(3):
-            await hub.tend_groups()
+            await hub.maintain_groups()
         assert len(lost) == 2 + 1 + 1, "only the first round asks twice"
         assert not is_up()
-        assert hub._check_interval() == 7.0
-    await hub.tend_groups()
+        assert hub.position_check.interval() == 7.0
+    await hub.maintain_groups()
     assert is_up()
-    assert hub._check_interval() == 3600.0
+    assert hub.position_check.interval() == 3600.0
     texts = [record.message for record in caplog.records]
     assert texts == [
-        "The channel layer is down (Lost): delivery goes on from the database, and groups are "
-        "joined again later.",
+        "The channel layer is down (ProbeLost): delivery continues from the database, and groups "
+        "will be rejoined.",
         "The channel layer is up again, and all groups are joined.",
     ]
 
@@ -92,10 +92,10 @@ async def test_missing_beats_mark_the_layer_as_down_and_a_beat_as_up(
 async def test_one_lost_beat_is_tolerated(
     hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await hub.tend_groups()
+    await hub.maintain_groups()
     with monkeypatch.context() as patched:
         lost = lose_beats(patched)
-        round_ = asyncio.create_task(hub.tend_groups())
+        round_ = asyncio.create_task(hub.maintain_groups())
         await until(lambda: lost)
     await round_
     assert is_up()
@@ -103,11 +103,11 @@ async def test_one_lost_beat_is_tolerated(
 
 async def test_lost_groups_are_joined_again(hub: Hub, peer: Peer) -> None:
     """As after a restart of Redis: no call fails, and no message arrives."""
-    await hub.tend_groups()
+    await hub.maintain_groups()
     get_channel_layer("default").groups.clear()
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert not is_up()
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert is_up()
     assert get_channel_layer("default").groups[group_name("broadcast")]
     await in_database(broadcast, "heard")
@@ -117,9 +117,9 @@ async def test_lost_groups_are_joined_again(hub: Hub, peer: Peer) -> None:
 async def test_groups_lost_before_the_first_beat_are_joined_again(hub: Hub, peer: Peer) -> None:
     layer: Any = get_channel_layer("default")
     layer.groups.clear()  # the next beat does not reveal their loss
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert is_up()
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert layer.groups[group_name("broadcast")]
 
 
@@ -127,7 +127,7 @@ async def test_the_layer_is_up_only_when_all_groups_are_joined(
     hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     FickleLayer.mood = "raises"
-    await hub.tend_groups()
+    await hub.maintain_groups()
     FickleLayer.mood = "good"
     with monkeypatch.context() as patched:
         joined = FickleLayer.group_add
@@ -138,15 +138,15 @@ async def test_the_layer_is_up_only_when_all_groups_are_joined(
             await joined(self, group, channel)
 
         patched.setattr(FickleLayer, "group_add", group_add)
-        await hub.tend_groups()
+        await hub.maintain_groups()
         assert not is_up()
-    await hub.tend_groups()
+    await hub.maintain_groups()
     assert is_up()
 
 
 async def test_a_connect_does_not_wait_for_a_layer_that_is_down(hub: Hub, peer: Peer) -> None:
     FickleLayer.mood = "hangs"
-    await hub.tend_groups()
+    await hub.maintain_groups()
     FickleLayer.calls.clear()
     other = await Peer.of(await in_database(make_user, "other"))
     await other.connect()
@@ -159,37 +159,53 @@ async def test_going_down_and_coming_back_start_the_position_check_at_once(
     """The check interval is an hour here, so only these changes can have started the check."""
     FickleLayer.mood = "raises"
     await in_database(broadcast, "swallowed")
-    await hub.tend_groups()
+    await hub.maintain_groups()
     await peer.wait_for("swallowed")
     await in_database(broadcast, "swallowed too")
     FickleLayer.mood = "good"
-    await hub.tend_groups()
+    await hub.maintain_groups()
     await peer.wait_for("swallowed", "swallowed too")
 
 
 async def test_a_hint_that_cannot_be_sent_marks_the_layer_as_down(hub: Hub, peer: Peer) -> None:
-    await hub.tend_groups()
+    await hub.maintain_groups()
     FickleLayer.mood = "raises"
     await in_database(broadcast, "swallowed")
     await peer.wait_for("swallowed")
     assert not is_up()
 
 
-async def test_a_cancelled_receive_starts_again(hub: Hub, peer: Peer) -> None:
+async def test_a_cancelled_receive_starts_again(
+    hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps: list[str] = []
+    receive = FickleLayer.receive
+
+    async def recorded(self: Any, channel: str) -> Any:
+        steps.append("started")
+        try:
+            return await receive(self, channel)
+        except asyncio.CancelledError:
+            steps.append("cancelled")
+            raise
+
+    monkeypatch.setattr(FickleLayer, "receive", recorded)
+    await hub.maintain_groups()  # its message ends the call that is in progress
+    await until(lambda: steps)
     hub.streams.groups.went_down(ConnectionError())
-    given_up = hub.streams.groups._receiving
-    assert given_up is not None
     await hub.streams.groups.reconnect()
-    await until(lambda: given_up.cancelled() and hub.streams.groups._receiving is not given_up)
-    await hub.tend_groups()
+    await until(lambda: steps[-2:] == ["cancelled", "started"])
+    await hub.maintain_groups()
     assert is_up()
 
 
-async def test_memberships_of_the_probe_are_renewed(hub: Hub, peer: Peer) -> None:
-    await hub.tend_groups()
+async def test_memberships_of_the_probe_are_renewed(
+    hub: Hub, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hub.maintain_groups()
     (group,) = beat_groups()
-    hub._pulse._joined_at -= MEMBERSHIP_TIME + 1
-    await hub.tend_groups()
+    monkeypatch.setattr(probe, "MEMBERSHIP_TIME", 0.0)
+    await hub.maintain_groups()
     assert FickleLayer.calls.count(("join", group)) == 2
 
 
@@ -199,4 +215,4 @@ def test_beat_groups_are_counted_per_shard(
 ) -> None:
     config = {} if hosts is None else {"hosts": hosts}
     settings.CHANNEL_LAYERS = {"default": {"BACKEND": FICKLE, "CONFIG": config}}
-    assert _count_groups() == count
+    assert count_groups() == count

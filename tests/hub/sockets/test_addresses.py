@@ -61,14 +61,14 @@ async def test_refused_sockets_are_not_counted(settings: Any) -> None:
             await refused.ended()
         await first.end()
         assert (await knock("192.0.2.7")).closed is None
-        assert hub.connections.addresses._sockets.keys() == {"192.0.2.7"}
+        assert hub.connections.addresses.by_address.keys() == {"192.0.2.7"}
 
 
 async def test_addresses_without_sockets_are_forgotten(settings: Any) -> None:
     async with running_hub(settings) as hub:
         for peer in [await knock(f"192.0.2.{number}") for number in range(20)]:
             await peer.end()
-        await until(lambda: not hub.connections.addresses._sockets)
+        await until(lambda: not hub.connections.addresses.by_address)
 
 
 @pytest.mark.parametrize(

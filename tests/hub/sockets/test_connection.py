@@ -2,19 +2,19 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from notifications.hub import Connection, Hub
 from notifications.hub.sockets import connection as connection_module
-from notifications.hub.sockets.deadlines import Wheel
+from notifications.hub.sockets.deadlines import TimerWheel
 from notifications.hub.sockets.writing import EXTENSION, ASGISocket, FrameSocket, open_socket
 from notifications.protocol import codes
 from notifications.protocol.prepared import Prepared
 from notifications.protocol.session import Session
-from tests.peers import Peer, rest, running_hub, until
+from tests.peers import Peer, rest, until
 from tests.protocol.test_session import CONNECT, CONNECTED, LIMITS
 from tests.rooms import make_user
 
@@ -274,12 +274,6 @@ async def test_a_close_that_fails_ends_the_connection() -> None:
     assert not connection.is_given_up
 
 
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
-
-
 @pytest.mark.django_db(transaction=True)
 async def test_a_connection_whose_connect_reply_is_not_read_is_given_up(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
@@ -310,8 +304,8 @@ def session(deadline: float) -> Session:
     return made
 
 
-async def wheel_with(*deadlines: float) -> tuple[Wheel, list[Connection]]:
-    wheel = Wheel()
+async def wheel_with(*deadlines: float) -> tuple[TimerWheel, list[Connection]]:
+    wheel = TimerWheel()
     made = []
     for deadline in deadlines:
         connection = Connection("c", session(deadline), ASGISocket(Server().send))
@@ -373,7 +367,7 @@ async def test_closed_sessions_leave_the_wheel() -> None:
     visited: list[Connection] = []
     wheel.turn(100.0, visited.append)
     assert visited == []
-    assert not wheel._buckets
+    assert wheel.is_empty
 
 
 async def test_a_failed_visit_does_not_prevent_the_others() -> None:

@@ -14,7 +14,6 @@ from notifications.hub import Hub, drain
 from notifications.hub.sockets import drain as draining
 from notifications.models import Connection, Subscription
 from tests.peers import Peer, running_hub, until
-from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -23,11 +22,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 async def hub(settings: Any) -> AsyncIterator[Hub]:
     async with running_hub(settings, DRAIN_SECONDS=3600.0) as running:
         yield running
-
-
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
 
 
 @pytest.fixture
@@ -41,7 +35,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> asyncio.Semaphore:
             await asyncio.sleep(0.01)
 
     monkeypatch.setattr(draining, "PACE", 2 / draining.WAVE)
-    monkeypatch.setattr(draining, "_pause", pause)
+    monkeypatch.setattr(draining, "pause", pause)
     return turns
 
 

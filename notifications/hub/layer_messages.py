@@ -11,21 +11,21 @@ from typing import Any
 
 from ..streams.encoding import Publication
 from .delivery.repairs import SLICE
-from .layer.probe import Pulse
+from .layer.probe import Probe
 from .local_streams import LocalStreams
 from .loops import Loops
 from .position_check import PositionCheck
 from .rights import Rights
 
 
-class Hearing:
+class LayerMessages:
     """Passes each message to the part of the hub that handles it.
 
     Args:
         streams: the streams of this process.
         rights: notified of users whose rights or read state have changed.
         check: run on request of publishers that do not announce each publication.
-        pulse: receives the probe messages of this process.
+        probe: receives the probe messages of this process.
         loops: reports messages that cannot be handled.
     """
 
@@ -34,7 +34,7 @@ class Hearing:
         streams: LocalStreams,
         rights: Rights,
         check: PositionCheck,
-        pulse: Pulse,
+        probe: Probe,
         loops: Loops,
     ) -> None:
         self._streams = streams.by_name
@@ -42,17 +42,17 @@ class Hearing:
         self._renewals = streams.renewals
         self._rights = rights
         self._check = check
-        self._pulse = pulse
+        self._probe = probe
         self._loops = loops
 
-    def take(self, message: dict[str, Any]) -> None:
+    def dispatch(self, message: dict[str, Any]) -> None:
         """Handle one message; report an exception instead of raising it."""
         try:
-            self._take(message)
+            self._dispatch(message)
         except Exception as error:  # a worker of another version may use another format
-            self._loops.report("a message of the channel layer", error)
+            self._loops.report_failure("handling a layer message", error, "it is ignored")
 
-    def publication(
+    def handle_publication(
         self, name: str, epoch: str, offset: int, data: bytes, at: int = 0, previous: int = 0
     ) -> None:
         """Fan out an announced publication, or start a repair if it is not the next one.
@@ -74,7 +74,7 @@ class Hearing:
             # They belong to different histories: either the tip or the announced entry is gone.
             self._renewals.add(stream)
             return
-        stream.note(epoch, offset)
+        stream.note_announced(epoch, offset)
         if not stream.is_next(offset):
             if offset > stream.top:
                 self._repairs.start(stream)
@@ -83,20 +83,24 @@ class Hearing:
         else:
             self._repairs.start(stream, Publication(offset, data), at)
 
-    def _take(self, message: dict[str, Any]) -> None:
+    def _dispatch(self, message: dict[str, Any]) -> None:
         kind, stream = message["type"], message["stream"]
         if kind == "notifications.publication":
             times = message.get("at", 0), message.get("previous", 0)
-            self.publication(stream, message["epoch"], message["offset"], message["data"], *times)
+            self.handle_publication(
+                stream, message["epoch"], message["offset"], message["data"], *times
+            )
         elif kind == "notifications.message":
             # Workers of an earlier version do not send these three.
             counted = message.get("unread"), message.get("revision"), message.get("recounted")
-            self._rights.read_state.tell(stream, message["data"], message["origin"], *counted)
+            self._rights.read_state.push_change(
+                stream, message["data"], message["origin"], *counted
+            )
         elif kind == "notifications.changed":
             self._rights.suspect(stream, message.get("session", ""))
         elif kind == "notifications.session_ended":
             self._rights.end_session(message["session"])
         elif kind == "notifications.check":
-            self._check.ask()
+            self._check.request()
         elif kind == "notifications.beat":
-            self._pulse.hear(message)
+            self._probe.receive(message)

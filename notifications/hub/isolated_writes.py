@@ -13,13 +13,13 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 #: Locked rows after which the rest of a round is left to the next one.
-PATIENCE = 3
+MAX_LOCKED_ROWS = 3
 
 #: Seconds to wait for a row that another transaction has locked.
-BRIEFLY = 0.5
+LOCK_WAIT = 0.5
 
-#: Rounds after which a row that cannot be written is given up.
-TRIES = 10
+#: Failed attempts after which a row is given up.
+MAX_ATTEMPTS = 10
 
 
 class Outcome(NamedTuple, Generic[Item]):
@@ -29,19 +29,19 @@ class Outcome(NamedTuple, Generic[Item]):
     untried: list[Item]
 
 
-def write_apart(
+def write_isolated(
     using: str,
     items: Sequence[Item],
-    together: Callable[[Sequence[Item]], object],
-    alone: Callable[[Item], object],
+    write_all: Callable[[Sequence[Item]], object],
+    write_one: Callable[[Item], object],
 ) -> Outcome[Item]:
     """Write all items together; if that fails, write each of them alone.
 
     Args:
         using: alias of the database.
         items: the items to write.
-        together: writes all of them in one transaction.
-        alone: writes one of them.
+        write_all: writes all of them in one transaction.
+        write_one: writes one of them.
 
     Returns:
         The items that were not written.
@@ -51,33 +51,33 @@ def write_apart(
     """
     outcome: Outcome[Item] = Outcome([], [])
     try:
-        together(items)
+        write_all(items)
     except Exception as error:
-        if _is_away(using, error):
+        if _is_unavailable(using, error):
             raise
     else:
         return outcome
-    patience = PATIENCE
+    locked_rows_left = MAX_LOCKED_ROWS
     for place, item in enumerate(items):
         try:
-            alone(item)
+            write_one(item)
         except Exception as error:
-            if _is_away(using, error):
+            if _is_unavailable(using, error):
                 raise
             outcome.failed.append((item, error))
-            patience -= isinstance(error, OperationalError)
-        if not patience:  # each of these has waited for a lock
+            locked_rows_left -= isinstance(error, OperationalError)
+        if not locked_rows_left:  # each of these has waited for a lock
             outcome.untried.extend(items[place + 1 :])
             break
     return outcome
 
 
-def wait_briefly(using: str) -> None:
+def limit_lock_wait(using: str) -> None:
     """Limit how long the current transaction waits for locks; the next flush tries again."""
-    limit_waiting(using, BRIEFLY)
+    limit_waiting(using, LOCK_WAIT)
 
 
-def _is_away(using: str, error: Exception) -> bool:
+def _is_unavailable(using: str, error: Exception) -> bool:
     """Would every other statement fail with this error too?"""
     if isinstance(error, ProgrammingError):
         # SQLSTATE class 42 means tables of another version; a trigger's error is about one row.
@@ -88,7 +88,7 @@ def _is_away(using: str, error: Exception) -> bool:
     return connections[using].vendor == "sqlite" or not connections[using].is_usable()
 
 
-class Tries:
+class RetryCounter:
     """Counts how often each row has failed, so that none is retried for ever.
 
     Args:
@@ -99,7 +99,7 @@ class Tries:
         self._name = name
         self._counts: dict[Hashable, int] = {}
 
-    def again(self, failed: Iterable[tuple[Hashable, Exception]]) -> set[Hashable]:
+    def keys_to_retry(self, failed: Iterable[tuple[Hashable, Exception]]) -> set[Hashable]:
         """Return the keys of the failed rows to retry; log how many are given up.
 
         Args:
@@ -107,10 +107,13 @@ class Tries:
                 any other row starts again at 0.
         """
         counts = {key: self._counts.get(key, 0) + 1 for key, _ in failed}
-        given_up = [key for key, count in counts.items() if count >= TRIES]
+        given_up = [key for key, count in counts.items() if count >= MAX_ATTEMPTS]
         if given_up:
             logger.warning(
-                "%s: %d could not be written and are left out.", self._name, len(given_up)
+                "%s: gave up on %d row(s) after %d failed attempts.",
+                self._name,
+                len(given_up),
+                MAX_ATTEMPTS,
             )
-        self._counts = {key: count for key, count in counts.items() if count < TRIES}
+        self._counts = {key: count for key, count in counts.items() if count < MAX_ATTEMPTS}
         return set(self._counts)
