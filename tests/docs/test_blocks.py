@@ -5,6 +5,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.core.management.base import CommandError
+from django.template import TemplateSyntaxError
 from pytest_django import Settings
 
 from tests.docs.blocks import DOCUMENTS, LANGUAGES, SHOWN, SKIP, blocks_of, parse, run
@@ -18,6 +20,21 @@ SKIPPED = 1
 PROJECT = ROOT / "docs" / "tutorial.md"
 
 PAGES = [path for path in DOCUMENTS if path != PROJECT and any(blocks_of(path))]
+
+
+#: Blocks that tests must not let pass, by language.
+BROKEN = [
+    ("python", "notify(user, title_that_nobody_has_given)"),
+    ("python", "# mysite/settings.py\nNOTIFICATIONS = {'PING_INTERVALL': 25}"),
+    ("html+django", "{% load notifications %}{% notification_bel %}"),
+    ("json", '{"id": 1,}'),
+    ("js", "const = 1;"),
+    ("css", "body { --notifications-akzent: red }"),
+    ("shell", 'echo "never closed'),
+    ("shell", "python manage.py notify reader Hello --ulr /orders/7/"),
+    ("shell", "python manage.py notify nobody Hello"),
+    ("shell", "make everything"),
+]
 
 
 def name_of(path: Path) -> str:
@@ -43,6 +60,17 @@ def test_every_code_block_of_a_page_works(path, names) -> None:
     document.namespace.update(names)
     for skipped in run(document):
         assert skipped.reason
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("language", "source"), BROKEN)
+def test_a_broken_code_block_fails(tmp_path, names, language, source) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"```{language}\n{source}\n```\n")
+    document = parse(page)
+    document.namespace.update(names)
+    with pytest.raises((AssertionError, CommandError, NameError, TemplateSyntaxError, ValueError)):
+        list(run(document))
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)

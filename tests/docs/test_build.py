@@ -155,3 +155,14 @@ def test_every_code_is_in_the_reference_and_explained_in_the_protocol(site) -> N
     explained = {int(code) for code in re.findall(r"^\| (\d{3,4}) ", protocol, re.MULTILINE)}
     # 1000 is the ordinary end of a websocket.
     assert explained == made - {codes.NORMAL.code}
+
+
+def test_every_event_and_method_of_the_browser_client_is_in_the_reference(listed) -> None:
+    source = (ROOT / "static" / "notifications" / "notifications.js").read_text()
+    (forwarded,) = re.findall(r"const FORWARDED = .*?\[(.*?)\]", source, re.DOTALL)
+    events = {*re.findall(r'"(\w+)"', forwarded), *re.findall(r'this\.emit\("(\w+)"', source)}
+    page = (ROOT / "docs" / "reference" / "browser.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == events
+    methods = set(re.findall(r"^  (?:async )?([a-z]\w+)\(", source, re.MULTILINE))
+    own = {f"notifications.{name}" for name in methods - {"constructor", "begin"}}
+    assert own - listed["js:function"] == set()

@@ -67,7 +67,7 @@ def _about(comment: str) -> str:
     for line in lines:
         if match := PARAMETER.match(line):
             fields.append(f":param {match[1]}: {_prose(match[2])}")
-        elif match := RESULT.match(line):
+        elif (match := RESULT.match(line)) and match[1] != "this":
             fields.append(
                 f":returns: ``{match[1]}``{', ' if match[2].strip() else ''}{_prose(match[2])}"
             )
