@@ -9,6 +9,7 @@ import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import django
 from sphinx.application import Sphinx
@@ -38,8 +39,8 @@ extensions = [
     "reference",
 ]
 exclude_patterns = ["_ext"]
-# Commands and code in docstrings keep their quotes and dashes.
-smartquotes = False
+# Dashes, but quotes stay as they are typed.
+smartquotes_action = "D"
 
 # Links to headings of other pages work as on the web pages of the repository.
 myst_heading_anchors = 4
@@ -94,5 +95,13 @@ def adapt(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] += DECISIONS
 
 
+def leave_fields_alone(app: Sphinx, what: str, name: str, thing: Any, *more: Any) -> None:
+    """Remove what Python says of the fields of named tuples: "Alias for field number 0"."""
+    lines: list[str] = more[-1]
+    if lines and lines[0].startswith("Alias for field number"):
+        lines.clear()
+
+
 def setup(app: Sphinx) -> None:
     app.connect("source-read", adapt)
+    app.connect("autodoc-process-docstring", leave_fields_alone)

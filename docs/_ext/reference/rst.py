@@ -9,8 +9,9 @@ from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 
 def escape(text: str) -> str:
-    """Escape plain text, so that none of its characters is markup."""
-    return re.sub(r"([\\*`_|<>])", r"\\\1", text)
+    """Escape plain text, so that none of its characters is markup; mark options as code."""
+    escaped = re.sub(r"([\\*`_|<>])", r"\\\1", text)
+    return re.sub(r"(?<!\S)--\w[\w-]*", r"``\g<0>``", escaped)
 
 
 def code(text: str) -> str:

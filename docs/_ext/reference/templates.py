@@ -6,7 +6,7 @@ from typing import Any
 
 from notifications.templatetags import notifications as library
 
-from .rst import docstring, heading, item
+from .rst import code, docstring, heading, item
 
 
 def tags() -> dict[str, Callable[..., Any]]:
@@ -20,17 +20,21 @@ def filters() -> dict[str, Callable[..., Any]]:
 
 def write() -> str:
     parts = [heading("Tags")]
-    parts += [item("templatetag", _use(name, tag), _about(tag)) for name, tag in tags().items()]
+    parts += [
+        item("templatetag", name, _about(tag, _use(name, tag))) for name, tag in tags().items()
+    ]
     parts += [heading("Filters")]
     parts += [item("templatefilter", name, _about(used)) for name, used in filters().items()]
     return "".join(parts)
 
 
 def _use(name: str, tag: Callable[..., Any]) -> str:
-    """The tag with its arguments, as a template writes them."""
+    """The tag with its arguments and their defaults, as a template writes them; "" without any."""
     parameters = list(inspect.signature(tag).parameters.values())[1:]
-    return " ".join([name, *(f"{given.name}={given.default!r}" for given in parameters)])
+    given = " ".join(f"{parameter.name}={parameter.default!r}" for parameter in parameters)
+    return f"{{% {name} {given} %}}" if given else ""
 
 
-def _about(used: Callable[..., Any]) -> str:
-    return docstring(inspect.unwrap(used), leave_out=("context",))
+def _about(used: Callable[..., Any], use: str = "") -> str:
+    about = docstring(inspect.unwrap(used), leave_out=("context",))
+    return f"{code(use)}\n\n{about}"
