@@ -71,8 +71,13 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#a5b1ff", "color-brand-content": "#a5b1ff"},
 }
 
-#: Pages of the documentation that show files from outside of this directory.
-SHOWN = {"../deploy/README.md": "deploy.md", "../CHANGELOG.md": "changelog.md"}
+#: The pages that stand for files outside of this directory.
+SHOWN = {
+    "../README.md": "index.md",
+    "../CHANGELOG.md": "changelog.md",
+    "../deploy/README.md": "deploy.md",
+    "../notifications/signals.py": "reference/signals.md",
+}
 
 #: What the list of decisions lacks, so that the navigation has each of them.
 DECISIONS = """

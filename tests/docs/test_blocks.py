@@ -16,10 +16,14 @@ from tests.servers import ROOT
 #: Blocks that cannot run. Each says in its page why.
 SKIPPED = 1
 
-#: A page whose blocks make a project, which test_tutorial.py builds and starts.
-PROJECT = ROOT / "docs" / "tutorial.md"
+#: Pages whose blocks make a project of their own, which another test builds and runs.
+PROJECTS = {"docs/tutorial.md": "docs/test_tutorial.py"}
 
-PAGES = [path for path in DOCUMENTS if path != PROJECT and any(blocks_of(path))]
+PAGES = [
+    path
+    for path in DOCUMENTS
+    if str(path.relative_to(ROOT)) not in PROJECTS and any(blocks_of(path))
+]
 
 
 #: Blocks that tests must not let pass, by language.
@@ -81,6 +85,12 @@ def test_every_code_block_has_a_language_that_is_run_or_shown(path) -> None:
         if language not in LANGUAGES and language not in SHOWN and not language.startswith("{")
     ]
     assert unknown == []
+
+
+def test_the_blocks_of_every_project_are_run_by_its_own_test() -> None:
+    for page, test in PROJECTS.items():
+        assert (ROOT / page).exists()
+        assert f'"{Path(page).name}"' in (ROOT / "tests" / test).read_text()
 
 
 def test_few_code_blocks_are_skipped_and_each_says_why() -> None:
