@@ -24,4 +24,4 @@ class NotificationsConfig(AppConfig):
         if isinstance(apps.app_configs.get("admin"), admin_apps.AdminConfig):
             # The admin does so in its own ``ready``, which may run after this one.
             admin.autodiscover()
-            import_module(".admin.users", self.name).add_to_lists_of_users(admin.site)
+            import_module(".admin.users", self.name).add_action_to_user_admins(admin.site)

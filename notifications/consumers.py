@@ -34,7 +34,7 @@ JSON_SUBPROTOCOL = "centrifuge-json"
 PROTOBUF_SUBPROTOCOL = "centrifuge-protobuf"
 
 #: Messages and effects that one connection may process before it yields to the event loop.
-MOST_AT_ONCE = 32
+MAX_WITHOUT_YIELD = 32
 
 
 class NotificationConsumer(AsyncJsonWebsocketConsumer):
@@ -49,7 +49,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
     hub: Hub
     connection: Connection | None = None
     #: Messages and effects since the last yield to the event loop.
-    _done = 0
+    _since_yield = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
@@ -57,7 +57,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         try:
             while True:
                 await self.dispatch(await receive())
-                await self._give_way()
+                await self._yield_to_loop()
         except StopConsumer:
             return
         except asyncio.CancelledError:
@@ -72,7 +72,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         except (StopConsumer, asyncio.CancelledError):
             raise
         except Exception:
-            logger.exception("A connection is closed because of a bug.")
+            logger.exception("Closing a connection after an unexpected error.")
             if self.connection is None:
                 raise StopConsumer from None
             self.connection.close(codes.SERVER_ERROR)
@@ -89,7 +89,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             open_socket(self.scope, self.base_send),
             address=(self.scope.get("client") or ("",))[0],
             user_agent=user_agent.replace("\x00", ""),
-            session_key=_session_key(cookie),
+            session_key=read_session_key(cookie),
         )
         self.hub.connections.watch(self.connection)
         self.connection.socket.charge_to(self._charge)
@@ -102,9 +102,9 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         session = self.connection.session
         text = message.get("text")
         if text is None:
-            await self._carry_out(session.receive_binary())
+            await self._apply_effects(session.receive_binary())
         else:
-            await self._carry_out(session.receive(text, time.monotonic()))
+            await self._apply_effects(session.receive(text, time.monotonic()))
 
     async def websocket_disconnect(self, message: dict[str, Any]) -> None:
         self._leave(message.get("code") or codes.NORMAL.code)
@@ -121,17 +121,17 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             assert isinstance(effect, Close)
             self.connection.close(effect.disconnect)
 
-    async def _give_way(self) -> None:
-        """Yield to the event loop after every ``MOST_AT_ONCE`` messages and effects."""
-        self._done += 1
-        if self._done >= MOST_AT_ONCE:
-            self._done = 0
+    async def _yield_to_loop(self) -> None:
+        """Yield to the event loop after every ``MAX_WITHOUT_YIELD`` messages and effects."""
+        self._since_yield += 1
+        if self._since_yield >= MAX_WITHOUT_YIELD:
+            self._since_yield = 0
             await asyncio.sleep(0)
 
-    async def _carry_out(self, effects: Iterable[Effect]) -> None:
+    async def _apply_effects(self, effects: Iterable[Effect]) -> None:
         assert self.connection is not None
         for effect in effects:
-            await self._give_way()
+            await self._yield_to_loop()
             if isinstance(effect, Send):
                 await self.connection.send(Prepared(effect.text))
             elif isinstance(effect, Arrived):
@@ -153,7 +153,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             self.hub.loops.database_failed(error)
             await self._refuse(effect.command_id, codes.INTERNAL)
         except Exception:
-            logger.exception("A command has failed because of a bug.")
+            logger.exception("Unexpected error in a command.")
             await self._refuse(effect.command_id, codes.INTERNAL)
         else:
             await self._answer(effect.command_id, outcome)
@@ -162,7 +162,7 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         assert self.connection is not None
         try:
             effects = self.connection.session.answer(command_id, outcome.result, time.monotonic())
-            await self._carry_out(effects)
+            await self._apply_effects(effects)
         finally:
             outcome.then()
         if isinstance(outcome.result, messages.ConnectResult):
@@ -172,10 +172,10 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         assert self.connection is not None
         if command_id == 0:
             SENDS_IGNORED.inc()
-            logger.debug("A message of a client is ignored (%d).", error.code)
+            logger.debug("Ignored a send command (error %d).", error.code)
         else:
             ERRORS.labels(error.code).inc()
-        await self._carry_out(self.connection.session.refuse(command_id, error))
+        await self._apply_effects(self.connection.session.refuse(command_id, error))
 
 
 def _limits() -> Limits:
@@ -212,7 +212,7 @@ def _headers(scope: dict[str, Any], *names: bytes) -> list[str]:
     return [b"; ".join(values).decode("latin-1") for values in found.values()]
 
 
-def _session_key(cookie: str) -> str:
+def read_session_key(cookie: str) -> str:
     """Return the session key in a ``Cookie`` header, parsed as Django does; "" for none."""
     if not cookie:
         return ""

@@ -42,7 +42,7 @@ class ContentForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_title(self) -> str:
         return clean_title(self.cleaned_data["title"])
 
-    def take(self, error: ValidationError) -> None:
+    def add_errors(self, error: ValidationError) -> None:
         """Add the errors of publishing to the form's fields, or to the form as a whole."""
         for name, errors in error.error_dict.items():
             self.add_error(name if name in self.fields else None, errors)

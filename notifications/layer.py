@@ -61,9 +61,9 @@ class Announcer:
     """The outgoing messages of this process: a bounded queue, and one task that sends them."""
 
     def __init__(self) -> None:
-        self.start_afresh()
+        self.reset()
 
-    def start_afresh(self) -> None:
+    def reset(self) -> None:
         """Forget loops, threads and messages; a forked child has none of its parent's threads."""
         self._queue: deque[tuple[str, dict[str, Any]]] = deque(maxlen=QUEUE_SIZE)
         self._lock = threading.Lock()
@@ -109,12 +109,12 @@ class Announcer:
         except RuntimeError:
             self._is_woken = False
             # The loop has just closed; the message is sent together with the next one.
-            logger.debug("A hint to %s has to wait.", stream)
+            logger.debug("Queued a hint to %s: the event loop has closed.", stream)
 
     def flush(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds until everything is sent. Do not call it in the loop."""
         deadline = time.monotonic() + timeout
-        while (self._queue or self._busy()) and time.monotonic() < deadline:
+        while (self._queue or self._is_sending()) and time.monotonic() < deadline:
             time.sleep(0.005)
 
     async def emptied(self, patience: float) -> None:
@@ -124,12 +124,12 @@ class Announcer:
         if self._task is not None:
             await asyncio.wait({self._task}, timeout=patience)
 
-    def _busy(self) -> bool:
+    def _is_sending(self) -> bool:
         return self._task is not None and not self._task.done()
 
     def _start(self) -> None:
         self._is_woken = False
-        if not self._busy():
+        if not self._is_sending():
             self._task = asyncio.get_running_loop().create_task(self._drain())
 
     async def _drain(self) -> None:
@@ -142,7 +142,7 @@ class Announcer:
                 return
             if not self.available:
                 self.available = True
-                logger.info("The channel layer takes messages again.")
+                logger.info("The channel layer accepts messages again.")
 
     def _failed(self, error: Exception) -> None:
         # Queued messages would fail in the same way, and their content is in the database anyway.
@@ -151,7 +151,7 @@ class Announcer:
         if self.available:
             self.available = False
             logger.warning(
-                "The channel layer takes no messages (%s); delivery goes on from the database.",
+                "The channel layer accepts no messages (%s); delivery goes on from the database.",
                 type(error).__name__,
             )
         if self._on_failure is not None:
@@ -180,7 +180,7 @@ class Announcer:
 announcer = Announcer()
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=announcer.start_afresh)
+    os.register_at_fork(after_in_child=announcer.reset)
 
 
 def send_publication(
@@ -199,24 +199,15 @@ def send_publication(
         previous: when the previous entry was published, likewise; 0 if there is none or it is
             unknown.
     """
-    announcer.send(
-        stream,
-        {
-            "type": type_prefix + "publication",
-            "stream": stream,
-            "epoch": epoch,
-            "offset": offset,
-            "data": data,
-            "at": at,
-            "previous": previous,
-        },
+    _announce(
+        "publication", stream, epoch=epoch, offset=offset, data=data, at=at, previous=previous
     )
 
 
 def send_check() -> None:
     """Ask all hubs to compare their streams with the database; for many publications at once."""
     # Every hub with connections reads this stream.
-    announcer.send("broadcast", {"type": type_prefix + "check", "stream": "broadcast"})
+    _announce("check", "broadcast")
 
 
 def send_message(
@@ -237,9 +228,8 @@ def send_message(
         revision: the revision of the stream that this change alone has made; None if it made none.
         recounted: whether the set of streams that are counted has changed.
     """
-    message = {"type": type_prefix + "message", "stream": stream, "data": data, "origin": origin}
     counted = {"unread": unread, "revision": revision, "recounted": recounted}
-    announcer.send(stream, {**message, **counted})
+    _announce("message", stream, data=data, origin=origin, **counted)
 
 
 def send_changed(stream: str, session: str = "") -> None:
@@ -250,7 +240,7 @@ def send_changed(stream: str, session: str = "") -> None:
         session: digest of a session key whose connections are closed, never the key itself; "" for
             none.
     """
-    announcer.send(stream, {"type": type_prefix + "changed", "stream": stream, "session": session})
+    _announce("changed", stream, session=session)
 
 
 def send_session_ended(session: str) -> None:
@@ -260,10 +250,11 @@ def send_session_ended(session: str) -> None:
         session: digest of the session key, never the key itself.
     """
     # Every hub with connections reads this stream.
-    announcer.send(
-        "broadcast",
-        {"type": type_prefix + "session_ended", "stream": "broadcast", "session": session},
-    )
+    _announce("session_ended", "broadcast", session=session)
+
+
+def _announce(kind: str, stream: str, **content: Any) -> None:
+    announcer.send(stream, {"type": type_prefix + kind, "stream": stream, **content})
 
 
 async def group_send(group: str, message: dict[str, Any]) -> None:

@@ -53,18 +53,18 @@ def prepare(instance: Model, using: str) -> None:
         Renumbered: the row could show a stream to somebody else than its owner.
     """
     if isinstance(instance, get_user_model()):
-        _note(instance, "user", using)
+        _remember_owner(instance, "user", using)
     elif isinstance(instance, Group):
-        _note(instance, "group", using)
+        _remember_owner(instance, "group", using)
     elif isinstance(instance, Stream):
         if (using, stream_names.parse(instance.name).kind) in _renumbered:
             raise Renumbered(instance.name)
-        _make_room(instance, using)
+        _delete_unused(instance, using)
     elif isinstance(instance, Subscription):
         _check_owner(instance, using)
 
 
-def _note(instance: Model, kind: str, using: str) -> None:
+def _remember_owner(instance: Model, kind: str, using: str) -> None:
     setattr(instance, LOADED, True)
     if instance.pk is None:
         _renumbered.add((using, kind))
@@ -72,7 +72,7 @@ def _note(instance: Model, kind: str, using: str) -> None:
         _renumbered.discard((using, kind))
 
 
-def _make_room(stream: Stream, using: str) -> None:
+def _delete_unused(stream: Stream, using: str) -> None:
     """Delete an unused stream of this name: one that ``migrate`` made has another primary key."""
     for other in Stream.objects.using(using).filter(name=stream.name).exclude(pk=stream.pk):
         if other.top == 0 and stream_rows.is_empty(other):

@@ -18,32 +18,32 @@ import time
 from collections.abc import Hashable, Iterable
 
 #: Seconds between two lines of one kind.
-SILENCE = 60.0
+INTERVAL = 60.0
 
 #: Characters of a stranger's text that a line may quote.
-QUOTED = 200
+MAX_QUOTED = 200
 
 #: Characters of the message about a refused request.
-LONGEST = 400
+MAX_MESSAGE = 400
 
 #: What a terminal or a line reader interprets instead of showing: control characters (C0, DEL,
 #: C1), other line separators, and marks that change the direction of writing.
 UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-class Pace:
+class RateLimit:
     """Limits the rate of log lines of each kind, and counts those that are left out.
 
     Args:
         seconds: seconds between two lines of one kind.
     """
 
-    def __init__(self, seconds: float = SILENCE) -> None:
+    def __init__(self, seconds: float = INTERVAL) -> None:
         self._seconds = seconds
         #: By kind: monotonic seconds at which the next line may be logged, and lines left out.
         self._kinds: dict[Hashable, tuple[float, int]] = {}
 
-    def left_out(self, kind: Hashable) -> int | None:
+    def suppressed(self, kind: Hashable) -> int | None:
         """Decide whether a line may be logged now.
 
         Args:
@@ -75,12 +75,12 @@ class Seldom(logging.Filter):
         seconds: seconds between two records.
     """
 
-    def __init__(self, seconds: float = SILENCE) -> None:
+    def __init__(self, seconds: float = INTERVAL) -> None:
         super().__init__()
-        self._pace = Pace(seconds)
+        self._rate_limit = RateLimit(seconds)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        return _pass_on(record, self._pace.left_out(None))
+        return _condense(record, self._rate_limit.suppressed(None))
 
 
 class Strangers(logging.Filter):
@@ -95,14 +95,14 @@ class Strangers(logging.Filter):
         also: top-level names of other loggers whose warnings strangers can cause.
     """
 
-    def __init__(self, seconds: float = SILENCE, also: Iterable[str] = ()) -> None:
+    def __init__(self, seconds: float = INTERVAL, also: Iterable[str] = ()) -> None:
         super().__init__()
-        self._pace = Pace(seconds)
+        self._rate_limit = RateLimit(seconds)
         self._warning = {"uvicorn", *also}
 
     def filter(self, record: logging.LogRecord) -> bool:
         kind = self._refusal(record)
-        return kind is None or _pass_on(record, self._pace.left_out(kind))
+        return kind is None or _condense(record, self._rate_limit.suppressed(kind))
 
     def _refusal(self, record: logging.LogRecord) -> Hashable | None:
         """The kind of refused request that a record is about; None for other records."""
@@ -135,28 +135,28 @@ def printable(text: str) -> str:
     return UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-def since(left_out: int) -> str:
-    """The note about lines that were left out; see :meth:`Pace.left_out`."""
-    return f"{left_out} more since the last such line"
+def more_since_last(suppressed: int) -> str:
+    """The note about lines that were left out; see :meth:`RateLimit.suppressed`."""
+    return f"{suppressed} more since the last such line"
 
 
 def quoted(text: str) -> str:
-    """Quote a stranger's text as ASCII, cut to ``QUOTED`` characters."""
-    return ascii(text if len(text) <= QUOTED else f"{text[:QUOTED]}…")
+    """Quote a stranger's text as ASCII, cut to ``MAX_QUOTED`` characters."""
+    return ascii(text if len(text) <= MAX_QUOTED else f"{text[:MAX_QUOTED]}…")
 
 
-def _pass_on(record: logging.LogRecord, left_out: int | None) -> bool:
+def _condense(record: logging.LogRecord, suppressed: int | None) -> bool:
     """Return whether a record passes; if so, shorten it and add the note about omitted ones."""
-    if left_out is None:
+    if suppressed is None:
         return False
     more = []
     if record.exc_info and record.exc_info[1] is not None:
         more.append(type(record.exc_info[1]).__name__)
-    if left_out:
-        more.append(since(left_out))
+    if suppressed:
+        more.append(more_since_last(suppressed))
     text = record.getMessage()
-    if len(text) > LONGEST:
-        text = f"{text[:LONGEST]}…"
+    if len(text) > MAX_MESSAGE:
+        text = f"{text[:MAX_MESSAGE]}…"
     record.msg, record.args = f"{text} ({', '.join(more)})" if more else text, ()
     record.exc_info = record.exc_text = record.stack_info = None
     return True

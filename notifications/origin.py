@@ -11,7 +11,7 @@ from django.http.request import split_domain_port
 from django.utils.http import is_same_domain
 
 from .conf import app_settings
-from .logs import Pace, quoted, since
+from .logs import RateLimit, more_since_last, quoted
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class AllowedOriginValidator:
 
     def __init__(self, application: Any) -> None:
         self.application = application
-        self._pace = Pace()
+        self._rate_limit = RateLimit()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         handshake = _Handshake(scope)
@@ -42,9 +42,9 @@ class AllowedOriginValidator:
         if reason is None:
             await self.application(scope, receive, send)
             return
-        left_out = self._pace.left_out(None)
-        if left_out is not None:
-            more = f" ({since(left_out)})" if left_out else ""
+        suppressed = self._rate_limit.suppressed(None)
+        if suppressed is not None:
+            more = f" ({more_since_last(suppressed)})" if suppressed else ""
             logger.warning("A websocket is refused: %s%s", reason, more)
         await refuse(scope, receive, send)
 

@@ -47,7 +47,7 @@ URL_LENGTH = 2000
 
 
 @receiver(pre_save)
-def row_is_loaded(instance: Model, raw: bool, using: str, **kwargs: Any) -> None:
+def before_save(instance: Model, raw: bool, using: str, **kwargs: Any) -> None:
     """Prepare a row of a fixture; see :mod:`notifications.loading`."""
     if raw:
         loading.prepare(instance, using)
@@ -128,7 +128,7 @@ def group_saved(instance: Group, created: bool, raw: bool, **kwargs: Any) -> Non
 
 
 @receiver(pre_delete, sender=Group)
-def group_is_deleted(instance: Group, using: str, **kwargs: Any) -> None:
+def before_group_deleted(instance: Group, using: str, **kwargs: Any) -> None:
     """Have the members' rights checked again; once the group is deleted, they are unknown."""
     rights.changed(_members(instance), using)
 

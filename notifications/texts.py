@@ -26,7 +26,7 @@ INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Me", "Mn", "Zl", "Zp", "Zs"})
 BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 #: Characters of the path in an error message.
-MOST_SAID = 80
+MAX_PATH = 80
 
 #: Types of text, also of lazy text.
 TEXT = (str, Promise)
@@ -100,7 +100,7 @@ class _NotJson(Exception):
 
     def __str__(self) -> str:
         place = ".".join(reversed(self._path))
-        place = place if len(place) <= MOST_SAID else place[: MOST_SAID - 1] + "…"
+        place = place if len(place) <= MAX_PATH else place[: MAX_PATH - 1] + "…"
         return f"{place}: {self._reason}" if place else self._reason
 
 
@@ -122,9 +122,9 @@ def _plain_json(value: Any, depth: int) -> Any:
 
 def _plain_number(value: float) -> float:
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise _NotJson("JavaScript reads whole numbers beyond 2^53 wrongly, send it as text")
+        raise _NotJson("JavaScript cannot represent integers beyond 2^53: send it as text")
     if not math.isfinite(value):
-        raise _NotJson(f"{float(value)} is no number of JSON")
+        raise _NotJson(f"{float(value)} is not a JSON number")
     # Members of enums may be numbers too.
     return int(value) if isinstance(value, int) else float(value)
 
@@ -154,7 +154,7 @@ def _plain_object(items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any
     for key, value in items:
         name = _plain_key(key)
         if name in found:
-            raise _NotJson("two keys that are the same text").within(name)
+            raise _NotJson("two keys with the same text").within(name)
         try:
             found[name] = _plain_json(value, depth + 1)
         except _NotJson as error:
@@ -167,7 +167,7 @@ def _plain_key(key: Any) -> str:
         return _plain_text(key)
     if key is None or isinstance(key, int | float):
         return json.dumps(key)
-    raise _NotJson(f"{type(key).__name__} is no key of JSON")
+    raise _NotJson(f"{type(key).__name__} cannot be a key in JSON")
 
 
 def _plain_text(value: Any) -> str:

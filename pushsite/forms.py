@@ -62,7 +62,7 @@ class SendForm(ContentForm):
         try:
             publishing.publish(name, **content, kind=kind, actor=actor, key=key)
         except ValidationError as error:
-            self.take(error)
+            self.add_errors(error)
             return False
         return True
 

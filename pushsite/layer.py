@@ -41,7 +41,7 @@ def channel_layer(environment: Mapping[str, str]) -> dict[str, Any]:
             "CONFIG": {"capacity": 10_000},
         }
     for url in urls:
-        _insist_on_address(url)
+        _validate_url(url)
     hosts = _sentinel_hosts(urls, masters, environment) if masters else list(urls)
     return {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -53,7 +53,7 @@ def _split(value: str) -> list[str]:
     return [word.strip() for word in value.split(",") if word.strip()]
 
 
-def _insist_on_address(url: str) -> None:
+def _validate_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         found = parts.scheme in SCHEMES and bool(parts.hostname or parts.path)

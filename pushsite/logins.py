@@ -18,7 +18,7 @@ from django.shortcuts import render
 IPV6_PREFIX = 64
 
 #: How many characters of a user name the table of attempts can store.
-LONGEST_NAME = 255
+MAX_NAME_LENGTH = 255
 
 
 def client_address(request: HttpRequest) -> str | None:
@@ -43,7 +43,7 @@ def client_address(request: HttpRequest) -> str | None:
 def user_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
     """Return the name that an attempt is counted for, cut to what the table can store."""
     name = (credentials or {}).get(get_user_model().USERNAME_FIELD)
-    return str(name or "")[:LONGEST_NAME]
+    return str(name or "")[:MAX_NAME_LENGTH]
 
 
 def too_many(request: HttpRequest, *details: Any) -> HttpResponse:

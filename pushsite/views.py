@@ -63,14 +63,14 @@ def _registry() -> CollectorRegistry:
     directory = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if not directory:
         return REGISTRY
-    for pid in _dead(Path(directory)):
+    for pid in _dead_processes(Path(directory)):
         mark_process_dead(pid)  # type: ignore[no-untyped-call]
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
 
 
-def _dead(directory: Path) -> Iterator[int]:
+def _dead_processes(directory: Path) -> Iterator[int]:
     """Ids of dead processes that have left live gauges, such as counts of connections."""
     for path in directory.glob("gauge_live*_*.db"):
         pid = int(path.stem.rpartition("_")[2])

@@ -9,7 +9,7 @@ from pathlib import Path
 PACKAGE = "notifications"
 
 
-class NotTrueError(Exception):
+class PictureError(Exception):
     """The source contradicts the picture."""
 
 
@@ -21,7 +21,7 @@ def read(root: Path, ways: Iterable[Sequence[str]]) -> tuple[list[list[str]], di
         ways: paths through rooms. Each room imports the next one, or is imported by it.
 
     Raises:
-        NotTrueError: a step of a path has no import, or a room imports one that is not below it.
+        PictureError: a step of a path has no import, or a room imports one that is not below it.
     """
     known = modules(root / PACKAGE)
     graph = {name: imports(name, path, known) for name, path in known.items()}
@@ -77,7 +77,7 @@ def layers(root: Path) -> list[list[str]]:
     """Return the layers of the contract, from the top, each as a list of rooms.
 
     Raises:
-        NotTrueError: pyproject.toml has no such contract.
+        PictureError: pyproject.toml has no such contract.
     """
     contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]
     for contract in contracts["contracts"]:
@@ -85,19 +85,19 @@ def layers(root: Path) -> list[list[str]]:
             return [
                 [room.strip(" ()") for room in layer.split("|")] for layer in contract["layers"]
             ]
-    raise NotTrueError("pyproject.toml has no layers of the app")
+    raise PictureError("pyproject.toml has no layers of the app")
 
 
 def rows(found: Sequence[Sequence[str]], edges: set[tuple[str, str]]) -> list[list[str]]:
     """Join adjacent layers if the upper one does not import the lower one.
 
     Raises:
-        NotTrueError: a room imports one that is not below it.
+        PictureError: a room imports one that is not below it.
     """
     level = {room: number for number, layer in enumerate(found) for room in layer}
     for upper, lower in sorted(edges):
         if level[upper] >= level[lower]:
-            raise NotTrueError(f"{upper} imports {lower}, which is not below it")
+            raise PictureError(f"{upper} imports {lower}, which is not below it")
     joined: list[list[str]] = []
     for layer in found:
         if joined and not any((a, b) in edges for a in joined[-1] for b in layer):
@@ -117,7 +117,7 @@ def check_way(way: Sequence[str], graph: Mapping[str, set[str]]) -> None:
     """Check that the imports in the source confirm a path.
 
     Raises:
-        NotTrueError: neither room of a step imports the other.
+        PictureError: neither room of a step imports the other.
     """
 
     def imports_from(a: str, b: str) -> bool:
@@ -127,7 +127,7 @@ def check_way(way: Sequence[str], graph: Mapping[str, set[str]]) -> None:
 
     for a, b in pairwise(way):
         if not imports_from(a, b) and not imports_from(b, a):
-            raise NotTrueError(f"neither {a} nor {b} imports the other")
+            raise PictureError(f"neither {a} nor {b} imports the other")
 
 
 def _is_in(name: str, room: str) -> bool:

@@ -359,7 +359,7 @@ class Client:
         self.publications.append(received)
 
 
-class Stubborn:
+class ReconnectingClient:
     """Reconnects a client until :meth:`stop`, even while the server is down."""
 
     def __init__(self, client: Client) -> None:
@@ -369,29 +369,30 @@ class Stubborn:
         self.failures = 0
         #: Close codes of the connections that have ended.
         self.codes: list[int] = []
-        self._stopped = threading.Event()
+        self.stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        self._stopped.set()
+        self.stopped.set()
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the reconnecting thread does not end"
         self.client.close()
 
     def _run(self) -> None:
-        while not self._stopped.is_set():
+        while not self.stopped.is_set():
             try:
                 self.client.connect()
             except (OSError, InvalidHandshake, ConnectionClosed, AssertionError):
                 self.failures += 1
             else:
                 self.connects += 1
-                self._stay()
-            self._stopped.wait(0.1)
+                self.stay()
+            self.stopped.wait(0.1)
 
-    def _stay(self) -> None:
-        while self.client.closed is None and not self._stopped.is_set():
-            self._stopped.wait(0.02)
+    def stay(self) -> None:
+        """Wait until the connection has ended, and record its close code."""
+        while self.client.closed is None and not self.stopped.is_set():
+            self.stopped.wait(0.02)
         if self.client.closed is not None:
             self.codes.append(self.client.closed.code)

@@ -20,7 +20,7 @@ class Steps:
     def __init__(self) -> None:
         self.count = 0
 
-    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+    def enter(self, frame: FrameType, event: str, argument: Any) -> Any:
         path = frame.f_code.co_filename
         return None if any(name in path for name in CARRIERS) else self._step
 
@@ -35,7 +35,7 @@ def counted() -> Iterator[Steps]:
     """Count the lines that this thread executes, including tasks and callbacks of its loop."""
     steps = Steps()
     before = sys.gettrace()
-    sys.settrace(steps._enter)
+    sys.settrace(steps.enter)
     try:
         yield steps
     finally:

@@ -131,10 +131,10 @@ def test_the_picture_shows_a_new_module(rooms, checkout) -> None:
 def test_no_picture_is_drawn_of_an_import_from_a_room_above(rooms, checkout) -> None:
     with (checkout / "notifications" / "streams" / "history.py").open("a") as module:
         module.write("\nfrom ..hub import hub\n")
-    with pytest.raises(rooms["NotTrueError"], match="streams imports hub"):
+    with pytest.raises(rooms["PictureError"], match="streams imports hub"):
         rooms["picture"](checkout)
 
 
 def test_no_picture_is_drawn_of_a_step_without_an_import(rooms) -> None:
-    with pytest.raises(rooms["NotTrueError"], match="neither"):
+    with pytest.raises(rooms["PictureError"], match="neither"):
         rooms["read"](ROOT, [("publishing", "consumers")])

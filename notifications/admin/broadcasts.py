@@ -29,7 +29,7 @@ from .states import moment
 SEND = "notifications.send_broadcast"
 
 #: How many titles the confirmation page of a withdrawal lists.
-LISTED = 20
+MAX_LISTED = 20
 
 
 class BroadcastComposer(Composer):
@@ -178,7 +178,7 @@ class BroadcastAdmin(ReadOnlyAdmin):
                     current_app=self.admin_site.name,
                 )
             )
-        return self._ask(request, rows, ())
+        return self._confirm(request, rows, ())
 
     @admin.action(description=_("Withdraw selected broadcasts"), permissions=["withdraw"])
     def withdraw_selected(
@@ -188,13 +188,13 @@ class BroadcastAdmin(ReadOnlyAdmin):
             self._withdraw(request, queryset)
             return None
         chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
-        passed_on = [
+        hidden_fields = [
             ("action", "withdraw_selected"),
             ("confirmed", "1"),
             ("select_across", request.POST.get("select_across", "0")),
             *((ACTION_CHECKBOX_NAME, pk) for pk in chosen),
         ]
-        return self._ask(request, queryset, passed_on)
+        return self._confirm(request, queryset, hidden_fields)
 
     @admin.display(description=_("audience"))
     def audience(self, row: Any) -> str:
@@ -224,12 +224,12 @@ class BroadcastAdmin(ReadOnlyAdmin):
         text = ngettext("%d broadcast was withdrawn.", "%d broadcasts were withdrawn.", count)
         self.message_user(request, text % count, messages.SUCCESS)
 
-    def _ask(
-        self, request: HttpRequest, rows: QuerySet[Any], passed_on: Sequence[tuple[str, str]]
+    def _confirm(
+        self, request: HttpRequest, rows: QuerySet[Any], hidden_fields: Sequence[tuple[str, str]]
     ) -> HttpResponse:
         rows = rows.filter(withdrawn_at=None)
         count = rows.count()
-        listed = list(rows.select_related("stream")[:LISTED])
+        listed = list(rows.select_related("stream")[:MAX_LISTED])
         self.prepare(listed)
         request.current_app = self.admin_site.name
         context = {
@@ -239,6 +239,6 @@ class BroadcastAdmin(ReadOnlyAdmin):
             "rows": listed,
             "count": count,
             "more": count - len(listed),
-            "passed_on": passed_on,
+            "hidden_fields": hidden_fields,
         }
         return TemplateResponse(request, "admin/notifications/withdraw.html", context)

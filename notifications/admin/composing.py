@@ -47,7 +47,7 @@ class Composer:
         """
         raise NotImplementedError
 
-    def passed_on(self) -> Iterable[tuple[str, str]]:
+    def hidden_fields(self) -> Iterable[tuple[str, str]]:
         """Return further hidden fields, which route the next request back to this composer."""
         return ()
 
@@ -64,7 +64,7 @@ class Composer:
             with transaction.atomic(using=database_alias()):
                 return self.send(form)
         except ValidationError as error:
-            form.take(error)
+            form.add_errors(error)
             return self._form_page(form)
 
     def key(self, form: ComposeForm) -> str:
@@ -101,7 +101,7 @@ class Composer:
             "title": self.title,
             "media": form.media,
             "form": form,
-            "passed_on": self.passed_on(),
+            "hidden_fields": self.hidden_fields(),
         }
         template = f"admin/notifications/{name}.html"
         return TemplateResponse(self.request, template, {**shared, **context})

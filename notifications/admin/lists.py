@@ -19,16 +19,16 @@ from ..models import Notification
 from .states import State, badge, condition, describe
 
 #: How many rows of a list can be reached by paging. Counting more would read a whole table.
-MOST = 10_000
+MAX_ROWS = 10_000
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
-    """Count up to ``MOST`` rows. Older ones are found by the search only."""
+    """Count up to ``MAX_ROWS`` rows. Older ones are found by the search only."""
 
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        return int(rows[:MOST].count())
+        return int(rows[:MAX_ROWS].count())
 
 
 class WholePage(ChangeList):

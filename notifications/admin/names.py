@@ -46,11 +46,11 @@ def _groups(keys: Iterable[str]) -> dict[str, str]:
 
 def _users(keys: Iterable[str]) -> dict[str, str]:
     users = get_user_model()
-    rows = users._default_manager.filter(pk__in=_possible(keys))
+    rows = users._default_manager.filter(pk__in=_valid_keys(keys))
     return {str(user.pk): user.get_username() for user in rows}
 
 
-def _possible(keys: Iterable[str]) -> list[Any]:
+def _valid_keys(keys: Iterable[str]) -> list[Any]:
     """Convert the keys that are valid for this user model; a stream may be named after any text."""
     field = get_user_model()._meta.pk
     found = []

@@ -18,7 +18,7 @@ from .names import describe_streams
 RECENT = 1000
 
 #: How many users a search term may match; notifications of further users are not found.
-MOST_USERS = 100
+MAX_USERS = 100
 
 
 class KindFilter(admin.SimpleListFilter):
@@ -105,4 +105,4 @@ def _streams_of_users(word: str) -> list[str]:
     users = get_user_model()
     named = {f"{users.USERNAME_FIELD}__icontains": word.strip()}
     found = users._default_manager.filter(**named).values_list("pk", flat=True)
-    return [stream_names.user_stream(pk) for pk in found[:MOST_USERS]]
+    return [stream_names.user_stream(pk) for pk in found[:MAX_USERS]]

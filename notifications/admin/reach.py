@@ -119,7 +119,7 @@ def _places(published: Iterable[Notification]) -> dict[int, list[_Place]]:
     places: dict[int, list[_Place]] = defaultdict(list)
     if not offsets:
         return places
-    marks = {f"{name}_mark": _cut(mark, offsets) for name, mark in MARKS.items()}
+    marks = {f"{name}_mark": _clamp(mark, offsets) for name, mark in MARKS.items()}
     rows = Subscription.objects.filter(stream__in=list(offsets)).annotate(**marks)
     counted = rows.values_list("stream", *marks).annotate(users=Count("pk")).order_by()
     for stream_id, *place in counted:
@@ -127,7 +127,7 @@ def _places(published: Iterable[Notification]) -> dict[int, list[_Place]]:
     return places
 
 
-def _cut(mark: Combinable, offsets: dict[int, list[int]]) -> Case:
+def _clamp(mark: Combinable, offsets: dict[int, list[int]]) -> Case:
     cases = [
         When(stream=stream_id, then=Least(Greatest(mark, min(asked) - 1), max(asked)))
         for stream_id, asked in offsets.items()

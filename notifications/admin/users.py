@@ -65,7 +65,7 @@ class UsersComposer(Composer):
         self.model_admin.message_user(self.request, text % values, messages.SUCCESS)
         return HttpResponseRedirect(self.request.get_full_path())
 
-    def passed_on(self) -> list[tuple[str, str]]:
+    def hidden_fields(self) -> list[tuple[str, str]]:
         chosen = self.request.POST.getlist(ACTION_CHECKBOX_NAME)
         return [
             ("action", ACTION),
@@ -100,7 +100,7 @@ class SendNotificationMixin(admin.ModelAdmin):  # type: ignore[type-arg]
         return request.user.has_perm("notifications.send_private")
 
 
-def add_to_lists_of_users(site: admin.AdminSite) -> None:
+def add_action_to_user_admins(site: admin.AdminSite) -> None:
     """Register each ``ModelAdmin`` of users again, with the action.
 
     Call it after all apps have registered theirs.

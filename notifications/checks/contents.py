@@ -21,7 +21,7 @@ from ..streams.names import TOPIC_PREFIX, topic_stream
 DEMO_ACCOUNTS = ("admin", "writer", "reader")
 
 #: How many topics a message lists at most.
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 #: How late ``prune_notifications`` may be before the check warns.
 PRUNE_GRACE = timedelta(days=7)
@@ -89,13 +89,13 @@ def check_topics(databases: Sequence[str] | None = None, **kwargs: Any) -> list[
     followed = Exists(Subscription.objects.filter(stream=OuterRef("pk")))
     rows = Stream.objects.filter(followed, name__startswith=TOPIC_PREFIX).exclude(name__in=declared)
     try:
-        names = list(rows.order_by("name").values_list("name", flat=True)[: MOST_NAMED + 1])
+        names = list(rows.order_by("name").values_list("name", flat=True)[: MAX_NAMED + 1])
     except DatabaseError:
         return []  # not migrated
     if not names:
         return []
-    slugs = [name.removeprefix(TOPIC_PREFIX) for name in names[:MOST_NAMED]]
-    more = " and more" if len(names) > MOST_NAMED else ""
+    slugs = [name.removeprefix(TOPIC_PREFIX) for name in names[:MAX_NAMED]]
+    more = " and more" if len(names) > MAX_NAMED else ""
     return [
         Warning(
             f"Topics have followers, but nobody may read them: {', '.join(slugs)}{more}.",

@@ -21,14 +21,18 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
         return []  # E003 reports it
     if workers == 1:
         return []
-    count = "an unknown number of" if workers is None else str(workers)
-    hint = "Say NOTIFICATIONS['WORKERS'] = 1 if there is only one server process; else use {}."
+    site = (
+        "The site may have several workers"
+        if workers is None
+        else f"The site has {workers} workers"
+    )
+    hint = "Set NOTIFICATIONS['WORKERS'] = 1 if there is only one server process; otherwise use {}."
     messages: list[CheckMessage] = []
     if layer_is_in_memory(app_settings.CHANNEL_LAYER):
         messages.append(
             Warning(
-                f"The in-memory channel layer does not reach the others of {count} workers: what "
-                "one publishes, the others find only at their next position check.",
+                f"{site}, which the in-memory channel layer does not connect: what one publishes, "
+                "the others find only at their next position check.",
                 hint=hint.format("channels_redis.pubsub.RedisPubSubChannelLayer"),
                 id="notifications.W002",
             )
@@ -36,7 +40,7 @@ def check_workers(**kwargs: Any) -> list[CheckMessage]:
     if vendor() == "sqlite":
         messages.append(
             Warning(
-                f"SQLite lets one of {count} workers write at a time, and serves one host only.",
+                f"{site}. With SQLite, only one can write at a time, and all must run on one host.",
                 hint=hint.format("PostgreSQL"),
                 id="notifications.W003",
             )
@@ -63,8 +67,8 @@ def check_secret(**kwargs: Any) -> list[CheckMessage]:
     if secret == settings.SECRET_KEY:
         return [
             Warning(
-                "NOTIFICATIONS['TOKEN_SECRET'] is the SECRET_KEY: whoever is given it to make "
-                "tokens can forge sessions too.",
+                "NOTIFICATIONS['TOKEN_SECRET'] is the SECRET_KEY: anybody who can sign tokens can "
+                "forge sessions, too.",
                 hint="Use a key of its own.",
                 id="notifications.W005",
             )
@@ -78,12 +82,12 @@ def check_origins(**kwargs: Any) -> list[CheckMessage]:
     origins = app_settings.ALLOWED_ORIGINS
     if not isinstance(origins, tuple) or not all(isinstance(origin, str) for origin in origins):
         return []  # E003 reports it
-    messages = [message for origin in origins for message in _judge(origin)]
+    messages = [message for origin in origins for message in _check_origin(origin)]
     if "*" in settings.ALLOWED_HOSTS:
         messages.append(
             Warning(
-                "ALLOWED_HOSTS contains '*', so this site answers to, and opens sockets for pages "
-                "of, every name that somebody points at it.",
+                "ALLOWED_HOSTS contains '*': the site answers to any host name, and accepts "
+                "sockets from pages of that host.",
                 hint="Name the hosts of this site.",
                 id="notifications.W008",
             )
@@ -91,7 +95,7 @@ def check_origins(**kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
-def _judge(origin: str) -> list[CheckMessage]:
+def _check_origin(origin: str) -> list[CheckMessage]:
     try:
         parts = urlsplit(origin)
         host, scheme = parts.hostname or "", parts.scheme
@@ -100,17 +104,17 @@ def _judge(origin: str) -> list[CheckMessage]:
     if not scheme or (not host and "*" not in origin):
         return [
             Warning(
-                f"NOTIFICATIONS['ALLOWED_ORIGINS']: {origin!r} allows nothing.",
-                hint="An origin is written with its scheme, as in 'https://a.example'.",
+                f"NOTIFICATIONS['ALLOWED_ORIGINS']: {origin!r} matches no origin.",
+                hint="Write the scheme, too, as in 'https://a.example'.",
                 id="notifications.W007",
             )
         ]
     if scheme == "http" or "*" in origin or host in LOCAL_HOSTS or host.endswith(".localhost"):
         return [
             Warning(
-                f"NOTIFICATIONS['ALLOWED_ORIGINS']: {origin!r} is an origin for development: its "
-                "pages may come from anybody on the way, or on the visitor's machine.",
-                hint="Allow https origins, each by its whole name.",
+                f"NOTIFICATIONS['ALLOWED_ORIGINS']: {origin!r} is for development only: its pages "
+                "can be forged on the network, or served by the visitor's own machine.",
+                hint="Allow only https origins, each by its full name.",
                 id="notifications.W006",
             )
         ]

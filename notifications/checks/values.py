@@ -102,7 +102,7 @@ def _check_layer() -> list[CheckMessage]:
     return [
         Error(
             f"CHANNEL_LAYERS has no layer {alias!r}, which NOTIFICATIONS['CHANNEL_LAYER'] names.",
-            hint='The least: {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}.',
+            hint='The minimum is {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}.',
             id="notifications.E005",
         )
     ]
@@ -113,7 +113,7 @@ def _check_topics() -> list[CheckMessage]:
         return []  # E003 reports it
     return [
         Error(
-            f"NOTIFICATIONS['TOPICS']: {slug!r} is no slug of a topic.",
+            f"NOTIFICATIONS['TOPICS']: {slug!r} is not a valid topic slug.",
             hint="1 to 100 letters, digits, '-', '_' or (not first) '.', without 'topic:'.",
             id="notifications.E008",
         )

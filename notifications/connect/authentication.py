@@ -20,7 +20,7 @@ from django.utils.crypto import constant_time_compare
 
 from ..models import validate_text
 from .tokens import (
-    UNREADABLE,
+    CLAIM_ERRORS,
     Claims,
     ExpiredToken,
     InvalidToken,
@@ -160,7 +160,7 @@ def confirm(found: Sequence[tuple[Identity, str]]) -> list[Any | None]:
         or is logged out of the session.
     """
     users = active_users({identity.user.pk for identity, _ in found})
-    present = _present([key for identity, key in found if identity.session])
+    present = _existing_sessions([key for identity, key in found if identity.session])
     confirmed = []
     for identity, key in found:
         user = users.get(identity.user.pk)
@@ -201,7 +201,7 @@ def _load_sessions(keys: list[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _present(keys: list[str]) -> set[str]:
+def _existing_sessions(keys: list[str]) -> set[str]:
     """Return those of these session keys that have a session, of whichever user."""
     store = _store()
     if not keys:
@@ -219,18 +219,18 @@ def _present(keys: list[str]) -> set[str]:
 
 def _users(ids: Iterable[Any]) -> dict[str, Any]:
     """Return users by the text of their primary key; ids that cannot be keys are ignored."""
-    keys = {key for value in ids if (key := _key(value)) is not None}
+    keys = {key for value in ids if (key := parse_key(value)) is not None}
     return {str(pk): user for pk, user in _find(list(keys)).items()}
 
 
-def _key(value: Any) -> Any:
+def parse_key(value: Any) -> Any:
     """Convert the text of a primary key; return None if it cannot be one of the user model."""
     if not isinstance(value, str):
         return None
     try:
         validate_text(value)
         key = get_user_model()._meta.pk.to_python(value)
-    except (ValidationError, *UNREADABLE):
+    except (ValidationError, *CLAIM_ERRORS):
         return None
     is_too_big = isinstance(key, int) and not -MAX_KEY <= key <= MAX_KEY
     return None if is_too_big or str(key) != value else key
@@ -240,7 +240,7 @@ def _find(keys: Sequence[Any]) -> dict[Any, Any]:
     """Return users by primary key. A key that the database rejects does not affect the others."""
     try:
         return get_user_model()._default_manager.in_bulk(keys)
-    except (DataError, *UNREADABLE):
+    except (DataError, *CLAIM_ERRORS):
         if len(keys) == 1:
             return {}
     return {pk: user for key in keys for pk, user in _find([key]).items()}

@@ -28,10 +28,10 @@ ALGORITHM = "HS256"
 DIGEST = re.compile(r"[0-9a-f]{16}\Z")
 
 #: Errors that the claims of a genuine token may cause: they can be any JSON, even huge numbers.
-UNREADABLE = (TypeError, ValueError, OverflowError, RecursionError)
+CLAIM_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
 #: Unix time (in the year 5138) to which a later expiry is reduced.
-FOR_EVER = 1e11
+MAX_EXPIRY = 1e11
 
 
 class InvalidToken(Exception):
@@ -92,12 +92,12 @@ def read_token(token: str) -> Claims | InvalidToken | ExpiredToken:
         expires = claims.get("exp")
         return Claims(
             _text(claims["sub"]),
-            None if expires is None else min(float(expires), FOR_EVER),
+            None if expires is None else min(float(expires), MAX_EXPIRY),
             _digest(claims.get("credentials", "")),
         )
     except jwt.ExpiredSignatureError:
         return ExpiredToken()
-    except (jwt.InvalidTokenError, *UNREADABLE):
+    except (jwt.InvalidTokenError, *CLAIM_ERRORS):
         return InvalidToken()
 
 
@@ -137,11 +137,11 @@ def _shorten(value: str) -> str:
 
 def _text(claim: Any) -> str:
     if not isinstance(claim, str):
-        raise TypeError("sub is not text")
+        raise TypeError("sub is not a string")
     return claim
 
 
 def _digest(claim: Any) -> str:
     if claim != "" and not DIGEST.match(_text(claim)):
-        raise ValueError("credentials are no digest")
+        raise ValueError("credentials are not a digest")
     return str(claim)

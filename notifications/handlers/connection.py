@@ -34,8 +34,8 @@ ATTEMPTS = 3
 
 #: Seconds that a connect waits for ``TOPIC_PERMISSION`` before it goes on without the undecided
 #: topics, and seconds before it asks again for the first time.
-PATIENCE = 4.0
-AGAIN = 0.1
+PERMISSION_TIMEOUT = 4.0
+PERMISSION_RETRY = 0.1
 
 
 async def connect(hub: Hub, connection: Connection, request: messages.ConnectRequest) -> Outcome:
@@ -107,8 +107,8 @@ async def _resume(
     is_begun = False
     # One deadline for all joins: a slow layer must not keep clients from connecting.
     until = hub.loop.time() + app_settings.LAYER_TIMEOUT
-    patience = hub.loop.time() + PATIENCE
-    pause = AGAIN
+    permission_deadline = hub.loop.time() + PERMISSION_TIMEOUT
+    pause = PERMISSION_RETRY
     left = ATTEMPTS
     while left:
         for name in names:
@@ -126,7 +126,7 @@ async def _resume(
         except authentication.Revoked:
             # When it reconnects, the client gets the specific error.
             raise Disconnected(codes.FORCE_RECONNECT) from None
-        if resumed.undecided and hub.loop.time() < patience:
+        if resumed.undecided and hub.loop.time() < permission_deadline:
             await asyncio.sleep(pause)
             pause *= 2
             continue
@@ -170,7 +170,7 @@ def _attach_all(
 async def refresh(hub: Hub, connection: Connection, request: messages.RefreshRequest) -> Outcome:
     """Extend a connection with a new token of the same user."""
     if not request.token:
-        raise ClientError(codes.BAD_REQUEST, "token")
+        raise ClientError(codes.BAD_REQUEST, "token is missing")
     try:
         identity, _ = await _admit(hub, connection, request.token)
     except ClientError as error:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from ..protocol import messages
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     return None
 
 
@@ -14,4 +14,4 @@ class Outcome(NamedTuple):
     """The result of a command, and a callback to call once it was written or has failed to be."""
 
     result: messages.Result
-    then: Callable[[], None] = _nothing
+    then: Callable[[], None] = _do_nothing

@@ -20,7 +20,7 @@ T = TypeVar("T")
 Ids = Annotated[list[int], msgspec.Meta(max_length=inbox.MAX_IDS)]
 
 
-class Nothing(msgspec.Struct):
+class NoArguments(msgspec.Struct):
     pass
 
 
@@ -33,7 +33,7 @@ class Change(msgspec.Struct):
     ids: Ids
 
 
-class MaybeChange(msgspec.Struct):
+class OptionalChange(msgspec.Struct):
     ids: Ids | None = None
 
 
@@ -52,14 +52,14 @@ class Leave(msgspec.Struct):
     channel: str
 
 
-class Unanswered(msgspec.Struct):
+class UnansweredCall(msgspec.Struct):
     """The ``data`` of a ``send`` that calls a procedure; its result is not sent back."""
 
     method: str
     data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
-def _nothing(hub: Hub, connection: Connection, arguments: Any) -> None:
+def _do_nothing(hub: Hub, connection: Connection, arguments: Any) -> None:
     return None
 
 
@@ -72,7 +72,7 @@ class Procedure(NamedTuple):
 
     arguments: type[msgspec.Struct]
     function: Callable[[Any, Any, str], dict[str, Any]]
-    then: Callable[[Hub, Connection, Any], None] = _nothing
+    then: Callable[[Hub, Connection, Any], None] = _do_nothing
 
 
 async def rpc(hub: Hub, connection: Connection, request: messages.RPCRequest) -> Outcome:
@@ -130,7 +130,7 @@ async def call_unanswered(hub: Hub, connection: Connection, data: bytes) -> None
         ClientError: ``data`` names no procedure, or as in :func:`call`.
         Disconnected: the user was deleted or deactivated.
     """
-    message = decode(data, Unanswered)
+    message = decode(data, UnansweredCall)
     await call(hub, connection, message.method, bytes(message.data), is_answered=False)
 
 
@@ -139,7 +139,7 @@ def _acknowledge(hub: Hub, connection: Connection, ack: Ack) -> bytes:
     if reader is None:
         raise ClientError(codes.BAD_REQUEST, "not subscribed")
     if not 0 <= ack.offset <= reader.sent:
-        raise ClientError(codes.BAD_REQUEST, "offset was not sent")
+        raise ClientError(codes.BAD_REQUEST, "offset has not been sent to this client")
     hub.connections.arrived(connection, {ack.channel: ack.offset})
     return b"{}"
 
@@ -155,7 +155,7 @@ def _read(user: Any, change: Change, origin: str) -> dict[str, Any]:
     return _changed(user, inbox.mark_read(user, change.ids, origin))
 
 
-def _unread(user: Any, change: MaybeChange, origin: str) -> dict[str, Any]:
+def _unread(user: Any, change: OptionalChange, origin: str) -> dict[str, Any]:
     if change.ids is None:
         return {"unread": inbox.unread_count(user)}
     return _changed(user, inbox.mark_unread(user, change.ids, origin))
@@ -165,12 +165,12 @@ def _archive(user: Any, change: Change, origin: str) -> dict[str, Any]:
     return _changed(user, inbox.archive(user, change.ids, origin))
 
 
-def _read_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+def _read_all(user: Any, _: NoArguments, origin: str) -> dict[str, Any]:
     inbox.read_all(user, origin)
     return {"unread": inbox.unread_count(user)}
 
 
-def _archive_all(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+def _archive_all(user: Any, _: NoArguments, origin: str) -> dict[str, Any]:
     inbox.archive_all(user, origin)
     return {"unread": inbox.unread_count(user)}
 
@@ -194,7 +194,7 @@ def _mute(user: Any, mute: Mute, origin: str) -> dict[str, Any]:
     return {"unread": inbox.unread_count(user)}
 
 
-def _topics(user: Any, _: Nothing, origin: str) -> dict[str, Any]:
+def _topics(user: Any, _: NoArguments, origin: str) -> dict[str, Any]:
     followed = [topic for topic in inbox.topics(user) if topic.is_followed and topic.is_readable]
     return {
         "topics": [{"channel": topic.channel, "muted": topic.is_muted} for topic in followed],
@@ -211,7 +211,7 @@ def _leave(user: Any, leave: Leave, origin: str) -> dict[str, Any]:
     return {"unread": inbox.unread_count(user)}
 
 
-def _left(hub: Hub, connection: Connection, leave: Leave) -> None:
+def _after_leave(hub: Hub, connection: Connection, leave: Leave) -> None:
     hub.rights.subscriptions.unsubscribe_left_topic(connection, leave.channel)
 
 
@@ -234,14 +234,14 @@ def _entry(entry: inbox.Entry) -> dict[str, Any]:
 #: Procedures that ``rpc`` and ``send`` can call, besides ``ack``.
 PROCEDURES = {
     "read": Procedure(Change, _read),
-    "unread": Procedure(MaybeChange, _unread),
+    "unread": Procedure(OptionalChange, _unread),
     "archive": Procedure(Change, _archive),
-    "read_all": Procedure(Nothing, _read_all),
-    "archive_all": Procedure(Nothing, _archive_all),
+    "read_all": Procedure(NoArguments, _read_all),
+    "archive_all": Procedure(NoArguments, _archive_all),
     "inbox": Procedure(Listing, _inbox),
     "mute": Procedure(Mute, _mute),
-    "topics": Procedure(Nothing, _topics),
-    "leave": Procedure(Leave, _leave, _left),
+    "topics": Procedure(NoArguments, _topics),
+    "leave": Procedure(Leave, _leave, _after_leave),
 }
 
 

@@ -53,7 +53,7 @@ def _check_topic(user_id: Any, name: str) -> None:
         raise ClientError(codes.PERMISSION_DENIED)
     if kind != "topic":
         # The server subscribes to all other streams by itself, unless they are muted.
-        raise ClientError(codes.BAD_REQUEST, "only topics are subscribed to by clients")
+        raise ClientError(codes.BAD_REQUEST, "clients can subscribe to topics only")
 
 
 def _follow(user_id: Any, request: messages.SubscribeRequest, origin: str) -> Recovered:

@@ -17,11 +17,11 @@ from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
 from ..streams import revisions
 from .folders import count_unread
-from .read_state import counting
+from .read_state import unmuted
 
 #: Offsets of more channels than this are left out, to keep the push small. A client that misses
 #: them sends a request.
-MOST_CHANNELS = 100
+MAX_CHANNELS = 100
 
 
 def announce(
@@ -47,10 +47,10 @@ def announce(
         message["channel"] = channel
     if marks is not None:
         message |= _offsets("marks", marks)
-    after_commit(database_alias(), _tell, user, message, origin)
+    after_commit(database_alias(), _send, user, message, origin)
 
 
-def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
+def _send(user: Any, message: dict[str, Any], origin: str) -> None:
     own = stream_names.user_stream(user.pk)
     revision = None
     try:
@@ -58,11 +58,11 @@ def _tell(user: Any, message: dict[str, Any], origin: str) -> None:
     finally:
         feeds = stream_feeds.load_inbox(user)
         unread = count_unread(user, feeds)
-        tops = _offsets("tops", {feed.name: feed.top for feed in counting(feeds)})
+        tops = _offsets("tops", {feed.name: feed.top for feed in unmuted(feeds)})
         data = msgspec.json.encode({**message, "unread": unread, **tops})
         # Only joining, leaving and muting a stream name a channel.
         send_message(own, data, origin, unread, revision, recounted="channel" in message)
 
 
 def _offsets(name: str, offsets: Mapping[str, int]) -> dict[str, Any]:
-    return {name: offsets} if len(offsets) <= MOST_CHANNELS else {}
+    return {name: offsets} if len(offsets) <= MAX_CHANNELS else {}

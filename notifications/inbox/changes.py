@@ -165,10 +165,10 @@ def _change(
         unique_fields=["user", "notification"],
         update_fields=["read_at", "archived_at"],
     )
-    met = {entry.notification.stream_id for entry in kept}
+    changed_streams = {entry.notification.stream_id for entry in kept}
     return _Changed(
         [entry.notification.pk for entry in kept],
-        [feed for feed in feeds if feed.stream_id in met],
+        [feed for feed in feeds if feed.stream_id in changed_streams],
     )
 
 

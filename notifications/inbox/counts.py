@@ -20,7 +20,7 @@ from ..models import Notification, Receipt, database_alias
 from ..streams.feeds import Feed
 from ..streams.names import is_private
 from ..streams.rows import chunks
-from .read_state import SAYS_UNREAD, counting, unread_above
+from .read_state import SAYS_UNREAD, unmuted, unread_above
 
 NOTIFICATIONS = f'"{Notification._meta.db_table}"'
 RECEIPTS = f'"{Receipt._meta.db_table}"'
@@ -29,7 +29,7 @@ RECEIPTS = f'"{Receipt._meta.db_table}"'
 ANY_RECEIPT = Q(pk__isnull=False)
 
 #: Shared streams whose newest offsets are read together.
-STREAMS = 100
+STREAMS_PER_QUERY = 100
 
 
 class _Place(NamedTuple):
@@ -53,7 +53,7 @@ def unread_counts(users: Iterable[Any], feeds_by_user: Mapping[Any, list[Feed]])
     most = app_settings.MAX_UNREAD_COUNT
     counts: Counter[Any] = Counter()
     for chunk in chunks([user.pk for user in users]):
-        loud = {pk: counting(feeds_by_user[pk]) for pk in chunk}
+        loud = {pk: unmuted(feeds_by_user[pk]) for pk in chunk}
         counts.update(_above_marks(loud, most))
         counts.update(_marked_unread(loud, most))
     return {user_id: min(most, counts[user_id]) for user_id in feeds_by_user}
@@ -61,7 +61,7 @@ def unread_counts(users: Iterable[Any], feeds_by_user: Mapping[Any, list[Feed]])
 
 def streams_counted(feeds: Iterable[Feed]) -> int:
     """Which of a user's streams are in the count: a number that is another one for others."""
-    return hash(frozenset(feed.name for feed in counting(feeds)))
+    return hash(frozenset(feed.name for feed in unmuted(feeds)))
 
 
 def _above_marks(feeds_by_user: Mapping[Any, list[Feed]], most: int) -> Counter[Any]:
@@ -92,7 +92,7 @@ def _above_shared_marks(
     # So many that ``most`` are left for him who has the most receipts.
     enough = most + max((receipts[place] for place in places), default=0)
     found: dict[_Place, int] = {}
-    for chunk in chunks(list(by_stream), STREAMS):
+    for chunk in chunks(list(by_stream), STREAMS_PER_QUERY):
         lowest = {pk: min(place.after for place in by_stream[pk]) for pk in chunk}
         for stream_id, offsets in _newest_offsets(lowest, enough).items():
             for place in by_stream[stream_id]:

@@ -20,10 +20,10 @@ from .read_state import (
     SAYS_ARCHIVED,
     SAYS_UNREAD,
     Entry,
-    counting,
     entries,
     has_receipt,
     is_in,
+    unmuted,
     unread_above,
 )
 
@@ -62,7 +62,7 @@ def unread_count(user: Any) -> int:
 def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
     """:func:`unread_count` for feeds that have been loaded already, up to their tops."""
     most = app_settings.MAX_UNREAD_COUNT
-    return _newest(_unread_parts(user, counting(feeds), None), most)[:most].count()
+    return _newest(_unread_parts(user, unmuted(feeds), None), most)[:most].count()
 
 
 def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int = 20) -> Entries:

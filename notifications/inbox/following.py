@@ -115,5 +115,5 @@ def leave(user: Any, name: str, origin: str = "") -> bool:
 def _topic(name: str) -> str:
     kind, slug = stream_names.parse(name)
     if kind != "topic":
-        raise ValueError(f"{name} is no topic")
+        raise ValueError(f"{name} is not a topic")
     return stream_names.topic_stream(slug)

@@ -51,7 +51,7 @@ def unread_above(feed: Feed) -> int:
     return max(feed.since, feed.read, feed.archived)
 
 
-def counting(feeds: Iterable[Feed]) -> list[Feed]:
+def unmuted(feeds: Iterable[Feed]) -> list[Feed]:
     """Those feeds whose unread notifications count."""
     return [feed for feed in feeds if not feed.muted]
 
@@ -121,7 +121,7 @@ def _active(user: Any) -> Q:
 
 
 def _unread(user: Any) -> Q:
-    feeds = counting(stream_feeds.load_inbox(user))
+    feeds = unmuted(stream_feeds.load_inbox(user))
     return Q(is_in(user, feeds)) & is_unread(user, feeds)
 
 

@@ -6,21 +6,21 @@ class Bucket:
 
     Args:
         rate: units added per second.
-        most: capacity in units; the bucket starts full.
+        capacity: the maximum in units; the bucket starts full.
         now: seconds of a monotonic clock.
     """
 
-    __slots__ = ("__weakref__", "_at", "_left", "_most", "_rate")
+    __slots__ = ("__weakref__", "_at", "_capacity", "_left", "_rate")
 
-    def __init__(self, rate: float, most: float, now: float) -> None:
+    def __init__(self, rate: float, capacity: float, now: float) -> None:
         self._rate = rate
-        self._most = most
-        self._left = most
+        self._capacity = capacity
+        self._left = capacity
         self._at = now
 
     def left(self, now: float) -> float:
         """Return the number of units left; negative after an overdraft."""
-        self._left = min(self._most, self._left + max(0.0, now - self._at) * self._rate)
+        self._left = min(self._capacity, self._left + max(0.0, now - self._at) * self._rate)
         self._at = max(self._at, now)
         return self._left
 
@@ -28,7 +28,7 @@ class Bucket:
         """Take ``amount`` units, even if the bucket holds fewer."""
         self._left = self.left(now) - amount
 
-    def afford(self, amount: float, now: float) -> bool:
+    def try_take(self, amount: float, now: float) -> bool:
         """Take ``amount`` units and return True; with fewer left, take none and return False."""
         if self.left(now) < amount:
             return False
@@ -36,4 +36,4 @@ class Bucket:
         return True
 
     def is_full(self, now: float) -> bool:
-        return self.left(now) >= self._most
+        return self.left(now) >= self._capacity

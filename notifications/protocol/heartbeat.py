@@ -92,7 +92,7 @@ class Heartbeat:
         self.is_awaiting_pong = False
         self._pinged = {}
 
-    def put_off(self, now: float) -> Disconnect | None:
+    def postpone_ping(self, now: float) -> Disconnect | None:
         """Retry the ping after ``PING_RETRY`` seconds.
 
         Returns:
@@ -106,7 +106,9 @@ class Heartbeat:
         self._retry_at = now + PING_RETRY
         return None
 
-    def miss_pong(self, now: float, *, is_blocked: bool, is_performing: bool) -> Disconnect | None:
+    def check_overdue_pong(
+        self, now: float, *, is_blocked: bool, is_performing: bool
+    ) -> Disconnect | None:
         """Decide what follows from a missing pong.
 
         Args:

@@ -26,7 +26,7 @@ from .json import PING, BadFrame, decode_frame, encode_reply, is_longer
 REMEMBERED_IDS = 64
 
 #: Commands beyond the rate limit that a connection survives.
-PATIENCE = 1000
+MAX_EXCESS_COMMANDS = 1000
 
 
 class State(Enum):
@@ -52,8 +52,8 @@ class Session:
         "_heartbeat",
         "_ids",
         "_is_performing",
-        "_is_put_off",
         "_limits",
+        "_may_retry_connect",
         "deadline",
         "expires_at",
         "state",
@@ -71,7 +71,7 @@ class Session:
         self._bucket = Bucket(limits.command_rate, limits.command_burst, now)
         self._excess = 0
         #: The last ``connect`` was refused with an error after which the client retries.
-        self._is_put_off = False
+        self._may_retry_connect = False
         #: A request is being performed. Until it is answered, no further frames are read.
         self._is_performing = False
 
@@ -105,9 +105,9 @@ class Session:
             amount: the cost, in commands.
             now: seconds of the session's clock.
         """
-        if self.is_closed or self._bucket.afford(amount, now):
+        if self.is_closed or self._bucket.try_take(amount, now):
             return []
-        return self._too_many(0)
+        return self._reject_excess(0)
 
     def answer(self, command_id: int, result: messages.Result, now: float) -> list[Effect]:
         """Reply to a performed request with its result."""
@@ -127,7 +127,7 @@ class Session:
             return []
         if self.state is State.CONNECTING:
             self.state = State.NEW
-            self._is_put_off = error.temporary or error.code == codes.TOKEN_EXPIRED.code
+            self._may_retry_connect = error.temporary or error.code == codes.TOKEN_EXPIRED.code
         if command_id == 0:  # a ``send`` command has no reply, even if it fails
             return []
         reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
@@ -156,20 +156,20 @@ class Session:
             return []
         if self.state in (State.NEW, State.CONNECTING):
             # If the server is what is slow, the client may reconnect.
-            is_ours = self.state is State.CONNECTING or self._is_put_off
+            is_ours = self.state is State.CONNECTING or self._may_retry_connect
             return self.close(codes.SERVER_ERROR if is_ours else codes.STALE)
         if self._ends_at is not None and now >= self._ends_at:
             return self.close(codes.EXPIRED)
         heartbeat = self._heartbeat
         if heartbeat.is_awaiting_pong:
             return self._end_or_wait(
-                heartbeat.miss_pong(
+                heartbeat.check_overdue_pong(
                     now, is_blocked=positions is None, is_performing=self._is_performing
                 )
             )
         if heartbeat.is_due(now):
             if positions is None:
-                return self._end_or_wait(heartbeat.put_off(now))
+                return self._end_or_wait(heartbeat.postpone_ping(now))
             heartbeat.ping(now, positions)
             self._set_deadline()
             return [Send(PING)]
@@ -181,7 +181,7 @@ class Session:
         if self.is_closed or not self._heartbeat.is_awaiting_pong:
             return []
         self._heartbeat.take_back()
-        return self._end_or_wait(self._heartbeat.put_off(now))
+        return self._end_or_wait(self._heartbeat.postpone_ping(now))
 
     def share(self, bucket: Bucket) -> None:
         """From now on, count commands in ``bucket``, which other connections may share."""
@@ -222,16 +222,16 @@ class Session:
         if command.id == 0 and not requests and not is_malformed:
             return self._pong(now)
         is_send = len(requests) == 1 and isinstance(requests[0], messages.SendRequest)
-        if not self._bucket.afford(1, now):
-            return self._too_many(command.id, is_send=is_send)
+        if not self._bucket.try_take(1, now):
+            return self._reject_excess(command.id, is_send=is_send)
         if command.id:
             if command.id in self._ids:
-                return self._refuse_unasked(command.id, codes.BAD_REQUEST)
+                return self._reply_error(command.id, codes.BAD_REQUEST)
             self._ids.append(command.id)
         if is_malformed or len(requests) > 1:
-            return self._refuse_unasked(command.id, codes.BAD_REQUEST)
+            return self._reply_error(command.id, codes.BAD_REQUEST)
         if not requests:
-            return self._refuse_unasked(command.id, codes.METHOD_NOT_FOUND)
+            return self._reply_error(command.id, codes.METHOD_NOT_FOUND)
         if command.id == 0 and not is_send:
             return self.close(codes.BAD_FRAME)
         return self._request(0 if is_send else command.id, requests[0])
@@ -241,23 +241,23 @@ class Session:
             if self.state is not State.NEW:
                 return self.close(codes.BAD_FRAME)
             self.state = State.CONNECTING
-            return self._hand_out(command_id, request)
-        if self.state is State.NEW and self._is_put_off:
+            return self._start_performing(command_id, request)
+        if self.state is State.NEW and self._may_retry_connect:
             # SDKs send their subscriptions in the same batch as ``connect``, and give up those
             # that get an error which is not temporary.
-            return self._refuse_unasked(command_id, codes.INTERNAL) if command_id else []
+            return self._reply_error(command_id, codes.INTERNAL) if command_id else []
         if self.state is not State.CONNECTED:
             return self.close(codes.BAD_FRAME)
         if isinstance(request, messages.PingRequest):
             reply = messages.reply(command_id, messages.PingResult())
             return [Send(encode_reply(reply))]
-        return self._hand_out(command_id, request)
+        return self._start_performing(command_id, request)
 
-    def _hand_out(self, command_id: int, request: messages.Request) -> list[Effect]:
+    def _start_performing(self, command_id: int, request: messages.Request) -> list[Effect]:
         self._is_performing = True
         return [Perform(command_id, request)]
 
-    def _refuse_unasked(self, command_id: int, error: codes.Error) -> list[Effect]:
+    def _reply_error(self, command_id: int, error: codes.Error) -> list[Effect]:
         """Refuse a command that was never handed out to be performed; keep the state."""
         if command_id == 0:
             return self.close(codes.BAD_FRAME)
@@ -289,10 +289,10 @@ class Session:
         if self._ends_at is not None:
             self.deadline = min(self.deadline, self._ends_at)
 
-    def _too_many(self, command_id: int, *, is_send: bool = False) -> list[Effect]:
+    def _reject_excess(self, command_id: int, *, is_send: bool = False) -> list[Effect]:
         self._excess += 1
-        if self._excess > PATIENCE or (command_id == 0 and not is_send):
+        if self._excess > MAX_EXCESS_COMMANDS or (command_id == 0 and not is_send):
             return self.close(codes.TOO_MANY_COMMANDS)
         if is_send:
             return []
-        return self._refuse_unasked(command_id, codes.TOO_MANY_REQUESTS)
+        return self._reply_error(command_id, codes.TOO_MANY_REQUESTS)

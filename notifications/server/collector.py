@@ -10,7 +10,7 @@ class Config(uvicorn.Config):
     """uvicorn's configuration, which also tunes the garbage collector of each serving process.
 
     Args:
-        gc_threshold: see :func:`spare_collector`.
+        gc_threshold: see :func:`tune_garbage_collector`.
     """
 
     def __init__(self, *args: Any, gc_threshold: int, **kwargs: Any) -> None:
@@ -20,10 +20,10 @@ class Config(uvicorn.Config):
     def load(self) -> None:
         """Import the application. uvicorn calls this in each worker, but not in their parent."""
         super().load()
-        spare_collector(self.gc_threshold)
+        tune_garbage_collector(self.gc_threshold)
 
 
-def spare_collector(threshold: int) -> None:
+def tune_garbage_collector(threshold: int) -> None:
     """Make the garbage collector run less often, and exempt all objects that exist now.
 
     Connections consist of many long-lived objects, which Python would traverse again and again

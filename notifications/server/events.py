@@ -5,10 +5,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from .pausing import let_read
+from .pausing import set_reading
 
 #: Waiting events at which reading from the socket stops.
-MOST_WAITING = 8
+MAX_WAITING = 8
 
 Event = dict[str, Any]
 
@@ -21,8 +21,8 @@ class Events:
 
     __slots__ = (
         "_holds",
+        "_ignores_limit",
         "_is_reading",
-        "_is_unheeded",
         "_loop",
         "_transport",
         "_waiter",
@@ -37,9 +37,9 @@ class Events:
         self._waiting: deque[Event] | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._is_reading = True
-        self._is_unheeded = False
+        self._ignores_limit = False
         self._holds = False
-        #: ``MOST_WAITING`` events were reached; nothing should be put until none is left.
+        #: ``MAX_WAITING`` events were reached; nothing should be put until none is left.
         self.is_full = False
         #: Called once, as soon as the queue is no longer full.
         self.when_empty: Callable[[], None] | None = None
@@ -50,9 +50,12 @@ class Events:
         self._waiting.append(event)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
-        if len(self._waiting) >= MOST_WAITING and not self._is_unheeded:
+        if len(self._waiting) >= MAX_WAITING and not self._ignores_limit:
             self.is_full = True
-            self._settle()
+            self._update_reading()
+
+    def __len__(self) -> int:
+        return len(self._waiting or ())
 
     async def get(self) -> Event:
         while self._waiting is None:
@@ -64,26 +67,26 @@ class Events:
         event = self._waiting.popleft()
         if not self._waiting:
             self._waiting = None
-            self._make_room()
+            self._resume()
         return event
 
     def hold(self, holds: bool) -> None:
         """Set whether bytes are held that are not parsed yet; meanwhile the socket is not read."""
         self._holds = holds
-        self._settle()
+        self._update_reading()
 
-    def read_on(self) -> None:
+    def ignore_limit(self) -> None:
         """From now on, read from the socket however many events are waiting."""
-        self._is_unheeded = True
-        self._make_room()
+        self._ignores_limit = True
+        self._resume()
 
-    def _make_room(self) -> None:
+    def _resume(self) -> None:
         self.is_full = False
         if self.when_empty is not None:
             go_on, self.when_empty = self.when_empty, None
             self._loop.call_soon(go_on)
-        self._settle()
+        self._update_reading()
 
-    def _settle(self) -> None:
+    def _update_reading(self) -> None:
         may_read = not self.is_full and not self._holds
-        self._is_reading = let_read(self._transport, self._is_reading, may_read)
+        self._is_reading = set_reading(self._transport, self._is_reading, may_read)

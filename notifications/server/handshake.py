@@ -22,13 +22,13 @@ TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 #: A head with more bytes or more fields is not handled here.
 MAX_HEAD = 16 * 1024
-MOST_FIELDS = 128
+MAX_FIELDS = 128
 
 #: Nor is one that announces a body.
-BODY = frozenset({b"content-length", b"transfer-encoding"})
+BODY_FIELDS = frozenset({b"content-length", b"transfer-encoding"})
 
 #: The fields that are examined here.
-WANTED = BODY | {
+EXAMINED_FIELDS = BODY_FIELDS | {
     b"host",
     b"upgrade",
     b"connection",
@@ -67,7 +67,7 @@ class Head:
         self.url += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if len(self.headers) >= MOST_FIELDS:
+        if len(self.headers) >= MAX_FIELDS:
             raise ValueError("too many fields")  # the parser stops
         self.headers.append((name.lower(), value.rstrip(b" \t")))
 
@@ -88,7 +88,7 @@ def read_handshake(head: bytes) -> Handshake | None:
         return None
     fields: Fields = defaultdict(list)
     for name, value in found.headers:
-        if name in WANTED:
+        if name in EXAMINED_FIELDS:
             fields[name].append(value)
     if not _upgrades(fields):
         return None
@@ -162,7 +162,7 @@ def _upgrades(fields: Fields) -> bool:
     if fields[b"sec-websocket-version"] != [b"13"] or len(fields[b"host"]) != 1:
         return False
     keys = fields[b"sec-websocket-key"]
-    return not BODY & fields.keys() and len(keys) == 1 and _is_key(keys[0])
+    return not BODY_FIELDS & fields.keys() and len(keys) == 1 and _is_key(keys[0])
 
 
 def _is_plain(url: bytes) -> bool:

@@ -9,23 +9,23 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .handshake import MOST_FIELDS, refuse
-from .outlet import Outlet
+from .flow_control import ParsingFlowControl
+from .handshake import MAX_FIELDS, refuse
 from .pieces import next_piece
-from .reading import Reading
+from .timed_transport import TimedTransport
 
 #: Seconds in which the head of a request must be complete, and bytes that it may have. The same
 #: number of bytes may separate or follow the bytes of a body: chunk framing and trailers.
 HEAD_TIMEOUT = 30.0
 MAX_HEAD = 64 * 1024
 
-#: Seconds in which a body must be complete or grow by ``LEAST_BODY`` bytes. Its size and total
-#: time are up to the application. (Apache's mod_reqtimeout: 500 bytes a second.)
+#: Seconds in which a body must be complete or grow by ``MIN_BODY_PROGRESS`` bytes. Its size and
+#: total time are up to the application. (Apache's mod_reqtimeout: 500 bytes a second.)
 BODY_TIMEOUT = 30.0
-LEAST_BODY = 15_000
+MIN_BODY_PROGRESS = 15_000
 
 #: Fields, body parts and requests that are parsed in one turn of the event loop.
-MOST_AT_ONCE = 64
+MAX_PER_TURN = 64
 
 
 class Http(HttpToolsProtocol):
@@ -41,55 +41,55 @@ class Http(HttpToolsProtocol):
     _found = 0
     _timer: asyncio.TimerHandle | None = None
 
-    flow: Reading
-    _outlet: Outlet
+    flow: ParsingFlowControl
+    _timed_transport: TimedTransport
 
     # What the transport calls
 
     def connection_made(self, transport: Any) -> None:
         self._held = bytearray()
-        self._outlet = Outlet(transport, self.loop)
-        super().connection_made(self._outlet)  # type: ignore[arg-type]
-        self.flow = Reading(transport)
+        self._timed_transport = TimedTransport(transport, self.loop)
+        super().connection_made(self._timed_transport)  # type: ignore[arg-type]
+        self.flow = ParsingFlowControl(transport)
         self._start_timer(HEAD_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._held.clear()
         self._stop_timer()
-        self._outlet.lost()
+        self._timed_transport.lost()
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
         """Limit the time for the rest of the response; the transport closes after it."""
-        self._outlet.watch()
+        self._timed_transport.watch()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._outlet.watch()
+        self._timed_transport.watch()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._outlet.relax()
+        self._timed_transport.unwatch()
 
     def data_received(self, data: bytes) -> None:
         is_going_on = bool(self._held)
         self._held += data
         if not is_going_on:
-            self._go_on()
+            self._parse_held()
 
-    def _go_on(self) -> None:
+    def _parse_held(self) -> None:
         """Parse as much as one turn of the event loop allows; the rest follows in the next.
 
         Nothing more is parsed while a pipelined request waits for the one before it.
         """
         self._found = 0
-        while self._held and self._found < MOST_AT_ONCE and not self.pipeline:
+        while self._held and self._found < MAX_PER_TURN and not self.pipeline:
             self._parse(next_piece(self._held))
             if self.transport.is_closing() or self.transport.get_protocol() is not self:
                 self._held.clear()
         self.flow.hold(bool(self._held))
         if self._held and not self.pipeline:
-            self.loop.call_soon(self._go_on)
+            self.loop.call_soon(self._parse_held)
 
     def _parse(self, piece: bytes) -> None:
         if self._timer is None:  # the next request begins, perhaps with blank lines
@@ -110,7 +110,7 @@ class Http(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._found += 1
-        if len(self.headers) >= MOST_FIELDS:  # including trailers
+        if len(self.headers) >= MAX_FIELDS:  # including trailers
             raise ValueError("too many fields")  # answered with 400
         super().on_header(name, value)
 
@@ -136,11 +136,11 @@ class Http(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._held and not self.pipeline:
-            self.loop.call_soon(self._go_on)
+            self.loop.call_soon(self._parse_held)
 
     def handle_websocket_upgrade(self) -> None:
         self._stop_timer()
-        self.transport = self._outlet.transport
+        self.transport = self._timed_transport.transport
         super().handle_websocket_upgrade()
 
     def send_400_response(self, msg: str) -> None:
@@ -151,30 +151,30 @@ class Http(HttpToolsProtocol):
 
     def _start_timer(self, seconds: float) -> None:
         self._stop_timer()
-        self.flow.look()
-        self._timer = self.loop.call_later(seconds, self._is_late)
+        self.flow.reset_was_paused()
+        self._timer = self.loop.call_later(seconds, self._on_timeout)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _is_late(self) -> None:
-        if self._has_excuse():
+    def _on_timeout(self) -> None:
+        if self._may_continue():
             self._start_timer(HEAD_TIMEOUT if self._progress is None else BODY_TIMEOUT)
         elif self._progress is None:
             self.timeout_keep_alive_handler()
         else:
             self._give_up()
 
-    def _has_excuse(self) -> bool:
+    def _may_continue(self) -> bool:
         """Return whether the delay is the server's, or the body makes enough progress."""
         if self.flow.was_paused:
             return True
         if self._progress is None:  # the next head may arrive during a response
             return self.cycle is not None and not self.cycle.response_complete
         progress, self._progress = self._progress, 0
-        return progress >= LEAST_BODY
+        return progress >= MIN_BODY_PROGRESS
 
     def _give_up(self) -> None:
         """Close after a body timeout, with 408 if possible (RFC 9110 section 15.5.9)."""

@@ -8,19 +8,19 @@ from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol as Frames
 
 from .events import Events
-from .pieces import PIECE, next_piece
+from .pieces import PIECE_SIZE, next_piece
 
 #: Frames after which the event loop gets a turn. One read may bring 40 000 of them.
-MOST_AT_ONCE = 64
+MAX_PER_TURN = 64
 
 #: Fragments that a message may have. Its size is limited too, but empty fragments add none.
-MOST_FRAGMENTS = 1024
+MAX_FRAGMENTS = 1024
 
 #: Cost of a fragment, in control frames.
-FRAGMENT = 1 / 8
+FRAGMENT_COST = 1 / 8
 
 #: Frames that are parsed after our own close frame, while the peer's is awaited.
-MOST_LATE = 1000
+MAX_FRAMES_AFTER_CLOSE = 1000
 
 
 class Listener(Protocol):
@@ -44,13 +44,13 @@ class Incoming:
 
     __slots__ = (
         "_charge",
+        "_cost",
         "_events",
         "_frames",
+        "_frames_after_close",
         "_held",
-        "_late",
         "_listener",
         "_loop",
-        "_owed",
         "_parts",
     )
 
@@ -66,9 +66,9 @@ class Incoming:
         #: The fragments of a message so far, the first with its opcode.
         self._parts: list[Frame] = []
         #: Frames that came after our close frame.
-        self._late = 0
+        self._frames_after_close = 0
         #: Cost that is not charged yet, in control frames, and the callback to charge it to.
-        self._owed = 0.0
+        self._cost = 0.0
         self._charge: Callable[[float], None] | None = None
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
@@ -78,18 +78,18 @@ class Incoming:
             charge: called with the cost, in control frames.
         """
         self._charge = charge
-        self._settle_up()
+        self._charge_cost()
 
     def receive(self, data: bytes) -> None:
         """Process the bytes of one read."""
         if self._held is not None:
             self._held += data
-        elif len(data) <= PIECE:
+        elif len(data) <= PIECE_SIZE:
             self._parse(data)
-            self._settle_up()
+            self._charge_cost()
         else:
             self._held = bytearray(data)
-            self._go_on()
+            self._parse_held()
 
     def stop(self) -> None:
         """Drop the unparsed bytes and the callback, because the socket is gone."""
@@ -102,21 +102,21 @@ class Incoming:
             self._frames.fail(code)
             self._listener.failed()
 
-    def _go_on(self) -> None:
+    def _parse_held(self) -> None:
         """Parse as much as one turn of the event loop allows; the rest follows in the next."""
         count = 0
-        while self._held and count < MOST_AT_ONCE and not self._events.is_full:
+        while self._held and count < MAX_PER_TURN and not self._events.is_full:
             count += self._parse(next_piece(self._held))
-        self._settle_up()
+        self._charge_cost()
         if not self._held:
             self._held = None
             self._events.hold(False)
             return
         self._events.hold(True)
         if self._events.is_full:
-            self._events.when_empty = self._go_on
+            self._events.when_empty = self._parse_held
         else:
-            self._loop.call_soon(self._go_on)
+            self._loop.call_soon(self._parse_held)
 
     def _parse(self, piece: bytes) -> int:
         """Parse some bytes and return the number of frames found."""
@@ -125,29 +125,29 @@ class Incoming:
         self._frames.receive_data(piece)
         found = self._frames.events_received()
         for frame in found:
-            self._take(cast(Frame, frame))
+            self._handle_frame(cast(Frame, frame))
         self._listener.flush()
         if self._frames.parser_exc is not None:
             self._listener.failed()
         elif self._listener.is_closing:
-            self._count_late(len(found))
+            self._count_after_close(len(found))
         return len(found)
 
-    def _take(self, frame: Frame) -> None:
+    def _handle_frame(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-            self._join(frame)
+            self._add_part(frame)
         elif frame.opcode is Opcode.CLOSE:
             self._listener.closed()
         else:
-            self._owed += 1
+            self._cost += 1
 
-    def _join(self, frame: Frame) -> None:
+    def _add_part(self, frame: Frame) -> None:
         self._parts.append(frame)
         if frame.fin:
             self._deliver()
             return
-        self._owed += FRAGMENT
-        if len(self._parts) >= MOST_FRAGMENTS:
+        self._cost += FRAGMENT_COST
+        if len(self._parts) >= MAX_FRAGMENTS:
             self.fail(CloseCode.MESSAGE_TOO_BIG)
 
     def _deliver(self) -> None:
@@ -163,14 +163,14 @@ class Incoming:
         except UnicodeDecodeError:
             self.fail(CloseCode.INVALID_DATA)
 
-    def _count_late(self, count: int) -> None:
+    def _count_after_close(self, count: int) -> None:
         """Stop parsing when a peer sends too many frames after our close frame."""
-        self._late += count
-        if self._late > MOST_LATE and not self._frames.eof_sent:
+        self._frames_after_close += count
+        if self._frames_after_close > MAX_FRAMES_AFTER_CLOSE and not self._frames.eof_sent:
             self._frames.fail(CloseCode.GOING_AWAY)
             self._listener.failed()
 
-    def _settle_up(self) -> None:
-        if self._owed and self._charge is not None and not self._listener.is_closing:
-            owed, self._owed = self._owed, 0.0
-            self._charge(owed)
+    def _charge_cost(self) -> None:
+        if self._cost and self._charge is not None and not self._listener.is_closing:
+            cost, self._cost = self._cost, 0.0
+            self._charge(cost)

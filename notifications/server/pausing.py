@@ -3,7 +3,7 @@
 import asyncio
 
 
-def let_read(transport: asyncio.Transport, is_reading: bool, may_read: bool) -> bool:
+def set_reading(transport: asyncio.Transport, is_reading: bool, may_read: bool) -> bool:
     """Resume or pause reading where ``may_read`` has changed; leave a closing transport alone.
 
     Args:

@@ -4,11 +4,11 @@ A read returns up to 256 KB: that may be one message, 40 000 frames or 14 000 re
 """
 
 #: Bytes that are parsed at a time.
-PIECE = 512
+PIECE_SIZE = 512
 
 
 def next_piece(held: bytearray) -> bytes:
-    """Remove and return the first ``PIECE`` bytes, in a time independent of the length."""
-    piece = bytes(held[:PIECE])
-    del held[:PIECE]
+    """Remove and return the first ``PIECE_SIZE`` bytes, in a time independent of the length."""
+    piece = bytes(held[:PIECE_SIZE])
+    del held[:PIECE_SIZE]
     return piece

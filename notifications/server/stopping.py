@@ -28,10 +28,10 @@ DRAIN = "notifications.drain"
 
 #: Seconds in which a repeated signal counts as the same request: a terminal and systemd signal
 #: the workers as well as the parent, which signals the workers too.
-SAME = 2.0
+REPEAT_WINDOW = 2.0
 
 #: Time for the peers to answer their close frames after a drain, in tenths of a second.
-GOODBYE = 10
+CLOSE_WAIT_TENTHS = 10
 
 logger = logging.getLogger("uvicorn.error")
 
@@ -42,7 +42,7 @@ class Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._hurry = asyncio.Event()
-        self._told_at = 0.0
+        self._stop_requested_at = 0.0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -51,9 +51,9 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
-            self._told_at = time.monotonic()
+            self._stop_requested_at = time.monotonic()
             super().handle_exit(sig, frame)
-        elif time.monotonic() - self._told_at < SAME:
+        elif time.monotonic() - self._stop_requested_at < REPEAT_WINDOW:
             return
         elif self._hurry.is_set() or self._loop is None:
             super().handle_exit(sig, frame)
@@ -74,13 +74,13 @@ class Server(uvicorn.Server):
         try:
             await drain(self._hurry)
         except Exception:
-            logger.exception("The application could not drain.")
-        for _ in range(GOODBYE):
-            if not self._is_parting() or self._hurry.is_set():
+            logger.exception("The drain of the application failed.")
+        for _ in range(CLOSE_WAIT_TENTHS):
+            if not self._has_closing_sockets() or self._hurry.is_set():
                 return
             await asyncio.sleep(0.1)
 
-    def _is_parting(self) -> bool:
+    def _has_closing_sockets(self) -> bool:
         """Return whether some peers have not answered their close frames yet."""
         connections = self.server_state.connections
         return any(isinstance(each, FrameProtocol) and each.is_closing for each in connections)
@@ -113,9 +113,9 @@ class Supervisor(Multiprocess):
         for worker in self.processes:
             while worker.exitcode is None:
                 worker.process.join(0.1)
-                self._pass_on()
+                self._forward_second_signal()
 
-    def _pass_on(self) -> None:
+    def _forward_second_signal(self) -> None:
         """Pass on a second signal, on which the workers cut their drains short."""
         if self.signal_queue:
             self.signal_queue.clear()

@@ -12,7 +12,7 @@ the ordinary ASGI ``send``, which works here as well.
 Incoming frames are parsed by the ``websockets`` library. There is no compression, and there are no
 pings of the library: the Centrifuge protocol has a heartbeat, which also acknowledges delivery.
 
-:mod:`notifications.server.bounded` bounds the send buffer and the time that closing takes.
+:mod:`notifications.server.bounded_socket` bounds the send buffer and the time that closing takes.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from websockets.frames import CloseCode
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as Frames
 
-from .bounded import BoundedSocket
+from .bounded_socket import BoundedSocket
 from .events import Event
 from .handshake import Handshake, accept, read_handshake, refuse
 from .incoming import Incoming
@@ -57,7 +57,7 @@ class FrameProtocol(BoundedSocket):
         "_config",
         "_frames",
         "_has_closed",
-        "_has_ended",
+        "_has_put_disconnect",
         "_incoming",
         "_is_accepted",
         "_key",
@@ -86,7 +86,7 @@ class FrameProtocol(BoundedSocket):
         #: The application has closed the websocket, or rejected the handshake.
         self._has_closed = False
         #: The ``websocket.disconnect`` event has been put into the queue.
-        self._has_ended = False
+        self._has_put_disconnect = False
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
         """Report control frames and fragments, which never reach the application as such.
@@ -105,20 +105,20 @@ class FrameProtocol(BoundedSocket):
     def connection_lost(self, exc: Exception | None) -> None:
         self._server_state.connections.discard(self)
         super().connection_lost(exc)
-        self._ended(CloseCode.ABNORMAL_CLOSURE)
+        self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
         if self._frames is not None:
             self._incoming.stop()
-        self._tell_gone()
+        self._call_on_gone()
 
     def eof_received(self) -> None:
         """Handle the end of the peer's bytes; the transport closes after the last write."""
         self._is_closing = True
-        self._ended(CloseCode.ABNORMAL_CLOSURE)
-        self._expect_end()
+        self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
+        self._limit_closing_time()
 
     def data_received(self, data: bytes) -> None:
         if self._frames is None:
-            self._open_late(data)
+            self._open_rebuilt(data)
         else:
             self._incoming.receive(data)
 
@@ -128,11 +128,11 @@ class FrameProtocol(BoundedSocket):
         """Close the connection, because the server stops."""
         if self._is_accepted and not self._is_closing:
             self._send_close(CloseCode.SERVICE_RESTART, "")
-            self._ended(CloseCode.SERVICE_RESTART)
+            self._put_disconnect(CloseCode.SERVICE_RESTART)
         if self.is_blocked:  # the close frame could not be sent: the peer reads nothing
             self.transport.abort()
         else:
-            self._end()
+            self._close_transport()
 
     def open(self, handshake: Handshake) -> None:
         """Start the application for this handshake."""
@@ -177,7 +177,7 @@ class FrameProtocol(BoundedSocket):
         elif kind == "websocket.close":
             self._close(message)
         else:
-            raise RuntimeError(f"{kind} cannot come now")
+            raise RuntimeError(f"unexpected {kind} in this state")
 
     async def _run(self) -> None:
         try:
@@ -212,12 +212,12 @@ class FrameProtocol(BoundedSocket):
         if not self._is_accepted:
             self._log("403")
             self._refuse(b"403 Forbidden")
-            self._ended(CloseCode.ABNORMAL_CLOSURE)
+            self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
             return
         code, reason = message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or ""
         self._send_close(code, reason)
-        self._ended(code, reason)
-        self._expect_end()
+        self._put_disconnect(code, reason)
+        self._limit_closing_time()
 
     def _send_close(self, code: int, reason: str) -> None:
         assert self._frames is not None
@@ -232,7 +232,7 @@ class FrameProtocol(BoundedSocket):
             return
         if self._is_accepted:
             self._send_close(code, "")
-            self._end()
+            self._close_transport()
             return
         self._refuse(b"500 Internal Server Error")
 
@@ -240,7 +240,7 @@ class FrameProtocol(BoundedSocket):
         self._is_closing = True
         headers = [*self._server_state.default_headers, *(headers or ())]
         self.transport.write(refuse(status, headers))
-        self._end()
+        self._close_transport()
 
     def flush(self) -> None:
         """Write the parser's output: pongs, close frames and messages of the application."""
@@ -253,7 +253,7 @@ class FrameProtocol(BoundedSocket):
 
     # Incoming
 
-    def _open_late(self, head: bytes) -> None:
+    def _open_rebuilt(self, head: bytes) -> None:
         """Open from a head that uvicorn's HTTP protocol has rebuilt and passed on."""
         handshake = read_handshake(head)
         if handshake is not None:
@@ -266,9 +266,9 @@ class FrameProtocol(BoundedSocket):
         assert self._frames is not None
         assert self._frames.close_rcvd is not None
         self._is_closing = True
-        self._ended(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
+        self._put_disconnect(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
         self.flush()
-        self._end()
+        self._close_transport()
 
     def failed(self) -> None:
         """Handle a protocol error of the peer, or a limit that it has exceeded.
@@ -279,17 +279,17 @@ class FrameProtocol(BoundedSocket):
         assert self._frames is not None
         self._is_closing = True
         sent = self._frames.close_sent
-        self._ended(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
+        self._put_disconnect(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
         self.flush()
         if self.transport.can_write_eof() and not self.transport.is_closing():
             self.transport.write_eof()
-        self._expect_end()
+        self._limit_closing_time()
 
-    def _ended(self, code: int, reason: str = "") -> None:
+    def _put_disconnect(self, code: int, reason: str = "") -> None:
         """Send ``websocket.disconnect`` to the application, once."""
-        if self._scope is None or self._has_ended:
+        if self._scope is None or self._has_put_disconnect:
             return
-        self._has_ended = True
+        self._has_put_disconnect = True
         self._events.put({"type": "websocket.disconnect", "code": int(code), "reason": reason})
 
     def _log(self, outcome: str) -> None:

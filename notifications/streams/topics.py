@@ -29,7 +29,7 @@ HANGING = 30.0
 _asker: Asker[Any, dict[str, bool]] = Asker(PERMISSIONS)
 
 #: Names of the error types of ``TOPIC_PERMISSION`` that this process has logged.
-_logged: set[str] = set()
+logged_errors: set[str] = set()
 
 
 class Answers(NamedTuple):
@@ -140,9 +140,9 @@ def _report(error: Exception) -> None:
     """
     PERMISSION_ERRORS.inc()
     name = type(error).__name__
-    if name in _logged:
+    if name in logged_errors:
         return
-    _logged.add(name)
+    logged_errors.add(name)
     if isinstance(error, Undecided):
         logger.warning("TOPIC_PERMISSION takes longer than %.0f s, which means no.", HANGING)
         return

@@ -49,7 +49,7 @@ def join(request: HttpRequest) -> HttpResponse:
     except PermissionDenied:
         messages.error(request, _("You may not read the topic “%(topic)s”.") % slug)
     except inbox.TooManyTopics:
-        messages.error(request, _("You follow as many topics as you can: leave another one first."))
+        messages.error(request, _("You cannot follow more topics. Leave another one first."))
     else:
         messages.success(request, _("You follow “%(topic)s” from now on.") % slug)
     return _back(request)
@@ -79,7 +79,7 @@ def _posted(request: HttpRequest) -> str:
     except stream_names.UnknownStream:
         is_topic = False
     if not is_topic:
-        raise Http404("This is no topic.")
+        raise Http404("There is no such topic.")
     return name
 
 

@@ -32,15 +32,15 @@ export class Actions {
   }
 
   start() {
-    document.addEventListener("click", this.#clicked);
+    document.addEventListener("click", this.#onClick);
   }
 
   stop() {
-    document.removeEventListener("click", this.#clicked);
+    document.removeEventListener("click", this.#onClick);
   }
 
   /** @param {MouseEvent} event */
-  #clicked = (event) => {
+  #onClick = (event) => {
     const button = event.target instanceof Element && event.target.closest("button");
     if (!button || this.#notifications.state !== "connected") return;
     const done = this.#act(button.dataset.notificationAction ?? "", button.value);

@@ -1,7 +1,7 @@
 /** Keeps a change list of the admin up to date: reloads it when the server has other rows. */
 
 /** Milliseconds between two checks. */
-const INTERVAL = 5000;
+const INTERVAL_MS = 5000;
 const ROWS = "#result_list tbody";
 
 /** A reload would lose selected rows and typed text. */
@@ -15,7 +15,7 @@ function rows(page) {
   return page.querySelector(ROWS)?.textContent ?? "";
 }
 
-function look() {
+function reloadIfChanged() {
   if (isBusy()) return;
   const request = new XMLHttpRequest();
   request.open("GET", location.href);
@@ -27,4 +27,4 @@ function look() {
   request.send();
 }
 
-setInterval(look, INTERVAL);
+setInterval(reloadIfChanged, INTERVAL_MS);

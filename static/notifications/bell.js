@@ -9,7 +9,7 @@ import { formatCount } from "./format.js";
 import { List } from "./list.js";
 
 /** Milliseconds: shorter interruptions of the connection are not shown. */
-const PATIENCE = 1000;
+const OFFLINE_DELAY_MS = 1000;
 
 const OFFLINE = "Offline – reconnecting";
 const SIGNED_OUT = "Signed out – reload the page";
@@ -44,30 +44,30 @@ export class Bell {
     this.#button.setAttribute("aria-expanded", "false");
     this.#panel.hidden = true;
     this.#button.addEventListener("click", this.#toggle);
-    this.#element.addEventListener("keydown", this.#pressed);
-    this.#element.addEventListener("focusout", this.#left);
-    document.addEventListener("pointerdown", this.#pointed);
+    this.#element.addEventListener("keydown", this.#onKeyDown);
+    this.#element.addEventListener("focusout", this.#onFocusOut);
+    document.addEventListener("pointerdown", this.#onPointerDown);
     this.#notifications.on("count", this.#show);
     this.#notifications.on("connecting", this.#connecting);
     this.#notifications.on("connected", this.#connected);
     this.#notifications.on("disconnected", this.#disconnected);
-    this.#takeState();
+    this.#showCurrentState();
   }
 
   stop() {
     this.#close();
     clearTimeout(this.#stateTimer);
     this.#button.removeEventListener("click", this.#toggle);
-    this.#element.removeEventListener("keydown", this.#pressed);
-    this.#element.removeEventListener("focusout", this.#left);
+    this.#element.removeEventListener("keydown", this.#onKeyDown);
+    this.#element.removeEventListener("focusout", this.#onFocusOut);
     this.#notifications.off("count", this.#show);
     this.#notifications.off("connecting", this.#connecting);
     this.#notifications.off("connected", this.#connected);
     this.#notifications.off("disconnected", this.#disconnected);
-    document.removeEventListener("pointerdown", this.#pointed);
+    document.removeEventListener("pointerdown", this.#onPointerDown);
   }
 
-  #takeState() {
+  #showCurrentState() {
     this.#say("", "");
     if (this.#notifications.state === "connecting") this.#connecting();
   }
@@ -87,7 +87,7 @@ export class Bell {
     this.#panel.focus();
     this.#list.start();
     // Without a connection the panel says so, and keeps its rows.
-    this.#list.look();
+    this.#list.refreshNow();
   }
 
   #close() {
@@ -100,27 +100,27 @@ export class Bell {
   }
 
   /** @param {KeyboardEvent} event */
-  #pressed = (event) => {
+  #onKeyDown = (event) => {
     if (event.key !== "Escape" || !this.#isOpen) return;
     event.stopPropagation();
     this.#close();
   };
 
   /** @param {FocusEvent} event */
-  #left = (event) => {
+  #onFocusOut = (event) => {
     const next = event.relatedTarget;
     if (next instanceof Node && !this.#element.contains(next)) this.#close();
   };
 
   /** @param {PointerEvent} event */
-  #pointed = (event) => {
+  #onPointerDown = (event) => {
     // Not contains(): the click may have removed the row that was its target.
     if (!event.composedPath().includes(this.#element)) this.#close();
   };
 
   #connecting = () => {
     clearTimeout(this.#stateTimer);
-    this.#stateTimer = setTimeout(() => this.#say(OFFLINE, "offline"), PATIENCE);
+    this.#stateTimer = setTimeout(() => this.#say(OFFLINE, "offline"), OFFLINE_DELAY_MS);
   };
 
   #connected = () => {

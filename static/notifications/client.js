@@ -55,7 +55,7 @@ export const reasons = Object.freeze({
 });
 
 /** Milliseconds after which a connection counts as stable, so that the backoff is reset. */
-const LASTING = 5000;
+const STABLE_AFTER_MS = 5000;
 
 /** @extends {Emitter<Events>} */
 export class Client extends Emitter {
@@ -136,13 +136,13 @@ export class Client extends Emitter {
    * @param {string[]} [followed]
    */
   #makeSubscriptions(topics = [], followed) {
-    const line = {
+    const connection = {
       send: this.#request.bind(this),
       target: this,
       makeBackoff: () => this.#makeBackoff(),
       reconnect: () => this.#reconnect(reasons.subscribeTimeout),
     };
-    return new Subscriptions(line, this.#streams, topics, followed);
+    return new Subscriptions(connection, this.#streams, topics, followed);
   }
 
   /** @returns {State} */
@@ -210,7 +210,7 @@ export class Client extends Emitter {
    */
   async leave(channel) {
     const result = await this.rpc("leave", { channel });
-    this.#subscriptions.lose(channel);
+    this.#subscriptions.drop(channel);
     return result;
   }
 
@@ -333,7 +333,7 @@ export class Client extends Emitter {
 
   /** Closes the socket, and fails all requests that wait for it. */
   #drop() {
-    const hasLasted = Date.now() - this.#connectedAt > LASTING;
+    const hasLasted = Date.now() - this.#connectedAt > STABLE_AFTER_MS;
     if (this.#state === "connected" && hasLasted) this.backoff.reset();
     const socket = this.#socket;
     this.#socket = null;

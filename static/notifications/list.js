@@ -10,7 +10,7 @@ import { find } from "./elements.js";
 import { makeRow, setState } from "./entry.js";
 import { toInteger } from "./format.js";
 import { reaches } from "./notifications.js";
-import { Soon } from "./soon.js";
+import { Debounced } from "./debounced.js";
 import { updateTimes } from "./times.js";
 
 const LARGEST_PAGE = 100;
@@ -30,7 +30,7 @@ export class List {
   #isRunning = false;
   /** Whether the last refresh has failed; the next connection repeats it. */
   #isStale = false;
-  #look = new Soon(() => this.#refresh());
+  #refresher = new Debounced(() => this.#refresh());
 
   /**
    * @param {HTMLElement} element
@@ -51,7 +51,7 @@ export class List {
     this.#notifications.on("connected", this.#connected);
     updateTimes(this.#element);
     // The rows come from the server's page or a cache, and may be outdated by now.
-    if (this.#notifications.state === "connected") this.#look.want();
+    if (this.#notifications.state === "connected") this.#refresher.schedule();
   }
 
   stop() {
@@ -59,7 +59,7 @@ export class List {
     this.#notifications.off("publication", this.#published);
     this.#notifications.off("change", this.#changed);
     this.#notifications.off("connected", this.#connected);
-    this.#look.cancel();
+    this.#refresher.cancel();
   }
 
   get #rows() {
@@ -73,8 +73,8 @@ export class List {
   }
 
   /** Fetches the list from the server at once. */
-  look() {
-    return this.#look.now();
+  refreshNow() {
+    return this.#refresher.now();
   }
 
   async #refresh() {
@@ -135,7 +135,7 @@ export class List {
   }
 
   #connected = () => {
-    if (this.#isStale) this.#look.want();
+    if (this.#isStale) this.#refresher.schedule();
   };
 
   /** @param {{channel: string, offset: number, data: Entry, recovered: boolean}} publication */
@@ -147,7 +147,7 @@ export class List {
     }
     if (recovered) {
       // Another device may have read it already.
-      this.#look.want();
+      this.#refresher.schedule();
       return;
     }
     const published = new Date().toISOString();
@@ -166,7 +166,7 @@ export class List {
     } else if (type === "unread") {
       this.#unread(this.#reached(change), ids.length);
     } else if (type === "sync") {
-      this.#look.want();
+      this.#refresher.schedule();
     }
   };
 
@@ -199,7 +199,7 @@ export class List {
    */
   #archive(rows, isOwn) {
     if (this.#folder === "archived") {
-      this.#look.want();
+      this.#refresher.schedule();
       return;
     }
     for (const row of rows) this.#remove(row);
@@ -215,7 +215,7 @@ export class List {
       if (this.#folder === "archived") this.#remove(row);
       else setState(row, { read: false, archived: false });
     }
-    if (this.#folder !== "archived" && rows.length < changed) this.#look.want();
+    if (this.#folder !== "archived" && rows.length < changed) this.#refresher.schedule();
     this.#showEmpty();
   }
 
@@ -230,7 +230,7 @@ export class List {
     const rows = this.#rows.children.length;
     const isShort = isOwn ? rows < this.#limit : rows < this.#limit / 2;
     const hasMore = this.#notifications.unreadCount > rows;
-    if (this.#folder === "unread" && isShort && hasMore) this.#look.want();
+    if (this.#folder === "unread" && isShort && hasMore) this.#refresher.schedule();
   }
 
   /** @param {HTMLElement} row */

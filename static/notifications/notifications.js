@@ -28,7 +28,7 @@
  *   & {change: Change, count: {unread: number}}} Events
  */
 import { Emitter } from "./emitter.js";
-import { Soon } from "./soon.js";
+import { Debounced } from "./debounced.js";
 
 const FORWARDED = /** @type {const} */ ([
   "connecting",
@@ -42,7 +42,7 @@ const FORWARDED = /** @type {const} */ ([
  * Milliseconds after a count of the server during which publications may arrive that it already
  * includes, because they were committed before but delivered later.
  */
-const UNCERTAIN = 10_000;
+const RECOUNT_WINDOW_MS = 10_000;
 
 /** The procedures that change the inbox. */
 const CHANGES = new Set(["read", "unread", "archive", "read_all", "archive_all", "leave"]);
@@ -67,7 +67,7 @@ export class Notifications extends Emitter {
   #tops = {};
   /** @type {Record<string, number>} the last offset that was added to the count, by channel */
   #added = {};
-  #recount = new Soon(() => this.count());
+  #recount = new Debounced(() => this.count());
 
   /**
    * @param {Client} client
@@ -86,7 +86,7 @@ export class Notifications extends Emitter {
     });
     client.on("subscribed", (context) => this.#subscribed(context));
     client.on("publication", (publication) => this.#published(publication));
-    client.on("message", ({ data }) => this.#told(data));
+    client.on("message", ({ data }) => this.#onMessage(data));
     client.on("late", ({ method, data, result }) => this.#done(method, data, result));
     for (const name of FORWARDED) {
       client.on(name, (/** @type {any} */ context) => this.emit(name, context));
@@ -233,11 +233,11 @@ export class Notifications extends Emitter {
     if (top !== undefined && offset <= top) return;
     this.#added[channel] = offset;
     this.#count(this.#unread + 1);
-    if (top === undefined && Date.now() - this.#countedAt < UNCERTAIN) this.#recount.want();
+    if (top === undefined && Date.now() - this.#countedAt < RECOUNT_WINDOW_MS) this.#recount.schedule();
   }
 
   /** @param {Partial<Change> & {unread?: number, tops?: Record<string, number>}} message */
-  #told({ type = "sync", ids = [], channel, marks, unread, tops }) {
+  #onMessage({ type = "sync", ids = [], channel, marks, unread, tops }) {
     const isKnown = type === "sync" && unread === this.#unread;
     if (unread !== undefined) this.#counted(unread, tops);
     if (tops) this.#compare(tops);
@@ -250,7 +250,7 @@ export class Notifications extends Emitter {
   #compare(tops) {
     const hasMore = Object.entries(tops).some(([channel, top]) => (this.#added[channel] ?? 0) > top);
     // A publication that has overtaken the message was added before, but is not in its count.
-    if (hasMore) this.#recount.want();
+    if (hasMore) this.#recount.schedule();
     else this.#recount.cancel();
   }
 

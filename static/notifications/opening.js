@@ -3,7 +3,7 @@ import { toInteger } from "./format.js";
 /** @typedef {import("./notifications.js").Notifications} Notifications */
 
 /** Milliseconds that following a link waits for its notification to be marked as read. */
-const PATIENCE = 400;
+const READ_TIMEOUT_MS = 400;
 
 /**
  * Marks a notification as read when its link (`data-notification-link`) is opened.
@@ -21,17 +21,17 @@ export class Opening {
   }
 
   start() {
-    document.addEventListener("click", this.#clicked);
-    document.addEventListener("auxclick", this.#clicked);
+    document.addEventListener("click", this.#onClick);
+    document.addEventListener("auxclick", this.#onClick);
   }
 
   stop() {
-    document.removeEventListener("click", this.#clicked);
-    document.removeEventListener("auxclick", this.#clicked);
+    document.removeEventListener("click", this.#onClick);
+    document.removeEventListener("auxclick", this.#onClick);
   }
 
   /** @param {MouseEvent} event */
-  #clicked = (event) => {
+  #onClick = (event) => {
     const link = event.target instanceof Element && event.target.closest("a");
     if (!link || !link.href || link === this.#again || event.button > 1) return;
     const id = toInteger(link.dataset.notificationLink);
@@ -41,7 +41,7 @@ export class Opening {
     if (event.defaultPrevented || event.button) return;
     if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
-    Promise.race([settled, wait(PATIENCE)]).then(() => this.#open(link));
+    Promise.race([settled, wait(READ_TIMEOUT_MS)]).then(() => this.#open(link));
   };
 
   /** @param {HTMLAnchorElement} link may have been removed together with the row that was read */

@@ -46,7 +46,7 @@ export class Page {
   #parts;
   #isWaiting = false;
   /** Whether somebody is logged in, and the parts are running. */
-  #isFollowed = false;
+  #isRunning = false;
   #wasLeft = false;
 
   /**
@@ -69,45 +69,45 @@ export class Page {
     addEventListener("pageshow", (event) => {
       if (event.persisted && this.#wasLeft) this.#client.connect();
     });
-    this.#look();
+    this.#update();
   }
 
-  /** Elements have changed: look once, in a microtask, when all changes are made. */
+  /** Elements have changed: update once, in a microtask, when all changes are made. */
   changed() {
     if (this.#isWaiting) return;
     this.#isWaiting = true;
     queueMicrotask(() => {
       this.#isWaiting = false;
-      this.#look();
+      this.#update();
     });
   }
 
-  #look() {
+  #update() {
     if (document.documentElement.hasAttribute(PREVIEW)) return;
     const named = readPage();
     if (!named) this.#leave();
-    else if (this.#isFollowed && isSame(this.#client, named)) this.#goOn(named);
-    else this.#follow(named);
+    else if (this.#isRunning && isSame(this.#client, named)) this.#reconnect(named);
+    else this.#switchTo(named);
   }
 
   #leave() {
     this.#client.disconnect();
-    if (this.#isFollowed) for (const part of this.#parts) part.stop();
-    this.#isFollowed = false;
+    if (this.#isRunning) for (const part of this.#parts) part.stop();
+    this.#isRunning = false;
   }
 
   /** @param {Named} named */
-  #follow({ endpoint, userId, followed, unread }) {
+  #switchTo({ endpoint, userId, followed, unread }) {
     this.#leave();
     this.#client.become(endpoint, userId, followed);
     this.#notifications.begin(unread);
-    this.#isFollowed = true;
+    this.#isRunning = true;
     for (const part of this.#parts) part.start();
     this.#client.connect();
   }
 
   /** @param {Named} named */
-  #goOn({ unread }) {
+  #reconnect({ unread }) {
     if (this.#client.state === "connected") return;
     // The server has rendered this page for the user, so it may accept the connection again.
     this.#notifications.begin(unread);

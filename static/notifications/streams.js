@@ -13,7 +13,7 @@
  */
 
 /** Milliseconds between the last publication and its acknowledgement. */
-const ACK_DELAY = 300;
+const ACK_DELAY_MS = 300;
 
 const TOPIC = "topic:";
 
@@ -142,7 +142,7 @@ export class Streams {
   #acknowledgeSoon(channel) {
     this.#unacknowledged.add(channel);
     clearTimeout(this.#ackTimer);
-    this.#ackTimer = setTimeout(() => this.#acknowledgeAll(), ACK_DELAY);
+    this.#ackTimer = setTimeout(() => this.#acknowledgeAll(), ACK_DELAY_MS);
   }
 
   #acknowledgeAll() {

@@ -9,7 +9,7 @@
  * @typedef {import("./requests.js").Handle} Handle
  * @typedef {import("./streams.js").Streams} Streams
  *
- * @typedef {object} Line the connection to use
+ * @typedef {object} Connection the connection to use
  * @property {(command: Command, handle: Handle, fail: (error: ProtocolError) => void) => void} send
  * @property {import("./emitter.js").Emitter<Events>} target emits the events of subscriptions
  * @property {() => Backoff} makeBackoff
@@ -33,18 +33,18 @@ export class Subscriptions {
   /** @type {Set<string>} wanted channels that the user is known to follow */
   #followed;
   #mirrors;
-  #line;
+  #connection;
   #streams;
 
   /**
-   * @param {Line} line
+   * @param {Connection} connection
    * @param {Streams} streams
    * @param {string[]} topics channels to subscribe to on every connection
    * @param {string[]} [followed] topics that the user follows; left out if the client shall not
    *   subscribe to these by itself
    */
-  constructor(line, streams, topics, followed) {
-    this.#line = line;
+  constructor(connection, streams, topics, followed) {
+    this.#connection = connection;
     this.#streams = streams;
     this.#mirrors = followed !== undefined;
     this.#followed = new Set(followed ?? []);
@@ -53,7 +53,7 @@ export class Subscriptions {
 
   /** @param {string} channel */
   want(channel) {
-    if (!this.#wanted.has(channel)) this.#wanted.set(channel, this.#line.makeBackoff());
+    if (!this.#wanted.has(channel)) this.#wanted.set(channel, this.#connection.makeBackoff());
   }
 
   /**
@@ -123,7 +123,7 @@ export class Subscriptions {
   }
 
   /** @param {string} channel a topic that is neither wanted nor followed any more */
-  lose(channel) {
+  drop(channel) {
     this.#streams.forget(channel);
     this.#streams.save();
     this.#wanted.delete(channel);
@@ -137,7 +137,7 @@ export class Subscriptions {
    */
   #ask(channel) {
     return new Promise((resolve, reject) => {
-      this.#line.send(
+      this.#connection.send(
         { subscribe: { channel, ...this.#streams.resume(channel) } },
         ({ subscribe, error }) => {
           // Also after a timeout: the publications in the reply are not sent again.
@@ -167,7 +167,7 @@ export class Subscriptions {
   /** @param {string} channel to which this client is subscribed already, according to the server */
   #known(channel) {
     // The reply with the position was lost; only a new connection gets another one.
-    if (this.#wanted.has(channel) && !this.#streams.isLive(channel)) this.#line.reconnect();
+    if (this.#wanted.has(channel) && !this.#streams.isLive(channel)) this.#connection.reconnect();
   }
 
   /**
@@ -177,7 +177,7 @@ export class Subscriptions {
   #failed(channel, error) {
     // The next connection subscribes again.
     if (error.code === NOT_CONNECTED) return;
-    this.#line.target.emit("error", { type: "subscribe", error });
+    this.#connection.target.emit("error", { type: "subscribe", error });
     if (error.temporary) this.#retry(channel);
     else if (this.#wanted.has(channel)) this.#ended(channel, error.code, error.message);
   }
@@ -206,7 +206,7 @@ export class Subscriptions {
    * @param {string} reason
    */
   #ended(channel, code, reason) {
-    this.lose(channel);
-    this.#line.target.emit("unsubscribed", { channel, code, reason });
+    this.drop(channel);
+    this.#connection.target.emit("unsubscribed", { channel, code, reason });
   }
 }

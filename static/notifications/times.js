@@ -1,13 +1,13 @@
 import { pageLanguage, relativeTime } from "./format.js";
 
-const INTERVAL = 30_000;
+const INTERVAL_MS = 30_000;
 
 /** Keeps the relative times of entries up to date while a page stays open. */
 export class Times {
   #timer = 0;
 
   start() {
-    this.#timer = setInterval(updateTimes, INTERVAL);
+    this.#timer = setInterval(updateTimes, INTERVAL_MS);
     updateTimes();
   }
 

@@ -14,13 +14,13 @@ import { reaches } from "./notifications.js";
 export const TAG = "notification-toasts";
 
 /** How many toasts are shown at once. */
-const MOST = 4;
+const MAX_TOASTS = 4;
 /** Milliseconds until a toast disappears. */
-const DURATION = 6000;
+const DURATION_MS = 6000;
 /** Milliseconds: publications closer together are handled as one batch, as in a backlog. */
-const GATHERING = 50;
+const BATCH_DELAY_MS = 50;
 /** How many of the newest unread notifications are fetched to filter a backlog. */
-const LOOK_BACK = 100;
+const MAX_UNREAD_FETCHED = 100;
 
 export class Toasts {
   #notifications;
@@ -104,7 +104,7 @@ export class Toasts {
     this.#gathered.push({ ...data, channel, offset });
     this.#isBacklog ||= recovered;
     clearTimeout(this.#gatherTimer);
-    this.#gatherTimer = setTimeout(() => this.#show(), GATHERING);
+    this.#gatherTimer = setTimeout(() => this.#show(), BATCH_DELAY_MS);
   };
 
   async #show() {
@@ -113,7 +113,7 @@ export class Toasts {
     this.#isBacklog = false;
     const entries = isBacklog ? await this.#stillUnread(gathered) : gathered;
     if (!this.#isRunning) return;
-    if (entries.length > MOST) {
+    if (entries.length > MAX_TOASTS) {
       this.#summarize(entries.length);
     } else {
       entries.forEach((entry) => this.#add(entry));
@@ -127,7 +127,7 @@ export class Toasts {
    */
   async #stillUnread(entries) {
     try {
-      const page = await this.#notifications.list({ folder: "unread", limit: LOOK_BACK });
+      const page = await this.#notifications.list({ folder: "unread", limit: MAX_UNREAD_FETCHED });
       const unread = new Set(page.entries.map(({ id }) => id));
       const oldest = page.next ? Math.min(...unread) : 0;
       return entries.filter(({ id }) => unread.has(id) || id < oldest);
@@ -138,7 +138,7 @@ export class Toasts {
 
   /** @param {Entry} entry */
   #add(entry) {
-    if (this.#timers.size >= MOST) {
+    if (this.#timers.size >= MAX_TOASTS) {
       this.#overflow += 1;
       this.#showMore();
       return;
@@ -197,7 +197,7 @@ export class Toasts {
   #run(toast) {
     clearTimeout(this.#timers.get(toast));
     if (this.#isHeld) return;
-    this.#timers.set(toast, setTimeout(() => this.#dismiss(toast), DURATION));
+    this.#timers.set(toast, setTimeout(() => this.#dismiss(toast), DURATION_MS));
   }
 
   /** @param {HTMLElement} toast */

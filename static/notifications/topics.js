@@ -5,14 +5,14 @@
  * @typedef {import("./notifications.js").Notifications} Notifications
  */
 import { find } from "./elements.js";
-import { Soon } from "./soon.js";
+import { Debounced } from "./debounced.js";
 
 const TOPIC = "topic:";
 
 export class Topics {
   #element;
   #notifications;
-  #look = new Soon(() => this.#refresh());
+  #refresher = new Debounced(() => this.#refresh());
 
   /**
    * @param {HTMLElement} element
@@ -26,12 +26,12 @@ export class Topics {
   start() {
     this.#notifications.on("change", this.#changed);
     // The page may have been rendered or cached before changes that are not sent again.
-    if (this.#notifications.state === "connected") this.#look.want();
+    if (this.#notifications.state === "connected") this.#refresher.schedule();
   }
 
   stop() {
     this.#notifications.off("change", this.#changed);
-    this.#look.cancel();
+    this.#refresher.cancel();
   }
 
   get #rows() {
@@ -41,7 +41,7 @@ export class Topics {
   /** @param {Change} change */
   #changed = ({ type, channel }) => {
     if (type === "sync") {
-      this.#look.want();
+      this.#refresher.schedule();
     } else if (channel && (type === "join" || type === "leave")) {
       this.#follow(channel, type === "join");
       const name = channel.slice(TOPIC.length);

@@ -23,7 +23,7 @@ from notifications import broadcast, inbox, notify
 from notifications.admin.connections import browser_name
 from notifications.admin.lists import BoundedPaginator
 from notifications.admin.reach import Reach, audience_size, reach
-from notifications.admin.users import SendNotificationMixin, add_to_lists_of_users
+from notifications.admin.users import SendNotificationMixin, add_action_to_user_admins
 from notifications.models import (
     Broadcast,
     Connection,
@@ -499,7 +499,7 @@ def test_notifications_are_filtered_by_kind_and_level(boss: Client) -> None:
 
 
 def test_a_list_counts_up_to_its_maximum(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.admin.lists.MOST", 3)
+    monkeypatch.setattr("notifications.admin.lists.MAX_ROWS", 3)
     fill("broadcast", 5)
     pages = BoundedPaginator(Notification.objects.order_by("pk"), 2)
     assert (pages.count, pages.num_pages) == (3, 2)
@@ -868,7 +868,7 @@ def test_the_host_s_own_admin_of_users_has_the_action_once(
     site.register(User, host_admin)
     site.register(Group)
     for _ in range(2):
-        add_to_lists_of_users(site)
+        add_action_to_user_admins(site)
     request = rf.get(USERS)
     request.user = User.objects.create_superuser("boss")
     users = site.get_model_admin(User)

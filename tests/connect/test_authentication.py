@@ -9,27 +9,27 @@ from typing import Any
 import jwt
 import pytest
 from django.contrib.auth import SESSION_KEY, get_user_model
+from django.contrib.sessions.backends.cache import SessionStore as CacheSession
 from django.contrib.sessions.backends.db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db import DataError, models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from notifications.connect import authentication
 from notifications.connect.authentication import (
     Anonymous,
     Credentials,
     ExpiredToken,
     Identity,
     InvalidToken,
-    _key,
     credentials_of,
     identify,
     make_token,
+    parse_key,
     session_digest,
     valid_sessions,
 )
-from notifications.connect.tokens import FOR_EVER
+from notifications.connect.tokens import MAX_EXPIRY
 from tests.peers import log_in
 from tests.rooms import make_user, queries
 
@@ -184,7 +184,7 @@ def sign(claims: dict[str, Any]) -> str:
 def test_a_token_with_a_distant_expiry_is_valid(expires: float) -> None:
     identity = by_token(sign({"sub": str(make_user().pk), "exp": expires}))
     assert identity.expires is not None
-    assert time.time() < identity.expires <= FOR_EVER
+    assert time.time() < identity.expires <= MAX_EXPIRY
 
 
 @pytest.mark.parametrize("value", [None, [], {}, 2**70, True, 1.5, "\x00", "\ud800", "x" * 9000])
@@ -212,8 +212,8 @@ def test_ids_that_fit_no_column_are_not_keys_of_any_type(
     field: Any, good: str, strange: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(get_user_model()._meta, "pk", field)
-    assert str(_key(good)) == good
-    assert {_key(value) for value in strange} == {None}
+    assert str(parse_key(good)) == good
+    assert {parse_key(value) for value in strange} == {None}
 
 
 def test_a_key_that_the_database_rejects_does_not_affect_others(
@@ -302,7 +302,7 @@ def test_a_deactivated_user_has_no_session() -> None:
 def test_sessions_in_the_cache_are_found(settings: Any) -> None:
     settings.SESSION_ENGINE = "django.contrib.sessions.backends.cache"
     user = make_user()
-    store = authentication._store()()
+    store = CacheSession()
     store.update(
         {
             "_auth_user_id": str(user.pk),
@@ -311,6 +311,7 @@ def test_sessions_in_the_cache_are_found(settings: Any) -> None:
         }
     )
     store.save()
+    assert store.session_key
     assert by_session(store.session_key) is not None
     assert by_session("\x7f bad key for a cache") is None
 

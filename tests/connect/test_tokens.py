@@ -15,7 +15,7 @@ from notifications.connect.authentication import (
     identify,
     make_token,
 )
-from notifications.connect.tokens import FOR_EVER
+from notifications.connect.tokens import MAX_EXPIRY
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db
@@ -111,7 +111,7 @@ def test_a_user_model_without_fallbacks_has_tokens(monkeypatch: pytest.MonkeyPat
 
 def test_a_token_without_credentials_is_valid_until_it_expires() -> None:
     user = make_user()
-    token = sign(sub=str(user.pk), exp=int(FOR_EVER))
+    token = sign(sub=str(user.pk), exp=int(MAX_EXPIRY))
     assert outcome(token) is Identity
     user.set_password("another")
     user.save()

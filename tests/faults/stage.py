@@ -2,11 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.client import Client, Stubborn
+from tests.client import Client, ReconnectingClient
 from tests.faults.balancer import Balancer
 from tests.faults.ledger import Seen, Verdict, judge, missing
 from tests.integration import jobs
@@ -30,22 +30,22 @@ PATIENCE = 180.0
 QUIET = 1.0
 
 
-class Device(Stubborn):
+class Device(ReconnectingClient):
     """A client that reconnects, also when pings stop, as SDKs do."""
 
     def __init__(self, client: Client) -> None:
         self._heard = (0, 0.0)
         super().__init__(client)
 
-    def _stay(self) -> None:
+    def stay(self) -> None:
         self._heard = (self.client.pings, time.monotonic())
         watching = threading.Thread(target=self._watch, daemon=True)
         watching.start()
-        super()._stay()
+        super().stay()
         watching.join()
 
     def _watch(self) -> None:
-        while self.client.closed is None and not self._stopped.wait(0.2):
+        while self.client.closed is None and not self.stopped.wait(0.2):
             pings, since = self._heard
             if self.client.pings != pings or self.client.is_paused:
                 self._heard = (self.client.pings, time.monotonic())
@@ -105,6 +105,8 @@ class Run:
         self.committed: dict[str, list[str]] = {}
         #: Number of faults that have been injected.
         self.faults = 0
+        #: What clients besides the devices have received.
+        self.seen_by_others: Callable[[], Sequence[Seen]] = list
         self._publishing: list[Other] = []
         self.wait(lambda: all(device.connects for _, device in self.devices), "all to connect")
 
@@ -144,17 +146,17 @@ class Run:
         """Wait until everything has arrived, at most ``PATIENCE`` seconds, and judge."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and any(
-            missing(self.committed, seen) for seen in self._seen()
+            missing(self.committed, seen) for seen in self.seen()
         ):
             time.sleep(0.1)
         time.sleep(QUIET)  # for publications that must not come
-        return judge(self.committed, self._seen())
+        return judge(self.committed, self.seen())
 
     def what_is_missing(self) -> str:
         """Describe what each device lacks, for the message of a failure."""
         return "\n".join(
             f"{device.client!r} {device.codes} lacks {sorted(lacks)}"
-            for (_, device), seen in zip(self.devices, self._seen(), strict=False)
+            for (_, device), seen in zip(self.devices, self.seen(), strict=False)
             if (lacks := missing(self.committed, seen))
         )
 
@@ -173,11 +175,13 @@ class Run:
         for _, device in self.devices:
             device.stop()
 
-    def _seen(self) -> list[Seen]:
-        return [
+    def seen(self) -> list[Seen]:
+        """Return what each device has received, in their order, and then each other client."""
+        devices = [
             Seen(person.channel, list(device.client.publications))
             for person, device in self.devices
         ]
+        return [*devices, *self.seen_by_others()]
 
 
 @contextmanager

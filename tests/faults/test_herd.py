@@ -81,13 +81,12 @@ async def come_and_go(stage: Stage, tokens: list[str]) -> list[Member]:
 
 
 def test_p1_a_herd_that_comes_back_at_once_gets_what_it_missed(
-    stage: Stage, survived: Survived, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, survived: Survived
 ) -> None:
     # A worker accepts a hundred connections of one user.
     with running(stage, people=max(4, HERD // 100), devices=1) as run:
         herd = asyncio.run(come_and_go(stage, [person.token for person in run.people]))
         run.committed["broadcast"] = [f"missed {number}" for number in range(10)]
         members = [Seen("broadcast", member.publications) for member in herd]
-        own = run._seen
-        monkeypatch.setattr(run, "_seen", lambda: [*own(), *members])
+        run.seen_by_others = lambda: members
         survived(run)

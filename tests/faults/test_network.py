@@ -37,15 +37,14 @@ DROPS = 5
 
 
 def test_p1_each_of_a_hundred_clients_is_dropped_for_two_seconds_over_and_over(
-    stage: Stage, survived: Survived, monkeypatch: pytest.MonkeyPatch
+    stage: Stage, survived: Survived
 ) -> None:
     with running(stage, people=10, devices=1) as run:
         people = [run.people[number % 10] for number in range(CROWD)]
         crowd = Crowd((Visitor(stage.url, one.token, one.channel) for one in people), seed=7)
         thread = threading.Thread(target=crowd.run)
         thread.start()
-        own = run._seen
-        monkeypatch.setattr(run, "_seen", lambda: [*own(), *(each.seen for each in crowd.visitors)])
+        run.seen_by_others = lambda: [visitor.seen for visitor in crowd.visitors]
         try:
             # A new device does not receive what another device of its user has acknowledged.
             run.wait(lambda: all(each.positions for each in crowd.visitors), "all to come once")

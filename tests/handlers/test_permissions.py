@@ -140,7 +140,7 @@ async def test_a_connect_waits_for_a_slow_permission(hub: Hub) -> None:
 async def test_a_user_whose_permission_hangs_gets_everything_but_topics(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.handlers.connection.PATIENCE", 1.0)
+    monkeypatch.setattr("notifications.handlers.connection.PERMISSION_TIMEOUT", 1.0)
     slow = await follower("slow")
     await in_database(notify, slow, "mine")
     peer = await Peer.of(slow)
@@ -152,7 +152,7 @@ async def test_a_user_whose_permission_hangs_gets_everything_but_topics(
 async def test_p6_a_permission_that_hangs_too_long_counts_as_refused(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(topics, "_logged", set())
+    topics.logged_errors.clear()
     slow = await follower("slow")
     answered.set()
     peer = await Peer.of(slow)

@@ -12,7 +12,7 @@ from notifications import broadcast, inbox, notify
 from notifications.connect.authentication import active_users, session_digest
 from notifications.database.lanes import CHECK, RIGHTS, in_database
 from notifications.hub import Hub, position_check, verdicts
-from notifications.inbox.announcing import MOST_CHANNELS
+from notifications.inbox.announcing import MAX_CHANNELS
 from notifications.models import Connection, Subscription
 from notifications.streams import subscriptions
 from notifications.streams.rights import changed
@@ -309,7 +309,7 @@ async def test_a_count_comes_with_the_offsets_that_it_covers(hub: Hub, user: Any
 async def test_offsets_of_very_many_channels_are_left_out(hub: Hub, user: Any) -> None:
     other = await peer_of(user)
     (pk,) = await in_database(notify, user, "one")
-    for number in range(MOST_CHANNELS - 1):
+    for number in range(MAX_CHANNELS - 1):
         await make_group(f"{number}", user)
     await in_database(inbox.mark_read, user, [pk])
     await in_database(inbox.read_all, user)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.client import PATIENCE, Client, Stubborn
+from tests.client import PATIENCE, Client, ReconnectingClient
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.servers import START_TIMEOUT, Site
@@ -38,7 +38,11 @@ def test_sigkill_loses_and_duplicates_nothing(
 ) -> None:
     with open_place(site, directory) as place:
         people = [place.person() for _ in range(3)]
-        devices = [(person, Stubborn(place.client(person))) for person in people for _ in range(2)]
+        devices = [
+            (person, ReconnectingClient(place.client(person)))
+            for person in people
+            for _ in range(2)
+        ]
         publishing = Publishing(place, people)
         for _ in range(KILLS):
             publishing.wait_for_more(35)
@@ -100,7 +104,7 @@ class Publishing:
             time.sleep(0.02)
 
 
-def judge(person: Person, stubborn: Stubborn, published: Published) -> Verdict:
+def judge(person: Person, stubborn: ReconnectingClient, published: Published) -> Verdict:
     """Wait for all publications, or until time is up, and count the faults."""
     client = stubborn.client
     expected = {name: published[name] for name in (person.channel, "broadcast")}

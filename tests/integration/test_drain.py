@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.client import Client, Stubborn
+from tests.client import Client, ReconnectingClient
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.integration.test_shutdown import wait_until
@@ -42,7 +42,7 @@ class Load:
         self.published: list[str] = []
         self._job = 0
         self.stubborn = [
-            Stubborn(self._client(urls[number % len(urls)])) for number in range(CLIENTS)
+            ReconnectingClient(self._client(urls[number % len(urls)])) for number in range(CLIENTS)
         ]
 
     def _client(self, url: str) -> Client:
@@ -67,7 +67,7 @@ class Load:
         ):
             assert time.monotonic() < deadline, f"{found[0]} connections, {found[1]} workers"
             if found[0] == len(self.stubborn):
-                self.stubborn.append(Stubborn(self._client(self.stubborn[0].client.url)))
+                self.stubborn.append(ReconnectingClient(self._client(self.stubborn[0].client.url)))
             time.sleep(0.1)
 
     def begin(self, count: int) -> None:

@@ -39,7 +39,7 @@ async function pass(milliseconds, step = 500) {
 /** Milliseconds: longer than every pause, shorter than the time until a ping is missed. */
 const LONG = 25_000;
 
-test("P1: what a late answer to subscribe carries is taken", async () => {
+test("P1: a late reply to subscribe is handled", async () => {
   const { seen, socket, position } = waiting();
   const { id } = socket.last("subscribe");
   await pass(5000);
@@ -51,7 +51,7 @@ test("P1: what a late answer to subscribe carries is taken", async () => {
   assert.equal(browser.sockets.length, 1);
 });
 
-test("P1: before a subscribe is answered nothing moves the position", async () => {
+test("P1: the position does not move before the reply to a subscribe", async () => {
   const { seen, socket, position } = waiting();
   await pass(5000);
   socket.take(push("topic:news", 7));
@@ -61,7 +61,7 @@ test("P1: before a subscribe is answered nothing moves the position", async () =
   assert.equal(count(socket, "rpc"), 0);
 });
 
-test("P1: a subscribe whose answer was lost begins on a new connection where it stood", async () => {
+test("P1: after a lost reply to subscribe, a new connection resumes at the old position", async () => {
   const { client, seen, socket } = waiting();
   const reasons = [];
   client.on("connecting", ({ code }) => reasons.push(code));
@@ -76,7 +76,7 @@ test("P1: a subscribe whose answer was lost begins on a new connection where it 
   assert.deepEqual(seen, ["topic:news@5", "topic:news@6", "topic:news@7"]);
 });
 
-test("a late answer to the subscribe of a topic that is not wanted any more is not taken", async () => {
+test("a late reply to subscribe is ignored after an unsubscribe", async () => {
   const { client, seen, socket, position } = waiting();
   const { id } = socket.last("subscribe");
   await pass(5000);
@@ -89,7 +89,7 @@ test("a late answer to the subscribe of a topic that is not wanted any more is n
   assert.equal(count(socket, "subscribe"), 1);
 });
 
-test("P1: a connect that is answered too late is begun anew, from the same position", async () => {
+test("P1: a connect without a timely reply is repeated from the same position", async () => {
   const kept = storage();
   kept.setItem(KEY, JSON.stringify({ "user:7": { epoch: "a", offset: 4 } }));
   const { seen } = start({ storage: kept });
@@ -105,7 +105,7 @@ test("P1: a connect that is answered too late is begun anew, from the same posit
   assert.deepEqual(seen, ["user:7@5"]);
 });
 
-test("a change that is answered late is shown, with its count", async () => {
+test("a late reply to a change updates the entries and the count", async () => {
   const { notifications, counts } = follow(3);
   const changes = [];
   notifications.on("change", ({ type, ids }) => changes.push([type, ids]));
@@ -120,7 +120,7 @@ test("a change that is answered late is shown, with its count", async () => {
   assert.deepEqual(counts, [2]);
 });
 
-test("a topic that is left late is shown as left", async () => {
+test("a late reply to leave is handled", async () => {
   const { notifications } = follow(3);
   const changes = [];
   notifications.on("change", ({ type, channel }) => changes.push([type, channel]));
@@ -132,7 +132,7 @@ test("a topic that is left late is shown as left", async () => {
   assert.deepEqual(changes, [["leave", "topic:news"]]);
 });
 
-test("a subscribe that fails for now is tried again with growing pauses until it succeeds", async () => {
+test("a subscribe with a temporary error is retried with growing pauses", async () => {
   const { client, seen, socket } = waiting();
   const told = [];
   client.on("error", ({ type, error }) => told.push([type, error.code]));
@@ -152,7 +152,7 @@ test("a subscribe that fails for now is tried again with growing pauses until it
   assert.deepEqual(told, [["subscribe", 100], ["subscribe", 111], ["subscribe", 100]]);
 });
 
-test("pauses between attempts to subscribe are at random, and 20 s at the most", async () => {
+test("pauses between subscribe attempts are random, and at most 20 s long", async () => {
   mock.method(Math, "random", () => 0.5);
   const { socket } = waiting();
   const pauses = [];
@@ -166,7 +166,7 @@ test("pauses between attempts to subscribe are at random, and 20 s at the most",
   assert.deepEqual(pauses, [250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000, 10_000]);
 });
 
-test("a subscribe that is refused is told, given up and not asked for again", async () => {
+test("a refused subscribe is reported and not retried", async () => {
   const { client, socket } = waiting();
   const ended = [];
   client.on("unsubscribed", ({ channel, code }) => ended.push([channel, code]));
@@ -179,7 +179,7 @@ test("a subscribe that is refused is told, given up and not asked for again", as
   assert.equal(count(greet(), "subscribe"), 0);
 });
 
-test("attempts to subscribe end with the connection; the next one begins anew", async () => {
+test("subscribe attempts end with the connection, and start again on the next one", async () => {
   const { socket } = waiting();
   socket.take({ id: socket.last("subscribe").id, error: INTERNAL });
   await settled();
@@ -193,7 +193,7 @@ test("attempts to subscribe end with the connection; the next one begins anew", 
   assert.equal(count(socket, "subscribe"), 1);
 });
 
-test("an unsubscribe push of the protocol's temporary codes is followed by a subscribe", async () => {
+test("an unsubscribe push with a temporary code is followed by a subscribe", async () => {
   const { seen, socket } = waiting();
   socket.take({ id: socket.last("subscribe").id, subscribe: recovered(5) });
   socket.take({ push: { channel: "topic:news", unsubscribe: { code: 2500, reason: "insufficient state" } } });
@@ -204,7 +204,7 @@ test("an unsubscribe push of the protocol's temporary codes is followed by a sub
   assert.deepEqual(seen, [5, 6, 7, 8].map((offset) => `topic:news@${offset}`));
 });
 
-test("a call that fails for now is sent again, five times in all", async () => {
+test("a call with a temporary error is sent up to five times", async () => {
   const { client } = start();
   const socket = greet();
   const refuse = () => socket.take({}, { id: socket.last("rpc").id, error: INTERNAL });
@@ -226,7 +226,7 @@ test("a call that fails for now is sent again, five times in all", async () => {
   assert.equal(count(socket, "rpc") - before, 5);
 });
 
-test("a call that is refused, or has no answer, is sent once", async () => {
+test("a call that is refused or gets no reply is sent once", async () => {
   const { client } = start();
   const socket = greet();
   const refused = assert.rejects(client.rpc("read", { ids: [1] }), { code: 103 });
@@ -238,7 +238,7 @@ test("a call that is refused, or has no answer, is sent once", async () => {
   assert.equal(count(socket, "rpc"), 2);
 });
 
-test("a call is not sent again on the next connection", async () => {
+test("a call is not repeated on the next connection", async () => {
   const { client } = start();
   const socket = greet();
   const refused = assert.rejects(client.rpc("read", { ids: [1] }), { message: "not connected" });
@@ -253,7 +253,7 @@ test("a call is not sent again on the next connection", async () => {
   assert.equal(count(next, "rpc"), 0);
 });
 
-test("an acknowledgement that fails for now is sent again", async () => {
+test("an acknowledgement with a temporary error is repeated", async () => {
   start();
   const socket = greet(own());
   socket.take(push("user:7", 1));
@@ -264,7 +264,7 @@ test("an acknowledgement that fails for now is sent again", async () => {
   assert.deepEqual(socket.last("rpc").rpc, { method: "ack", data: { channel: "user:7", offset: 1 } });
 });
 
-test("a connect that fails for now is tried again on a new socket, as the SDKs do", async () => {
+test("a connect with a temporary error is repeated on a new socket, as in the SDKs", async () => {
   const { client } = start();
   const told = [];
   client.on("error", ({ type, error }) => told.push([type, error.code]));

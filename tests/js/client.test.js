@@ -4,12 +4,12 @@ import { mock, test } from "node:test";
 import { browser, errors } from "./browser.js";
 import { KEY, greet, own, publication, push, start, storage } from "./talk.js";
 
-test("it connects below the prefix, over TLS where the page came over TLS", () => {
+test("the socket's URL keeps the path prefix, and uses TLS if the page does", () => {
   start();
   assert.equal(browser.socket.url, "wss://site.example/push/connection/websocket");
 });
 
-test("P3: duplicates are dropped by offset, what is new comes in order", () => {
+test("P3: duplicates are dropped by offset, and new publications are emitted in order", () => {
   const { seen } = start();
   const socket = greet(own({ offset: 2, recovered: true, publications: [publication(1), publication(2)] }));
   socket.take(push("user:7", 2), push("user:7", 3), push("user:7", 3), push("user:7", 5));
@@ -17,7 +17,7 @@ test("P3: duplicates are dropped by offset, what is new comes in order", () => {
   assert.deepEqual(seen, ["user:7@1", "user:7@2", "user:7@3", "user:7@5"]);
 });
 
-test("positions are kept after the handlers ran, and sent when it connects again", () => {
+test("positions are stored after the handlers have run, and sent on a reconnect", () => {
   const kept = storage();
   const { client } = start({ storage: kept });
   const during = [];
@@ -32,7 +32,7 @@ test("positions are kept after the handlers ran, and sent when it connects again
   });
 });
 
-test("a handler that throws is reported and holds nothing up", () => {
+test("a handler that throws is reported, and stops nothing else", () => {
   const { client, seen } = start();
   client.on("publication", () => {
     throw new Error("application");
@@ -42,7 +42,7 @@ test("a handler that throws is reported and holds nothing up", () => {
   assert.equal(errors.length, 2);
 });
 
-test("a new epoch begins anew", () => {
+test("a new epoch resets the position", () => {
   const { seen } = start();
   greet(own({ offset: 9 })).end(1006);
   mock.timers.tick(500);
@@ -50,7 +50,7 @@ test("a new epoch begins anew", () => {
   assert.deepEqual(seen, ["user:7@2"]);
 });
 
-test("what cannot be recovered is told, and the server's position is taken", () => {
+test("a failed recovery is reported, and the server's position is adopted", () => {
   const kept = storage();
   kept.setItem(KEY, JSON.stringify({ "user:7": { epoch: "a", offset: 90 } }));
   const { client } = start({ storage: kept });
@@ -77,7 +77,7 @@ test("pings are answered, and one acknowledgement follows the last publication",
   assert.deepEqual(socket.last("rpc").rpc, { method: "ack", data: { channel: "user:7", offset: 2 } });
 });
 
-test("missing pings make it connect again", () => {
+test("the client reconnects when pings are missing", () => {
   start();
   const socket = greet();
   mock.timers.tick(34_999);
@@ -88,7 +88,7 @@ test("missing pings make it connect again", () => {
   assert.equal(browser.sockets.length, 2);
 });
 
-test("it backs off, and forgets after a connection that lasted", () => {
+test("reconnect delays grow, and are reset by a stable connection", () => {
   start();
   const opened = () => browser.sockets.length;
   browser.socket.end(1006);
@@ -106,7 +106,7 @@ test("it backs off, and forgets after a connection that lasted", () => {
   assert.equal(opened(), 4);
 });
 
-test("a handshake or connect without an answer is tried again, once", () => {
+test("a handshake or connect without a reply is repeated once", () => {
   start();
   mock.timers.tick(5000);
   mock.timers.tick(500);
@@ -119,7 +119,7 @@ test("a handshake or connect without an answer is tried again, once", () => {
   assert.equal(browser.sockets.length, 3);
 });
 
-test("it comes back at once when the network does", () => {
+test("the client reconnects at once when the network is back", () => {
   start();
   greet().end(1006);
   browser.fire("online");
@@ -128,7 +128,7 @@ test("it comes back at once when the network does", () => {
   assert.equal(browser.sockets.length, 2);
 });
 
-test("a socket that is let go of while it connects is closed once it has opened", () => {
+test("a dropped connecting socket is closed after it opens", () => {
   const { client } = start();
   const first = browser.socket;
   client.disconnect();
@@ -138,7 +138,7 @@ test("a socket that is let go of while it connects is closed once it has opened"
   assert.deepEqual(first.sent, []);
 });
 
-test("a handshake that was let go of does not hold up the next one", () => {
+test("a dropped handshake does not delay the next one", () => {
   const { client } = start();
   const first = browser.socket;
   client.disconnect();
@@ -148,7 +148,7 @@ test("a handshake that was let go of does not hold up the next one", () => {
   assert.equal(client.state, "connected");
 });
 
-test("terminal codes and refusals end it; temporary ones do not", () => {
+test("terminal close codes and refusals end the client; temporary ones do not", () => {
   const ended = (act) => {
     browser.reset();
     const { client } = start();
@@ -170,7 +170,7 @@ test("terminal codes and refusals end it; temporary ones do not", () => {
   assert.ok(browser.sockets.length > 1);
 });
 
-test("somebody else's publications never reach this page", () => {
+test("publications of another user never reach this page", () => {
   const { seen } = start();
   greet({
     data: { user: { id: "8" } },
@@ -179,7 +179,7 @@ test("somebody else's publications never reach this page", () => {
   assert.deepEqual(seen, []);
 });
 
-test("a call is answered, refused, timed out or without a connection", async () => {
+test("a call is answered, refused, timed out, or fails without a connection", async () => {
   const { client } = start();
   await assert.rejects(client.rpc("unread"), { message: "not connected" });
   const socket = greet();
@@ -197,7 +197,7 @@ test("a call is answered, refused, timed out or without a connection", async () 
   await assert.rejects(cut, { message: "not connected" });
 });
 
-test("topics are subscribed to on every connection, and resumed", () => {
+test("topics are subscribed to and resumed on every connection", () => {
   const { seen } = start({ topics: ["topic:news"] });
   let socket = greet();
   assert.deepEqual(socket.last("subscribe").subscribe, { channel: "topic:news" });
@@ -216,7 +216,7 @@ test("topics are subscribed to on every connection, and resumed", () => {
   assert.deepEqual(seen, ["topic:news@5"]);
 });
 
-test("streams that the user has lost are forgotten", () => {
+test("positions of streams that the user has lost are forgotten", () => {
   const kept = storage();
   start({ storage: kept });
   const socket = greet({ subs: { "group:3": { epoch: "g", offset: 1 }, staff: { epoch: "s", offset: 2 } } });
@@ -226,7 +226,7 @@ test("streams that the user has lost are forgotten", () => {
   assert.deepEqual(JSON.parse(kept.getItem(KEY))["group:4"], { epoch: "h", offset: 3 });
 });
 
-test("a topic that was left while it was away is not joined again", () => {
+test("a topic that was left while the client was disconnected is not joined again", () => {
   const { client } = start({ topics: ["topic:own"], followed: ["topic:news"] });
   const ended = [];
   client.on("unsubscribed", ({ channel, code, reason }) => ended.push([channel, code, reason]));
@@ -249,7 +249,7 @@ test("a topic that was left while it was away is not joined again", () => {
   assert.deepEqual(subscribed(socket), []);
 });
 
-test("unsubscribe keeps the position, leave forgets it", async () => {
+test("unsubscribe keeps the position, and leave forgets it", async () => {
   const kept = storage();
   const { client } = start({ storage: kept, followed: ["topic:news"] });
   const socket = greet({ data: { user: { id: "7" }, topics: ["topic:news"] } });
@@ -268,7 +268,7 @@ test("unsubscribe keeps the position, leave forgets it", async () => {
   assert.deepEqual(JSON.parse(kept.getItem(KEY)), {});
 });
 
-test("whoever was refused and is told to connect again and again does it with growing pauses", () => {
+test("a refused client reconnects with growing pauses", () => {
   const { client } = start();
   for (const pause of [500, 1000, 2000]) {
     browser.socket.open();

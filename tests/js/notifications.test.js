@@ -23,7 +23,7 @@ test("the unread count follows publications, other devices and the server", () =
   assert.deepEqual(counts, [3, 4, 3]);
 });
 
-test("what arrives right after the server has counted may be counted already", async () => {
+test("publications shortly after a count of the server trigger a recount", async () => {
   const { counts } = follow(0);
   const socket = greet({ data: { unread: 5, user: { id: "7" } }, ...own() });
   socket.take(push("user:7", 1), push("user:7", 2));
@@ -35,7 +35,7 @@ test("what arrives right after the server has counted may be counted already", a
   assert.deepEqual(counts, [5, 6, 7, 5]);
 });
 
-test("a count that is long known is not asked for again", () => {
+test("publications long after a count trigger no recount", () => {
   const { counts } = follow(0);
   const socket = greet({ data: { unread: 5, user: { id: "7" } }, ...own() });
   mock.timers.tick(10_000);
@@ -45,7 +45,7 @@ test("a count that is long known is not asked for again", () => {
   assert.equal(socket.sent.filter((command) => command.rpc?.method === "unread").length, 0);
 });
 
-test("after an interruption everything is looked at again", () => {
+test("a reconnect emits a sync", () => {
   const { notifications } = follow(0);
   const changes = [];
   notifications.on("change", ({ type }) => changes.push(type));
@@ -56,7 +56,7 @@ test("after an interruption everything is looked at again", () => {
   assert.deepEqual(changes, ["sync"]);
 });
 
-test("a topic that is joined elsewhere is read here too", () => {
+test("a topic that another device joins is subscribed to", () => {
   follow(0);
   const socket = greet({ data: { user: { id: "7" } } });
   const join = { type: "join", ids: [], channel: "topic:news", unread: 0 };
@@ -64,7 +64,7 @@ test("a topic that is joined elsewhere is read here too", () => {
   assert.deepEqual(socket.last("subscribe").subscribe, { channel: "topic:news" });
 });
 
-test("a change elsewhere tells how far it has counted, and nothing is asked for", () => {
+test("a change by another device brings its count, so no request is sent", () => {
   const { counts } = follow(3);
   const socket = greet({ data: { unread: 3, user: { id: "7" } }, ...own({ offset: 4 }) });
   const tops = { "user:7": 6 };
@@ -76,7 +76,7 @@ test("a change elsewhere tells how far it has counted, and nothing is asked for"
   assert.equal(socket.sent.filter(({ rpc }) => rpc && rpc.method !== "ack").length, 0);
 });
 
-test("what has overtaken a count is counted again", () => {
+test("publications that overtake a count trigger a recount", () => {
   follow(3);
   const socket = greet({ data: { unread: 3, user: { id: "7" } }, ...own({ offset: 4 }) });
   mock.timers.tick(20_000);
@@ -85,7 +85,7 @@ test("what has overtaken a count is counted again", () => {
   assert.equal(socket.last("rpc").rpc.method, "unread");
 });
 
-test("how far it was counted holds until the next count", () => {
+test("the tops of a count are valid until the next count", () => {
   const { counts } = follow(3);
   let socket = greet({ data: { unread: 3, user: { id: "7" } }, ...own() });
   socket.take(told({ type: "read", ids: [1], unread: 2, tops: { "user:7": 6 } }));
@@ -100,7 +100,7 @@ test("how far it was counted holds until the next count", () => {
   assert.deepEqual(counts, [2, 1, 2, 1, 2]);
 });
 
-test("a sync that tells what is known already is no reason to look again", () => {
+test("a sync with a known count fetches nothing", () => {
   const { notifications } = follow(3);
   const changes = [];
   notifications.on("change", ({ type }) => changes.push(type));
@@ -111,7 +111,7 @@ test("a sync that tells what is known already is no reason to look again", () =>
   assert.deepEqual(changes, ["read", "sync"]);
 });
 
-test("a count that differs from that of the page is a reason to look again", () => {
+test("a count that differs from the page's emits a sync", () => {
   const { notifications } = follow(3);
   const changes = [];
   notifications.on("change", ({ type }) => changes.push(type));
@@ -119,7 +119,7 @@ test("a count that differs from that of the page is a reason to look again", () 
   assert.deepEqual(changes, ["sync"]);
 });
 
-test("reading all reaches what the server says, and nothing that came later", () => {
+test("read_all includes entries up to the server's marks, and no later ones", () => {
   const marks = { "user:7": 5 };
   const reached = (channel, offset) => reaches({ type: "read_all", ids: [], marks }, { channel, offset });
   assert.deepEqual([reached("user:7", 5), reached("user:7", 6)], [true, false]);
@@ -127,7 +127,7 @@ test("reading all reaches what the server says, and nothing that came later", ()
   assert.equal(reaches({ type: "read_all", ids: [] }, { channel: "user:7", offset: 9 }), true);
 });
 
-test("what came while all was being read is looked for", async () => {
+test("notifications that arrive during read_all emit a sync", async () => {
   const { notifications } = follow(3);
   const changes = [];
   notifications.on("change", ({ type }) => changes.push(type));
@@ -139,7 +139,7 @@ test("what came while all was being read is looked for", async () => {
   assert.equal(notifications.unreadCount, 1);
 });
 
-test("a count that fails for now is asked for again", async () => {
+test("a recount with a temporary error is repeated", async () => {
   const { counts } = follow(0);
   const socket = greet({ data: { unread: 5, user: { id: "7" } }, ...own() });
   socket.take(push("user:7", 1));
@@ -155,7 +155,7 @@ test("a count that fails for now is asked for again", async () => {
   assert.deepEqual(counts, [5, 6, 5]);
 });
 
-test("on a page of another user nothing of the first one is left", async () => {
+test("a page of another user has nothing left of the first one", async () => {
   const { client, notifications } = follow(3);
   const socket = greet({ data: { unread: 3, user: { id: "7" }, topics: ["topic:news"] }, ...own() });
   socket.take(push("user:7", 1));

@@ -7,7 +7,7 @@ import { Positions } from "../../static/notifications/positions.js";
 import { decodeFrame, encodeFrame, isPing, isTerminal } from "../../static/notifications/protocol.js";
 import { MemoryStorage } from "./browser.js";
 
-test("delays grow to the longest, each with full jitter, and begin anew", () => {
+test("delays grow up to the longest, each with full jitter, until a reset", () => {
   const backoff = new Backoff(500, 20_000, () => 1);
   assert.deepEqual(Array.from({ length: 8 }, () => backoff.next()), [
     500, 1000, 2000, 4000, 8000, 16_000, 20_000, 20_000,
@@ -17,19 +17,19 @@ test("delays grow to the longest, each with full jitter, and begin anew", () => 
   assert.equal(new Backoff(500, 20_000, () => 0).next(), 0);
 });
 
-test("frames hold a command or reply per line", () => {
+test("a frame has one command or reply per line", () => {
   assert.equal(encodeFrame([{ id: 1, a: "\n" }, { id: 2 }]), '{"id":1,"a":"\\n"}\n{"id":2}');
   assert.deepEqual(decodeFrame('{"id":1}\n{}\n'), [{ id: 1 }, {}]);
   assert.deepEqual([{}, { id: 1 }].map(isPing), [true, false]);
 });
 
-test("what is no reply is refused", () => {
+test("a line that is not a reply is an error", () => {
   for (const frame of ["no json", "[]", "null", "1", '{"id":1}\nnull']) {
     assert.throws(() => decodeFrame(frame), SyntaxError, frame);
   }
 });
 
-test("close codes tell whether to come back", () => {
+test("close codes decide whether the client reconnects", () => {
   const terminal = [1009, 3500, 3503, 3999, 4500, 4999];
   const temporary = [1000, 1001, 1006, 1012, 3000, 3001, 3012, 3499, 4000, 4499, 5000];
   assert.deepEqual(terminal.filter((code) => !isTerminal(code)), []);
@@ -47,7 +47,7 @@ test("links are paths, relative references or http(s) URLs", () => {
   assert.deepEqual(bad.filter(safeLink), []);
 });
 
-test("texts are short and never in the future", () => {
+test("counts are short, and times are never in the future", () => {
   assert.deepEqual([1, 99, 100].map(formatCount), ["1", "99", "99+"]);
   assert.deepEqual([toLevel("error"), toLevel("constructor"), toLevel(undefined)], ["error", "info", "info"]);
   const now = Date.parse("2026-11-23T12:00:00Z");
@@ -58,7 +58,7 @@ test("texts are short and never in the future", () => {
   assert.equal(relativeTime(new Date("nonsense"), now, "en"), "");
 });
 
-test("numbers in attributes are digits, and nothing that depends on a language", () => {
+test("integers in attributes are ASCII digits, in every language", () => {
   assert.deepEqual(["0", "7", "1234", "9007199254740991"].map(toInteger), [0, 7, 1234, 2 ** 53 - 1]);
   const others = ["1,234", "1.234", "1 234", "1\u00a0234", "1'234", "٣", "１", "-1", "1e3", "0x10", "", " 7", undefined];
   assert.deepEqual(others.map(toInteger).filter((number) => number !== undefined), []);
@@ -76,7 +76,7 @@ test("positions belong to one user of one endpoint", () => {
   assert.equal(read("/push/connection/websocket", "7"), undefined);
 });
 
-test("a tab that lags does not take back what another has stored", () => {
+test("a tab that lags does not move a stored position back", () => {
   const storage = new MemoryStorage();
   const [behind, ahead] = [new Positions("/", "7", storage), new Positions("/", "7", storage)];
   ahead.set("user:7", { epoch: "a", offset: 9 });
@@ -91,7 +91,7 @@ test("a tab that lags does not take back what another has stored", () => {
   assert.equal(new Positions("/", "7", storage).get("user:7").offset, 2);
 });
 
-test("without a usable storage positions live in memory", () => {
+test("without a usable storage, positions are kept in memory", () => {
   const broken = { getItem: () => "{not json", setItem: () => { throw new Error("full"); } };
   for (const storage of [null, broken]) {
     const positions = new Positions("/", "7", storage);
@@ -101,7 +101,7 @@ test("without a usable storage positions live in memory", () => {
   }
 });
 
-test("positions that somebody has spoiled are not sent", () => {
+test("malformed stored positions are not sent", () => {
   const storage = new MemoryStorage();
   storage.setItem("notifications:/:7", '{"a":{"epoch":1,"offset":1},"b":{"epoch":"x","offset":-1},"c":null}');
   assert.deepEqual(new Positions("/", "7", storage).entries(), []);

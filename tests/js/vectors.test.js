@@ -8,7 +8,7 @@ import { PONG, ProtocolError, decodeFrame, encodeFrame, isPing } from "../../sta
 const vectors = JSON.parse(readFileSync(new URL("../wire/vectors.json", import.meta.url), "utf8"));
 const from = (direction) => vectors.filter((vector) => vector.direction === direction);
 
-test("replies of the server are understood, alone and together in a frame", () => {
+test("replies of the server are decoded, alone and together in one frame", () => {
   const replies = from("server").map((vector) => vector.json);
   assert.ok(replies.length > 10);
   const lines = replies.map((reply) => JSON.stringify(reply));
@@ -16,13 +16,13 @@ test("replies of the server are understood, alone and together in a frame", () =
   assert.deepEqual(decodeFrame(lines.join("\n")), replies);
 });
 
-test("only the ping is a ping", () => {
+test("only the empty reply is a ping", () => {
   for (const { name, json, meaning } of from("server")) {
     assert.equal(isPing(json), meaning.event === "ping", name);
   }
 });
 
-test("errors keep their code and say whether to try again", () => {
+test("errors keep their code and whether they are temporary", () => {
   const errors = from("server").filter((vector) => vector.meaning.event === "error");
   assert.ok(errors.length > 2);
   for (const { name, json, meaning } of errors) {
@@ -33,7 +33,7 @@ test("errors keep their code and say whether to try again", () => {
   }
 });
 
-test("commands are written as the server reads them", () => {
+test("commands are encoded as the server decodes them", () => {
   const commands = from("client").map((vector) => vector.json);
   assert.ok(commands.length > 5);
   assert.deepEqual(encodeFrame(commands).split("\n").map((line) => JSON.parse(line)), commands);

@@ -125,7 +125,7 @@ def test_notify_an_unknown_group_sends_nothing() -> None:
 
 
 def test_notify_all_without_users_sends_nothing() -> None:
-    assert run("notify", "--all", "Hello") == "Nobody to send it to."
+    assert run("notify", "--all", "Hello") == "There are no recipients."
 
 
 def test_the_same_key_sends_once() -> None:

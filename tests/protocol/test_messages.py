@@ -307,8 +307,8 @@ def test_only_internal_error_and_too_many_requests_are_temporary() -> None:
 
 
 def test_a_client_error_may_add_a_detail() -> None:
-    error = codes.ClientError(codes.BAD_REQUEST, "offset was not sent").error
-    assert error == codes.Error(107, "bad request: offset was not sent")
+    error = codes.ClientError(codes.BAD_REQUEST, "offset has not been sent to this client").error
+    assert error == codes.Error(107, "bad request: offset has not been sent to this client")
     assert codes.ClientError(codes.BAD_REQUEST).error == codes.BAD_REQUEST
 
 

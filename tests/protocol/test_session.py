@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from notifications.protocol import codes, messages
 from notifications.protocol.effects import Arrived, Close, Effect, Limits, Perform, Send
-from notifications.protocol.session import PATIENCE, REMEMBERED_IDS, Session, State
+from notifications.protocol.session import MAX_EXCESS_COMMANDS, REMEMBERED_IDS, Session, State
 
 LIMITS = Limits(
     ping_interval=25.0,
@@ -359,7 +359,7 @@ def test_the_command_allowance_is_at_most_the_burst() -> None:
 
 
 def test_a_client_that_keeps_flooding_is_disconnected_once() -> None:
-    effects = flood(connected(), 200 + PATIENCE + 500, 0.0)
+    effects = flood(connected(), 200 + MAX_EXCESS_COMMANDS + 500, 0.0)
     assert effects[-1] == Close(codes.TOO_MANY_COMMANDS)
     assert sum(isinstance(effect, Close) for effect in effects) == 1
     assert codes.TOO_MANY_COMMANDS.reconnect
@@ -368,7 +368,7 @@ def test_a_client_that_keeps_flooding_is_disconnected_once() -> None:
 def test_sends_beyond_the_burst_are_dropped_and_too_many_disconnect() -> None:
     effects: list[Effect] = []
     session = connected()  # costs one command
-    for _ in range(199 + PATIENCE):
+    for _ in range(199 + MAX_EXCESS_COMMANDS):
         effects += session.receive(SEND, 0.0)
     assert [type(effect) for effect in effects] == [Perform] * 199
     assert list(session.receive(SEND, 0.0)) == closes(codes.TOO_MANY_COMMANDS)

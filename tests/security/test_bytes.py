@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from notifications.admin.connections import browser_name
 from notifications.connect.authentication import PLAIN_KEY
 from notifications.connect.tokens import read_token
-from notifications.consumers import _session_key
+from notifications.consumers import read_session_key
 from notifications.layer import group_name
 from notifications.models import validate_kind, validate_text, validate_url
 from notifications.origin import AllowedOriginValidator
@@ -361,7 +361,7 @@ def test_links_are_validated_in_linear_time(text: str) -> None:
 @given(long("sessionid=", ";", "=", ",", "a", '"', "\\", " ", "a=b;", "é", "\x00"))
 def test_cookies_and_user_agents_are_parsed_in_linear_time(text: str) -> None:
     def read() -> None:
-        PLAIN_KEY.match(_session_key(text))
+        PLAIN_KEY.match(read_session_key(text))
         browser_name(text)
 
     assert_linear(steps_of(read), len(text), base=300, each=20)

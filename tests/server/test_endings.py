@@ -10,7 +10,7 @@ import pytest
 
 from notifications.protocol.prepared import Prepared
 from notifications.server import FrameProtocol
-from notifications.server.outlet import Outlet
+from notifications.server.timed_transport import TimedTransport
 from tests.raw import CLOSE, TEXT, frame
 from tests.server.test_websocket import PLAIN
 from tests.sockets import serving, until
@@ -20,8 +20,8 @@ GET = b"GET / HTTP/1.1\r\nHost: site.example\r\n\r\n"
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.server.bounded.CLOSE_TIMEOUT", 0.3)
-    monkeypatch.setattr("notifications.server.outlet.TIMEOUT", 0.3)
+    monkeypatch.setattr("notifications.server.bounded_socket.CLOSE_TIMEOUT", 0.3)
+    monkeypatch.setattr("notifications.server.timed_transport.TIMEOUT", 0.3)
 
 
 class Silent:
@@ -145,7 +145,7 @@ async def test_every_ending_drops_a_peer_that_reads_nothing() -> None:
 async def test_a_socket_is_not_gone_while_its_buffer_holds_bytes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("notifications.server.bounded.CLOSE_TIMEOUT", 60.0)
+    monkeypatch.setattr("notifications.server.bounded_socket.CLOSE_TIMEOUT", 60.0)
     told = asyncio.Event()
     gone = asyncio.Event()
 
@@ -279,24 +279,24 @@ class Lost(asyncio.Protocol):
 
 
 @contextlib.asynccontextmanager
-async def connected() -> AsyncIterator[tuple[Outlet, socket.socket, asyncio.Event]]:
-    """Yield an outlet, the other end of its connection, and an event that is set at its loss."""
+async def connected() -> AsyncIterator[tuple[TimedTransport, socket.socket, asyncio.Event]]:
+    """Yield a transport, the other end of its connection, and an event that is set at its loss."""
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     theirs.setblocking(False)
     loop = asyncio.get_running_loop()
-    transport, protocol = await loop.create_connection(Lost, sock=ours)
+    plain, protocol = await loop.create_connection(Lost, sock=ours)
     with theirs:
-        yield Outlet(transport, loop), theirs, protocol.is_lost
+        yield TimedTransport(plain, loop), theirs, protocol.is_lost
     await asyncio.wait_for(protocol.is_lost.wait(), 30)
 
 
 async def test_a_slow_reader_gets_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.server.outlet.TIMEOUT", 3600.0)
+    monkeypatch.setattr("notifications.server.timed_transport.TIMEOUT", 3600.0)
     size = 3_000_000
-    async with connected() as (outlet, peer, is_lost):
-        outlet.write(b"x" * size)
-        outlet.close()
+    async with connected() as (transport, peer, is_lost):
+        transport.write(b"x" * size)
+        transport.close()
         read = 0
         while read < size:
             left = size - read
@@ -305,17 +305,17 @@ async def test_a_slow_reader_gets_everything(monkeypatch: pytest.MonkeyPatch) ->
                     read += len(peer.recv(400_000))
                 await asyncio.sleep(0)
             if not is_lost.is_set():
-                outlet._look()  # as the timer does, after enough bytes were read
+                transport.check_progress()  # as the timer does, after enough bytes were read
         assert read == size
-        outlet.lost()
+        transport.lost()
 
 
 async def test_a_reader_that_is_too_slow_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("notifications.server.outlet.TIMEOUT", 3600.0)
-    async with connected() as (outlet, peer, is_lost):
-        outlet.write(b"x" * 3_000_000)
-        outlet.close()
+    monkeypatch.setattr("notifications.server.timed_transport.TIMEOUT", 3600.0)
+    async with connected() as (transport, peer, is_lost):
+        transport.write(b"x" * 3_000_000)
+        transport.close()
         peer.recv(1000)
         await asyncio.sleep(0)
-        outlet._look()
+        transport.check_progress()
         await asyncio.wait_for(is_lost.wait(), 30)

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from notifications.server.handshake import MOST_FIELDS
-from notifications.server.http import MAX_HEAD, MOST_AT_ONCE
-from notifications.server.pieces import PIECE
+from notifications.server.handshake import MAX_FIELDS
+from notifications.server.http import MAX_HEAD, MAX_PER_TURN
+from notifications.server.pieces import PIECE_SIZE
 from tests.server.test_websocket import PLAIN
 from tests.sockets import serving, until
 
@@ -129,12 +129,12 @@ async def test_a_request_that_makes_no_progress_is_ended(application: Applicatio
 
 
 LARGE = {
-    "fields": (GET[:-2] + b"a: b\r\n" * MOST_FIELDS + b"\r\n", []),
-    "trailers": (CHUNKED + b"0\r\n" + b"a: b\r\n" * MOST_FIELDS + b"\r\n", ["disconnect"]),
-    "a trailer": (CHUNKED + b"0\r\na: " + b"x" * (MAX_HEAD + PIECE), ["disconnect"]),
-    "an extension": (CHUNKED + b"1;" + b"x" * (MAX_HEAD + PIECE), ["disconnect"]),
-    "empty lines": (b"\r\n" * (MAX_HEAD // 2 + PIECE), []),
-    "a url": (b"GET /" + b"x" * (MAX_HEAD + PIECE), []),
+    "fields": (GET[:-2] + b"a: b\r\n" * MAX_FIELDS + b"\r\n", []),
+    "trailers": (CHUNKED + b"0\r\n" + b"a: b\r\n" * MAX_FIELDS + b"\r\n", ["disconnect"]),
+    "a trailer": (CHUNKED + b"0\r\na: " + b"x" * (MAX_HEAD + PIECE_SIZE), ["disconnect"]),
+    "an extension": (CHUNKED + b"1;" + b"x" * (MAX_HEAD + PIECE_SIZE), ["disconnect"]),
+    "empty lines": (b"\r\n" * (MAX_HEAD // 2 + PIECE_SIZE), []),
+    "a url": (b"GET /" + b"x" * (MAX_HEAD + PIECE_SIZE), []),
 }
 
 
@@ -170,7 +170,7 @@ async def test_a_body_that_makes_progress_may_take_its_time(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.server.http.BODY_TIMEOUT", 1.0)
-    monkeypatch.setattr("notifications.server.http.LEAST_BODY", 1)
+    monkeypatch.setattr("notifications.server.http.MIN_BODY_PROGRESS", 1)
     request = POST.replace(b"100000", b"50")
     async with serving(application) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -186,7 +186,7 @@ async def test_a_body_that_makes_progress_may_take_its_time(
 async def test_a_slow_application_does_not_time_out_its_client(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("notifications.server.http.LEAST_BODY", 1_000_000)
+    monkeypatch.setattr("notifications.server.http.MIN_BODY_PROGRESS", 1_000_000)
     go_on = asyncio.Event()
     plain = Application()
 
@@ -240,7 +240,7 @@ async def test_thousands_of_pipelined_requests_are_answered_in_order_and_in_turn
     paths = [part.rpartition(b"\r\n\r\n")[2] for part in answers.split(b"HTTP/1.1 200 OK")[1:]]
     assert paths == [b"/%d" % number for number in range(count)]
     assert started == count
-    assert most <= MOST_AT_ONCE
+    assert most <= MAX_PER_TURN
 
 
 async def test_a_websocket_handshake_may_arrive_in_pieces_of_any_size(

@@ -2,23 +2,29 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from websockets.protocol import Protocol as Frames
 
 from notifications.server import FrameProtocol
-from notifications.server.incoming import FRAGMENT, MOST_AT_ONCE, MOST_FRAGMENTS, MOST_LATE
-from notifications.server.pieces import PIECE
+from notifications.server.incoming import (
+    FRAGMENT_COST,
+    MAX_FRAGMENTS,
+    MAX_FRAMES_AFTER_CLOSE,
+    MAX_PER_TURN,
+)
+from notifications.server.pieces import PIECE_SIZE
 from tests.raw import BINARY, CONTINUATION, PING, PONG, TEXT, frame
 from tests.server.test_websocket import PLAIN
-from tests.sockets import raw, serving, until
+from tests.sockets import serving, until
 
 #: Bytes of the shortest frame that a client can send.
 SHORTEST = len(frame(PING))
 assert SHORTEST == 6
 
-#: Maximum number of frames in one turn: its last piece may begin just below ``MOST_AT_ONCE``.
-MOST = MOST_AT_ONCE + PIECE // SHORTEST + 1
+#: Maximum number of frames in one turn: its last piece may begin just below ``MAX_PER_TURN``.
+MOST = MAX_PER_TURN + PIECE_SIZE // SHORTEST + 1
 
 
 class Turns:
@@ -35,6 +41,17 @@ class Turns:
 
     def stop(self) -> None:
         self._next.cancel()
+
+
+class CountingFrames(Frames):
+    """The parser, which records how many frames each call has found."""
+
+    found: ClassVar[list[int]] = []
+
+    def events_received(self) -> Any:
+        events = super().events_received()
+        self.found.append(len(events))
+        return events
 
 
 class Application:
@@ -56,8 +73,7 @@ class Application:
         self.protocol = scope["extensions"]["notifications.frames"]
         self.protocol.charge_to(lambda amount: self.charged.append((self.turns.count, amount)))
         while (event := await receive())["type"] == "websocket.receive":
-            waiting = self.protocol._events._waiting
-            self.most_waiting = max(self.most_waiting, len(waiting or ()))
+            self.most_waiting = max(self.most_waiting, self.protocol.waiting_events)
             text = event.get("text")
             if text == "close":
                 await send({"type": "websocket.close", "code": 4000})
@@ -81,14 +97,16 @@ class Application:
 
 async def reading(port: int, data: bytes, done: Callable[[], object]) -> None:
     """Open a websocket, send ``data`` in one write, and read until ``done`` returns true."""
-    async with raw(port) as reader:
-        writer = reader._transport  # type: ignore[attr-defined]
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
         writer.write(PLAIN)
         await reader.readuntil(b"\r\n\r\n")
         writer.write(data)
         drain = asyncio.ensure_future(_drain(reader))
         await until(done)
         drain.cancel()
+    finally:
+        writer.transport.abort()
 
 
 async def _drain(reader: asyncio.StreamReader) -> None:
@@ -124,9 +142,9 @@ async def test_a_fragment_costs_a_fraction_of_a_frame() -> None:
     async with serving(application) as (_, port):
         await reading(port, message * 3, lambda: len(application.received) == 3)
     assert application.received == ["ab"] * 3
-    assert application.cost == 3 * 800 * FRAGMENT
-    assert application.most_at_once <= 2 * MOST * FRAGMENT
-    assert MOST_FRAGMENTS * FRAGMENT < 200, "a message in as many as may be ends no connection"
+    assert application.cost == 3 * 800 * FRAGMENT_COST
+    assert application.most_at_once <= 2 * MOST * FRAGMENT_COST
+    assert MAX_FRAGMENTS * FRAGMENT_COST < 200, "a message in as many as may be ends no connection"
 
 
 async def test_the_messages_of_one_read_wait_for_a_slow_application() -> None:
@@ -149,27 +167,36 @@ async def test_the_messages_of_one_read_wait_for_a_slow_application() -> None:
     assert application.most_waiting <= MOST
 
 
-async def test_frames_after_our_close_are_parsed_up_to_a_limit() -> None:
+async def test_frames_after_our_close_are_parsed_up_to_a_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("notifications.server.websocket.Frames", CountingFrames)
+    monkeypatch.setattr(CountingFrames, "found", [])
     application = Application()
+    turns = Turns()
 
-    def is_past() -> bool:
-        incoming = application.protocol and application.protocol._incoming
-        return bool(incoming and incoming._late > MOST_LATE and incoming._held is None)
+    def is_settled() -> bool:
+        """Whether the limit was reached so long ago that all frames would be parsed by now."""
+        if sum(CountingFrames.found) <= MAX_FRAMES_AFTER_CLOSE:
+            turns.count = 0
+        return turns.count > 25_000 // MAX_PER_TURN + 100
 
     async with serving(application) as (_, port):
-        await reading(port, frame(TEXT, b"close") + frame(PING) * 25_000, is_past)
-        assert application.protocol is not None
-        assert application.protocol._incoming._late <= MOST_LATE + MOST
+        await reading(port, frame(TEXT, b"close") + frame(PING) * 25_000, is_settled)
+    turns.stop()
+    # The application may send the close as late as in the turn after the first one.
+    assert sum(CountingFrames.found) <= 2 * MOST + MAX_FRAMES_AFTER_CLOSE + MOST
     assert application.code == 4000
     assert len(application.received) < MOST
 
 
-async def test_the_close_of_a_peer_is_found_behind_some_more_frames() -> None:
+async def test_the_close_of_a_peer_is_found_behind_some_more_frames(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Without the close of the peer, the connection would last this long.
+    monkeypatch.setattr("notifications.server.bounded_socket.CLOSE_TIMEOUT", 3600.0)
     application = Application()
     async with serving(application) as (server, port):
         data = frame(TEXT, b"close") + frame(TEXT, b"more") * 300 + frame(8, b"\x0f\xa0")
         await reading(port, data, lambda: not server.server_state.connections)
     assert application.code == 4000
-    assert application.protocol is not None
-    assert application.protocol._frames is not None
-    assert application.protocol._frames.close_rcvd is not None

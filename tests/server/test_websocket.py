@@ -16,7 +16,7 @@ from websockets.server import ServerProtocol
 
 from notifications.protocol.prepared import Prepared
 from notifications.server import FrameProtocol
-from notifications.server.handshake import MOST_FIELDS, accept, read_handshake
+from notifications.server.handshake import MAX_FIELDS, accept, read_handshake
 from tests.sockets import raw, serving, until
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
@@ -86,7 +86,7 @@ def test_empty_elements_of_a_list_are_ignored(field: bytes, offered: list[str]) 
 
 
 def test_a_head_with_too_many_fields_is_not_a_plain_handshake() -> None:
-    at_most = PLAIN.replace(b"Cookie: x=1", b"\r\n".join([b"X: y"] * (MOST_FIELDS - 6)))
+    at_most = PLAIN.replace(b"Cookie: x=1", b"\r\n".join([b"X: y"] * (MAX_FIELDS - 6)))
     assert read_handshake(at_most) is not None
     assert read_handshake(at_most.replace(b"X: y", b"X: y\r\nX: y", 1)) is None
 
@@ -246,7 +246,7 @@ async def test_a_client_that_is_still_sending_gets_the_close_code(port: int) -> 
 async def test_a_client_that_goes_on_sending_after_the_close_is_dropped_in_time(
     port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.server.bounded.CLOSE_TIMEOUT", 0.2)
+    monkeypatch.setattr("notifications.server.bounded_socket.CLOSE_TIMEOUT", 0.2)
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(PLAIN + b"\x81\xff" + (20_000_000).to_bytes(8) + bytes(4))
 

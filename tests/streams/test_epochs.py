@@ -19,6 +19,7 @@ from notifications.streams.acknowledging import Acknowledged
 from notifications.streams.epochs import Old, Renewed, Verdict, count_all, renew, renew_all
 from notifications.streams.evidence import Seen
 from notifications.streams.feeds import begin, read_inboxes
+from notifications.streams.rows import locked
 from tests.rooms import (
     LONG_AGO,
     Backup,
@@ -210,28 +211,28 @@ def test_p9_a_lock_delays_the_renewal_of_its_own_stream_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     rows = [fill(name, 3) for name in ("broadcast", "staff", "topic:a")]
-    original = epochs._renew
+    original = stream_marks.move_back
 
     class Locked(Exception):
         sqlstate = "55P03"
 
-    def held(histories: Any) -> Any:
-        if rows[1].pk in histories:
+    def held(cuts: Any, newest: Any) -> int:
+        if rows[1].pk in cuts:
             raise OperationalError from Locked()
-        return original(histories)
+        return original(cuts, newest)
 
-    monkeypatch.setattr(epochs, "_renew", held)
+    monkeypatch.setattr(stream_marks, "move_back", held)
     settled, _ = renew({row.pk: Old(row.epoch) for row in rows})
     assert settled == {rows[0].pk, rows[2].pk}
     assert Stream.objects.get(pk=rows[1].pk).epoch == rows[1].epoch
 
 
 def test_renewing_raises_if_the_database_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    def away(histories: Any) -> Any:
+    def away(cuts: Any, newest: Any) -> int:
         raise OperationalError
 
     histories = {row.pk: Old(row.epoch) for row in (fill("broadcast", 1), fill("staff", 1))}
-    monkeypatch.setattr(epochs, "_renew", away)
+    monkeypatch.setattr(stream_marks, "move_back", away)
     with pytest.raises(OperationalError):
         renew(histories)
 
@@ -341,12 +342,11 @@ def test_counting_all_changes_nothing() -> None:
 def test_streams_that_stay_locked_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epochs, "PAUSE", 0.0)
     row, free = fill("broadcast", 2), fill("staff", 2)
-    original = epochs._renew
 
-    def held(histories: Any) -> Any:
-        return original({pk: old for pk, old in histories.items() if pk != row.pk})
+    def skip(rows: Any, **options: Any) -> Any:
+        return locked(rows, **options).exclude(pk=row.pk)
 
-    monkeypatch.setattr(epochs, "_renew", held)
+    monkeypatch.setattr("notifications.streams.epochs.locked", skip)
     assert total(renew_all()) == Renewed(streams=1, locked=1)
     assert stream("staff").epoch != free.epoch
 

@@ -4,10 +4,11 @@ import logging
 from typing import Any
 
 import pytest
-from django.db import OperationalError, ProgrammingError
+from django.db import OperationalError, ProgrammingError, connections
 from prometheus_client import REGISTRY
 
 from notifications import broadcast
+from notifications.models import database_alias
 from notifications.streams import access, subscriptions, topics
 from notifications.streams import feeds as stream_feeds
 from tests.rooms import make_user
@@ -28,9 +29,9 @@ def raise_for_bad(user: Any, slug: str) -> bool:
 
 
 @pytest.fixture(autouse=True)
-def logged(monkeypatch: pytest.MonkeyPatch) -> None:
+def logged() -> None:
     """Forget the logged errors, as in a new process."""
-    monkeypatch.setattr(topics, "_logged", set())
+    topics.logged_errors.clear()
     failure[:] = [RuntimeError("password=secret")]
 
 
@@ -98,7 +99,7 @@ def test_a_permission_that_fails_with_the_database_down_is_not_a_no(
     settings.NOTIFICATIONS = {"TOPIC_PERMISSION": PERMISSION}
     failure[:] = [OperationalError("server closed the connection")]
     bad = make_user("bad")
-    monkeypatch.setattr(topics, "_database_answers", lambda: False)
+    monkeypatch.setattr(connections[database_alias()], "is_usable", lambda: False)
     before = errors()
     with pytest.raises(OperationalError):
         access.may_read(bad, "topic:garden")

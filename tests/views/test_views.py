@@ -265,7 +265,7 @@ def test_joining_too_many_topics_shows_an_error(browser: Client, settings: Any) 
     browser.post(address("join_topic"), {"channel": "topic:news"})
     values = {"channel": "topic:beta"}
     page = browser.post(address("join_topic"), values, follow=True).content.decode()
-    assert "leave another one first" in page
+    assert "Leave another one first" in page
     assert topics(browser) == {"beta": False, "news": True}
 
 

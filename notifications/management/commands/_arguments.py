@@ -36,11 +36,13 @@ def add_arguments(parser: ArgumentParser, kind: str) -> None:
     parser.add_argument("--level", default=Level.INFO.value, choices=Level.values)
     parser.add_argument("--data", metavar="JSON", help="a JSON object for the client's own code")
     parser.add_argument("--key", help="sending again with the same key does nothing")
-    parser.add_argument("--at", metavar="TIME", help="publish then, such as 2030-12-31T18:00")
+    parser.add_argument(
+        "--at", metavar="TIME", help="publish it at this time, such as 2030-12-31T18:00"
+    )
     parser.add_argument(
         "--expires",
         metavar="TIME",
-        help="hide it then; or how long after it was published: 90s, 30m, 2h, 7d, 2w, PT2H",
+        help="hide it at this time, or after this duration: 90s, 30m, 2h, 7d, 2w, PT2H",
     )
 
 
@@ -73,7 +75,7 @@ def named_errors() -> Iterator[None]:
 
 
 def describe(notification: Notification, what: str) -> str:
-    """Say in one sentence whether a notification is sent, scheduled or only written.
+    """Say in one sentence whether a notification is sent, scheduled or only saved.
 
     Args:
         notification: a saved notification.
@@ -84,7 +86,7 @@ def describe(notification: Notification, what: str) -> str:
     if notification.publish_at > read_clock(database_alias()):
         moment = timezone.localtime(notification.publish_at).isoformat(" ", "minutes")
         return f"Waiting until {moment}: {what}."
-    return f"Written {what}; the next worker that runs sends it."
+    return f"Saved {what}; a worker will send it."
 
 
 def _data(text: str) -> Any:

@@ -14,8 +14,8 @@ from ...streams import names as stream_names
 from ._arguments import add_arguments, describe, named_errors, read_arguments
 
 #: From this many recipients on, sending takes long enough for a progress bar.
-MANY = 1000
-BAR = 40
+PROGRESS_THRESHOLD = 1000
+BAR_WIDTH = 40
 
 
 class Command(BaseCommand):
@@ -36,9 +36,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("users", nargs="?", help="user name, or several separated by commas")
         parser.add_argument("title")
-        parser.add_argument("--all", action="store_true", help="to all active users, not to some")
+        parser.add_argument("--all", action="store_true", help="send to all active users")
         parser.add_argument(
-            "--group", metavar="NAME", help="to the active members of a group, by its name or id"
+            "--group",
+            metavar="NAME",
+            help="send to the active members of a group, by its name or id",
         )
         parser.add_argument(
             "--no-progress", action="store_true", help="show no progress, even on a terminal"
@@ -58,13 +60,13 @@ class Command(BaseCommand):
         self.stdout.write(_report(ids, recipients))
 
     def _bar(self, total: int) -> Callable[[int], None] | None:
-        if total < MANY or not self.stderr.isatty():
+        if total < PROGRESS_THRESHOLD or not self.stderr.isatty():
             return None
 
         def show(done: int) -> None:
-            full = BAR * done // total
+            full = BAR_WIDTH * done // total
             self.stderr.write(
-                f"\r[{'#' * full}{' ' * (BAR - full)}] {done} of {total}",
+                f"\r[{'#' * full}{' ' * (BAR_WIDTH - full)}] {done} of {total}",
                 ending="\n" if done == total else "",
                 style_func=str,
             )
@@ -75,7 +77,7 @@ class Command(BaseCommand):
 def _recipients(options: dict[str, Any]) -> list[Any]:
     ways = [bool(options["users"]), options["all"], options["group"] is not None]
     if sum(ways) != 1:
-        raise CommandError("users: Name the recipients, or take all by --all or --group.")
+        raise CommandError("users: Name the recipients, or use --all or --group.")
     users = get_user_model()._default_manager.order_by("pk")
     if options["users"]:
         return _named(options["users"])
@@ -110,7 +112,7 @@ def _named(names: str) -> list[Any]:
 
 def _report(ids: list[int], recipients: list[Any]) -> str:
     if not ids:
-        return "Nobody to send it to."
+        return "There are no recipients."
     first = Notification.objects.get(pk=ids[0])
     if len(ids) == 1:
         return describe(first, f"notification {first.pk} to {recipients[0].get_username()}")

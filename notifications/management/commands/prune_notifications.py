@@ -25,8 +25,8 @@ def _days(text: str) -> float:
 class Command(BaseCommand):
     help = (
         "Deletes notifications that were published, or withdrawn while they waited, longer ago "
-        "than KEEP_DAYS; streams that nobody needs; and what dead workers have left. "
-        "Never what waits."
+        "than KEEP_DAYS; unused streams; and rows of dead workers. Waiting notifications are "
+        "kept."
     )
     requires_migrations_checks = True
 
@@ -34,16 +34,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--days",
             type=_days,
-            help="keep what is not older than this, instead of NOTIFICATIONS['KEEP_DAYS']",
+            help="keep notifications for this many days, instead of NOTIFICATIONS['KEEP_DAYS']",
         )
-        parser.add_argument("--dry-run", action="store_true", help="only say what would go")
+        parser.add_argument("--dry-run", action="store_true", help="report only, change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         days = app_settings.KEEP_DAYS if options["days"] is None else options["days"]
         try:
             before = read_clock(database_alias()) - timedelta(days=days)
         except OverflowError as error:
-            raise CommandError("--days: That is before the calendar begins.") from error
+            raise CommandError("--days: This is before the year 1.") from error
         pruned = prune(before, dry_run=options["dry_run"])
         self.stdout.write(_report(pruned, "Would delete" if options["dry_run"] else "Deleted"))
 

@@ -18,38 +18,38 @@ def _moment(text: str) -> datetime:
     except ValueError:
         moment = None
     if moment is None:
-        raise ArgumentTypeError(f"{text!r} is no time such as 2026-11-29T11:30 or …+01:00")
+        raise ArgumentTypeError(f"{text!r} is not a time such as 2026-11-29T11:30 or …+01:00")
     return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 
 class Command(BaseCommand):
     help = (
         "Gives streams a new epoch after a backup was restored or a replica took over that may "
-        "lack transactions. Clients are closed with 3010, come back, and learn that their "
-        "positions mean nothing any more. Tops that lie below their notifications are repaired, "
-        "and positions of users moved back. May be interrupted, and run again."
+        "lack transactions. Clients are closed with 3010, reconnect, and learn that their "
+        "positions are invalid. Tops below their notifications are repaired, and positions of "
+        "users are moved back. The command can be interrupted and run again."
     )
     requires_migrations_checks = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         which = parser.add_mutually_exclusive_group()
-        which.add_argument("--all", action="store_true", help="all streams; the default")
+        which.add_argument("--all", action="store_true", help="renew all streams (the default)")
         which.add_argument(
             "--since",
             type=_moment,
             metavar="TIME",
             help=(
-                "only streams in which something was published since this time, which is the time "
-                "of the restore or earlier; what is published in others afterwards, at offsets "
-                "that were lost, is then missed by clients that had these"
+                "renew only streams with publications since TIME (the time of the restore, or "
+                "earlier). In the other streams, clients miss later publications at offsets that "
+                "they had already received before the loss."
             ),
         )
         which.add_argument(
             "--nothing-lost",
             action="store_true",
-            help="renew nothing: the database was moved, or has taken over, with all it had",
+            help="renew nothing: the database was moved or failed over without losing data",
         )
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        parser.add_argument("--dry-run", action="store_true", help="report only, change nothing")
 
     def handle(self, *args: Any, **options: Any) -> None:
         dry_run = options["dry_run"]

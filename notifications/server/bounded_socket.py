@@ -32,10 +32,10 @@ class BoundedSocket(asyncio.Protocol):
     __slots__ = (
         "_close_timer",
         "_events",
-        "_gone",
         "_is_closing",
         "_is_lost",
         "_loop",
+        "_on_gone",
         "_writable",
         "is_blocked",
         "transport",
@@ -52,7 +52,7 @@ class BoundedSocket(asyncio.Protocol):
         self._is_lost = False
         self._writable: asyncio.Event | None = None
         self._close_timer: asyncio.TimerHandle | None = None
-        self._gone: Callable[[], None] | None = None
+        self._on_gone: Callable[[], None] | None = None
 
     def offer(self, message: Framed) -> bool:
         """Write the frame of a message, without waiting.
@@ -81,12 +81,17 @@ class BoundedSocket(asyncio.Protocol):
         if self._is_lost:
             callback()
         else:
-            self._gone = callback
+            self._on_gone = callback
 
     @property
     def is_closing(self) -> bool:
         """Whether one side has begun to close; the transport may still be open."""
         return self._is_closing
+
+    @property
+    def waiting_events(self) -> int:
+        """The number of events that the application has not received yet."""
+        return len(self._events)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
@@ -109,18 +114,18 @@ class BoundedSocket(asyncio.Protocol):
             self._writable.set()
             self._writable = None
 
-    def _end(self) -> None:
+    def _close_transport(self) -> None:
         """Close the socket once everything is written, or after ``CLOSE_TIMEOUT``."""
         self.transport.close()
-        self._expect_end()
+        self._limit_closing_time()
 
-    def _expect_end(self) -> None:
+    def _limit_closing_time(self) -> None:
         """Read on to see the peer's close, and drop the socket after ``CLOSE_TIMEOUT``."""
-        self._events.read_on()
+        self._events.ignore_limit()
         if self._close_timer is None and not self._is_lost:
             self._close_timer = self._loop.call_later(CLOSE_TIMEOUT, self.transport.abort)
 
-    def _tell_gone(self) -> None:
-        if self._gone is not None:
-            gone, self._gone = self._gone, None
-            gone()
+    def _call_on_gone(self) -> None:
+        if self._on_gone is not None:
+            callback, self._on_gone = self._on_gone, None
+            callback()

@@ -7,29 +7,29 @@ import { Backoff } from "./backoff.js";
 import { NOT_CONNECTED } from "./requests.js";
 
 /** Bounds of the pause in milliseconds. It grows while requests keep following each other. */
-const SHORTEST = 250;
-const LONGEST = 30_000;
+const MIN_DELAY_MS = 250;
+const MAX_DELAY_MS = 30_000;
 
 /** Milliseconds without a request after which the pause is short again. */
-const CALM = 10_000;
+const RESET_AFTER_MS = 10_000;
 
-export class Soon {
+export class Debounced {
   #ask;
   #timer = 0;
   /** How often it was cancelled. A request from before the last time is not retried. */
   #cancelled = 0;
   #askedAt = -Infinity;
   /** Spreads the requests of many clients over time. */
-  #backoff = new Backoff(SHORTEST, LONGEST);
+  #backoff = new Backoff(MIN_DELAY_MS, MAX_DELAY_MS);
 
   /** @param {() => Promise<unknown>} ask is called again after a pause on a temporary error */
   constructor(ask) {
     this.#ask = ask;
   }
 
-  want() {
+  schedule() {
     if (this.#timer) return;
-    if (Date.now() - this.#askedAt > CALM) this.#backoff.reset();
+    if (Date.now() - this.#askedAt > RESET_AFTER_MS) this.#backoff.reset();
     this.#timer = setTimeout(() => this.#run(), this.#backoff.next());
   }
 
@@ -56,7 +56,7 @@ export class Soon {
       const { code, temporary } = /** @type {ProtocolError} */ (error);
       // After a lost connection, the next one fetches everything again.
       const isWanted = cancelled === this.#cancelled;
-      if (isWanted && temporary && code !== NOT_CONNECTED) this.want();
+      if (isWanted && temporary && code !== NOT_CONNECTED) this.schedule();
     }
   }
 }

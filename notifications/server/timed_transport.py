@@ -3,12 +3,12 @@
 import asyncio
 from typing import Any
 
-#: Seconds in which a peer must read ``LEAST`` bytes of what is buffered for it, or all of it.
+#: Seconds in which a peer must read ``MIN_PROGRESS`` bytes of the send buffer, or all of it.
 TIMEOUT = 30.0
-LEAST = 15_000
+MIN_PROGRESS = 15_000
 
 
-class Outlet:
+class TimedTransport:
     """A transport whose :meth:`close` takes a bounded time. It delegates all other attributes.
 
     asyncio closes a transport only once everything has been written, so a peer that reads nothing
@@ -36,9 +36,9 @@ class Outlet:
         """From now on, require that the peer reads in time."""
         if self._timer is None and not self._is_lost:
             self._waiting = self.transport.get_write_buffer_size()
-            self._timer = self._loop.call_later(TIMEOUT, self._look)
+            self._timer = self._loop.call_later(TIMEOUT, self.check_progress)
 
-    def relax(self) -> None:
+    def unwatch(self) -> None:
         """Stop the timer, because the peer has read enough; not if the transport is closing."""
         if not self.transport.is_closing():
             self._stop()
@@ -48,14 +48,15 @@ class Outlet:
         self._is_lost = True
         self._stop()
 
+    def check_progress(self) -> None:
+        """Drop the socket if the peer has read too little since the last check, else go on."""
+        self._stop()
+        if self._waiting - self.transport.get_write_buffer_size() < MIN_PROGRESS:
+            self.transport.abort()
+        else:
+            self.watch()
+
     def _stop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _look(self) -> None:
-        self._timer = None
-        if self._waiting - self.transport.get_write_buffer_size() < LEAST:
-            self.transport.abort()
-        else:
-            self.watch()
