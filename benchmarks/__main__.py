@@ -1,7 +1,7 @@
 """``python -m benchmarks``: all servers in one run, on one machine, with one client.
 
-The servers stay on one processor, the client on another. Times differ from run to run on shared
-machines; ratios within a run do not, much.
+The servers stay on one processor, the client on another. Times vary between runs on shared
+machines; ratios within a run vary little.
 """
 
 import argparse
@@ -22,16 +22,16 @@ DOCS = Path(__file__).parent.parent / "docs"
 def main(full: bool) -> int:
     """Run the benchmarks, print and store the results, and return the exit code."""
     plan = FULL if full else QUICK
-    needed = plan.most + 1000
+    needed = plan.max_sockets + 1000
     had = herd.raise_open_files(needed)
     if had < needed:
         print(f"{needed} open files are needed and {had} allowed: raise ulimit -n.")
         return 1
     os.sched_setaffinity(0, processes.CLIENT_CPUS)
     began = time.monotonic()
-    results = uvloop.run(Run(plan).everything())
+    results = uvloop.run(Run(plan).run_all())
     if len(processes.CPUS) < 2:
-        results.remarks.append("one processor for servers and client: read CPU, not times")
+        results.remarks.append("servers and client shared one processor: compare CPU, not times")
     report.save(results, RESULTS)
     print(f"\n{report.tables(results)}\n{time.monotonic() - began:.0f} s; kept in {RESULTS}")
     return 0
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     what.add_argument(
         "--publish",
         action="store_true",
-        help="show the last run in README and docs, measure nothing",
+        help="write the last run into the docs instead of measuring",
     )
     options = parser.parse_args()
     if options.publish:

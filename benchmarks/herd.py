@@ -24,7 +24,7 @@ EVENTS, READ, PAUSE = 4096, 4096, 0.0005
 #: The first byte of a close frame.
 CLOSE = 0x88
 #: Number of leading bytes by which a frame is recognised as one that counts.
-KNOWN = 24
+PREFIX_LENGTH = 24
 
 
 def mask(payload: bytes, opcode: int = 1) -> bytes:
@@ -53,7 +53,7 @@ class Herd:
     #: Returns the reply to a payload, or None.
     answer: Callable[[bytes], bytes | None] = field(default=lambda payload: None)
     #: Called with every payload that counts. It costs the client time.
-    hear: Callable[[bytes], None] | None = None
+    on_payload: Callable[[bytes], None] | None = None
     clients: list["Client"] = field(default_factory=list)
     #: Number of frames that count, and the size in bytes of all frames.
     frames: int = 0
@@ -61,10 +61,10 @@ class Herd:
     #: Number of sockets that ended without being closed here.
     lost: int = 0
     #: The code and the reason of the last close frame.
-    told: str = ""
+    close_reason: str = ""
     #: The first bytes and the size in bytes of the last frame that arrived alone and counted.
     #: A collector counts frames like it without parsing them.
-    known: bytes = b"\0"
+    known_prefix: bytes = b"\0"
     known_size: int = 0
 
     async def open(self, count: int) -> None:
@@ -174,13 +174,13 @@ class Client(asyncio.Protocol):
                 break
             if data[position] == CLOSE:
                 code = int.from_bytes(data[start : start + 2], "big")
-                herd.told = f"{code} {data[start + 2 :]!r}"
+                herd.close_reason = f"{code} {data[start + 2 :]!r}"
             else:
                 count += self._look_at(data[start : start + size])
             position = start + size
             whole += 1
-        if count == whole == 1 and position == total and herd.hear is None:
-            herd.known, herd.known_size = data[:KNOWN], total
+        if count == whole == 1 and position == total and herd.on_payload is None:
+            herd.known_prefix, herd.known_size = data[:PREFIX_LENGTH], total
         herd.size += position
         herd.frames += count
         return data[position:]
@@ -198,8 +198,8 @@ class Client(asyncio.Protocol):
             return 0
         if herd.ignore(payload):
             return 0
-        if herd.hear is not None:
-            herd.hear(payload)
+        if herd.on_payload is not None:
+            herd.on_payload(payload)
         return 1
 
 
@@ -240,13 +240,13 @@ class Collector:
         while True:
             for descriptor, _ in self._epoll.poll(0, EVENTS):
                 data = os.read(descriptor, READ)
-                if len(data) == herd.known_size and data.startswith(herd.known):
+                if len(data) == herd.known_size and data.startswith(herd.known_prefix):
                     herd.frames += 1
                     herd.size += len(data)
                 elif data:
                     self._clients[descriptor].data_received(data)
                 else:
-                    raise ConnectionError(f"the server has closed a socket: {herd.told}")
+                    raise ConnectionError(f"the server has closed a socket: {herd.close_reason}")
             if herd.frames >= frames:
                 return
             if now() > deadline:

@@ -17,7 +17,7 @@ BLOCKS = 5
 #: Seconds after which a broadcast that has not arrived everywhere fails.
 PATIENCE = 120.0
 #: A server that uses less than this share of a processor is idle.
-AT_REST = 0.04
+IDLE_SHARE = 0.04
 #: Sockets opened and closed before the measurement.
 WARM_UP = 100
 
@@ -26,7 +26,7 @@ TIMES = re.compile(rb'"body":"([\d.]+) ([\d.]+)"')
 Send = Callable[[int], None]
 
 
-async def rest(server: Server, seconds: float = 4.0) -> None:
+async def wait_until_idle(server: Server, seconds: float = 4.0) -> None:
     """Wait up to ``seconds`` until the server is idle and has written its batches."""
     deadline = now() + seconds
     quiet = 0
@@ -34,7 +34,7 @@ async def rest(server: Server, seconds: float = 4.0) -> None:
         before, began = server.cpu(), now()
         await asyncio.sleep(0.25)
         used = (server.cpu() - before) / (now() - began)
-        quiet = quiet + 1 if used < AT_REST else 0
+        quiet = quiet + 1 if used < IDLE_SHARE else 0
 
 
 async def fan_out(server: Server, herd: Herd, send: Send, blocks: int = BLOCKS) -> Row:
@@ -42,7 +42,7 @@ async def fan_out(server: Server, herd: Herd, send: Send, blocks: int = BLOCKS) 
     found: list[dict[str, float]] = []
     with Collector(herd) as collector:
         broadcasts = _Broadcasts(herd, collector, send)
-        await broadcasts.one()
+        await broadcasts.send_one()
         for _ in range(blocks):
             found.append(await _block(server, herd, broadcasts))
     values = {name: statistics.median(block[name] for block in found) for name in found[0]}
@@ -59,7 +59,7 @@ class _Broadcasts:
         self._sent = 0
         self.walls: list[float] = []
 
-    async def one(self) -> None:
+    async def send_one(self) -> None:
         frames = self._herd.frames + len(self._herd.clients)
         began = now()
         self._sent += 1
@@ -75,7 +75,7 @@ async def _block(server: Server, herd: Herd, broadcasts: _Broadcasts) -> dict[st
     usage = Usage(server)
     frames, size = herd.frames, herd.size
     while len(broadcasts.walls) < ROUNDS or now() - usage.began < BLOCK_TIME:
-        await broadcasts.one()
+        await broadcasts.send_one()
     deliveries = len(broadcasts.walls) * count
     return {
         DELIVERY: usage.server() / deliveries * 1e6,
@@ -114,20 +114,20 @@ async def connect(server: Server, herd: Herd, count: int, benchmark: str = "conn
     The sockets are opened in two steps, with a rest after each. "KB per connection" is the growth
     of the server's processes in the second step, divided by its number of sockets. It excludes
     one-off allocations and memory that only a storm of connects needs, because the first step has
-    caused those. "KB with the storm" is the growth over both steps, which includes them.
+    caused those. "KB including connect peak" is the growth over both steps, which includes them.
     """
     await herd.open(WARM_UP)
     herd.close()
-    await rest(server)
+    await wait_until_idle(server)
     first, size, empty = min(OPENING, count // 2), herd.size, server.memory()
     usage = Usage(server)
     await herd.open(first)
     wall, others = now() - usage.began, usage.others(first)
-    await rest(server)
+    await wait_until_idle(server)
     memory, more = server.memory(), Usage(server)
     await herd.open(count - first)
     wall, more_others = wall + now() - more.began, more.others(count - first)
-    await rest(server)  # the CPU time of batched writes belongs to the connects
+    await wait_until_idle(server)  # the CPU time of batched writes belongs to the connects
     values = {
         CONNECTION: usage.server() / count * 1e6,
         "seconds": wall,
@@ -137,7 +137,7 @@ async def connect(server: Server, herd: Herd, count: int, benchmark: str = "conn
         },
         "bytes": (herd.size - size) / count,
         KILOBYTES: (server.memory() - memory) / (count - first) / 1024,
-        "KB with the storm": (server.memory() - empty) / count / 1024,
+        "KB including connect peak": (server.memory() - empty) / count / 1024,
     }
     return Row(benchmark, server.name, count, values)
 
@@ -195,7 +195,7 @@ async def _latency(
     delays: list[float] = []
     late: list[float] = []
 
-    def hear(payload: bytes) -> None:
+    def on_payload(payload: bytes) -> None:
         # A busy server may send several publications in one frame.
         for due, sent in TIMES.findall(payload):
             if float(sent):
@@ -203,9 +203,9 @@ async def _latency(
                 late.append(float(sent) - float(due))
 
     receivers = site.herd(server, site.greet(range(1, users + 1)))
-    receivers.hear = hear
+    receivers.on_payload = on_payload
     await receivers.open(users)
-    await rest(server)
+    await wait_until_idle(server)
     usage = Usage(server)
     rate = await send()
     deadline = now() + 30

@@ -35,7 +35,7 @@ def tables(results: Results) -> str:
     if results.missing:
         parts.append("\n".join(f"- Missing: {reason}" for reason in results.missing))
     if results.remarks:
-        parts.append("\n".join(f"- Read me: {remark}" for remark in results.remarks))
+        parts.append("\n".join(f"- Note: {remark}" for remark in results.remarks))
     return "\n\n".join(parts) + "\n"
 
 

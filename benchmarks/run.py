@@ -35,12 +35,12 @@ class Plan:
     blocks: int
 
     @property
-    def most(self) -> int:
+    def max_sockets(self) -> int:
         return max(self.main, *self.flat)
 
     @property
     def users(self) -> int:
-        return max(self.most, self.bulk)
+        return max(self.max_sockets, self.bulk)
 
 
 QUICK = Plan(main=2000, flat=(2000, 500), stock=500, seconds=4, bulk=5000, blocks=3)
@@ -58,96 +58,98 @@ class Run:
         self._missing: list[str] = []
         self._began = time.monotonic()
 
-    async def everything(self) -> Results:
+    async def run_all(self) -> Results:
         """Measure all servers one after another, and return the results."""
         plan = self.plan
-        await self._references()
-        await self._ours(results.OURS, with_stores=False)
-        await self._references()
-        await self._ours(results.OURS_PG, with_stores=True)
-        await self._references()
-        await self._ours(results.OURS_PG_2, with_stores=True, workers=2)
-        await self._peer(lambda: servers.node("ws.js", results.WS), (plan.main,))
-        await self._peer(servers.nchan, (plan.main,))
-        await self._peer(
+        await self._measure_references()
+        await self._measure_site(results.OURS, with_stores=False)
+        await self._measure_references()
+        await self._measure_site(results.OURS_PG, with_stores=True)
+        await self._measure_references()
+        await self._measure_site(results.OURS_PG_2, with_stores=True, workers=2)
+        await self._measure_peer(lambda: servers.node("ws.js", results.WS), (plan.main,))
+        await self._measure_peer(servers.nchan, (plan.main,))
+        await self._measure_peer(
             lambda: servers.node("socketio.js", results.SOCKET_IO, servers.SOCKET_IO_PATH),
             (plan.main,),
         )
-        await self._peer(servers.stock, (plan.stock,), plan.stock)
-        await self._stock_on_redis()
+        await self._measure_peer(servers.stock, (plan.stock,), plan.stock)
+        await self._measure_stock_on_redis()
         rows = results.merged(self._rows)
         remarks = [remark for row in rows for remark in measures.remarks(row)]
         return Results(rows, self._missing, remarks, processes.machine())
 
-    async def _references(self) -> None:
+    async def _measure_references(self) -> None:
         """Measure the references. They are repeated, because a machine's speed varies over time."""
-        await self._peer(servers.floor, self.plan.flat)
-        await self._peer(servers.bare, ())
+        await self._measure_peer(servers.floor, self.plan.flat)
+        await self._measure_peer(servers.bare, ())
 
-    async def _stock_on_redis(self) -> None:
+    async def _measure_stock_on_redis(self) -> None:
         with ExitStack() as stack:
             try:
                 redis = stack.enter_context(stores.redis_server())
             except Missing:
                 return  # the run of our server with Redis has reported it
-            await self._peer(lambda: servers.stock(redis), (self.plan.main,))
+            await self._measure_peer(lambda: servers.stock(redis), (self.plan.main,))
 
-    async def _peer(self, opener: Opener, fan_outs: tuple[int, ...], storm: int = 0) -> None:
+    async def _measure_peer(
+        self, opener: Opener, fan_outs: tuple[int, ...], sockets: int = 0
+    ) -> None:
         """Measure another server: connect and memory, then fan-out.
 
         Args:
             opener: starts the server.
             fan_outs: numbers of sockets of the fan-out, in descending order.
-            storm: number of sockets to connect; 0 for that of the plan.
+            sockets: number of sockets to connect; 0 for that of the plan.
         """
         with self._opened(opener) as server:
             if server is None:
                 return
             herd = _herd(server)
             if server.name != results.FLOOR:
-                self._add(await measures.connect(server, herd, storm or self.plan.main))
+                self._add(await measures.connect(server, herd, sockets or self.plan.main))
             if fan_outs:
                 send = await _sender(server)
                 await self._fan_out(server, herd, fan_outs, send)
             herd.close()
 
-    async def _ours(self, name: str, *, with_stores: bool, workers: int = 1) -> None:
+    async def _measure_site(self, name: str, *, with_stores: bool, workers: int = 1) -> None:
         """Measure the site: connects without and with missed broadcasts, fan-out, publishing."""
         plan = self.plan
         with ExitStack() as stack:
             try:
                 own = stack.enter_context(stores.both()) if with_stores else None
             except Missing as reason:
-                self._miss(f"{name}: {reason}")
+                self._report_missing(f"{name}: {reason}")
                 return
             server = stack.enter_context(self._opened(lambda: servers.ours(name, own, workers)))
             if server is None:
                 return
             site.make_users(server, plan.users)
-            await measures.rest(server)
-            herd = await self._storms(server)
+            await measures.wait_until_idle(server)
+            herd = await self._measure_connects(server)
             send = senders.ByPublish(server, plan.users + 1)
             await send.open()
             flat = plan.flat if workers == 1 else (plan.main,)
             await self._fan_out(server, herd, flat, send)
             herd.close()
             send.herd.close()
-            await measures.rest(server)
+            await measures.wait_until_idle(server)
             if workers == 1:
-                await self._publishing(server)
+                await self._measure_publishing(server)
 
-    async def _storms(self, server: Server) -> Herd:
+    async def _measure_connects(self, server: Server) -> Herd:
         main = self.plan.main
-        herd = site.herd(server, site.greet(range(1, self.plan.most + 1)))
+        herd = site.herd(server, site.greet(range(1, self.plan.max_sockets + 1)))
         self._add(await measures.connect(server, herd, main))
         if server.name == results.OURS_PG_2:
             return herd
         herd.close()
-        await measures.rest(server)
+        await measures.wait_until_idle(server)
         site.broadcast(server, MISSED)
-        await measures.rest(server)
+        await measures.wait_until_idle(server)
         back = await measures.connect(server, herd, main, "connect, 10 missed")
-        for name in (results.KILOBYTES, "KB with the storm"):
+        for name in (results.KILOBYTES, "KB including connect peak"):
             del back.values[name]  # memory from the first connects is used again
         self._add(back)
         return herd
@@ -158,16 +160,16 @@ class Run:
         await herd.open(max(0, max(fan_outs) - len(herd.clients)))
         for size in fan_outs:
             herd.shrink(size)
-            await measures.rest(server)
+            await measures.wait_until_idle(server)
             self._add(await measures.fan_out(server, herd, send, self.plan.blocks))
 
-    async def _publishing(self, server: Server) -> None:
+    async def _measure_publishing(self, server: Server) -> None:
         seconds = self.plan.seconds
         if server.stores.redis_url:
             self._add(await measures.notified(server, USERS, RATE, seconds))
         else:  # without Redis, only the position check finds what another process publishes
             self._add(await measures.published(server, self.plan.users + 1, USERS, RATE, seconds))
-        await measures.rest(server)
+        await measures.wait_until_idle(server)
         self._add(measures.bulk(server))
 
     @contextmanager
@@ -176,12 +178,12 @@ class Run:
             try:
                 server = stack.enter_context(opener())
             except Missing as reason:
-                self._miss(str(reason))
+                self._report_missing(str(reason))
                 yield None
                 return
             yield server
 
-    def _miss(self, reason: str) -> None:
+    def _report_missing(self, reason: str) -> None:
         if reason not in self._missing:
             self._missing.append(reason)
             print(f"missing: {reason}", flush=True)

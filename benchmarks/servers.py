@@ -179,8 +179,8 @@ def _running(
 
 def _nchan_module(binary: str) -> str:
     """Return the directive that loads nchan, or an empty string if nchan is built in."""
-    told = subprocess.run([binary, "-V"], capture_output=True, text=True, check=False)
-    if re.search(r"--add-module=\S*nchan", told.stderr):
+    version = subprocess.run([binary, "-V"], capture_output=True, text=True, check=False)
+    if re.search(r"--add-module=\S*nchan", version.stderr):
         return ""
     for folder in ("/usr/lib/nginx/modules", "/usr/lib64/nginx/modules", "/etc/nginx/modules"):
         module = Path(folder) / "ngx_nchan_module.so"

@@ -83,7 +83,7 @@ def _flat(rows: Sequence[Row]) -> Iterator[Verdict]:
             f"{found[0]} to {found[-1]}",
             f"±{reached:.0%}".replace("%", " %"),
             reached <= 0.15,
-            "" if whole else "a part of the sizes",
+            "" if whole else "only some of the sizes",
         )
 
 
@@ -126,7 +126,7 @@ def _rest(rows: Sequence[Row]) -> Iterator[Verdict]:
                 f"{row.sockets}",
                 f"{seconds:.1f} s",
                 seconds <= 10,
-                "" if row.sockets >= BULK else "reckoned from fewer",
+                "" if row.sockets >= BULK else "extrapolated from fewer recipients",
             )
 
 

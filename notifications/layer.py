@@ -109,7 +109,7 @@ class Announcer:
         except RuntimeError:
             self._is_woken = False
             # The loop has just closed; the message is sent together with the next one.
-            logger.debug("Queued a hint to %s: the event loop has closed.", stream)
+            logger.debug("The hint to %s is sent with the next one.", stream)
 
     def flush(self, timeout: float) -> None:
         """Wait at most ``timeout`` seconds until everything is sent. Do not call it in the loop."""
@@ -117,7 +117,7 @@ class Announcer:
         while (self._queue or self._is_sending()) and time.monotonic() < deadline:
             time.sleep(0.005)
 
-    async def emptied(self, patience: float) -> None:
+    async def aflush(self, patience: float) -> None:
         """Like :meth:`flush`, but for the loop that sends; ``patience`` is in seconds."""
         if self._queue:
             self._start()
@@ -142,7 +142,7 @@ class Announcer:
                 return
             if not self.available:
                 self.available = True
-                logger.info("The channel layer accepts messages again.")
+                logger.info("The channel layer works again.")
 
     def _failed(self, error: Exception) -> None:
         # Queued messages would fail in the same way, and their content is in the database anyway.
@@ -151,7 +151,7 @@ class Announcer:
         if self.available:
             self.available = False
             logger.warning(
-                "The channel layer accepts no messages (%s); delivery goes on from the database.",
+                "The channel layer fails (%s); notifications are delivered from the database.",
                 type(error).__name__,
             )
         if self._on_failure is not None:
@@ -294,5 +294,5 @@ async def ask(call: Callable[..., Awaitable[None]], *args: Any) -> None:
 def _layer() -> Any:
     layer = get_channel_layer(app_settings.CHANNEL_LAYER)
     if layer is None:
-        raise RuntimeError("no channel layer")
+        raise RuntimeError(f"the channel layer {app_settings.CHANNEL_LAYER!r} is not configured")
     return layer

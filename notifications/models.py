@@ -5,13 +5,13 @@
 offset is *waiting*.
 """
 
+from .tables.database import database_alias
 from .tables.notifications import (
     Broadcast,
     Level,
     Notification,
     NotificationQuerySet,
 )
-from .tables.places import database_alias
 from .tables.processes import (
     Connection,
     Incarnation,

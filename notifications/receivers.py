@@ -73,7 +73,7 @@ def user_saved(
     if created:
         own = stream_names.user_stream(instance.pk)
         # Creating the row here blocks nobody: no one needs it before this transaction commits.
-        stream_rows.make([own])
+        stream_rows.create([own])
         subscriptions.join_existing([instance.pk], own, from_start=True)
         _join([instance.pk], stream_names.BROADCAST, using)
     if getattr(instance, "is_staff", False):
@@ -124,7 +124,7 @@ def membership_changed(
 def group_saved(instance: Group, created: bool, raw: bool, **kwargs: Any) -> None:
     """Create the stream of a new group, before the group has members."""
     if created and not raw:
-        stream_rows.make([stream_names.group_stream(instance.pk)])
+        stream_rows.create([stream_names.group_stream(instance.pk)])
 
 
 @receiver(pre_delete, sender=Group)

@@ -112,7 +112,7 @@ def _plain_json(value: Any, depth: int) -> Any:
     if isinstance(value, (int, float)):
         return _plain_number(value)
     if depth >= MAX_DEPTH:
-        raise _NotJson(f"deeper than {MAX_DEPTH} levels")
+        raise _NotJson(f"nested deeper than {MAX_DEPTH} levels")
     if isinstance(value, dict):
         return _plain_object(value.items(), depth)
     if isinstance(value, (list, tuple)):
@@ -122,7 +122,7 @@ def _plain_json(value: Any, depth: int) -> Any:
 
 def _plain_number(value: float) -> float:
     if isinstance(value, int) and abs(value) > MAX_INTEGER:
-        raise _NotJson("JavaScript cannot represent integers beyond 2^53: send it as text")
+        raise _NotJson("integers beyond 2^53 lose precision in JavaScript; send a string")
     if not math.isfinite(value):
         raise _NotJson(f"{float(value)} is not a JSON number")
     # Members of enums may be numbers too.
@@ -134,7 +134,7 @@ def _written_out(value: Any) -> str:
     try:
         return str(_encoder.default(value))
     except TypeError:
-        raise _NotJson(f"{type(value).__name__} is not JSON") from None
+        raise _NotJson(f"{type(value).__name__} cannot be encoded as JSON") from None
     except ValueError as error:  # the encoder refuses an aware time
         raise _NotJson(str(error).rstrip(".")) from None
 
@@ -154,7 +154,7 @@ def _plain_object(items: Iterable[tuple[Any, Any]], depth: int) -> dict[str, Any
     for key, value in items:
         name = _plain_key(key)
         if name in found:
-            raise _NotJson("two keys with the same text").within(name)
+            raise _NotJson("two keys become the same text").within(name)
         try:
             found[name] = _plain_json(value, depth + 1)
         except _NotJson as error:
@@ -167,7 +167,7 @@ def _plain_key(key: Any) -> str:
         return _plain_text(key)
     if key is None or isinstance(key, int | float):
         return json.dumps(key)
-    raise _NotJson(f"{type(key).__name__} cannot be a key in JSON")
+    raise _NotJson(f"{type(key).__name__} cannot be a JSON key")
 
 
 def _plain_text(value: Any) -> str:

@@ -54,7 +54,7 @@ async def until(page: Page, expression: str, patience: float = TIMEOUT) -> None:
         try:
             if await page.evaluate(expression):
                 return
-            problem = "it is not"
+            problem = "it is false"
         except Error as error:  # the page is navigating
             problem = str(error)
         assert time.monotonic() < deadline, f"{expression}: {problem}"

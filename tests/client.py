@@ -226,7 +226,7 @@ class Client:
         """
         with self._changed:
             found = self._changed.wait_for(condition, timeout)
-        assert found, f"{what} did not come in {timeout} s; {self!r}"
+        assert found, f"{what} did not arrive within {timeout} s; {self!r}"
         return found
 
     def wait_for_titles(self, titles: list[str], timeout: float = PATIENCE) -> None:

@@ -65,16 +65,16 @@ def _faults(items: Sequence[Item], ignore: int) -> Iterator[str]:
             yield from _faults(inner, ignore)
         if operator in REPEATS and value[1] > 1:
             if any(_repeats(value[2])):
-                yield "a quantifier in a quantifier"
+                yield "a quantifier within a quantifier"
             if not _is_decided(value[2], ignore):
-                yield "alternatives in a quantifier that begin alike"
+                yield "alternatives in a quantifier start with the same character"
     parts = [_part(item, ignore) for item in items]
     long = [place for place, part in enumerate(parts) if part.is_long]
     for first, second in pairwise(long):
         between = [part for part in parts[first + 1 : second] if part.least]
         separators = [*between, *([] if between else [parts[second]])]
         if all(part.chars & parts[first].chars for part in separators):
-            yield "two quantifiers that take the same"
+            yield "two quantifiers match the same characters"
 
 
 def _inner(operator: Any, value: Any) -> list[Sequence[Item]]:
@@ -89,7 +89,7 @@ def _inner(operator: Any, value: Any) -> list[Sequence[Item]]:
         return [value[1]]
     if operator is c.ATOMIC_GROUP:
         return [value]
-    assert operator not in (c.GROUPREF, c.GROUPREF_EXISTS), "whatever it may lead to"
+    assert operator not in (c.GROUPREF, c.GROUPREF_EXISTS), "backreferences are not supported"
     return []
 
 

@@ -78,7 +78,7 @@ async def until(condition: Callable[[], T], what: str = "it", patience: float = 
     """Wait until ``condition()`` is true, for ``patience`` seconds at most; return its value."""
     deadline = time.monotonic() + patience
     while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} does not happen"
+        assert time.monotonic() < deadline, f"timed out waiting for {what}"
         await asyncio.sleep(0.002)
     return found
 

@@ -166,7 +166,7 @@ def plans(function: Callable[[], Any], about: str = 'FROM "notifications_notific
     """
     selects = [sql.strip() for sql in queries(function) if sql.strip().startswith("SELECT")]
     found = [sql for sql in selects if about in sql]
-    assert found, "nothing was asked"
+    assert found, "no such SELECT was run"
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute("ANALYZE")

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 #: Directories whose code is not counted: the event loop, logging and the tests themselves.
-CARRIERS = tuple(
+UNCOUNTED = tuple(
     f"{os.sep}{name}{os.sep}"
     for name in ("asyncio", "logging", "tests", "hypothesis", "pytest_asyncio")
 )
@@ -22,7 +22,7 @@ class Steps:
 
     def enter(self, frame: FrameType, event: str, argument: Any) -> Any:
         path = frame.f_code.co_filename
-        return None if any(name in path for name in CARRIERS) else self._step
+        return None if any(name in path for name in UNCOUNTED) else self._step
 
     def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":

@@ -122,11 +122,11 @@ class TestTargets:
     def test_latency_counts_only_if_all_was_sent_in_time_and_nothing_lost(self, row, word):
         assert verdict([row], "p99", results.OURS_PG).word == word
 
-    def test_bulk_is_reckoned_for_100_000(self):
+    def test_bulk_is_extrapolated_to_100_000(self):
         row = Row("bulk", "pushsite", 10_000, {results.RECIPIENT: 99})
         found = verdict([row], "100 000 users")
         assert (found.word, found.reached) == ("met", "9.9 s")
-        assert found.remark == "reckoned from fewer"
+        assert found.remark == "extrapolated from fewer recipients"
 
 
 class TestReport:
@@ -140,10 +140,10 @@ class TestReport:
         row = Row("bulk", "pushsite", 10_000, {results.RECIPIENT: 99})
         assert f"| server | recipients | {results.RECIPIENT} |" in report.tables(Results([row]))
 
-    def test_missing_peers_and_remarks_are_told(self):
+    def test_missing_peers_and_remarks_are_listed(self):
         text = report.tables(Results([], ["nchan: apt-get install it"], ["the client was slow"]))
         assert "Missing: nchan: apt-get install it" in text
-        assert "Read me: the client was slow" in text
+        assert "Note: the client was slow" in text
 
     def test_what_is_saved_can_be_read_again(self, tmp_path: Path):
         found = Results([fan_out("floor", 10.5)], ["a"], ["b"])
@@ -158,7 +158,7 @@ class TestReport:
             ({"client µs": 4, "client %": 30}, None),
         ],
     )
-    def test_a_client_that_worked_harder_than_the_server_is_told(self, values, words):
+    def test_a_client_that_worked_harder_than_the_server_is_noted(self, values, words):
         row = Row("fan-out", "floor", 500, {results.DELIVERY: 10, **values})
         said = measures.remarks(row)
         assert len(said) == (words is not None)
@@ -180,7 +180,7 @@ class TestPlot:
         (panel,) = plot.panels(rows)
         assert [(bar.value, bar.note) for bar in panel.bars] == [(2, ""), (3, "at 1 000")]
 
-    def test_an_outlier_is_cut_and_its_figure_told(self):
+    def test_an_outlier_is_cut_and_its_value_shown(self):
         rows = [fan_out("a", 10), fan_out("b", 11), fan_out("c", 400)]
         text = plot.draw(plot.panels(rows), "t", "s")
         words = [element.text for element in ET.fromstring(text).iter(f"{SVG}text")]

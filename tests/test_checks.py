@@ -214,7 +214,7 @@ def _days_ago(days: int) -> Any:
 def test_p8_another_database_than_the_epochs_belong_to_is_told() -> None:
     assert "W011" not in complaints(deploy=False, databases=["default"])
     assert not Incarnation.objects.exists(), "a check writes nothing"
-    incarnation.look()
+    incarnation.check_and_store()
     assert "W011" not in complaints(deploy=False, databases=["default"])
     Incarnation.objects.update(fingerprint="file=1 cluster=1")
     messages = run_checks(databases=["default"])

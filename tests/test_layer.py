@@ -190,7 +190,7 @@ def test_errors_of_the_layer_are_counted_and_logged_once_until_it_works(
     announcer.flush(5)
     assert fickle.taken == [{"n": 5}]
     assert announcer.available
-    assert caplog.records[-1].getMessage() == "The channel layer accepts messages again."
+    assert caplog.records[-1].getMessage() == "The channel layer works again."
 
 
 def test_stale_connections_lose_no_hint(fickle: type[FickleLayer]) -> None:

@@ -114,7 +114,7 @@ def check_incarnation(databases: Sequence[str] | None = None, **kwargs: Any) -> 
     if router.db_for_write(Stream) not in (databases or ()):
         return []
     try:
-        suspicion = incarnation.known()
+        suspicion = incarnation.check()
     except DatabaseError:
         return []  # not migrated
     if suspicion is None:

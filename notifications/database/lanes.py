@@ -35,13 +35,13 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 #: Seconds that :func:`close_threads` waits for running calls.
-PATIENCE = 10.0
+CLOSE_TIMEOUT = 10.0
 
 #: Database connections by the thread that opened them.
 _opened: dict[threading.Thread, list[BaseDatabaseWrapper]] = {}
 
 #: Its attribute ``lane`` is the name of the lane that the current thread belongs to.
-_here = threading.local()
+_thread_local = threading.local()
 
 
 class Lane:
@@ -56,14 +56,14 @@ class Lane:
 
     def __init__(self, name: str, threads: int | None = 1) -> None:
         self.name = name
-        self._most = threads
+        self._max_threads = threads
         self._pool: Threads | None = None
         self._lock = threading.Lock()
 
     @property
     def size(self) -> int:
         """How many calls can run at once."""
-        return self._most or app_settings.DATABASE_THREADS
+        return self._max_threads or app_settings.DATABASE_THREADS
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``function``, which may use the ORM, in a thread of this lane, and await its result.
@@ -80,7 +80,7 @@ class Lane:
         """Like :meth:`run`, but callable from any thread and without waiting."""
         return self._threads().submit(partial(_call, function, *args, **kwargs))
 
-    def close(self, patience: float = PATIENCE) -> bool:
+    def close(self, patience: float = CLOSE_TIMEOUT) -> bool:
         """End the threads after the calls that are queued; the next call starts new threads.
 
         Args:
@@ -146,19 +146,19 @@ in_database = COMMANDS.run
 
 def this_lane() -> str:
     """The name of the lane that the current thread belongs to; "" for other threads."""
-    return getattr(_here, "lane", "")
+    return getattr(_thread_local, "lane", "")
 
 
 def close_threads() -> None:
     """End the threads of all lanes, and close their connections. The next call starts new threads.
 
     It waits for running calls, so an event loop must call it in another thread. Threads that take
-    longer than ``PATIENCE`` are left running, and end with the process.
+    longer than ``CLOSE_TIMEOUT`` are left running, and end with the process.
     """
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + CLOSE_TIMEOUT
     stuck = [lane.name for lane in LANES if not lane.close(max(0.0, deadline - time.monotonic()))]
     if stuck:
-        logger.warning("Threads are stuck and are left behind: %s.", ", ".join(stuck))
+        logger.warning("Threads did not end in time: %s.", ", ".join(stuck))
     for thread in [thread for thread in list(_opened) if not thread.is_alive()]:
         for connection in _opened.pop(thread):
             # The thread that opened it has ended, so nobody is using it.
@@ -171,7 +171,7 @@ atexit.register(close_threads)
 
 
 @receiver(connection_created)
-def bound_waits(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
+def set_timeouts(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
     """Set the timeouts of a new connection in a thread of a lane.
 
     PostgreSQL connections with ``DISABLE_SERVER_SIDE_CURSORS`` are left alone: they are taken to go
@@ -202,7 +202,7 @@ def _enter(lane: str) -> None:
 
     A pooled connection would later serve a view, and would still have the timeouts of the lane.
     """
-    _here.lane = lane
+    _thread_local.lane = lane
     for alias in connections:
         wrapper = connections[alias]
         if "pool" in wrapper.settings_dict.get("OPTIONS", {}):

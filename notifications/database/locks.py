@@ -14,7 +14,7 @@ LOCK_NOT_AVAILABLE = "55P03"
 DEADLOCK_DETECTED = "40P01"
 
 #: Isolation levels in which locking a row fails if it has changed since the snapshot.
-SNAPSHOTS = ("REPEATABLE_READ", "SERIALIZABLE")
+SNAPSHOT_LEVELS = ("REPEATABLE_READ", "SERIALIZABLE")
 
 
 def has_row_locks(using: str) -> bool:
@@ -62,6 +62,6 @@ def hold_clause(connection: BaseDatabaseWrapper, *, wait: bool = False) -> str:
     if connection.vendor != "postgresql":
         return ""
     level = getattr(getattr(connection, "isolation_level", None), "name", "")
-    if level in SNAPSHOTS:
+    if level in SNAPSHOT_LEVELS:
         return ""
     return "FOR KEY SHARE" if wait else "FOR KEY SHARE SKIP LOCKED"

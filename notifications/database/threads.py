@@ -44,15 +44,15 @@ class Threads(Executor):
     """An executor with daemon threads, which run calls in the order of submission.
 
     Args:
-        most: threads at most.
+        max_threads: threads at most.
         name: prefix of the names of the threads.
-        begin: called in each thread when it starts.
+        initializer: called in each thread when it starts.
     """
 
-    def __init__(self, most: int, name: str, begin: Callable[[], None]) -> None:
-        self._most = most
+    def __init__(self, max_threads: int, name: str, initializer: Callable[[], None]) -> None:
+        self._max_threads = max_threads
         self._name = name
-        self._begin = begin
+        self._initializer = initializer
         self._threads: list[threading.Thread] = []
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
         self._changed = threading.Condition()
@@ -65,7 +65,7 @@ class Threads(Executor):
         future: Future[T] = Future()
         with self._changed:
             self._calls.append((future, call))
-            if len(self._calls) > self._idle and len(self._threads) < self._most:
+            if len(self._calls) > self._idle and len(self._threads) < self._max_threads:
                 name = f"{self._name}_{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 self._threads.append(thread)
@@ -87,9 +87,9 @@ class Threads(Executor):
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self) -> None:
-        self._begin()
+        self._initializer()
         while (taken := self._take()) is not None:
-            _make(*taken)
+            _run(*taken)
             del taken  # else the idle thread would keep the future and its result alive
 
     def _take(self) -> tuple[Future[Any], Callable[[], Any]] | None:
@@ -103,7 +103,7 @@ class Threads(Executor):
             return self._calls.popleft()
 
 
-def _make(future: Future[T], call: Callable[[], T]) -> None:
+def _run(future: Future[T], call: Callable[[], T]) -> None:
     if not future.set_running_or_notify_cancel():
         return
     try:

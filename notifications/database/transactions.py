@@ -14,7 +14,7 @@ from django.db.models import Field, Model
 P = ParamSpec("P")
 
 #: Values in one statement, if the database has no limit of its own.
-MOST_VALUES = 3000
+MAX_VALUES = 3000
 
 
 def after_commit(
@@ -59,11 +59,11 @@ def update_rows(
     columns = [*changed, options.pk]
     prepare = [partial(field.get_db_prep_value, connection=connection) for field in columns]
     source = _arrays if connection.vendor == "postgresql" else _values
-    most = (connection.features.max_query_params or MOST_VALUES) // len(columns) - 1
-    for start in range(0, len(rows), most):
+    rows_per_statement = (connection.features.max_query_params or MAX_VALUES) // len(columns) - 1
+    for start in range(0, len(rows), rows_per_statement):
         entries = [
             [prepared(value, prepared=True) for prepared, value in zip(prepare, row, strict=True)]
-            for row in rows[start : start + most]
+            for row in rows[start : start + rows_per_statement]
         ]
         table, parameters = source(connection, columns, entries)
         statement = _update_statement(options.db_table, [str(f.column) for f in columns], table)

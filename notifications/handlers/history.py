@@ -9,7 +9,7 @@ from ..protocol.codes import ClientError
 from ..streams import access, encoding, history
 from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
-from ..streams.recovery import cut
+from ..streams.recovery import first_that_fit
 from .outcome import Outcome
 from .subscribing import encode_publications
 from .users import current_user
@@ -35,7 +35,9 @@ def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.Hi
     limit = min(request.limit, app_settings.PAGE_SIZE)
     if limit < 0:
         limit = app_settings.PAGE_SIZE
-    publications = cut(_history_page(feed, since, limit, request.reverse)) if limit else []
+    publications = (
+        first_that_fit(_history_page(feed, since, limit, request.reverse)) if limit else []
+    )
     return messages.HistoryResult(
         publications=encode_publications(publications), epoch=feed.epoch, offset=feed.top
     )

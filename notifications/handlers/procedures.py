@@ -11,7 +11,7 @@ from ..protocol import codes, messages
 from ..protocol.codes import ClientError
 from ..streams import encoding
 from ..streams import names as stream_names
-from ..streams.recovery import Room
+from ..streams.recovery import ReplyBudget
 from .outcome import Outcome
 from .users import current_user
 
@@ -178,7 +178,7 @@ def _archive_all(user: Any, _: NoArguments, origin: str) -> dict[str, Any]:
 def _inbox(user: Any, listing: Listing, origin: str) -> dict[str, Any]:
     page = inbox.list_entries(user, listing.folder, listing.before, listing.limit)
     found = [msgspec.Raw(msgspec.json.encode(_entry(entry))) for entry in page.entries]
-    count = Room().take(map(len, found))
+    count = ReplyBudget().take(map(len, found))
     following = page.next if count == len(found) else inbox.cursor(page.entries[count - 1])
     result = {"entries": found[:count], "unread": inbox.unread_count(user)}
     return {**result, "next": following} if following else result

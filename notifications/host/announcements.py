@@ -16,10 +16,10 @@ from ..metrics import ANNOUNCEMENTS_DROPPED
 logger = logging.getLogger(__name__)
 
 #: Announcements that may wait for a slow receiver. Further ones are dropped, to bound memory.
-MOST_WAITING = 10_000
+MAX_WAITING = 10_000
 
 
-class _Waiting:
+class _Backlog:
     """Counts waiting announcements, and logs once when there are too many."""
 
     def __init__(self) -> None:
@@ -30,26 +30,26 @@ class _Waiting:
     def enter(self) -> bool:
         """Count one more announcement; return False if there are too many."""
         with self._lock:
-            if self._count < MOST_WAITING:
+            if self._count < MAX_WAITING:
                 self._count += 1
                 return True
-            is_news, self._is_full = not self._is_full, True
+            is_first, self._is_full = not self._is_full, True
         ANNOUNCEMENTS_DROPPED.inc()
-        if is_news:
+        if is_first:
             logger.error(
                 "Receivers of signals are too slow: %d announcements wait, and more are dropped.",
-                MOST_WAITING,
+                MAX_WAITING,
             )
         return False
 
     def leave(self) -> None:
         with self._lock:
             self._count -= 1
-            if self._count < MOST_WAITING // 2:
+            if self._count < MAX_WAITING // 2:
                 self._is_full = False
 
 
-_waiting = _Waiting()
+_backlog = _Backlog()
 
 
 def tell_receivers(signal: Signal, sender: Any, **arguments: Any) -> None:
@@ -67,7 +67,7 @@ def tell_receivers(signal: Signal, sender: Any, **arguments: Any) -> None:
         return
     if not this_lane():
         signal.send_robust(sender, **arguments)
-    elif _waiting.enter():
+    elif _backlog.enter():
         RECEIVERS.submit(_send, signal, sender, arguments)
 
 
@@ -75,4 +75,4 @@ def _send(signal: Signal, sender: Any, arguments: dict[str, Any]) -> None:
     try:
         signal.send_robust(sender, **arguments)
     finally:
-        _waiting.leave()
+        _backlog.leave()

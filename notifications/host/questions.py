@@ -18,7 +18,7 @@ K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 #: Seconds for which a late answer is kept.
-FRESH = 5.0
+ANSWER_LIFETIME = 5.0
 
 
 class Undecided(Exception):
@@ -49,7 +49,7 @@ class _Call(Generic[T]):
 
     @property
     def is_old(self) -> bool:
-        return self.ended > 0 and time.monotonic() - self.ended > FRESH
+        return self.ended > 0 and time.monotonic() - self.ended > ANSWER_LIFETIME
 
     def _answer(self) -> T:
         self._began = time.monotonic()

@@ -109,7 +109,7 @@ class Hub:
         await self.streams.stop()
         await self.loops.guard("flush", partial(_in_time, self.flush))
         await self.loops.guard("presence", partial(_in_time, self.presence.retire))
-        await announcer.emptied(app_settings.LAYER_TIMEOUT)
+        await announcer.aflush(app_settings.LAYER_TIMEOUT)
         announcer.use_loop(None)
 
     async def maintain_groups(self) -> None:

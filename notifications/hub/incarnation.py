@@ -25,7 +25,7 @@ class IncarnationWatch:
 
     async def check(self) -> None:
         """Compare the database with the recorded incarnation; set the metric and log changes."""
-        suspicion = await CHECK.run(incarnation.look)
+        suspicion = await CHECK.run(incarnation.check_and_store)
         self._has_checked = True
         HISTORY_SUSPECT.set(0 if suspicion is None else 1)
         if suspicion is not None and not self._is_reported:

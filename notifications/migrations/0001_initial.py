@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 (
                     "suspected_at",
                     models.DateTimeField(
-                        help_text="When a stream was first found whose history had gone back.",
+                        help_text="When a history that has gone back was first detected.",
                         null=True,
                     ),
                 ),
@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
                     "published_at",
                     models.DateTimeField(
                         editable=False,
-                        help_text="When the newest one was.",
+                        help_text="When the newest notification was published.",
                         null=True,
                         verbose_name="published",
                     ),
@@ -145,7 +145,7 @@ class Migration(migrations.Migration):
                         validators=[
                             django.core.validators.RegexValidator(
                                 "\\A[a-z0-9_-](?:[a-z0-9_-]|\\.(?=[a-z0-9_-]))*\\Z",
-                                "A kind is a dotted slug such as “order.shipped”.",
+                                "A kind must be a dotted slug such as “order.shipped”.",
                             )
                         ],
                         verbose_name="kind",
@@ -305,21 +305,22 @@ class Migration(migrations.Migration):
                 (
                     "delivered",
                     models.PositiveBigIntegerField(
-                        default=0, help_text="Some device of the user has acknowledged up to here."
+                        default=0,
+                        help_text="A device of the user has acknowledged everything up to this offset.",
                     ),
                 ),
                 (
                     "read",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="All up to here is read, unless a receipt says otherwise.",
+                        help_text="Everything up to this offset is read, unless a receipt says otherwise.",
                     ),
                 ),
                 (
                     "archived",
                     models.PositiveBigIntegerField(
                         default=0,
-                        help_text="All up to here is archived, unless a receipt says otherwise.",
+                        help_text="Everything up to this offset is archived, unless a receipt says otherwise.",
                     ),
                 ),
                 ("muted", models.BooleanField(default=False)),
@@ -328,7 +329,7 @@ class Migration(migrations.Migration):
                     models.PositiveBigIntegerField(
                         db_default=0,
                         default=0,
-                        help_text="All up to here passed before the subscription was last unmuted.",
+                        help_text="Everything up to this offset was published before the subscription was last unmuted.",
                     ),
                 ),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),

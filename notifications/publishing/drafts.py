@@ -82,7 +82,7 @@ def clean_title(text: str) -> str:
     """
     title = one_line(text)
     if is_blank(title):
-        raise ValidationError(_("A title needs something to see."))
+        raise ValidationError(_("A title needs at least one visible character."))
     return title
 
 
@@ -91,10 +91,10 @@ def _plain_texts(**texts: Any) -> dict[str, Any]:
 
     Lazy translations are evaluated in the active language, because the reader's is not known here.
     """
-    plain_ones = {
+    converted = {
         name: plain(text) if isinstance(text, TEXT) else text for name, text in texts.items()
     }
-    return {**plain_ones, "key": plain_ones["key"] or None}
+    return {**converted, "key": converted["key"] or None}
 
 
 def _check_texts(texts: dict[str, Any]) -> Errors:
@@ -102,7 +102,7 @@ def _check_texts(texts: dict[str, Any]) -> Errors:
     errors: Errors = {}
     for name, text in texts.items():
         if not isinstance(text, str) and not (name == "key" and text is None):
-            errors[name] = ValidationError("Text is needed.")
+            errors[name] = ValidationError("This must be text.")
     checks = (("title", clean_title), ("body", check_body_length), ("key", validate_text))
     for name, check in checks:
         try:
@@ -120,27 +120,27 @@ def _check_times(draft: Notification) -> Errors:
         if value is None:
             continue
         if not isinstance(value, datetime) or timezone.is_naive(value):
-            errors[name] = ValidationError("An aware datetime is needed.")
+            errors[name] = ValidationError("This must be an aware datetime.")
     if not errors and draft.expires_at and draft.expires_at <= draft.publish_at:
-        errors["expires_at"] = ValidationError("It would expire before it is published.")
+        errors["expires_at"] = ValidationError("This must be later than publish_at.")
     return errors
 
 
 def _plain_data(data: Any) -> tuple[dict[str, Any], Errors]:
     """Convert ``data`` to plain JSON types; return it and its errors."""
     if not isinstance(data, dict):
-        return {}, {"data": ValidationError("A dict is needed.")}
+        return {}, {"data": ValidationError("This must be a dict.")}
     try:
         content = plain_json(data)
     except ValueError as error:
         return {}, {"data": ValidationError(f"This is not JSON: {error}.")}
-    size, most = len(msgspec.json.encode(content)), app_settings.MAX_DATA_SIZE
-    if size > most:
-        return {}, {"data": ValidationError(f"{size} bytes; {most} at most.")}
+    size, maximum = len(msgspec.json.encode(content)), app_settings.MAX_DATA_SIZE
+    if size > maximum:
+        return {}, {"data": ValidationError(f"{size} bytes, but at most {maximum} are allowed.")}
     return content, {}
 
 
 def _check_actor(actor: Any) -> Errors:
     if actor is None or (isinstance(actor, get_user_model()) and actor.pk is not None):
         return {}
-    return {"actor": ValidationError("A saved user is needed.")}
+    return {"actor": ValidationError("This must be a saved user.")}

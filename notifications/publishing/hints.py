@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 #: If a batch has more streams than this, one hint stands for all of them: each hint costs 0.1 ms of
 #: CPU here and in every hub, even in hubs without readers of the stream.
-MANY = 100
+MAX_HINTS = 100
 
 
 def announce(batch: Sequence[Numbered], written: Written | None = None) -> None:
@@ -30,7 +30,7 @@ def announce(batch: Sequence[Numbered], written: Written | None = None) -> None:
             hints.
     """
     PUBLISHED.inc(len(batch))
-    if len({entry.stream.id for entry in batch}) > MANY:
+    if len({entry.stream.id for entry in batch}) > MAX_HINTS:
         send_check()
     else:
         _hint_each(batch, written)
@@ -61,7 +61,7 @@ def _hint_row(entry: Numbered, row: Notification) -> None:
     try:
         _hint(entry, encode_content(row), row.expires_at)
     except ValueError as error:  # written without the checks of publishing
-        logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
+        logger.error("A notification cannot be encoded and is skipped: %s", error)  # noqa: TRY400 - no bug of ours
 
 
 def _hint(entry: Numbered, data: bytes, expires_at: datetime | None) -> None:

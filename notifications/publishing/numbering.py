@@ -21,7 +21,7 @@ from .placing import place
 
 TICK = timedelta(microseconds=1)
 
-HEAD = ("pk", "name", "epoch", "top", "published_at")
+HEAD_FIELDS = ("pk", "name", "epoch", "top", "published_at")
 
 
 class Head(NamedTuple):
@@ -60,7 +60,7 @@ class Batch(NamedTuple):
 def give_offsets(
     stream_ids: Collection[int],
     now: datetime | None,
-    most: int,
+    limit: int,
     *,
     wait: float | None = None,
     placing: bool = False,
@@ -70,7 +70,7 @@ def give_offsets(
     Args:
         stream_ids: primary keys of streams.
         now: the moment that decides what is due; default the present by the database's clock.
-        most: notifications at most.
+        limit: notifications at most.
         wait: seconds to wait for each lock; by default locked streams are skipped.
         placing: first place the unplaced notifications of these streams.
 
@@ -85,13 +85,13 @@ def give_offsets(
         rows = locked(
             Stream.objects.using(alias).filter(pk__in=stream_ids), skip_locked=wait is None
         )
-        heads = {row[0]: Head(*row) for row in rows.values_list(*HEAD)}
-        placed = place([head.name for head in heads.values()], most) if placing else 0
+        heads = {row[0]: Head(*row) for row in rows.values_list(*HEAD_FIELDS)}
+        placed = place([head.name for head in heads.values()], limit) if placing else 0
         # After the locks are held, because others may have published while this waited for them.
-        moment, due = _due(heads, now, most)
+        moment, due = _due(heads, now, limit)
         numbered = _number(due, heads, moment)
         _store(alias, numbered)
-    return Batch(numbered, frozenset(heads), max(len(due), placed) >= most)
+    return Batch(numbered, frozenset(heads), max(len(due), placed) >= limit)
 
 
 def repair(stream_id: int) -> bool:
@@ -109,7 +109,7 @@ def repair(stream_id: int) -> bool:
 
 
 def _due(
-    stream_ids: Iterable[int], now: datetime | None, most: int
+    stream_ids: Iterable[int], now: datetime | None, limit: int
 ) -> tuple[datetime, list[tuple[int, int]]]:
     """Find and lock the due notifications of these streams.
 
@@ -144,7 +144,7 @@ def _due(
         FROM {Notification._meta.db_table}
         WHERE {operations.quote_name("offset")} IS NULL AND withdrawn_at IS NULL
         AND publish_at <= {clock} AND stream_id IN ({", ".join(["%s"] * len(ids))})
-        ORDER BY publish_at, id LIMIT {most} {lock}
+        ORDER BY publish_at, id LIMIT {limit} {lock}
     """  # noqa: S608 - names of the model and numbers, no value
     with connection.cursor() as cursor:
         cursor.execute(statement, [*asked, *ids])

@@ -42,7 +42,7 @@ def audience(to: Any) -> str:
             "(for users there is notify())"
         )
     if not access.has_audience(to):
-        raise ValueError(f"to: there is no {to!r}")
+        raise ValueError(f"to: {to!r} does not exist")
     kind, key = stream_names.parse(to)
     if kind == "topic" and settings.DEBUG and not topics.has_readers(key):
         logger.warning("Nobody can read %s: NOTIFICATIONS['TOPICS'] does not list it.", to)
@@ -61,7 +61,7 @@ def recipients(to: Any) -> list[Any]:
     users = get_user_model()
     if isinstance(to, QuerySet):
         if not issubclass(to.model, users):
-            raise ValueError(f"to: a queryset of users is needed, not of {to.model.__name__}")
+            raise ValueError(f"to: this must be a queryset of users, not of {to.model.__name__}")
         # Read at once: on SQLite an open cursor would see rows that are written meanwhile.
         return list(dict.fromkeys(to.values_list("pk", flat=True)))
     if isinstance(to, users):

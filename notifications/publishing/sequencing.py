@@ -22,7 +22,7 @@ from ..database.locks import limit_waiting, was_locked
 from ..metrics import DATABASE_ERRORS
 from ..models import Notification, database_alias
 from ..streams import rows as stream_rows
-from ..streams.rows import PATIENCE, chunks
+from ..streams.rows import MAX_LOCK_WAIT, chunks
 from .hints import announce
 from .numbering import Batch, give_offsets, repair
 from .placing import find_channels
@@ -34,15 +34,15 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T", int, str)
 
 #: Streams per transaction, and rows per page, so that locks are held only briefly.
-BATCH = 500
+BATCH_SIZE = 500
 
 #: Notifications per transaction. More than streams, so that a chunk of a bulk call, which has one
 #: notification per stream, never fills a batch and needs no second one.
-MOST = 1000
+MAX_NOTIFICATIONS = 1000
 
 
 #: Seconds that creating streams waits for another transaction that creates one of them.
-MAKING = 0.2
+CREATE_TIMEOUT = 0.2
 
 #: Errors that a broken stream may cause; :func:`_concerns_all` tells errors with other causes.
 FAILURES = (DatabaseError, ArithmeticError, ValueError)
@@ -89,12 +89,14 @@ def sequence(
         OperationalError, InterfaceError: the database is down.
     """
     count = 0
-    for chunk in chunks(sorted(set(stream_ids)), BATCH):
+    for chunk in chunks(sorted(set(stream_ids)), BATCH_SIZE):
         done = _publish(chunk, now, written, placing=placing, to_the_end=True)
         count += done.published
-        left = [pk for pk in chunk if pk not in done.streams and pk not in setbacks.resting()]
+        left = [pk for pk in chunk if pk not in done.streams and pk not in setbacks.paused()]
         if left:
-            again = _publish(left, now, written, wait=PATIENCE, placing=placing, to_the_end=True)
+            again = _publish(
+                left, now, written, wait=MAX_LOCK_WAIT, placing=placing, to_the_end=True
+            )
             count += again.published
     return count
 
@@ -110,12 +112,13 @@ def sequence_after_commit(
         written: what is known of the rows, placed and unplaced.
     """
     try:
-        found = _find_or_make(names) if names else {}
+        found = _find_or_create(names) if names else {}
         sequence([*stream_ids, *found.values()], written=written, placing=bool(names))
     except DatabaseError as error:
         DATABASE_ERRORS.inc()
         logger.warning(
-            "Committed notifications wait for a worker (%s on sequencing).", type(error).__name__
+            "Sequencing failed (%s); a worker will publish the committed notifications.",
+            type(error).__name__,
         )
 
 
@@ -141,7 +144,7 @@ def sequence_waiting(now: datetime | None = None) -> int:
         done = _publish(stream_ids, now)
         count += done.published
         passed.update(pk for pk in stream_ids if pk not in done.streams)
-        if len(page) < BATCH:
+        if len(page) < BATCH_SIZE:
             break
         after = page[-1]
     return count
@@ -151,30 +154,30 @@ def _place_leftovers(now: datetime | None) -> int:
     """Place what a dead process left unplaced, due or not, and publish what is due."""
     count, after = 0, ""
     while True:
-        passed = [stream for stream in setbacks.resting() if isinstance(stream, str)]
-        names = find_channels(after, passed, BATCH)
+        passed = [stream for stream in setbacks.paused() if isinstance(stream, str)]
+        names = find_channels(after, passed, BATCH_SIZE)
         if names:
-            stream_ids = sorted(_find_or_make(names).values())
+            stream_ids = sorted(_find_or_create(names).values())
             count += _publish(stream_ids, now, placing=True, to_the_end=True).published
-        if len(names) < BATCH:
+        if len(names) < BATCH_SIZE:
             return count
         after = names[-1]
 
 
-def _find_or_make(names: Sequence[str]) -> dict[str, int]:
+def _find_or_create(names: Sequence[str]) -> dict[str, int]:
     """Primary keys of these streams, creating missing ones; not inside a caller's transaction."""
     found = stream_rows.ids(names)
-    missing = sorted({name for name in names if name not in found} - setbacks.resting())
+    missing = sorted({name for name in names if name not in found} - setbacks.paused())
     if missing:
 
-        def make(some: Sequence[str]) -> None:
+        def create(some: Sequence[str]) -> None:
             with transaction.atomic(using=database_alias()):
-                limit_waiting(database_alias(), MAKING)
-                stream_rows.make(some)
+                limit_waiting(database_alias(), CREATE_TIMEOUT)
+                stream_rows.create(some)
             found.update(stream_rows.ids(some))
             setbacks.succeeded(some)
 
-        _apart(missing, make, setbacks.failed)
+        _bisect(missing, create, setbacks.failed)
     return found
 
 
@@ -194,24 +197,24 @@ def _publish(
         to_the_end: repeat until nothing is due, instead of one batch.
     """
     count, done = 0, set[int]()
-    resting = setbacks.resting()
-    left = [pk for pk in stream_ids if pk not in resting]
+    paused = setbacks.paused()
+    left = [pk for pk in stream_ids if pk not in paused]
     while left:
-        turn = _Turn(now, wait, placing)
+        attempt = _Attempt(now, wait, placing)
         try:
-            _apart(left, turn.number, turn.number_alone)
+            _bisect(left, attempt.number, attempt.repair_or_set_aside)
         finally:
             # Announce what has its offsets, even if the database has failed meanwhile.
-            for batch in turn.batches:
+            for batch in attempt.batches:
                 announce(batch.numbered, written)
-        count += sum(len(batch.numbered) for batch in turn.batches)
-        done.update(*(batch.locked for batch in turn.batches))
-        full = [pk for batch in turn.batches if batch.is_full for pk in sorted(batch.locked)]
+        count += sum(len(batch.numbered) for batch in attempt.batches)
+        done.update(*(batch.locked for batch in attempt.batches))
+        full = [pk for batch in attempt.batches if batch.is_full for pk in sorted(batch.locked)]
         left = full if to_the_end else []
     return _Done(count, done)
 
 
-class _Turn:
+class _Attempt:
     """Numbers streams together, or one alone; see :func:`_publish` for the arguments."""
 
     def __init__(self, now: datetime | None, wait: float | None, placing: bool) -> None:
@@ -231,7 +234,7 @@ class _Turn:
         self.batches.append(batch)
         setbacks.succeeded(batch.locked)
 
-    def number_alone(self, stream_id: int, error: Exception) -> None:
+    def repair_or_set_aside(self, stream_id: int, error: Exception) -> None:
         """Repair a stream that has failed by itself, or set it aside."""
         try:
             if repair(stream_id):
@@ -244,20 +247,22 @@ class _Turn:
         setbacks.failed(stream_id, error)
 
     def _give_offsets(self, stream_ids: Sequence[int], wait: float | None) -> Batch:
-        return give_offsets(stream_ids, self._now, MOST, wait=wait, placing=self._placing)
+        return give_offsets(
+            stream_ids, self._now, MAX_NOTIFICATIONS, wait=wait, placing=self._placing
+        )
 
 
-def _apart(
+def _bisect(
     items: Sequence[T],
     work: Callable[[Sequence[T]], None],
-    alone: Callable[[T, Exception], None],
+    on_failure: Callable[[T, Exception], None],
 ) -> None:
     """Do ``work`` for all streams at once; if that fails, bisect to find the broken ones.
 
     Args:
         items: primary keys or names of streams.
         work: does all or nothing.
-        alone: called with each stream for which ``work`` fails by itself, and the error.
+        on_failure: called with each stream for which ``work`` fails by itself, and the error.
     """
     try:
         work(items)
@@ -265,11 +270,11 @@ def _apart(
         if _concerns_all(error):
             raise
         if len(items) == 1:
-            alone(items[0], error)
+            on_failure(items[0], error)
             return
         middle = len(items) // 2
-        _apart(items[:middle], work, alone)
-        _apart(items[middle:], work, alone)
+        _bisect(items[:middle], work, on_failure)
+        _bisect(items[middle:], work, on_failure)
 
 
 def _concerns_all(error: Exception) -> bool:
@@ -281,12 +286,12 @@ def _due_page(now: datetime | None, after: _Due | None, passed: Collection[int])
     """The next page of due notifications after ``after``, without streams that are skipped."""
     due = Notification.objects.using(database_alias()).waiting()
     due = due.filter(publish_at__lte=now or present(database_alias()), stream__isnull=False)
-    skipped = [*passed, *(stream for stream in setbacks.resting() if isinstance(stream, int))]
+    skipped = [*passed, *(stream for stream in setbacks.paused() if isinstance(stream, int))]
     if skipped:
-        due = due.exclude(stream__in=skipped[:BATCH])
+        due = due.exclude(stream__in=skipped[:BATCH_SIZE])
     if after is not None:
         due = due.filter(publish_at__gte=after.publish_at).exclude(
             publish_at=after.publish_at, id__lte=after.id
         )
     rows = due.order_by("publish_at", "id").values_list("publish_at", "id", "stream_id")
-    return [_Due(*row) for row in rows[:BATCH]]
+    return [_Due(*row) for row in rows[:BATCH_SIZE]]

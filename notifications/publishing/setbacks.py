@@ -37,7 +37,7 @@ class Setbacks:
         self._lock = Lock()
         self._pauses: dict[int | str, _Pause] = {}
 
-    def resting(self) -> set[int | str]:
+    def paused(self) -> set[int | str]:
         """The streams whose pause has not ended yet."""
         if not self._pauses:
             return set()
@@ -61,7 +61,7 @@ class Setbacks:
             SET_ASIDE.set(len(self._pauses))
         if before is None:
             logger.error(
-                "Stream %s cannot publish (%s); it is set aside and tried again.",
+                "Publishing to stream %s failed (%s); it will be retried with growing pauses.",
                 stream,
                 type(error).__name__,
                 # An error that is not of the database is a bug, so its traceback is logged.
@@ -76,9 +76,9 @@ class Setbacks:
             back = [stream for stream in streams if self._pauses.pop(stream, None)]
             SET_ASIDE.set(len(self._pauses))
         for stream in back:
-            logger.info("Stream %s publishes again.", stream)
+            logger.info("Publishing to stream %s works again.", stream)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Forget all failures, as in a new process."""
         with self._lock:
             self._pauses.clear()

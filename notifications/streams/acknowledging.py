@@ -18,10 +18,10 @@ ADVANCE = f"""
 
 #: Key of the PostgreSQL advisory lock that acknowledgements share until their transaction ends.
 #: The first bytes of BLAKE2 of the app's name, so that no other app uses the same key.
-LOCK = 0x75AAC3C5
+ADVISORY_LOCK = 0x75AAC3C5
 
 #: Seconds that :func:`notifications.streams.feeds.begin` and :func:`acknowledge` wait for a lock.
-BRIEFLY = 0.5
+MAX_LOCK_WAIT = 0.5
 
 
 class Acknowledged(NamedTuple):
@@ -44,7 +44,8 @@ def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
         positions: by primary key of the user and of the stream.
 
     Raises:
-        OperationalError: a row stayed locked for longer than ``BRIEFLY``, or the database is down.
+        OperationalError: a row stayed locked for longer than ``MAX_LOCK_WAIT``, or the database
+            is down.
     """
     if not positions:
         return
@@ -60,9 +61,9 @@ def acknowledge(positions: Mapping[tuple[Any, int], Acknowledged]) -> None:
         rows.append((offset, user, stream_id, offset, stream_id, epoch, offset))
     with transaction.atomic(using=alias), connection.cursor() as cursor:
         # Acknowledgements are retried later; one locked row must not delay all others.
-        limit_waiting(alias, BRIEFLY)
+        limit_waiting(alias, MAX_LOCK_WAIT)
         if has_row_locks(alias):
-            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [LOCK])
+            cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [ADVISORY_LOCK])
         cursor.executemany(ADVANCE, rows)
 
 
@@ -79,4 +80,4 @@ def stop_acknowledging(using: str) -> None:
     """
     if has_row_locks(using):
         with connections[using].cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK])
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [ADVISORY_LOCK])

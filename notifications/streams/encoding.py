@@ -31,7 +31,7 @@ def publication(notification: Notification) -> Publication:
         ValueError: it has no offset yet, or its content cannot be encoded as JSON.
     """
     if notification.offset is None:
-        raise ValueError(f"notification {notification.pk} is waiting")
+        raise ValueError(f"notification {notification.pk} has no offset yet")
     return Publication(notification.offset, encode_content(notification))
 
 
@@ -79,7 +79,7 @@ def encode_rows(rows: Iterable[Notification]) -> list[Publication]:
         try:
             publications.append(publication(row))
         except ValueError as error:  # written without the checks of publishing
-            logger.error("A publication is left out: %s", error)  # noqa: TRY400 - no bug of ours
+            logger.error("A notification cannot be encoded and is skipped: %s", error)  # noqa: TRY400 - no bug of ours
     return publications
 
 
@@ -87,7 +87,7 @@ def _plain_text(value: Any) -> str:
     """``enc_hook`` for lazy texts of a notification that was not reloaded from the database."""
     if isinstance(value, str | Promise):
         return plain(value)
-    raise TypeError(f"{type(value).__name__} is not JSON")
+    raise TypeError(f"{type(value).__name__} cannot be encoded as JSON")
 
 
 def _iso(moment: datetime | None) -> str | None:

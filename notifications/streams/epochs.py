@@ -21,14 +21,21 @@ from ..models import Stream, database_alias, new_epoch
 from . import incarnation, marks
 from .acknowledging import stop_acknowledging
 from .evidence import Seen, look
-from .heads import TOGETHER, Head, all_heads, cut, read_heads, streams_of
+from .heads import (
+    STREAMS_PER_TRANSACTION,
+    Head,
+    all_heads,
+    last_common_offset,
+    read_heads,
+    streams_of,
+)
 from .rows import chunks, locked
 
 logger = logging.getLogger(__name__)
 
 
 #: Passes over the marks before acknowledging is stopped for the last one.
-PASSES = 2
+MARK_PASSES = 2
 
 #: Rounds in which ``renew_all`` retries locked streams, and seconds before each round.
 ROUNDS = 10
@@ -59,11 +66,11 @@ class Verdict(NamedTuple):
 
     Args:
         settled: streams that no longer exist or no longer have the old epoch, whoever replaced it.
-        innocent: streams whose history has not gone back.
+        unchanged: streams whose history has not gone back.
     """
 
     settled: set[int]
-    innocent: set[int]
+    unchanged: set[int]
 
 
 class Renewed(NamedTuple):
@@ -85,7 +92,7 @@ class Renewed(NamedTuple):
         return Renewed(*(one + more for one, more in zip(self, other, strict=True)))
 
 
-class _Acknowledging(Exception):
+class _AcknowledgingNotStopped(Exception):
     """Acknowledging could not be stopped in time, which affects all streams alike."""
 
 
@@ -100,18 +107,18 @@ def renew(histories: Mapping[int, Old]) -> Verdict:
     """
     verdict = Verdict(set(), set())
     count = 0
-    for chunk in chunks(sorted(histories), TOGETHER):
-        guilty = _examine({pk: histories[pk] for pk in chunk}, verdict)
-        if guilty:
+    for chunk in chunks(sorted(histories), STREAMS_PER_TRANSACTION):
+        gone_back = _examine({pk: histories[pk] for pk in chunk}, verdict)
+        if gone_back:
             incarnation.suspect()
-        settled, renewed = _renew_apart({pk: histories[pk] for pk in guilty})
+        settled, renewed = _renew_isolating_locked({pk: histories[pk] for pk in gone_back})
         verdict.settled.update(settled)
         count += renewed.streams
     if count:
         RENEWED.inc(count)
         logger.error(
-            "The history of %d streams had gone back: they have a new epoch now, and their "
-            "clients are told.",
+            "The history of %d streams has gone back; they got new epochs and their clients are "
+            "notified.",
             count,
         )
     return verdict
@@ -134,15 +141,15 @@ def renew_all(since: datetime | None = None) -> Iterator[Renewed]:
     left: dict[int, Old] = {}
     for heads in all_heads(since):
         histories = {head.id: Old(head.epoch, since) for head in heads}
-        settled, renewed = _renew_apart(histories)
+        settled, renewed = _renew_isolating_locked(histories)
         left |= {pk: old for pk, old in histories.items() if pk not in settled}
         yield renewed
     for _ in range(ROUNDS):
         if not left:
             return
         time.sleep(PAUSE)
-        for chunk in chunks(list(left), TOGETHER):
-            settled, renewed = _renew_apart({pk: left[pk] for pk in chunk})
+        for chunk in chunks(list(left), STREAMS_PER_TRANSACTION):
+            settled, renewed = _renew_isolating_locked({pk: left[pk] for pk in chunk})
             left = {pk: old for pk, old in left.items() if pk not in settled}
             yield renewed
     yield Renewed(locked=len(left))
@@ -151,9 +158,9 @@ def renew_all(since: datetime | None = None) -> Iterator[Renewed]:
 def count_all(since: datetime | None = None) -> Iterator[Renewed]:
     """Yield what :func:`renew_all` would do now, for each chunk of streams."""
     for heads in all_heads(since):
-        cuts = {head.id: cut(head, since) for head in heads}
+        common = {head.id: last_common_offset(head, since) for head in heads}
         tops = sum(head.real_top > head.top for head in heads)
-        yield Renewed(len(heads), tops, marks.ahead(cuts).count())
+        yield Renewed(len(heads), tops, marks.ahead(common).count())
 
 
 def _examine(histories: Mapping[int, Old], verdict: Verdict) -> set[int]:
@@ -161,7 +168,7 @@ def _examine(histories: Mapping[int, Old], verdict: Verdict) -> set[int]:
 
     Args:
         histories: the old histories by stream id.
-        verdict: settled and innocent streams are added to it.
+        verdict: settled and unchanged streams are added to it.
 
     Returns:
         The streams to renew, without those that are locked.
@@ -170,20 +177,20 @@ def _examine(histories: Mapping[int, Old], verdict: Verdict) -> set[int]:
     old = {pk for pk, history in histories.items() if epochs.get(pk) == history.epoch}
     verdict.settled.update(histories.keys() - old)
     doubts = {pk: seen for pk in old if (seen := histories[pk].seen) is not None}
-    guilty = old - doubts.keys()
+    gone_back = old - doubts.keys()
     if doubts:
         with transaction.atomic(using=database_alias()):
             rows = locked(streams_of(doubts), skip_locked=True)
             held = set(rows.values_list("pk", flat=True))
             found = look({pk: doubts[pk] for pk in held})
-        guilty |= found.gone_back
+        gone_back |= found.gone_back
         # Streams whose epoch has changed by now count as settled at the next call.
         same = {pk for pk, top in found.tops.items() if top.epoch == doubts[pk].epoch}
-        verdict.innocent.update(same - found.gone_back)
-    return guilty
+        verdict.unchanged.update(same - found.gone_back)
+    return gone_back
 
 
-def _renew_apart(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
+def _renew_isolating_locked(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
     """Renew the streams together, or one by one if a lock of one of them delays the others."""
     settled: set[int] = set()
     total = Renewed()
@@ -191,7 +198,7 @@ def _renew_apart(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
         return settled, total
     try:
         return _renew(histories)
-    except _Acknowledging:
+    except _AcknowledgingNotStopped:
         return settled, total
     except OperationalError as error:
         if not was_locked(error, or_deadlock=True):
@@ -199,7 +206,7 @@ def _renew_apart(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
         if len(histories) == 1:
             return settled, total
     for pk, old in histories.items():
-        done, renewed = _renew_apart({pk: old})
+        done, renewed = _renew_isolating_locked({pk: old})
         settled |= done
         total = total.plus(renewed)
     return settled, total
@@ -210,33 +217,33 @@ def _stop_acknowledging() -> None:
         stop_acknowledging(database_alias())
     except OperationalError as error:
         if was_locked(error, or_deadlock=True):
-            raise _Acknowledging from error
+            raise _AcknowledgingNotStopped from error
         raise
 
 
 def _renew(histories: Mapping[int, Old]) -> tuple[set[int], Renewed]:
     heads = read_heads(streams_of(histories))
     old = [head for head in heads if head.epoch == histories[head.id].epoch]
-    cuts = {head.id: cut(head, histories[head.id].newest) for head in old}
-    settled = histories.keys() - cuts.keys()
-    if not cuts:
+    common = {head.id: last_common_offset(head, histories[head.id].newest) for head in old}
+    settled = histories.keys() - common.keys()
+    if not common:
         return set(settled), Renewed()
-    newest = {pk: histories[pk].newest for pk in cuts}
+    newest = {pk: histories[pk].newest for pk in common}
     # A shared stream may have a million subscriptions. Nearly all marks are moved before anything
     # is locked for long; acknowledgements go on meanwhile, so a few are always left.
-    moved = sum(marks.move_back(cuts, newest) for _ in range(PASSES))
+    moved = sum(marks.move_back(common, newest) for _ in range(MARK_PASSES))
     with transaction.atomic(using=database_alias()):
-        limit_waiting(database_alias(), marks.PATIENCE)
+        limit_waiting(database_alias(), marks.MAX_LOCK_WAIT)
         # Subscriptions before streams: deleting a user locks them in the same order.
         _stop_acknowledging()
-        moved += marks.move_back(cuts, newest)
-        rows = locked(streams_of(cuts), skip_locked=True)
+        moved += marks.move_back(common, newest)
+        rows = locked(streams_of(common), skip_locked=True)
         epochs = dict(rows.values_list("pk", "epoch"))
         heads = read_heads(streams_of(epochs))
         found = [head for head in heads if head.epoch == histories[head.id].epoch]
         _store(found)
-    there = set(streams_of(cuts).values_list("pk", flat=True))
-    settled = settled | set(epochs) | (cuts.keys() - there)
+    there = set(streams_of(common).values_list("pk", flat=True))
+    settled = settled | set(epochs) | (common.keys() - there)
     return settled, Renewed(len(found), sum(head.real_top > head.top for head in found), moved)
 
 

@@ -13,12 +13,12 @@ from ..models import Notification, Stream, Subscription, database_alias
 from . import access
 from . import names as stream_names
 from . import rows as stream_rows
-from .acknowledging import BRIEFLY
+from .acknowledging import MAX_LOCK_WAIT
 from .instants import Instant
-from .topics import PATIENCE
+from .topics import ANSWER_TIMEOUT
 
 #: Seconds to wait for ``TOPIC_PERMISSION`` when many users are looked up at once.
-BRIEF = 0.5
+BULK_ANSWER_TIMEOUT = 0.5
 
 
 class Feed(NamedTuple):
@@ -86,14 +86,14 @@ def load_inboxes(users: Iterable[Any]) -> dict[Any, list[Feed]]:
     of shared streams that users have to be subscribed to.
     """
     by_pk = {user.pk: user for user in users}
-    feeds, missing, _ = read_inboxes(by_pk.values(), PATIENCE)
+    feeds, missing, _ = read_inboxes(by_pk.values(), ANSWER_TIMEOUT)
     if missing and _subscribe(_available({name for _, name in missing}), missing):
         changed = {user_id for user_id, _ in missing}
-        feeds |= read_inboxes((by_pk[pk] for pk in changed), PATIENCE).feeds
+        feeds |= read_inboxes((by_pk[pk] for pk in changed), ANSWER_TIMEOUT).feeds
     return feeds
 
 
-def read_inboxes(users: Iterable[Any], patience: float = BRIEF) -> Inboxes:
+def read_inboxes(users: Iterable[Any], patience: float = BULK_ANSWER_TIMEOUT) -> Inboxes:
     """Read the feeds of users as :func:`load_inboxes` does, but report missing rows.
 
     It writes nothing, so it never waits for the rows of another transaction.
@@ -133,12 +133,12 @@ def begin(missing: Iterable[tuple[Any, str]]) -> None:
         missing: pairs of a user's primary key and a stream name.
 
     Raises:
-        OperationalError: a row stayed locked for longer than ``BRIEFLY``.
+        OperationalError: a row stayed locked for longer than ``MAX_LOCK_WAIT``.
     """
     pairs = list(missing)
     alias = database_alias()
     with transaction.atomic(using=alias):
-        limit_waiting(alias, BRIEFLY)
+        limit_waiting(alias, MAX_LOCK_WAIT)
         _subscribe(stream_rows.ensure({name for _, name in pairs}), pairs)
 
 

@@ -9,7 +9,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 from ..models import Notification, NotificationQuerySet, Stream, database_alias
 
 #: Streams per transaction.
-TOGETHER = 100
+STREAMS_PER_TRANSACTION = 100
 
 
 class Head(NamedTuple):
@@ -27,7 +27,7 @@ class Head(NamedTuple):
         return max(self.top, self.highest or 0)
 
 
-def cut(head: Head, newest: datetime | None) -> int:
+def last_common_offset(head: Head, newest: datetime | None) -> int:
     """The highest offset that the old and the present history have in common.
 
     Args:
@@ -52,7 +52,7 @@ def all_heads(since: datetime | None) -> Iterator[list[Head]]:
         rows = Stream.objects.using(database_alias()).filter(pk__gt=after).order_by("pk")
         if since is not None:
             rows = rows.filter(published_at__gte=since)
-        keys = list(rows.values_list("pk", flat=True)[:TOGETHER])
+        keys = list(rows.values_list("pk", flat=True)[:STREAMS_PER_TRANSACTION])
         if not keys:
             return
         yield read_heads(streams_of(keys))

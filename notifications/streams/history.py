@@ -15,20 +15,20 @@ from .instants import Instant, instant
 from .rows import chunks
 
 #: Streams per statement of :func:`read_tops`.
-TOPS = 1000
+TOPS_PER_QUERY = 1000
 
 #: Ranges per statement of :func:`read_ranges`; each is one branch of an OR.
-RANGES = 100
+RANGES_PER_QUERY = 100
 
 #: Columns of notifications in raw SQL.
-STREAM = f'"{Notification._meta.db_table}"."stream_id"'
-OFFSET = f'"{Notification._meta.db_table}"."offset"'
+STREAM_COLUMN = f'"{Notification._meta.db_table}"."stream_id"'
+OFFSET_COLUMN = f'"{Notification._meta.db_table}"."offset"'
 
 
 #: Seconds for which :class:`Recent` keeps a range, ranges that it keeps, and bytes of a range.
-REMEMBERED = 1.0
-REMEMBERED_RANGES = 64
-REMEMBERED_SIZE = 256 * 1024
+CACHE_SECONDS = 1.0
+CACHE_RANGES = 64
+CACHE_RANGE_SIZE = 256 * 1024
 
 
 class Page(NamedTuple):
@@ -108,8 +108,8 @@ def read_ranges(
     """
     wanted = list(dict.fromkeys(ranges))
     found: dict[Range, list[Publication]] = {}
-    for start in range(0, len(wanted), RANGES):
-        found |= _read_ranges(wanted[start : start + RANGES], now)
+    for start in range(0, len(wanted), RANGES_PER_QUERY):
+        found |= _read_ranges(wanted[start : start + RANGES_PER_QUERY], now)
     return found
 
 
@@ -126,7 +126,7 @@ class Recent:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._found: dict[tuple[str, Range], tuple[float, list[Publication]]] = {}
+        self._cached: dict[tuple[str, Range], tuple[float, list[Publication]]] = {}
 
     def read(
         self, ranges: Iterable[Range], epochs: Mapping[int, str]
@@ -140,28 +140,28 @@ class Recent:
         """
         now = self._clock()
         wanted = {entry: (epochs.get(entry.stream_id, ""), entry) for entry in ranges}
-        remembered = self._found
+        cached = self._cached
         found = {
-            entry: remembered[key][1]
+            entry: cached[key][1]
             for entry, key in wanted.items()
-            if key in remembered and remembered[key][0] > now
+            if key in cached and cached[key][0] > now
         }
         read = read_ranges(wanted.keys() - found.keys())
-        self._remember({wanted[entry]: publications for entry, publications in read.items()}, now)
+        self._store({wanted[entry]: publications for entry, publications in read.items()}, now)
         return found | read
 
-    def _remember(self, read: Mapping[tuple[str, Range], list[Publication]], now: float) -> None:
-        kept = {key: value for key, value in list(self._found.items()) if value[0] > now}
+    def _store(self, read: Mapping[tuple[str, Range], list[Publication]], now: float) -> None:
+        kept = {key: value for key, value in list(self._cached.items()) if value[0] > now}
         kept |= {
-            key: (now + REMEMBERED, publications)
+            key: (now + CACHE_SECONDS, publications)
             for key, publications in read.items()
-            if sum(len(publication.data) for publication in publications) <= REMEMBERED_SIZE
+            if sum(len(publication.data) for publication in publications) <= CACHE_RANGE_SIZE
         }
-        self._found = dict(list(kept.items())[-REMEMBERED_RANGES:])
+        self._cached = dict(list(kept.items())[-CACHE_RANGES:])
 
 
 def _read_ranges(ranges: list[Range], now: datetime | None) -> dict[Range, list[Publication]]:
-    one = f"{STREAM} = %s AND {OFFSET} > %s AND {OFFSET} <= %s"
+    one = f"{STREAM_COLUMN} = %s AND {OFFSET_COLUMN} > %s AND {OFFSET_COLUMN} <= %s"
     rows = _visible(now).filter(_any_of(one, ranges))
     by_stream: dict[int, list[Notification]] = defaultdict(list)
     for row in rows.select_related("actor").order_by("stream", "offset"):
@@ -203,8 +203,10 @@ def read_tops(stream_ids: Iterable[int]) -> dict[int, Top]:
     ids = list(stream_ids)
     tops: dict[int, Top] = {}
     fields = ("pk", "epoch", "top", "revision", "floor", Instant("published_at"))
-    for start in range(0, len(ids), TOPS):
-        rows = Stream.objects.using(database_alias()).filter(pk__in=ids[start : start + TOPS])
+    for start in range(0, len(ids), TOPS_PER_QUERY):
+        rows = Stream.objects.using(database_alias()).filter(
+            pk__in=ids[start : start + TOPS_PER_QUERY]
+        )
         for pk, *values in rows.values_list(*fields):
             tops[pk] = Top._make(values)
     return tops
@@ -221,8 +223,8 @@ def read_instants(places: Mapping[int, int]) -> dict[int, int]:
         :mod:`notifications.streams.instants`.
     """
     found: dict[int, int] = {}
-    for chunk in chunks(list(places.items()), RANGES):
-        condition = _any_of(f"{STREAM} = %s AND {OFFSET} = %s", chunk)
+    for chunk in chunks(list(places.items()), RANGES_PER_QUERY):
+        condition = _any_of(f"{STREAM_COLUMN} = %s AND {OFFSET_COLUMN} = %s", chunk)
         rows = Notification.objects.using(database_alias()).filter(condition)
         found |= dict(rows.values_list("stream", Instant("published_at")))
     return found

@@ -68,7 +68,7 @@ class Suspicion(NamedTuple):
         return ", and ".join(reasons)
 
 
-def look() -> Suspicion | None:
+def check_and_store() -> Suspicion | None:
     """Compare the fingerprint with the stored one, and store it if there is none.
 
     Returns:
@@ -82,18 +82,18 @@ def look() -> Suspicion | None:
             [Incarnation(pk=ROW, fingerprint=present)], ignore_conflicts=True
         )
         return None
-    return _judge(row, present)
+    return _compare(row, present)
 
 
-def known() -> Suspicion | None:
-    """Like :func:`look`, but without writing anything; for system checks."""
+def check() -> Suspicion | None:
+    """Like :func:`check_and_store`, but without writing anything; for system checks."""
     row = _rows().filter(pk=ROW).first()
-    return None if row is None else _judge(row, fingerprint())
+    return None if row is None else _compare(row, fingerprint())
 
 
 def suspect() -> None:
     """Record that the history of a stream has gone back, until :func:`accept` is called."""
-    look()  # creates the row
+    check_and_store()  # creates the row
     _rows().filter(pk=ROW, suspected_at=None).update(suspected_at=timezone.now())
 
 
@@ -112,7 +112,7 @@ def fingerprint() -> str:
     connection = connections[database_alias()]
     parts: dict[str, Any] = {}
     if connection.vendor == "postgresql":
-        parts = _ask_all()
+        parts = _query_all()
     elif connection.vendor == "sqlite":
         parts = {"file": _inode(str(connection.settings_dict["NAME"]))}
     return " ".join(f"{name}={value}" for name, value in parts.items() if value is not None)
@@ -124,7 +124,7 @@ def differ(one: str, other: str) -> bool:
     return any(first[name] != second[name] for name in first.keys() & second.keys())
 
 
-def _judge(row: Incarnation, present: str) -> Suspicion | None:
+def _compare(row: Incarnation, present: str) -> Suspicion | None:
     found = Suspicion(differ(row.fingerprint, present), row.suspected_at is not None)
     return found if any(found) else None
 
@@ -133,16 +133,16 @@ def _parts(text: str) -> dict[str, str]:
     return {name: value for name, _, value in (pair.partition("=") for pair in text.split())}
 
 
-def _ask_all() -> dict[str, Any]:
+def _query_all() -> dict[str, Any]:
     """Ask all in one query, or one by one if a function is forbidden or missing."""
     together = ", ".join(f"({statement})" for statement in POSTGRESQL.values())
-    values = _ask(f"SELECT {together}")
+    values = _query(f"SELECT {together}")
     if values is None:
-        values = [(_ask(statement) or [None])[0] for statement in POSTGRESQL.values()]
+        values = [(_query(statement) or [None])[0] for statement in POSTGRESQL.values()]
     return dict(zip(POSTGRESQL, values, strict=True))
 
 
-def _ask(statement: str) -> Sequence[Any] | None:
+def _query(statement: str) -> Sequence[Any] | None:
     """The row, or None if the statement is not allowed or not supported."""
     connection = connections[database_alias()]
     # A savepoint, because an error would abort the caller's transaction.

@@ -36,7 +36,7 @@ from . import rows as stream_rows
 from .rows import CHUNK
 
 #: Rows of workers are kept for this time: one that is cut off from the database may come back.
-LONG_DEAD = timedelta(days=1)
+DEAD_WORKER_AGE = timedelta(days=1)
 
 
 @dataclass
@@ -54,7 +54,7 @@ class Pruned:
     workers: int = 0
 
 
-class _Old(NamedTuple):
+class _Candidate(NamedTuple):
     pk: int
     stream_id: int
     offset: int
@@ -66,12 +66,12 @@ class _Hidden(NamedTuple):
     Args:
         ids: primary keys of the notifications.
         undelivered: how many of them were still owed to their recipient.
-        closed: ids of streams with a locked notification, which are left to the next run.
+        locked: ids of streams with a locked notification, which are left to the next run.
     """
 
     ids: list[int]
     undelivered: int
-    closed: set[int]
+    locked: set[int]
 
 
 def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = None) -> Pruned:
@@ -104,7 +104,7 @@ def prune(before: datetime, *, dry_run: bool = False, now: datetime | None = Non
         pruned.withdrawn += unplaced.count()
     else:
         _prune_withdrawn(pruned, unplaced)
-    silence = max(LONG_DEAD, timedelta(seconds=app_settings.WORKER_TIMEOUT))
+    silence = max(DEAD_WORKER_AGE, timedelta(seconds=app_settings.WORKER_TIMEOUT))
     dead = Worker.objects.using(database_alias()).filter(seen_at__lt=now - silence)
     pruned.workers = dead.count()
     if not dry_run:
@@ -160,17 +160,17 @@ def _prune_published(
         _delete(hidden.ids)
         pruned.published += len(hidden.ids)
         pruned.undelivered += hidden.undelivered
-        left = [pk for pk in left if pk not in hidden.closed]
+        left = [pk for pk in left if pk not in hidden.locked]
 
 
-def _oldest(stream_ids: list[int], before: datetime) -> list[_Old]:
+def _oldest(stream_ids: list[int], before: datetime) -> list[_Candidate]:
     """The oldest rows, in order of their offsets within each stream."""
     rows = _published(stream_ids, before).order_by("stream", "offset")
     values = rows.values_list("pk", "stream", "offset")[:CHUNK]
-    return [_Old(pk, stream_id, offset or 0) for pk, stream_id, offset in values]
+    return [_Candidate(pk, stream_id, offset or 0) for pk, stream_id, offset in values]
 
 
-def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
+def _hide(old: Sequence[_Candidate], now: datetime) -> _Hidden:
     """Raise the floors and withdraw, in one transaction that locks the streams in id order.
 
     A locked notification and those after it in its stream are left to the next run: waiting for it
@@ -184,7 +184,7 @@ def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
             no_key=features.has_select_for_no_key_update,
             skip_locked=features.has_select_for_update_skip_locked,
         )
-        hidden, closed = _beginnings(old, set(free.values_list("pk", flat=True)))
+        hidden, locked = _before_locked(old, set(free.values_list("pk", flat=True)))
         ids = [row.pk for row in hidden]
         undelivered = _undelivered(_rows().filter(pk__in=ids), now)
         floors: dict[int, int] = defaultdict(int)
@@ -195,23 +195,25 @@ def _hide(old: Sequence[_Old], now: datetime) -> _Hidden:
             stream.floor = max(stream.floor, floors[stream.pk])
         update_rows(alias, Stream, ["floor"], [(stream.floor, stream.pk) for stream in found])
         _rows().filter(pk__in=ids, withdrawn_at=None).update(withdrawn_at=now)
-    return _Hidden(ids, undelivered, closed)
+    return _Hidden(ids, undelivered, locked)
 
 
-def _beginnings(old: Iterable[_Old], free: Collection[int]) -> tuple[list[_Old], set[int]]:
+def _before_locked(
+    old: Iterable[_Candidate], free: Collection[int]
+) -> tuple[list[_Candidate], set[int]]:
     """Split off the rows before the first locked one of each stream.
 
     Returns:
         These rows, and the ids of the streams that have a locked row.
     """
-    found: list[_Old] = []
-    closed: set[int] = set()
+    found: list[_Candidate] = []
+    locked: set[int] = set()
     for row in old:
         if row.pk not in free:
-            closed.add(row.stream_id)
-        elif row.stream_id not in closed:
+            locked.add(row.stream_id)
+        elif row.stream_id not in locked:
             found.append(row)
-    return found, closed
+    return found, locked
 
 
 def _prune_withdrawn(pruned: Pruned, rows: NotificationQuerySet) -> None:
@@ -228,10 +230,10 @@ def _unused(stream_ids: list[int]) -> list[str]:
         ~Exists(Notification.objects.filter(stream=OuterRef("pk"))),
         pk__in=stream_ids,
     )
-    return [stream.name for stream in rows.order_by("pk") if _is_needless(stream)]
+    return [stream.name for stream in rows.order_by("pk") if _is_obsolete(stream)]
 
 
-def _is_needless(stream: Stream) -> bool:
+def _is_obsolete(stream: Stream) -> bool:
     """Return whether the stream is a topic that never had a notification, or its owner is gone.
 
     The stream of a user or group stays as long as its owner, even if it is empty.
@@ -247,7 +249,7 @@ def _is_needless(stream: Stream) -> bool:
 
 def _is_unused(stream: Stream) -> bool:
     """Return whether a locked stream, which nobody can begin to use, can be deleted."""
-    return stream_rows.is_empty(stream) and _is_needless(stream)
+    return stream_rows.is_empty(stream) and _is_obsolete(stream)
 
 
 def _remove(name: str) -> bool:

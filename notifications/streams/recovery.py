@@ -77,7 +77,7 @@ def recover_many(
     return [_reply(started, pages, limit) for started in starts]
 
 
-class Room:
+class ReplyBudget:
     """The bytes that are left in one reply."""
 
     def __init__(self) -> None:
@@ -141,20 +141,22 @@ def _reply(
     started: Sequence[_Start], pages: Mapping[Range, list[Publication]], limit: int
 ) -> list[Recovered]:
     """The recovered streams of one client, cut to the size of one reply."""
-    room = Room()
+    budget = ReplyBudget()
     for start in started:
-        room.reserve(STREAM_COST + len(start.feed.name.encode()))
+        budget.reserve(STREAM_COST + len(start.feed.name.encode()))
     return [
-        Recovered(start.feed, _page(start, pages, limit, room), start.asked, start.recovered)
+        Recovered(start.feed, _page(start, pages, limit, budget), start.asked, start.recovered)
         for start in started
     ]
 
 
-def _page(start: _Start, pages: Mapping[Range, list[Publication]], limit: int, room: Room) -> Page:
+def _page(
+    start: _Start, pages: Mapping[Range, list[Publication]], limit: int, budget: ReplyBudget
+) -> Page:
     entry = _range(start, limit)
     if entry.after >= entry.upto:
         return Page([], max(start.after, start.feed.top), more=False)
-    publications = cut(pages[entry], room)
+    publications = first_that_fit(pages[entry], budget)
     if len(publications) < len(pages[entry]):
         # The position must not run ahead of the publications in the reply.
         offset = publications[-1].offset if publications else entry.after
@@ -162,12 +164,14 @@ def _page(start: _Start, pages: Mapping[Range, list[Publication]], limit: int, r
     return Page(publications, entry.upto, more=entry.upto < start.feed.top)
 
 
-def cut(publications: list[Publication], room: Room | None = None) -> list[Publication]:
+def first_that_fit(
+    publications: list[Publication], budget: ReplyBudget | None = None
+) -> list[Publication]:
     """Return the first of these publications, as many as fit into a reply.
 
     Args:
         publications: in the order in which they are sent.
-        room: what is left of the reply; default a whole one.
+        budget: what is left of the reply; default a whole one.
     """
     costs = (len(publication.data) + PUBLICATION_COST for publication in publications)
-    return publications[: (room or Room()).take(costs)]
+    return publications[: (budget or ReplyBudget()).take(costs)]

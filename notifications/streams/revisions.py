@@ -12,7 +12,7 @@ from django.db.models import F, QuerySet
 from ..database.locks import limit_waiting
 from ..models import Stream, database_alias
 from .names import user_stream
-from .rows import PATIENCE, chunks, locked
+from .rows import MAX_LOCK_WAIT, chunks, locked
 
 RAISE = f"UPDATE {Stream._meta.db_table} SET revision = revision + 1 WHERE name = %s"  # noqa: S608
 
@@ -52,7 +52,7 @@ def touch_one(name: str) -> int | None:
         connections[alias].cursor() as cursor,
     ):
         # Callers run this after their commit, and must not wait long for a stranger's lock.
-        limit_waiting(alias, PATIENCE)
+        limit_waiting(alias, MAX_LOCK_WAIT)
         cursor.execute(f"{RAISE} RETURNING revision", [name])
         row = cursor.fetchone()
     return None if row is None else int(row[0])
@@ -60,7 +60,7 @@ def touch_one(name: str) -> int | None:
 
 def _touch(rows: QuerySet[Stream]) -> None:
     with transaction.atomic(using=rows.db):
-        limit_waiting(rows.db, PATIENCE)
+        limit_waiting(rows.db, MAX_LOCK_WAIT)
         # An UPDATE locks rows in any order; sequencing locks them by primary key.
         ids = list(locked(rows).values_list("pk", flat=True))
         _rows().filter(pk__in=ids).update(revision=F("revision") + 1)

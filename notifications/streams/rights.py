@@ -25,10 +25,10 @@ def changed(user_ids: Iterable[Any], using: str | None = None, session: str = ""
     names = [stream_names.user_stream(user_id) for user_id in user_ids]
     if not names:
         return
-    after_commit(using or database_alias(), _tell, names, session)
+    after_commit(using or database_alias(), _notify_workers, names, session)
 
 
-def _tell(names: list[str], session: str) -> None:
+def _notify_workers(names: list[str], session: str) -> None:
     """Raise the revisions, for workers that get no hints; then send the hints in any case."""
     try:
         revisions.touch(names)

@@ -16,7 +16,7 @@ SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE name IN"  # no
 SELECT_HELD = f"SELECT name, id, top FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608
 
 #: Seconds to wait for a stream that another transaction has locked.
-PATIENCE = 1.0
+MAX_LOCK_WAIT = 1.0
 
 #: Rows per statement: below SQLite's limit on variables with room to spare.
 CHUNK = 500
@@ -52,12 +52,12 @@ def ensure(names: Iterable[str]) -> dict[str, Stream]:
         found |= _by_name(chunk)
         missing = [name for name in chunk if name not in found]
         if missing:
-            make(missing)
+            create(missing)
             found |= _by_name(missing)
     return found
 
 
-def make(names: Sequence[str]) -> None:
+def create(names: Sequence[str]) -> None:
     """Create the streams of these names that do not exist.
 
     They are created in the order of their names, so that concurrent calls do not deadlock. Do not

@@ -21,10 +21,10 @@ from ..models import database_alias
 logger = logging.getLogger(__name__)
 
 #: Seconds that a client's command waits for the answer of ``TOPIC_PERMISSION``.
-PATIENCE = 5.0
+ANSWER_TIMEOUT = 5.0
 
 #: Seconds after which a ``TOPIC_PERMISSION`` that has not answered means no.
-HANGING = 30.0
+DENY_AFTER = 30.0
 
 _asker: Asker[Any, dict[str, bool]] = Asker(PERMISSIONS)
 
@@ -45,10 +45,10 @@ def may_read_topic(user: Any, slug: str) -> bool:
     """Return whether this active user may read the topic; see :func:`may_read_topics`.
 
     Raises:
-        Undecided: the answer takes longer than ``PATIENCE``.
+        Undecided: the answer takes longer than ``ANSWER_TIMEOUT``.
         DatabaseError: the permission has failed because the app's database is down.
     """
-    answers = may_read_topics([(user, [slug])], PATIENCE)
+    answers = may_read_topics([(user, [slug])], ANSWER_TIMEOUT)
     if user.pk in answers.undecided:
         raise Undecided(answers.undecided[user.pk])
     return answers.readable[user.pk][slug]
@@ -67,12 +67,12 @@ def may_read_topics(wanted: Sequence[tuple[Any, Collection[str]]], patience: flo
     Raises:
         DatabaseError: the permission has failed because the app's database is down.
     """
-    if not _is_asked_apart():
-        return Answers({user.pk: _judge(user, slugs) for user, slugs in wanted}, {})
+    if not _is_answered_in_other_threads():
+        return Answers({user.pk: _answer(user, slugs) for user, slugs in wanted}, {})
     answers: Answers = Answers({}, {})
     left = {user.pk: (user, slugs) for user, slugs in wanted}
     for _ in range(2):  # a late answer may be about other topics of the same user
-        questions = {pk: partial(_judge, user, slugs) for pk, (user, slugs) in left.items()}
+        questions = {pk: partial(_answer, user, slugs) for pk, (user, slugs) in left.items()}
         found, undecided = _asker.ask_all(questions, patience)
         for pk, future in found.items():
             if future.result().keys() >= set(left[pk][1]):
@@ -86,27 +86,27 @@ def may_read_topics(wanted: Sequence[tuple[Any, Collection[str]]], patience: flo
         if not left:
             break
     answers.undecided.update(dict.fromkeys(left, 0.0))
-    return _give_up(answers, {user.pk: slugs for user, slugs in wanted})
+    return _deny_hanging(answers, {user.pk: slugs for user, slugs in wanted})
 
 
-def _give_up(answers: Answers, wanted: Mapping[Any, Collection[str]]) -> Answers:
-    """Turn questions that have hung for ``HANGING`` seconds into a no."""
+def _deny_hanging(answers: Answers, wanted: Mapping[Any, Collection[str]]) -> Answers:
+    """Turn questions that have hung for ``DENY_AFTER`` seconds into a no."""
     for pk, age in list(answers.undecided.items()):
-        if age >= HANGING:
+        if age >= DENY_AFTER:
             del answers.undecided[pk]
             answers.readable[pk] = dict.fromkeys(wanted[pk], False)
             _report(Undecided(age))
     return answers
 
 
-def _is_asked_apart() -> bool:
+def _is_answered_in_other_threads() -> bool:
     if not app_settings.TOPIC_PERMISSION or this_lane() in ("", PERMISSIONS.name):
         return False
     # Another thread would not see what this transaction has not committed.
     return not connections[database_alias()].in_atomic_block
 
 
-def _judge(user: Any, slugs: Collection[str]) -> dict[str, bool]:
+def _answer(user: Any, slugs: Collection[str]) -> dict[str, bool]:
     return {slug: _may_read(user, slug) for slug in slugs}
 
 
@@ -144,10 +144,10 @@ def _report(error: Exception) -> None:
         return
     logged_errors.add(name)
     if isinstance(error, Undecided):
-        logger.warning("TOPIC_PERMISSION takes longer than %.0f s, which means no.", HANGING)
+        logger.warning("TOPIC_PERMISSION took longer than %.0f s; access is denied.", DENY_AFTER)
         return
     frames = traceback.extract_tb(error.__traceback__)
     # The first frame is in this module, the second one in the host's code.
     frame = frames[min(1, len(frames) - 1)]
     place = f"{frame.filename}:{frame.lineno}"
-    logger.warning("TOPIC_PERMISSION raises (%s at %s), which means no.", name, place)
+    logger.warning("TOPIC_PERMISSION raised %s at %s; access is denied.", name, place)

@@ -20,7 +20,7 @@ class Incarnation(models.Model):
 
     fingerprint = models.CharField(max_length=255)
     suspected_at = models.DateTimeField(
-        null=True, help_text=_("When a stream was first found whose history had gone back.")
+        null=True, help_text=_("When a history that has gone back was first detected.")
     )
 
     class Meta:

@@ -27,7 +27,10 @@ class Stream(models.Model):
         _("floor"), default=0, help_text=_("Offset up to which notifications were pruned.")
     )
     published_at = models.DateTimeField(
-        _("published"), null=True, editable=False, help_text=_("When the newest one was.")
+        _("published"),
+        null=True,
+        editable=False,
+        help_text=_("When the newest notification was published."),
     )
     revision = models.PositiveBigIntegerField(
         _("revision"),
@@ -61,20 +64,25 @@ class Subscription(models.Model):
         default=0, help_text=_("The user joined after this offset and sees nothing up to it.")
     )
     delivered = models.PositiveBigIntegerField(
-        default=0, help_text=_("Some device of the user has acknowledged up to here.")
+        default=0,
+        help_text=_("A device of the user has acknowledged everything up to this offset."),
     )
     read = models.PositiveBigIntegerField(
-        default=0, help_text=_("All up to here is read, unless a receipt says otherwise.")
+        default=0,
+        help_text=_("Everything up to this offset is read, unless a receipt says otherwise."),
     )
     archived = models.PositiveBigIntegerField(
-        default=0, help_text=_("All up to here is archived, unless a receipt says otherwise.")
+        default=0,
+        help_text=_("Everything up to this offset is archived, unless a receipt says otherwise."),
     )
     muted = models.BooleanField(default=False)
     unmuted = models.PositiveBigIntegerField(
         default=0,
         # During an upgrade, workers of the previous version write rows without this column.
         db_default=0,
-        help_text=_("All up to here passed before the subscription was last unmuted."),
+        help_text=_(
+            "Everything up to this offset was published before the subscription was last unmuted."
+        ),
     )
     created_at = models.DateTimeField(default=timezone.now)
 

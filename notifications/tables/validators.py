@@ -14,7 +14,7 @@ CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 
 validate_kind = RegexValidator(
     r"\A[a-z0-9_-](?:[a-z0-9_-]|\.(?=[a-z0-9_-]))*\Z",
-    _("A kind is a dotted slug such as “order.shipped”."),
+    _("A kind must be a dotted slug such as “order.shipped”."),
 )
 
 
@@ -31,15 +31,17 @@ def validate_url(value: str) -> None:
         return
     validate_text(value)
     if CONTROL_CHARACTERS.search(value) or value != value.strip() or "\\" in value:
-        raise ValidationError(_("A link holds no control characters, spaces around, or “\\”."))
+        raise ValidationError(
+            _("A link must not contain control characters, surrounding spaces or “\\”.")
+        )
     try:
         parts = urlsplit(value)
     except ValueError as error:
-        raise ValidationError(_("This is not a link.")) from error
+        raise ValidationError(_("Enter a valid link.")) from error
     if parts.scheme in {"http", "https"} and parts.netloc:
         return
     if parts.scheme or parts.netloc or value.startswith("//"):
-        raise ValidationError(_("A link is a path on this site or starts with http(s)://."))
+        raise ValidationError(_("A link must be a path on this site or start with http(s)://."))
 
 
 def validate_text(value: str) -> None:
@@ -49,8 +51,8 @@ def validate_text(value: str) -> None:
         ValidationError: the text contains one of these.
     """
     if "\x00" in value:
-        raise ValidationError(_("Text holds no NUL character."))
+        raise ValidationError(_("Text must not contain NUL characters."))
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise ValidationError(_("This is not Unicode text.")) from error
+        raise ValidationError(_("This is not valid Unicode text.")) from error

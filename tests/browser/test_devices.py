@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.integration]
 StartServer = Callable[..., Server]
 
 
-class Asked:
+class ProcedureCalls:
     """Records the procedures that a page calls over sockets it opens from now on."""
 
     def __init__(self, page: Page) -> None:
@@ -39,12 +39,12 @@ async def test_a_read_on_one_device_updates_the_others_without_a_request(
     first = await people.log_in(site.url, "reader")
     second = await people.log_in(site.url, "reader")
     await connected(second)
-    asked = Asked(second)
+    calls = ProcedureCalls(second)
     await second.reload()
     for page in (first, second):
         await connected(page)
         await expect(rows(page)).to_have_count(5)
-    asked.methods.clear()
+    calls.methods.clear()
 
     for left, number in ((11, 11), (10, 10)):
         await first.get_by_role("button", name=f"Mark read: Number {number}", exact=True).click()
@@ -56,4 +56,4 @@ async def test_a_read_on_one_device_updates_the_others_without_a_request(
     await first.get_by_role("button", name="Mark read: Number 9", exact=True).click()
     await expect(rows(second)).to_have_count(5)
     await expect(badge(second)).to_have_text("9")
-    assert [method for method in asked.methods if method != "ack"] == ["inbox"]
+    assert [method for method in calls.methods if method != "ack"] == ["inbox"]

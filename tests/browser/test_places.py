@@ -54,7 +54,7 @@ async def test_a_message_sent_without_javascript_arrives_live(
     await form.get_by_label("Title").fill("Lunch?")
     await form.get_by_label("Link").fill("javascript:alert(1)")
     await form.get_by_role("button").click()
-    await expect(form.get_by_text("A link is a path on this site")).to_be_visible()
+    await expect(form.get_by_text("A link must be a path on this site")).to_be_visible()
     await expect(form.get_by_label("Title")).to_have_value("Lunch?")
     await form.get_by_label("Link").fill("")
     await form.get_by_role("button").click()

@@ -42,7 +42,7 @@ REFRESH = """
 SWAPS = 50
 
 #: Upper limits of growth: half of what it is if each swap leaks a listener or a bell of 40 nodes.
-MOST_GROWN = {"JSEventListeners": SWAPS / 2, "Nodes": SWAPS / 2 * 40}
+MAX_GROWTH = {"JSEventListeners": SWAPS / 2, "Nodes": SWAPS / 2 * 40}
 
 #: Stores the bell's element, to compare it later.
 REMEMBER = "window.remembered = document.querySelector('notification-bell')"
@@ -214,8 +214,8 @@ async def test_fifty_swaps_leak_no_listener_element_or_socket(
     await page.evaluate(TO_AND_FRO, SWAPS)
     while True:  # pending requests keep objects alive until they have ended
         after = await count()
-        grown = {name: after[name] - before[name] for name in MOST_GROWN}
-        if all(grown[name] < most for name, most in MOST_GROWN.items()):
+        grown = {name: after[name] - before[name] for name in MAX_GROWTH}
+        if all(grown[name] < most for name, most in MAX_GROWTH.items()):
             break
         assert time.monotonic() < deadline, grown
         await page.wait_for_timeout(200)

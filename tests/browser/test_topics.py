@@ -82,7 +82,7 @@ class SlowAnswer:
     def is_holding(self) -> bool:
         return bool(self._held)
 
-    def let_go(self) -> None:
+    def release(self) -> None:
         assert self._page is not None
         self._is_over = True
         for frame in self._held:
@@ -118,7 +118,7 @@ async def test_p1_publications_in_a_late_reply_to_subscribe_are_shown(
     while not slow.is_holding:
         await page.wait_for_timeout(20)
     await page.clock.run_for(5_000)
-    slow.let_go()
+    slow.release()
     send(site, 'broadcast("Four", to="topic:news")')
     await until(page, "seen.includes('Four')")
     assert await page.evaluate("seen") == ["Two", "Three", "Four"]

@@ -167,7 +167,7 @@ async def test_a_stuck_lane_delays_no_other_lane() -> None:
 async def test_stuck_threads_are_left_running(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lanes, "PATIENCE", 0.1)
+    monkeypatch.setattr(lanes, "CLOSE_TIMEOUT", 0.1)
     go_on = threading.Event()
     stuck = asyncio.create_task(PERMISSIONS.run(go_on.wait, 60))
     await in_database(Stream.objects.count)
@@ -182,7 +182,7 @@ def test_a_stuck_thread_does_not_keep_the_process_alive() -> None:
     code = """
         import threading
         from notifications.database import lanes
-        lanes.PATIENCE = 0.1
+        lanes.CLOSE_TIMEOUT = 0.1
         lanes.COMMANDS.submit(threading.Event().wait)
     """
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}

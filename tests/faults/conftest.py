@@ -38,7 +38,7 @@ def survived(request: pytest.FixtureRequest) -> Survived:
         verdict = run.verdict()
         name = request.node.name.removeprefix("test_").replace("_", " ")
         _verdicts.append((name, run.faults, verdict))
-        assert verdict.is_clean, f"{verdict}\n{run.what_is_missing()}"
+        assert verdict.is_clean, f"{verdict}\n{run.describe_missing()}"
         assert [client.violations for client in run.clients if client.violations] == []
         assert [client.unrecovered for client in run.clients if client.unrecovered] == []
         assert run.stage.place.tracebacks() == ""
@@ -50,11 +50,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not _verdicts:
         return
     terminalreporter.section("faults")
-    line = "{:<58} {:>8} {:>5} {:>13} {:>5} {:>8} {:>11} {:>8} {:>8}"
-    heads = ("injected", "sent", "delivered", "lost", "doubled", "misordered", "strange", "delay")
+    line = "{:<58} {:>8} {:>5} {:>13} {:>5} {:>11} {:>11} {:>11} {:>8}"
+    counts = ("lost", "duplicated", "misordered", "unexpected")
+    heads = ("injected", "sent", "delivered", *counts, "delay")
     terminalreporter.line(line.format("fault", *heads))
     for name, faults, verdict in _verdicts:
         injected = faults or "all"  # the fault lasts for the whole run
-        sent, *counts, delay, _ = verdict
-        figures = (injected, sent, verdict.delivered, *counts, f"{delay:.1f} s")
+        sent, *found, delay, _ = verdict
+        figures = (injected, sent, verdict.delivered, *found, f"{delay:.1f} s")
         terminalreporter.line(line.format(name[:58], *figures))

@@ -15,8 +15,8 @@ from tests.client import Position, Received
 from tests.faults.ledger import Seen
 
 #: Seconds that a device stays away, and the range of seconds that it stays connected.
-AWAY = 2.0
-THERE = (1.0, 4.0)
+SECONDS_AWAY = 2.0
+SECONDS_CONNECTED = (1.0, 4.0)
 
 
 class Visitor:
@@ -37,13 +37,13 @@ class Visitor:
 
     async def come_and_go(self, until: asyncio.Event, chance: random.Random) -> None:
         """Reconnect and get dropped until ``until`` is set; then stay until cancelled."""
-        await asyncio.sleep(chance.uniform(0, AWAY))
+        await asyncio.sleep(chance.uniform(0, SECONDS_AWAY))
         while not until.is_set():
             with suppress(OSError, WebSocketException, TimeoutError):
-                async with asyncio.timeout(chance.uniform(*THERE)):
+                async with asyncio.timeout(chance.uniform(*SECONDS_CONNECTED)):
                     await self._stay()
             self.drops += 1
-            await asyncio.sleep(AWAY)
+            await asyncio.sleep(SECONDS_AWAY)
         while True:
             with suppress(OSError, WebSocketException, InvalidHandshake):
                 await self._stay()
@@ -132,7 +132,7 @@ class Crowd:
         """The smallest number of drops of any visitor."""
         return min(visitor.drops for visitor in self.visitors)
 
-    def let_them_stay(self) -> None:
+    def stop_dropping(self) -> None:
         """Stop dropping visitors."""
         self._loop.call_soon_threadsafe(self._calm.set)
 

@@ -23,18 +23,18 @@ class Verdict(NamedTuple):
     Args:
         sent: notifications that were committed.
         lost: publications that a device has not received.
-        doubled: publications that a device has received again.
+        duplicated: publications that a device has received again.
         misordered: publications out of order; see :func:`_misordered`.
-        strange: publications that a device should not have received.
+        unexpected: publications that a device should not have received.
         delay: the longest delay of a publication, in seconds.
         expected: publications that all devices together should have received.
     """
 
     sent: int
     lost: int
-    doubled: int
+    duplicated: int
     misordered: int
-    strange: int
+    unexpected: int
     delay: float
     expected: int
 
@@ -45,7 +45,7 @@ class Verdict(NamedTuple):
 
     @property
     def is_clean(self) -> bool:
-        return not (self.lost or self.doubled or self.misordered or self.strange)
+        return not (self.lost or self.duplicated or self.misordered or self.unexpected)
 
 
 def judge(committed: Mapping[str, Sequence[str]], devices: Iterable[Seen]) -> Verdict:
@@ -59,9 +59,9 @@ def judge(committed: Mapping[str, Sequence[str]], devices: Iterable[Seen]) -> Ve
     return Verdict(
         sum(len(titles) for titles in committed.values()),
         sum(verdict.lost for verdict in verdicts),
-        sum(verdict.doubled for verdict in verdicts),
+        sum(verdict.duplicated for verdict in verdicts),
         sum(verdict.misordered for verdict in verdicts),
-        sum(verdict.strange for verdict in verdicts),
+        sum(verdict.unexpected for verdict in verdicts),
         max((verdict.delay for verdict in verdicts), default=0.0),
         sum(verdict.expected for verdict in verdicts),
     )
@@ -88,11 +88,11 @@ def _judge(committed: Mapping[str, Sequence[str]], device: Seen) -> Verdict:
     return Verdict(
         sent=len(expected),
         lost=len(expected - found.keys()),
-        doubled=sum(count - 1 for count in found.values()),
+        duplicated=sum(count - 1 for count in found.values()),
         misordered=sum(
             _misordered(device, channel, committed.get(channel, ())) for channel in committed
         ),
-        strange=len(found.keys() - expected),
+        unexpected=len(found.keys() - expected),
         delay=max(delays, default=0.0),
         expected=len(expected),
     )

@@ -12,7 +12,7 @@ from tests.faults.ledger import Seen, Verdict, judge, missing
 from tests.integration import jobs
 from tests.integration.partition import Relay
 from tests.integration.places import Person, Place
-from tests.integration.processes import Other, Redis
+from tests.integration.processes import Redis, SecondProcess
 from tests.postgres import Postgres
 from tests.servers import Server, Site
 
@@ -107,14 +107,16 @@ class Run:
         self.faults = 0
         #: What clients besides the devices have received.
         self.seen_by_others: Callable[[], Sequence[Seen]] = list
-        self._publishing: list[Other] = []
+        self._publishing: list[SecondProcess] = []
         self.wait(lambda: all(device.connects for _, device in self.devices), "all to connect")
 
     @property
     def clients(self) -> list[Client]:
         return [device.client for _, device in self.devices]
 
-    def begin(self, count: int, pause: float = 0.05, publisher: int = 0, mark: str = "") -> Other:
+    def begin(
+        self, count: int, pause: float = 0.05, publisher: int = 0, mark: str = ""
+    ) -> SecondProcess:
         """Start a publisher, and wait for the first delivery.
 
         Args:
@@ -125,10 +127,10 @@ class Run:
         """
         other = self.stage.publishers[publisher]
         ids = [person.id for person in self.people]
-        other.begin(jobs.publish_whatever_happens, ids, mark or self.people[0].name, count, pause)
+        other.begin(jobs.publish_with_retries, ids, mark or self.people[0].name, count, pause)
         # From here on, a fault hits the publisher while it is publishing.
         self._publishing.append(other)
-        self.wait(lambda: any(client.titles for client in self.clients), "a beginning")
+        self.wait(lambda: any(client.titles for client in self.clients), "the first publication")
         return other
 
     @contextmanager
@@ -137,7 +139,7 @@ class Run:
         self.faults += 1
         yield
 
-    def finish(self, other: Other) -> None:
+    def finish(self, other: SecondProcess) -> None:
         self._publishing.remove(other)
         for channel, titles in other.finish().items():
             self.committed.setdefault(channel, []).extend(titles)
@@ -152,7 +154,7 @@ class Run:
         time.sleep(QUIET)  # for publications that must not come
         return judge(self.committed, self.seen())
 
-    def what_is_missing(self) -> str:
+    def describe_missing(self) -> str:
         """Describe what each device lacks, for the message of a failure."""
         return "\n".join(
             f"{device.client!r} {device.codes} lacks {sorted(lacks)}"
@@ -163,7 +165,7 @@ class Run:
     def wait(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + PATIENCE
         while not condition():
-            assert time.monotonic() < deadline, f"{what} did not happen"
+            assert time.monotonic() < deadline, f"timed out waiting for {what}"
             time.sleep(0.1)
 
     def stop(self) -> None:

@@ -53,7 +53,7 @@ def test_p1_each_of_a_hundred_clients_is_dropped_for_two_seconds_over_and_over(
                 assert time.monotonic() - begun < 10 * SECONDS
                 # A few rounds at a time, so that publishing lasts as long as the loop does.
                 run.finish(run.begin(5, pause=0.2, mark=f"{time.monotonic():.3f}"))
-            crowd.let_them_stay()
+            crowd.stop_dropping()
             run.faults = sum(visitor.drops for visitor in crowd.visitors)
             survived(run)
         except AssertionError:

@@ -5,7 +5,7 @@ import pytest
 from tests.faults.conftest import Survived
 from tests.faults.stage import Stage, running
 from tests.integration import jobs
-from tests.integration.processes import Other
+from tests.integration.processes import SecondProcess
 
 pytestmark = pytest.mark.integration
 
@@ -39,12 +39,12 @@ def test_p1_a_publisher_that_dies_after_its_commit_loses_nothing(
 def test_p3_the_same_key_from_eight_processes_makes_one_notification(
     stage: Stage, survived: Survived
 ) -> None:
-    others = [Other(stage.place.env) for _ in range(PROCESSES)]
+    others = [SecondProcess(stage.place.env) for _ in range(PROCESSES)]
     try:
         with running(stage) as run:
             ids = [person.id for person in run.people]
             for other in others:
-                other.begin(jobs.publish_whatever_happens, ids, run.people[0].name, 10, 0.0)
+                other.begin(jobs.publish_with_retries, ids, run.people[0].name, 10, 0.0)
             results = [other.finish() for other in others]
             assert all(result == results[0] for result in results)
             run.committed = results[0]

@@ -101,7 +101,7 @@ async def test_announcements_arrive_in_order_even_if_a_receiver_fails() -> None:
 async def test_announcements_above_the_limit_are_dropped_and_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(announcements, "MOST_WAITING", 4)
+    monkeypatch.setattr(announcements, "MAX_WAITING", 4)
     signal, heard = Signal(), []
     dropped = ANNOUNCEMENTS_DROPPED._value.get()
     with blocked(signal), caplog.at_level(logging.ERROR):

@@ -705,7 +705,7 @@ async def test_a_stop_does_not_wait_for_stuck_work(
 ) -> None:
     """The stuck work is a repair, and a flush that waits for another one in a frozen database."""
     monkeypatch.setattr("notifications.hub.hub.SHUTDOWN_TIMEOUT", 0.1)
-    monkeypatch.setattr("notifications.database.lanes.PATIENCE", 0.1)
+    monkeypatch.setattr("notifications.database.lanes.CLOSE_TIMEOUT", 0.1)
     go_on = threading.Event()
     stuck: list[asyncio.Task[Any]] = []
     async with running_hub(settings) as hub:

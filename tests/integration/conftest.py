@@ -7,7 +7,7 @@ import pytest
 
 from tests.client import Client
 from tests.integration import jobs
-from tests.integration.fronts import StartFront, opener
+from tests.integration.fronts import StartFront, front_starter
 from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis
 from tests.servers import Site
@@ -72,6 +72,6 @@ def redis() -> Iterator[Redis]:
 
 @pytest.fixture
 def front(site: Site, tmp_path: Path) -> Iterator[StartFront]:
-    """Start nginx and two processes; see :func:`~tests.integration.fronts.opener`."""
-    with opener(site, tmp_path) as start:
+    """Start nginx and two processes; see :func:`~tests.integration.fronts.front_starter`."""
+    with front_starter(site, tmp_path) as start:
         yield start

@@ -24,7 +24,7 @@ from tests.servers import START_TIMEOUT, Server, Site
 ARGUMENTS = ("--forwarded-allow-ips", "127.0.0.1")
 
 #: The clients' address in the loopback network, which differs from the proxy's.
-HOME = "127.0.0.7"
+CLIENT_ADDRESS = "127.0.0.7"
 
 ROWS = """
 from notifications.models import Connection
@@ -49,7 +49,7 @@ class Front:
         self._opener = urllib.request.build_opener(
             urllib.request.HTTPSHandler(context=trusting()),
             urllib.request.HTTPCookieProcessor(self.jar),
-            _Stay(),
+            _NoRedirect(),
         )
 
     def get(self, path: str, **headers: str) -> Answer:
@@ -97,7 +97,7 @@ class Front:
             return Answer(answer.status, answer.headers, answer.read())
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         return None
 
@@ -132,7 +132,7 @@ def device(
         origin=Origin(origin),
         open_timeout=60,
         additional_headers={"Cookie": cookie, **headers},
-        source_address=(HOME, 0),
+        source_address=(CLIENT_ADDRESS, 0),
         compression=None,
         proxy=None,
         ping_interval=None,
@@ -147,7 +147,7 @@ StartFront = Callable[..., Front]
 
 
 @contextmanager
-def opener(site: Site, directory: Path) -> Iterator[StartFront]:
+def front_starter(site: Site, directory: Path) -> Iterator[StartFront]:
     """Start nginx and two processes: ``start({"90s": "2s"}, NOTIFICATIONS_PING_INTERVAL="1")``.
 
     The positional argument replaces texts in nginx's configuration, the others are environment

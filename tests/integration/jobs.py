@@ -1,4 +1,4 @@
-"""Jobs that tests run in a second process, through :class:`~.processes.Other`.
+"""Jobs that tests run in a second process, through :class:`~.processes.SecondProcess`.
 
 Their arguments and results cross a process boundary, so they must be serializable as JSON.
 """
@@ -148,7 +148,7 @@ def notify_slowly(user_id: int, titles: list[str], pause: float) -> None:
         time.sleep(pause)
 
 
-def publish_whatever_happens(
+def publish_with_retries(
     user_ids: list[int], mark: str, count: int, pause: float
 ) -> dict[str, list[str]]:
     """Publish private notifications and broadcasts in turn, and retry each until it has committed.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from tests.client import Client
 from tests.integration import jobs
-from tests.integration.processes import Other
+from tests.integration.processes import SecondProcess
 from tests.servers import Server, Site
 
 #: Long enough for every HMAC algorithm that a forged token may name.
@@ -59,7 +59,7 @@ class Place:
         self.command = command
         self.servers: list[Server] = []
         self.clients: list[Client] = []
-        self._others: list[Other] = []
+        self._others: list[SecondProcess] = []
         #: The server that most tests use.
         self.server = self.add_server()
         self.other = self.add_other()
@@ -70,8 +70,8 @@ class Place:
         self.servers.append(server)
         return server.start()
 
-    def add_other(self, env: dict[str, str] | None = None) -> Other:
-        other = Other(env or self.env)
+    def add_other(self, env: dict[str, str] | None = None) -> SecondProcess:
+        other = SecondProcess(env or self.env)
         self._others.append(other)
         return other
 

@@ -21,7 +21,7 @@ MANY = 1500
 FEW = 100
 
 
-def looked_at(work: Callable[[], object]) -> int:
+def rows_read(work: Callable[[], object]) -> int:
     """Run ``work`` in a transaction and return the number of notifications that it reads."""
     with transaction.atomic():
         work()
@@ -34,7 +34,7 @@ def looked_at(work: Callable[[], object]) -> int:
             return int(cursor.fetchone()[0])
 
 
-def learn() -> None:
+def analyze_without_keys() -> None:
     """Analyze a table without keys, so that the planner expects that no row has one."""
     for number in range(10):
         broadcast(f"without a key {number}")
@@ -45,20 +45,20 @@ def learn() -> None:
 def test_a_bulk_call_with_a_key_reads_few_rows_per_recipient() -> None:
     users = make_old_users(MANY)
     with hints():
-        learn()
-        assert looked_at(lambda: notify(users, "hello", key="k")) < FEW * MANY
-        assert looked_at(lambda: notify(users, "again", key="k")) < FEW * MANY
+        analyze_without_keys()
+        assert rows_read(lambda: notify(users, "hello", key="k")) < FEW * MANY
+        assert rows_read(lambda: notify(users, "again", key="k")) < FEW * MANY
     assert Notification.objects.filter(key="k").count() == MANY
 
 
 def test_placing_many_notifications_with_a_key_reads_few_rows_per_stream() -> None:
     names = [user_stream(number) for number in range(MANY)]
     ensure(names)
-    learn()
+    analyze_without_keys()
     draft = make_draft("hello", key="k")
     write_unplaced(draft, names, at_once=True)
-    assert looked_at(lambda: place(names, MANY)) < FEW * MANY
+    assert rows_read(lambda: place(names, MANY)) < FEW * MANY
     write_unplaced(make_draft("other", key="other"), names, at_once=True)
-    assert looked_at(lambda: find_known(names, "k")) < FEW * MANY
-    assert looked_at(lambda: place(names, MANY)) < FEW * MANY
+    assert rows_read(lambda: find_known(names, "k")) < FEW * MANY
+    assert rows_read(lambda: place(names, MANY)) < FEW * MANY
     assert len(ids(names)) == MANY

@@ -242,7 +242,7 @@ def test_p1_an_acknowledgement_during_a_renewal_does_not_count_in_the_new_epoch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The renewal waits for the acknowledgement's row locks, and then moves its marks back."""
-    monkeypatch.setattr(marks, "PATIENCE", 10.0)
+    monkeypatch.setattr(marks, "MAX_LOCK_WAIT", 10.0)
     user = make_user()
     stream = fill("broadcast", 9)
     seen = Notification.objects.get(offset=4).published_at

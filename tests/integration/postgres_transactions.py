@@ -257,7 +257,7 @@ def test_deleting_a_user_deletes_unplaced_notifications() -> None:
     assert not Notification.objects.exists()
 
 
-def meet(
+def contend(
     monkeypatch: pytest.MonkeyPatch, held: Callable[[], Any], *works: Callable[[], Any]
 ) -> None:
     """Run ``works`` at once against the locks of ``held``, which is rolled back when all wait.
@@ -266,7 +266,7 @@ def meet(
     differ, each holds a lock that the other needs next, and they deadlock.
     """
     for module in (acknowledging, stream_feeds):
-        monkeypatch.setattr(module, "BRIEFLY", 20_000)
+        monkeypatch.setattr(module, "MAX_LOCK_WAIT", 20_000)
     both_wait = threading.Event()
 
     def hold() -> None:
@@ -304,7 +304,7 @@ def test_acknowledging_and_leaving_lock_users_in_the_same_order(
     subscriptions.join(users, "topic:a", from_start=True)
     middle = Subscription.objects.filter(user=users[1]).select_for_update()
     places = dict.fromkeys([(pk, stream.pk) for pk in (users[2], users[0], users[1])], 5)
-    meet(
+    contend(
         monkeypatch,
         lambda: list(middle),
         lambda: acknowledge(places),
@@ -322,7 +322,7 @@ def test_acknowledging_and_reading_lock_streams_in_the_same_order(
     middle = Subscription.objects.filter(user=user.pk, stream=sorted(ids)[1]).select_for_update()
     first, second, third = sorted(ids)
     places = dict.fromkeys([(user.pk, pk) for pk in (third, first, second)], 5)
-    meet(
+    contend(
         monkeypatch,
         lambda: list(middle),
         lambda: acknowledge(places),
@@ -335,7 +335,7 @@ def test_two_calls_that_subscribe_the_same_users_lock_in_the_same_order(
 ) -> None:
     ensure(["topic:a"])
     users = [user.pk for user in make_old_users(3)]
-    meet(
+    contend(
         monkeypatch,
         lambda: subscriptions.join_existing([users[1]], "topic:a"),
         lambda: subscriptions.join_existing(users, "topic:a"),
@@ -375,7 +375,7 @@ def test_acknowledging_reading_and_leaving_at_once_do_not_deadlock() -> None:
 def test_a_locked_stream_delays_neither_the_caller_nor_other_streams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequencing, "PATIENCE", 0.05)
+    monkeypatch.setattr(sequencing, "MAX_LOCK_WAIT", 0.05)
     users = [make_user("a"), make_user("b")]
     busy = Stream.objects.filter(name=f"user:{users[0].pk}")
     with open_transaction(lambda: list(locked(busy))):
@@ -387,7 +387,7 @@ def test_a_locked_stream_delays_neither_the_caller_nor_other_streams(
 
 def test_sequencing_waits_briefly_for_a_locked_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another sequencer holds the lock for milliseconds, far less than until the next tick."""
-    monkeypatch.setattr(sequencing, "PATIENCE", 20)
+    monkeypatch.setattr(sequencing, "MAX_LOCK_WAIT", 20)
     ensure(["topic:a"])
     is_locked, goes_on = threading.Event(), threading.Event()
 
@@ -413,7 +413,7 @@ def test_tickers_reach_notifications_behind_a_page_of_locked_streams(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Even if more streams are locked than one statement can exclude."""
-    monkeypatch.setattr(sequencing, "BATCH", 4)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 4)
     names = [f"topic:{number}" for number in range(7)]
     for name in names:
         for _ in range(5):
@@ -429,7 +429,7 @@ def test_tickers_reach_notifications_behind_a_page_of_locked_streams(
 def test_tickers_do_not_read_all_waiting_notifications_of_a_locked_stream(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 4)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 4)
     for _ in range(40):
         write("topic:busy", publish_at=LONG_AGO)
     write("topic:free")
@@ -443,15 +443,15 @@ def test_tickers_do_not_read_all_waiting_notifications_of_a_locked_stream(
 def test_a_stream_being_created_in_an_open_transaction_blocks_no_ticker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequencing, "MAKING", 0.05)
+    monkeypatch.setattr(sequencing, "CREATE_TIMEOUT", 0.05)
     Notification.objects.create(channel="topic:a", title="a")
     Notification.objects.create(channel="topic:b", title="b")
-    with open_transaction(lambda: stream_rows.make(["topic:a"])):
+    with open_transaction(lambda: stream_rows.create(["topic:a"])):
         with connection.cursor() as cursor:
             cursor.execute("RESET lock_timeout")  # creating a stream sets its own limit
         assert sequence_waiting() == 1
         assert published_titles("topic:b") == ["b"]
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
     assert sequence_waiting() == 1
     assert published_titles("topic:a") == ["a"]
 
@@ -606,5 +606,7 @@ def test_a_wrong_clock_neither_skips_unexpired_nor_shows_expired_notifications(
 
 def test_a_wrong_clock_prunes_no_living_worker(wrong_clock: timedelta) -> None:
     now = timezone.now() - wrong_clock
-    Worker.objects.create(host="alive", pid=1, seen_at=now - pruning.LONG_DEAD + TOMORROW / 48)
+    Worker.objects.create(
+        host="alive", pid=1, seen_at=now - pruning.DEAD_WORKER_AGE + TOMORROW / 48
+    )
     assert pruning.prune(LONG_AGO).workers == 0

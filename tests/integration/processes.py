@@ -20,7 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Other:
+class SecondProcess:
     """A second process on the server's database and channel layer, such as a shell or a cron job.
 
     ``other.run(jobs.notify_user, 7, ["hello"])`` runs the function there.
@@ -28,7 +28,7 @@ class Other:
 
     def __init__(self, env: dict[str, str]) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.other"],
+            [sys.executable, "-m", "tests.integration.second_process"],
             cwd=ROOT,
             env={**env, "DJANGO_SETTINGS_MODULE": "pushsite.settings"},
             stdin=subprocess.PIPE,

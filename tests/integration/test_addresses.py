@@ -27,7 +27,7 @@ def is_refused(socket: RawSocket) -> bool:
     return False
 
 
-def knock(server: Server, *addresses: str) -> list[bool]:
+def refusals(server: Server, *addresses: str) -> list[bool]:
     """Open a socket with each ``X-Forwarded-For`` and return which sockets are refused."""
     sockets = [RawSocket(server, [f"X-Forwarded-For: {address}"]) for address in addresses]
     refused = [is_refused(socket) for socket in sockets]
@@ -41,15 +41,15 @@ def test_the_third_socket_of_an_address_is_refused_despite_forged_headers(
     server: StartServer, command: str
 ) -> None:
     running = server(command=command, **LIMIT)
-    assert knock(running, "192.0.2.1", "192.0.2.2", "192.0.2.3") == [False, False, True]
+    assert refusals(running, "192.0.2.1", "192.0.2.2", "192.0.2.3") == [False, False, True]
     assert "Traceback" not in running.log
 
 
 def test_clients_behind_a_trusted_proxy_are_distinguished(server: StartServer) -> None:
     running = server(args=("--forwarded-allow-ips", "127.0.0.1"), **LIMIT)
-    assert knock(running, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4") == [False] * 4
-    assert knock(running, "192.0.2.9", "192.0.2.9", "192.0.2.9") == [False, False, True]
+    assert refusals(running, "192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4") == [False] * 4
+    assert refusals(running, "192.0.2.9", "192.0.2.9", "192.0.2.9") == [False, False, True]
     # Addresses that the client puts in front of the proxy's entry do not count.
     forged = ["10.0.0.1, 192.0.2.11", "10.0.0.2, 192.0.2.11", "10.0.0.3, 192.0.2.11"]
-    assert knock(running, *forged) == [False, False, True]
+    assert refusals(running, *forged) == [False, False, True]
     assert "Traceback" not in running.log

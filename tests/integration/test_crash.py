@@ -29,7 +29,7 @@ class Verdict(NamedTuple):
     connections: int
     received: int
     lost: int
-    doubled: int
+    duplicated: int
     misordered: int
 
 
@@ -51,15 +51,15 @@ def test_sigkill_loses_and_duplicates_nothing(
             place.server.start()
         publishing.wait_for_more(10)
         published = publishing.stop()
-        verdicts = [judge(person, stubborn, published) for person, stubborn in devices]
-        for _, stubborn in devices:
-            stubborn.stop()
+        verdicts = [judge(person, device, published) for person, device in devices]
+        for _, device in devices:
+            device.stop()
         with capsys.disabled():
             show(verdicts)
         for verdict in verdicts:
             assert verdict.connections > KILLS
             assert verdict.received > 100
-            assert (verdict.lost, verdict.doubled, verdict.misordered) == (0, 0, 0)
+            assert (verdict.lost, verdict.duplicated, verdict.misordered) == (0, 0, 0)
 
 
 class Publishing:
@@ -104,19 +104,19 @@ class Publishing:
             time.sleep(0.02)
 
 
-def judge(person: Person, stubborn: ReconnectingClient, published: Published) -> Verdict:
+def judge(person: Person, device: ReconnectingClient, published: Published) -> Verdict:
     """Wait for all publications, or until time is up, and count the faults."""
-    client = stubborn.client
+    client = device.client
     expected = {name: published[name] for name in (person.channel, "broadcast")}
     wait_for_all(client, sum(map(len, expected.values())))
-    lost = doubled = misordered = 0
+    lost = duplicated = misordered = 0
     for name, titles in expected.items():
         got = [item.data["title"] for item in client.publications if item.channel == name]
         lost += len(set(titles) - set(got))
-        doubled += sum(count - 1 for count in Counter(got).values())
+        duplicated += sum(count - 1 for count in Counter(got).values())
         misordered += got != [title for title in titles if title in set(got)]
     return Verdict(
-        person.name, stubborn.connects, len(client.publications), lost, doubled, misordered
+        person.name, device.connects, len(client.publications), lost, duplicated, misordered
     )
 
 

@@ -41,7 +41,7 @@ class Load:
         self.person = place.person()
         self.published: list[str] = []
         self._job = 0
-        self.stubborn = [
+        self.reconnecting = [
             ReconnectingClient(self._client(urls[number % len(urls)])) for number in range(CLIENTS)
         ]
 
@@ -52,7 +52,7 @@ class Load:
 
     @property
     def clients(self) -> list[Client]:
-        return [each.client for each in self.stubborn]
+        return [each.client for each in self.reconnecting]
 
     def spread_over_workers(self, count: int) -> None:
         """Wait until ``count`` workers of one port have clients.
@@ -62,12 +62,14 @@ class Load:
         other = self.place.other
         deadline = time.monotonic() + START_TIMEOUT
         while (found := (other.run(jobs.connections), other.run(jobs.workers))) != (
-            len(self.stubborn),
+            len(self.reconnecting),
             count,
         ):
             assert time.monotonic() < deadline, f"{found[0]} connections, {found[1]} workers"
-            if found[0] == len(self.stubborn):
-                self.stubborn.append(ReconnectingClient(self._client(self.stubborn[0].client.url)))
+            if found[0] == len(self.reconnecting):
+                self.reconnecting.append(
+                    ReconnectingClient(self._client(self.reconnecting[0].client.url))
+                )
             time.sleep(0.1)
 
     def begin(self, count: int) -> None:
@@ -79,12 +81,12 @@ class Load:
         self.place.other.finish()
 
     def stop(self) -> None:
-        for each in self.stubborn:
+        for each in self.reconnecting:
             each.stop()
 
     def verify(self) -> None:
         """Assert that each client was recovered and has received everything once and in order."""
-        for each in self.stubborn:
+        for each in self.reconnecting:
             each.client.wait_for_titles(self.published, timeout=30)
             assert each.client.violations == []
             assert each.client.unrecovered == []
@@ -132,10 +134,10 @@ def test_rolling_restart_of_two_servers_under_load_loses_nothing(
                 leaving.start()
             running.finish()
             running.verify()
-            codes = Counter(code for each in running.stubborn for code in each.codes)
+            codes = Counter(code for each in running.reconnecting for code in each.codes)
             assert codes == {3001: CLIENTS // 2 + CLIENTS}
             # No attempt to reconnect has failed, so no client waited longer than its own delay.
-            assert sum(each.failures for each in running.stubborn) == 0
+            assert sum(each.failures for each in running.reconnecting) == 0
 
 
 def test_the_workers_of_a_server_are_replaced_one_by_one_under_load(
@@ -159,8 +161,8 @@ def test_the_workers_of_a_server_are_replaced_one_by_one_under_load(
             assert starts(server) == 4
             running.finish()
             running.verify()
-            assert {code for each in running.stubborn for code in each.codes} == {3001}
-            assert sum(each.failures for each in running.stubborn) == 0
+            assert {code for each in running.reconnecting for code in each.codes} == {3001}
+            assert sum(each.failures for each in running.reconnecting) == 0
 
 
 def test_workers_that_start_slowly_still_replace_the_others(site: Site, directory: Path) -> None:

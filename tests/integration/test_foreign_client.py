@@ -177,7 +177,7 @@ async def test_the_sdk_receives_a_long_backlog_in_order(place: Place) -> None:
 
 
 @pytest.fixture
-def as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+def old_frame_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Close with 1009 at a frame above 1 MiB, as earlier versions of the SDK do."""
     monkeypatch.setattr(websockets, "connect", partial(open_limited, websockets.connect))
 
@@ -186,7 +186,7 @@ async def open_limited(connect: Callable[..., Any], *args: Any, **options: Any) 
     return await connect(*args, **{**options, "max_size": 2**20})
 
 
-@pytest.mark.usefixtures("as_before")
+@pytest.mark.usefixtures("old_frame_limit")
 async def test_a_big_backlog_in_many_groups_is_sent_in_several_frames(place: Place) -> None:
     """2.4 MB are sent in several frames, and each group in order."""
     person = place.person()

@@ -122,7 +122,7 @@ def test_each_invalid_frame_closes_its_socket_with_a_code(place: Place, is_conne
 
 PINGING = b'{"id":2,"ping":{}}'
 
-RIGHT = {
+VALID = {
     "fragments": frame(TEXT, PINGING[:5], fin=False) + frame(CONTINUATION, PINGING[5:]),
     "fragments with a character between them": frame(TEXT, b'{"x":"\xc3', fin=False)
     + frame(CONTINUATION, b'\xa9",' + PINGING[1:]),
@@ -135,10 +135,10 @@ RIGHT = {
 }
 
 
-@pytest.mark.parametrize("what", RIGHT)
+@pytest.mark.parametrize("what", VALID)
 def test_unusual_but_valid_frames_are_answered(place: Place, what: str) -> None:
     with connected(place, place.person()) as socket:
-        socket.send(RIGHT[what])
+        socket.send(VALID[what])
         assert json.loads(socket.text()) == {"id": 2, "ping": {}}
 
 
@@ -175,14 +175,14 @@ FLOODS = {
 }
 
 #: Floods that daphne answers itself, without telling the application.
-UNTOLD = {"pings", "pongs", "fragments"}
+HANDLED_BY_DAPHNE = {"pings", "pongs", "fragments"}
 
 
 @pytest.mark.parametrize("what", FLOODS)
 def test_thousands_of_useless_frames_close_the_connection(place: Place, what: str) -> None:
     with connected(place, place.person()) as socket:
         socket.send(FLOODS[what])
-        if place.command == "serve" or what not in UNTOLD:
+        if place.command == "serve" or what not in HANDLED_BY_DAPHNE:
             assert socket.close_code() == 3013
 
 

@@ -28,7 +28,7 @@ from tests.servers import ROOT, Site, free_port
 pytestmark = pytest.mark.integration
 
 #: Without position checks, all that arrives has come through Redis.
-NEVER = {"NOTIFICATIONS_CHECK_INTERVAL": "3600"}
+NO_CHECKS = {"NOTIFICATIONS_CHECK_INTERVAL": "3600"}
 
 #: Seconds to wait until a host has started or answered; enough for a busy machine.
 PATIENCE = 60
@@ -126,7 +126,7 @@ def test_greenlets_publish_through_hints_and_the_orm_keeps_working(
     titles = [f"{number}" for number in range(AT_ONCE * EACH)]
     with (
         _database(database) as variables,
-        open_place(site, directory, REDIS_URL=redis.url, **NEVER, **variables) as place,
+        open_place(site, directory, REDIS_URL=redis.url, **NO_CHECKS, **variables) as place,
         host(place) as publish,
     ):
         person = place.person()

@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.client import PATIENCE
-from tests.integration.fronts import HOME, StartFront, device
+from tests.integration.fronts import CLIENT_ADDRESS, StartFront, device
 
 pytestmark = pytest.mark.integration
 
@@ -36,11 +36,11 @@ def test_client_addresses_are_accepted_only_from_the_proxy(front: StartFront) ->
     cookie = running.log_in("reader")
     claim = {"X-Forwarded-For": FORGED, "X-Forwarded-Proto": "https"}
     with device(running.nginx.socket_url, cookie, **claim):
-        assert [address for _, address in running.rows(1)] == [HOME]
+        assert [address for _, address in running.rows(1)] == [CLIENT_ADDRESS]
     running.rows(0)
     site = running.servers[0]
     with device(site.socket_url, cookie, origin=site.url, **claim):
-        assert [address for _, address in running.rows(1)] == [HOME]
+        assert [address for _, address in running.rows(1)] == [CLIENT_ADDRESS]
 
 
 def test_pings_keep_a_quiet_socket_open_beyond_the_timeouts_of_the_proxy(front: StartFront) -> None:

@@ -93,10 +93,10 @@ def test_p8_clients_are_told_when_a_backup_is_restored(place: Place) -> None:
     fresh.wait_for_titles([*NEW, "as ever"], PATIENCE)
     assert place.other.run(jobs.epochs)[channel] == after, "once, not once for each worker"
     if "REDIS_URL" in place.env:
-        insist_on_the_command(place, [*clients, fresh])
+        assert_renew_epochs_is_required(place, [*clients, fresh])
 
 
-def insist_on_the_command(place: Place, clients: list[Client]) -> None:
+def assert_renew_epochs_is_required(place: Place, clients: list[Client]) -> None:
     """Assert that the operator is told to run renew_epochs, for streams without readers too."""
     check = ("check", "--database", "default")
     wait_until(lambda: "manage.py renew_epochs" in place.log, "a line in the log")

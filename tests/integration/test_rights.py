@@ -21,13 +21,13 @@ SOON = 10.0
 LATE = 60.0
 
 
-@pytest.fixture(scope="module", params=["told by the layer", "found by the check"])
+@pytest.fixture(scope="module", params=["by hints", "by position checks"])
 def shared_changing(
     request: pytest.FixtureRequest, site: Site, redis: Redis, tmp_path_factory
 ) -> Iterator[Place]:
     """With Redis, a change arrives by the layer long before a check; without, only by a check."""
     directory = tmp_path_factory.mktemp("rights")
-    if request.param == "told by the layer":
+    if request.param == "by hints":
         variables = {"REDIS_URL": redis.url, "NOTIFICATIONS_CHECK_INTERVAL": str(LATE)}
     else:
         variables = {}

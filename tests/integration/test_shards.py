@@ -17,7 +17,7 @@ from tests.servers import START_TIMEOUT, STOP_TIMEOUT, Site, free_port
 pytestmark = pytest.mark.integration
 
 #: Without position checks, all that arrives has come through Redis.
-NEVER = {"NOTIFICATIONS_CHECK_INTERVAL": "3600"}
+NO_CHECKS = {"NOTIFICATIONS_CHECK_INTERVAL": "3600"}
 
 PEOPLE = 12
 
@@ -40,7 +40,7 @@ def answer(port: int, command: str) -> str:
         return received.decode()
 
 
-def everybody_hears(place: Place) -> list[Person]:
+def assert_hints_arrive(place: Place) -> list[Person]:
     """Assert that clients of two servers receive what a third process publishes to them."""
     place.add_server()
     people = [place.person() for _ in range(PEOPLE)]
@@ -54,9 +54,9 @@ def everybody_hears(place: Place) -> list[Person]:
 
 def test_users_are_spread_over_shards_and_all_are_reached(site: Site, directory: Path) -> None:
     with closing(Redis().start()) as one, closing(Redis().start()) as two:
-        variables = {"REDIS_URL": f"{one.url}, {two.url}", **NEVER}
+        variables = {"REDIS_URL": f"{one.url}, {two.url}", **NO_CHECKS}
         with open_place(site, directory, **variables) as place:
-            everybody_hears(place)
+            assert_hints_arrive(place)
             assert groups(one)
             assert groups(two)
 
@@ -65,7 +65,7 @@ def test_a_lost_shard_loses_no_notification(site: Site, directory: Path) -> None
     with closing(Redis().start()) as one, closing(Redis().start()) as two:
         variables = {"REDIS_URL": f"{one.url},{two.url}", "NOTIFICATIONS_CHECK_INTERVAL": "0.5"}
         with open_place(site, directory, **variables) as place:
-            people = everybody_hears(place)
+            people = assert_hints_arrive(place)
             two.kill()
             for person in people:
                 place.other.run(jobs.notify_user, person.id, ["without the shard"])
@@ -111,8 +111,8 @@ def test_redis_is_found_through_sentinel(site: Site, directory: Path) -> None:
         variables = {
             "REDIS_URL": f"redis://127.0.0.1:{port}/0",
             "REDIS_SENTINEL_MASTERS": "push",
-            **NEVER,
+            **NO_CHECKS,
         }
         with open_place(site, directory, **variables) as place:
-            everybody_hears(place)
+            assert_hints_arrive(place)
             assert groups(redis)

@@ -195,13 +195,13 @@ def test_expires_takes_a_duration(text: str, length: timedelta) -> None:
         (("--kind", "No Slug"), "--kind: "),
         (("--level", "loud"), "--level"),
         (("--data", "{"), "--data: This is not JSON"),
-        (("--data", "[1]"), "--data: A dict is needed."),
+        (("--data", "[1]"), "--data: This must be a dict."),
         (("--key", "k" * 201), "--key: "),
         (("--body", "x" * 10_001), "--body: "),
         (("--at", "tomorrow"), "--at: 'tomorrow' is not a time"),
         (("--at", "2030-02-30T18:00"), "--at: '2030-02-30T18:00' does not exist"),
         (("--expires", "soon"), "--expires: 'soon' is not a time"),
-        (("--expires", "2020-01-01"), "--expires: It would expire before"),
+        (("--expires", "2020-01-01"), "--expires: This must be later than publish_at."),
         (("--expires", "99999999999d"), "--expires: 99999999999d is too long."),
         (("--expires", "999999999d"), "--expires: 999999999d is too long."),
     ],
@@ -331,12 +331,12 @@ class TestRenewEpochs:
         would = "Would renew " + said.format("would repair", "would move")
         assert run("renew_epochs", "--dry-run") == would
         assert Stream.objects.get(pk=old.pk).epoch == old.epoch
-        assert incarnation.known() is not None
+        assert incarnation.check() is not None
         assert run("renew_epochs") == "Renewed " + said.format("repaired", "moved")
         stream = Stream.objects.get(pk=old.pk)
         assert stream.epoch != old.epoch
         assert (stream.top, Subscription.objects.get(stream=old).delivered) == (9, 9)
-        assert incarnation.known() is None
+        assert incarnation.check() is None
 
     def test_renewing_twice_has_the_same_result(self) -> None:
         fill("broadcast", 3)
@@ -357,9 +357,9 @@ class TestRenewEpochs:
         old = fill("broadcast", 3)
         incarnation.suspect()
         run("renew_epochs", "--nothing-lost", "--dry-run")
-        assert incarnation.known() is not None
+        assert incarnation.check() is not None
         assert run("renew_epochs", "--nothing-lost") == "This database is accepted."
-        assert incarnation.known() is None
+        assert incarnation.check() is None
         assert Stream.objects.get(pk=old.pk).epoch == old.epoch
 
     @pytest.mark.parametrize(
@@ -378,4 +378,4 @@ class TestRenewEpochs:
         )
         with pytest.raises(CommandError, match="1 streams are locked"):
             run("renew_epochs")
-        assert incarnation.known() is not None
+        assert incarnation.check() is not None

@@ -31,9 +31,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def nothing_is_set_aside() -> Iterator[None]:
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
     yield
-    sequencing.setbacks.forget()
+    sequencing.setbacks.clear()
 
 
 def leave(name: str, **fields: Any) -> Notification:
@@ -151,8 +151,8 @@ def test_a_placed_notification_keeps_its_key() -> None:
 def test_more_than_one_batch_is_placed_completely(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sequencing, "BATCH", 3)
-    monkeypatch.setattr(sequencing, "MOST", 4)
+    monkeypatch.setattr(sequencing, "BATCH_SIZE", 3)
+    monkeypatch.setattr(sequencing, "MAX_NOTIFICATIONS", 4)
     for number in range(11):
         leave(f"topic:{number % 5}")
         leave("topic:later", publish_at=timezone.now() + timedelta(days=1))

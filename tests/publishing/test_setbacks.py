@@ -19,7 +19,7 @@ def test_pauses_grow_to_a_limit() -> None:
     for _ in range(9):
         setbacks.failed(7, ValueError())
         begun = clock.now
-        while 7 in setbacks.resting():
+        while 7 in setbacks.paused():
             clock.now += 0.5
         pauses.append(clock.now - begun)
     assert pauses[:4] == [1, 2, 4, 8]
@@ -35,15 +35,15 @@ def test_a_recovered_stream_is_logged_and_its_pause_is_reset(
     for _ in range(3):
         setbacks.failed("topic:a", ValueError("secret"))
     setbacks.succeeded(["topic:b", "topic:a"])
-    assert setbacks.resting() == set()
+    assert setbacks.paused() == set()
     setbacks.failed("topic:a", ValueError("secret"))
     clock.now += 1
-    assert setbacks.resting() == set()
+    assert setbacks.paused() == set()
     told = [record.getMessage() for record in caplog.records]
     assert told == [
-        "Stream topic:a cannot publish (ValueError); it is set aside and tried again.",
-        "Stream topic:a publishes again.",
-        "Stream topic:a cannot publish (ValueError); it is set aside and tried again.",
+        "Publishing to stream topic:a failed (ValueError); it will be retried with growing pauses.",
+        "Publishing to stream topic:a works again.",
+        "Publishing to stream topic:a failed (ValueError); it will be retried with growing pauses.",
     ]
 
 
@@ -52,7 +52,7 @@ def test_a_stream_that_is_not_retried_is_forgotten() -> None:
     setbacks = Setbacks(clock)
     setbacks.failed(7, ValueError())
     clock.now += 2 * LONGEST_PAUSE
-    assert setbacks.resting() == set()
+    assert setbacks.paused() == set()
     setbacks.failed(7, ValueError())
     clock.now += 1.5
-    assert 7 not in setbacks.resting()
+    assert 7 not in setbacks.paused()

@@ -142,9 +142,9 @@ class Database:
     def statement(self, execute: Callable[..., Any], sql: str, *args: Any) -> Any:
         if self._is_calm:
             return execute(sql, *args)
-        self._meet_absence()
+        self._fail_while_away()
         if sql.lstrip().startswith(WRITES):
-            self._meet_locks(sql, args[0])
+            self._wait_for_locks(sql, args[0])
         result = execute(sql, *args)
         if not connection.in_atomic_block and sql.lstrip().startswith(CHANGES):
             self._commits += 1
@@ -153,7 +153,7 @@ class Database:
     def commit(self, commit: Callable[[], None]) -> None:
         if self._is_calm:
             return commit()
-        self._meet_absence()
+        self._fail_while_away()
         if self._chance.random() < self.commit_loss:
             raise OperationalError("the connection broke before the commit")
         commit()
@@ -162,7 +162,7 @@ class Database:
             raise OperationalError("the connection broke after the commit")
         return None
 
-    def _meet_absence(self) -> None:
+    def _fail_while_away(self) -> None:
         process: Process | None = current.get()
         until = max(self.away.get("", 0.0), self.away.get(process.name if process else "", 0.0))
         if self._now() < until:
@@ -170,7 +170,7 @@ class Database:
         if self.statement_loss and self._chance.random() < self.statement_loss:
             raise OperationalError("the connection broke")
 
-    def _meet_locks(self, sql: str, parameters: Any) -> None:
+    def _wait_for_locks(self, sql: str, parameters: Any) -> None:
         until = self.locked_until
         if self.held and 'INTO "notifications_stream"' in sql:
             until = max([until, *(t for name, t in self.held.items() if name in parameters)])

@@ -100,14 +100,15 @@ def failover(world: World, chance: Random) -> str:
 @fault(2)
 def restore(world: World, chance: Random) -> str:
     age, away, after = chance.uniform(3, 25), chance.uniform(1, 8), chance.uniform(0.1, 5)
-    is_told = chance.random() < 0.5
+    is_operator_told = chance.random() < 0.5
 
     def renew() -> None:
-        if is_told:
+        if is_operator_told:
             world.operator.renew()
 
     _go_back(world, age, away, lambda: later(world, after, renew))
-    return f"a backup of now is restored in {age:.1f} s, {'' if is_told else 'not '}told to us"
+    told = "told" if is_operator_told else "not told"
+    return f"this state is restored in {age:.1f} s; the operator is {told}"
 
 
 @fault(2)

@@ -17,16 +17,16 @@ from .ledger import Ledger
 from .network import Network
 from .people import LIFETIME, Credentials, People, cookie
 from .process import Process
-from .transport import SOONEST, Transport
+from .transport import MIN_DELAY, Transport
 
 #: Seconds until a person logs in again after a terminal disconnect.
-LOG_IN = 4.0
+LOGIN_DELAY = 4.0
 
 #: Seconds until a failed token refresh is retried, as SDKs do.
-RETRY = 5.0
+REFRESH_RETRY = 5.0
 
 #: Seconds before its expiry at which a token is refreshed.
-EARLY = 1.0
+REFRESH_EARLY = 1.0
 
 
 class Position(NamedTuple):
@@ -70,7 +70,7 @@ class Device(Transport):
         self._people = people
         self._ledger = ledger
         self._lifetime = LIFETIME if is_short else None
-        self.shown: Credentials | None = None
+        self.credentials: Credentials | None = None
         self.password = ""
         self.positions: dict[str, Position] = {}
         #: The channels of this connection, and the last offset received in each.
@@ -89,29 +89,29 @@ class Device(Transport):
         self.drop()
         self._ledger.forget(self)
         self.positions.clear()
-        self.shown = None
-        self.later(SOONEST, self._log_in)
+        self.credentials = None
+        self.later(MIN_DELAY, self._log_in)
 
-    def rest(self, seconds: float) -> None:
+    def go_offline(self, seconds: float) -> None:
         """Go offline for a while."""
         self.drop()
-        self.later(seconds, self.connect if self.shown else self._log_in)
+        self.later(seconds, self.connect if self.credentials else self._log_in)
 
     def _log_in(self) -> None:
         how = self.user_id, self.by_session, self._lifetime
         self._people.ask(self._logged_in, self._people.log_in, *how)
 
-    def _logged_in(self, shown: Credentials | None) -> None:
-        if shown is None:
-            self.later(LOG_IN, self._log_in)
+    def _logged_in(self, credentials: Credentials | None) -> None:
+        if credentials is None:
+            self.later(LOGIN_DELAY, self._log_in)
             return
-        self.shown = shown
+        self.credentials = credentials
         self.password = self._people.password(self.user_id)
         self._ledger.logged_in(self)
         self.connect()
 
     def headers(self) -> list[tuple[bytes, bytes]] | None:
-        return None if self.shown is None else cookie(self.shown)
+        return None if self.credentials is None else cookie(self.credentials)
 
     def dropped(self) -> None:
         self.on_wire.clear()
@@ -121,8 +121,10 @@ class Device(Transport):
             self._ledger.waited(self, self.asked_at)
 
     def opened(self) -> None:
-        assert self.shown is not None
-        request: dict[str, Any] = {"token": self.shown.token} if self.shown.token else {}
+        assert self.credentials is not None
+        request: dict[str, Any] = (
+            {"token": self.credentials.token} if self.credentials.token else {}
+        )
         subs = {
             name: {"recover": True, "epoch": position.epoch, "offset": position.offset}
             for name, position in self.positions.items()
@@ -130,12 +132,12 @@ class Device(Transport):
         }
         self.command(self._connect_answered, connect={**request, "subs": subs})
 
-    def sent_away(self) -> None:
+    def terminally_disconnected(self) -> None:
         """Log in again after a terminal disconnect, with a new SDK client that has no positions."""
         self._ledger.forget(self)
         self.positions.clear()
-        self.shown = None
-        self.later(LOG_IN, self._log_in)
+        self.credentials = None
+        self.later(LOGIN_DELAY, self._log_in)
 
     # Commands
 
@@ -154,7 +156,7 @@ class Device(Transport):
         for name, sub in subs.items():
             self._subscribed(name, sub)
         if result.get("expires"):
-            self.later(max(0.1, result["ttl"] - EARLY), self._refresh)
+            self.later(max(0.1, result["ttl"] - REFRESH_EARLY), self._refresh)
         for name in self.topics:
             self.subscribe(name)
         self.fetch_inbox()
@@ -162,11 +164,11 @@ class Device(Transport):
     def _refused(self, error: dict[str, Any]) -> None:
         self.drop()
         if error.get("temporary"):
-            self.come_back()
+            self.reconnect()
         elif error["code"] == 109:
-            self.later(SOONEST, self._log_in)
+            self.later(MIN_DELAY, self._log_in)
         else:
-            self.sent_away()
+            self.terminally_disconnected()
 
     def subscribe(self, name: str) -> None:
         if name in self.left or name in self.on_wire or not self.is_connected:
@@ -201,20 +203,20 @@ class Device(Transport):
         how = self.user_id, False, self._lifetime
         self._people.ask(self._refreshed, self._people.log_in, *how)
 
-    def _refreshed(self, shown: Credentials | None) -> None:
+    def _refreshed(self, credentials: Credentials | None) -> None:
         if not self.is_connected:
             return  # connecting again obtains a new token when one is needed
-        if shown is None:
-            self.later(RETRY, self._refresh)
+        if credentials is None:
+            self.later(REFRESH_RETRY, self._refresh)
             return
-        self.shown = shown
+        self.credentials = credentials
         self.password = self._people.password(self.user_id)
         self._ledger.logged_in(self)
-        self.command(self._refresh_answered, refresh={"token": shown.token})
+        self.command(self._refresh_answered, refresh={"token": credentials.token})
 
     def _refresh_answered(self, reply: dict[str, Any]) -> None:
         if reply.get("refresh", {}).get("expires"):
-            self.later(max(0.1, reply["refresh"]["ttl"] - EARLY), self._refresh)
+            self.later(max(0.1, reply["refresh"]["ttl"] - REFRESH_EARLY), self._refresh)
 
     def acknowledge(self) -> None:
         for name in self.on_wire:

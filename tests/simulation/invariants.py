@@ -74,11 +74,11 @@ class Invariants:
             if worker.tasks > most:
                 self._ledger.violate("P5", f"{worker.tasks} tasks in {worker}")
 
-    def check_told(self) -> None:
-        """P8: see :meth:`Ledger.check_told`."""
+    def check_reported(self) -> None:
+        """P8: see :meth:`Ledger.check_reported`."""
         for device in self._devices:
             if device.is_connected and device.wire is not None and device.wire.is_well:
-                self._ledger.check_told(device, device.connected_at)
+                self._ledger.check_reported(device, device.connected_at)
 
     def check_rolled_back(self) -> None:
         """P2: no notification of a rolled-back transaction is in the tables."""
@@ -87,7 +87,7 @@ class Invariants:
         for title in titles:
             entry = self._ledger.entries.get(title)
             if entry is not None and entry.state == "rolled back":
-                self._ledger.violate("P2", f"{title} was rolled back and is there")
+                self._ledger.violate("P2", f"{title} was rolled back but is in the table")
 
     def check_acknowledged(self) -> None:
         """P1: no notification counts as delivered that no device of the user has received."""
@@ -121,7 +121,7 @@ class Invariants:
     def unsettled(self) -> Iterator[tuple[str, str]]:
         """Yield what is still outstanding after the faults: the promise and a description."""
         with self._database.calm():
-            if incarnation.known() is not None:
+            if incarnation.check() is not None:
                 yield "P8", "the history is still suspect"
         if self._operator.alarms:
             yield "P8", "the operator has not acted upon an alarm yet"
@@ -135,7 +135,7 @@ class Invariants:
                 yield "P1", f"{device} is not connected"
                 continue
             yield from self._missing(device, tables)
-            yield from self._untold(device, tables)
+            yield from self._unreported(device, tables)
             if device.needs_inbox:
                 yield "P8", f"{device} cannot fetch its inbox"
 
@@ -149,7 +149,7 @@ class Invariants:
         for entry in self._ledger.entries.values():
             is_owed = entry.state == "committed" and not entry.is_gone and not entry.is_keyed
             if is_owed and entry.title not in there:
-                yield "P1", f"{entry.title} was committed and is not there"
+                yield "P1", f"{entry.title} was committed but is not in the table"
         assert published <= there
 
     def _lost(self, tables: Tables) -> Iterator[tuple[str, str]]:
@@ -185,20 +185,20 @@ class Invariants:
                 after = max(after, since.get(channel, 0))
             for row in tables.rows.get(channel, ()):
                 if row.lasts and row.offset > after and row.title not in account.titles:
-                    yield "P1", f"{device} has not got {row.title} ({channel} {row.offset})"
+                    yield "P1", f"{device} has not received {row.title} ({channel} {row.offset})"
             position = device.positions[channel]
             if position.offset > tables.tops[channel]:
                 yield "P8", f"{device} is at {position.offset} of {channel}, beyond its top"
 
-    def _untold(self, device: Device, tables: Tables) -> Iterator[tuple[str, str]]:
+    def _unreported(self, device: Device, tables: Tables) -> Iterator[tuple[str, str]]:
         account = self._ledger.accounts[device]
-        for channel, loss in account.untold.items():
+        for channel, loss in account.unreported.items():
             if channel in device.on_wire:
-                yield "P8", f"{device} does not know that {loss} of {channel} went back"
+                yield "P8", f"{device} was not notified that {loss} of {channel} went back"
         since = {p.channel: p.since for p in self._places() if p.user_id == device.user_id}
         if device.needs_inbox:
             return
-        for channel, upto in account.told.items():
+        for channel, upto in account.reported.items():
             if channel not in device.on_wire:
                 continue
             for row in tables.rows.get(channel, ()):
@@ -209,7 +209,8 @@ class Invariants:
                 ):
                     yield (
                         "P8",
-                        f"{device} has {row.title} ({channel} {row.offset}) not even in its inbox",
+                        f"{device} has not received {row.title} ({channel} {row.offset}), "
+                        "not even in its inbox",
                     )
 
     def tables(self) -> Tables:

@@ -25,7 +25,7 @@ RENEWAL_BOUND = 45.0
 
 #: Seconds within which a device that stays connected learns of a loss, without the operator: two
 #: position checks, and one retry of the renewal.
-TOLD_BOUND = 12.0
+REPORT_BOUND = 12.0
 
 #: Seconds by which a scheduled notification may be seen before its time.
 EARLY = 0.05
@@ -82,9 +82,9 @@ class Account:
     once: set[tuple[str, str, str]] = field(default_factory=set)
     follows: dict[str, Follow] = field(default_factory=dict)
     #: Offset up to which the inbox has to fill a reported loss, by channel.
-    told: dict[str, int] = field(default_factory=dict)
+    reported: dict[str, int] = field(default_factory=dict)
     #: Losses that have not been reported to the device yet, by channel.
-    untold: dict[str, Loss] = field(default_factory=dict)
+    unreported: dict[str, Loss] = field(default_factory=dict)
 
     def lose(self, now: float, before: dict[str, set[str]], after: dict[str, set[str]]) -> None:
         """Record what the device loses when tables go back.
@@ -96,20 +96,20 @@ class Account:
             before: titles in each channel until now.
             after: titles in each channel from now on.
         """
-        for channel in list(self.untold):
-            self.untold[channel].titles.difference_update(after.get(channel, ()))
-            if not self.untold[channel].titles:
-                del self.untold[channel]
+        for channel in list(self.unreported):
+            self.unreported[channel].titles.difference_update(after.get(channel, ()))
+            if not self.unreported[channel].titles:
+                del self.unreported[channel]
         for channel in self.follows:
             gone = before.get(channel, set()) - after.get(channel, set())
             lost = gone & {title for name, _, title in self.once if name == channel}
             if lost:
-                earlier = self.untold.get(channel, Loss(now, set()))
-                self.untold[channel] = Loss(now, lost | earlier.titles)
+                earlier = self.unreported.get(channel, Loss(now, set()))
+                self.unreported[channel] = Loss(now, lost | earlier.titles)
 
     def begin_again(self, channel: str) -> None:
         """Record that the application knows of the break: what follows does not continue."""
-        self.untold.pop(channel, None)
+        self.unreported.pop(channel, None)
         self.once = {entry for entry in self.once if entry[0] != channel}
 
 
@@ -175,7 +175,7 @@ class Ledger:
         if device.is_new:  # an open transaction may have locked its stream
             return
         if self._calm_seconds(since, self._now()) > CONNECT_BOUND:
-            self.violate("P9", f"{device} has waited since {since:.3f} for its turn to connect")
+            self.violate("P9", f"{device} has waited since {since:.3f} for the answer to connect")
 
     def forget(self, device: Receiver) -> None:
         """Record that the device has lost its state and starts as a new one."""
@@ -194,7 +194,7 @@ class Ledger:
                 return
         if was_recovering and not recovered:
             account.begin_again(channel)
-            account.told[channel] = offset
+            account.reported[channel] = offset
             key = device.user_id, channel
             self.excused[key] = max(self.excused[key], offset)
         if not was_recovering:
@@ -272,12 +272,12 @@ class Ledger:
             account.lose(self._now(), before, after)
         self._invalid_since.clear()
 
-    def check_told(self, device: Receiver, connected_at: float) -> None:
+    def check_reported(self, device: Receiver, connected_at: float) -> None:
         """P8: a device that stays connected learns of a loss."""
-        for channel, loss in self.accounts[device].untold.items():
-            is_late = self._calm_seconds(loss.since, self._now()) > TOLD_BOUND
+        for channel, loss in self.accounts[device].unreported.items():
+            is_late = self._calm_seconds(loss.since, self._now()) > REPORT_BOUND
             if connected_at < loss.since and is_late:
-                self.violate("P8", f"nobody tells {device} that {loss} of {channel} went back")
+                self.violate("P8", f"{device} was not notified that {loss} of {channel} went back")
 
     def _check_rights(self, device: Receiver, channel: str, at: float, what: str) -> None:
         ended = self._ended_at(device.user_id, channel, at)

@@ -67,14 +67,14 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     def select(self, timeout: float | None) -> list[Any]:
         """Advance the time instead of waiting, as the selector of this loop."""
         if timeout is None:
-            raise Standstill("everybody waits for something that will never happen")
+            raise Standstill("all tasks wait, and no timer is pending")
         if timeout > 0:
             self.now = self._scheduled[0]._when  # type: ignore[attr-defined]
             self._rounds = 0
             return []
         self._rounds += 1
         if self._rounds > STANDSTILL:
-            raise Standstill("the loop does not come to rest")
+            raise Standstill("the loop never becomes idle")
         return []
 
     def create_future(self) -> asyncio.Future[Any]:

@@ -1,7 +1,7 @@
 """Deliberate bugs in production code that the simulation has to find.
 
 Each mutation removes one thing that a promise depends on. ``python -m tests.simulation
---break NAME`` runs with it; tests/simulation/test_it_finds.py requires that it is found.
+--break NAME`` runs with it; tests/simulation/test_mutations.py requires that it is found.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from notifications.protocol import json as wire
 from notifications.publishing import notify as publishing
 from notifications.streams import epochs, evidence, marks, positions
 
-from .threads import Pool, Some
+from .threads import Pool, ThreadGroup
 
 
 class Mutation(NamedTuple):
@@ -147,7 +147,7 @@ def compare_tops_only() -> None:
 @mutation("P1", faults=("failover", "failover", "lossy_layer", "layer_down"))
 def skip_clamp() -> None:
     """Marks are not moved back when a stream gets a new epoch."""
-    marks.move_back = lambda cuts, newest: 0
+    marks.move_back = lambda common, newest: 0
 
 
 @mutation("P8", "P1", faults=("restore", "failover"))
@@ -176,4 +176,4 @@ def acknowledge_one_more() -> None:
 @mutation("P9", faults=("held_user", "cut_all_sockets"))
 def wait_in_one_line() -> None:
     """All work of a process shares one thread, and waits there up to 60 seconds for locks."""
-    Pool.threads = Some("one", 1, 60.0)  # type: ignore[method-assign,assignment]
+    Pool.threads = ThreadGroup("one", 1, 60.0)  # type: ignore[method-assign,assignment]

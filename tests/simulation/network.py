@@ -30,7 +30,7 @@ class Client(Protocol):
     """The callbacks of a wire to its client."""
 
     def opened(self) -> None: ...
-    def took(self, text: str, written_at: float) -> None: ...
+    def received(self, text: str, written_at: float) -> None: ...
     def lost(self, code: int) -> None: ...
 
 
@@ -103,7 +103,7 @@ class Wire:
         #: Seconds that the client needs to read one frame.
         self.pace = 0.0
         self.has_client = self.has_server = True
-        self._is_told = False
+        self._is_disconnect_sent = False
         self._scope = {
             "type": "websocket",
             "path": "/connection/websocket",
@@ -236,7 +236,7 @@ class Wire:
                 self.stall(now + self.pace)
             if frame.code is None:
                 self.network.trace(self.client, "takes", frame.text[:SHOWN])
-                self.client.took(frame.text, frame.written_at)
+                self.client.received(frame.text, frame.written_at)
             else:
                 self._disconnect_server(frame.code)
                 self._hang_up_on_client(frame.code)
@@ -251,13 +251,13 @@ class Wire:
     def _arrive(self, event: dict[str, Any]) -> None:
         if event["type"] == "websocket.disconnect":
             self._disconnect_server(event["code"])
-        elif self.has_server and not self._is_told:
+        elif self.has_server and not self._is_disconnect_sent:
             self._incoming.put_nowait(event)
 
     def _disconnect_server(self, code: int) -> None:
-        if self._is_told:
+        if self._is_disconnect_sent:
             return
-        self._is_told = True
+        self._is_disconnect_sent = True
         self.has_server = False
         self._room.set()
         self._incoming.put_nowait({"type": "websocket.disconnect", "code": code})
@@ -265,7 +265,7 @@ class Wire:
     def _server_is_done(self) -> None:
         """Close the socket as the operating system does when the consumer or its process ends."""
         self.has_server = False
-        self._is_told = True
+        self._is_disconnect_sent = True
         self._room.set()
         self.network.wires.pop(self, None)
         # After what is still in the buffers.

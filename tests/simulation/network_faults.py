@@ -32,7 +32,7 @@ def vanish(world: World, chance: Random) -> str:
     wires = list(world.network.wires)
     if wires:
         chance.choice(wires).vanish()
-    return "a client's network is gone, and nobody is told"
+    return "a client's network is gone, and neither end notices"
 
 
 @fault(4)
@@ -77,7 +77,7 @@ def offline(world: World, chance: Random) -> str:
     seconds = chance.uniform(1, 20)
     some = [device for device in world.devices if chance.random() < 0.5]
     for device in some:
-        device.rest(seconds)
+        device.go_offline(seconds)
     return f"{len(some)} devices are offline for {seconds:.1f} s"
 
 
@@ -85,7 +85,7 @@ def offline(world: World, chance: Random) -> str:
 def new_browser(world: World, chance: Random) -> str:
     device = chance.choice(world.devices)
     device.forget()
-    return f"{device} begins from nothing"
+    return f"{device} loses its state"
 
 
 # Processes

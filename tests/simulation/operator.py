@@ -12,8 +12,8 @@ from notifications.streams import incarnation
 from .database import Database
 from .people import People
 
-#: Seconds between two looks at the monitoring.
-LOOKS = 4.0
+#: Seconds between two checks of the monitoring.
+CHECK_INTERVAL = 4.0
 
 #: Seconds from an alarm to the command. Workers detect a loss by themselves sooner than this.
 REACTION = 20.0
@@ -43,21 +43,21 @@ class Operator:
         self.alarms = 0
         # All physical databases of a run share one database in memory, so number them.
         incarnation.fingerprint = lambda: f"file={database.incarnation}"
-        later(LOOKS, self._look)
+        later(CHECK_INTERVAL, self._check)
 
     def renew(self) -> None:
         """Renew the epochs after a restore that the operator knows of."""
         self._people.ask(self._renewed, self._renew)
 
-    def _look(self) -> None:
-        self._people.ask(self._looked, lambda: incarnation.known() is not None)
+    def _check(self) -> None:
+        self._people.ask(self._checked, lambda: incarnation.check() is not None)
 
-    def _looked(self, is_suspect: bool | None) -> None:
+    def _checked(self, is_suspect: bool | None) -> None:
         if is_suspect:
             self.alarms += 1
             self._later(REACTION, self._react)
         else:
-            self._later(LOOKS, self._look)
+            self._later(CHECK_INTERVAL, self._check)
 
     def _react(self) -> None:
         self._people.ask(self._reacted, self._renew)
@@ -67,7 +67,7 @@ class Operator:
         self._renewed(is_done)
 
     def _renewed(self, is_done: bool | None) -> None:
-        self._later(LOOKS if is_done else 1.0, self._look)
+        self._later(CHECK_INTERVAL if is_done else 1.0, self._check)
 
     def _renew(self) -> bool:
         call_command("renew_epochs", stdout=StringIO())

@@ -155,7 +155,7 @@ class People:
                 for user in get_user_model().objects.prefetch_related("groups").order_by("pk")
             }
 
-    def is_valid(self, user_id: int, shown: Credentials, password: str) -> bool:
+    def is_valid(self, user_id: int, credentials: Credentials, password: str) -> bool:
         """Return whether these credentials are still valid."""
         with self._database.calm():
             user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
@@ -164,18 +164,20 @@ class People:
             # Both kinds become invalid when the password changes. The lifetime of a token is not
             # checked here.
             is_same = bool(user.password == password)
-            return is_same and (not shown.session or SessionStore().exists(shown.session))
+            return is_same and (
+                not credentials.session or SessionStore().exists(credentials.session)
+            )
 
     def password(self, user_id: int) -> str:
         with self._database.calm():
             return str(get_user_model().objects.values_list("password", flat=True).get(pk=user_id))
 
 
-def cookie(shown: Credentials) -> list[tuple[bytes, bytes]]:
+def cookie(credentials: Credentials) -> list[tuple[bytes, bytes]]:
     """Return the headers of a handshake with these credentials."""
-    if not shown.session:
+    if not credentials.session:
         return []
-    return [(b"cookie", f"{settings.SESSION_COOKIE_NAME}={shown.session}".encode())]
+    return [(b"cookie", f"{settings.SESSION_COOKIE_NAME}={credentials.session}".encode())]
 
 
 def _channels(user: Any) -> list[str]:

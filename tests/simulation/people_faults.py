@@ -15,7 +15,7 @@ from .world import World
 @fault(2)
 def publisher_dies(world: World, chance: Random) -> str:
     for _ in range(chance.randint(1, 4)):
-        world.publishers.die()
+        world.publishers.die_after_commit()
     return "callers die between commit and sequencing"
 
 
@@ -36,7 +36,7 @@ def late_commit(world: World, chance: Random) -> str:
 @fault(2)
 def garbage(world: World, chance: Random) -> str:
     for _ in range(chance.randint(2, 8)):
-        world.vandal.strike()
+        world.vandal.send_garbage()
     return "somebody sends garbage"
 
 
@@ -89,8 +89,8 @@ def change_staff(world: World, chance: Random) -> str:
 @fault(2)
 def log_out(world: World, chance: Random) -> str:
     device = chance.choice([device for device in world.devices if device.by_session])
-    if device.shown is not None:
-        _change(world, world.people.log_out, device.shown.session)
+    if device.credentials is not None:
+        _change(world, world.people.log_out, device.credentials.session)
     return f"{device} is logged out"
 
 

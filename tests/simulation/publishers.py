@@ -115,7 +115,7 @@ class Publishers:
 
     # With failures
 
-    def die(self) -> None:
+    def die_after_commit(self) -> None:
         """Commit a notification in a process that dies before it gives the offset."""
         name, moment = self._channel(), self._moment(0)
         self._do(lambda title: write(name, title=title, publish_at=moment))

@@ -1,7 +1,7 @@
 """Run simulations: ``python -m tests.simulation --seed N [--faults M]``.
 
-The same arguments give the same run, event by event: the digest that is printed stands for all of
-them. A broken promise is printed with its seed, its faults, the last events and the command that
+The same arguments give the same run, event by event: the printed digest covers all events.
+A broken promise is printed with its seed, its faults, the last events and the command that
 replays it; ``--skip`` leaves single faults of a run out, to find those that matter.
 """
 
@@ -45,10 +45,10 @@ KINDS = (database_faults, network_faults, people_faults)
 PACE = 0.7
 
 #: Virtual seconds after the faults within which every device has to have received everything.
-PATIENCE = 90.0
+SETTLE_TIMEOUT = 90.0
 
 #: Virtual seconds within which a publication arrives after that, with and without the layer.
-SOON, SOON_WITHOUT_LAYER = 2.0, 9.0
+LATENCY, LATENCY_WITHOUT_LAYER = 2.0, 9.0
 
 
 class Report(NamedTuple):
@@ -78,9 +78,9 @@ def simulate(seed: int, options: argparse.Namespace) -> Report:
     async def script() -> None:
         world.ends_at = world.loop.now + faults.QUIET + faults.SPACE * options.faults
         _inject(world, planned, injected)
-        await _go_on(world)
+        await _publish_under_faults(world)
         await _recover(world)
-        await _deliver_at_once(world)
+        await _check_latency(world)
 
     try:
         world.loop.run_until_complete(script())
@@ -91,7 +91,7 @@ def simulate(seed: int, options: argparse.Namespace) -> Report:
     return Report(seed, injected, world.ledger.violations, list(world.events), world.digest)
 
 
-def simulate_apart(seed: int, options: argparse.Namespace) -> Report:
+def simulate_in_child(seed: int, options: argparse.Namespace) -> Report:
     """Simulate one run in a process of its own, so that no state leaks into the next run."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
@@ -101,7 +101,7 @@ def simulate_apart(seed: int, options: argparse.Namespace) -> Report:
     try:
         report: Report = here.recv()
     except EOFError:
-        report = Report(seed, [], ["simulation: its process has died"], [], "")
+        report = Report(seed, [], ["simulation: its process died"], [], "")
     process.join()
     return report
 
@@ -116,7 +116,7 @@ def _inject(world: World, planned: Sequence[faults.Fault], injected: list[str]) 
         world.network.later(fault.at, inject, fault)
 
 
-async def _go_on(world: World) -> None:
+async def _publish_under_faults(world: World) -> None:
     """Publish, and check the invariants that hold at any time."""
     chance = world.chance("pace")
     checked_at = 0.0
@@ -124,7 +124,7 @@ async def _go_on(world: World) -> None:
         await asyncio.sleep(chance.uniform(0, 2 * PACE))
         world.publishers.publish()
         world.invariants.check_memory()
-        world.invariants.check_told()
+        world.invariants.check_reported()
         if world.loop.now - checked_at > 5:
             checked_at = world.loop.now
             world.invariants.check_rolled_back()
@@ -134,10 +134,10 @@ async def _recover(world: World) -> None:
     """End all faults, and wait until every device has received everything."""
     world.heal()
     world.rights_changed()
-    until = world.loop.now + PATIENCE
+    until = world.loop.now + SETTLE_TIMEOUT
     while not world.ledger.violations and not world.invariants.is_settled():
         await asyncio.sleep(1.0)
-        world.invariants.check_told()
+        world.invariants.check_reported()
         if world.loop.now > until:
             for promise, what in list(world.invariants.unsettled())[:10]:
                 world.ledger.violate(promise, what)
@@ -145,7 +145,7 @@ async def _recover(world: World) -> None:
     world.invariants.check_acknowledged()
 
 
-async def _deliver_at_once(world: World) -> None:
+async def _check_latency(world: World) -> None:
     """Check that new publications arrive within a bound, with or without the layer (P4)."""
     if world.ledger.violations:
         return
@@ -155,7 +155,7 @@ async def _deliver_at_once(world: World) -> None:
         world.layer.go_down()
         await asyncio.sleep(8.0)
     world.publishers.to_everybody()
-    await asyncio.sleep(SOON if is_up else SOON_WITHOUT_LAYER)
+    await asyncio.sleep(LATENCY if is_up else LATENCY_WITHOUT_LAYER)
     for promise, what in world.invariants.unsettled():
         if promise == "P1":
             world.ledger.violate("P4", f"{what}, with the layer {'up' if is_up else 'down'}")
@@ -172,7 +172,7 @@ def main(arguments: Sequence[str]) -> int:
     seeds = range(options.seed, options.seed + options.runs)
     started, total, broken = _real_seconds(), 0, 0
     for seed in seeds:
-        report = simulate_apart(seed, options)
+        report = simulate_in_child(seed, options)
         total += len(report.faults)
         print(f"seed {seed}: {len(report.faults)} faults, digest {report.digest}", flush=True)  # noqa: T201
         if report.violations:
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str]) -> int:
             _print(report, options)
             if not options.keep_going:
                 break
-    words = f"with {broken} seeds a promise is broken" if broken else "no promise broken"
+    words = f"{broken} seeds break a promise" if broken else "no seed breaks a promise"
     print(f"{total} faults in {_real_seconds() - started:.0f} s, {words}.")  # noqa: T201
     return 1 if broken else 0
 
@@ -207,7 +207,7 @@ def _print(report: Report, options: argparse.Namespace) -> None:
     if options.broken:
         expected = mutations.MUTATIONS[options.broken].promises
         is_right = report.violations[0].startswith(expected)
-        lines.append(f"It is {'the' if is_right else 'not the'} promise that is expected.")
+        lines.append(f"This is {'' if is_right else 'not '}the expected promise.")
     print("\n".join(lines), flush=True)  # noqa: T201
 
 
@@ -221,16 +221,25 @@ def _arguments(seed: int, options: argparse.Namespace) -> str:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="of the first run")
-    parser.add_argument("--runs", type=int, default=1, help="runs, with one seed after the other")
-    parser.add_argument("--faults", type=int, default=15, help="injected in each run")
-    parser.add_argument("--skip", type=int, nargs="*", default=[], help="faults to leave out")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first run")
+    parser.add_argument(
+        "--runs", type=int, default=1, help="number of runs, with consecutive seeds"
+    )
+    parser.add_argument("--faults", type=int, default=15, help="number of faults in each run")
+    parser.add_argument(
+        "--skip", type=int, nargs="*", default=[], help="numbers of faults to leave out"
+    )
     parser.add_argument("--only", nargs="*", default=[], help="kinds of faults to choose from")
     parser.add_argument("--without", nargs="*", default=[], help="kinds of faults to leave out")
-    parser.add_argument("--keep-going", action="store_true", help="after a broken promise too")
-    parser.add_argument("--ignore", nargs="*", default=[], help="promises that may be broken")
+    parser.add_argument("--keep-going", action="store_true", help="continue after a broken promise")
     parser.add_argument(
-        "--break", dest="broken", choices=mutations.MUTATIONS, help="part of production code"
+        "--ignore", nargs="*", default=[], help="promises whose violations are ignored"
+    )
+    parser.add_argument(
+        "--break",
+        dest="broken",
+        choices=mutations.MUTATIONS,
+        help="deliberate bug to plant in the code",
     )
     parser.add_argument("--verbose", action="store_true", help="print each event")
     return parser.parse_args(arguments)

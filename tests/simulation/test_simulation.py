@@ -76,7 +76,7 @@ def test_a_failure_says_how_to_replay_it() -> None:
     done = simulate("--seed", "1", "--runs", "20", "--faults", "2", *broken)
     assert done.returncode == 1
     (replay,) = re.findall(r"Replay: python -m tests.simulation (.*) --verbose", done.stdout)
-    assert "restore: a backup of now" in done.stdout
+    assert "restore: this state is restored" in done.stdout
     assert "The last events:" in done.stdout
     again = simulate(*replay.split())
     assert violations(again.stdout) == violations(done.stdout) != []

@@ -23,12 +23,12 @@ from .process import Process, current
 THREADS = 4
 
 #: Seconds that a view waits for a lock. In the threads of hubs it is ``LOCK_TIMEOUT``.
-PATIENCE_OF_VIEWS = 30.0
+VIEW_LOCK_TIMEOUT = 30.0
 
 AnyFuture = Future[Any] | asyncio.Future[Any]
 
 
-class Some(NamedTuple):
+class ThreadGroup(NamedTuple):
     """The threads of one owner in one process.
 
     Args:
@@ -73,7 +73,7 @@ class Threads:
         self._chance = chance
         self._trace = trace
         #: Called with the name of each piece of work that has been executed.
-        self.done: Callable[[str], None] = _name_only
+        self.on_done: Callable[[str], None] = _ignore
         running[:] = [self]
         self._lanes: dict[tuple[str, Any], _Lane] = {}
 
@@ -88,7 +88,7 @@ class Threads:
             args: the arguments of the function.
         """
         future = self._loop.create_future()
-        threads = Some(None, THREADS, PATIENCE_OF_VIEWS) if pool is None else pool.threads
+        threads = ThreadGroup(None, THREADS, VIEW_LOCK_TIMEOUT) if pool is None else pool.threads
         self._submit(threads, partial(function, *args), future)
         return future
 
@@ -98,7 +98,7 @@ class Threads:
         self._submit(pool.threads, work, future)
         return future
 
-    def _submit(self, threads: Some, work: Callable[[], Any], future: AnyFuture) -> None:
+    def _submit(self, threads: ThreadGroup, work: Callable[[], Any], future: AnyFuture) -> None:
         """Run it in the current process as soon as one of the threads is free."""
         process = current.get()
         key = ("" if process is None else process.name, threads.owner)
@@ -132,7 +132,7 @@ class Threads:
             error = raised
         name = _name(job.work)
         self._trace("database", job.process, name, "" if error is None else repr(error))
-        self.done(name)
+        self.on_done(name)
         self._later(self._latency(), job, self._finish, result, error)
 
     def _finish(self, job: _Job, result: Any, error: Exception | None) -> None:
@@ -155,7 +155,7 @@ class Threads:
         self._loop.call_later(delay, call, job, *args, context=job.context)
 
 
-def _name_only(name: str) -> None:
+def _ignore(name: str) -> None:
     return
 
 
@@ -172,12 +172,12 @@ class Pool:
     It takes the arguments of that class.
     """
 
-    def __init__(self, most: int, name: str, begin: Callable[[], None]) -> None:
-        self._most = most
+    def __init__(self, max_threads: int, name: str, initializer: Callable[[], None]) -> None:
+        self._max_threads = max_threads
 
     @property
-    def threads(self) -> Some:
-        return Some(self, self._most, app_settings.LOCK_TIMEOUT)
+    def threads(self) -> ThreadGroup:
+        return ThreadGroup(self, self._max_threads, app_settings.LOCK_TIMEOUT)
 
     def submit(self, work: Callable[[], Any]) -> Future[Any]:
         return running[0].submit(self, work)

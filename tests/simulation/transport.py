@@ -18,15 +18,15 @@ from .network import Network, Wire
 from .process import Process
 
 #: Base and maximum delay of the reconnect backoff, in seconds.
-SOONEST, LATEST = 0.5, 6.0
+MIN_DELAY, MAX_DELAY = 0.5, 6.0
 
 #: Seconds to wait for the answer to ``connect`` before the connection is dropped.
-PATIENCE = 5.0
+CONNECT_TIMEOUT = 5.0
 
 #: Seconds that a ping may be late before the connection is dropped.
 PING_DELAY = 6.0
 
-Answered = Callable[[dict[str, Any]], None]
+ReplyHandler = Callable[[dict[str, Any]], None]
 
 
 class Transport(ABC):
@@ -51,7 +51,7 @@ class Transport(ABC):
         self.written_at = 0.0
         self._attempts = 0
         self._last_id = 0
-        self._pending: dict[int, Answered] = {}
+        self._pending: dict[int, ReplyHandler] = {}
         #: Number of the current connection. Timers of earlier connections have no effect.
         self._life = 0
         self._pings = 0
@@ -77,7 +77,7 @@ class Transport(ABC):
         """Handle the end of the connection."""
 
     @abstractmethod
-    def sent_away(self) -> None:
+    def terminally_disconnected(self) -> None:
         """Handle a close code after which a client does not reconnect."""
 
     @abstractmethod
@@ -89,13 +89,13 @@ class Transport(ABC):
     def connect(self) -> None:
         headers, worker = self.headers(), self._pick()
         if worker is None or headers is None or self.wire is not None:
-            self.come_back()
+            self.reconnect()
             return
         self._life += 1
         self.asked_at = self._network.loop.now
         is_plain = self._chance.random() < 0.3
         self.wire = Wire(self._network, worker, self, headers, is_plain=is_plain)
-        self.later(PATIENCE, self._lost_patience)
+        self.later(CONNECT_TIMEOUT, self._connect_timed_out)
 
     def connected(self, ping: float) -> None:
         """Handle the answer to ``connect``.
@@ -114,9 +114,9 @@ class Transport(ABC):
             return
         self.drop()
         if code == 1009 or 3500 <= code < 4000:
-            self.sent_away()
+            self.terminally_disconnected()
         else:
-            self.come_back()
+            self.reconnect()
 
     def drop(self) -> None:
         self._life += 1
@@ -127,21 +127,21 @@ class Transport(ABC):
             wire.hang_up()
         self.dropped()
 
-    def come_back(self) -> None:
+    def reconnect(self) -> None:
         self._attempts += 1
-        most = min(LATEST, SOONEST * 2**self._attempts)
-        self.later(self._chance.uniform(SOONEST / 2, most), self.connect)
+        most = min(MAX_DELAY, MIN_DELAY * 2**self._attempts)
+        self.later(self._chance.uniform(MIN_DELAY / 2, most), self.connect)
 
-    def _lost_patience(self) -> None:
+    def _connect_timed_out(self) -> None:
         if not self.is_connected and self.wire is not None:
             if self.wire.is_well:
                 self.waited()
             self.drop()
-            self.come_back()
+            self.reconnect()
 
     # Frames
 
-    def command(self, answered: Answered | None, **request: Any) -> None:
+    def command(self, answered: ReplyHandler | None, **request: Any) -> None:
         if self.wire is None:
             return
         self._last_id += 1
@@ -149,13 +149,13 @@ class Transport(ABC):
             self._pending[self._last_id] = answered
         self.wire.say(json.dumps({"id": self._last_id, **request}))
 
-    def took(self, text: str, written_at: float) -> None:
+    def received(self, text: str, written_at: float) -> None:
         for line in text.split("\n"):
-            self._take(json.loads(line), written_at)
+            self._handle(json.loads(line), written_at)
             if self.wire is None:
                 return
 
-    def _take(self, reply: dict[str, Any], written_at: float) -> None:
+    def _handle(self, reply: dict[str, Any], written_at: float) -> None:
         if reply == {}:
             self._pings += 1
             if self.wire is not None:
@@ -176,7 +176,7 @@ class Transport(ABC):
         def look() -> None:
             if self._pings == seen:
                 self.drop()
-                self.come_back()
+                self.reconnect()
             else:
                 self._expect_ping(interval)
 

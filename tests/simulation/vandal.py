@@ -51,7 +51,7 @@ class Vandal:
         self._chance = chance
         self._pick = pick
 
-    def strike(self) -> None:
+    def send_garbage(self) -> None:
         worker = self._pick()
         if worker is not None:
             _Socket(self._network, self._ledger, worker, self._chance.choice(GARBAGE))
@@ -76,7 +76,7 @@ class _Socket:
             self._wire.say(self._garbage)
         self._network.later(BOUND, self._look)
 
-    def took(self, text: str, written_at: float) -> None:
+    def received(self, text: str, written_at: float) -> None:
         self._is_answered = True
 
     def lost(self, code: int) -> None:

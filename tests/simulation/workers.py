@@ -28,14 +28,14 @@ class _OfProcess:
 
     def __getattr__(self, name: str) -> Any:
         process = current.get()
-        assert process is not None, "nobody's announcer"
+        assert process is not None, "there is no current process"
         return getattr(process.announcer, name)
 
 
 async def _hub_of_process() -> Hub:
     process = current.get()
     assert process is not None
-    assert process.hub is not None, "a worker that does not run"
+    assert process.hub is not None, "the worker has no hub"
     hub: Hub = process.hub
     return hub
 

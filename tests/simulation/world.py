@@ -120,7 +120,7 @@ class World:
             self.operator,
         )
 
-        self.threads.done = self._work_is_done
+        self.threads.on_done = self._work_is_done
 
     def _work_is_done(self, name: str) -> None:
         if name == write_marks.__qualname__:
@@ -172,9 +172,9 @@ class World:
         """Report to the ledger who may read what, and which credentials are valid."""
         self.ledger.rights_are(self.people.readable())
         for device in self.devices:
-            if device.shown is None:
+            if device.credentials is None:
                 continue
-            if self.people.is_valid(device.user_id, device.shown, device.password):
+            if self.people.is_valid(device.user_id, device.credentials, device.password):
                 self.ledger.logged_in(device)
             else:
                 self.ledger.credentials_end(device)
@@ -234,7 +234,7 @@ class World:
         if "was destroyed but it is pending" in context["message"]:
             return  # a task of a killed process
         error = context.get("exception")
-        self.ledger.violate("P7", f"nobody catches {error!r}: {context['message']}")
+        self.ledger.violate("P7", f"unhandled {error!r}: {context['message']}")
 
 
 class _Watch(logging.Handler):

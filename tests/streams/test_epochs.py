@@ -104,14 +104,14 @@ def test_p8_renewed_streams_are_counted_and_logged_once(caplog: pytest.LogCaptur
     renew(histories)
     assert count() == before + 3
     assert len([record for record in caplog.records if "3 streams" in record.getMessage()]) == 1
-    suspicion = incarnation.known()
+    suspicion = incarnation.check()
     assert suspicion is not None
     assert (suspicion.moved, suspicion.went_back) == (False, True)
 
 
 def test_a_deleted_stream_is_settled() -> None:
     assert renew({10**6: Old("any")}).settled == {10**6}
-    assert incarnation.known() is None
+    assert incarnation.check() is None
 
 
 def test_p8_a_stream_that_has_not_gone_back_is_not_renewed() -> None:
@@ -193,7 +193,7 @@ def test_a_top_below_its_notifications_is_repaired() -> None:
 
 
 def test_many_subscriptions_are_moved_back_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream_marks, "KEYS", 20)
+    monkeypatch.setattr(stream_marks, "SUBSCRIPTIONS_PER_QUERY", 20)
     monkeypatch.setattr("notifications.streams.rows.CHUNK", 10)
     users = make_old_users(70)
     row = fill("broadcast", 9)
@@ -305,8 +305,8 @@ def test_renewing_all_streams_can_be_repeated() -> None:
 
 
 def test_all_streams_are_renewed_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epochs, "TOGETHER", 2)
-    monkeypatch.setattr(heads, "TOGETHER", 2)
+    monkeypatch.setattr(epochs, "STREAMS_PER_TRANSACTION", 2)
+    monkeypatch.setattr(heads, "STREAMS_PER_TRANSACTION", 2)
     notify(make_old_users(5), "hello")
     assert [one.streams for one in renew_all()] == [2, 2, 2, 1]
     assert total(count_all()).streams == 7

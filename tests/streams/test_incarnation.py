@@ -31,21 +31,21 @@ def gauge() -> float | None:
 
 
 def test_the_first_look_stores_the_fingerprint() -> None:
-    assert incarnation.known() is None
+    assert incarnation.check() is None
     assert not Incarnation.objects.exists()
-    assert in_threads(4, lambda number: incarnation.look()) == [None] * 4
+    assert in_threads(4, lambda number: incarnation.check_and_store()) == [None] * 4
     assert Incarnation.objects.get().fingerprint == incarnation.fingerprint() != ""
-    assert incarnation.look() is None
+    assert incarnation.check_and_store() is None
 
 
 def test_p8_another_database_is_suspected_until_it_is_accepted() -> None:
-    incarnation.look()
+    incarnation.check_and_store()
     move()
-    found = incarnation.look()
-    assert found == incarnation.known() == (True, False)
+    found = incarnation.check_and_store()
+    assert found == incarnation.check() == (True, False)
     assert "restored backup" in str(found)
     incarnation.accept()
-    assert incarnation.look() is None
+    assert incarnation.check_and_store() is None
 
 
 def test_p8_a_history_that_went_back_is_suspected_until_accepted() -> None:
@@ -53,20 +53,20 @@ def test_p8_a_history_that_went_back_is_suspected_until_accepted() -> None:
     first = Incarnation.objects.get().suspected_at
     incarnation.suspect()
     assert Incarnation.objects.get().suspected_at == first
-    assert incarnation.look() == (False, True)
+    assert incarnation.check_and_store() == (False, True)
     incarnation.accept()
-    assert incarnation.look() is None
+    assert incarnation.check_and_store() is None
 
 
 def test_a_look_takes_two_queries() -> None:
-    incarnation.look()
-    assert len(queries(incarnation.look)) <= 2
+    incarnation.check_and_store()
+    assert len(queries(incarnation.check_and_store)) <= 2
 
 
 def test_a_fingerprint_can_be_read_in_a_transaction() -> None:
     with transaction.atomic():
         assert incarnation.fingerprint()
-        assert incarnation.look() is None
+        assert incarnation.check_and_store() is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
 
 
 async def test_p8_a_worker_compares_fingerprints_when_it_starts(settings: Any) -> None:
-    await in_database(incarnation.look)
+    await in_database(incarnation.check_and_store)
     await in_database(move)
     async with running_hub(settings):
         await until(lambda: gauge() == 1)

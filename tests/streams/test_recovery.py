@@ -18,7 +18,7 @@ from notifications.protocol.messages import ConnectResult, Reply
 from notifications.streams import feeds as stream_feeds
 from notifications.streams import recovery, subscriptions
 from notifications.streams.feeds import Feed
-from notifications.streams.history import REMEMBERED, REMEMBERED_RANGES, Page, Range, Recent
+from notifications.streams.history import CACHE_RANGES, CACHE_SECONDS, Page, Range, Recent
 from notifications.streams.names import user_stream
 from notifications.streams.positions import Position
 from notifications.streams.recovery import Recovered, recover, recover_many
@@ -249,19 +249,19 @@ def test_reconnect_storms_read_a_shared_page_once_a_second(user: Any) -> None:
         return count
 
     assert [storm() for _ in range(5)] == [1, 0, 0, 0, 0]
-    now += REMEMBERED
+    now += CACHE_SECONDS
     assert [storm(), storm()] == [1, 0]
 
 
 def test_the_cache_of_pages_is_bounded(user: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = feed(user)
     recent = Recent(lambda: 0.0)
-    ranges = [Range(entry.stream_id, 0, number + 1) for number in range(REMEMBERED_RANGES + 5)]
+    ranges = [Range(entry.stream_id, 0, number + 1) for number in range(CACHE_RANGES + 5)]
     for number in ranges:
         recent.read([number], {})
     assert not queries(lambda: recent.read(ranges[5:], {}))
     assert len(queries(lambda: recent.read(ranges[:1], {}))) == 1
-    monkeypatch.setattr("notifications.streams.history.REMEMBERED_SIZE", 10)
+    monkeypatch.setattr("notifications.streams.history.CACHE_RANGE_SIZE", 10)
     large = Range(entry.stream_id, 1, 2)
     assert [len(queries(lambda: recent.read([large], {}))) for _ in range(2)] == [1, 1]
 

@@ -82,12 +82,12 @@ class Renewals:
             for pk in verdict.settled:
                 del self._suspects[batch[pk]]
                 self._reset(batch[pk])
-            for pk in verdict.innocent:
+            for pk in verdict.unchanged:
                 del self._suspects[batch[pk]]
                 batch[pk].is_suspect = False
-            if verdict.innocent:
+            if verdict.unchanged:
                 self._resume()
-            locked = batch.keys() - verdict.settled - verdict.innocent
+            locked = batch.keys() - verdict.settled - verdict.unchanged
             for pk in locked:  # behind the others, which may not be locked
                 self._suspects[batch[pk]] = self._suspects.pop(batch[pk])
             if locked:

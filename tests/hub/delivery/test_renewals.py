@@ -299,7 +299,7 @@ async def test_p8_one_of_two_workers_renews_and_both_close_their_readers(
     await second.position_check.run()
     await rest()
     assert await in_database(epoch) == after, "once"
-    told = [record.getMessage() for record in caplog.records if "had gone back" in record.message]
+    told = [record.getMessage() for record in caplog.records if "has gone back" in record.message]
     assert sum("1 streams" in line for line in told) == len(told) == 1
     for peer in (here, there):
         await peer.ended()

@@ -108,7 +108,7 @@ async def test_a_large_fan_out_is_sliced_and_stays_in_order(
 async def test_a_notification_to_very_many_users_is_read_with_one_query(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.publishing.hints.MANY", 3)
+    monkeypatch.setattr("notifications.publishing.hints.MAX_HINTS", 3)
     users = [user, *[await in_database(make_user, f"user {number}") for number in range(5)]]
     peers = [await peer_of(one) for one in users]
     with counted_statements('"notifications_notification"') as statements:
