@@ -21,6 +21,7 @@ class NotificationsConfig(AppConfig):
         import_module(".receivers", self.name)
         # It gives ``Notification.objects.unread(user)`` and the like their meaning.
         import_module(".inbox", self.name)
+        import_module(".inbox.of_user", self.name).attach()
         if isinstance(apps.app_configs.get("admin"), admin_apps.AdminConfig):
             # The admin does so in its own ``ready``, which may run after this one.
             admin.autodiscover()

@@ -5,7 +5,7 @@ transaction of the change, and workers are notified after its commit.
 """
 
 from collections.abc import Iterable
-from typing import Any, TypeGuard
+from typing import Any
 
 from django.apps import apps as global_apps
 from django.apps.registry import Apps
@@ -13,7 +13,6 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out
-from django.core.exceptions import ValidationError
 from django.db import router
 from django.db.models import Model
 from django.db.models.signals import (
@@ -31,19 +30,15 @@ from . import loading, signals
 from .connect.authentication import session_digest
 from .database.transactions import after_commit
 from .layer import send_session_ended
-from .models import validate_url
 from .options import Options
 from .publishing import notify as publishing
+from .publishing import sentences
 from .streams import names as stream_names
 from .streams import rights, subscriptions
 from .streams import rows as stream_rows
 
 #: Fields of a user that determine what the user may read, and whether sessions stay valid.
 RIGHTS_FIELDS = {"is_active", "is_staff", "password"}
-
-#: Maximum lengths of the fields of a notification, in characters.
-TITLE_LENGTH = 200
-URL_LENGTH = 2000
 
 
 @receiver(pre_save)
@@ -205,16 +200,23 @@ def notify_sent(
     **data: Any,
 ) -> Any:
     """See :mod:`notifications.signals`."""
-    named = {"target": _described(target), "action_object": _described(action_object)}
-    extra = {"verb": str(verb), **named, "timestamp": timestamp, **_without_dispatch(data)}
-    options: Options = {
-        "body": description or "",
-        "level": level,
-        "url": _link(target) or _link(action_object),
-        "data": {name: value for name, value in extra.items() if value is not None},
-        "actor": sender if _is_saved_user(sender) else None,
+    is_user = _is_saved_user(sender)
+    # A user is the notification's own actor; anything else would only be in the title.
+    objects = {"actor": None if is_user else sender, "target": target}
+    extra = {
+        "verb": str(verb),
+        **sentences.details({**objects, "action_object": action_object}),
+        "timestamp": timestamp,
+        **_without_dispatch(data),
     }
-    title = _sentence(sender, verb, action_object, target)
+    title, body = sentences.word(sender, verb, action_object, target, description or "")
+    options: Options = {
+        "body": body,
+        "level": level,
+        "url": sentences.link(target, action_object),
+        "data": {name: value for name, value in extra.items() if value is not None},
+        "actor": sender if is_user else None,
+    }
     if isinstance(recipient, Group):
         return publishing.broadcast(title, to=recipient, **options)
     return publishing.notify(recipient, title, **options)
@@ -241,37 +243,8 @@ def _without_dispatch(arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in arguments.items() if key not in {"signal", "sender"}}
 
 
-def _is_saved_user(value: Any) -> TypeGuard[Model]:
+def _is_saved_user(value: Any) -> bool:
     return isinstance(value, get_user_model()) and value.pk is not None
-
-
-def _sentence(actor: Any, verb: str, action_object: Any, target: Any) -> str:
-    """Build the sentence that django-notifications shows, cut to ``TITLE_LENGTH``."""
-    words = f"{actor} {verb}"
-    if action_object is not None:
-        words += f" {action_object}"
-    if target is not None:
-        words += f" on {target}"
-    return words if len(words) <= TITLE_LENGTH else words[: TITLE_LENGTH - 1] + "…"
-
-
-def _described(thing: Any) -> dict[str, str] | None:
-    if thing is None:
-        return None
-    if not isinstance(thing, Model):
-        return {"name": str(thing)}
-    return {"type": thing._meta.label_lower, "id": str(thing.pk), "name": str(thing)}
-
-
-def _link(thing: Any) -> str:
-    if not hasattr(thing, "get_absolute_url"):
-        return ""
-    url = str(thing.get_absolute_url() or "")
-    try:
-        validate_url(url)
-    except ValidationError:
-        return ""
-    return url if len(url) <= URL_LENGTH else ""
 
 
 def _is_membership(sender: Any) -> bool:

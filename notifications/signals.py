@@ -11,16 +11,19 @@ Signals that publish, without importing the publishing code:
 
     * ``recipient``: a user, a list or queryset of users, or a Django group.
     * ``verb``, ``target``, ``action_object``: form the title, as in that package:
-      “<actor> <verb> <action_object> on <target>”. ``data`` gets ``verb``, and the objects as
-      ``{"type": "blog.post", "id": "7", "name": "…"}``. The link is the ``get_absolute_url()`` of
-      the target, or else of the action object, if it is a valid link for browsers.
-    * ``description``: the body. ``level``: as in :func:`notifications.notify`.
+      “<actor> <verb> <action_object> on <target>” or “<actor> <verb> <target>”. ``data`` gets
+      ``verb``, and the objects as ``{"type": "blog.post", "id": "7", "name": "…"}``. The link is
+      the ``get_absolute_url()`` of the target, or else of the action object, if it is a valid link
+      for browsers.
+    * ``description``: the body. A sentence that is too long for a title precedes it in full.
+      ``level``: as in :func:`notifications.notify`.
     * ``timestamp``: when it happened, an aware datetime. It is only stored in ``data``, because a
       notification in the past could not be delivered in order.
     * ``public``: accepted and ignored; the name of a stream decides who can read it.
     * other keyword arguments go into ``data``.
 
-    The notification's ``actor`` is the sender if it is a user; the title names any sender.
+    The notification's ``actor`` is the sender if it is a user. Any other sender is in ``data``, as
+    ``actor``; the title names it anyway.
 
 Both raise their errors to the sender of the signal, and write nothing then.
 

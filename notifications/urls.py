@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from .views import changes, topics
+from .views import changes, live, topics
 from .views.inbox import InboxView
 
 app_name = "notifications"
@@ -17,6 +17,10 @@ urlpatterns = [
     path("archive/<int:pk>/", changes.archive, name="archive"),
     path("archive-all/", changes.archive_all, name="archive_all"),
     path("delete/<int:pk>/", changes.archive, name="delete"),
+    path("api/unread_count/", live.unread_count, name="live_unread_notification_count"),
+    path("api/unread_list/", live.unread_list, name="live_unread_notification_list"),
+    path("api/all_count/", live.all_count, name="live_all_notification_count"),
+    path("api/all_list/", live.all_list, name="live_all_notification_list"),
     path("topics/", topics.TopicsView.as_view(), name="topics"),
     path("topics/join/", topics.join, name="join_topic"),
     path("topics/leave/", topics.leave, name="leave_topic"),

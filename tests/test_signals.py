@@ -122,7 +122,7 @@ def test_notify_takes_the_arguments_of_django_notifications() -> None:
     ("arguments", "title"),
     [
         ({}, "ada left"),
-        ({"target": "the garden"}, "ada left on the garden"),
+        ({"target": "the garden"}, "ada left the garden"),
         ({"action_object": "a rake"}, "ada left a rake"),
     ],
 )
@@ -150,6 +150,7 @@ def test_a_sender_that_is_not_a_user_is_not_the_actor() -> None:
     notify.send(Page(name="The shop"), recipient=user, verb="opened")
     assert only().actor is None
     assert only().title == "The shop opened"
+    assert only().data["actor"] == {"name": "The shop"}
 
 
 @pytest.mark.parametrize(
@@ -171,11 +172,18 @@ def test_the_link_is_the_first_valid_one(target: str, action: str, url: str) -> 
     assert only().url == url
 
 
-def test_a_long_title_is_truncated() -> None:
-    user = make_user()
-    notify.send(user, recipient=user, verb="wrote", target="x" * 300)
+def test_a_sentence_too_long_for_a_title_is_in_the_text_in_full() -> None:
+    user = make_user("ada")
+    notify.send(user, recipient=user, verb="wrote", target="x" * 300, description="Read it!")
     assert len(only().title) == 200
     assert only().title.endswith("x…")
+    assert only().body == f"ada wrote {'x' * 300}\n\nRead it!"
+
+
+def test_a_long_sentence_leaves_a_long_description_alone() -> None:
+    user = make_user("ada")
+    notify.send(user, recipient=user, verb="wrote", target="x" * 300, description="y" * 10_000)
+    assert only().body == "y" * 10_000
 
 
 @pytest.mark.parametrize(

@@ -160,3 +160,35 @@ def test_without_a_request_the_user_counts(reader) -> None:
     notify(reader, "One")
     template = Template("{% load notifications %}{% notifications_unread %}")
     assert template.render(Context({"user": reader})) == "1"
+
+
+OLD_TAGS = "{% load notifications_tags %}"
+
+
+def test_old_templates_load_their_tags(request_of, reader) -> None:
+    notify(reader, "One")
+    shown = render(
+        OLD_TAGS + "{% notifications_unread as n %}{{ n }}{% live_notify_badge %}"
+        "{% live_notify_list %}{% register_notify_callbacks callbacks='a,b' fetch=3 %}",
+        request_of,
+    )
+    assert shown.startswith("1")
+    assert 'class="live_notify_badge"' in shown
+    assert "live_notify_list" in shown
+    assert "One" in shown
+    assert "/static/notifications/index.js" in shown
+    assert "<script>" not in shown
+
+
+def test_old_tags_show_nobody_nothing(rf: RequestFactory) -> None:
+    request = rf.get("/")
+    request.user = AnonymousUser()
+    text = "{% notifications_unread %}{% live_notify_badge %}{% live_notify_list %}"
+    assert render(OLD_TAGS + text, request) == ""
+
+
+def test_old_filter_tells_whether_there_is_something(request_of, reader) -> None:
+    text = OLD_TAGS + "{% if request.user|has_notification %}yes{% else %}no{% endif %}"
+    assert render(text, request_of) == "no"
+    notify(reader, "One")
+    assert render(text, request_of) == "yes"

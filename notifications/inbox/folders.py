@@ -65,6 +65,19 @@ def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
     return _newest(_unread_parts(user, unmuted(feeds), None), most)[:most].count()
 
 
+def count_entries(user: Any, folder: Folder = "all") -> int:
+    """How many entries a folder has, muted streams included; up to ``MAX_UNREAD_COUNT``.
+
+    Raises:
+        ValueError: there is no such folder.
+    """
+    if folder not in FOLDERS:
+        raise ValueError(f"folder must be one of {', '.join(FOLDERS)}")
+    most = app_settings.MAX_UNREAD_COUNT
+    parts = _folder(user, folder, stream_feeds.load_inbox(user), None)
+    return _newest(parts, most)[:most].count()
+
+
 def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int = 20) -> Entries:
     """A page of a folder.
 

@@ -25,7 +25,7 @@ _COUNT = "_notifications_unread"
 @register.simple_tag(takes_context=True)
 def notifications_unread(context: Context) -> int:
     """Return the unread count of the request's user; 0 for an anonymous user."""
-    user = _user(context)
+    user = user_of(context)
     if user is None:
         return 0
     request = context.get("request")
@@ -65,7 +65,7 @@ def live_notify_list(context: Context, list_class: str = "", limit: int = LIST_S
     Raises:
         ValueError: ``limit`` is out of range.
     """
-    user = _user(context)
+    user = user_of(context)
     if user is None:
         return ""
     entries = inbox.list_entries(user, "unread", limit=limit).entries
@@ -91,14 +91,15 @@ def notification_actor(actor: Any) -> str:
     return describe_user(actor)["name"] if actor else ""
 
 
-def _user(context: Context) -> Any:
+def user_of(context: Context) -> Any:
+    """Return the user whom the page is for; None for an anonymous user."""
     request = context.get("request")
     user = context.get("user") if request is None else getattr(request, "user", None)
     return user if user is not None and user.is_authenticated else None
 
 
 def _render(context: Context, name: str, **values: Any) -> str:
-    user = _user(context)
+    user = user_of(context)
     if user is None:
         return ""
     unread = notifications_unread(context)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from notifications.templatetags import notifications as library
+from notifications.templatetags import notifications_tags as familiar
 
-from .rst import code, docstring, heading, item
+from .rst import code, docstring, heading, item, table
 
 
 def tags() -> dict[str, Callable[..., Any]]:
@@ -25,7 +26,17 @@ def write() -> str:
     ]
     parts += [heading("Filters")]
     parts += [item("templatefilter", name, _about(used)) for name, used in filters().items()]
+    parts += [heading("For sites that come from django-notifications"), _table()]
     return "".join(parts)
+
+
+def _table() -> str:
+    """The tags and filters of the second library; some have the names of the first."""
+    used = {name: getattr(familiar, name) for name in familiar.register.tags}
+    used |= familiar.register.filters
+    rows = [(code(name), docstring(inspect.unwrap(one))) for name, one in used.items()]
+    about = "``{% load notifications_tags %}`` has the names that these sites know.\n\n"
+    return about + table(("tag or filter", "what it does"), rows)
 
 
 def _use(name: str, tag: Callable[..., Any]) -> str:

@@ -1,5 +1,6 @@
 """The URLs of the app: names, paths, methods and what their views say."""
 
+from importlib import import_module
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,7 @@ def _methods(pattern: URLPattern) -> list[str]:
 
 
 def _about(pattern: URLPattern) -> str:
-    view: Any = pattern.callback
-    lines = (getattr(view, "view_class", view).__doc__ or "").strip().split("\n\n")[0]
-    return " ".join(lines.split()) or "\\"
+    """What the view says of itself, or else what its module says."""
+    view: Any = getattr(pattern.callback, "view_class", pattern.callback)
+    about = view.__doc__ or import_module(view.__module__).__doc__ or ""
+    return " ".join(about.strip().split("\n\n")[0].split())

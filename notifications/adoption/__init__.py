@@ -1,0 +1,1 @@
+"""Taking over a site from django-notifications, which has the same import name, label and table."""

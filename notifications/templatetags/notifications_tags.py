@@ -1,0 +1,46 @@
+"""``{% load notifications_tags %}``, as templates say it that come from django-notifications.
+
+The same tags under the same names, with its defaults. What ``register_notify_callbacks`` was for,
+the elements of this app do by themselves.
+"""
+
+from typing import Any
+
+from django import template
+from django.template import Context
+from django.template.loader import render_to_string
+
+from .. import inbox
+from . import notifications
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def notifications_unread(context: Context) -> int | str:
+    """Return the unread count of the request's user; nothing for an anonymous user."""
+    return notifications.notifications_unread(context) if notifications.user_of(context) else ""
+
+
+@register.simple_tag(takes_context=True)
+def live_notify_badge(context: Context, badge_class: str = "live_notify_badge") -> str:
+    """Render the unread count, which is updated live."""
+    return notifications.live_notify_badge(context, badge_class)
+
+
+@register.simple_tag(takes_context=True)
+def live_notify_list(context: Context, list_class: str = "live_notify_list") -> str:
+    """Render a list of the newest unread notifications, which is updated live."""
+    return notifications.live_notify_list(context, list_class)
+
+
+@register.simple_tag(takes_context=True)
+def register_notify_callbacks(context: Context, **arguments: Any) -> str:
+    """Load the script that keeps badge and list up to date; all arguments are ignored."""
+    return render_to_string("notifications/_assets.html", request=context.get("request"))
+
+
+@register.filter
+def has_notification(user: Any) -> bool:
+    """Has the user unread notifications?"""
+    return bool(user and user.is_authenticated and inbox.unread_count(user))
