@@ -1,7 +1,7 @@
 # All tasks of developers and CI jobs; `make` without arguments lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format pytest docs matrix soak bench clean venv venv-test node
+.PHONY: help run test lint format messages pytest docs matrix soak bench clean venv venv-test node
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -18,13 +18,14 @@ run: venv ## start the site with demo data on http://localhost:8000 (PORT=… ch
 
 test: lint pytest ## check and test everything
 
-lint: venv-test node ## check form, types, rooms, migrations and JavaScript, without the tests
+lint: venv-test node ## check form, types, rooms, migrations, translations and JavaScript, without the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	DEBUG=1 $(BIN)/python manage.py check --fail-level WARNING
+	$(BIN)/python scripts/messages --check
 	$(BIN)/node node_modules/typescript/bin/tsc
 
 pytest: venv-test node ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
@@ -44,6 +45,9 @@ soak: venv-test ## the simulation, and the tests of faults and of generated inpu
 bench: venv-test ## measure beside other push servers (ARGS=--full: up to 10 000 sockets)
 	@PATH="$$PATH:$(CURDIR)/$(BIN)" npm install --prefix benchmarks/peers --no-audit --no-fund --silent || true
 	@PATH="$$PATH:$(CURDIR)/$(BIN)" $(BIN)/python -m benchmarks $(ARGS)
+
+messages: venv-test ## extract the texts into the translations, and compile these
+	$(BIN)/python scripts/messages
 
 format: venv-test ## put the Python files into form
 	$(BIN)/ruff format .

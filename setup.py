@@ -8,7 +8,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, find_packages, setup
 
 ROOT = Path(__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -22,6 +22,9 @@ ASSETS = {
         "templates/admin/notifications/broadcast"
     ),
 }
+
+#: The folders of the translations.
+LANGUAGES = find_namespace_packages(include=["notifications.locale*"])
 
 #: A link or picture in Markdown whose address is a path in this repository.
 RELATIVE = re.compile(r"(!?)\[([^\]]*)\]\((?!https?:|#)([^)]*)\)")
@@ -40,9 +43,12 @@ def readme() -> str:
 
 
 setup(
-    packages=[*find_packages(include=["notifications", "notifications.*"]), *ASSETS],
+    packages=[*find_packages(include=["notifications", "notifications.*"]), *LANGUAGES, *ASSETS],
     package_dir=ASSETS,
-    package_data={"notifications": ["py.typed"], **{package: ["*"] for package in ASSETS}},
+    package_data={
+        "notifications": ["py.typed"],
+        **{package: ["*"] for package in (*LANGUAGES, *ASSETS)},
+    },
     long_description=readme(),
     long_description_content_type="text/markdown",
 )

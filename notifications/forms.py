@@ -39,6 +39,12 @@ class ContentForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Notification
         fields = ("title", "body", "url")
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # What is written may run against the direction of the page.
+        for name, direction in (("title", "auto"), ("body", "auto"), ("url", "ltr")):
+            self.fields[name].widget.attrs["dir"] = direction
+
     def clean_title(self) -> str:
         return clean_title(self.cleaned_data["title"])
 

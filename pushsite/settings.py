@@ -114,6 +114,8 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "pushsite.static_files.StaticFilesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    # The language that was chosen at the foot of a page, else that of the browser.
+    "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -186,6 +188,15 @@ AXES_VERBOSE = False
 AXES_DISABLE_ACCESS_LOG = True
 
 LANGUAGE_CODE = "en"
+# Those that the app and the site are translated into, by the names that their speakers use.
+LANGUAGES = [
+    ("ar", "العربية"),
+    ("de", "Deutsch"),
+    ("en", "English"),
+    ("es", "Español"),
+    ("fr", "Français"),
+    ("zh-hans", "简体中文"),
+]
 TIME_ZONE = "UTC"
 USE_I18N = True
 USE_TZ = True
@@ -208,6 +219,9 @@ WHITENOISE_AUTOREFRESH = DEBUG
 
 # COOKIE_SECURE=0 is for a site that is served over plain HTTP, in a private network.
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = flag("COOKIE_SECURE", default=not DEBUG)
+LANGUAGE_COOKIE_SECURE = SESSION_COOKIE_SECURE
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 # With secure cookies, nobody can log in over plain HTTP.
 SECURE_SSL_REDIRECT = flag("SECURE_SSL_REDIRECT", default=SESSION_COOKIE_SECURE)
 # Requests for these come from the host itself or from the network behind the proxy.

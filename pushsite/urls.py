@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.templatetags.static import static
 from django.urls import include, path
+from django.views.i18n import set_language
 
 from pushsite.home import HomeView, SendView
 from pushsite.views import health, metrics
@@ -29,6 +30,7 @@ urlpatterns = [
         name="login",
     ),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
+    path("language/", set_language, name="set_language"),
     path("favicon.ico", favicon),
     path("health/", health, name="health"),
     path("metrics", metrics, name="metrics"),

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from django.utils import translation
 from playwright.async_api import Browser, Page, async_playwright
 
 from notifications.database.lanes import close_threads
@@ -26,6 +27,13 @@ def _threads_end_before_the_database(django_db_setup: None) -> Iterator[None]:
     """Close the threads' connections: PostgreSQL cannot drop a database that is in use."""
     yield
     close_threads()
+
+
+@pytest.fixture(autouse=True)
+def _the_language_of_a_request_ends_with_its_test() -> Iterator[None]:
+    """LocaleMiddleware activates the language of a request for its thread, and leaves it there."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture

@@ -122,11 +122,11 @@ def test_no_attribute_of_a_page_has_a_number_with_separators(client: Client) -> 
     assert key is not None
     composed["key"] = key[1]
     preview = client.post("/admin/notifications/broadcast/add/", composed)
-    assert any("1.101 users" in text for text in _read(preview, "preview"))
+    assert any("1.101 Benutzer" in text for text in _read(preview, "preview"))
     chosen = {"action": "send_notification", "_selected_action": [str(FIRST)], "select_across": "1"}
     read += _read(client.post("/admin/auth/user/", chosen), "users")
     # What people read has them; more than a thousand are not counted.
-    assert any("1.000 unread" in text for text in read), read
+    assert any("1.000 ungelesen" in text for text in read), read
 
 
 def _read(response: Any, path: str) -> list[str]:

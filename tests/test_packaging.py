@@ -63,7 +63,9 @@ def test_the_wheel_holds_the_app_alone_and_all_of_it(built: tuple[Path, str]) ->
         for folder in ("static/notifications", "templates/notifications", "templates/admin")
         for path in (ROOT / folder).rglob("*.*")
     }
-    assert code | assets | {"notifications/py.typed"} <= names
+    locale = ROOT / "notifications" / "locale"
+    languages = {str(path.relative_to(ROOT)) for path in locale.rglob("django.*")}
+    assert code | assets | languages | {"notifications/py.typed"} <= names
 
 
 def test_the_source_distribution_holds_every_file_of_the_repository(

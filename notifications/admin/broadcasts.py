@@ -200,11 +200,13 @@ class BroadcastAdmin(ReadOnlyAdmin):
     def audience(self, row: Any) -> str:
         return str(self._prepared(row).audience)
 
+    # Translators: heading of a column: how many users it has reached.
     @admin.display(description=_("reached"))
     def reached(self, row: Any) -> int:
         counts: Reach = self._prepared(row).reach
         return counts.reached
 
+    # Translators: heading of a column: how many users have read it.
     @admin.display(description=_("read"))
     def read(self, row: Any) -> int:
         counts: Reach = self._prepared(row).reach
@@ -221,8 +223,10 @@ class BroadcastAdmin(ReadOnlyAdmin):
             count = withdraw(rows.order_by())
             administrator: Any = request.user
             LogEntry.objects.log_actions(administrator.pk, chosen, CHANGE, "Withdrawn")
-        text = ngettext("%d broadcast was withdrawn.", "%d broadcasts were withdrawn.", count)
-        self.message_user(request, text % count, messages.SUCCESS)
+        text = ngettext(
+            "%(count)d broadcast was withdrawn.", "%(count)d broadcasts were withdrawn.", count
+        )
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
     def _confirm(
         self, request: HttpRequest, rows: QuerySet[Any], hidden_fields: Sequence[tuple[str, str]]

@@ -91,14 +91,19 @@ class ConnectionAdmin(ReadOnlyAdmin):
                 closing=True
             )
             rights.changed({user_id for _pk, user_id in rows})
-        text = ngettext("%d connection is being closed.", "%d connections are being closed.", count)
-        self.message_user(request, text % count, messages.SUCCESS)
+        text = ngettext(
+            "%(count)d connection is being closed.",
+            "%(count)d connections are being closed.",
+            count,
+        )
+        self.message_user(request, text % {"count": count}, messages.SUCCESS)
 
     @admin.display(description=_("browser"))
     def browser(self, connection: Connection) -> SafeString:
         name = browser_name(connection.user_agent)
         return format_html('<span title="{}">{}</span>', connection.user_agent, name)
 
+    # Translators: heading of a column with durations: for how long somebody has been connected.
     @admin.display(description=_("for"))
     def duration(self, connection: Connection) -> str:
         return timesince(connection.connected_at)
@@ -123,5 +128,6 @@ def browser_name(user_agent: str) -> str:
             continue
         system = next((system for word, system in SYSTEMS.items() if word in user_agent), "")
         browser = f"{name} {version}"
-        return gettext("%s on %s") % (browser, system) if system else browser
+        names = {"browser": browser, "system": system}
+        return gettext("%(browser)s on %(system)s") % names if system else browser
     return user_agent[:40]

@@ -92,6 +92,7 @@ class NotificationAdmin(ReadOnlyAdmin):
             found |= queryset.filter(Q(stream__name__in=names) | Q(channel__in=names))
         return found, may_repeat
 
+    # Translators: heading of a column: a user, a group, everyone.
     @admin.display(description=_("to"))
     def audience(self, notification: Any) -> str:
         if not hasattr(notification, "audience"):

@@ -2,13 +2,17 @@
 
 from typing import Any
 
+import django
 from django import template
 from django.core.exceptions import ValidationError
+from django.forms import Media
 from django.template import Context
 from django.template.loader import render_to_string
 from django.urls import get_script_prefix
+from django.utils.safestring import SafeString
 
 from .. import inbox
+from ..client_texts import client_texts
 from ..models import validate_url
 from ..streams import access, subscriptions
 from ..streams.encoding import describe_user
@@ -91,6 +95,32 @@ def notification_actor(actor: Any) -> str:
     return describe_user(actor)["name"] if actor else ""
 
 
+@register.simple_tag(takes_context=True)
+def notifications_nonce(context: Context) -> str:
+    """Return the nonce of the response's content security policy, "" if there is none.
+
+    It comes from Django's own middleware (6.0 and later) or from django-csp. Either one generates
+    it when it is used for the first time, and only then names it in the policy.
+    """
+    request = context.get("request")
+    offers = (
+        context.get("csp_nonce"),
+        getattr(request, "csp_nonce", None),  # django-csp
+        getattr(request, "_csp_nonce", None),  # django.middleware.csp.get_nonce()
+    )
+    # Not a test for truth: a nonce that has not been generated yet is false.
+    return next((str(nonce) for nonce in offers if nonce is not None), "")
+
+
+@register.simple_tag(takes_context=True)
+def notifications_media(context: Context, media: Media) -> SafeString:
+    """Render the media of a form with the nonce; Django before 6.1 renders them without."""
+    nonce = notifications_nonce(context)
+    if not nonce or django.VERSION < (6, 1):
+        return media.render()
+    return media.render(attrs={"nonce": nonce})
+
+
 def user_of(context: Context) -> Any:
     """Return the user whom the page is for; None for an anonymous user."""
     request = context.get("request")
@@ -109,6 +139,8 @@ def _render(context: Context, name: str, **values: Any) -> str:
         "socket": f"{get_script_prefix()}connection/websocket",
         "user_id": str(user.pk),
         "topics": " ".join(_topics(user)),
+        "nonce": notifications_nonce(context),
+        "texts": client_texts(),
     }
     return render_to_string(f"notifications/{name}", {**shared, **values}, context.get("request"))
 

@@ -7,13 +7,10 @@ import { reasons } from "./client.js";
 import { find, make } from "./elements.js";
 import { formatCount } from "./format.js";
 import { List } from "./list.js";
+import { countedText, text } from "./texts.js";
 
 /** Milliseconds: shorter interruptions of the connection are not shown. */
 const OFFLINE_DELAY_MS = 1000;
-
-const OFFLINE = "Offline – reconnecting";
-const SIGNED_OUT = "Signed out – reload the page";
-const ENDED = "Disconnected – reload the page";
 
 export class Bell {
   #element;
@@ -120,7 +117,7 @@ export class Bell {
 
   #connecting = () => {
     clearTimeout(this.#stateTimer);
-    this.#stateTimer = setTimeout(() => this.#say(OFFLINE, "offline"), OFFLINE_DELAY_MS);
+    this.#stateTimer = setTimeout(() => this.#say(text("offline"), "offline"), OFFLINE_DELAY_MS);
   };
 
   #connected = () => {
@@ -132,19 +129,19 @@ export class Bell {
   #disconnected = ({ code, reason }) => {
     clearTimeout(this.#stateTimer);
     if (reason === reasons.disconnectCalled.reason) return;
-    this.#say(code === reasons.unauthorized.code ? SIGNED_OUT : ENDED, "ended");
+    this.#say(text(code === reasons.unauthorized.code ? "signed_out" : "ended"), "ended");
   };
 
   /**
-   * @param {string} text
+   * @param {string} words
    * @param {"" | "offline" | "ended"} state
    */
-  #say(text, state) {
-    this.#state = text;
+  #say(words, state) {
+    this.#state = words;
     this.#element.dataset.state = state;
     const line = find(this.#panel, "[data-part=state]");
-    line.textContent = text;
-    line.hidden = !text;
+    line.textContent = words;
+    line.hidden = !words;
     this.#show();
   }
 
@@ -152,10 +149,11 @@ export class Bell {
     const unread = this.#notifications.unreadCount;
     this.#badge.textContent = unread > 0 ? formatCount(unread) : "";
     this.#badge.hidden = unread <= 0;
-    const parts = ["Notifications", unread > 0 ? `${formatCount(unread)} unread` : "none unread"];
-    if (this.#state) parts.push(this.#state);
-    this.#button.setAttribute("aria-label", parts.join(", "));
-    this.#button.title = this.#state || "Notifications";
+    const count = countedText("unread", unread, formatCount(unread));
+    const label = unread > 0 ? count : text("none_unread");
+    const state = this.#state;
+    this.#button.setAttribute("aria-label", state ? text("state", { label, state }) : label);
+    this.#button.title = state || text("notifications");
     find(this.#panel, "[data-notification-action=read_all]").hidden = unread <= 0;
   };
 }

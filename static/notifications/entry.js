@@ -5,7 +5,8 @@
  * @typedef {import("./notifications.js").Entry} Entry
  */
 import { find } from "./elements.js";
-import { levelLabel, safeLink, toLevel } from "./format.js";
+import { safeLink, toLevel } from "./format.js";
+import { text } from "./texts.js";
 import { updateTimes } from "./times.js";
 
 /**
@@ -21,7 +22,7 @@ export function makeRow(template, entry) {
   row.dataset.level = level;
   row.dataset.channel = entry.channel ?? "";
   row.dataset.offset = String(entry.offset ?? 0);
-  find(row, "[data-part=level]").textContent = levelLabel(level);
+  find(row, "[data-part=level]").textContent = text(level);
   find(row, "[data-part=actor]").textContent = entry.actor?.name ?? "";
   find(row, "[data-part=body]").textContent = entry.body ?? "";
   const title = find(row, "[data-part=title]");
@@ -32,7 +33,8 @@ export function makeRow(template, entry) {
   for (const button of row.querySelectorAll("button")) {
     button.value = String(entry.id);
     button.setAttribute("formaction", button.formAction.replace(/\/0\/$/, `/${entry.id}/`));
-    button.setAttribute("aria-label", `${button.textContent?.trim()}: ${entry.title}`);
+    const action = button.textContent?.trim() ?? "";
+    button.setAttribute("aria-label", text("action", { action, title: entry.title }));
   }
   setState(row, { read: entry.read ?? false, archived: entry.archived ?? false });
   updateTimes(row);

@@ -1,11 +1,10 @@
 /**
- * Formats texts, numbers, times and links for display.
+ * Formats numbers, times and links for display.
  *
  * @typedef {import("./protocol.js").Level} Level
  */
 
-/** @type {Record<Level, string>} */
-const LEVELS = { debug: "Debug", info: "Info", success: "Success", warning: "Warning", error: "Error" };
+const LEVELS = ["debug", "info", "success", "warning", "error"];
 
 /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const UNITS = [
@@ -17,22 +16,15 @@ const UNITS = [
   ["minute", 60],
 ];
 
+/** Digits in all languages are those that Django writes, so that a page does not mix two kinds. */
+const DIGITS = { numberingSystem: "latn" };
+
 /**
  * @param {unknown} value
  * @returns {Level} the value if it is a level, else "info"
  */
 export function toLevel(value) {
-  return typeof value === "string" && Object.hasOwn(LEVELS, value)
-    ? /** @type {Level} */ (value)
-    : "info";
-}
-
-/**
- * @param {Level} level
- * @returns {string}
- */
-export function levelLabel(level) {
-  return LEVELS[level];
+  return /** @type {Level} */ (LEVELS.find((level) => level === value) ?? "info");
 }
 
 /**
@@ -64,21 +56,18 @@ export function toInteger(text) {
 export function relativeTime(moment, now, language) {
   const seconds = Math.min(0, (moment.getTime() - now) / 1000);
   if (Number.isNaN(seconds)) return "";
-  const format = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
+  const format = new Intl.RelativeTimeFormat(language, { numeric: "auto", ...DIGITS });
   const unit = UNITS.find(([, size]) => -seconds >= size);
   return unit ? format.format(Math.ceil(seconds / unit[1]), unit[0]) : format.format(0, "second");
 }
 
 /**
- * @returns {string | undefined} the language of the page; undefined, which means the browser's, if
- *   the page declares no valid one
+ * @param {Date} moment
+ * @param {string} [language]
+ * @returns {string} date and time
  */
-export function pageLanguage() {
-  try {
-    return Intl.getCanonicalLocales(document.documentElement.lang)[0];
-  } catch {
-    return undefined;
-  }
+export function absoluteTime(moment, language) {
+  return moment.toLocaleString(language, DIGITS);
 }
 
 /**

@@ -11,6 +11,7 @@ import { makeRow, setState } from "./entry.js";
 import { toInteger } from "./format.js";
 import { reaches } from "./notifications.js";
 import { Debounced } from "./debounced.js";
+import { countedText } from "./texts.js";
 import { updateTimes } from "./times.js";
 
 const LARGEST_PAGE = 100;
@@ -251,7 +252,7 @@ export class List {
     const link = this.#element.querySelector("[data-part=fresh]");
     if (!(link instanceof HTMLElement)) return;
     this.#fresh += 1;
-    link.textContent = this.#fresh === 1 ? "1 new notification" : `${this.#fresh} new notifications`;
+    link.textContent = countedText("fresh", this.#fresh);
     link.hidden = false;
   }
 

@@ -25,10 +25,15 @@ const CARRIED_OVER = "[data-turbo-permanent], [hx-preserve], [data-hx-preserve]"
 /** Set while Turbo shows a cached version of the page until the current one is loaded. */
 const PREVIEW = "data-turbo-preview";
 
+/** @returns {HTMLElement | undefined} an element that the template tags have rendered for a user */
+export function findNaming() {
+  const elements = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(NAMING)]);
+  return elements.find((one) => !one.closest(CARRIED_OVER)) ?? elements[0];
+}
+
 /** @returns {Named | null} null if nobody is logged in */
 export function readPage() {
-  const elements = /** @type {HTMLElement[]} */ ([...document.querySelectorAll(NAMING)]);
-  const element = elements.find((one) => !one.closest(CARRIED_OVER)) ?? elements[0];
+  const element = findNaming();
   if (!element) return null;
   const { dataset } = element;
   return {

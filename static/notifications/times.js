@@ -1,4 +1,5 @@
-import { pageLanguage, relativeTime } from "./format.js";
+import { absoluteTime, relativeTime } from "./format.js";
+import { pageLanguage } from "./texts.js";
 
 const INTERVAL_MS = 30_000;
 
@@ -23,6 +24,6 @@ export function updateTimes(root = document) {
     if (!(element instanceof HTMLTimeElement)) continue;
     const moment = new Date(element.dateTime);
     element.textContent = relativeTime(moment, Date.now(), language);
-    if (!element.title) element.title = moment.toLocaleString(language);
+    if (!element.title) element.title = absoluteTime(moment, language);
   }
 }

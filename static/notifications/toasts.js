@@ -7,8 +7,9 @@
  */
 import { make } from "./elements.js";
 import { setLink } from "./entry.js";
-import { levelLabel, toLevel } from "./format.js";
+import { toLevel } from "./format.js";
 import { reaches } from "./notifications.js";
+import { countedText, text } from "./texts.js";
 
 /** A custom element, because these are notified when they are removed from the page. */
 export const TAG = "notification-toasts";
@@ -52,7 +53,6 @@ export class Toasts {
     this.#inboxUrl = inboxUrl;
     this.#root.className = "notification-toasts";
     this.#root.setAttribute("role", "region");
-    this.#root.setAttribute("aria-label", "New notifications");
     this.#root.append(this.#assertive, this.#polite, this.#more);
     this.#showMore();
   }
@@ -144,12 +144,12 @@ export class Toasts {
       return;
     }
     const level = toLevel(entry.level);
-    const title = make("a", { class: "notification-toast__title" }, [entry.title]);
+    const title = make("a", { class: "notification-toast__title", dir: "auto" }, [entry.title]);
     setLink(title, entry);
     const toast = this.#make(level, [
-      make("p", { class: "notification-level" }, [levelLabel(level)]),
+      make("p", { class: "notification-level" }, [text(level)]),
       title,
-      ...(entry.body ? [make("p", { class: "notification-toast__body" }, [entry.body])] : []),
+      ...(entry.body ? [makeBody(entry.body)] : []),
     ]);
     toast.dataset.id = String(entry.id);
     this.#shown.set(toast, entry);
@@ -160,7 +160,7 @@ export class Toasts {
   #summarize(count) {
     this.#summarized = (this.#summary ? this.#summarized : 0) + count;
     const title = make("a", { class: "notification-toast__title", href: this.#inboxUrl() }, [
-      `${this.#summarized} new notifications`,
+      countedText("fresh", this.#summarized),
     ]);
     const toast = this.#make("info", [title]);
     if (this.#summary) this.#dismiss(this.#summary);
@@ -174,7 +174,7 @@ export class Toasts {
    */
   #make(level, content) {
     const close = make("button", { type: "button", class: "notification-toast__close" }, ["×"]);
-    close.setAttribute("aria-label", "Dismiss");
+    close.setAttribute("aria-label", text("dismiss"));
     const toast = make("div", { class: "notification-toast", "data-level": level }, [
       make("div", { class: "notification-toast__content" }, content),
       close,
@@ -236,8 +236,14 @@ export class Toasts {
   };
 
   #showMore() {
+    this.#root.setAttribute("aria-label", text("region"));
     this.#more.href = this.#inboxUrl();
     this.#more.hidden = this.#overflow === 0;
-    this.#more.textContent = `+${this.#overflow} more`;
+    this.#more.textContent = countedText("more", this.#overflow);
   }
+}
+
+/** @param {string} body */
+function makeBody(body) {
+  return make("p", { class: "notification-toast__body", dir: "auto" }, [body]);
 }

@@ -6,6 +6,7 @@
  */
 import { find } from "./elements.js";
 import { Debounced } from "./debounced.js";
+import { text } from "./texts.js";
 
 const TOPIC = "topic:";
 
@@ -44,8 +45,8 @@ export class Topics {
       this.#refresher.schedule();
     } else if (channel && (type === "join" || type === "leave")) {
       this.#follow(channel, type === "join");
-      const name = channel.slice(TOPIC.length);
-      this.#say(type === "join" ? `You follow ${name}` : `You no longer follow ${name}`);
+      const topic = channel.slice(TOPIC.length);
+      this.#say(type === "join" ? text("joined", { topic }) : text("left", { topic }));
     }
   };
 
@@ -70,7 +71,7 @@ export class Topics {
     row.toggleAttribute("data-followed", isFollowed);
     const state = find(row, "[data-part=followed]");
     // Replaces the state that the server has rendered, which may be outdated.
-    if (isFollowed) state.textContent = "Following";
+    if (isFollowed) state.textContent = text("following");
     state.hidden = !isFollowed;
     const leave = find(row, "[data-notification-action=leave]");
     const join = find(row, "[data-notification-action=join]");
@@ -92,7 +93,8 @@ export class Topics {
     find(row, "[data-part=name]").textContent = name;
     for (const button of row.querySelectorAll("button")) {
       button.value = channel;
-      button.setAttribute("aria-label", `${button.textContent?.trim()}: ${name}`);
+      const action = button.textContent?.trim() ?? "";
+      button.setAttribute("aria-label", text("action", { action, title: name }));
     }
     const after = this.#all().find((other) => (other.dataset.channel ?? "") > channel);
     this.#rows.insertBefore(row, after ?? null);
@@ -100,9 +102,9 @@ export class Topics {
     return row;
   }
 
-  /** @param {string} text */
-  #say(text) {
-    find(this.#element, "[data-part=said]").textContent = text;
+  /** @param {string} words */
+  #say(words) {
+    find(this.#element, "[data-part=said]").textContent = words;
   }
 
   /** @returns {HTMLElement[]} */

@@ -112,15 +112,15 @@ async def test_buttons_and_links_work_if_numbers_are_formatted_with_separators(
 ) -> None:
     site = server(DJANGO_SETTINGS_MODULE="tests.browser.german_settings")
     send(site, HIGH_IDS)
-    page = await people.log_in(site.url, "reader", java_script_enabled=has_script)
+    page = await people.log_in(site.url, "reader", java_script_enabled=has_script, locale="de-DE")
     if has_script:
         await connected(page)
     await page.goto(f"{site.url}/notifications/unread/")
     rows = page.locator("main li")
     await expect(rows).to_have_count(4)
-    await page.get_by_role("button", name="Mark read: Three").click()
+    await page.get_by_role("button", name="Als gelesen markieren: Three").click()
     await expect(rows).to_have_count(3)
-    await page.get_by_role("button", name="Archive: Two").click()
+    await page.get_by_role("button", name="Archivieren: Two").click()
     await expect(rows).to_have_count(2)
     await page.get_by_role("link", name="One", exact=True).click()
     await expect(page).to_have_url(f"{site.url}/notifications/archived/")

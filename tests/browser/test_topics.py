@@ -50,7 +50,7 @@ async def test_following_and_leaving_a_topic_updates_every_tab_and_device(
         await follows(page, "releases", False)
     # The focus stays in the row and moves to its other button.
     await expect(first.get_by_role("button", name="Leave: news")).to_be_focused()
-    await expect(first.get_by_role("status")).to_have_text("You follow news")
+    await expect(first.get_by_role("status")).to_have_text("You follow “news” from now on.")
     send(site, 'broadcast("For followers", to="topic:news")')
     for page in (first, second, phone):
         await expect(toasts(page)).to_contain_text("For followers")

@@ -39,7 +39,7 @@ DOCUMENTS = [
 ]
 
 #: Languages of blocks that are only shown.
-SHOWN = ("text", "nginx")
+SHOWN = ("text", "po")
 
 #: Commands that are run, and not only parsed: they are quick, and end.
 QUICK = ("notify", "broadcast", "prune_notifications", "renew_epochs")

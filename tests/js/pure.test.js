@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Backoff } from "../../static/notifications/backoff.js";
-import { formatCount, relativeTime, safeLink, toInteger, toLevel } from "../../static/notifications/format.js";
+import { absoluteTime, formatCount, relativeTime, safeLink, toInteger, toLevel } from "../../static/notifications/format.js";
 import { Positions } from "../../static/notifications/positions.js";
 import { decodeFrame, encodeFrame, isPing, isTerminal } from "../../static/notifications/protocol.js";
 import { MemoryStorage } from "./browser.js";
@@ -56,6 +56,10 @@ test("counts are short, and times are never in the future", () => {
     "now", "now", "1 minute ago", "2 hours ago", "yesterday",
   ]);
   assert.equal(relativeTime(new Date("nonsense"), now, "en"), "");
+  assert.equal(relativeTime(new Date(now - 180_000), now, "de"), "vor 3 Minuten");
+  // As Django writes them: the digits 0 to 9.
+  assert.match(relativeTime(new Date(now - 180_000), now, "ar"), /3 دقائق/);
+  assert.match(absoluteTime(new Date(now), "ar"), /2026/);
 });
 
 test("integers in attributes are ASCII digits, in every language", () => {
