@@ -76,6 +76,7 @@ SHOWN = {
     "../README.md": "index.md",
     "../CHANGELOG.md": "changelog.md",
     "../deploy/README.md": "deploy.md",
+    "../examples/README.md": "examples.md",
     "../notifications/signals.py": "reference/signals.md",
 }
 

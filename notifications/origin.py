@@ -34,7 +34,7 @@ class AllowedOriginValidator:
 
     def __init__(self, application: Any) -> None:
         self.application = application
-        self._rate_limit = RateLimit()
+        self._refusals = Refusals(logger)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         handshake = _Handshake(scope)
@@ -42,11 +42,26 @@ class AllowedOriginValidator:
         if reason is None:
             await self.application(scope, receive, send)
             return
+        self._refusals.log(reason)
+        await refuse(scope, receive, send)
+
+
+class Refusals:
+    """Logs refused handshakes, one line a minute.
+
+    Args:
+        target: where the lines go.
+    """
+
+    def __init__(self, target: logging.Logger) -> None:
+        self._logger = target
+        self._rate_limit = RateLimit()
+
+    def log(self, reason: str) -> None:
         suppressed = self._rate_limit.suppressed(None)
         if suppressed is not None:
             more = f" ({more_since_last(suppressed)})" if suppressed else ""
-            logger.warning("A websocket is refused: %s%s", reason, more)
-        await refuse(scope, receive, send)
+            self._logger.warning("A websocket is refused: %s%s", reason, more)
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from http import HTTPStatus
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Self
@@ -94,7 +95,7 @@ class Server:
         args: further arguments of the command.
         python: the interpreter.
         cwd: the project's directory; this project by default.
-        page: a page that answers 200 to everybody as soon as the server is ready.
+        login_path: the page on which users log in.
     """
 
     def __init__(
@@ -106,12 +107,12 @@ class Server:
         args: tuple[str, ...] = (),
         python: Path = PYTHON,
         cwd: Path = ROOT,
-        page: str = "/accounts/login/",
+        login_path: str = "/accounts/login/",
     ) -> None:
         self.port = free_port()
+        self._login_path = login_path
         self.python = python
         self._cwd = cwd
-        self._page = page
         self.env = env
         self._arguments = [command, *args]
         self._log_path = directory / f"server-{self.port}.log"
@@ -199,7 +200,7 @@ class Server:
         """
         jar = CookieJar()
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-        page = f"{self.url}/accounts/login/"
+        page = f"{self.url}{self._login_path}"
         form = opener.open(page, timeout=10).read().decode()
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', form)
         assert token is not None, f"no login form:\n{form}"
@@ -226,9 +227,11 @@ class Server:
 
     def _answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}{self._page}", timeout=5) as answer:
+            with urllib.request.urlopen(f"{self.url}{self._login_path}", timeout=5) as answer:
                 return bool(answer.status == 200)
         except urllib.error.HTTPError as error:
+            if error.code == HTTPStatus.NOT_FOUND:
+                return True  # a project without this page
             raise AssertionError(f"the server answers {error.code}:\n{self.log}") from error
         except OSError:
             return False

@@ -36,6 +36,7 @@ DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "deploy").glob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
 ]
 
 #: Languages of blocks that are only shown.

@@ -25,7 +25,7 @@ LINES = [
 FILES = {file_of(block.source): block.source for block in BLOCKS if file_of(block.source)}
 
 #: How many lines the page says that the reader types.
-TYPED = 65
+TYPED = 60
 
 NAME = "ada"
 
@@ -61,7 +61,7 @@ def shop(reader: Reader) -> Iterator[Server]:
         command="runserver",
         python=reader.python,
         cwd=reader.directory,
-        page="/admin/login/",
+        login_path="/admin/login/",
     )
     yield server.start()
     server.kill()

@@ -1,0 +1,9 @@
+import os
+
+from django.core.asgi import get_asgi_application
+
+import notifications.routing
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+
+application = notifications.routing.application(get_asgi_application())

@@ -1,0 +1,69 @@
+"""The whole host as one ASGI application: its pages, the sockets, and the lifespan."""
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.conf import settings
+from django.urls import URLPattern, path, re_path
+
+from .consumers import NotificationConsumer
+from .lifespan import lifespan
+from .logs import quoted
+from .origin import AllowedOriginValidator, Refusals, refuse
+
+logger = logging.getLogger(__name__)
+
+#: An ASGI 3 application: scope, receive, send.
+ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
+
+websocket_urlpatterns = [
+    path("connection/websocket", NotificationConsumer.as_asgi()),
+]
+
+
+def compose(http: ASGIApplication, more: Sequence[URLPattern]) -> ASGIApplication:
+    """Compose what :func:`notifications.routing.application` promises.
+
+    Args:
+        http: answers requests.
+        more: routes to the host's own consumers.
+    """
+    # The last one: URLRouter raises for an unknown path, and servers answer that with 500.
+    routes = [*websocket_urlpatterns, *more, re_path("", cast(Any, _Nothing()))]
+    sockets = AllowedOriginValidator(_BelowPrefix(URLRouter(routes)))
+    application: ASGIApplication = ProtocolTypeRouter(
+        {"http": http, "websocket": sockets, "lifespan": lifespan}
+    )
+    return application
+
+
+class _BelowPrefix:
+    """Lets a router find a path below the site's prefix, whether or not a proxy has removed it.
+
+    The prefix is what Django's own handler takes for it: ``FORCE_SCRIPT_NAME``, else the server's
+    ``root_path``. URLRouter insists that a path starts with ``root_path``; in Django, and with
+    daphne's ``runserver``, it need not.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        prefix = (settings.FORCE_SCRIPT_NAME or scope.get("root_path") or "").rstrip("/")
+        path = scope["path"]
+        if not path.startswith(f"{prefix}/"):
+            path = prefix + path
+        await self._application({**scope, "root_path": prefix, "path": path}, receive, send)
+
+
+class _Nothing:
+    """Refuses a websocket at a path where there is none, and tells the log of it."""
+
+    def __init__(self) -> None:
+        self._refusals = Refusals(logger)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self._refusals.log(f"there is none at {quoted(scope['path'])}")
+        await refuse(scope, receive, send)
