@@ -40,7 +40,9 @@ def test_every_test_and_file_that_a_document_names_exists(path) -> None:
 
 
 def _is_module(name: str) -> bool:
-    return bool(re.fullmatch(r"[\w./]+\.(?:py|js)", name)) and "/" in name
+    """Whether this is the path of a module here, and not of one in a reader's own project."""
+    is_path = re.fullmatch(r"[\w./]+\.(?:py|js)", name) and "/" in name
+    return bool(is_path) and not name.startswith("mysite/")
 
 
 def _find(name: str) -> Path | None:
