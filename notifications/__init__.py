@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .publishing.notify import abroadcast, anotify, broadcast, notify
+else:
+    # Hidden from type checkers, for which a module with this function would have every name.
+
+    def __getattr__(name: str) -> Any:
+        if name in __all__:
+            return getattr(import_module(".publishing.notify", __name__), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 __all__ = ["abroadcast", "anotify", "broadcast", "notify"]
-
-
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module(".publishing.notify", __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

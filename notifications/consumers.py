@@ -61,8 +61,11 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
         except StopConsumer:
             return
         except asyncio.CancelledError:
-            if self.connection is None or not self.connection.is_given_up:
-                raise
+            if self.connection is not None and self.connection.is_given_up:
+                return
+            if self.connection is not None:
+                await self.hub.part(self.connection)
+            raise
         finally:
             self._leave(codes.NORMAL.code)
 

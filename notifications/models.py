@@ -5,10 +5,10 @@
 offset is *waiting*.
 """
 
+from .options import Level
 from .tables.database import database_alias
 from .tables.notifications import (
     Broadcast,
-    Level,
     Notification,
     NotificationQuerySet,
 )

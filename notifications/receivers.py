@@ -5,12 +5,13 @@ transaction of the change, and workers are notified after its commit.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 from django.apps import apps as global_apps
 from django.apps.registry import Apps
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in, user_logged_out
 from django.db import router
@@ -30,7 +31,7 @@ from . import loading, signals
 from .connect.authentication import session_digest
 from .database.transactions import after_commit
 from .layer import send_session_ended
-from .options import Options
+from .options import Level, LevelName, Options
 from .publishing import notify as publishing
 from .publishing import sentences
 from .streams import names as stream_names
@@ -194,7 +195,7 @@ def notify_sent(
     target: Any = None,
     action_object: Any = None,
     description: str | None = None,
-    level: str = "info",
+    level: LevelName | Level = "info",
     timestamp: Any = None,
     public: bool = True,
     **data: Any,
@@ -243,7 +244,7 @@ def _without_dispatch(arguments: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in arguments.items() if key not in {"signal", "sender"}}
 
 
-def _is_saved_user(value: Any) -> bool:
+def _is_saved_user(value: Any) -> TypeGuard[AbstractBaseUser]:
     return isinstance(value, get_user_model()) and value.pk is not None
 
 

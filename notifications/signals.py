@@ -48,11 +48,21 @@ If 10 000 announcements wait, more are dropped, which is logged once and counted
 script, ``published`` and ``read`` are sent in its own thread.
 """
 
-from typing import TYPE_CHECKING, Any, Unpack
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeAlias, Unpack
 
 from django.dispatch import Signal
 
-from .options import Options
+from .options import Audience, Level, LevelName, Options, Recipients, Text
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import Group
+
+#: What the receivers of a signal have returned, each beside its receiver.
+Responses: TypeAlias = list[tuple[Callable[..., Any], Any]]
 
 
 class Push(Signal):
@@ -62,16 +72,65 @@ class Push(Signal):
         # Django types the arguments of any signal as ``Any``, so that a misspelled one goes unseen.
 
         def send(  # type: ignore[override]
-            self, sender: Any, *, to: Any, title: str, **options: Unpack[Options]
-        ) -> list[tuple[Any, Any]]: ...
+            self,
+            sender: object,
+            *,
+            to: Recipients | Audience,
+            title: Text,
+            **options: Unpack[Options],
+        ) -> Responses: ...
 
         async def asend(  # type: ignore[override]
-            self, sender: Any, *, to: Any, title: str, **options: Unpack[Options]
-        ) -> list[tuple[Any, Any]]: ...
+            self,
+            sender: object,
+            *,
+            to: Recipients | Audience,
+            title: Text,
+            **options: Unpack[Options],
+        ) -> Responses: ...
+
+        def send_robust(  # type: ignore[override]
+            self,
+            sender: object,
+            *,
+            to: Recipients | Audience,
+            title: Text,
+            **options: Unpack[Options],
+        ) -> Responses: ...
+
+        async def asend_robust(  # type: ignore[override]
+            self,
+            sender: object,
+            *,
+            to: Recipients | Audience,
+            title: Text,
+            **options: Unpack[Options],
+        ) -> Responses: ...
+
+
+class Notify(Signal):
+    """The type of :data:`notify`. Names that it does not know are data, so they are no error."""
+
+    if TYPE_CHECKING:
+
+        def send(  # type: ignore[override]
+            self,
+            sender: object,
+            *,
+            recipient: Recipients | Group,
+            verb: Text,
+            target: object = None,
+            action_object: object = None,
+            description: Text | None = None,
+            level: LevelName | Level = "info",
+            timestamp: datetime | None = None,
+            public: bool = True,
+            **data: Any,
+        ) -> Responses: ...
 
 
 push = Push()
-notify = Signal()
+notify = Notify()
 
 published = Signal()
 delivered = Signal()

@@ -11,6 +11,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from contextlib import suppress
 from http import HTTPStatus
 from http.cookiejar import CookieJar
 from pathlib import Path
@@ -90,9 +91,12 @@ class Server:
     Args:
         directory: directory of its log.
         env: the environment, see :func:`site_environment`.
-        command: the management command ``serve`` or ``runserver``; or ``uvicorn``, for plain
-            uvicorn without ``notifications.server``.
+        command: the management command ``serve``, ``runserver`` (without its reloader) or
+            ``reloading runserver``; or another server as anybody may start it: ``uvicorn``
+            (without ``notifications.server``), ``daphne``, ``hypercorn``, ``granian`` or
+            ``gunicorn``.
         args: further arguments of the command.
+        application: what such another server imports.
         python: the interpreter.
         cwd: the project's directory; this project by default.
         login_path: the page on which users log in.
@@ -105,6 +109,7 @@ class Server:
         *,
         command: str = "serve",
         args: tuple[str, ...] = (),
+        application: str = "pushsite.asgi:application",
         python: Path = PYTHON,
         cwd: Path = ROOT,
         login_path: str = "/accounts/login/",
@@ -114,7 +119,9 @@ class Server:
         self.python = python
         self._cwd = cwd
         self.env = env
-        self._arguments = [command, *args]
+        self._command = command
+        self._args = args
+        self._application = application
         self._log_path = directory / f"server-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -130,6 +137,17 @@ class Server:
     def log(self) -> str:
         """The server's output so far, over all its starts."""
         return self._log_path.read_text() if self._log_path.exists() else ""
+
+    @property
+    def resident(self) -> int:
+        """Bytes in memory, of the process and its workers (proc(5))."""
+        pages = 0
+        for status in Path("/proc").glob("[0-9]*/stat"):
+            with suppress(OSError):  # a process that has ended meanwhile
+                fields = status.read_text().rpartition(")")[2].split()
+                if int(fields[2]) == self.pid:
+                    pages += int(fields[21])
+        return pages * os.sysconf("SC_PAGE_SIZE")
 
     @property
     def pid(self) -> int:
@@ -176,6 +194,11 @@ class Server:
         if self._process is None:
             return 0
         self._process.send_signal(sig)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Return the exit code of a server that is ending; kill it if it does not end."""
+        assert self._process is not None, "the server is not running"
         try:
             return self._process.wait(STOP_TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -215,15 +238,28 @@ class Server:
         return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
     def _command_line(self) -> list[str]:
-        port = str(self.port)
-        match self._arguments[0]:
+        host, port = "127.0.0.1", str(self.port)
+        address = f"{host}:{port}"
+        match self._command:
             case "runserver":
-                return ["manage.py", *self._arguments, "--noreload", f"127.0.0.1:{port}"]
-            case "uvicorn":  # plain, without the protocol classes of notifications.server
-                application = ["-m", "uvicorn", "pushsite.asgi:application"]
-                return [*application, "--ws", "websockets-sansio", "--port", port]
-            case _:
-                return ["manage.py", *self._arguments, "--port", port]
+                line = ["manage.py", "runserver", "--noreload", address]
+            case "reloading runserver":
+                line = ["manage.py", "runserver", address]
+            case "uvicorn":  # without our extension
+                line = ["-m", "uvicorn", "--ws", "websockets-sansio", "--port", port]
+            case "daphne":
+                line = ["-m", "daphne", "-b", host, "-p", port]
+            case "hypercorn":
+                line = ["-m", "hypercorn", "--bind", address]
+            case "granian":
+                line = ["-m", "granian", "--interface", "asgi", "--port", port]
+            case "gunicorn":
+                worker = ("--worker-class", "uvicorn_worker.UvicornWorker")
+                line = ["-m", "gunicorn", "--no-control-socket", *worker, "--bind", address]
+            case command:
+                line = ["manage.py", command, "--port", port]
+        application = [self._application] if line[0] == "-m" else []
+        return [*line, *self._args, *application]
 
     def _answers(self) -> bool:
         try:

@@ -40,9 +40,9 @@ def test_every_test_and_file_that_a_document_names_exists(path) -> None:
 
 
 def _is_module(name: str) -> bool:
-    """Whether this is the path of a module here, and not of one in a reader's own project."""
-    is_path = re.fullmatch(r"[\w./]+\.(?:py|js)", name) and "/" in name
-    return bool(is_path) and not name.startswith("mysite/")
+    if name.startswith("mysite/"):  # in the project of the reader
+        return False
+    return bool(re.fullmatch(r"[\w./]+\.(?:py|js)", name)) and "/" in name
 
 
 def _find(name: str) -> Path | None:

@@ -41,7 +41,8 @@ def fill_site() -> Any:
         group.user_set.set(people)
     for number in range(3):
         notify(people, f"hello {number}", actor=people[0], key=f"k{number}")
-    for to in ("everyone", "staff", "topic:news", *groups):
+    audiences: list[str | Group] = ["everyone", "staff", "topic:news", *groups]
+    for to in audiences:
         broadcast(f"to {to}", to=to)
     for one in (gone, people[1]):
         one.delete()

@@ -164,7 +164,7 @@ def test_a_sender_that_is_not_a_user_is_not_the_actor() -> None:
 )
 def test_the_link_is_the_first_valid_one(target: str, action: str, url: str) -> None:
     user = make_user()
-    pages = {
+    pages: dict[str, Any] = {
         "target": Page(name="a post", url=target),
         "action_object": Page(name="a comment", url=action),
     }

@@ -120,8 +120,10 @@ def test_every_type_of_text_is_accepted_for_audiences_and_levels(word: Any, sett
     settings.NOTIFICATIONS = {"TOPICS": [word if issubclass(type(word), str) else "word"]}
     user = make_user("ada")
     name = format_lazy("topic:{}", "word")
-    for to in (mark_safe("staff"), SimpleLazyObject(lambda: "everyone"), name):
-        assert broadcast("hello", to=to, level=mark_safe("error")).level == "error"
+    level: Any = mark_safe("error")
+    audiences: list[Any] = [mark_safe("staff"), SimpleLazyObject(lambda: "everyone"), name]
+    for to in audiences:
+        assert broadcast("hello", to=to, level=level).level == "error"
         signals.push.send(None, to=to, title="hello")
     assert Notification.objects.get(pk=publish(name, "hello")).stream_name == "topic:word"  # type: ignore[arg-type]
     assert [topic.channel for topic in inbox.topics(user)] == ["topic:word"]
@@ -161,7 +163,7 @@ def test_a_name_that_raises_leaves_no_row(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_lazy_texts_are_evaluated_in_the_language_of_the_caller() -> None:
     with override("de"):
-        row = broadcast(gettext_lazy("Monday"), data={"day": gettext_lazy("Monday")})  # type: ignore[arg-type]
+        row = broadcast(gettext_lazy("Monday"), data={"day": gettext_lazy("Monday")})
     assert (row.title, row.data) == ("Montag", {"day": "Montag"})
 
 

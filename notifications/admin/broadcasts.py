@@ -43,9 +43,7 @@ class BroadcastComposer(Composer):
     def send(self, form: BroadcastForm) -> HttpResponse:
         name = form.stream()
         title = form.cleaned_data["title"]
-        sent = broadcast(
-            title, to=name, actor=self.request.user, key=self.key(form), **form.arguments()
-        )
+        sent = broadcast(title, to=name, actor=self.actor, key=self.key(form), **form.arguments())
         to = describe_streams([name])[name]
         self.model_admin.log_addition(self.request, Broadcast.objects.get(pk=sent.pk), f"To {to}")
         names = {"title": title, "to": to, "time": moment(sent.publish_at)}

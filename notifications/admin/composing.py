@@ -11,6 +11,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.helpers import AdminForm
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -34,6 +36,13 @@ class Composer:
     def __init__(self, model_admin: admin.ModelAdmin[Any], request: HttpRequest) -> None:
         self.model_admin = model_admin
         self.request = request
+
+    @property
+    def actor(self) -> AbstractBaseUser:
+        """The administrator, on whose behalf the notification is sent."""
+        user = self.request.user
+        assert not isinstance(user, AnonymousUser), "the admin lets only staff in"
+        return user
 
     def recipients(self, form: Any) -> tuple[str, int]:
         """Return a name for the recipients of the valid form, and their current number."""

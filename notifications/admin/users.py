@@ -43,7 +43,7 @@ class UsersComposer(Composer):
         ids = notify(
             self.users,
             form.cleaned_data["title"],
-            actor=self.request.user,
+            actor=self.actor,
             key=self.key(form),
             **form.arguments(),
         )

@@ -18,6 +18,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import jwt
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone
 
 from ..conf import app_settings
@@ -53,7 +54,7 @@ class Claims(NamedTuple):
     credentials: str
 
 
-def make_token(user: Any, lifetime: float | None = 3600.0) -> str:
+def make_token(user: AbstractBaseUser, lifetime: float | None = 3600.0) -> str:
     """Make a connection token, for a native client or a page of another origin.
 
     A change of the user's password makes it invalid, whatever its lifetime.

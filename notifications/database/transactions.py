@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial, wraps
+from functools import partial
 from typing import Any, ParamSpec, cast
 
 from django.db import connections, transaction
@@ -17,9 +17,25 @@ P = ParamSpec("P")
 MAX_VALUES = 3000
 
 
+class AfterCommit:
+    """A call that :func:`after_commit` has registered with Django."""
+
+    #: A test has made the call already, because its own transaction never commits.
+    is_done = False
+
+    def __init__(self, call: Callable[[], object], name: str) -> None:
+        self._call = call
+        # Django logs the __qualname__ of a failed callback, which a partial does not have.
+        self.__qualname__ = name
+
+    def __call__(self) -> None:
+        if not self.is_done:
+            self._call()
+
+
 def after_commit(
     using: str, function: Callable[P, object], *args: P.args, **kwargs: P.kwargs
-) -> None:
+) -> AfterCommit:
     """Call ``function`` after the current transaction has committed, or at once outside of one.
 
     Django logs what it raises: an error does not reach the caller, and does not prevent other
@@ -28,14 +44,14 @@ def after_commit(
     Args:
         using: alias of the database whose commit is awaited.
         function: called with the other arguments.
+
+    Returns:
+        What Django calls.
     """
-
-    # Django logs the __qualname__ of a failed callback, which a partial does not have.
-    @wraps(function)
-    def call() -> None:
-        function(*args, **kwargs)
-
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    call = AfterCommit(partial(function, *args, **kwargs), name)
     transaction.on_commit(call, using=using, robust=True)
+    return call
 
 
 def update_rows(

@@ -1,6 +1,9 @@
 """The hub of this process: one per event loop, created for its first connection."""
 
 import asyncio
+import atexit
+import logging
+import os
 
 from ..database.lanes import close_threads
 from .delivery.stream import LocalStream
@@ -10,7 +13,18 @@ from .sockets.writing import open_socket
 
 __all__ = ["Connection", "Hub", "LocalStream", "drain", "get_hub", "open_socket", "shutdown"]
 
+#: Seconds in which a hub must have stopped when the process ends.
+PATIENCE = 8.0
+
+#: Seconds in which close frames leave, and consumers take their disconnect.
+FAREWELL = 0.1
+
+logger = logging.getLogger(__name__)
+
 _hubs: dict[asyncio.AbstractEventLoop, Hub] = {}
+
+# A child has no part in the loop of its parent.
+os.register_at_fork(after_in_child=_hubs.clear)
 
 
 async def get_hub() -> Hub:
@@ -39,3 +53,29 @@ async def shutdown() -> None:
     if hub is not None:
         await hub.stop()
         await asyncio.get_running_loop().run_in_executor(None, close_threads)
+
+
+@atexit.register
+def _stop_at_exit() -> None:
+    """Stop the hubs of servers that do not announce their end by the ASGI lifespan, as daphne.
+
+    Such a server leaves its loop behind with consumers that wait in it, or the loop still runs in
+    a thread (``runserver`` with its reloader). Positions would not be written, and CPython 3.11
+    crashes (SIGSEGV) when it clears a waiting ``asyncio.Queue.get`` away at the very end.
+    """
+    for loop, hub in list(_hubs.items()):
+        if loop.is_closed():
+            continue
+        try:
+            if loop.is_running():
+                asyncio.run_coroutine_threadsafe(_stop(hub), loop).result(PATIENCE)
+            else:
+                loop.run_until_complete(_stop(hub))
+        except Exception:
+            logger.exception("The hub could not stop in good order.")
+
+
+async def _stop(hub: Hub) -> None:
+    async with asyncio.timeout(PATIENCE):
+        await hub.stop()
+        await asyncio.sleep(FAREWELL)

@@ -37,6 +37,9 @@ from .turns import Turns
 #: Seconds that a stopping process allows for each of its last database writes.
 SHUTDOWN_TIMEOUT = 5.0
 
+#: Seconds in which close frames leave, and connections that part together are gathered.
+PARTING = 0.05
+
 
 class Hub:
     """The state of one process that outlives a connection. Belongs to one event loop."""
@@ -68,6 +71,7 @@ class Hub:
         self.layer_messages = LayerMessages(
             self.streams, self.rights, self.position_check, self.probe, self.loops
         )
+        self._parting: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Register with the announcer, and start the background loops."""
@@ -95,6 +99,19 @@ class Hub:
         """
         await drain(self.connections, hurry)
         await self.loops.guard("flush", partial(_in_time, self.flush))
+
+    async def part(self, connection: Connection) -> None:
+        """Close a connection whose consumer is cancelled by the server, which probably stops.
+
+        Daphne waits for the consumers that it cancels, and says nothing else of its end. So close
+        frames must leave now, and what is pending be written: once for all that part together.
+        """
+        connection.close(codes.SHUTDOWN)
+        await connection.closed()
+        self.connections.leave(connection, codes.SHUTDOWN.code)
+        if self._parting is None or self._parting.done():
+            self._parting = self.loop.create_task(self._write_last())
+        await asyncio.shield(self._parting)
 
     async def stop(self) -> None:
         """Close all sockets with 3001, stop all background work and write what is pending."""
@@ -125,6 +142,10 @@ class Hub:
             await self.acknowledgements.flush()
         finally:
             await self.presence.flush()
+
+    async def _write_last(self) -> None:
+        await asyncio.sleep(PARTING)
+        await self.loops.guard("flush", partial(_in_time, self.flush))
 
     def visit(self, connection: Connection, now: float | None = None) -> None:
         """Handle a connection whose deadline has passed, or whose socket has drained.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
+from django.contrib.auth.base_user import AbstractBaseUser
 
 from ..database.transactions import after_commit
 from ..layer import send_message
@@ -25,7 +26,7 @@ MAX_CHANNELS = 100
 
 
 def announce(
-    user: Any,
+    user: AbstractBaseUser,
     change: str,
     ids: Iterable[int] = (),
     origin: str = "",
@@ -50,7 +51,7 @@ def announce(
     after_commit(database_alias(), _send, user, message, origin)
 
 
-def _send(user: Any, message: dict[str, Any], origin: str) -> None:
+def _send(user: AbstractBaseUser, message: dict[str, Any], origin: str) -> None:
     own = stream_names.user_stream(user.pk)
     revision = None
     try:

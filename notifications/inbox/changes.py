@@ -4,8 +4,9 @@ Every change is announced to the user's connections by :mod:`notifications.inbox
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.db import transaction
 from django.db.models import Exists, QuerySet
 from django.db.models.functions import Coalesce, Greatest
@@ -33,7 +34,7 @@ class _Changed(NamedTuple):
     feeds: list[Feed]
 
 
-def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
+def mark_read(user: AbstractBaseUser, ids: Iterable[int], origin: str = "") -> list[int]:
     """Mark notifications of the user's inbox as read. Ids that are not in it are ignored.
 
     Args:
@@ -62,7 +63,7 @@ def mark_read(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
     return changed.ids
 
 
-def mark_unread(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
+def mark_unread(user: AbstractBaseUser, ids: Iterable[int], origin: str = "") -> list[int]:
     """Mark as unread, and move out of the archive.
 
     Takes the arguments of :func:`mark_read`, and returns the ids that were read or archived.
@@ -75,7 +76,7 @@ def mark_unread(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
     return changed.ids
 
 
-def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
+def archive(user: AbstractBaseUser, ids: Iterable[int], origin: str = "") -> list[int]:
     """Mark as read, and move to the archive.
 
     Takes the arguments of :func:`mark_read`, and returns the ids that were not archived.
@@ -93,7 +94,7 @@ def archive(user: Any, ids: Iterable[int], origin: str = "") -> list[int]:
     return changed.ids
 
 
-def read_all(user: Any, origin: str = "") -> None:
+def read_all(user: AbstractBaseUser, origin: str = "") -> None:
     """Mark all notifications that are in the inbox now as read."""
     feeds = _in_order(stream_feeds.load_inbox(user))
     with transaction.atomic(using=database_alias()):
@@ -104,7 +105,7 @@ def read_all(user: Any, origin: str = "") -> None:
     announce(user, "read_all", origin=origin, marks=_tops(feeds))
 
 
-def archive_all(user: Any, origin: str = "") -> None:
+def archive_all(user: AbstractBaseUser, origin: str = "") -> None:
     """Archive all notifications that are in the inbox now."""
     now = timezone.now()
     feeds = _in_order(stream_feeds.load_inbox(user))
@@ -120,7 +121,7 @@ def archive_all(user: Any, origin: str = "") -> None:
     announce(user, "archive_all", origin=origin, marks=_tops(feeds))
 
 
-def mute(user: Any, name: str, muted: bool = True) -> bool:
+def mute(user: AbstractBaseUser, name: str, muted: bool = True) -> bool:
     """Mute or unmute a stream.
 
     A muted stream is still listed in the inbox, but has no live pushes and no unread count.
@@ -140,7 +141,7 @@ def _tops(feeds: Iterable[Feed]) -> dict[str, int]:
 
 
 def _change(
-    user: Any,
+    user: AbstractBaseUser,
     ids: Iterable[int],
     *,
     keep: Callable[[Entry], bool],
@@ -191,7 +192,7 @@ def _check_ids(ids: Iterable[int]) -> set[int]:
     return {pk for pk in wanted if 0 < pk <= MAX_ID}
 
 
-def _advance_read_marks(user: Any, feeds: Iterable[Feed]) -> None:
+def _advance_read_marks(user: AbstractBaseUser, feeds: Iterable[Feed]) -> None:
     """Move each read mark up to the first unread notification, so that counting stays cheap."""
     for feed in feeds:
         unread = visible().filter(
@@ -204,11 +205,11 @@ def _advance_read_marks(user: Any, feeds: Iterable[Feed]) -> None:
             _subscription(user, feed).update(read=Greatest("read", mark))
 
 
-def _subscription(user: Any, feed: Feed) -> QuerySet[Subscription]:
+def _subscription(user: AbstractBaseUser, feed: Feed) -> QuerySet[Subscription]:
     """The row behind a feed, unless the stream's epoch has changed since the feed was loaded."""
     same = Stream.objects.filter(pk=feed.stream_id, epoch=feed.epoch)
     return Subscription.objects.filter(Exists(same), user=user.pk, stream=feed.stream_id)
 
 
-def _signal_read(user: Any, ids: list[int]) -> None:
+def _signal_read(user: AbstractBaseUser, ids: list[int]) -> None:
     tell_receivers(signals.read, Receipt, user_id=user.pk, ids=ids)

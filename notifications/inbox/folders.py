@@ -7,13 +7,14 @@ part for the user's receipts.
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from ..conf import app_settings
 from ..models import Notification, NotificationQuerySet, Receipt, database_alias
+from ..options import Reader
 from ..streams import feeds as stream_feeds
 from ..streams.feeds import Feed
 from .read_state import (
@@ -51,7 +52,7 @@ class _Position(NamedTuple):
     pk: int
 
 
-def unread_count(user: Any) -> int:
+def unread_count(user: Reader) -> int:
     """How many visible notifications the user has not read; muted streams do not count.
 
     Counted up to the setting ``MAX_UNREAD_COUNT``.
@@ -59,13 +60,13 @@ def unread_count(user: Any) -> int:
     return count_unread(user, stream_feeds.load_inbox(user))
 
 
-def count_unread(user: Any, feeds: Iterable[Feed]) -> int:
+def count_unread(user: Reader, feeds: Iterable[Feed]) -> int:
     """:func:`unread_count` for feeds that have been loaded already, up to their tops."""
     most = app_settings.MAX_UNREAD_COUNT
     return _newest(_unread_parts(user, unmuted(feeds), None), most)[:most].count()
 
 
-def count_entries(user: Any, folder: Folder = "all") -> int:
+def count_entries(user: Reader, folder: Folder = "all") -> int:
     """How many entries a folder has, muted streams included; up to ``MAX_UNREAD_COUNT``.
 
     Raises:
@@ -78,7 +79,9 @@ def count_entries(user: Any, folder: Folder = "all") -> int:
     return _newest(parts, most)[:most].count()
 
 
-def list_entries(user: Any, folder: Folder = "all", before: str = "", limit: int = 20) -> Entries:
+def list_entries(
+    user: Reader, folder: Folder = "all", before: str = "", limit: int = 20
+) -> Entries:
     """A page of a folder.
 
     Args:
@@ -131,7 +134,7 @@ def _newest(parts: Iterable[NotificationQuerySet], most: int) -> QuerySet[Notifi
 
 
 def _folder(
-    user: Any, folder: Folder, feeds: list[Feed], position: _Position | None
+    user: Reader, folder: Folder, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
     """Querysets, newest first, whose union is the folder after ``position``."""
     if folder == "unread":
@@ -142,7 +145,7 @@ def _folder(
 
 
 def _unread_parts(
-    user: Any, feeds: list[Feed], position: _Position | None
+    user: Reader, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
     by_marks = [
         _part(feed, position).filter(
@@ -156,7 +159,7 @@ def _unread_parts(
 
 
 def _current_parts(
-    user: Any, feeds: list[Feed], position: _Position | None
+    user: Reader, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
     archived = has_receipt(user, SAYS_ARCHIVED)
     by_marks = [
@@ -173,7 +176,7 @@ def _current_parts(
 
 
 def _archived_parts(
-    user: Any, feeds: list[Feed], position: _Position | None
+    user: Reader, feeds: list[Feed], position: _Position | None
 ) -> list[NotificationQuerySet]:
     by_marks = [
         _part(feed, position).filter(
@@ -202,7 +205,7 @@ def _part(feed: Feed, position: _Position | None) -> NotificationQuerySet:
 
 
 def _marked(
-    user: Any, feeds: list[Feed], position: _Position | None, says: Q
+    user: Reader, feeds: list[Feed], position: _Position | None, says: Q
 ) -> NotificationQuerySet:
     """Notifications of these feeds that the user has such receipts for, newest first."""
     receipts = Receipt.objects.filter(says, user=user.pk)

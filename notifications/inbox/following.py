@@ -4,11 +4,13 @@ A client that unsubscribes on the wire only stops reading. The user goes on foll
 until :func:`leave` is called.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import PermissionDenied
 
 from ..conf import app_settings
+from ..options import Reader
 from ..streams import access, rights, subscriptions
 from ..streams import feeds as stream_feeds
 from ..streams import names as stream_names
@@ -40,7 +42,7 @@ class TooManyTopics(ValueError):
     """The user follows as many topics as ``MAX_TOPICS`` allows."""
 
 
-def topics(user: Any) -> list[Topic]:
+def topics(user: Reader) -> list[Topic]:
     """List the topics that the user follows, and those of ``TOPICS`` to follow, by name."""
     muted = dict(subscriptions.topics_of(user.pk))
     offered = {stream_names.topic_stream(slug) for slug in app_settings.declared_topics}
@@ -51,7 +53,7 @@ def topics(user: Any) -> list[Topic]:
     return [topic for topic in found if topic.is_followed or topic.is_readable]
 
 
-def join(user: Any, name: str, origin: str = "") -> bool:
+def join(user: AbstractBaseUser, name: str, origin: str = "") -> bool:
     """Let the user follow a topic from now on. All devices list its new notifications.
 
     Args:
@@ -85,7 +87,7 @@ def join(user: Any, name: str, origin: str = "") -> bool:
     return True
 
 
-def leave(user: Any, name: str, origin: str = "") -> bool:
+def leave(user: AbstractBaseUser, name: str, origin: str = "") -> bool:
     """End the user's subscription to a topic for good, on all devices and in the inbox.
 
     Connections that read it get an ``unsubscribe`` push with the reason "left". A user who

@@ -24,6 +24,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Greatest
 
 from ..models import Notification, NotificationQuerySet, Receipt, Subscription, database_alias
+from ..options import Reader
 from ..streams import feeds as stream_feeds
 from ..streams.feeds import Feed
 
@@ -56,7 +57,7 @@ def unmuted(feeds: Iterable[Feed]) -> list[Feed]:
     return [feed for feed in feeds if not feed.muted]
 
 
-def entries(user: Any, rows: list[Notification], feeds: list[Feed]) -> list[Entry]:
+def entries(user: Reader, rows: list[Notification], feeds: list[Feed]) -> list[Entry]:
     """The state of each of these notifications, which lie in these feeds of the user."""
     by_stream = {feed.stream_id: feed for feed in feeds}
     own = Receipt.objects.using(database_alias()).filter(user=user.pk, notification__in=rows)
@@ -77,13 +78,13 @@ def _entry(row: Notification, feed: Feed, receipt: Receipt | None) -> Entry:
 # Conditions on notifications
 
 
-def has_receipt(user: Any, says: Q | None = None) -> Exists:
+def has_receipt(user: Reader, says: Q | None = None) -> Exists:
     """The user has a receipt for the notification, which ``says`` this."""
     own = Receipt.objects.filter(user=user.pk, notification=OuterRef("pk"))
     return Exists(own if says is None else own.filter(says))
 
 
-def is_in(user: Any, feeds: Iterable[Feed], **marks: Any) -> Exists:
+def is_in(user: Reader, feeds: Iterable[Feed], **marks: Any) -> Exists:
     """The notification lies in one of these feeds of the user, whose marks are as given.
 
     The condition looks at the subscription. With a plain list of streams, SQLite would walk the
@@ -100,14 +101,14 @@ def is_in(user: Any, feeds: Iterable[Feed], **marks: Any) -> Exists:
     )
 
 
-def is_unread(user: Any, feeds: Iterable[Feed]) -> Q:
+def is_unread(user: Reader, feeds: Iterable[Feed]) -> Q:
     """The notification, which lies in one of these feeds of the user, is unread."""
     offset = OuterRef("offset")
     above = Q(is_in(user, feeds, read__lt=offset, archived__lt=offset))
     return Q(has_receipt(user, SAYS_UNREAD)) | (above & ~Q(has_receipt(user)))
 
 
-def is_archived(user: Any, feeds: Iterable[Feed]) -> Q:
+def is_archived(user: Reader, feeds: Iterable[Feed]) -> Q:
     """The notification, which lies in one of these feeds of the user, is archived."""
     below = Q(is_in(user, feeds, archived__gte=OuterRef("offset")))
     return Q(has_receipt(user, SAYS_ARCHIVED)) | (below & ~Q(has_receipt(user)))
@@ -116,21 +117,21 @@ def is_archived(user: Any, feeds: Iterable[Feed]) -> Q:
 # What the querysets of notifications ask
 
 
-def _active(user: Any) -> Q:
+def _active(user: Reader) -> Q:
     return Q(is_in(user, stream_feeds.load_inbox(user)))
 
 
-def _unread(user: Any) -> Q:
+def _unread(user: Reader) -> Q:
     feeds = unmuted(stream_feeds.load_inbox(user))
     return Q(is_in(user, feeds)) & is_unread(user, feeds)
 
 
-def _read(user: Any) -> Q:
+def _read(user: Reader) -> Q:
     feeds = stream_feeds.load_inbox(user)
     return Q(is_in(user, feeds)) & ~is_unread(user, feeds)
 
 
-def _archived(user: Any) -> Q:
+def _archived(user: Reader) -> Q:
     feeds = stream_feeds.load_inbox(user)
     return Q(is_in(user, feeds)) & is_archived(user, feeds)
 

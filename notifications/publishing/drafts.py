@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from ..conf import app_settings
 from ..models import Notification, validate_text
-from ..options import Options
+from ..options import Options, Text
 from ..texts import TEXT, is_blank, one_line, plain, plain_json
 
 #: Django checks the ``max_length`` of a TextField in forms only.
@@ -41,7 +41,7 @@ def check_names(function: str, options: Mapping[str, Any]) -> None:
             raise TypeError(f"{function}() got an unexpected keyword argument {name!r}")
 
 
-def make_draft(title: str, **options: Unpack[Options]) -> Notification:
+def make_draft(title: Text, **options: Unpack[Options]) -> Notification:
     """Check the arguments, and return an unsaved notification without a stream.
 
     Args:
@@ -70,7 +70,7 @@ def make_draft(title: str, **options: Unpack[Options]) -> Notification:
         errors |= error.error_dict
     if errors:
         raise ValidationError(errors)
-    draft.actor = actor
+    draft.actor = actor  # type: ignore[assignment]  # checked to be of the host's user model
     return draft
 
 

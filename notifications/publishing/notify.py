@@ -7,7 +7,7 @@ transaction has committed (P2).
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Unpack
+from typing import Unpack
 
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
@@ -17,7 +17,7 @@ from django.db.models.functions import Coalesce
 from ..database.clock import present
 from ..database.transactions import after_commit
 from ..models import Notification, NotificationQuerySet, database_alias
-from ..options import Options
+from ..options import Audience, Options, Recipients, Text
 from ..streams import names as stream_names
 from ..streams import rows as stream_rows
 from ..streams.encoding import encode_content
@@ -25,14 +25,14 @@ from ..texts import plain
 from .drafts import check_names, make_draft
 from .recipients import EVERYONE, audience, recipients
 from .sequencing import sequence_after_commit
-from .writing import Written, find_known, write_placed, write_unplaced
+from .writing import Written, find_known, rows_written, write_placed, write_unplaced
 
-Progress = Callable[[int], None]
+Progress = Callable[[int], object]
 
 
 def notify(
-    to: Any,
-    title: str,
+    to: Recipients,
+    title: Text,
     *,
     progress: Progress | None = None,
     **options: Unpack[Options],
@@ -88,9 +88,9 @@ def notify(
 
 
 def broadcast(
-    title: str,
+    title: Text,
     *,
-    to: Any = EVERYONE,
+    to: Audience = EVERYONE,
     **options: Unpack[Options],
 ) -> Notification:
     """Send one notification to all readers of a shared stream: one row for any number of readers.
@@ -121,8 +121,8 @@ def broadcast(
 
 
 async def anotify(
-    to: Any,
-    title: str,
+    to: Recipients,
+    title: Text,
     *,
     progress: Progress | None = None,
     **options: Unpack[Options],
@@ -132,16 +132,16 @@ async def anotify(
 
 
 async def abroadcast(
-    title: str,
+    title: Text,
     *,
-    to: Any = EVERYONE,
+    to: Audience = EVERYONE,
     **options: Unpack[Options],
 ) -> Notification:
     """:func:`broadcast` for asynchronous code; the same arguments, result and errors."""
     return await sync_to_async(broadcast)(title, to=to, **options)
 
 
-def publish(name: str, title: str, **options: Unpack[Options]) -> int:
+def publish(name: str, title: Text, **options: Unpack[Options]) -> int:
     """Publish to a stream by its name, as a client's ``publish`` command and the admin do.
 
     Args:
@@ -248,7 +248,12 @@ def _write(draft: Notification, names: list[str], publish_at: datetime | None) -
             ids |= find_known([name for name in missing if name not in new], draft.key)
     new_ids = frozenset((*placed.values(), *unplaced.values()))
     written = Written(new_ids, content, draft.expires_at)
-    after_commit(database_alias(), sequence_after_commit, list(placed), list(unplaced), written)
+    callback = after_commit(
+        database_alias(), sequence_after_commit, list(placed), list(unplaced), written
+    )
+    if rows_written.has_listeners():
+        new = {name: pk for name, pk in ids.items() if pk in new_ids}
+        rows_written.send(Notification, draft=draft, ids=new, callback=callback)
     return [ids[name] for name in names]
 
 

@@ -7,12 +7,18 @@ from typing import Any, NamedTuple, cast
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field
+from django.dispatch import Signal
 
 from ..database.clock import SQL_NOW, has_clock
 from ..database.locks import hold_clause
 from ..models import Notification, Stream, database_alias
 
 TABLE = Notification._meta.db_table
+
+#: Sent in the caller's transaction, for :mod:`notifications.testing`. ``draft``: the notification,
+#: ``ids``: the primary key of each new row by the name of its stream, ``callback``: the
+#: :class:`~notifications.database.transactions.AfterCommit` that sequences them.
+rows_written = Signal()
 
 #: Fields that have the same value in all streams.
 FIELDS = tuple(

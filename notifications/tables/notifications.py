@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
@@ -14,18 +14,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from ..database.clock import present
+from ..options import Level, Reader
 from .streams import Stream
 from .validators import validate_kind, validate_text, validate_url
-
-
-class Level(models.TextChoices):
-    """The level tags of :mod:`django.contrib.messages`."""
-
-    DEBUG = "debug", _("debug")
-    INFO = "info", _("info")
-    SUCCESS = "success", _("success")
-    WARNING = "warning", _("warning")
-    ERROR = "error", _("error")
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):
@@ -39,25 +30,25 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
 
     #: Makes the condition for each of these states. The inbox sets it, because rights and
     #: subscriptions are decided in rooms above the tables.
-    states: ClassVar[dict[str, Callable[[Any], Q]]] = {}
+    states: ClassVar[dict[str, Callable[[Reader], Q]]] = {}
 
-    def active(self, user: Any) -> NotificationQuerySet:
+    def active(self, user: Reader) -> NotificationQuerySet:
         """What the user's inbox and archive hold; nothing for an inactive user."""
         return self._in_state("active", user)
 
-    def unread(self, user: Any) -> NotificationQuerySet:
+    def unread(self, user: Reader) -> NotificationQuerySet:
         """What :func:`notifications.inbox.unread_count` counts: muted streams are left out."""
         return self._in_state("unread", user)
 
-    def read(self, user: Any) -> NotificationQuerySet:
+    def read(self, user: Reader) -> NotificationQuerySet:
         """What the user has read, archived or not."""
         return self._in_state("read", user)
 
-    def archived(self, user: Any) -> NotificationQuerySet:
+    def archived(self, user: Reader) -> NotificationQuerySet:
         """What the user has archived."""
         return self._in_state("archived", user)
 
-    def _in_state(self, state: str, user: Any) -> NotificationQuerySet:
+    def _in_state(self, state: str, user: Reader) -> NotificationQuerySet:
         return self.visible().filter(self.states[state](user))
 
     def published(self) -> NotificationQuerySet:
@@ -81,6 +72,31 @@ class NotificationQuerySet(models.QuerySet["Notification"]):
         )
 
 
+if TYPE_CHECKING:
+    # What ``from_queryset`` makes, written out for type checkers that cannot run it.
+
+    class NotificationManager(models.Manager["Notification"]):
+        """Has the methods of :class:`NotificationQuerySet`."""
+
+        def all(self) -> NotificationQuerySet: ...
+        def none(self) -> NotificationQuerySet: ...
+        def using(self, alias: str | None) -> NotificationQuerySet: ...
+        def filter(self, *args: Any, **kwargs: Any) -> NotificationQuerySet: ...
+        def exclude(self, *args: Any, **kwargs: Any) -> NotificationQuerySet: ...
+        def order_by(self, *field_names: Any) -> NotificationQuerySet: ...
+        def select_related(self, *fields: Any) -> NotificationQuerySet: ...
+        def active(self, user: Reader) -> NotificationQuerySet: ...
+        def unread(self, user: Reader) -> NotificationQuerySet: ...
+        def read(self, user: Reader) -> NotificationQuerySet: ...
+        def archived(self, user: Reader) -> NotificationQuerySet: ...
+        def published(self) -> NotificationQuerySet: ...
+        def waiting(self) -> NotificationQuerySet: ...
+        def visible(self, now: datetime | None = None) -> NotificationQuerySet: ...
+
+else:
+    NotificationManager = models.Manager.from_queryset(NotificationQuerySet)
+
+
 class Notification(models.Model):
     """One message in a stream.
 
@@ -90,8 +106,11 @@ class Notification(models.Model):
     see :mod:`notifications.publishing.placing`.
     """
 
-    id = models.BigAutoField(primary_key=True)
-    stream = models.ForeignKey(
+    # Pyright infers no types of attributes in packages, so what a host reads is annotated. Only
+    # mypy's plugin knows the type of ``actor``, the host's user model.
+
+    id: models.BigAutoField[int, int] = models.BigAutoField(primary_key=True)
+    stream: models.ForeignKey[Stream | None, Stream | None] = models.ForeignKey(
         Stream,
         on_delete=models.CASCADE,
         null=True,
@@ -99,22 +118,34 @@ class Notification(models.Model):
         db_index=False,
         verbose_name=_("stream"),
     )
-    channel = models.CharField(
+    channel: models.CharField[str | None, str | None] = models.CharField(
         _("channel"),
         max_length=255,
         null=True,
         editable=False,
         help_text=_("The name of the stream, until the notification is placed in it."),
     )
-    offset = models.PositiveBigIntegerField(_("offset"), null=True, editable=False)
-    kind = models.CharField(
+    offset: models.PositiveBigIntegerField[int | None, int | None] = models.PositiveBigIntegerField(
+        _("offset"), null=True, editable=False
+    )
+    kind: models.CharField[str, str] = models.CharField(
         _("kind"), max_length=100, default="message", validators=[validate_kind]
     )
-    level = models.CharField(_("level"), max_length=10, choices=Level, default=Level.INFO)
-    title = models.CharField(_("title"), max_length=200, validators=[validate_text])
-    body = models.TextField(_("text"), blank=True, max_length=10_000, validators=[validate_text])
-    url = models.CharField(_("link"), max_length=2000, blank=True, validators=[validate_url])
-    data = models.JSONField(_("data"), default=dict, blank=True, encoder=DjangoJSONEncoder)
+    level: models.CharField[str, str] = models.CharField(
+        _("level"), max_length=10, choices=Level, default=Level.INFO
+    )
+    title: models.CharField[str, str] = models.CharField(
+        _("title"), max_length=200, validators=[validate_text]
+    )
+    body: models.TextField[str, str] = models.TextField(
+        _("text"), blank=True, max_length=10_000, validators=[validate_text]
+    )
+    url: models.CharField[str, str] = models.CharField(
+        _("link"), max_length=2000, blank=True, validators=[validate_url]
+    )
+    data: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(
+        _("data"), default=dict, blank=True, encoder=DjangoJSONEncoder
+    )
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL,
         on_delete=models.SET_NULL,
@@ -124,10 +155,12 @@ class Notification(models.Model):
         db_index=False,
         verbose_name=_("actor"),
     )
-    key = models.CharField(_("key"), max_length=200, null=True, blank=True)
+    key: models.CharField[str | None, str | None] = models.CharField(
+        _("key"), max_length=200, null=True, blank=True
+    )
     # Pruning deletes the first one without looking for those that lead to it; and a table in
     # partitions has no unique id that a foreign key could refer to.
-    duplicate_of = models.ForeignKey(
+    duplicate_of: models.ForeignKey[Notification | None, Notification | None] = models.ForeignKey(
         "self",
         on_delete=models.DO_NOTHING,
         null=True,
@@ -138,13 +171,23 @@ class Notification(models.Model):
         verbose_name=_("duplicate of"),
         help_text=_("Dropped, because this one was the first with the same key."),
     )
-    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
-    publish_at = models.DateTimeField(_("publish at"), default=timezone.now)
-    published_at = models.DateTimeField(_("published"), null=True, editable=False)
-    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
-    withdrawn_at = models.DateTimeField(_("withdrawn"), null=True, editable=False)
+    created_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(
+        _("created"), default=timezone.now, editable=False
+    )
+    publish_at: models.DateTimeField[datetime, datetime] = models.DateTimeField(
+        _("publish at"), default=timezone.now
+    )
+    published_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("published"), null=True, editable=False
+    )
+    expires_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("expires"), null=True, blank=True
+    )
+    withdrawn_at: models.DateTimeField[datetime | None, datetime | None] = models.DateTimeField(
+        _("withdrawn"), null=True, editable=False
+    )
 
-    objects = NotificationQuerySet.as_manager()
+    objects: ClassVar[NotificationManager] = NotificationManager()
 
     class Meta:
         verbose_name = _("notification")

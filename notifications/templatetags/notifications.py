@@ -4,6 +4,7 @@ from typing import Any
 
 import django
 from django import template
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.forms import Media
 from django.template import Context
@@ -77,7 +78,7 @@ def live_notify_list(context: Context, list_class: str = "", limit: int = LIST_S
 
 
 @register.filter
-def notification_link(url: Any) -> str:
+def notification_link(url: object) -> str:
     """Return the URL if it is safe as a link (a path or http(s)), else "".
 
     Rows may have been written without validation.
@@ -90,7 +91,7 @@ def notification_link(url: Any) -> str:
 
 
 @register.filter
-def notification_actor(actor: Any) -> str:
+def notification_actor(actor: AbstractBaseUser | None) -> str:
     """Return the name of the user on whose behalf a notification was sent, "" for nobody."""
     return describe_user(actor)["name"] if actor else ""
 
@@ -121,7 +122,7 @@ def notifications_media(context: Context, media: Media) -> SafeString:
     return media.render(attrs={"nonce": nonce})
 
 
-def user_of(context: Context) -> Any:
+def user_of(context: Context) -> AbstractBaseUser | None:
     """Return the user whom the page is for; None for an anonymous user."""
     request = context.get("request")
     user = context.get("user") if request is None else getattr(request, "user", None)
@@ -151,7 +152,7 @@ def _badge(unread: int) -> str:
     return f"{MAX_BADGE}+" if unread > MAX_BADGE else str(unread)
 
 
-def _topics(user: Any) -> list[str]:
+def _topics(user: AbstractBaseUser) -> list[str]:
     """The readable, unmuted topics. The client subscribes to them, the server to other streams."""
     return [
         name

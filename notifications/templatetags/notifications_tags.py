@@ -4,6 +4,8 @@ The same tags under the same names, with its defaults. What ``register_notify_ca
 the elements of this app do by themselves.
 """
 
+from __future__ import annotations
+
 from typing import Any
 
 from django import template
@@ -11,6 +13,7 @@ from django.template import Context
 from django.template.loader import render_to_string
 
 from .. import inbox
+from ..options import Reader
 from . import notifications
 
 register = template.Library()
@@ -42,6 +45,6 @@ def register_notify_callbacks(context: Context, **arguments: Any) -> str:
 
 
 @register.filter
-def has_notification(user: Any) -> bool:
+def has_notification(user: Reader | None) -> bool:
     """Has the user unread notifications?"""
     return bool(user and user.is_authenticated and inbox.unread_count(user))

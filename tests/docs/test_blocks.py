@@ -17,7 +17,10 @@ from tests.servers import ROOT
 SKIPPED = 1
 
 #: Pages whose blocks make a project of their own, which another test builds and runs.
-PROJECTS = {"docs/tutorial.md": "docs/test_tutorial.py"}
+PROJECTS = {
+    "docs/tutorial.md": "docs/test_tutorial.py",
+    "docs/testing.md": "integration/test_testing.py",
+}
 
 PAGES = [
     path

@@ -14,7 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from sphinx.util.inventory import InventoryFile
 
 import notifications
-from notifications import inbox, metrics, signals
+from notifications import inbox, metrics, signals, testing
 from notifications.conf import FIELDS
 from notifications.protocol import codes
 from notifications.templatetags.notifications import register
@@ -106,6 +106,11 @@ def test_a_broken_anchor_would_be_noticed(tmp_path) -> None:
 def test_every_public_function_is_in_the_reference(listed) -> None:
     described = listed["py:function"] | listed["py:class"] | listed["py:exception"]
     public = {f"notifications.{name}" for name in notifications.__all__}
+    public |= {f"notifications.testing.{name}" for name in testing.__all__}
+    public |= {
+        "notifications.routing.application",
+        "notifications.connect.authentication.make_token",
+    }
     public |= {
         f"notifications.inbox.{name}"
         for name in inbox.__all__

@@ -141,6 +141,13 @@ def notify_user(user_id: int, titles: list[str], delay: float = 0) -> list[int]:
     return [notify(user, title, publish_at=at)[0] for title in titles]
 
 
+def notify_amply(user_id: int, count: int, size: int) -> None:
+    """So many, and each with so many characters of data."""
+    user = get_user_model().objects.get(pk=user_id)
+    for number in range(count):
+        notify(user, f"ample {number}", data={"filling": "x" * size})
+
+
 def notify_slowly(user_id: int, titles: list[str], pause: float) -> None:
     """Notify the user of one title after another, ``pause`` seconds apart."""
     for title in titles:

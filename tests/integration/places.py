@@ -135,7 +135,7 @@ def open_place(
     Args:
         site: the template of the database.
         directory: directory of the database and the logs.
-        command: ``serve``, ``runserver``, or ``uvicorn`` without our protocol classes.
+        command: see :class:`tests.servers.Server`.
         variables: environment variables of both processes.
     """
     place = Place(site, directory, command, variables)

@@ -31,22 +31,11 @@ import os
 
 from django.core.asgi import get_asgi_application
 
+import notifications.routing
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
-django_application = get_asgi_application()
 
-from channels.routing import ProtocolTypeRouter, URLRouter
-
-from notifications.lifespan import lifespan
-from notifications.origin import AllowedOriginValidator
-from notifications.routing import websocket_urlpatterns
-
-application = ProtocolTypeRouter(
-    {
-        "http": django_application,
-        "websocket": AllowedOriginValidator(URLRouter(websocket_urlpatterns)),
-        "lifespan": lifespan,
-    }
-)
+application = notifications.routing.application(get_asgi_application())
 """
 
 URLS = """

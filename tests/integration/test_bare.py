@@ -34,7 +34,12 @@ from notifications import inbox, metrics, notify
 modules = [
     module.name
     for module in pkgutil.walk_packages(notifications.__path__, "notifications.")
-    if not module.name.startswith(("notifications.server", "notifications.migrations"))
+    if not module.name.startswith(
+        (
+            *("notifications.server", "notifications.migrations"),
+            *("notifications.testing.pytest", "notifications.testing.sockets"),
+        )
+    )
 ]
 for name in modules:
     importlib.import_module(name)
@@ -71,6 +76,14 @@ def test_a_project_checks_migrates_and_notifies_without_the_extras(host: Server)
     host.manage("check", "--fail-level", "WARNING")
     host.manage("migrate", "--verbosity", "0")
     assert host.manage("shell", "--no-imports", "-c", USE).stdout == "True 1 Uncounted\n"
+
+
+def test_the_helpers_for_tests_work_and_name_the_extra_that_the_socket_needs(host: Server) -> None:
+    code = "from notifications.testing import NotificationsMixin, captured_notifications"
+    host.manage("shell", "--no-imports", "-c", code)
+    code = "from notifications.testing import NotificationSocket"
+    refused = host.manage("shell", "--no-imports", "-c", code, check=False)
+    assert "pip install 'pushsite[daphne]'" in refused.stderr
 
 
 def test_serve_names_the_extra_that_it_needs(host: Server) -> None:

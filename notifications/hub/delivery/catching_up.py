@@ -1,18 +1,23 @@
 """Serves readers that are behind from history, at the speed of their sockets (P5)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from ...database.lanes import DELIVERY
 from ...protocol import codes
 from ...protocol.json import encode_publication
 from ...protocol.prepared import Prepared
+from ...streams.encoding import Publication
 from ...streams.evidence import Pruned, Seen, WentBack, read_on
 from ..loops import Loops
 from ..sockets.connection import Connection, Reader, Stream
 
 #: Publications read at once: a few more than a drained socket accepts.
 PAGE_SIZE = 100
+
+#: Seconds that a page is kept for a socket that has taken a part of it. Some servers (granian)
+#: accept every message a moment later, and the page would be read again for each of them.
+MOMENT = 0.02
 
 #: Seconds to wait before reading history again when it lacks an announced entry.
 LAG_WAIT = 0.1
@@ -22,6 +27,8 @@ NAME = "catching up"
 
 class CatchUp:
     """Runs one task per connection that is behind. It holds no data while the socket is blocked.
+
+    Except for a :data:`MOMENT`.
 
     Args:
         loops: reports failures.
@@ -81,13 +88,8 @@ class CatchUp:
         except Pruned:
             connection.close(codes.INSUFFICIENT_STATE)
             return
-        for publication in page.publications:
-            if reader not in connection.behind or connection.closing is not None:
-                return
-            message = Prepared(encode_publication(stream.name, *publication))
-            if not connection.socket.offer(message):
-                return
-            reader.sent = publication.offset
+        if not await self._write(reader, page.publications):
+            return
         reader.sent = max(reader.sent, page.offset)
         # No await between this check and add_live(), so that nothing is fanned out in between.
         if not page.more and reader.sent >= stream.top:
@@ -96,3 +98,17 @@ class CatchUp:
                 stream.add_live(reader)
         elif not page.publications:  # history lacks an announced entry, as on a replica that lags
             await asyncio.sleep(LAG_WAIT)
+
+    async def _write(self, reader: Reader, publications: Sequence[Publication]) -> bool:
+        """Write these as far as the socket accepts them; False if that is not all."""
+        connection = reader.connection
+        for publication in publications:
+            if connection.is_blocked and not await connection.drains_within(MOMENT):
+                return False
+            if reader not in connection.behind or connection.closing is not None:
+                return False
+            message = Prepared(encode_publication(reader.stream.name, *publication))
+            if not connection.socket.offer(message):
+                return False
+            reader.sent = publication.offset
+        return True

@@ -79,6 +79,7 @@ class Connection:
     """
 
     __slots__ = (
+        "_closing_task",
         "_loop",
         "_task",
         "address",
@@ -150,6 +151,7 @@ class Connection:
         self.has_ended = False
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
+        self._closing_task: asyncio.Task[None] | None = None
 
     @property
     def is_blocked(self) -> bool:
@@ -177,6 +179,15 @@ class Connection:
         except TimeoutError:
             self.close(codes.SLOW)
 
+    async def drains_within(self, seconds: float) -> bool:
+        """Wait so long, at most, until the socket is not blocked; False if it still is."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.socket.drained()
+        except TimeoutError:
+            return False
+        return not self.has_ended
+
     def close(self, disconnect: Disconnect) -> None:
         """Close the connection; the close frame is sent if the socket accepts it in time."""
         if self.closing is not None:
@@ -186,7 +197,12 @@ class Connection:
         for reader in self.readers.values():
             reader.stream.remove_live(reader)
         DISCONNECTS.labels(disconnect.code).inc()
-        self._loop.create_task(self._close(disconnect))
+        self._closing_task = self._loop.create_task(self._close(disconnect))
+
+    async def closed(self) -> None:
+        """Wait until the close frame is written; return at once if nobody has closed it."""
+        if self._closing_task is not None:
+            await asyncio.shield(self._closing_task)
 
     def end(self) -> None:
         """Mark the socket as gone, and wake all tasks that wait for it."""

@@ -1,0 +1,1 @@
+"""A small host project, whose own tests use ``notifications.testing``."""

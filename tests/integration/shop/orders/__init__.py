@@ -1,0 +1,1 @@
+"""What the host project is about: orders that are shipped."""
