@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -218,11 +219,13 @@ def broadcast_to(to: str, titles: list[str]) -> None:
         broadcast(title, to=to)
 
 
-def notify_in_a_long_transaction(user_id: int, title: str, seconds: float) -> None:
-    """Notify the user and commit ``seconds`` later."""
+def notify_in_a_long_transaction(user_id: int, title: str, folder: str) -> None:
+    """Notify the user, say so by a file "written", and commit once there is a file "commit"."""
     with transaction.atomic():
         notify_user(user_id, [title])
-        time.sleep(seconds)
+        (Path(folder) / "written").touch()
+        while not (Path(folder) / "commit").exists():
+            time.sleep(0.02)
 
 
 def notify_and_roll_back(user_id: int, title: str) -> None:

@@ -105,15 +105,17 @@ def test_sockets_survive_an_outage_and_delivery_continues_after_it(
 
 
 def test_a_restart_during_a_transaction_fails_the_caller_and_leaves_nothing(
-    place: Place, postgres: Postgres
+    place: Place, postgres: Postgres, tmp_path: Path
 ) -> None:
     person = place.person()
     client = place.connected(person)
-    place.other.begin(jobs.notify_in_a_long_transaction, person.id, "half done", 3)
     beside = place.add_other()
+    place.other.begin(jobs.notify_in_a_long_transaction, person.id, "half done", str(tmp_path))
+    client.wait((tmp_path / "written").exists, "the notification to be written")
     assert beside.run(jobs.titles, person.channel) == []
     postgres.stop()
     postgres.start()
+    (tmp_path / "commit").touch()
     with pytest.raises(AssertionError, match=r"OperationalError|InterfaceError"):
         place.other.finish()
     place.other.run(jobs.notify_user, person.id, ["again"])
