@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, connections, router, transaction
 
 from ..conf import app_settings
 from ..database.clock import read_clock
@@ -192,7 +192,9 @@ class Import:
         rewriting.store()
 
     def _existing(self, recipients: Sequence[Any]) -> list[Any]:
-        users = get_user_model()._base_manager.filter(pk__in=recipients)
+        model = get_user_model()
+        # A replica may lack some of them yet, whose notifications would be left out for good.
+        users = model._base_manager.using(router.db_for_write(model)).filter(pk__in=recipients)
         found = set(users.values_list("pk", flat=True))
         return [pk for pk in recipients if pk in found]
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, DataError, connections, transaction
+from django.db import DatabaseError, DataError, connections, router, transaction
 from django.db.models import Model
 
 from ..publishing import sentences
@@ -105,7 +105,9 @@ def _rows(alias: str, model: type[Model], keys: Sequence[Any]) -> list[Any]:
     """Rows by primary key, without those keys that no row can have, such as a huge number."""
     try:
         with _savepoint(alias):
-            return list(model._base_manager.filter(pk__in=keys))
+            rows = model._base_manager.filter(pk__in=keys)
+            # A replica may lack some of them yet.
+            return list(rows.using(router.db_for_write(model)))
     except (DataError, OverflowError, TypeError, ValueError):
         if len(keys) == 1:
             return []

@@ -332,6 +332,24 @@ def test_a_key_is_as_long_as_the_column_allows() -> None:
     assert max(map(len, keys)) <= 200
 
 
+class NothingOnReplica:
+    def db_for_read(self, model: type, **hints: object) -> str:
+        return "replica"
+
+    def db_for_write(self, model: type, **hints: object) -> str:
+        return "default"
+
+
+def test_a_replica_is_not_asked_who_is_there(table: OldTable, settings) -> None:
+    user = make_user("ada")
+    table.add(user, "came")
+    settings.DATABASE_ROUTERS = [f"{__name__}.NothingOnReplica"]
+    work = table.work()
+    assert work.rehearse(lambda report: None).unnamed == 0
+    report = work.run(lambda report: None)
+    assert (report.imported, report.unnamed) == (1, 0)
+
+
 def test_a_host_may_write_to_its_table_meanwhile(
     table: OldTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
