@@ -1,7 +1,7 @@
 # All tasks of developers and CI jobs; `make` without arguments lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format messages pytest matrix soak bench clean venv venv-test node
+.PHONY: help run test lint format messages pytest docs matrix soak bench clean venv venv-test node
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -30,6 +30,11 @@ lint: venv-test node ## check form, types, rooms, migrations, translations and J
 
 pytest: venv-test node ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
 	@scripts/pytest $(ARGS)
+
+docs: venv-test ## build the documentation into build/docs; a warning is an error
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet \
+		--doctree-dir build/doctrees docs build/docs
+	@echo "Open build/docs/index.html."
 
 matrix: venv-test ## test the app on other versions of Python and Django (ARGS='3.13/6.1' chooses)
 	@scripts/matrix $(ARGS)

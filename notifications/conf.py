@@ -75,9 +75,9 @@ class Settings:
     PAGE_SIZE: int = 300
     #: Largest frame accepted from a client.
     MAX_FRAME_SIZE: int = 64 * 1024
-    #: Commands that all connections of a user in one process may send: per second on average, and
-    #: in a burst.
+    #: Commands that all connections of a user in one process may send per second, on average.
     COMMAND_RATE: float = 50.0
+    #: Commands that they may send in a burst.
     COMMAND_BURST: int = 200
     #: Connections of one user in one process; one more is closed with 3504.
     MAX_CONNECTIONS_PER_USER: int = 100
@@ -96,8 +96,8 @@ class Settings:
     #: Dotted path of a function ``f(user, slug) -> bool``, which alone decides whether the user may
     #: read the topic.
     TOPIC_PERMISSION: str = ""
-    #: Other origins whose pages may open a socket, as "https://a.example" or "https://*.a.example",
-    #: besides the requested host and ``CSRF_TRUSTED_ORIGINS``.
+    #: Other origins whose pages may open a socket, as ``https://a.example`` or
+    #: ``https://*.a.example``, besides the requested host and ``CSRF_TRUSTED_ORIGINS``.
     ALLOWED_ORIGINS: tuple[str, ...] = ()
     #: Threads, and so database connections, of a worker for its clients' commands. Its own work
     #: takes up to 12 more, receivers of its signals 1, and ``TOPIC_PERMISSION`` up to 4.
@@ -106,9 +106,10 @@ class Settings:
     LOCK_TIMEOUT: float = 5.0
     #: How long a statement of a worker may take.
     STATEMENT_TIMEOUT: float = 20.0
-    #: CPU seconds per second that one user's commands may take in one process on average, and CPU
-    #: seconds in a burst; further commands have to wait.
+    #: CPU seconds per second that one user's commands may take in one process, on average; further
+    #: commands have to wait.
     USER_WORK: float = 0.25
+    #: CPU seconds that they may take in a burst.
     USER_WORK_BURST: float = 2.0
     #: New objects after which the garbage collector of a server process runs. Python's default of
     #: 700 takes a third of the work of a process with many connections.

@@ -29,13 +29,18 @@ Both raise their errors to the sender of the signal, and write nothing then.
 
 Signals that the app sends (receivers get keyword arguments):
 
-``published``      ``notification``: a :class:`~notifications.models.Notification` that has just
-                   got its offset, after its transaction committed.
-``delivered``      ``user_id``, ``stream``, ``offset``: the user has acknowledged up to this offset.
-``read``           ``user_id``, ``ids``: notifications that the user has marked as read one by
-                   one; sent after the commit. Marking all as read sends nothing.
-``connected``      ``user_id``, ``client``: a connection has been authenticated.
-``disconnected``   ``user_id``, ``client``, ``code``: that connection has ended.
+``published``: ``notification``
+    A :class:`~notifications.models.Notification` has just got its offset, after its transaction
+    committed.
+``delivered``: ``user_id``, ``stream``, ``offset``
+    The user has acknowledged up to this offset.
+``read``: ``user_id``, ``ids``
+    The user has marked these notifications as read one by one; sent after the commit. Marking all
+    as read sends nothing.
+``connected``: ``user_id``, ``client``
+    A connection has been authenticated.
+``disconnected``: ``user_id``, ``client``, ``code``
+    That connection has ended.
 
 They are sent with ``send_robust``: an error of a receiver is logged and has no other effect. A
 worker calls receivers in a thread of their own, where one that blocks delays only other receivers.

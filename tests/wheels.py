@@ -18,11 +18,17 @@ BUILT_FROM = (
 )
 
 
-def run(*command: str | Path, cwd: Path | None = None, timeout: float = 180) -> str:
+def run(
+    *command: str | Path,
+    cwd: Path | None = None,
+    env: dict[str, str] | None = None,
+    timeout: float = 180,
+) -> str:
     """Run a command that must succeed, and return what it printed."""
     result = subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
+        env=env,
         capture_output=True,
         text=True,
         timeout=timeout,

@@ -32,24 +32,29 @@ def _change(view: Callable[..., Any]) -> View:
 
 @_change
 def mark_as_read(user: Any, pk: int) -> None:
+    """Mark the notification as read."""
     inbox.mark_read(user, [pk])
 
 
 @_change
 def mark_as_unread(user: Any, pk: int) -> None:
+    """Mark the notification as unread, and move it out of the archive."""
     inbox.mark_unread(user, [pk])
 
 
 @_change
 def archive(user: Any, pk: int) -> None:
+    """Mark the notification as read, and move it to the archive."""
     inbox.archive(user, [pk])
 
 
 @_change
 def mark_all_as_read(user: Any) -> None:
+    """Mark all notifications in the inbox as read."""
     inbox.read_all(user)
 
 
 @_change
 def archive_all(user: Any) -> None:
+    """Archive all notifications in the inbox."""
     inbox.archive_all(user)

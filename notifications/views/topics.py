@@ -23,6 +23,8 @@ from .redirects import redirect_back
 
 @method_decorator(never_cache, name="dispatch")
 class TopicsView(LoginRequiredMixin, TemplateView):
+    """The topics that the user follows or may follow."""
+
     template_name = "notifications/topics.html"
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:

@@ -11,6 +11,8 @@ export class Emitter {
   #handlers = new Map();
 
   /**
+   * Calls the handler at each event of this name.
+   *
    * @template {keyof Events} Name
    * @param {Name} name
    * @param {(context: Events[Name]) => void} handler
@@ -23,6 +25,8 @@ export class Emitter {
   }
 
   /**
+   * Stops calling the handler.
+   *
    * @template {keyof Events} Name
    * @param {Name} name
    * @param {(context: Events[Name]) => void} handler

@@ -111,19 +111,24 @@ export class Notifications extends Emitter {
     return this.#unread;
   }
 
+  /** `disconnected`, `connecting` or `connected`. */
   get state() {
     return this.#client.state;
   }
 
+  /** Connects again after `disconnect()`. A page with one of the template tags connects by itself. */
   connect() {
     this.#client.connect();
   }
 
+  /** Closes the connection until `connect()` is called. */
   disconnect() {
     this.#client.disconnect();
   }
 
   /**
+   * Fetches a page of a folder: `unread`, `all` or `archived`.
+   *
    * @param {{folder?: Folder, before?: string, limit?: number}} [page] `before`: `next` of the
    *   previous page
    * @returns {Promise<Page>} newest first
@@ -138,7 +143,7 @@ export class Notifications extends Emitter {
     return (await this.#call("unread", {})).unread ?? 0;
   }
 
-  /** @param {number[]} ids */
+  /** @param {number[]} ids of notifications that become read */
   async read(ids) {
     await this.#change("read", ids);
   }
@@ -153,10 +158,12 @@ export class Notifications extends Emitter {
     await this.#change("archive", ids);
   }
 
+  /** Marks all notifications in the inbox as read. */
   async readAll() {
     await this.#change("read_all");
   }
 
+  /** Archives all notifications in the inbox. */
   async archiveAll() {
     await this.#change("archive_all");
   }

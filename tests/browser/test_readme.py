@@ -36,7 +36,7 @@ class Step(NamedTuple):
 def steps() -> list[Step]:
     """The steps of "Add it to your Django project"."""
     section = README.split("## Add it to your Django project")[1].split("\n## ")[0]
-    found = re.findall(r"^\d\. (.*?)\n+   ```\w*\n(.*?)   ```\n", section, re.M | re.S)
+    found = re.findall(r"^\d\. (.*?)\n+   ```[\w+]*\n(.*?)   ```\n", section, re.M | re.S)
     return [Step(text, re.sub(r"^   ", "", code, flags=re.M)) for text, code in found]
 
 
