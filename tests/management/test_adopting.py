@@ -4,7 +4,10 @@ from collections.abc import Iterator
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from notifications.adoption.reports import Report
+from notifications.adoption.traces import OLD_TABLE
 from notifications.models import Notification
 from tests.adoption.old_table import OldTable, old_table
 from tests.rooms import make_user
@@ -59,3 +62,27 @@ def test_a_day_begins_in_the_time_zone_of_the_site(table: OldTable, settings) ->
     table.add(user, "after", 0.65)
     adopt("--since", "2024-01-02")
     assert [row.title for row in Notification.objects.all()] == ["ada after"]
+
+
+def test_nothing_is_deleted_while_the_import_is_half_done(table: OldTable) -> None:
+    for name in ("ada", "bob"):
+        table.add(make_user(name), "came")
+
+    class Killed(BaseException):
+        pass
+
+    def kill(report: Report) -> None:
+        raise Killed
+
+    with pytest.raises(Killed):
+        table.work(size=1).run(kill)
+    with pytest.raises(CommandError, match="not complete"):
+        adopt("--no-import", "--drop-old")
+    assert table.work().count() == 2
+
+
+def test_what_nobody_wants_is_deleted_without_an_import(table: OldTable) -> None:
+    table.add(make_user("ada"), "came")
+    adopt("--no-import", "--drop-old")
+    assert not Notification.objects.exists()
+    assert OLD_TABLE not in connection.introspection.table_names()

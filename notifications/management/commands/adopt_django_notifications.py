@@ -270,7 +270,7 @@ class Command(BaseCommand):
         if self._dry_run:
             self.stdout.write("Would delete what was moved aside.")
             return
-        if not is_wanted and not mark.read(self._connection).is_done:
+        if not (now := mark.read(self._connection)).is_done and (now.last or not is_wanted):
             raise CommandError("--drop-old: The import is not complete. Nothing was deleted.")
         aside.drop(self._alias)
         self.stdout.write("Deleted what was moved aside.")
