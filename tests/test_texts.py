@@ -178,7 +178,7 @@ def test_the_notify_signal_accepts_lazy_and_safe_texts() -> None:
             amount=Decimal("1.10"),
         )
     )
-    assert content["title"] == "ada Monday on a post"
+    assert content["title"] == "ada Monday a post"
     assert content["data"] == {
         "verb": "Monday",
         "target": {"name": "a post"},
