@@ -31,6 +31,15 @@ case "$*" in
 esac
 """
 
+#: In place of uv: makes environments whose pytest ends with this code.
+UV = """#!/bin/sh
+[ "$1" = venv ] || exit 0
+for directory; do :; done
+mkdir -p "$directory/bin"
+printf '#!/bin/sh\\ncase "$*" in *pytest*) exit {} ;; esac\\n' >"$directory/bin/python"
+chmod +x "$directory/bin/python"
+"""
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
@@ -112,6 +121,22 @@ def test_package_that_cannot_be_had(machine: Path) -> None:
     assert complaint(machine, "make", "run").splitlines()[-1] == (
         "make: pip could not install requirements.txt: ERROR: No matching distribution for x "
         "(see .venv/install.log)"
+    )
+
+
+@pytest.mark.parametrize("code", [1, 3, 5])
+def test_a_version_whose_tests_fail_was_run(machine: Path, code: int) -> None:
+    """Whatever pytest ends with: 3 stands for an error of its own."""
+    for tool in ("sed", "chmod"):
+        (machine / "bin" / tool).symlink_to(shutil.which(tool) or tool)
+    install(machine, "python3.13", "#!/bin/sh\n")
+    (machine / "checkout" / ".venv" / "bin").mkdir(parents=True)
+    install(machine, "../checkout/.venv/bin/uv", UV.format(code))
+    said = complaint(machine, "scripts/matrix", "3.13/5.2", "3.99/5.2")
+    assert "== Python 3.13, Django 5.2" in said
+    assert (
+        said.splitlines()[-1]
+        == "NOT RUN: Python 3.99, with Django 5.2 (this machine has no such Python)"
     )
 
 

@@ -180,6 +180,17 @@ def test_old_templates_load_their_tags(request_of, reader) -> None:
     assert "<script>" not in shown
 
 
+def test_old_tags_take_their_arguments_by_place_too(request_of, reader) -> None:
+    shown = render(
+        OLD_TAGS + "{% live_notify_badge 'mine' %}{% live_notify_list 'also' %}"
+        "{% register_notify_callbacks 'mine' 'also' 15 'a,b' 'list' 5 %}",
+        request_of,
+    )
+    assert 'class="mine"' in shown
+    assert "also" in shown
+    assert "/static/notifications/index.js" in shown
+
+
 def test_old_tags_show_nobody_nothing(rf: RequestFactory) -> None:
     request = rf.get("/")
     request.user = AnonymousUser()

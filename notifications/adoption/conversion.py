@@ -117,7 +117,7 @@ def _their_data(value: Any) -> dict[str, Any]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {"data": value}
     if value is None or value == {}:
         return {}

@@ -6,12 +6,13 @@ A recipient's notifications are imported together, in one transaction with the m
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, connections, router, transaction
 
 from ..conf import app_settings
 from ..database.clock import read_clock
@@ -35,6 +36,9 @@ from .traces import OLD_TABLE
 PATIENCE = 5.0
 ROUNDS = 10
 PAUSE = 1.0
+
+#: Characters of ``Notification.key``; a host's table may have any primary key.
+KEY_LENGTH = 200
 
 
 class Choice(NamedTuple):
@@ -128,6 +132,8 @@ class Import:
                 pass
             last = str(recipients[-1])
             progress(total)
+        total.orphaned += self._rows.count_of_nobody()
+        progress(total)
         return total
 
     def _patiently(self, mark: Mark) -> None:
@@ -155,7 +161,10 @@ class Import:
             report = Report()
             report.add(mark.report)
             if recipients:
+                self._rows.freeze()
                 self._import(recipients, known, report)
+            else:
+                report.orphaned += self._rows.count_of_nobody()
             last = str(recipients[-1]) if recipients else mark.last
             new = Mark(self._begun_with, last, report, is_done=not recipients)
             marks.write(self._connection, new)
@@ -183,7 +192,9 @@ class Import:
         rewriting.store()
 
     def _existing(self, recipients: Sequence[Any]) -> list[Any]:
-        users = get_user_model()._base_manager.filter(pk__in=recipients)
+        model = get_user_model()
+        # A replica may lack some of them yet, whose notifications would be left out for good.
+        users = model._base_manager.using(router.db_for_write(model)).filter(pk__in=recipients)
         found = set(users.values_list("pk", flat=True))
         return [pk for pk in recipients if pk in found]
 
@@ -249,12 +260,18 @@ class Import:
             beginning = beginnings[row.recipient]
             notification.stream = streams[row.recipient]
             notification.offset = number + 1
-            notification.key = f"{self._source}:{row.id}"
+            notification.key = self._key(row)
             moment = beginning.times[number]
             notification.created_at = notification.publish_at = moment
             notification.published_at = moment
             needs_receipt = beginning.receipts[number]
             yield Entry(notification, row.recipient, needs_receipt, row.unread)
+
+    def _key(self, row: OldRow) -> str:
+        key = f"{self._source}:{row.id}"
+        if len(key) <= KEY_LENGTH:
+            return key
+        return f"{self._source}:{blake2b(str(row.id).encode(), digest_size=16).hexdigest()}"
 
 
 def _is_passing(error: Exception) -> bool:

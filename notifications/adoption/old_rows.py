@@ -6,7 +6,7 @@ default.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
@@ -15,10 +15,14 @@ from django.contrib.auth import get_user_model
 from django.db import connections, models
 from django.db.models import AutoField, BigAutoField, Count, Field, QuerySet, SmallAutoField
 
+from ..database.locks import has_row_locks
 from .traces import OLD_LABEL, columns_of
 
 #: Rows that are in memory at once.
 ROWS = 500
+
+#: Recipients at once, however few notifications they have: databases limit the values of a query.
+RECIPIENTS = 1000
 
 
 class OldRow(NamedTuple):
@@ -26,11 +30,11 @@ class OldRow(NamedTuple):
 
     id: Any
     recipient: Any
-    unread: bool
     timestamp: datetime
-    actor_type: Any
-    actor_id: str
-    verb: str
+    unread: bool = True
+    actor_type: Any = None
+    actor_id: str | None = None
+    verb: str = ""
     level: str = "info"
     description: str | None = None
     target_type: Any = None
@@ -48,7 +52,7 @@ class State(NamedTuple):
 
     recipient: Any
     timestamp: datetime
-    unread: bool
+    unread: bool = True
     deleted: bool = False
 
 
@@ -105,6 +109,21 @@ class OldRows:
     def count(self) -> int:
         return self._rows().count()
 
+    def count_of_nobody(self) -> int:
+        """How many have no recipient, which a host's table may allow."""
+        return self._rows().filter(recipient__isnull=True).count()
+
+    def freeze(self) -> None:
+        """Let nobody write to the table until the current transaction ends.
+
+        It is read twice in a transaction, and a host may use a table of its own meanwhile.
+        """
+        connection = connections[self._alias]
+        if has_row_locks(self._alias):
+            table = connection.ops.quote_name(self._model._meta.db_table)
+            with connection.cursor() as cursor:
+                cursor.execute(f"LOCK TABLE {table} IN SHARE MODE")
+
     def recipients(self, last: str, most: int) -> list[Any]:
         """The primary keys of the recipients behind ``last``, in their order.
 
@@ -112,13 +131,13 @@ class OldRows:
             last: a primary key as text; "" for the beginning.
             most: as many as have so many notifications together, but one at least.
         """
-        rows = self._rows()
+        rows = self._rows().filter(recipient__isnull=False)
         if last:
             rows = rows.filter(recipient__gt=self._recipient.to_python(last))
         counted = rows.values_list("recipient").annotate(total=Count("*")).order_by("recipient")
         found: list[Any] = []
         total = 0
-        for recipient, count in counted[:most]:
+        for recipient, count in counted[: min(most, RECIPIENTS)]:
             total += count
             if found and total > most:
                 break
@@ -131,21 +150,27 @@ class OldRows:
         if "deleted" in self._names:
             names.append("deleted")
         for values in self._read(recipients, names):
-            yield State(*values)
+            yield State(**_said(names, values))
 
     def rows(self, recipients: Sequence[Any]) -> Iterator[OldRow]:
         """The notifications of these recipients, in the order of :meth:`states`."""
         names = ["id", "recipient", *self._names]
         for values in self._read(recipients, names):
-            yield OldRow(**dict(zip(names, values, strict=True)))
+            yield OldRow(**_said(names, values))
 
-    def _read(self, recipients: Sequence[Any], names: Iterable[str]) -> Iterator[Any]:
+    def _read(self, recipients: Sequence[Any], names: Sequence[str]) -> Iterator[Any]:
         rows = self._rows().filter(recipient__in=recipients)
         ordered = rows.order_by("recipient", "timestamp", "id").values_list(*names)
         return ordered.iterator(chunk_size=ROWS)
 
     def _rows(self) -> QuerySet[Any]:
         return self._model._base_manager.using(self._alias)
+
+
+def _said(names: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
+    """What is in a row; what a host's table leaves empty has its default."""
+    pairs = zip(names, values, strict=True)
+    return {name: value for name, value in pairs if value is not None}
 
 
 def recipient_field() -> Field[Any, Any]:

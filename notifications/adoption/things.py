@@ -2,18 +2,22 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import ValidationError
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, DataError, connections, router, transaction
+from django.db.models import Model
 
 from ..publishing import sentences
 
 logger = logging.getLogger(__name__)
+
+#: Characters of a name in ``data``, which has to hold several.
+NAME_LENGTH = 1000
 
 
 class Reference(NamedTuple):
@@ -47,7 +51,9 @@ class Thing(NamedTuple):
 
     def describe(self) -> dict[str, str]:
         """As it stands in ``data``; see :func:`notifications.publishing.sentences.details`."""
-        return {"type": self.type, "id": self.id, "name": self.name}
+        is_long = len(self.name) > NAME_LENGTH
+        name = self.name[: NAME_LENGTH - 1] + "…" if is_long else self.name
+        return {"type": self.type, "id": self.id, "name": name}
 
 
 def find_things(alias: str, references: Iterable[Reference]) -> dict[Reference, Thing]:
@@ -80,19 +86,33 @@ def _objects(alias: str, content_type: ContentType, ids: Iterable[str]) -> dict[
     if model is None:
         return {}
     key = model._meta.pk
-    wanted: dict[Any, str] = {}
+    # One key may be written in several ways, such as "7" and "07".
+    wanted: dict[Any, list[str]] = defaultdict(list)
     for text in ids:
         try:
-            wanted[key.to_python(text)] = text
+            wanted[key.to_python(text)].append(text)
         except (ValidationError, ValueError, TypeError):
             continue  # the primary key is of another type by now
     try:
-        with _savepoint(alias):
-            rows = list(model._base_manager.filter(pk__in=list(wanted)))
+        rows = _rows(alias, model, list(wanted))
     except Exception as error:
         logger.warning("%s cannot be read: %s", model._meta.label, type(error).__name__)
         return {}
-    return {wanted[row.pk]: row for row in rows if row.pk in wanted}
+    return {text: row for row in rows for text in wanted.get(row.pk, ())}
+
+
+def _rows(alias: str, model: type[Model], keys: Sequence[Any]) -> list[Any]:
+    """Rows by primary key, without those keys that no row can have, such as a huge number."""
+    try:
+        with _savepoint(alias):
+            rows = model._base_manager.filter(pk__in=keys)
+            # A replica may lack some of them yet.
+            return list(rows.using(router.db_for_write(model)))
+    except (DataError, OverflowError, TypeError, ValueError):
+        if len(keys) == 1:
+            return []
+    middle = len(keys) // 2
+    return _rows(alias, model, keys[:middle]) + _rows(alias, model, keys[middle:])
 
 
 def _names(alias: str, objects: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

@@ -38,7 +38,7 @@ def live_notify_list(context: Context, list_class: str = "live_notify_list") -> 
 
 
 @register.simple_tag(takes_context=True)
-def register_notify_callbacks(context: Context, **arguments: Any) -> str:
+def register_notify_callbacks(context: Context, *args: Any, **kwargs: Any) -> str:
     """Load the script that keeps badge and list up to date; all arguments are ignored."""
     values = {"nonce": notifications.notifications_nonce(context)}
     return render_to_string("notifications/_assets.html", values, context.get("request"))

@@ -5,7 +5,7 @@ marked as read by a POST.
 """
 
 from collections.abc import Callable
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 from django.contrib.contenttypes.models import ContentType
@@ -25,6 +25,7 @@ PARTS = ("actor", "action_object", "target")
 OURS = frozenset((*PARTS, "verb", "timestamp", "public", "emailed"))
 
 View = Callable[[HttpRequest], JsonResponse]
+ContentTypes = Callable[[str], int | None]
 
 
 def _count(name: str, count: Callable[[Any], int]) -> View:
@@ -53,7 +54,9 @@ def _list(folder: Folder, name: str, count: Callable[[Any], int]) -> View:
         if not user.is_authenticated:
             return JsonResponse({f"{name}_count": 0, f"{name}_list": []})
         entries = inbox.list_entries(user, folder, limit=_limit(request)).entries
-        listed = [_describe(entry, user) for entry in entries]
+        # Django remembers content types, but not that one is unknown.
+        content_type = cache(_content_type)
+        listed = [_describe(entry, user, content_type) for entry in entries]
         if _asks_to_read(request):
             inbox.mark_read(user, [entry.notification.pk for entry in entries])
         return JsonResponse({f"{name}_count": count(user), f"{name}_list": listed})
@@ -92,7 +95,7 @@ def _parameter(request: HttpRequest, name: str) -> str:
     return request.POST.get(name) or request.GET.get(name, "")
 
 
-def _describe(entry: Entry, user: Any) -> dict[str, Any]:
+def _describe(entry: Entry, user: Any, content_type: ContentTypes) -> dict[str, Any]:
     """A notification as theirs: the columns of their table, and the names of what it is about."""
     row = entry.notification
     data: dict[str, Any] = row.data if isinstance(row.data, dict) else {}
@@ -115,17 +118,17 @@ def _describe(entry: Entry, user: Any) -> dict[str, Any]:
         "url": row.url,
     }
     for name in PARTS:
-        described |= _part(name, data.get(name))
+        described |= _part(name, data.get(name), content_type)
     if row.actor is not None:
         described |= _actor(row.actor)
     return described
 
 
-def _part(name: str, thing: Any) -> dict[str, Any]:
+def _part(name: str, thing: Any, content_type: ContentTypes) -> dict[str, Any]:
     """What a notification is about; where it is about nothing, its name is left out."""
     thing = thing if isinstance(thing, dict) else {}
     fields = {
-        f"{name}_content_type": _content_type(thing.get("type")),
+        f"{name}_content_type": _known(thing.get("type"), content_type),
         f"{name}_object_id": thing.get("id"),
     }
     return fields | ({name: thing["name"]} if thing.get("name") else {})
@@ -140,10 +143,13 @@ def _actor(user: Any) -> dict[str, Any]:
     }
 
 
-def _content_type(label: Any) -> int | None:
+def _known(label: Any, content_type: ContentTypes) -> int | None:
+    is_label = isinstance(label, str) and label.count(".") == 1
+    return content_type(label) if is_label else None
+
+
+def _content_type(label: str) -> int | None:
     """The primary key of a content type, None for one that is unknown."""
-    if not isinstance(label, str) or label.count(".") != 1:
-        return None
     try:
         return ContentType.objects.get_by_natural_key(*label.split(".")).pk
     except ContentType.DoesNotExist:

@@ -82,6 +82,22 @@ def test_data_that_no_client_could_read_are_left_out_and_counted(ada, data: str)
     assert report.data == 1
 
 
+def test_data_that_no_parser_takes_are_kept_as_text(ada) -> None:
+    data = "[" * 9000
+    notification, report = converted(ada, data=data)
+    assert notification.data == {"verb": "waved", "data": data}
+    assert report.data == 0
+
+
+def test_a_name_too_large_for_data_is_cut(ada, monkeypatch: pytest.MonkeyPatch) -> None:
+    group = Group.objects.create(name="Friends")
+    kind = refer(group)
+    monkeypatch.setattr(Group, "__str__", lambda group: "x" * 1_000_000)
+    notification, _ = converted(ada, target_type=kind["type"], target_id=kind["id"])
+    assert len(json.dumps(notification.data)) <= app_settings.MAX_DATA_SIZE
+    assert notification.data["target"]["type"] == "auth.group"
+
+
 def test_data_that_are_too_large_are_left_out_and_counted(ada) -> None:
     notification, report = converted(ada, data=json.dumps({"a": "x" * app_settings.MAX_DATA_SIZE}))
     assert notification.data == {"verb": "waved"}
@@ -147,6 +163,19 @@ class TestObjects:
         kind = refer(ada)
         notification, _ = converted(ada, target_type=kind["type"], target_id=kind["id"])
         assert notification.url == ""
+
+    @pytest.mark.parametrize("wrong", ["9" * 30, "-" + "9" * 30])
+    def test_a_key_that_no_database_takes_disturbs_no_other(self, ada, wrong: str) -> None:
+        kind = refer(ada)["type"]
+        right = Reference(kind, str(ada.pk))
+        things = find_things("default", [right, Reference(kind, wrong)])
+        assert things[right].user == ada
+        assert things[Reference(kind, wrong)].name == f"user {wrong}"
+
+    def test_one_object_may_be_written_in_two_ways(self, ada) -> None:
+        kind = refer(ada)["type"]
+        two = [Reference(kind, str(ada.pk)), Reference(kind, f"0{ada.pk}")]
+        assert {thing.user for thing in find_things("default", two).values()} == {ada}
 
     def test_each_model_is_asked_once(self, django_assert_num_queries) -> None:
         users = [make_user(f"user{number}") for number in range(5)]

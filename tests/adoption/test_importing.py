@@ -2,22 +2,25 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 
 from notifications import inbox, notify
-from notifications.adoption import mark
+from notifications.adoption import importing, mark, old_rows
+from notifications.adoption.history import Beginning, Rewriting
 from notifications.adoption.importing import Choice, OtherChoice
 from notifications.adoption.reports import Report
 from notifications.models import Notification, Receipt, Stream, Subscription
 from notifications.streams.feeds import load_inbox
 from notifications.streams.positions import Position, beginning, may_resume
 from notifications.streams.pruning import prune
-from tests.adoption.old_table import BEGINNING, OldTable, old_table
+from tests.adoption.old_table import BEGINNING, COLUMNS, OldTable, old_table
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -275,3 +278,105 @@ def test_an_early_release_lacks_columns() -> None:
         table.take()
     assert titles(user) == [("came", False)]
     assert Notification.objects.get().data == {"verb": "came"}
+
+
+@pytest.mark.parametrize("size", [1, 2, 1000])
+def test_notifications_of_nobody_are_left_out_and_counted(size: int) -> None:
+    user = make_user("ada")
+    columns = COLUMNS.replace("recipient_id {user} NOT NULL", "recipient_id {user}")
+    with old_table("of_nobody", columns) as table:
+        table.add(user, "to nobody", recipient_id=None)
+        table.add(user, "came")
+        table.add(user, "to nobody", recipient_id=None)
+        assert table.work(size=size).rehearse(lambda report: None).orphaned == 2
+        report = table.take(size=size)
+        assert (report.imported, report.orphaned, report.passed) == (1, 2, 3)
+    assert titles(user) == [("came", False)]
+
+
+def test_a_transaction_takes_a_limited_number_of_recipients(
+    table: OldTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Databases limit the values of a query."""
+    monkeypatch.setattr(old_rows, "RECIPIENTS", 2)
+    users = [make_user(f"user{number}") for number in range(3)]
+    for user in users:
+        table.add(user, "came")
+    steps: list[int] = []
+    table.work(size=10**9).run(lambda report: steps.append(report.imported))
+    assert steps == [2, 3, 3]
+
+
+def test_what_a_host_leaves_empty_has_its_default() -> None:
+    user = make_user("ada")
+    columns = COLUMNS.replace(" NOT NULL", "")
+    empty = ("level", "unread", "verb", "public", "deleted", "emailed")
+    with old_table("half_empty", columns) as table:
+        table.add(user, "came")
+        with connections["default"].cursor() as cursor:
+            cursor.execute(f"UPDATE half_empty SET {', '.join(f'{name} = NULL' for name in empty)}")
+        assert table.take() == Report(recipients=1, unread=1, old=1)
+    notification = Notification.objects.get()
+    assert (notification.title, notification.level) == ("ada", "info")
+    assert notification.data == {"verb": ""}
+
+
+def test_a_key_is_as_long_as_the_column_allows() -> None:
+    user = make_user("ada")
+    columns = COLUMNS.replace("id integer PRIMARY KEY", "id varchar(255) PRIMARY KEY", 1)
+    with old_table("t" * 60, columns) as table:
+        table.add(user, "came", id="x" * 254 + "1")
+        table.add(user, "saw", 1, id="x" * 254 + "2")
+        table.take()
+    keys = set(Notification.objects.values_list("key", flat=True))
+    assert len(keys) == 2
+    assert max(len(key or "") for key in keys) <= 200
+
+
+class NothingOnReplica:
+    def db_for_read(self, model: type, **hints: object) -> str:
+        return "replica"
+
+    def db_for_write(self, model: type, **hints: object) -> str:
+        return "default"
+
+
+def test_a_replica_is_not_asked_who_is_there(table: OldTable, settings) -> None:
+    user = make_user("ada")
+    table.add(user, "came")
+    settings.DATABASE_ROUTERS = [f"{__name__}.NothingOnReplica"]
+    work = table.work()
+    assert work.rehearse(lambda report: None).unnamed == 0
+    report = work.run(lambda report: None)
+    assert (report.imported, report.unnamed) == (1, 0)
+
+
+def test_a_host_may_write_to_its_table_meanwhile(
+    table: OldTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is read twice is the same both times: each keeps its own time and state."""
+    user = make_user("ada")
+    table.add(user, "came", 1, unread=False)
+    table.add(user, "saw", 3)
+
+    def write() -> None:
+        with closing(connections["default"]) as connection, suppress(DatabaseError):
+            with connection.cursor() as cursor:
+                if connection.vendor == "postgresql":
+                    cursor.execute("SET lock_timeout = 200")
+                else:
+                    cursor.execute("PRAGMA busy_timeout = 200")
+            table.add(user, "won", 2)
+
+    class Meanwhile(Rewriting):
+        def make_room(self, *args: Any) -> Beginning:
+            thread = threading.Thread(target=write)
+            thread.start()
+            thread.join()
+            return super().make_room(*args)
+
+    monkeypatch.setattr(importing, "Rewriting", Meanwhile)
+    assert table.take().imported == 2
+    assert titles(user) == [("saw", False), ("came", True)]
+    times = Notification.objects.order_by("offset").values_list("published_at", flat=True)
+    assert list(times) == [BEGINNING + timedelta(days=day) for day in (1, 3)]

@@ -120,6 +120,18 @@ def test_a_row_that_was_not_sent_in_these_words_has_a_title(user, browser: Clien
     assert row["data"] == {"order": 7}
 
 
+def test_objects_of_an_app_that_is_gone_are_looked_up_once(
+    user, browser: Client, django_assert_max_num_queries
+) -> None:
+    for number in range(30):
+        notify(user, f"number {number}", data={"target": {"type": "gone.thing", "id": str(number)}})
+    browser.get(url(NAMES[1]))
+    with django_assert_max_num_queries(10):
+        rows = browser.get(url(NAMES[1]), {"max": "30"}).json()["unread_list"]
+    assert {row["target_content_type"] for row in rows} == {None}
+    assert len({row["target_object_id"] for row in rows}) == 30
+
+
 @pytest.mark.parametrize(
     ("asked", "count"),
     [("2", 2), ("100", 12), ("0", 10), ("101", 10), ("-1", 10), ("many", 10), ("", 10), ("²", 10)],

@@ -2,7 +2,7 @@
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
@@ -18,9 +18,11 @@ from ...adoption import aside, files, mark
 from ...adoption.importing import Choice, Import, OtherChoice
 from ...adoption.reports import Report
 from ...adoption.traces import (
+    OLD_COLUMNS,
     OLD_TABLE,
     TABLE,
     Traces,
+    columns_of,
     dependents,
     find_traces,
     referring_tables,
@@ -58,11 +60,12 @@ REMARKS = {
 def _moment(text: str) -> datetime:
     try:
         moment = parse_datetime(text) or datetime.fromisoformat(text)
-    except ValueError:
+        moment = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise ArgumentTypeError(
             f"{text!r} is no time such as 2026-01-31 or 2026-01-31T18:00"
         ) from None
-    return timezone.make_aware(moment) if timezone.is_naive(moment) else moment
 
 
 def _size(text: str) -> int:
@@ -139,16 +142,24 @@ class Command(BaseCommand):
         """
         if options["no_import"]:
             return ""
-        if options["table"]:
-            with self._connection.cursor() as cursor:
-                if options["table"] not in self._connection.introspection.table_names(cursor):
-                    raise CommandError(f"--table: There is no table {options['table']!r}.")
+        if options["table"] not in (None, TABLE, OLD_TABLE):
+            self._require_columns(options["table"])
             return str(options["table"])
         if traces.has_table:
             return TABLE if self._dry_run else OLD_TABLE
         if traces.is_aside:
             return OLD_TABLE
         raise CommandError(_swapped())
+
+    def _require_columns(self, table: str) -> None:
+        with self._connection.cursor() as cursor:
+            if table not in self._connection.introspection.table_names(cursor):
+                raise CommandError(f"--table: There is no table {table!r}. Nothing was changed.")
+        if missing := OLD_COLUMNS - columns_of(self._connection, table):
+            raise CommandError(
+                f"--table: {table!r} has no notifications of django-notifications. It lacks the "
+                f"columns {', '.join(sorted(missing))}. Nothing was changed."
+            )
 
     def _move_aside(self, traces: Traces, verbosity: int) -> None:
         self._require_independence()
@@ -259,7 +270,7 @@ class Command(BaseCommand):
         if self._dry_run:
             self.stdout.write("Would delete what was moved aside.")
             return
-        if not is_wanted and not mark.read(self._connection).is_done:
+        if not (now := mark.read(self._connection)).is_done and (now.last or not is_wanted):
             raise CommandError("--drop-old: The import is not complete. Nothing was deleted.")
         aside.drop(self._alias)
         self.stdout.write("Deleted what was moved aside.")
