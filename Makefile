@@ -1,7 +1,7 @@
 # All tasks of developers and CI jobs; `make` without arguments lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format messages pytest docs matrix soak bench clean venv venv-test node
+.PHONY: help run test lint format messages pytest hosts docs matrix soak bench clean venv venv-test node
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -16,7 +16,7 @@ help: ## list what make can do
 run: venv ## start the site with demo data on http://localhost:8000 (PORT=… changes the port)
 	@scripts/run
 
-test: lint pytest ## check and test everything
+test: lint pytest ## check and test everything but what hosts and matrix test
 
 lint: venv-test node ## check form, types, rooms, migrations, translations and JavaScript, without the tests
 	$(BIN)/ruff format --check .
@@ -30,6 +30,9 @@ lint: venv-test node ## check form, types, rooms, migrations, translations and J
 
 pytest: venv-test node ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
 	@scripts/pytest $(ARGS)
+
+hosts: venv-test node ## test the app in other projects and on other servers
+	@scripts/pytest -p no:cacheprovider -m hosts tests $(ARGS)
 
 docs: venv-test ## build the documentation into build/docs; a warning is an error
 	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --fresh-env --quiet \

@@ -10,7 +10,7 @@ from tests.examples import GUEST, prepare
 from tests.servers import ROOT, Server
 from tests.wheels import borrowing_environment
 
-pytestmark = [pytest.mark.browser, pytest.mark.integration]
+pytestmark = [pytest.mark.browser, pytest.mark.integration, pytest.mark.hosts]
 
 TURBO = ROOT / "node_modules" / "@hotwired" / "turbo" / "dist"
 

@@ -14,7 +14,7 @@ from playwright.async_api import Browser, expect
 from tests.servers import ROOT, Server
 from tests.wheels import plain_environment, run
 
-pytestmark = [pytest.mark.browser, pytest.mark.integration]
+pytestmark = [pytest.mark.browser, pytest.mark.integration, pytest.mark.hosts]
 
 README = (ROOT / "README.md").read_text()
 

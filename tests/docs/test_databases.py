@@ -8,6 +8,8 @@ from tests.docs.blocks import blocks_of, file_of
 from tests.docs.readers import Reader
 from tests.servers import ROOT
 
+pytestmark = pytest.mark.hosts
+
 GUIDE = list(blocks_of(ROOT / "docs" / "howto" / "databases.md"))
 
 APP = """

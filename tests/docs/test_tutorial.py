@@ -11,6 +11,8 @@ from tests.docs.blocks import blocks_of, file_of
 from tests.docs.readers import PASSWORD, Reader
 from tests.servers import ROOT, Server
 
+pytestmark = pytest.mark.hosts
+
 TUTORIAL = ROOT / "docs" / "tutorial.md"
 BLOCKS = list(blocks_of(TUTORIAL))
 

@@ -8,7 +8,7 @@ import pytest
 from tests.servers import Server
 from tests.wheels import UV, environment, plain_environment, run
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.hosts]
 
 #: All that ``pip install pushsite`` brings, its dependencies' dependencies included.
 BARE = {

@@ -19,7 +19,7 @@ from tests.postgres import Postgres
 from tests.servers import Server
 from tests.wheels import borrowing_environment
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.hosts]
 
 #: Lines of code and templates that an example has at most, without blank ones.
 MOST_LINES = 150

@@ -15,7 +15,7 @@ from tests.integration.places import Person, Place
 from tests.raw import PING, TEXT, RawSocket, frame
 from tests.servers import ROOT, Site
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.hosts]
 
 #: Close codes: of this protocol, of a server that restarts, and of a connection that was cut.
 SHUTDOWN, RESTART, CUT = 3001, 1012, 1006

@@ -14,7 +14,7 @@ from tests.integration.legacies import PostgresSites, SqliteSites, get, get_json
 from tests.legacy import Legacy
 from tests.servers import Server
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.hosts]
 
 sites = legacies.sites
 sqlite_sites = legacies.sqlite_sites

@@ -18,7 +18,7 @@ from tests.integration.legacies import PostgresSites, SqliteSites
 from tests.legacy import PROJECT, Legacy, install, old_packages
 from tests.servers import Server, manage
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.hosts]
 
 sites = legacies.sites
 sqlite_sites = legacies.sqlite_sites

@@ -13,7 +13,7 @@ from tests.postgres import running_postgres
 from tests.servers import ROOT
 from tests.wheels import borrowing_environment, plain_environment
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.hosts]
 
 PROJECT = Path(__file__).parent / "shop"
 

@@ -12,7 +12,7 @@ from tests.js.test_modules import find_node
 from tests.servers import ROOT
 from tests.wheels import borrowing_environment
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.hosts]
 
 FILES = Path(__file__).parent / "typed"
 
