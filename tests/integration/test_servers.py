@@ -24,7 +24,7 @@ SHUTDOWN, RESTART, CUT = 3001, 1012, 1006
 UNREAD, AMPLE, SIZE = 6, 500, 15_000
 
 #: Bytes that a server may grow by meanwhile.
-BOUND = 20 * 2**20
+BOUND = 28 * 2**20
 
 
 class Traits(NamedTuple):

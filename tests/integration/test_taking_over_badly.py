@@ -73,7 +73,7 @@ def test_a_killed_import_goes_on_where_it_stopped(
             assert process.stdout is not None
             # Each tenth of the import is told.
             for line in process.stdout:
-                if re.match(r"\d+ of 450 notifications", line):
+                if re.match(r"\d+ of 3000 notifications", line):
                     half = line
                     break
         finally:
@@ -83,16 +83,16 @@ def test_a_killed_import_goes_on_where_it_stopped(
         assert process.returncode == (1 if how == signal.SIGINT else -how)
     assert half
     found = counts(site)
-    assert 0 < found["marked"] < 450
+    assert 0 < found["marked"] < 3000
     assert found["rows"] == found["marked"]
-    assert "Imported 300 unread and 150 read notifications of 150 users" in site.adopt().stdout
+    assert "Imported 2000 unread and 1000 read notifications of 1000 users" in site.adopt().stdout
     assert counts(site) == {
-        "rows": 450,
-        "offsets": {"1": 150, "2": 150, "3": 150},
-        "tops": {"3": 150},
-        "reads": {"1": 150},
+        "rows": 3000,
+        "offsets": {"1": 1000, "2": 1000, "3": 1000},
+        "tops": {"3": 1000},
+        "reads": {"1": 1000},
         "receipts": 0,
-        "marked": 450,
+        "marked": 3000,
     }
 
 
