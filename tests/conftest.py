@@ -1,5 +1,6 @@
 """Fixtures for all tests, built from servers.py and browsers.py."""
 
+import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,16 @@ from tests import servers
 from tests.browsers import ARGUMENTS, People, find_chromium
 from tests.servers import Server, Site
 from tests.wheels import build_wheel
+
+
+def pytest_configure() -> None:
+    """Let SIGINT end the processes that tests start.
+
+    A shell ignores SIGINT for what it runs in the background, as one half of ``make test``. All
+    processes that are started from there inherit this.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
