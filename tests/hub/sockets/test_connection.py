@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from notifications.database.lanes import in_database
 from notifications.hub import Connection, Hub
 from notifications.hub.sockets import connection as connection_module
 from notifications.hub.sockets.deadlines import TimerWheel
@@ -279,7 +280,7 @@ async def test_a_connection_whose_connect_reply_is_not_read_is_given_up(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection_module, "CLOSE_TIMEOUT", 0.01)
-    peer = await Peer.of(await asyncio.to_thread(make_user))
+    peer = await Peer.of(await in_database(make_user))
     await peer.open()
     peer.block()
     peer.ask(connect=peer.connect_request())
