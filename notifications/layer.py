@@ -13,18 +13,17 @@ import asyncio
 import atexit
 import logging
 import os
-import re
 import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from hashlib import blake2b
 from typing import Any
 
 from channels.layers import get_channel_layer
 
 from .conf import app_settings
 from .database.threads import start_native
+from .group_names import group_name
 from .metrics import LAYER_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -32,29 +31,11 @@ logger = logging.getLogger(__name__)
 #: Hints that are queued while the layer is slow. Dropped ones are found in the database anyway.
 QUEUE_SIZE = 10_000
 
-#: Keys that become part of a group name unchanged. Channels takes names of less than 100
-#: characters; the longest prefix has 20.
-PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
-
 #: Attempts per message. The layer's pool may hold connections that died when Redis was restarted,
 #: and only using them shows it.
 ATTEMPTS = 3
 
 type_prefix = "notifications."
-
-
-def group_name(stream: str) -> str:
-    """The layer group of a stream: ``user:7`` → ``notifications.user.7``.
-
-    Group names allow letters, digits, ``-_.`` and less than 100 characters (Channels, *Channel
-    layer specification*). User keys may be any text; those that do not fit are hashed.
-    """
-    kind, _, key = stream.partition(":")
-    if not key:
-        return f"notifications.{kind}"
-    if not PLAIN.match(key) or key.startswith("hash-"):
-        key = f"hash-{blake2b(key.encode(), digest_size=16).hexdigest()}"
-    return f"notifications.{kind}.{key}"
 
 
 class Announcer:
@@ -96,9 +77,7 @@ class Announcer:
 
     def leave_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Undo :meth:`use_loop`, unless another loop sends by now: that of another hub."""
-        with self._lock:
-            is_current = self._loop is loop
-        if is_current:
+        if self._loop is loop:
             self.use_loop(None)
 
     def send(self, stream: str, message: dict[str, Any]) -> None:

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from notifications import layer
-from notifications.layer import Announcer, group_name
+from notifications.group_names import group_name
+from notifications.layer import Announcer
 from notifications.streams.names import TOPIC
 from tests.servers import ROOT, site_environment
 

@@ -23,11 +23,11 @@ from prometheus_client import REGISTRY
 
 from notifications import broadcast, notify
 from notifications.database.lanes import DELIVERY, FLUSH, RECEIVERS, in_database
+from notifications.group_names import group_name
 from notifications.hub import Hub, get_hub, shutdown
 from notifications.hub.acknowledgements import Acknowledgements, Mark
 from notifications.hub.layer.groups import MEMBERSHIP_TIME
 from notifications.hub.loops import Loops
-from notifications.layer import group_name
 from notifications.models import Connection, Stream, Subscription, Worker
 from notifications.signals import connected, delivered, disconnected
 from tests.hub.helpers import FICKLE, FickleLayer, counted_statements, peer_of

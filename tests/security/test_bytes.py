@@ -25,7 +25,7 @@ from notifications.admin.connections import browser_name
 from notifications.connect.authentication import PLAIN_KEY
 from notifications.connect.tokens import read_token
 from notifications.consumers import read_session_key
-from notifications.layer import group_name
+from notifications.group_names import group_name
 from notifications.models import validate_kind, validate_text, validate_url
 from notifications.origin import AllowedOriginValidator
 from notifications.protocol import codes

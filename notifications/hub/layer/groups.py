@@ -8,7 +8,8 @@ from typing import Any
 from channels.layers import get_channel_layer
 
 from ...conf import app_settings
-from ...layer import ask, group_name
+from ...group_names import group_name
+from ...layer import ask
 from ...metrics import LAYER_UP
 from ..delivery.stream import LocalStream
 from .pubsub import reconnect

@@ -11,10 +11,10 @@ from prometheus_client import REGISTRY
 
 from notifications import broadcast
 from notifications.database.lanes import in_database
+from notifications.group_names import group_name
 from notifications.hub import Hub
 from notifications.hub.layer import probe
 from notifications.hub.layer.probe import count_groups
-from notifications.layer import group_name
 from tests.hub.helpers import FICKLE, FickleLayer
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_user
