@@ -9,9 +9,18 @@ from ..database.lanes import close_threads
 from .delivery.stream import LocalStream
 from .hub import Hub
 from .sockets.connection import Connection
-from .sockets.writing import open_socket
+from .sockets.writing import Socket, open_socket
 
-__all__ = ["Connection", "Hub", "LocalStream", "drain", "get_hub", "open_socket", "shutdown"]
+__all__ = [
+    "Connection",
+    "Hub",
+    "LocalStream",
+    "Socket",
+    "drain",
+    "get_hub",
+    "open_socket",
+    "shutdown",
+]
 
 #: Seconds in which a hub must have stopped when the process ends.
 PATIENCE = 8.0

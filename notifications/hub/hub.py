@@ -160,7 +160,7 @@ class Hub:
         if now is None:
             now = time.monotonic()
         effects = session.tick(now, None if connection.is_blocked else connection.positions())
-        pings = [effect.text for effect in effects if isinstance(effect, Send)]
+        pings = [effect.reply for effect in effects if isinstance(effect, Send)]
         if not all(connection.write(ping) for ping in pings):
             effects = session.take_back_ping(now)
         for effect in effects:

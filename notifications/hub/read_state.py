@@ -8,8 +8,7 @@ from typing import Any
 import msgspec
 
 from ..protocol import messages
-from ..protocol.json import encode_reply
-from ..protocol.prepared import Prepared
+from ..protocol.codec import Encodings
 from .connections import Connections
 from .local_streams import LocalStreams
 from .sockets.connection import Connection
@@ -62,7 +61,7 @@ class ReadState:
             recounted: whether the count covers other streams than before.
         """
         reply = messages.Reply(push=messages.Push(message=messages.Message(msgspec.Raw(data))))
-        message = Prepared(encode_reply(reply))
+        encodings = Encodings(lambda codec: codec.encode(reply))
         stream = self._streams.get(name)
         is_next = stream is not None and revision == stream.revision + 1
         for user_id in self._connections.users_of(name):
@@ -75,7 +74,9 @@ class ReadState:
                     if recounted:  # the reply carries the count: a check need not push it
                         connection.unread = unread
                     continue
-                if connection.socket.offer(message) and (is_next or connection.unread == unread):
+                if connection.socket.offer(encodings[connection.codec]) and (
+                    is_next or connection.unread == unread
+                ):
                     connection.unread = unread
                 else:  # it has missed this message, or one with a newer count
                     connection.unread = None

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ..protocol import codes, messages
-from ..protocol.json import encode_reply
 from ..streams.feeds import Feed
 from ..streams.history import Page
 from ..streams.positions import beginning
@@ -69,10 +68,10 @@ class ServerSubscriptions:
         self, connection: Connection, name: str, push: messages.Push
     ) -> None:
         """Write the push when the socket drains, unless the client has subscribed again."""
-        text = encode_reply(messages.Reply(push=push))
+        reply = messages.Reply(push=push)
         while connection.closing is None and not connection.has_ended:
             await connection.drained()
-            if name in connection.readers or connection.write(text):
+            if name in connection.readers or connection.write(reply):
                 return
 
     async def subscribe(self, connection: Connection, feed: Feed, until: float) -> None:
@@ -104,7 +103,7 @@ class ServerSubscriptions:
 
     def push(self, connection: Connection, push: messages.Push) -> bool:
         """Write a push; if the socket is blocked, return False and schedule a check of the user."""
-        if connection.write(encode_reply(messages.Reply(push=push))):
+        if connection.write(messages.Reply(push=push)):
             return True
         self._check_later(connection.user_id)
         return False

@@ -24,7 +24,7 @@ class Limits(NamedTuple):
 
 
 class Send(NamedTuple):
-    text: str
+    reply: messages.Reply
 
 
 class Perform(NamedTuple):

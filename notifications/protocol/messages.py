@@ -255,6 +255,9 @@ class Reply(Struct, omit_defaults=True):
     refresh: RefreshResult | None = None
 
 
+#: The server's ping, which a client answers with an empty command.
+PING = Reply()
+
 FIELD_OF: dict[type[Result], str] = {
     ConnectResult: "connect",
     SubscribeResult: "subscribe",

@@ -2,9 +2,9 @@
 
 The session knows the protocol, but no socket, database, clock or random source. Frames, results
 and the time are passed in, and the session returns effects. The shell
-(:mod:`notifications.consumers`) carries them out:
+(:mod:`notifications.shell`) carries them out:
 
-:class:`Send`      write this text frame
+:class:`Send`      write this reply, in the form that the client speaks
 :class:`Perform`   carry out a request, then call :meth:`Session.answer` or :meth:`Session.refuse`
 :class:`Arrived`   the client has received everything up to these positions
 :class:`Close`     end the connection
@@ -18,9 +18,9 @@ from enum import Enum, auto
 
 from . import codes, messages
 from .bucket import Bucket
+from .codec import BadFrame, Codec
 from .effects import Arrived, Close, Effect, Limits, Perform, Send
 from .heartbeat import Heartbeat
-from .json import PING, BadFrame, decode_frame, encode_reply, is_longer
 
 #: Number of recent command ids that a client may not reuse.
 REMEMBERED_IDS = 64
@@ -40,6 +40,7 @@ class Session:
     """The protocol state of one connection.
 
     Args:
+        codec: the form of the protocol that the client speaks.
         now: seconds of a monotonic clock, as in every later call.
         limits: see :class:`~notifications.protocol.effects.Limits`.
         spread: delay of the first ping, as a fraction (0 to 1) of the ping interval, so that
@@ -54,12 +55,14 @@ class Session:
         "_is_performing",
         "_limits",
         "_may_retry_connect",
+        "codec",
         "deadline",
         "expires_at",
         "state",
     )
 
-    def __init__(self, now: float, limits: Limits, spread: float = 1.0) -> None:
+    def __init__(self, codec: Codec, now: float, limits: Limits, spread: float = 1.0) -> None:
+        self.codec = codec
         self.state = State.NEW
         #: When :meth:`tick` must be called next.
         self.deadline = now + limits.connect_timeout
@@ -75,28 +78,27 @@ class Session:
         #: A request is being performed. Until it is answered, no further frames are read.
         self._is_performing = False
 
-    def receive(self, frame: str, now: float) -> Iterator[Effect]:
-        """Process a text frame of the client, and yield the effects one by one.
+    def receive(self, frame: str | bytes, now: float) -> Iterator[Effect]:
+        """Process a frame of the client, and yield the effects one by one.
 
         Carry out each effect before advancing the iterator: a command may depend on the outcome
         of the one before it in the same frame.
         """
         if self.is_closed:
             return
-        if is_longer(frame, self._limits.max_frame_size):
+        if isinstance(frame, bytes) is not self.codec.is_binary:
+            yield from self.close(codes.INAPPROPRIATE_PROTOCOL)
+            return
+        if _is_longer(frame, self._limits.max_frame_size):
             yield from self.close(codes.MESSAGE_TOO_BIG)
             return
         try:
-            for command in decode_frame(frame):
+            for command in self.codec.decode(frame):
                 if self.is_closed:
                     return
                 yield from self.charge(1, now) if command is None else self._command(command, now)
         except BadFrame:
             yield from self.close(codes.BAD_FRAME)
-
-    def receive_binary(self) -> list[Effect]:
-        """Reject a binary frame, which the JSON protocol does not have."""
-        return [] if self.state is State.CLOSED else self.close(codes.INAPPROPRIATE_PROTOCOL)
 
     def charge(self, amount: float, now: float) -> list[Effect]:
         """Count what the client has sent besides commands against its rate limit.
@@ -118,7 +120,7 @@ class Session:
             self._connected(now)
         if command_id == 0:  # a ``send`` command has no reply
             return []
-        return [Send(encode_reply(messages.reply(command_id, result)))]
+        return [Send(messages.reply(command_id, result))]
 
     def refuse(self, command_id: int, error: codes.Error) -> list[Effect]:
         """Reply to a performed request with an error."""
@@ -130,8 +132,7 @@ class Session:
             self._may_retry_connect = error.temporary or error.code == codes.TOKEN_EXPIRED.code
         if command_id == 0:  # a ``send`` command has no reply, even if it fails
             return []
-        reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
-        return [Send(encode_reply(reply))]
+        return [Send(messages.Reply(id=command_id, error=messages.ErrorReply(*error)))]
 
     def close(self, disconnect: codes.Disconnect) -> list[Effect]:
         """Close the connection with this code, if it is still open."""
@@ -172,7 +173,7 @@ class Session:
                 return self._end_or_wait(heartbeat.postpone_ping(now))
             heartbeat.ping(now, positions)
             self._set_deadline()
-            return [Send(PING)]
+            return [Send(messages.PING)]
         self._set_deadline()
         return []
 
@@ -249,8 +250,7 @@ class Session:
         if self.state is not State.CONNECTED:
             return self.close(codes.BAD_FRAME)
         if isinstance(request, messages.PingRequest):
-            reply = messages.reply(command_id, messages.PingResult())
-            return [Send(encode_reply(reply))]
+            return [Send(messages.reply(command_id, messages.PingResult()))]
         return self._start_performing(command_id, request)
 
     def _start_performing(self, command_id: int, request: messages.Request) -> list[Effect]:
@@ -261,8 +261,7 @@ class Session:
         """Refuse a command that was never handed out to be performed; keep the state."""
         if command_id == 0:
             return self.close(codes.BAD_FRAME)
-        reply = messages.Reply(id=command_id, error=messages.ErrorReply(*error))
-        return [Send(encode_reply(reply))]
+        return [Send(messages.Reply(id=command_id, error=messages.ErrorReply(*error)))]
 
     def _pong(self, now: float) -> list[Effect]:
         if not self._heartbeat.is_awaiting_pong:
@@ -296,3 +295,12 @@ class Session:
         if is_send:
             return []
         return self._reply_error(command_id, codes.TOO_MANY_REQUESTS)
+
+
+def _is_longer(frame: str | bytes, size: int) -> bool:
+    """Return whether a frame is longer than ``size`` bytes; text is counted as UTF-8."""
+    if isinstance(frame, bytes):
+        return len(frame) > size
+    if len(frame) * 4 <= size:
+        return False
+    return len(frame.encode(errors="surrogatepass")) > size

@@ -15,10 +15,11 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from notifications.consumers import MAX_WITHOUT_YIELD, NotificationConsumer
+from notifications.consumers import NotificationConsumer
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
 from notifications.protocol.prepared import Prepared
+from notifications.shell import MAX_WITHOUT_YIELD
 from tests.peers import Peer, running_hub, until
 from tests.raw import CONTINUATION, PING, TEXT, frame
 from tests.rooms import make_user

@@ -12,13 +12,8 @@ from websockets.frames import Frame, Opcode
 from websockets.streams import StreamReader
 
 from notifications.protocol import codes, messages
-from notifications.protocol.json import (
-    PING,
-    BadFrame,
-    decode_frame,
-    encode_publication,
-    encode_reply,
-)
+from notifications.protocol.codec import BadFrame
+from notifications.protocol.json import JSON
 from notifications.protocol.prepared import Prepared
 
 VECTORS: list[dict[str, Any]] = json.loads(
@@ -124,7 +119,7 @@ def meaning_of_connect(result: messages.ConnectResult) -> dict[str, Any]:
 
 @vectors("client")
 def test_commands_decode_to_the_meaning_of_their_vectors(vector: dict[str, Any]) -> None:
-    (command,) = decode_frame(json.dumps(vector["json"]))
+    (command,) = JSON.decode(json.dumps(vector["json"]))
     assert command is not None
     assert command.id == vector["json"].get("id", 0)
     assert meaning_of_command(command) == vector["meaning"]
@@ -141,7 +136,7 @@ def test_the_server_writes_exactly_the_vectors(vector: dict[str, Any]) -> None:
     """The server knows every field of a vector, and writes no field that the vector lacks."""
     compact = json.dumps(vector["json"], ensure_ascii=False, separators=(",", ":"))
     reply = msgspec.json.decode(compact, type=messages.Reply)
-    assert encode_reply(reply) == compact
+    assert JSON.encode(reply).payload == compact
 
 
 @pytest.mark.parametrize(
@@ -150,7 +145,7 @@ def test_the_server_writes_exactly_the_vectors(vector: dict[str, Any]) -> None:
 def test_encode_publication_writes_the_vectors(vector: dict[str, Any]) -> None:
     meaning = vector["meaning"]
     data = msgspec.json.encode(meaning["data"])
-    line = encode_publication(meaning["channel"], meaning["offset"], data)
+    line = str(JSON.encode_publication(meaning["channel"], meaning["offset"], data).payload)
     assert json.loads(line) == vector["json"]
     assert "\n" not in line
 
@@ -162,7 +157,7 @@ def test_names_of_vectors_are_unique() -> None:
 
 
 def test_a_ping_is_the_empty_reply() -> None:
-    assert encode_reply(messages.Reply()) == PING
+    assert JSON.encode(messages.PING).payload == "{}"
 
 
 # Frames
@@ -170,21 +165,21 @@ def test_a_ping_is_the_empty_reply() -> None:
 
 def test_a_frame_holds_several_commands_and_blank_lines() -> None:
     frame = '{"id":1,"connect":{}}\n{"id":2,"rpc":{"method":"unread"}}\r\n\n  \n{}\n'
-    ids = [None if command is None else command.id for command in decode_frame(frame)]
+    ids = [None if command is None else command.id for command in JSON.decode(frame)]
     assert ids == [1, 2, None, None, 0]
     for empty in ("", "\n", " ", " \n"):
-        assert list(decode_frame(empty)) == [None]
+        assert list(JSON.decode(empty)) == [None]
 
 
 def test_lines_are_decoded_lazily() -> None:
-    commands = decode_frame('{"id":1,"ping":{}}\nnonsense')
+    commands = JSON.decode('{"id":1,"ping":{}}\nnonsense')
     assert next(commands) == messages.Command(id=1, ping=messages.PingRequest())
     with pytest.raises(BadFrame):
         next(commands)
 
 
 def test_unknown_fields_of_newer_clients_are_ignored() -> None:
-    (command,) = decode_frame('{"id":1,"connect":{"headers":{"a":"b"},"flag":9},"future":{}}')
+    (command,) = JSON.decode('{"id":1,"connect":{"headers":{"a":"b"},"flag":9},"future":{}}')
     assert isinstance(command, messages.Command)
     assert command.connect == messages.ConnectRequest()
 
@@ -205,7 +200,7 @@ def test_unknown_fields_of_newer_clients_are_ignored() -> None:
     ],
 )
 def test_a_command_with_wrong_types_keeps_its_id(request_json: str) -> None:
-    assert list(decode_frame(f'{{"id":7,{request_json}}}')) == [messages.Malformed(id=7)]
+    assert list(JSON.decode(f'{{"id":7,{request_json}}}')) == [messages.Malformed(id=7)]
 
 
 @pytest.mark.parametrize(
@@ -234,24 +229,24 @@ def test_a_command_with_wrong_types_keeps_its_id(request_json: str) -> None:
 )
 def test_anything_but_a_command_is_a_bad_frame(frame: str) -> None:
     with pytest.raises(BadFrame):
-        list(decode_frame(frame))
+        list(JSON.decode(frame))
 
 
-JSON = st.recursive(
+VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=8,
 )
 COMMANDISH = st.dictionaries(
     st.sampled_from(["id", *messages.REQUESTS]),
-    st.integers() | JSON | st.dictionaries(st.sampled_from(["channel", "data", "subs"]), JSON),
+    st.integers() | VALUES | st.dictionaries(st.sampled_from(["channel", "data", "subs"]), VALUES),
 )
 
 
-@given(st.text() | JSON.map(json.dumps) | COMMANDISH.map(json.dumps))
+@given(st.text() | VALUES.map(json.dumps) | COMMANDISH.map(json.dumps))
 def test_any_frame_decodes_to_commands_or_is_a_bad_frame(frame: str) -> None:
     try:
-        commands = list(decode_frame(frame))
+        commands = list(JSON.decode(frame))
     except BadFrame:
         return
     for command in commands:
@@ -261,7 +256,7 @@ def test_any_frame_decodes_to_commands_or_is_a_bad_frame(frame: str) -> None:
 @given(COMMANDISH.map(json.dumps), st.integers(0))
 def test_any_truncated_frame_decodes_to_commands_or_is_a_bad_frame(frame: str, end: int) -> None:
     try:
-        list(decode_frame(frame[: end % (len(frame) + 1)]))
+        list(JSON.decode(frame[: end % (len(frame) + 1)]))
     except BadFrame:
         return
 
@@ -334,4 +329,4 @@ def test_frames_conform_to_the_rfc(size: int) -> None:
 def test_frames_count_bytes_not_characters() -> None:
     message = Prepared("é" * 100)
     assert message.frame[:4] == bytes((0x81, 126, 0, 200))
-    assert message.frame[4:].decode() == message.text
+    assert message.frame[4:].decode() == message.payload

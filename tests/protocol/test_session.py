@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from notifications.protocol import codes, messages
 from notifications.protocol.effects import Arrived, Close, Effect, Limits, Perform, Send
+from notifications.protocol.json import JSON
 from notifications.protocol.session import MAX_EXCESS_COMMANDS, REMEMBERED_IDS, Session, State
 
 LIMITS = Limits(
@@ -27,7 +28,7 @@ CONNECTED = messages.ConnectResult(client="c", ping=25, pong=True)
 
 
 def new_session(**changes: Any) -> Session:
-    return Session(0.0, LIMITS._replace(**changes))
+    return Session(JSON, 0.0, LIMITS._replace(**changes))
 
 
 def connecting(**changes: Any) -> Session:
@@ -54,7 +55,7 @@ def sent(effects: Any) -> list[dict[str, Any]]:
     replies = []
     for effect in effects:
         assert isinstance(effect, Send), effect
-        replies.append(json.loads(effect.text))
+        replies.append(json.loads(str(JSON.encode(effect.reply).payload)))
     return replies
 
 
@@ -79,11 +80,7 @@ IN_STATE: dict[str, Callable[..., Session]] = {
 BAD = closes(codes.BAD_FRAME)
 ONE_ERROR: dict[int, list[Effect]] = {
     code.code: [
-        Send(
-            msgspec.json.encode(
-                messages.Reply(id=2, error=messages.ErrorReply(*code)),
-            ).decode()
-        )
+        Send(messages.Reply(id=2, error=messages.ErrorReply(*code))),
     ]
     for code in (codes.METHOD_NOT_FOUND, codes.BAD_REQUEST)
 }
@@ -100,7 +97,7 @@ INPUTS: list[Any] = [
     ),
     ('{"connect":{}}', BAD, BAD, BAD),
     (RPC, BAD, BAD, [Perform(2, messages.RPCRequest(method="unread"))]),
-    ('{"id":2,"ping":{}}', BAD, BAD, [Send('{"id":2,"ping":{}}')]),
+    ('{"id":2,"ping":{}}', BAD, BAD, [Send(messages.Reply(id=2, ping=messages.PingResult()))]),
     (
         SEND,
         BAD,
@@ -129,7 +126,7 @@ def test_each_state_with_each_frame(state: str, case: Any) -> None:
 def test_a_closed_session_does_nothing_more() -> None:
     session = closed()
     assert [effect for case in INPUTS for effect in session.receive(case[0], 1.0)] == []
-    assert session.receive_binary() == []
+    assert list(session.receive(b"{}", 1.0)) == []
     assert session.answer(1, CONNECTED, 1.0) == []
     assert session.refuse(1, codes.INTERNAL) == []
     assert session.close(codes.SHUTDOWN) == []
@@ -139,7 +136,7 @@ def test_a_closed_session_does_nothing_more() -> None:
 
 @pytest.mark.parametrize("state", ["new", "connecting", "connected"])
 def test_a_binary_frame_is_an_inappropriate_protocol(state: str) -> None:
-    assert IN_STATE[state]().receive_binary() == closes(codes.INAPPROPRIATE_PROTOCOL)
+    assert list(IN_STATE[state]().receive(b"{}", 1.0)) == closes(codes.INAPPROPRIATE_PROTOCOL)
 
 
 @pytest.mark.parametrize("state", ["new", "connecting", "connected"])
@@ -396,15 +393,15 @@ def test_pings_are_sent_at_the_interval() -> None:
     session = connected()
     assert session.deadline == 25.0
     assert session.tick(24.9, {}) == []
-    assert session.tick(25.0, {}) == [Send("{}")]
+    assert session.tick(25.0, {}) == [Send(messages.PING)]
     assert list(session.receive("{}", 26.0)) == [Arrived({})]
     assert session.deadline == 50.0
-    assert session.tick(50.0, {}) == [Send("{}")]
+    assert session.tick(50.0, {}) == [Send(messages.PING)]
 
 
 @given(st.floats(0.0, 1.0))
 def test_first_pings_are_spread(spread: float) -> None:
-    session = Session(0.0, LIMITS, spread)
+    session = Session(JSON, 0.0, LIMITS, spread)
     list(session.receive(CONNECT, 0.0))
     session.answer(1, CONNECTED, 100.0)
     assert session.deadline == pytest.approx(100.0 + 25.0 * spread)
@@ -431,7 +428,7 @@ def test_a_pong_behind_a_slow_request_is_awaited() -> None:
     session = connected()
     frame = session.receive(RPC, 24.0)
     next(frame)
-    assert session.tick(25.0, {"user:7": 5}) == [Send("{}")]
+    assert session.tick(25.0, {"user:7": 5}) == [Send(messages.PING)]
     assert session.tick(35.0, {}) == []
     assert session.deadline == 45.0
     assert session.tick(45.0, {}) == []
@@ -472,30 +469,30 @@ def test_a_ping_that_a_blocked_socket_did_not_accept_does_not_count() -> None:
     assert session.deadline == 26.0
     assert session.tick(26.0, None) == []
     # The socket has drained: the ping is written, and the time for its pong starts now.
-    assert session.tick(27.0, {"user:7": 5}) == [Send("{}")]
+    assert session.tick(27.0, {"user:7": 5}) == [Send(messages.PING)]
     assert not session.owes_ping
     assert session.deadline == 37.0
     assert session.tick(36.9, {}) == []
     assert list(session.receive("{}", 36.9)) == [Arrived({"user:7": 5})]
     assert session.deadline == 52.0
-    assert session.tick(52.0, {}) == [Send("{}")]
+    assert session.tick(52.0, {}) == [Send(messages.PING)]
 
 
 def test_a_ping_is_written_as_soon_as_the_socket_drains() -> None:
     session = connected()
     session.tick(25.0, None)
-    assert session.tick(25.1, {}) == [Send("{}")]
+    assert session.tick(25.1, {}) == [Send(messages.PING)]
     assert session.tick(35.0, {}) == []
     assert session.tick(35.1, {}) == closes(codes.NO_PONG)
 
 
 def test_a_ping_that_was_taken_back_does_not_count() -> None:
     session = connected()
-    assert session.tick(25.0, {"user:7": 5}) == [Send("{}")]
+    assert session.tick(25.0, {"user:7": 5}) == [Send(messages.PING)]
     assert session.take_back_ping(25.0) == []
     assert session.owes_ping
     assert list(session.receive("{}", 25.5)) == [], "it acknowledges nothing"
-    assert session.tick(26.0, {"user:7": 6}) == [Send("{}")]
+    assert session.tick(26.0, {"user:7": 6}) == [Send(messages.PING)]
     assert list(session.receive("{}", 26.5)) == [Arrived({"user:7": 6})]
     assert session.take_back_ping(26.5) == []
     assert session.deadline == 51.0
@@ -509,7 +506,7 @@ def test_a_socket_that_never_accepts_a_ping_is_slow(is_seen: bool) -> None:
     while not effects:
         now = session.deadline
         effects = session.tick(now, None if is_seen else {})
-        if not is_seen and effects == [Send("{}")]:
+        if not is_seen and effects == [Send(messages.PING)]:
             effects = session.take_back_ping(now)
         assert now < 1000
     assert (effects, now) == (closes(codes.SLOW), 45.0)
@@ -521,7 +518,7 @@ def test_an_earlier_block_does_not_shorten_the_slow_timeout() -> None:
     for start in (25.0, 69.0, 113.0):
         for second in range(19):
             assert session.tick(start + second, None) == []
-        assert session.tick(start + 19.0, {}) == [Send("{}")]
+        assert session.tick(start + 19.0, {}) == [Send(messages.PING)]
         list(session.receive("{}", start + 19.0))
 
 
@@ -561,17 +558,17 @@ def test_renewed_credentials_move_the_deadline() -> None:
     session.answer(1, CONNECTED, 0.0)
     session.renew(100.0)
     assert session.deadline == 25.0
-    assert session.tick(25.0, {}) == [Send("{}")]
+    assert session.tick(25.0, {}) == [Send(messages.PING)]
     list(session.receive("{}", 25.5))
     session.renew(None)
-    assert session.tick(200.0, {}) == [Send("{}")]
+    assert session.tick(200.0, {}) == [Send(messages.PING)]
 
 
 def test_credentials_expire_while_a_pong_is_awaited() -> None:
     session = connecting()
     session.renew(30.0)
     session.answer(1, CONNECTED, 0.0)
-    assert session.tick(25.0, {}) == [Send("{}")]
+    assert session.tick(25.0, {}) == [Send(messages.PING)]
     assert session.deadline == 30.0
     assert session.tick(30.0, {}) == closes(codes.EXPIRED)
 
@@ -584,7 +581,7 @@ def test_expired_credentials_may_be_renewed_until_the_close_delay() -> None:
     assert session.tick(16.9, {}) == []
     session.renew(30.0)
     assert session.deadline == 25.0
-    assert session.tick(25.0, {}) == [Send("{}")]
+    assert session.tick(25.0, {}) == [Send(messages.PING)]
     list(session.receive("{}", 25.5))
     assert session.tick(34.9, {}) == []
     assert session.tick(35.0, {}) == closes(codes.EXPIRED)
@@ -626,7 +623,7 @@ def test_any_sequence_closes_once_and_keeps_a_deadline(steps: list[Any]) -> None
             now += value
             effects += session.tick(now, {"user:7": 1})
         elif kind == "binary":
-            effects += session.receive_binary()
+            effects += session.receive(b"{}", now)
         else:
             for effect in session.receive(value, now):
                 effects.append(effect)
@@ -649,7 +646,7 @@ def perform(session: Session, effect: Perform, how: str, now: float) -> list[Eff
 def test_a_pong_is_not_overdue_while_the_ping_may_be_in_a_blocked_socket() -> None:
     """Plain ASGI accepts a message, and only later reports that it could not be written."""
     session = connected()
-    assert session.tick(25.0, {"user:7": 5}) == [Send("{}")]
+    assert session.tick(25.0, {"user:7": 5}) == [Send(messages.PING)]
     assert session.tick(35.0, None) == []
     assert session.deadline == 36.0
     assert session.tick(36.0, None) == []

@@ -24,13 +24,13 @@ from hypothesis import strategies as st
 from notifications.admin.connections import browser_name
 from notifications.connect.authentication import PLAIN_KEY
 from notifications.connect.tokens import read_token
-from notifications.consumers import read_session_key
 from notifications.group_names import group_name
 from notifications.models import validate_kind, validate_text, validate_url
 from notifications.origin import AllowedOriginValidator
 from notifications.protocol import codes
 from notifications.protocol.effects import Close, Perform, Send
 from notifications.server.handshake import MAX_HEAD, read_handshake
+from notifications.shell import read_session_key
 from notifications.streams import names as stream_names
 from tests.integration.commands import answerable, dangerous
 from tests.protocol.test_session import connected, new_session

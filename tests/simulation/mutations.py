@@ -117,7 +117,7 @@ def queue_for_blocked_sockets() -> None:
     """Messages for a blocked socket wait in memory."""
 
     def offer(self: ASGISocket, message: Any) -> bool:
-        send = self._send({"type": "websocket.send", "text": message.text})
+        send = self._send({"type": "websocket.send", "text": message.payload})
         asyncio.get_running_loop().create_task(self._finish(send))
         return True
 

@@ -183,7 +183,8 @@ class Wire:
     def offer(self, message: Prepared) -> bool:
         if self.is_blocked:
             return False
-        self._transmit(message.text)
+        assert isinstance(message.payload, str)
+        self._transmit(message.payload)
         return True
 
     async def drained(self) -> None:

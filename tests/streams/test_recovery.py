@@ -13,7 +13,7 @@ from prometheus_client import REGISTRY
 from notifications import notify
 from notifications.handlers.subscribing import subscribe_result
 from notifications.models import Notification, Stream, Subscription
-from notifications.protocol.json import encode_reply
+from notifications.protocol.json import JSON
 from notifications.protocol.messages import ConnectResult, Reply
 from notifications.streams import feeds as stream_feeds
 from notifications.streams import recovery, subscriptions
@@ -168,7 +168,7 @@ def backlog(user: Any, streams: int, size: int) -> list[Feed]:
 def size_of(reply: list[Recovered]) -> int:
     """The bytes of a connect reply with these streams."""
     subs = {item.feed.name: subscribe_result(item) for item in reply}
-    return len(encode_reply(Reply(id=1, connect=ConnectResult(client="c", subs=subs))))
+    return len(JSON.encode(Reply(id=1, connect=ConnectResult(client="c", subs=subs))).payload)
 
 
 def test_a_reply_is_bounded_over_all_streams(user: Any) -> None:

@@ -5,8 +5,6 @@ from collections.abc import Callable, Sequence
 
 from ...database.lanes import DELIVERY
 from ...protocol import codes
-from ...protocol.json import encode_publication
-from ...protocol.prepared import Prepared
 from ...streams.encoding import Publication
 from ...streams.evidence import Pruned, Seen, WentBack, read_on
 from ..loops import Loops
@@ -112,7 +110,7 @@ class CatchUp:
                 return False
             if stream.is_suspect:  # since the page was read
                 return False
-            message = Prepared(encode_publication(stream.name, *publication))
+            message = connection.codec.encode_publication(stream.name, *publication)
             if not connection.socket.offer(message):
                 return False
             reader.sent = publication.offset

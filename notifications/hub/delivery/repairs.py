@@ -9,14 +9,12 @@ from typing import Any
 from ...conf import app_settings
 from ...database.lanes import DELIVERY
 from ...protocol import codes
-from ...protocol.json import encode_publication
-from ...protocol.prepared import Prepared
 from ...streams.encoding import Publication
 from ...streams.evidence import Pruned, Seen, WentBack, read_on, read_ranges_on
 from ...streams.history import Range
 from ..loops import Loops
 from ..sockets.connection import Reader
-from .stream import LocalStream, write_to
+from .stream import LocalStream, encodings, write_to
 
 #: Sockets written to without yielding to the event loop: about 10 ms of CPU.
 SLICE = 1000
@@ -173,10 +171,10 @@ class Repairs:
             return
         offset = publication.offset
         stream.advance(offset, at)
-        message = Prepared(encode_publication(stream.name, offset, publication.data))
+        messages = encodings(stream.name, offset, publication.data)
         readers = list(stream.live)
         for start in range(0, len(readers), SLICE):
-            for reader in write_to(readers[start : start + SLICE], offset, message):
+            for reader in write_to(readers[start : start + SLICE], offset, messages):
                 self._fall_behind(reader)
             await asyncio.sleep(0)
 

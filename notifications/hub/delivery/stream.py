@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ...metrics import WRITTEN
-from ...protocol.json import encode_publication
-from ...protocol.prepared import Prepared
+from ...protocol.codec import Encodings
 from ...streams.evidence import Seen
 from ..sockets.connection import Reader
 
@@ -147,8 +146,7 @@ class LocalStream:
             The readers whose sockets were blocked. The publication was not written to them.
         """
         self.advance(offset, at)
-        message = Prepared(encode_publication(self.name, offset, data))
-        return write_to(self.live, offset, message)
+        return write_to(self.live, offset, encodings(self.name, offset, data))
 
     def move_over(self, offset: int, at: int = 0) -> None:
         """Advance past offsets that are not sent, such as expired or withdrawn notifications.
@@ -170,7 +168,12 @@ class LocalStream:
             self.tip = Tip(offset, at)
 
 
-def write_to(readers: Iterable[Reader], offset: int, message: Prepared) -> list[Reader]:
+def encodings(name: str, offset: int, data: bytes) -> Encodings:
+    """The push of a publication in each form; see :meth:`Codec.encode_publication`."""
+    return Encodings(lambda codec: codec.encode_publication(name, offset, data))
+
+
+def write_to(readers: Iterable[Reader], offset: int, messages: Encodings) -> list[Reader]:
     """Write a publication to the live readers without it; see :meth:`LocalStream.fan_out`.
 
     Returns:
@@ -181,7 +184,7 @@ def write_to(readers: Iterable[Reader], offset: int, message: Prepared) -> list[
     for reader in readers:
         if offset <= reader.sent or not reader.is_live:
             continue
-        if reader.offer(message):
+        if reader.offer(messages[reader.codec]):
             reader.sent = offset
             count += 1
         else:

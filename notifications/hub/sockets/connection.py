@@ -9,8 +9,9 @@ from typing import Any, Protocol
 from ...conf import app_settings
 from ...metrics import DISCONNECTS
 from ...protocol import codes
+from ...protocol.codec import Codec
 from ...protocol.codes import Disconnect
-from ...protocol.prepared import Prepared
+from ...protocol.messages import Reply
 from ...protocol.session import Session
 from ...streams.evidence import Seen
 from .writing import Socket
@@ -45,7 +46,7 @@ class Stream(Protocol):
 class Reader:
     """The position of one connection in one stream."""
 
-    __slots__ = ("acked", "connection", "is_live", "offer", "sent", "stream", "topic")
+    __slots__ = ("acked", "codec", "connection", "is_live", "offer", "sent", "stream", "topic")
 
     def __init__(
         self, connection: Connection, stream: Stream, sent: int, acked: int, topic: bool
@@ -53,6 +54,8 @@ class Reader:
         self.connection = connection
         #: The socket's bound method, which saves two calls per delivery.
         self.offer = connection.socket.offer
+        #: The form in which the connection's client wants messages.
+        self.codec = connection.codec
         self.stream = stream
         #: Offset up to which publications have been written or skipped.
         self.sent = sent
@@ -159,12 +162,18 @@ class Connection:
         """Is the socket full, so that :meth:`write` would refuse?"""
         return self.socket.is_blocked
 
-    def write(self, text: str) -> bool:
-        """Write without waiting; if the socket is blocked, write nothing and return False."""
-        return self.socket.offer(Prepared(text))
+    @property
+    def codec(self) -> Codec:
+        """The form of the protocol that its client speaks."""
+        return self.session.codec
 
-    async def send(self, message: Prepared) -> None:
-        """Wait until the socket accepts the message; return without writing if it closes first."""
+    def write(self, reply: Reply) -> bool:
+        """Write without waiting; if the socket is blocked, write nothing and return False."""
+        return self.socket.offer(self.codec.encode(reply))
+
+    async def send(self, reply: Reply) -> None:
+        """Wait until the socket accepts the reply; return without writing if it closes first."""
+        message = self.codec.encode(reply)
         while self.closing is None and not self.has_ended:
             await self.drained()
             if self.socket.offer(message):

@@ -134,7 +134,7 @@ class ASGISocket:
     def offer(self, message: Prepared) -> bool:
         if self.is_blocked:
             return False
-        self._run(self._send({"type": "websocket.send", "text": message.text}))
+        self._run(self._send(_event(message)))
         return True
 
     async def drained(self) -> None:
@@ -190,6 +190,12 @@ class ASGISocket:
         """Record a failed write: the peer is gone, or the server has rejected the message."""
         self.has_failed = True
         logger.debug("%s on writing to a socket", type(error).__name__)
+
+
+def _event(message: Prepared) -> dict[str, Any]:
+    payload = message.payload
+    kind = "bytes" if isinstance(payload, bytes) else "text"
+    return {"type": "websocket.send", kind: payload}
 
 
 async def _send_close(send: ASGISend, disconnect: Disconnect) -> None:

@@ -14,7 +14,8 @@ from notifications.hub import Connection, Hub
 from notifications.hub.delivery.stream import LocalStream
 from notifications.models import Notification, Stream, Subscription
 from notifications.protocol import codes
-from notifications.protocol.json import encode_publication
+from notifications.protocol.json import JSONCodec
+from notifications.protocol.prepared import Prepared
 from notifications.publishing.notify import withdraw
 from notifications.publishing.sequencing import sequence_waiting
 from notifications.streams import encoding, evidence, recovery
@@ -35,11 +36,13 @@ async def test_a_publication_is_encoded_once_for_all_readers(
     peers = [await peer_of(user) for _ in range(5)]
     calls = []
 
-    def counting(*args: Any) -> str:
-        calls.append(args)
-        return encode_publication(*args)
+    original = JSONCodec.encode_publication
 
-    monkeypatch.setattr("notifications.hub.delivery.stream.encode_publication", counting)
+    def counting(codec: JSONCodec, *args: Any) -> Prepared:
+        calls.append(args)
+        return original(codec, *args)
+
+    monkeypatch.setattr(JSONCodec, "encode_publication", counting)
     await in_database(broadcast, "for all")
     for peer in peers:
         await peer.wait_for("for all")

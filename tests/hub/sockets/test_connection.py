@@ -13,6 +13,8 @@ from notifications.hub.sockets import connection as connection_module
 from notifications.hub.sockets.deadlines import TimerWheel
 from notifications.hub.sockets.writing import EXTENSION, ASGISocket, FrameSocket, open_socket
 from notifications.protocol import codes
+from notifications.protocol.json import JSON
+from notifications.protocol.messages import PING, Reply
 from notifications.protocol.prepared import Prepared
 from notifications.protocol.session import Session
 from tests.peers import Peer, rest, until
@@ -202,28 +204,28 @@ async def test_the_extension_is_used_if_the_server_has_it() -> None:
 
 
 async def connection_on(server: Server) -> Connection:
-    return Connection("c", Session(0.0, LIMITS), ASGISocket(server.send))
+    return Connection("c", Session(JSON, 0.0, LIMITS), ASGISocket(server.send))
 
 
 async def test_concurrent_sends_wait_for_the_socket() -> None:
     server = Server()
     server.room.clear()
     connection = await connection_on(server)
-    sends = [asyncio.create_task(connection.send(Prepared(str(n)))) for n in range(4)]
+    sends = [asyncio.create_task(connection.send(Reply(id=n + 1))) for n in range(4)]
     await rest()
     server.room.set()
     await asyncio.wait_for(asyncio.gather(*sends), 1)
     await connection.socket.drained()
-    assert sorted(server.sent) == ["0", "1", "2", "3"]
+    assert sorted(server.sent) == [f'{{"id":{n}}}' for n in (1, 2, 3, 4)]
 
 
 async def test_a_send_does_not_wait_for_an_ended_socket() -> None:
     server = Server()
     server.room.clear()
     connection = await connection_on(server)
-    connection.write("one")
-    assert not connection.write("two")
-    waiting = asyncio.create_task(connection.send(TWO))
+    connection.write(PING)
+    assert not connection.write(PING)
+    waiting = asyncio.create_task(connection.send(PING))
     await rest()
     connection.end()
     await asyncio.wait_for(waiting, 1)
@@ -234,12 +236,12 @@ async def test_a_close_waits_for_a_pending_write() -> None:
     server = Server()
     server.room.clear()
     connection = await connection_on(server)
-    connection.write("one")
+    connection.write(PING)
     connection.close(codes.SHUTDOWN)
     connection.close(codes.NO_PONG)
     await rest()
     server.room.set()
-    await until(lambda: server.sent == ["one", 3001])
+    await until(lambda: server.sent == ["{}", 3001])
     assert connection.closing == codes.SHUTDOWN
     assert not connection.is_given_up
 
@@ -258,7 +260,7 @@ async def test_a_socket_that_does_not_accept_a_close_frame_is_given_up(
 
     consumer = asyncio.create_task(consume())
     await rest()
-    made[0].write("one")
+    made[0].write(PING)
     made[0].close(codes.SHUTDOWN)
     await asyncio.wait({consumer}, timeout=1)
     assert consumer.cancelled()
@@ -298,7 +300,7 @@ async def test_a_connection_whose_connect_reply_is_not_read_is_given_up(
 
 
 def session(deadline: float) -> Session:
-    made = Session(0.0, LIMITS)
+    made = Session(JSON, 0.0, LIMITS)
     list(made.receive(CONNECT, 0.0))
     made.answer(1, CONNECTED, 0.0)
     made.deadline = deadline
