@@ -22,6 +22,9 @@ websocket_urlpatterns = [
     path("connection/websocket", NotificationConsumer.as_asgi()),
 ]
 
+#: What is answered over HTTP without Django's handlers and middleware: responses that stay open.
+http_urlpatterns: list[URLPattern] = []
+
 
 def compose(http: ASGIApplication, more: Sequence[URLPattern]) -> ASGIApplication:
     """Compose what :func:`notifications.routing.application` promises.
@@ -34,9 +37,39 @@ def compose(http: ASGIApplication, more: Sequence[URLPattern]) -> ASGIApplicatio
     routes = [*websocket_urlpatterns, *more, re_path("", cast(Any, _Nothing()))]
     sockets = AllowedOriginValidator(_BelowPrefix(URLRouter(routes)))
     application: ASGIApplication = ProtocolTypeRouter(
-        {"http": http, "websocket": sockets, "lifespan": lifespan}
+        {"http": _requests(http), "websocket": sockets, "lifespan": lifespan}
     )
     return application
+
+
+def _requests(django_application: ASGIApplication) -> ASGIApplication:
+    if not http_urlpatterns:
+        return django_application
+    return _OwnPaths(_BelowPrefix(URLRouter(http_urlpatterns)), django_application)
+
+
+class _OwnPaths:
+    """Passes requests for a path of ours to the router, and all others to Django, as they are."""
+
+    def __init__(self, ours: ASGIApplication, others: ASGIApplication) -> None:
+        self._ours = ours
+        self._others = others
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        path = path_below_prefix(scope)
+        is_ours = any(pattern.pattern.match(path) for pattern in http_urlpatterns)
+        await (self._ours if is_ours else self._others)(scope, receive, send)
+
+
+def path_below_prefix(scope: Any) -> str:
+    """Return the path of a request below the site's prefix, without a slash at the beginning."""
+    prefix = _prefix(scope)
+    path: str = scope["path"]
+    return (path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path).lstrip("/")
+
+
+def _prefix(scope: Any) -> str:
+    return (settings.FORCE_SCRIPT_NAME or scope.get("root_path") or "").rstrip("/")
 
 
 class _BelowPrefix:
@@ -51,7 +84,7 @@ class _BelowPrefix:
         self._application = application
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        prefix = (settings.FORCE_SCRIPT_NAME or scope.get("root_path") or "").rstrip("/")
+        prefix = _prefix(scope)
         path = scope["path"]
         if not path.startswith(f"{prefix}/"):
             path = prefix + path

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, cast
 
 from django.conf import settings as django_settings
@@ -96,6 +96,8 @@ class Settings:
     #: Dotted path of a function ``f(user, slug) -> bool``, which alone decides whether the user may
     #: read the topic.
     TOPIC_PERMISSION: str = ""
+    #: Families of channels beside the built-in streams; see :mod:`notifications.namespaces`.
+    NAMESPACES: dict[str, dict[str, Any]] = field(default_factory=dict)
     #: Other origins whose pages may open a socket, as ``https://a.example`` or
     #: ``https://*.a.example``, besides the requested host and ``CSRF_TRUSTED_ORIGINS``.
     ALLOWED_ORIGINS: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
 from ..conf import FIELDS, app_settings, is_slug
+from ..namespaces import problems_of
 
 #: How a message describes each type of :data:`notifications.conf.FIELDS`.
 WORDS = {
@@ -18,12 +19,13 @@ WORDS = {
     "Delay": "a number, 0 or above",
     "float | None": "a number above 0, or None",
     "tuple[str, ...]": "a list of texts",
+    "dict[str, dict[str, Any]]": "a dict of namespaces by name",
 }
 
 
 @register
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """``E001`` to ``E005``, ``E008`` and ``W001``: the values of ``NOTIFICATIONS``."""
+    """``E001`` to ``E005``, ``E008``, ``E014`` and ``W001``: the values of ``NOTIFICATIONS``."""
     value = getattr(django_settings, "NOTIFICATIONS", {})
     if not isinstance(value, dict):
         return [Error("NOTIFICATIONS must be a dict.", id="notifications.E001")]
@@ -33,6 +35,7 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         *_check_timing(),
         *_check_layer(),
         *_check_topics(),
+        *_check_namespaces(),
     ]
 
 
@@ -75,6 +78,8 @@ def _fits(value: Any, expected: str) -> bool:
         return isinstance(value, str)
     if value is None:
         return expected.endswith("| None")
+    if expected.startswith("dict"):
+        return isinstance(value, dict)
     if expected.startswith("int"):
         return isinstance(value, int) and value > 0
     if expected == "tuple[str, ...]":
@@ -119,6 +124,16 @@ def _check_topics() -> list[CheckMessage]:
         )
         for slug in app_settings.TOPICS
         if not is_slug(slug)
+    ]
+
+
+def _check_namespaces() -> list[CheckMessage]:
+    if not isinstance(app_settings.NAMESPACES, dict):
+        return []  # E003 reports it
+    return [
+        Error(f"NOTIFICATIONS['NAMESPACES'][{name!r}]: {problem}.", id="notifications.E014")
+        for name, options in app_settings.NAMESPACES.items()
+        for problem in problems_of(name, options)
     ]
 
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from ..host.questions import Undecided
 from ..hub import Connection, Hub
-from ..protocol import codes, messages
+from ..protocol import codes, commands
 from ..protocol.codes import ClientError
 from . import connection, history, procedures, publish, topics
 from .options import refuse_unavailable
@@ -13,18 +13,18 @@ from .outcome import Outcome
 __all__ = ["Outcome", "perform"]
 
 HANDLERS: dict[type, Callable[..., Awaitable[Outcome]]] = {
-    messages.ConnectRequest: connection.connect,
-    messages.RefreshRequest: connection.refresh,
-    messages.SubscribeRequest: topics.subscribe,
-    messages.UnsubscribeRequest: topics.unsubscribe,
-    messages.PublishRequest: publish.publish,
-    messages.HistoryRequest: history.read_history,
-    messages.RPCRequest: procedures.rpc,
-    messages.SendRequest: procedures.send,
+    commands.ConnectRequest: connection.connect,
+    commands.RefreshRequest: connection.refresh,
+    commands.SubscribeRequest: topics.subscribe,
+    commands.UnsubscribeRequest: topics.unsubscribe,
+    commands.PublishRequest: publish.publish,
+    commands.HistoryRequest: history.read_history,
+    commands.RPCRequest: procedures.rpc,
+    commands.SendRequest: procedures.send,
 }
 
 
-async def perform(hub: Hub, client: Connection, request: messages.Request) -> Outcome:
+async def perform(hub: Hub, client: Connection, request: commands.Request) -> Outcome:
     """Carry out one request.
 
     Raises:

@@ -13,7 +13,7 @@ from ..connect import authentication
 from ..connect.admission import Admitted, Resumed, Returning
 from ..connect.authentication import Credentials, Identity
 from ..hub import Connection, Hub, LocalStream
-from ..protocol import codes, messages
+from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError, Disconnected
 from ..streams import encoding
 from ..streams import names as stream_names
@@ -38,7 +38,7 @@ PERMISSION_TIMEOUT = 4.0
 PERMISSION_RETRY = 0.1
 
 
-async def connect(hub: Hub, connection: Connection, request: messages.ConnectRequest) -> Outcome:
+async def connect(hub: Hub, connection: Connection, request: commands.ConnectRequest) -> Outcome:
     """Authenticate, join the user's streams, then read what was missed."""
     identity, names = await _admit(hub, connection, request.token)
     if connection.closing is not None:
@@ -94,7 +94,7 @@ async def _resume(
     hub: Hub,
     connection: Connection,
     identity: Identity,
-    request: messages.ConnectRequest,
+    request: commands.ConnectRequest,
     names: Iterable[str],
     joined: dict[str, LocalStream],
 ) -> Resumed:
@@ -167,7 +167,7 @@ def _attach_all(
         stream.unpin()
 
 
-async def refresh(hub: Hub, connection: Connection, request: messages.RefreshRequest) -> Outcome:
+async def refresh(hub: Hub, connection: Connection, request: commands.RefreshRequest) -> Outcome:
     """Extend a connection with a new token of the same user."""
     if not request.token:
         raise ClientError(codes.BAD_REQUEST, "token is missing")

@@ -4,7 +4,7 @@ from typing import Any
 
 from ..conf import app_settings
 from ..hub import Connection, Hub
-from ..protocol import codes, messages
+from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError
 from ..streams import access, encoding, history
 from ..streams import feeds as stream_feeds
@@ -16,7 +16,7 @@ from .users import current_user
 
 
 async def read_history(
-    hub: Hub, connection: Connection, request: messages.HistoryRequest
+    hub: Hub, connection: Connection, request: commands.HistoryRequest
 ) -> Outcome:
     """Read a page of history, forward or backward; ``limit`` 0 returns the position only."""
     return Outcome(
@@ -24,7 +24,7 @@ async def read_history(
     )
 
 
-def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.HistoryResult:
+def _read_history(user_id: Any, request: commands.HistoryRequest) -> messages.HistoryResult:
     feed = _readable_feed(current_user(user_id), request.channel)
     since = request.since
     last = feed.top + 1 if request.reverse else feed.top  # the highest valid ``since``
@@ -45,7 +45,7 @@ def _read_history(user_id: Any, request: messages.HistoryRequest) -> messages.Hi
 
 def _history_page(
     feed: stream_feeds.Feed,
-    since: messages.StreamPosition | None,
+    since: commands.StreamPosition | None,
     limit: int,
     reverse: bool,
 ) -> list[encoding.Publication]:

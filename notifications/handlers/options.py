@@ -9,15 +9,15 @@ on which a server need not act (``join_leave``, ``data``, ``headers``, ``profile
 Source: ``client.proto`` of https://github.com/centrifugal/protocol.
 """
 
-from ..protocol import codes, messages
+from ..protocol import codes, commands
 from ..protocol.codes import ClientError
 
 #: Fields by request. A field with its default value means that the option is not used.
-UNAVAILABLE: dict[type[messages.Request], tuple[str, ...]] = {
+UNAVAILABLE: dict[type[commands.Request], tuple[str, ...]] = {
     # Subscription tokens, filters by tags, and subscriptions to anything but a stream.
-    messages.SubscribeRequest: ("token", "tf", "type", "phase", "cursor", "limit", "asc"),
+    commands.SubscribeRequest: ("token", "tf", "type", "phase", "cursor", "limit", "asc"),
     # Publications into a map.
-    messages.PublishRequest: ("type", "key", "removed"),
+    commands.PublishRequest: ("type", "key", "removed"),
 }
 
 _DEFAULTS = {
@@ -25,7 +25,7 @@ _DEFAULTS = {
 }
 
 
-def refuse_unavailable(request: messages.Request) -> None:
+def refuse_unavailable(request: commands.Request) -> None:
     """Refuse a request that uses an option which this server does not have.
 
     Raises:

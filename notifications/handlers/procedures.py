@@ -7,7 +7,7 @@ import msgspec
 
 from .. import inbox
 from ..hub import Connection, Hub
-from ..protocol import codes, messages
+from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError
 from ..streams import encoding
 from ..streams import names as stream_names
@@ -75,13 +75,13 @@ class Procedure(NamedTuple):
     then: Callable[[Hub, Connection, Any], None] = _do_nothing
 
 
-async def rpc(hub: Hub, connection: Connection, request: messages.RPCRequest) -> Outcome:
+async def rpc(hub: Hub, connection: Connection, request: commands.RPCRequest) -> Outcome:
     """Call a procedure by name."""
     data = await call(hub, connection, request.method, bytes(request.data))
     return Outcome(messages.RPCResult(data=msgspec.Raw(data)))
 
 
-async def send(hub: Hub, connection: Connection, request: messages.SendRequest) -> Outcome:
+async def send(hub: Hub, connection: Connection, request: commands.SendRequest) -> Outcome:
     """Call a procedure without a reply. The shell ignores messages that call none."""
     await call_unanswered(hub, connection, bytes(request.data))
     return Outcome(messages.PingResult())

@@ -6,7 +6,7 @@ import msgspec
 from django.core.exceptions import ValidationError
 
 from ..hub import Connection, Hub
-from ..protocol import codes, messages
+from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError
 from ..publishing import notify as publishing
 from ..streams import access, topics
@@ -28,7 +28,7 @@ class PublishData(msgspec.Struct, forbid_unknown_fields=True):
     key: str | None = None
 
 
-async def publish(hub: Hub, connection: Connection, request: messages.PublishRequest) -> Outcome:
+async def publish(hub: Hub, connection: Connection, request: commands.PublishRequest) -> Outcome:
     """Publish a private message or a broadcast durably, if the user has the permission."""
     data = decode(bytes(request.data), PublishData)
     await hub.turns.run(connection.user_id, _publish, connection.user_id, request.channel, data)

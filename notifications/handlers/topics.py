@@ -8,7 +8,7 @@ from django.core.exceptions import PermissionDenied
 from .. import inbox
 from ..conf import app_settings
 from ..hub import Connection, Hub, LocalStream
-from ..protocol import codes, messages
+from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError
 from ..streams import access
 from ..streams import feeds as stream_feeds
@@ -21,7 +21,7 @@ from .users import current_user
 
 
 async def subscribe(
-    hub: Hub, connection: Connection, request: messages.SubscribeRequest
+    hub: Hub, connection: Connection, request: commands.SubscribeRequest
 ) -> Outcome:
     """Read a topic on this connection; the user follows it from now on."""
     name = request.channel
@@ -56,7 +56,7 @@ def _check_topic(user_id: Any, name: str) -> None:
         raise ClientError(codes.BAD_REQUEST, "clients can subscribe to topics only")
 
 
-def _follow(user_id: Any, request: messages.SubscribeRequest, origin: str) -> Recovered:
+def _follow(user_id: Any, request: commands.SubscribeRequest, origin: str) -> Recovered:
     """Recover a topic from the client's position; first let the user follow it if needed."""
     name = request.channel
     feed = stream_feeds.load_topic(user_id, name)
@@ -69,7 +69,7 @@ def _follow(user_id: Any, request: messages.SubscribeRequest, origin: str) -> Re
         raise ClientError(codes.PERMISSION_DENIED, "muted")
     positions = {name: Position(request.epoch, request.offset)} if request.recover else {}
     item = recover([feed], positions, app_settings.PAGE_SIZE)[0]
-    if item.asked and not item.recovered and request.flag & messages.REJECT_UNRECOVERED:
+    if item.asked and not item.recovered and request.flag & commands.REJECT_UNRECOVERED:
         raise ClientError(codes.UNRECOVERABLE_POSITION)
     return item
 
@@ -98,7 +98,7 @@ def _attach_topic(
 
 
 async def unsubscribe(
-    hub: Hub, connection: Connection, request: messages.UnsubscribeRequest
+    hub: Hub, connection: Connection, request: commands.UnsubscribeRequest
 ) -> Outcome:
     """Stop reading a topic on this connection. The user still follows it; see ``leave``.
 

@@ -6,7 +6,8 @@ Nothing above a codec knows which one a client speaks.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
-from .messages import Command, Malformed, Reply
+from .commands import Command, Malformed
+from .messages import Reply
 from .prepared import Prepared
 
 
@@ -28,7 +29,7 @@ class Codec(ABC):
             frame: bytes if the codec :attr:`is_binary`, else text.
 
         Yields:
-            Commands in order. A :class:`~notifications.protocol.messages.Malformed` one has an id,
+            Commands in order. A :class:`~notifications.protocol.commands.Malformed` one has an id,
             so it can be answered. None stands for an empty command that is not even a pong.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from . import codes, messages
+from . import codes, commands, messages
 
 
 class Limits(NamedTuple):
@@ -29,7 +29,7 @@ class Send(NamedTuple):
 
 class Perform(NamedTuple):
     command_id: int
-    request: messages.Request
+    request: commands.Request
 
 
 class Arrived(NamedTuple):

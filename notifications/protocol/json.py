@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import msgspec
 
 from .codec import BadFrame, Codec
-from .messages import Command, Malformed, Reply
+from .commands import Command, Malformed
+from .messages import Reply
 from .prepared import Prepared
 
 _decoder = msgspec.json.Decoder(Command)

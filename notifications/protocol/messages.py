@@ -1,145 +1,8 @@
-"""Typed messages of the protocol. Field names and limits are those of ``client.proto``."""
+"""What the server sends: replies and pushes. Field names are those of ``client.proto``."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
-
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
-
-Uint32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
-Offset = Annotated[int, Meta(ge=0, le=2**63 - 1)]  # uint64 on the wire, bigint in the database
-Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
-Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Channel = Annotated[str, Meta(max_length=255)]
-
-
-#: Bit of ``flag``: the client wants an error instead of a subscription that was not recovered.
-REJECT_UNRECOVERED = 2
-
-
-class SubscribeRequest(Struct, frozen=True):
-    channel: Channel = ""
-    token: str = ""
-    recover: bool = False
-    epoch: str = ""
-    offset: Offset = 0
-    flag: Int64 = 0
-    tf: dict[str, Any] | None = None
-    type: Int32 = 0
-    phase: Int32 = 0
-    cursor: str = ""
-    limit: Int32 = 0
-    asc: bool = False
-
-
-class ConnectRequest(Struct, frozen=True):
-    token: str = ""
-    data: Raw = Raw()
-    subs: dict[Channel, SubscribeRequest] = {}
-    name: str = ""
-    version: str = ""
-
-
-class UnsubscribeRequest(Struct, frozen=True):
-    channel: Channel = ""
-
-
-class PublishRequest(Struct, frozen=True):
-    channel: Channel = ""
-    data: Raw = Raw()
-    type: Int32 = 0
-    key: str = ""
-    removed: bool = False
-
-
-class PresenceRequest(Struct, frozen=True):
-    channel: Channel = ""
-
-
-class PresenceStatsRequest(Struct, frozen=True):
-    channel: Channel = ""
-
-
-class StreamPosition(Struct, frozen=True):
-    offset: Offset = 0
-    epoch: str = ""
-
-
-class HistoryRequest(Struct, frozen=True):
-    channel: Channel = ""
-    limit: Int32 = 0
-    since: StreamPosition | None = None
-    reverse: bool = False
-
-
-class PingRequest(Struct, frozen=True):
-    pass
-
-
-class SendRequest(Struct, frozen=True):
-    data: Raw = Raw()
-
-
-class RPCRequest(Struct, frozen=True):
-    data: Raw = Raw()
-    method: str = ""
-
-
-class RefreshRequest(Struct, frozen=True):
-    token: str = ""
-
-
-class SubRefreshRequest(Struct, frozen=True):
-    channel: Channel = ""
-    token: str = ""
-
-
-Request = (
-    ConnectRequest
-    | SubscribeRequest
-    | UnsubscribeRequest
-    | PublishRequest
-    | PresenceRequest
-    | PresenceStatsRequest
-    | HistoryRequest
-    | PingRequest
-    | SendRequest
-    | RPCRequest
-    | RefreshRequest
-    | SubRefreshRequest
-)
-
-
-class Command(Struct, frozen=True):
-    """One command of a client: an id and one request. Without id and request it is a pong."""
-
-    id: Uint32 = 0
-    connect: ConnectRequest | None = None
-    subscribe: SubscribeRequest | None = None
-    unsubscribe: UnsubscribeRequest | None = None
-    publish: PublishRequest | None = None
-    presence: PresenceRequest | None = None
-    presence_stats: PresenceStatsRequest | None = None
-    history: HistoryRequest | None = None
-    ping: PingRequest | None = None
-    send: SendRequest | None = None
-    rpc: RPCRequest | None = None
-    refresh: RefreshRequest | None = None
-    sub_refresh: SubRefreshRequest | None = None
-
-    @property
-    def requests(self) -> list[Request]:
-        """The requests that are set; more than one is an error of the client."""
-        return [request for name in REQUESTS if (request := getattr(self, name)) is not None]
-
-
-REQUESTS = tuple(name for name in Command.__struct_fields__ if name != "id")
-
-
-class Malformed(Struct, frozen=True):
-    """A command whose id can be decoded, but not its request."""
-
-    id: Uint32 = 0
+from msgspec import UNSET, Raw, Struct, UnsetType
 
 
 class ErrorReply(Struct, omit_defaults=True):
@@ -148,9 +11,23 @@ class ErrorReply(Struct, omit_defaults=True):
     temporary: bool = False
 
 
+class ClientInfo(Struct, omit_defaults=True):
+    """A client in a channel: the user's key, the client's id, and what the namespace tells."""
+
+    user: str
+    client: str
+    conn_info: Raw | UnsetType = UNSET
+    chan_info: Raw | UnsetType = UNSET
+
+
 class Publication(Struct, omit_defaults=True):
     data: Raw
     offset: int = 0
+    #: Who published it, if a client did.
+    info: ClientInfo | None = None
+    tags: dict[str, str] = {}
+    #: When it was published: milliseconds since 1970.
+    time: int = 0
 
 
 class SubscribeResult(Struct, omit_defaults=True):
@@ -161,6 +38,10 @@ class SubscribeResult(Struct, omit_defaults=True):
     offset: int = 0
     positioned: bool = False
     was_recovering: bool = False
+    expires: bool = False
+    #: Seconds until the subscription's token expires.
+    ttl: int = 0
+    data: Raw | UnsetType = UNSET
 
 
 class ConnectResult(Struct, omit_defaults=True):
@@ -172,6 +53,11 @@ class ConnectResult(Struct, omit_defaults=True):
     subs: dict[str, SubscribeResult] = {}
     ping: int = 0
     pong: bool = False
+    #: Names the session in requests of the transports that emulate a socket.
+    session: str = ""
+    node: str = ""
+    #: The server's time: milliseconds since 1970.
+    time: int = 0
 
 
 class UnsubscribeResult(Struct):
@@ -180,6 +66,16 @@ class UnsubscribeResult(Struct):
 
 class PublishResult(Struct):
     pass
+
+
+class PresenceResult(Struct, omit_defaults=True):
+    #: By client id.
+    presence: dict[str, ClientInfo] = {}
+
+
+class PresenceStatsResult(Struct, omit_defaults=True):
+    num_clients: int = 0
+    num_users: int = 0
 
 
 class PingResult(Struct):
@@ -203,11 +99,25 @@ class RefreshResult(Struct, omit_defaults=True):
     ttl: int = 0
 
 
+class SubRefreshResult(Struct, omit_defaults=True):
+    expires: bool = False
+    ttl: int = 0
+
+
+class Join(Struct):
+    info: ClientInfo
+
+
+class Leave(Struct):
+    info: ClientInfo
+
+
 class Subscribe(Struct, omit_defaults=True):
     recoverable: bool = False
     epoch: str = ""
     offset: int = 0
     positioned: bool = False
+    data: Raw | UnsetType = UNSET
 
 
 class Unsubscribe(Struct, omit_defaults=True):
@@ -219,12 +129,28 @@ class Message(Struct):
     data: Raw
 
 
+class Disconnect(Struct, omit_defaults=True):
+    code: int
+    reason: str = ""
+    reconnect: bool = False
+
+
+class Refresh(Struct, omit_defaults=True):
+    expires: bool = False
+    ttl: int = 0
+
+
 class Push(Struct, omit_defaults=True):
     channel: str = ""
     pub: Publication | None = None
     unsubscribe: Unsubscribe | None = None
     message: Message | None = None
     subscribe: Subscribe | None = None
+    join: Join | None = None
+    leave: Leave | None = None
+    connect: ConnectResult | None = None
+    disconnect: Disconnect | None = None
+    refresh: Refresh | None = None
 
 
 Result = (
@@ -232,10 +158,13 @@ Result = (
     | SubscribeResult
     | UnsubscribeResult
     | PublishResult
+    | PresenceResult
+    | PresenceStatsResult
     | HistoryResult
     | PingResult
     | RPCResult
     | RefreshResult
+    | SubRefreshResult
 )
 
 
@@ -249,10 +178,13 @@ class Reply(Struct, omit_defaults=True):
     subscribe: SubscribeResult | None = None
     unsubscribe: UnsubscribeResult | None = None
     publish: PublishResult | None = None
+    presence: PresenceResult | None = None
+    presence_stats: PresenceStatsResult | None = None
     history: HistoryResult | None = None
     ping: PingResult | None = None
     rpc: RPCResult | None = None
     refresh: RefreshResult | None = None
+    sub_refresh: SubRefreshResult | None = None
 
 
 #: The server's ping, which a client answers with an empty command.
@@ -263,10 +195,13 @@ FIELD_OF: dict[type[Result], str] = {
     SubscribeResult: "subscribe",
     UnsubscribeResult: "unsubscribe",
     PublishResult: "publish",
+    PresenceResult: "presence",
+    PresenceStatsResult: "presence_stats",
     HistoryResult: "history",
     PingResult: "ping",
     RPCResult: "rpc",
     RefreshResult: "refresh",
+    SubRefreshResult: "sub_refresh",
 }
 
 

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterator
 from enum import Enum, auto
 
-from . import codes, messages
+from . import codes, commands, messages
 from .bucket import Bucket
 from .codec import BadFrame, Codec
 from .effects import Arrived, Close, Effect, Limits, Perform, Send
@@ -217,12 +217,12 @@ class Session:
         """Whether a ping is due that the socket has not accepted yet."""
         return self._heartbeat.owes_ping
 
-    def _command(self, command: messages.Command | messages.Malformed, now: float) -> list[Effect]:
-        is_malformed = isinstance(command, messages.Malformed)
-        requests = command.requests if isinstance(command, messages.Command) else []
+    def _command(self, command: commands.Command | commands.Malformed, now: float) -> list[Effect]:
+        is_malformed = isinstance(command, commands.Malformed)
+        requests = command.requests if isinstance(command, commands.Command) else []
         if command.id == 0 and not requests and not is_malformed:
             return self._pong(now)
-        is_send = len(requests) == 1 and isinstance(requests[0], messages.SendRequest)
+        is_send = len(requests) == 1 and isinstance(requests[0], commands.SendRequest)
         if not self._bucket.try_take(1, now):
             return self._reject_excess(command.id, is_send=is_send)
         if command.id:
@@ -237,8 +237,8 @@ class Session:
             return self.close(codes.BAD_FRAME)
         return self._request(0 if is_send else command.id, requests[0])
 
-    def _request(self, command_id: int, request: messages.Request) -> list[Effect]:
-        if isinstance(request, messages.ConnectRequest):
+    def _request(self, command_id: int, request: commands.Request) -> list[Effect]:
+        if isinstance(request, commands.ConnectRequest):
             if self.state is not State.NEW:
                 return self.close(codes.BAD_FRAME)
             self.state = State.CONNECTING
@@ -249,11 +249,11 @@ class Session:
             return self._reply_error(command_id, codes.INTERNAL) if command_id else []
         if self.state is not State.CONNECTED:
             return self.close(codes.BAD_FRAME)
-        if isinstance(request, messages.PingRequest):
+        if isinstance(request, commands.PingRequest):
             return [Send(messages.reply(command_id, messages.PingResult()))]
         return self._start_performing(command_id, request)
 
-    def _start_performing(self, command_id: int, request: messages.Request) -> list[Effect]:
+    def _start_performing(self, command_id: int, request: commands.Request) -> list[Effect]:
         self._is_performing = True
         return [Perform(command_id, request)]
 

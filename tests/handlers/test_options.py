@@ -11,7 +11,7 @@ import pytest
 from notifications import broadcast
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.protocol import messages
+from notifications.protocol import commands
 from tests.handlers.test_commands import allow
 from tests.peers import Peer, running_hub
 from tests.rooms import make_user
@@ -118,7 +118,7 @@ def requests() -> dict[str, str]:
 
 
 def test_every_field_of_the_protocol_is_listed_here() -> None:
-    assert set(requests()) == set(messages.REQUESTS) == set(USED)
+    assert set(requests()) == set(commands.REQUESTS) == set(USED)
     for name, message in requests().items():
         lines = [*USED[name], *PASSED_OVER.get(name, ()), *REFUSED.get(name, ())]
         assert sorted(lines) == sorted(fields_of(message)), name
@@ -179,8 +179,8 @@ WRONG_TYPES: list[dict[str, Any]] = [
     {"unsubscribe": {"channel": 7}},
     {"refresh": {"token": 7}},
     {"rpc": {"method": 7}},
-    *({name: 7} for name in messages.REQUESTS),
-    *({name: []} for name in messages.REQUESTS),
+    *({name: 7} for name in commands.REQUESTS),
+    *({name: []} for name in commands.REQUESTS),
 ]
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.protocol import codes, messages
+from notifications.protocol import codes, commands, messages
 from notifications.protocol.effects import Arrived, Close, Effect, Limits, Perform, Send
 from notifications.protocol.json import JSON
 from notifications.protocol.session import MAX_EXCESS_COMMANDS, REMEMBERED_IDS, Session, State
@@ -33,7 +33,7 @@ def new_session(**changes: Any) -> Session:
 
 def connecting(**changes: Any) -> Session:
     session = new_session(**changes)
-    assert list(session.receive(CONNECT, 0.0)) == [Perform(1, messages.ConnectRequest())]
+    assert list(session.receive(CONNECT, 0.0)) == [Perform(1, commands.ConnectRequest())]
     return session
 
 
@@ -91,18 +91,18 @@ INPUTS: list[Any] = [
     ("nonsense", BAD, BAD, BAD),
     (
         '{"id":2,"connect":{}}',
-        [Perform(2, messages.ConnectRequest())],
+        [Perform(2, commands.ConnectRequest())],
         BAD,
         BAD,
     ),
     ('{"connect":{}}', BAD, BAD, BAD),
-    (RPC, BAD, BAD, [Perform(2, messages.RPCRequest(method="unread"))]),
+    (RPC, BAD, BAD, [Perform(2, commands.RPCRequest(method="unread"))]),
     ('{"id":2,"ping":{}}', BAD, BAD, [Send(messages.Reply(id=2, ping=messages.PingResult()))]),
     (
         SEND,
         BAD,
         BAD,
-        [Perform(0, messages.SendRequest(data=msgspec.Raw(b'{"method":"read_all"}')))],
+        [Perform(0, commands.SendRequest(data=msgspec.Raw(b'{"method":"read_all"}')))],
     ),
     ('{"id":2}', *[ONE_ERROR[104]] * 3),
     ('{"id":2,"future":{}}', *[ONE_ERROR[104]] * 3),
@@ -158,11 +158,11 @@ def test_the_size_of_a_frame_is_counted_in_bytes() -> None:
 def test_commands_of_a_batch_wait_for_its_connect() -> None:
     session = new_session()
     effects = session.receive(CONNECT + "\n" + RPC, 0.0)
-    assert next(effects) == Perform(1, messages.ConnectRequest())
+    assert next(effects) == Perform(1, commands.ConnectRequest())
     assert sent(session.answer(1, CONNECTED, 0.0)) == [
         {"id": 1, "connect": {"client": "c", "ping": 25, "pong": True}}
     ]
-    assert next(effects) == Perform(2, messages.RPCRequest(method="unread"))
+    assert next(effects) == Perform(2, commands.RPCRequest(method="unread"))
     assert next(effects, None) is None
 
 
@@ -191,7 +191,7 @@ def test_commands_after_a_connect_that_fails_temporarily_fail_temporarily(
     assert reply["id"] == 3
     assert reply["error"]["temporary"] is True
     assert list(session.receive('{"id":4,"connect":{}}', 1.0)) == [
-        Perform(4, messages.ConnectRequest())
+        Perform(4, commands.ConnectRequest())
     ]
     session.answer(4, CONNECTED, 1.0)
     assert session.state is State.CONNECTED
@@ -211,7 +211,7 @@ def test_a_refused_client_may_retry_until_it_is_stale() -> None:
     assert session.state is State.NEW
     assert list(session.receive("{}", 1.0)) == []
     assert list(session.receive('{"id":2,"connect":{}}', 9.0)) == [
-        Perform(2, messages.ConnectRequest())
+        Perform(2, commands.ConnectRequest())
     ]
     session.refuse(2, codes.UNAUTHORIZED)
     assert session.tick(9.9, {}) == []
@@ -638,7 +638,7 @@ def test_any_sequence_closes_once_and_keeps_a_deadline(steps: list[Any]) -> None
 def perform(session: Session, effect: Perform, how: str, now: float) -> list[Effect]:
     if how == "refuse":
         return session.refuse(effect.command_id, codes.BAD_REQUEST)
-    if isinstance(effect.request, messages.ConnectRequest):
+    if isinstance(effect.request, commands.ConnectRequest):
         return session.answer(effect.command_id, CONNECTED, now)
     return session.answer(effect.command_id, messages.RPCResult(), now)
 

@@ -1,0 +1,54 @@
+"""Declaring namespaces."""
+
+from typing import Any
+
+import pytest
+from django.core.checks import run_checks
+
+from notifications.namespaces import Namespace, namespace_of
+
+
+def messages() -> list[str]:
+    return [str(message.msg) for message in run_checks() if message.id == "notifications.E014"]
+
+
+def declare(settings: Any, **namespaces: Any) -> None:
+    settings.NOTIFICATIONS = {"NAMESPACES": namespaces}
+
+
+def test_a_channel_belongs_to_the_namespace_before_its_colon(settings: Any) -> None:
+    declare(settings, chat={"durable": True}, typing={})
+    assert namespace_of("chat:7") == Namespace(name="chat", durable=True)
+    assert namespace_of("typing:a:b") == Namespace(name="typing")
+    assert messages() == []
+
+
+@pytest.mark.parametrize("channel", ["", "chat", "chat:", ":7", "other:7", "chat:" + "x" * 251])
+def test_other_names_belong_to_no_namespace(settings: Any, channel: str) -> None:
+    declare(settings, chat={})
+    assert namespace_of(channel) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("user", {}),
+        ("topic", {}),
+        ("a b", {}),
+        ("", {}),
+        (7, {}),
+        ("chat", True),
+        ("chat", {"durabel": True}),
+        ("chat", {"durable": 1}),
+        ("chat", {"publish": "everybody"}),
+        ("chat", {"publish": "token"}),
+        ("chat", {"subscribe": "subscribers"}),
+        ("chat", {"schema": None}),
+    ],
+)
+def test_a_check_reports_a_bad_declaration(settings: Any, name: Any, options: Any) -> None:
+    settings.NOTIFICATIONS = {"NAMESPACES": {name: options, "good": {}}}
+    (message,) = messages()
+    assert repr(name) in message
+    assert namespace_of(f"{name}:7") is None
+    assert namespace_of("good:7") == Namespace(name="good")
