@@ -22,6 +22,7 @@ HANDLERS: dict[type, Callable[..., Awaitable[Outcome]]] = {
     commands.HistoryRequest: history.read_history,
     commands.RPCRequest: procedures.rpc,
     commands.SendRequest: procedures.send,
+    commands.SubRefreshRequest: channels.refuse_refresh,
 }
 
 #: Handlers of requests for channels of namespaces.
