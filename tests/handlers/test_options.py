@@ -18,14 +18,18 @@ from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PROTO = (Path(__file__).parent.parent / "wire" / "requests.proto").read_text()
+ROOT = Path(__file__).parent.parent.parent
+
+PROTO = (ROOT / "notifications" / "protocol" / "client.proto").read_text()
+
+NAMESPACES = {"chat": {"durable": True, "publish": "authenticated"}}
 
 #: A filter by tags as an SDK may build it.
 FILTER = {"key": "level", "cmp": "eq", "val": "error"}
 
 USED: dict[str, set[str]] = {
     "connect": {"token", "subs"},
-    "subscribe": {"channel", "recover", "epoch", "offset"},
+    "subscribe": {"channel", "token", "recover", "epoch", "offset"},
     "unsubscribe": {"channel"},
     "publish": {"channel", "data"},
     "presence": set(),
@@ -35,7 +39,7 @@ USED: dict[str, set[str]] = {
     "send": {"data"},
     "rpc": {"data", "method"},
     "refresh": {"token"},
-    "sub_refresh": set(),
+    "sub_refresh": {"channel", "token"},
 }
 
 #: Ignored: the reply is the same as without these fields.
@@ -61,7 +65,6 @@ PASSED_OVER: dict[str, dict[str, Any]] = {
 
 REFUSED: dict[str, dict[str, list[Any]]] = {
     "subscribe": {
-        "token": ["head.body.signature"],
         "tf": [FILTER, {"op": "not", "nodes": [FILTER]}, {}],
         "type": [1, 2, 3, 4, 99, -1],
         "phase": [1, 2],
@@ -73,8 +76,6 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
     "presence": {"channel": ["broadcast"]},
     "presence_stats": {"channel": ["broadcast"]},
     "sub_refresh": {
-        "channel": ["broadcast"],
-        "token": ["head.body.signature"],
         "type": [1],
         "track": [[{"signature": "x", "items": [{"key": "a", "version": 1}]}]],
         "untrack": [["a"]],
@@ -85,12 +86,13 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
 GOOD: dict[str, dict[str, Any]] = {
     "subscribe": {"channel": "topic:news"},
     "publish": {"channel": "broadcast", "data": {"title": "written by a client"}},
+    "sub_refresh": {"channel": "chat:1", "token": "head.body.signature"},
 }
 
 
 @pytest.fixture
 async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
+    async with running_hub(settings, NAMESPACES=NAMESPACES) as running:
         yield running
 
 

@@ -1,4 +1,4 @@
-"""Every code of errors, unsubscribes and disconnects is provoked by a test, which is listed here."""
+"""Every code of errors, unsubscribes and disconnects is provoked by a test, listed here."""
 
 import ast
 import re
@@ -34,7 +34,7 @@ PROVOKED = {
     3001: "hub/test_hub.py::test_shutdown_closes_sockets_and_writes_pending_rows",
     3004: "test_consumers.py::test_a_bug_ends_one_connection_and_leaves_nothing_behind",
     3005: "handlers/test_commands.py::test_an_expired_connection_is_closed",
-    3008: "hub/sockets/test_connection.py::",
+    3008: "hub/delivery/test_stream.py::test_a_reader_blocked_for_too_long_is_closed_as_slow",
     3010: "handlers/test_channels.py::test_p8_a_reset_channel_ends_the_connection",
     3011: "hub/test_rights.py::test_a_logout_closes_only_the_connections_of_its_session",
     3012: "integration/test_absence.py::test_a_pong_acknowledges_delivery",
