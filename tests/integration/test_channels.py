@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,7 +25,7 @@ SOON = 10.0
 
 def subscribe(client: Client, channel: str) -> None:
     """Subscribe, from the client's position if it has one."""
-    request = {"channel": channel}
+    request: dict[str, Any] = {"channel": channel}
     position = client.positions.get(channel)
     if position is not None:
         request |= {"recover": True, **position._asdict()}
