@@ -37,6 +37,7 @@ def check_text(data: Any) -> None:
 NAMESPACES: dict[str, dict[str, Any]] = {
     "chat": {"durable": True, "publish": "authenticated"},
     "room": {"durable": True, "subscribe": f"{__name__}.is_member", "publish": "subscribers"},
+    "whisper": {"subscribe": f"{__name__}.is_member"},
     "news": {"durable": True, "history": "authenticated"},
     "typing": {"publish": "authenticated"},
     "strict": {"publish": "authenticated", "schema": f"{__name__}.check_text"},
@@ -126,6 +127,20 @@ async def test_a_client_resumes_a_channel_from_its_position(peer: Peer) -> None:
     assert [one["data"] for one in again["publications"]] == [2, 3]
     await apublish("chat:7", 4)
     await wait_for(peer, 1, 4)
+
+
+async def test_p3_a_backlog_longer_than_a_page_follows_in_order(settings: Any) -> None:
+    async with running_hub(settings, NAMESPACES=NAMESPACES, PAGE_SIZE=3):
+        peer = await peer_of(await in_database(make_user))
+        result = await subscribe(peer, "chat:7")
+        await peer.call(unsubscribe={"channel": "chat:7"})
+        for number in range(10):
+            await apublish("chat:7", number)
+        position = {"recover": True, "epoch": result["epoch"], "offset": 0}
+        again = await subscribe(peer, "chat:7", **position)
+        assert again["offset"] == 3
+        assert [one["data"] for one in again["publications"]] == [0, 1, 2]
+        await wait_for(peer, *range(3, 10))
 
 
 async def test_without_a_position_a_client_begins_at_the_top(peer: Peer) -> None:
@@ -428,6 +443,23 @@ async def test_many_readers_get_ephemeral_publications_in_order(
         await wait_for(peer, *range(10))
 
 
+async def test_a_publication_does_not_overtake_one_that_waits(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.hub.delivery.ephemeral.SLICE", 2)
+    user = await in_database(make_user)
+    peers = [await peer_of(user) for _ in range(3)]
+    for peer in peers:
+        await subscribe(peer, "typing:7")
+    deliver = hub.streams.ephemeral.deliver
+    deliver("typing:7", b'{"data":"first"}', 0)  # waits, because it has three readers
+    peers[0].connection(hub).readers["typing:7"].detach()
+    deliver("typing:7", b'{"data":"second"}', 0)
+    for peer in peers[1:]:
+        await wait_for(peer, "first", "second")
+    assert publications(peers[0]) == []
+
+
 # Subscribing
 
 
@@ -459,6 +491,24 @@ async def test_the_number_of_channels_of_a_connection_is_limited(settings: Any) 
         await subscribe(peer, "topic:news")
         await peer.call(unsubscribe={"channel": "typing:1"})
         await subscribe(peer, "chat:2")
+
+
+async def test_p9_a_first_subscription_to_a_channel_is_charged_for_its_row(
+    settings: Any,
+) -> None:
+    async with running_hub(
+        settings, NAMESPACES=NAMESPACES, USER_WORK=0.001, USER_WORK_BURST=0.4
+    ) as hub:
+        peer = await peer_of(await in_database(make_user))
+        await subscribe(peer, "chat:1")
+        await peer.call(unsubscribe={"channel": "chat:1"})
+        work = hub.turns.budgets[peer.connection(hub).user_id].work
+        before = work.left(hub.loop.time())
+        await subscribe(peer, "chat:1")
+        await subscribe(peer, "chat:2")
+        assert before - work.left(hub.loop.time()) >= 0.05
+        await subscribe(peer, "chat:3")
+        assert before - work.left(hub.loop.time()) >= 0.1
 
 
 async def test_unusual_names_are_channels_like_others(peer: Peer) -> None:
@@ -532,8 +582,9 @@ async def test_p6_a_lost_right_ends_a_subscription(peer: Peer, hub: Hub) -> None
     assert await peer.error(subscribe={"channel": "room:1"}) == 103
 
 
+@pytest.mark.parametrize("channel", ["room:1", "whisper:1"])
 async def test_p6_a_right_that_is_lost_while_subscribing_ends_the_subscription(
-    peer: Peer, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    peer: Peer, hub: Hub, monkeypatch: pytest.MonkeyPatch, channel: str
 ) -> None:
     members.add("reader")
     original = hub.streams.join
@@ -546,7 +597,7 @@ async def test_p6_a_right_that_is_lost_while_subscribing_ends_the_subscription(
         return stream
 
     monkeypatch.setattr(hub.streams, "join", join)
-    await subscribe(peer, "room:1")
+    await subscribe(peer, channel)
     await until(lambda: any("unsubscribe" in push for push in peer.pushes))
 
 
