@@ -72,3 +72,12 @@ def test_a_check_reports_functions_that_cannot_be_called(
     (message,) = messages()
     assert name in message
     assert "'chat'" in message
+
+
+def test_a_check_reports_tokens_that_nothing_can_sign(settings: Any) -> None:
+    namespaces = {"chat": {"subscribe": "token"}}
+    settings.NOTIFICATIONS = {"NAMESPACES": namespaces}
+    (message,) = messages()
+    assert "TOKEN_SECRET" in message
+    settings.NOTIFICATIONS = {"NAMESPACES": namespaces, "TOKEN_SECRET": "x" * 32}
+    assert messages() == []

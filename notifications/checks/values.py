@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning, register
 from django.utils.module_loading import import_string
 
 from ..conf import FIELDS, app_settings, is_slug
-from ..namespaces import functions_of_namespaces, problems_of
+from ..namespaces import TOKEN, functions_of_namespaces, problems_of
 
 #: How a message describes each type of :data:`notifications.conf.FIELDS`.
 WORDS = {
@@ -134,8 +134,14 @@ def _check_namespaces() -> list[CheckMessage]:
     return [
         Error(f"NOTIFICATIONS['NAMESPACES'][{name!r}]: {problem}.", id="notifications.E014")
         for name, options in app_settings.NAMESPACES.items()
-        for problem in problems_of(name, options)
+        for problem in problems_of(name, options) or _without_secret(options)
     ]
+
+
+def _without_secret(options: dict[str, Any]) -> list[str]:
+    if options.get("subscribe") != TOKEN or app_settings.TOKEN_SECRET:
+        return []
+    return ["'subscribe' needs NOTIFICATIONS['TOKEN_SECRET'], which signs the tokens"]
 
 
 @register

@@ -6,4 +6,5 @@ from pushsite.settings import NOTIFICATIONS
 NOTIFICATIONS["NAMESPACES"] = {
     "chat": {"durable": True, "publish": "subscribers"},
     "typing": {"publish": "subscribers"},
+    "secret": {"durable": True, "subscribe": "token"},
 }

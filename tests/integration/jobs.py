@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from notifications import broadcast, notify
 from notifications.connect.authentication import make_token
+from notifications.connect.tokens import make_subscription_token
 from notifications.inbox import mark_read, unread_count
 from notifications.models import (
     Connection,
@@ -61,6 +62,11 @@ def make_user(
 
 def find_user(name: str) -> int:
     return int(get_user_model().objects.get(username=name).pk)
+
+
+def subscription_token(user_id: int, channel: str, lifetime: float) -> str:
+    user = get_user_model().objects.get(pk=user_id)
+    return make_subscription_token(user, channel, lifetime)
 
 
 def token_of(user_id: int, lifetime: float | None = None) -> str:
