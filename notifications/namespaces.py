@@ -61,9 +61,21 @@ class Namespace:
     history: str = SUBSCRIBERS
     #: Whether those who may see presence are told who joins and leaves, if they ask for it.
     join_leave: bool = False
+    #: Whether presence, joins and leaves tell the names of users, and not only their keys.
+    show_names: bool = False
     #: Dotted path of a function ``f(data)`` that raises ``ValueError`` for data which must not be
     #: published; "" for any JSON.
     schema: str = ""
+
+    @property
+    def keeps_presence(self) -> bool:
+        """Is it recorded who is in its channels?"""
+        return self.join_leave or self.presence != NOBODY
+
+    @property
+    def tells_joins(self) -> bool:
+        """Are joins and leaves announced? They are not where no client may see presence."""
+        return self.join_leave and self.presence != NOBODY
 
 
 OPTIONS = {field.name: field for field in fields(Namespace) if field.name != "name"}
@@ -80,6 +92,11 @@ def namespace_of(channel: str) -> Namespace | None:
     if not colon or not rest or len(channel) > MAX_CHANNEL:
         return None
     return _namespaces().get(name)
+
+
+def all_namespaces() -> list[Namespace]:
+    """Return the namespaces that are declared without problems."""
+    return list(_namespaces().values())
 
 
 def _namespaces() -> dict[str, Namespace]:
