@@ -6,7 +6,7 @@ from ..host.questions import Undecided
 from ..hub import Connection, Hub
 from ..protocol import codes, commands
 from ..protocol.codes import ClientError
-from . import connection, history, procedures, publish, topics
+from . import connection, history, presence, procedures, publish, topics
 from .options import refuse_unavailable
 from .outcome import Outcome
 
@@ -19,6 +19,8 @@ HANDLERS: dict[type, Callable[..., Awaitable[Outcome]]] = {
     commands.UnsubscribeRequest: topics.unsubscribe,
     commands.PublishRequest: publish.publish,
     commands.HistoryRequest: history.read_history,
+    commands.PresenceRequest: presence.presence,
+    commands.PresenceStatsRequest: presence.presence_stats,
     commands.RPCRequest: procedures.rpc,
     commands.SendRequest: procedures.send,
 }
