@@ -31,6 +31,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from .conf import app_settings, is_slug
+from .texts import is_storable
 
 NOBODY = "nobody"
 AUTHENTICATED = "authenticated"
@@ -82,6 +83,10 @@ OPTIONS = {field.name: field for field in fields(Namespace) if field.name != "na
 RIGHTS = ("subscribe", "publish", "presence", "history")
 
 
+class UnknownChannel(ValueError):
+    """A name that belongs to no declared namespace."""
+
+
 def namespace_of(channel: str) -> Namespace | None:
     """Return the namespace of a channel; None if its name belongs to none.
 
@@ -89,7 +94,7 @@ def namespace_of(channel: str) -> Namespace | None:
         channel: the name of a channel, of any shape.
     """
     name, colon, rest = channel.partition(":")
-    if not colon or not rest or len(channel) > MAX_CHANNEL:
+    if not colon or not rest or len(channel) > MAX_CHANNEL or not is_storable(rest):
         return None
     return _namespaces().get(name)
 
@@ -97,6 +102,18 @@ def namespace_of(channel: str) -> Namespace | None:
 def all_namespaces() -> list[Namespace]:
     """Return the namespaces that are declared without problems."""
     return list(_namespaces().values())
+
+
+def find_namespace(channel: str) -> Namespace:
+    """Return the namespace of a channel.
+
+    Raises:
+        UnknownChannel: its name belongs to no declared namespace.
+    """
+    found = namespace_of(channel)
+    if found is None:
+        raise UnknownChannel(f"{channel!r} belongs to no namespace of NOTIFICATIONS['NAMESPACES']")
+    return found
 
 
 def _namespaces() -> dict[str, Namespace]:

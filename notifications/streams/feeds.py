@@ -9,13 +9,13 @@ from django.db import connections, transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from ..database.locks import limit_waiting
+from ..host.permissions import ANSWER_TIMEOUT
 from ..models import Notification, Stream, Subscription, database_alias
 from . import access
 from . import names as stream_names
 from . import rows as stream_rows
 from .acknowledging import MAX_LOCK_WAIT
 from .instants import Instant
-from .topics import ANSWER_TIMEOUT
 
 #: Seconds to wait for ``TOPIC_PERMISSION`` when many users are looked up at once.
 BULK_ANSWER_TIMEOUT = 0.5

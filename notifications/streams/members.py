@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from ..conf import app_settings
 from ..models import Member, database_alias
-from ..namespaces import Namespace, all_namespaces, namespace_of
+from ..namespaces import Namespace, all_namespaces, find_namespace, namespace_of
 from ..protocol.messages import ClientInfo
 from .encoding import describe_user
 from .recovery import ReplyBudget
@@ -162,9 +162,7 @@ def _rows() -> QuerySet[Member]:
 
 
 def _namespace(channel: str) -> Namespace:
-    namespace = namespace_of(channel)
-    if namespace is None:
-        raise ValueError(f"{channel!r} is not a channel of a namespace")
+    namespace = find_namespace(channel)
     if not namespace.keeps_presence:
         raise ValueError(f"the namespace {namespace.name!r} keeps no presence")
     return namespace
