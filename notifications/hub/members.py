@@ -171,7 +171,8 @@ class Members:
         gone = [key for key, member in members.items() if member is None]
         added, removed = await FLUSH.run(self._write, present, gone)
         failed = [*((member.key, error) for member, error in added.failed), *removed.failed]
-        self._note(self._retries.keys_to_retry(failed))
+        to_retry = self._retries.keys_to_retry(failed)
+        self._note([key for key, _ in failed if key in to_retry])
         self._note([member.key for member in added.untried])
         self._note(removed.untried)
         return failed[0][1] if failed else None
