@@ -29,6 +29,7 @@ from typing import Any
 
 from django.core.signals import setting_changed
 from django.dispatch import receiver
+from django.utils.module_loading import import_string
 
 from .conf import app_settings, is_slug
 from .texts import is_storable
@@ -77,6 +78,19 @@ class Namespace:
     def tells_joins(self) -> bool:
         """Are joins and leaves announced? They are not where no client may see presence."""
         return self.join_leave and self.presence != NOBODY
+
+    def check(self, data: Any) -> None:
+        """Check data with the function of the host that :attr:`schema` names.
+
+        Args:
+            data: JSON of Python's types.
+
+        Raises:
+            ValueError: the data must not be published.
+            Exception: whatever the function raises, or ``ImportError`` if there is none.
+        """
+        if self.schema:
+            import_string(self.schema)(data)
 
 
 OPTIONS = {field.name: field for field in fields(Namespace) if field.name != "name"}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..streams.encoding import Publication
+from ..streams.encoding import announced
 from .delivery.repairs import SLICE
 from .join_leave import JoinLeave
 from .layer.probe import Probe
@@ -43,6 +43,7 @@ class LayerMessages:
         self._streams = streams.by_name
         self._repairs = streams.repairs
         self._renewals = streams.renewals
+        self._ephemeral = streams.ephemeral
         self._rights = rights
         self._check = check
         self._probe = probe
@@ -83,9 +84,9 @@ class LayerMessages:
             if offset > stream.top:
                 self._repairs.start(stream)
         elif len(stream.live) <= SLICE:
-            self._repairs.fan_out(stream, Publication(offset, data), at)
+            self._repairs.fan_out(stream, announced(name, offset, data, at), at)
         else:
-            self._repairs.start(stream, Publication(offset, data), at)
+            self._repairs.start(stream, announced(name, offset, data, at), at)
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         kind, stream = message["type"], message["stream"]
@@ -94,6 +95,8 @@ class LayerMessages:
             self.handle_publication(
                 stream, message["epoch"], message["offset"], message["data"], *times
             )
+        elif kind == "notifications.ephemeral":
+            self._ephemeral.deliver(stream, message["data"], message["at"])
         elif kind == "notifications.message":
             # Workers of an earlier version do not send these three.
             counted = message.get("unread"), message.get("revision"), message.get("recounted")

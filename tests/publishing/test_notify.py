@@ -34,7 +34,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_public_names() -> None:
-    assert sorted(notifications.__all__) == ["abroadcast", "anotify", "broadcast", "notify"]
+    names = ["abroadcast", "anotify", "apublish", "broadcast", "notify", "publish"]
+    assert sorted(notifications.__all__) == names
     for name in notifications.__all__:
         assert getattr(notifications, name) is getattr(publishing, name)
         assert name in dir(notifications)
