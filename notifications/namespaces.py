@@ -63,7 +63,8 @@ class Namespace:
     history: str = SUBSCRIBERS
     #: Whether those who may see presence are told who joins and leaves, if they ask for it.
     join_leave: bool = False
-    #: Whether presence, joins and leaves tell the names of users, and not only their keys.
+    #: Whether presence, joins, leaves and publications of clients tell the names of users, and not
+    #: only their keys.
     show_names: bool = False
     #: Dotted path of a function ``f(data)`` that raises ``ValueError`` for data which must not be
     #: published; "" for any JSON.

@@ -1,9 +1,11 @@
 """`presence` and `presence_stats`: who is in a channel, for those who may see it."""
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from ..hub import Connection, Hub
-from ..namespaces import namespace_of
+from ..hub.sockets.grants import Grant
+from ..namespaces import find_namespace, namespace_of
 from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError
 from ..protocol.messages import ClientInfo
@@ -11,6 +13,48 @@ from ..streams import channel_rights, members
 from ..streams import names as stream_names
 from .outcome import Outcome
 from .users import current_user
+
+
+class Introduced(NamedTuple):
+    """What others in a channel are told of a client, and whether it is told who joins."""
+
+    info: ClientInfo
+    is_told: bool
+
+
+def introduce(
+    user: Any, client: str, request: commands.SubscribeRequest, chan_info: bytes
+) -> Introduced:
+    """Prepare :func:`enter`, in a thread with a database.
+
+    Args:
+        user: the user of the client.
+        client: id of the client.
+        request: a ``subscribe`` that is granted.
+        chan_info: JSON of its token; b"" for none.
+    """
+    namespace = find_namespace(request.channel)
+    is_told = (
+        request.join_leave
+        and namespace.tells_joins
+        and channel_rights.may(user, "presence", request.channel, is_subscribed=True)
+    )
+    return Introduced(members.describe_client(namespace, user, client, chan_info), is_told)
+
+
+def enter(
+    hub: Hub, connection: Connection, channel: str, grant: Grant, introduced: Introduced
+) -> None:
+    """Make a connection a member of a channel for as long as its subscription lasts.
+
+    Args:
+        grant: the grant of the subscription, which may have failed meanwhile.
+    """
+    reader = connection.readers.get(channel)
+    if reader is None or reader.grant is not grant:
+        return
+    hub.members.join(connection, channel, introduced.info, is_told=introduced.is_told)
+    grant.when_left(partial(hub.members.leave, connection, channel))
 
 
 async def presence(hub: Hub, connection: Connection, request: commands.PresenceRequest) -> Outcome:

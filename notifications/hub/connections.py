@@ -11,7 +11,6 @@ from ..metrics import CONNECTIONS
 from ..protocol import codes
 from ..streams.names import user_stream
 from .acknowledgements import Acknowledgements, Mark
-from .members import Members
 from .presence import Presence
 from .sockets.addresses import Addresses
 from .sockets.connection import Connection
@@ -23,13 +22,10 @@ class Connections:
 
     Args:
         presence: records connections in the database.
-        members: records who is in which channel.
         acknowledgements: records acknowledged positions in the database.
     """
 
-    def __init__(
-        self, presence: Presence, members: Members, acknowledgements: Acknowledgements
-    ) -> None:
+    def __init__(self, presence: Presence, acknowledgements: Acknowledgements) -> None:
         self.all: set[Connection] = set()
         self.by_user: dict[Any, set[Connection]] = defaultdict(set)
         #: Primary keys of connected users, by the name of their private stream.
@@ -39,7 +35,6 @@ class Connections:
         #: The process is shutting down and admits no new connections.
         self.is_draining = False
         self._presence = presence
-        self._members = members
         self._acknowledgements = acknowledgements
 
     def users_of(self, name: str) -> list[Any]:
@@ -80,7 +75,6 @@ class Connections:
             connection.catch_up_task.cancel()
         for reader in list(connection.readers.values()):
             reader.detach()
-        self._members.leave_all(connection)
         connection.socket.when_gone(partial(self.addresses.remove, connection))
         self.dismiss(connection, code)
 

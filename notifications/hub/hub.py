@@ -51,9 +51,9 @@ class Hub:
         self.loops = Loops(probe="ticker")
         self.acknowledgements = Acknowledgements()
         self.presence = Presence(socket.gethostname())
+        self.connections = Connections(self.presence, self.acknowledgements)
         self.join_leave = JoinLeave()
         self.members = Members(self.presence, self.join_leave, self.loops)
-        self.connections = Connections(self.presence, self.members, self.acknowledgements)
         self.turns = Turns()
         self.beginnings = Beginnings(self._suspect, self.loops.report_failure)
         self.admit_callers = Batcher(admission.admit, CONNECTS)
@@ -67,7 +67,9 @@ class Hub:
             # Publications may have been missed while the layer was down.
             layer_changed=partial(self.loops.wake, "check"),
         )
-        self.rights = Rights(self.connections, self.streams, self.beginnings, self.loops)
+        self.rights = Rights(
+            self.connections, self.streams, self.beginnings, self.join_leave, self.loops
+        )
         self._groups = self.streams.groups
         self.probe = Probe(self._groups)
         self._incarnation = IncarnationWatch()

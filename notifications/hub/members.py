@@ -8,7 +8,6 @@ subscribes and unsubscribes quickly leaves no row behind, and a retry cannot und
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -66,7 +65,6 @@ class Members:
         self._join_leave = join_leave
         self._loops = loops
         self._all: dict[Key, Member] = {}
-        self._channels: dict[Connection, set[str]] = defaultdict(set)
         #: What has changed since the last flush, and the channels whose rows may be behind.
         self._changed: set[Key] = set()
         self._behind: set[str] = set()
@@ -76,7 +74,9 @@ class Members:
         self._retries = RetryCounter("Members of channels")
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def join(self, connection: Connection, channel: str, info: ClientInfo, *, told: bool) -> None:
+    def join(
+        self, connection: Connection, channel: str, info: ClientInfo, *, is_told: bool
+    ) -> None:
         """Record that a connection is subscribed to a channel; do nothing without presence.
 
         Args:
@@ -84,17 +84,16 @@ class Members:
             channel: name of the channel.
             info: what others in the channel are told about the client; see
                 :func:`notifications.streams.members.describe_client`.
-            told: whether the client is told who joins and leaves. It must have asked for that, and
-                have the right to see presence.
+            is_told: whether the client is told who joins and leaves. It must have asked for that,
+                and have the right to see presence.
         """
         namespace = namespace_of(channel)
         if namespace is None or not namespace.keeps_presence:
             return
         member = Member(connection.user_id, channel, info)
         self._all[member.key] = member
-        self._channels[connection].add(channel)
         self._note([member.key])
-        if told and namespace.tells_joins:
+        if is_told:
             self._join_leave.watch(connection, channel)
         if namespace.tells_joins:
             self._join_leave.joined(channel, info)
@@ -104,18 +103,11 @@ class Members:
         member = self._all.pop((connection.client, channel), None)
         if member is None:
             return
-        self._channels[connection].discard(channel)
         self._note([member.key])
         self._join_leave.forget(connection, channel)
         namespace = namespace_of(channel)
         if namespace is not None and namespace.tells_joins:
             self._join_leave.left(channel, member.info)
-
-    def leave_all(self, connection: Connection) -> None:
-        """Record that a connection has ended. Safe to call twice."""
-        for channel in list(self._channels.get(connection, ())):
-            self.leave(connection, channel)
-        self._channels.pop(connection, None)
 
     def find(self, connection: Connection, channel: str) -> ClientInfo | None:
         """Return what others are told about a connection; None if it is not a member."""

@@ -116,11 +116,16 @@ def describe_client(
         chan_info: JSON of the client's subscription token; empty for none.
     """
     info = ClientInfo(str(user.pk), client)
-    if namespace.show_names:
-        info.conn_info = msgspec.Raw(msgspec.json.encode(describe_user(user)))
     if chan_info:
         info.chan_info = msgspec.Raw(chan_info)
+    add_name(namespace, info, user)
     return info
+
+
+def add_name(namespace: Namespace, info: ClientInfo, user: Any) -> None:
+    """Add the name of a client's user to its description, if the namespace tells names."""
+    if namespace.show_names:
+        info.conn_info = msgspec.Raw(msgspec.json.encode(describe_user(user)))
 
 
 def members_to_announce(worker_id: Any) -> list[tuple[str, ClientInfo]]:

@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from notifications.database.lanes import in_database
-from notifications.hub import Connection, Hub, join_leave
+from notifications.hub import Connection, Hub
 from notifications.hub.join_leave import CHANNEL_BURST, MAX_TOLD, MAX_WAITING
 from notifications.metrics import JOINS_DROPPED
-from notifications.namespaces import find_namespace
+from notifications.protocol import messages
 from notifications.protocol.bucket import Bucket
 from notifications.protocol.messages import ClientInfo
-from notifications.streams.members import describe_client
 from tests.hub.helpers import peer_of
 from tests.hub.test_members import dead_worker
 from tests.peers import Peer, rest, running_hub, until
@@ -22,11 +21,22 @@ from tests.rooms import hints, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+#: Names of users who may not see presence in ``moody:``.
+blind: set[str] = set()
+
+
+def may_see(user: Any, channel: str) -> bool:
+    """A right of the host whose answer the tests change."""
+    return user.username not in blind
+
+
 NAMESPACES = {
     "told": {"presence": "authenticated", "join_leave": True},
     "named": {"presence": "authenticated", "join_leave": True, "show_names": True},
     "silent": {"presence": "authenticated"},
     "secret": {"join_leave": True},
+    "moody": {"presence": f"{__name__}.may_see", "join_leave": True},
+    "durable": {"durable": True, "presence": "subscribers", "join_leave": True},
 }
 
 ROOM = "told:7"
@@ -34,28 +44,26 @@ ROOM = "told:7"
 
 @pytest.fixture
 async def hub(settings: Any) -> AsyncIterator[Hub]:
+    blind.clear()
     async with running_hub(settings, NAMESPACES=NAMESPACES) as running:
         yield running
 
 
 class Guest:
-    """A connected client that the test lets join and leave."""
+    """A connected client that comes and goes."""
 
     def __init__(self, hub: Hub, user: Any, peer: Peer) -> None:
-        self._hub = hub
         self.user = user
         self.peer = peer
         self.connection: Connection = peer.connection(hub)
         self.client = self.connection.client
 
     async def join(self, channel: str = ROOM, *, told: bool = False) -> None:
-        """Join the layer's group, as a subscription does, and become a member."""
-        await self._hub.streams.join(channel)
-        info = describe_client(find_namespace(channel), self.user, self.client)
-        self._hub.members.join(self.connection, channel, info, told=told)
+        reply = await self.peer.call(subscribe={"channel": channel, "join_leave": told})
+        assert "subscribe" in reply, reply
 
-    def leave(self, channel: str = ROOM) -> None:
-        self._hub.members.leave(self.connection, channel)
+    async def leave(self, channel: str = ROOM) -> None:
+        assert "unsubscribe" in await self.peer.call(unsubscribe={"channel": channel})
 
     def told(self, channel: str = ROOM) -> list[tuple[str, str]]:
         """What it was told: ``join`` or ``leave``, and the client."""
@@ -85,7 +93,7 @@ async def test_whoever_asked_is_told_of_each_join_and_leave_once(guests: list[Gu
     await guest.join()
     joins = [("join", one.client) for one in (watcher, deaf, guest)]
     await until(lambda: sorted(watcher.told()) == sorted(joins))
-    guest.leave()
+    await guest.leave()
     await until(lambda: watcher.told()[3:] == [("leave", guest.client)])
     assert deaf.told() == guest.told() == []
 
@@ -104,12 +112,12 @@ async def test_who_has_left_is_told_nothing_more(hub: Hub, guests: list[Guest]) 
     await watcher.join(told=True)
     await other.join(told=True)
     await until(lambda: len(other.told()) == 2)
-    watcher.leave()
+    await watcher.leave()
     before = watcher.told()
     await guest.join()
     await until(lambda: ("join", guest.client) in other.told())
     assert watcher.told() == before
-    other.leave()
+    await other.leave()
     assert not hub.join_leave._watching
 
 
@@ -118,7 +126,7 @@ async def test_coming_and_going_within_a_moment_is_not_told(guests: list[Guest])
     await watcher.join(told=True)
     await until(lambda: len(watcher.told()) == 1)
     await guest.join()
-    guest.leave()
+    await guest.leave()
     await other.join()
     await until(lambda: len(watcher.told()) > 1)
     assert watcher.told()[1:] == [("join", other.client)]
@@ -129,10 +137,52 @@ async def test_going_and_coming_back_is_told_in_this_order(guests: list[Guest]) 
     await watcher.join(told=True)
     await guest.join()
     await until(lambda: len(watcher.told()) == 2)
-    guest.leave()
+    await guest.leave()
     await guest.join()
     await until(lambda: len(watcher.told()) == 4)
     assert watcher.told()[2:] == [("leave", guest.client), ("join", guest.client)]
+
+
+async def test_a_client_that_may_not_see_presence_is_told_nothing(
+    hub: Hub, guests: list[Guest]
+) -> None:
+    watcher, guest, other = guests
+    blind.add(watcher.user.username)
+    await watcher.join("moody:7", told=True)
+    await other.join("moody:7", told=True)
+    await guest.join("moody:7")
+    await until(lambda: ("join", guest.client) in other.told("moody:7"))
+    assert watcher.told("moody:7") == []
+
+
+async def test_a_client_that_may_no_longer_see_presence_is_told_nothing_more(
+    hub: Hub, guests: list[Guest]
+) -> None:
+    watcher, guest, other = guests
+    for one in (watcher, other):
+        for channel in ("moody:7", ROOM):
+            await one.join(channel, told=True)
+    await until(lambda: len(watcher.told("moody:7")) == len(other.told("moody:7")) == 2)
+    await hub.rights.check_all()
+    blind.add(watcher.user.username)
+    await hub.rights.check_all()
+    for channel in ("moody:7", ROOM):
+        await guest.join(channel)
+        await until(lambda channel=channel: ("join", guest.client) in other.told(channel))
+    assert ("join", guest.client) not in watcher.told("moody:7")
+    assert ("join", guest.client) in watcher.told(ROOM)
+    assert watcher.peer.unsubscribed == []
+
+
+async def test_in_a_durable_namespace_it_is_the_same(guests: list[Guest]) -> None:
+    watcher, guest, _ = guests
+    await watcher.join("durable:7", told=True)
+    await guest.join("durable:7")
+    await guest.leave("durable:7")
+    await guest.join("durable:7")
+    await until(lambda: ("join", guest.client) in watcher.told("durable:7"))
+    await guest.peer.end()
+    await until(lambda: watcher.told("durable:7")[-1] == ("leave", guest.client))
 
 
 @pytest.mark.parametrize("channel", ["silent:7", "secret:7"])
@@ -143,7 +193,7 @@ async def test_nothing_is_told_where_the_namespace_does_not_allow_it(
     with hints() as sent:
         await watcher.join(channel, told=True)
         await guest.join(channel)
-        guest.leave(channel)
+        await guest.leave(channel)
         await hub.join_leave.stop()
     assert sent == []
     assert not hub.join_leave._watching
@@ -171,7 +221,7 @@ async def test_a_blocked_socket_is_left_out(hub: Hub, guests: list[Guest]) -> No
     await other.join(told=True)
     await until(lambda: len(other.told()) == len(watcher.told()) == 2)
     watcher.peer.block()
-    watcher.connection.write(join_leave.Reply())  # fills the socket
+    watcher.connection.write(messages.Reply())  # fills the socket
     await until(lambda: watcher.connection.is_blocked)
     await guest.join()
     await until(lambda: ("join", guest.client) in other.told())

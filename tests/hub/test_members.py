@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,21 +11,30 @@ from django.db import OperationalError
 from django.db.models.functions import Now
 
 from notifications import presence, presence_stats
+from notifications.connect.tokens import make_subscription_token
 from notifications.database.lanes import FLUSH, in_database
-from notifications.hub import Connection, Hub
+from notifications.hub import Hub
 from notifications.models import Member, Worker
-from notifications.namespaces import find_namespace
-from notifications.streams.members import describe_client
-from tests.hub.helpers import peer_of
-from tests.peers import running_hub
+from tests.hub.helpers import peer_of, silently
+from tests.peers import Peer, running_hub, until
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+#: Names of users to whom ``moody`` says no.
+refused: set[str] = set()
+
+
+def moody(user: Any, channel: str) -> bool:
+    """A right of the host whose answer the tests change."""
+    return user.username not in refused
+
+
 NAMESPACES = {
-    "chat": {"presence": "subscribers"},
+    "chat": {"subscribe": "authenticated", "presence": "subscribers"},
+    "durable": {"durable": True, "presence": "subscribers"},
     "named": {"presence": "authenticated", "show_names": True},
-    "told": {"presence": "authenticated", "join_leave": True},
+    "moody": {"presence": "authenticated", "subscribe": f"{__name__}.moody"},
     "plain": {},
 }
 
@@ -33,17 +43,24 @@ CHAT = "chat:7"
 
 @pytest.fixture
 async def hub(settings: Any) -> AsyncIterator[Hub]:
+    refused.clear()
     async with running_hub(settings, NAMESPACES=NAMESPACES) as running:
         yield running
 
 
-async def connect(hub: Hub, user: Any) -> Connection:
-    return (await peer_of(user)).connection(hub)
+async def subscribe(peer: Peer, channel: str = CHAT, **more: Any) -> str:
+    """Subscribe a peer to a channel, and return its client id."""
+    reply = await peer.call(subscribe={"channel": channel, **more})
+    assert "subscribe" in reply, reply
+    return next(one["connect"]["client"] for one in peer.replies.values() if "connect" in one)
 
 
-def join(hub: Hub, connection: Connection, user: Any, channel: str = CHAT) -> None:
-    info = describe_client(find_namespace(channel), user, connection.client)
-    hub.members.join(connection, channel, info, told=False)
+async def unsubscribe(peer: Peer, channel: str = CHAT) -> None:
+    assert "unsubscribe" in await peer.call(unsubscribe={"channel": channel})
+
+
+async def token_of(user: Any, channel: str, info: Any) -> str:
+    return await in_database(partial(make_subscription_token, user, channel, info=info))
 
 
 async def listed(channel: str = CHAT) -> set[str]:
@@ -52,81 +69,72 @@ async def listed(channel: str = CHAT) -> set[str]:
 
 async def test_a_member_is_listed_and_counted_after_a_flush(hub: Hub, user: Any) -> None:
     other = await in_database(make_user, "other")
-    connections = [await connect(hub, one) for one in (user, user, other)]
-    for connection, one in zip(connections, (user, user, other), strict=True):
-        join(hub, connection, one)
+    users = {await peer_of(one): one for one in (user, user, other)}
+    clients = {await subscribe(peer): one for peer, one in users.items()}
     assert await listed() == set()
     await hub.flush()
     assert await in_database(presence, CHAT) == {
-        connection.client: {"user": str(connection.user_id), "client": connection.client}
-        for connection in connections
+        client: {"user": str(one.pk), "client": client} for client, one in clients.items()
     }
     assert await in_database(presence_stats, CHAT) == {"num_clients": 3, "num_users": 2}
-    hub.members.leave(connections[0], CHAT)
+    await unsubscribe(next(iter(users)))
     await hub.flush()
-    assert await listed() == {connection.client for connection in connections[1:]}
+    assert await listed() == set(list(clients)[1:])
     assert await in_database(presence_stats, CHAT) == {"num_clients": 2, "num_users": 2}
 
 
 async def test_channels_are_apart(hub: Hub, user: Any) -> None:
-    connection = await connect(hub, user)
-    for channel in ("chat:1", "chat:2", "chat:2:3"):
-        join(hub, connection, user, channel)
-    hub.members.leave(connection, "chat:2")
+    peer = await peer_of(user)
+    for channel in ("chat:1", "chat:2", "chat:2:3", "durable:2"):
+        await subscribe(peer, channel)
+    await unsubscribe(peer, "chat:2")
     await hub.flush()
-    occupied = [name for name in ("chat:1", "chat:2", "chat:2:3") if await listed(name)]
-    assert occupied == ["chat:1", "chat:2:3"]
+    occupied = [
+        name for name in ("chat:1", "chat:2", "chat:2:3", "durable:2") if await listed(name)
+    ]
+    assert occupied == ["chat:1", "chat:2:3", "durable:2"]
 
 
 async def test_a_namespace_without_presence_costs_no_rows(hub: Hub, user: Any) -> None:
-    connection = await connect(hub, user)
-    join(hub, connection, user, "plain:7")
+    peer = await peer_of(user)
+    await subscribe(peer, "plain:7")
     await hub.flush()
     assert not await in_database(Member.objects.exists)
-    assert hub.members.find(connection, "plain:7") is None
-    with pytest.raises(ValueError, match="keeps no presence"):
-        await in_database(presence, "plain:7")
-    with pytest.raises(ValueError, match="no namespace"):
-        await in_database(presence_stats, "broadcast")
+    assert hub.members.find(peer.connection(hub), "plain:7") is None
 
 
 async def test_names_are_told_only_where_the_namespace_says_so(hub: Hub, user: Any) -> None:
-    connection = await connect(hub, user)
+    peer = await peer_of(user)
     for channel in (CHAT, "named:7"):
-        info = describe_client(
-            find_namespace(channel), user, connection.client, b'{"role": "host"}'
-        )
-        hub.members.join(connection, channel, info, told=False)
+        await subscribe(peer, channel, token=await token_of(user, channel, {"role": "host"}))
     await hub.flush()
     (silent,) = (await in_database(presence, CHAT)).values()
     (named,) = (await in_database(presence, "named:7")).values()
-    assert silent == {**silent, "chan_info": {"role": "host"}}
+    assert silent["chan_info"] == named["chan_info"] == {"role": "host"}
     assert "conn_info" not in silent
     assert named["conn_info"] == {"id": str(user.pk), "name": user.username}
-    assert named["chan_info"] == {"role": "host"}
 
 
 @pytest.mark.parametrize("is_written_between", [True, False])
 async def test_a_client_that_comes_and_goes_quickly_leaves_no_row(
     hub: Hub, user: Any, is_written_between: bool
 ) -> None:
-    connection = await connect(hub, user)
+    peer = await peer_of(user)
     for _ in range(3):
-        join(hub, connection, user)
+        await subscribe(peer)
         if is_written_between:
             await hub.flush()
-        hub.members.leave(connection, CHAT)
+        await unsubscribe(peer)
     await hub.flush()
     assert not await in_database(Member.objects.exists)
 
 
 async def test_a_client_that_goes_and_comes_back_quickly_is_listed(hub: Hub, user: Any) -> None:
-    connection = await connect(hub, user)
-    join(hub, connection, user)
+    peer = await peer_of(user)
+    await subscribe(peer)
     await hub.flush()
-    hub.members.leave(connection, CHAT)
-    info = describe_client(find_namespace(CHAT), user, connection.client, b'"second"')
-    hub.members.join(connection, CHAT, info, told=False)
+    await unsubscribe(peer)
+    await subscribe(peer, token=await token_of(user, CHAT, "second"))
     await hub.flush()
     (found,) = (await in_database(presence, CHAT)).values()
     assert found["chan_info"] == "second"
@@ -134,25 +142,35 @@ async def test_a_client_that_goes_and_comes_back_quickly_is_listed(hub: Hub, use
 
 async def test_a_closed_connection_leaves_all_its_channels(hub: Hub, user: Any) -> None:
     peer = await peer_of(user)
-    connection = peer.connection(hub)
-    for channel in (CHAT, "named:7"):
-        join(hub, connection, user, channel)
+    for channel in (CHAT, "named:7", "durable:7"):
+        await subscribe(peer, channel)
     await hub.flush()
+    assert await in_database(Member.objects.count) == 3
     await peer.end()
     await hub.flush()
     assert not await in_database(Member.objects.exists)
+    assert not hub.members._all
 
 
-async def test_settling_writes_a_channel_that_is_behind_and_only_then(
-    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    connection = await connect(hub, user)
-    join(hub, connection, user)
+async def test_a_subscription_ended_by_the_server_leaves_the_channel(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    await subscribe(peer, "moody:7")
+    await hub.flush()
+    refused.add(user.username)
+    await hub.rights.check_all()
+    await until(lambda: peer.pushes and "unsubscribe" in peer.pushes[-1])
+    await hub.flush()
+    assert await listed("moody:7") == set()
+
+
+async def test_settling_writes_a_channel_that_is_behind_and_no_other(hub: Hub, user: Any) -> None:
+    peer = await peer_of(user)
+    client = await subscribe(peer)
     await hub.members.settle("chat:8")
     assert await listed() == set()
     await hub.members.settle(CHAT)
-    assert await listed() == {connection.client}
-    hub.members.leave(connection, CHAT)
+    assert await listed() == {client}
+    await unsubscribe(peer)
     await hub.members.settle(CHAT)
     assert await listed() == set()
 
@@ -160,11 +178,11 @@ async def test_settling_writes_a_channel_that_is_behind_and_only_then(
 async def test_rows_that_fail_are_written_by_a_later_flush(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    staying, leaving = [await connect(hub, user) for _ in range(2)]
-    join(hub, leaving, user)
+    staying, leaving = [await peer_of(user) for _ in range(2)]
+    client = await subscribe(leaving)
     await hub.flush()
-    join(hub, staying, user)
-    hub.members.leave(leaving, CHAT)
+    await subscribe(staying)
+    await unsubscribe(leaving)
 
     async def fail(*args: Any) -> Any:
         raise OperationalError("away")
@@ -174,42 +192,50 @@ async def test_rows_that_fail_are_written_by_a_later_flush(
         with pytest.raises(OperationalError):
             await hub.members.flush()
         await hub.members.settle(CHAT)  # reports the failure, and raises nothing
-    assert await listed() == {leaving.client}
+    assert await listed() == {client}
     # The state may have changed again before the retry.
-    hub.members.leave(staying, CHAT)
-    join(hub, leaving, user)
+    await unsubscribe(staying)
+    await subscribe(leaving)
     await hub.flush()
-    assert await listed() == {leaving.client}
+    assert await listed() == {client}
 
 
-async def test_the_rows_of_a_deleted_user_vanish_and_do_not_come_back(hub: Hub, user: Any) -> None:
+async def test_the_rows_of_a_deleted_user_vanish(hub: Hub, user: Any) -> None:
     other = await in_database(make_user, "other")
-    mine, theirs = await connect(hub, user), await connect(hub, other)
-    join(hub, mine, user)
-    join(hub, theirs, other)
+    mine, theirs = await peer_of(user), await peer_of(other)
+    await subscribe(mine)
+    client = await subscribe(theirs)
     await hub.flush()
-    await in_database(user.delete)
-    assert await listed() == {theirs.client}
-    join(hub, mine, type(user)(pk=mine.user_id), "named:7")
-    join(hub, theirs, other, "named:7")
+    await silently(user.delete)
+    assert await listed() == {client}
+
+
+async def test_a_user_who_is_deleted_before_the_flush_keeps_nobody_out(hub: Hub, user: Any) -> None:
+    other = await in_database(make_user, "other")
+    mine, theirs = await peer_of(user), await peer_of(other)
     await hub.flush()
-    assert await listed("named:7") == {theirs.client}
+    await subscribe(mine)
+    client = await subscribe(theirs)
+    await silently(user.delete)
+    await hub.members.flush()  # raises nothing
+    assert await listed() == {client}
+    assert not hub.members._changed
 
 
 async def test_a_worker_whose_rows_were_deleted_writes_them_again(hub: Hub, user: Any) -> None:
-    connection = await connect(hub, user)
-    join(hub, connection, user)
+    peer = await peer_of(user)
+    client = await subscribe(peer)
     await hub.flush()
     await in_database(Worker.objects.all().delete)
     assert not await in_database(Member.objects.exists)
     await hub.presence.beat()
     await hub.flush()
-    assert await listed() == {connection.client}
+    assert await listed() == {client}
     await in_database(Worker.objects.all().delete)
-    join(hub, connection, user, "named:7")
+    await subscribe(peer, "named:7")
     await hub.members.flush()  # with the row of the worker
     await hub.members.flush()
-    assert (await listed(), await listed("named:7")) == ({connection.client}, {connection.client})
+    assert (await listed(), await listed("named:7")) == ({client}, {client})
 
 
 def dead_worker(user: Any, *channels: str) -> tuple[Worker, list[Member]]:
@@ -234,8 +260,7 @@ async def test_members_of_a_dead_worker_are_neither_listed_nor_kept(hub: Hub, us
 
 async def test_a_stopping_hub_leaves_no_rows(settings: Any, user: Any) -> None:
     async with running_hub(settings, NAMESPACES=NAMESPACES) as hub:
-        connection = await connect(hub, user)
-        join(hub, connection, user)
+        client = await subscribe(await peer_of(user))
         await hub.flush()
-        assert await listed() == {connection.client}
+        assert await listed() == {client}
     assert not await in_database(Member.objects.exists)
