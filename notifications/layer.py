@@ -240,17 +240,6 @@ def send_message(
     _announce("message", stream, data=data, origin=origin, **counted)
 
 
-def send_members(channel: str, joined: list[bytes], left: list[bytes]) -> None:
-    """Tell the hubs with clients in a channel who has joined and left it.
-
-    Args:
-        channel: name of a channel of a namespace.
-        joined: a :class:`~notifications.protocol.messages.ClientInfo` as JSON for each client.
-        left: likewise.
-    """
-    _announce("members", channel, joined=joined, left=left)
-
-
 def send_changed(stream: str, session: str = "") -> None:
     """Ask the hubs to check the rights and connections of a user again.
 

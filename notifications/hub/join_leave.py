@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..layer import send_members
+from ..layer import announcer, type_prefix
 from ..metrics import JOINS_DROPPED
 from ..protocol.bucket import Bucket
 from ..protocol.codec import Encodings
@@ -136,7 +136,7 @@ class JoinLeave:
         gathered, self._gathered = self._gathered, {}
         for channel, (joined, left) in gathered.items():
             if joined or left:
-                send_members(channel, _encode(joined.values()), _encode(left.values()))
+                _announce(channel, joined.values(), left.values())
 
     async def _write_waiting(self) -> None:
         while self._waiting:
@@ -183,8 +183,15 @@ def announce_left(members: Iterable[tuple[str, ClientInfo]]) -> None:
         by_channel[channel].append(info)
     for channel, infos in by_channel.items():
         for start in range(0, len(infos), MAX_TOLD):
-            send_members(channel, [], _encode(infos[start : start + MAX_TOLD]))
+            _announce(channel, [], infos[start : start + MAX_TOLD])
 
 
-def _encode(infos: Iterable[ClientInfo]) -> list[bytes]:
-    return [msgspec.json.encode(info) for info in infos]
+def _announce(channel: str, joined: Iterable[ClientInfo], left: Iterable[ClientInfo]) -> None:
+    """Send a message for :meth:`JoinLeave.receive` to the hubs with clients in a channel."""
+    message = {
+        "type": f"{type_prefix}members",
+        "stream": channel,
+        "joined": [msgspec.json.encode(info) for info in joined],
+        "left": [msgspec.json.encode(info) for info in left],
+    }
+    announcer.send(channel, message)

@@ -11,9 +11,11 @@ from notifications.database.lanes import in_database
 from notifications.hub import Connection, Hub
 from notifications.hub.join_leave import CHANNEL_BURST, MAX_TOLD, MAX_WAITING
 from notifications.metrics import JOINS_DROPPED
+from notifications.models import Worker
 from notifications.protocol import messages
 from notifications.protocol.bucket import Bucket
 from notifications.protocol.messages import ClientInfo
+from notifications.streams.members import members_to_announce
 from tests.hub.helpers import peer_of
 from tests.hub.test_members import dead_worker
 from tests.peers import Peer, rest, running_hub, until
@@ -306,6 +308,23 @@ async def test_the_worker_that_deletes_a_dead_one_tells_of_its_members(
     await hub.presence.beat()
     await rest()
     assert len(watcher.told()) == 2
+
+
+async def test_of_two_workers_that_find_a_dead_one_only_one_tells(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await in_database(dead_worker, user, ROOM)
+
+    def slowly(worker_id: Any) -> Any:
+        """Find the members, and let another worker delete them meanwhile."""
+        found = members_to_announce(worker_id)
+        Worker.objects.filter(pk=worker_id).delete()
+        return found
+
+    monkeypatch.setattr("notifications.hub.presence.members_to_announce", slowly)
+    with hints() as sent:
+        await hub.presence.beat()
+    assert sent == []
 
 
 async def test_the_number_of_leaves_that_are_told_for_a_dead_worker_is_limited(

@@ -3,6 +3,8 @@
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +25,22 @@ VARIABLES = {
 ROOM = "room:7"
 
 
-@pytest.fixture(params=["redis", "without Redis"])
-def place(request: pytest.FixtureRequest, site: Site, redis: Redis, directory) -> Iterator[Place]:
-    variables = {**VARIABLES, "REDIS_URL": redis.url} if request.param == "redis" else VARIABLES
-    with open_place(site, directory, **variables) as place:
+@contextmanager
+def two_servers(site: Site, directory: Path, **more: str) -> Iterator[Place]:
+    with open_place(site, directory, **VARIABLES, **more) as place:
         place.add_server()
+        yield place
+
+
+@pytest.fixture
+def on_redis(site: Site, redis: Redis, directory: Path) -> Iterator[Place]:
+    with two_servers(site, directory, REDIS_URL=redis.url) as place:
+        yield place
+
+
+@pytest.fixture
+def without_redis(site: Site, directory: Path) -> Iterator[Place]:
+    with two_servers(site, directory) as place:
         yield place
 
 
@@ -66,12 +79,9 @@ def in_a_shell(server: Server, expression: str) -> Any:
     return json.loads(server.manage("shell", "--no-imports", "-c", code).stdout)
 
 
-@pytest.mark.parametrize("channel", [ROOM, "durable:7"])
-def test_all_workers_agree_who_is_there_and_a_killed_one_takes_its_clients_with_it(
-    place: Place, channel: str
-) -> None:
+def check_that_workers_agree(place: Place, channel: str, *, has_layer: bool) -> None:
+    """Both workers know all clients of a channel, and soon only those of the one that survives."""
     first, second = place.servers
-    has_layer = "REDIS_URL" in place.env
     here, there = Guest(place, first, channel), Guest(place, second, channel)
     also_there = Guest(place, second, channel)
     everybody = {here.client, there.client, also_there.client}
@@ -95,26 +105,31 @@ def test_all_workers_agree_who_is_there_and_a_killed_one_takes_its_clients_with_
     assert len(here.socket.comings) == len(set(here.socket.comings))
 
 
-def test_names_are_told_to_subscribers_only(place: Place) -> None:
-    here = Guest(place, place.server)
+def test_workers_agree_who_is_there_and_a_killed_one_takes_its_clients_with_it(
+    on_redis: Place,
+) -> None:
+    check_that_workers_agree(on_redis, ROOM, has_layer=True)
+
+
+def test_p4_workers_agree_who_is_there_without_redis(without_redis: Place) -> None:
+    check_that_workers_agree(without_redis, "durable:7", has_layer=False)
+
+
+def test_names_are_told_to_subscribers_until_their_worker_stops(on_redis: Place) -> None:
+    first, second = on_redis.servers
+    here, there = Guest(on_redis, first), Guest(on_redis, second)
+    wait_until(lambda: set(here.sees()) == {here.client, there.client}, "the whole list")
     info = here.sees()[here.client]
     assert info == {
         "user": str(here.person.id),
         "client": here.client,
         "conn_info": {"id": str(here.person.id), "name": here.person.name},
     }
-    stranger = place.connected(place.person())
+    stranger = on_redis.connected(on_redis.person())
     for command in ("presence", "presence_stats"):
         assert stranger.error(**{command: {"channel": ROOM}}) == 103
-    here.socket.ask(unsubscribe={"channel": ROOM})
-    assert here.socket.error(presence={"channel": ROOM}) == 103
-
-
-def test_a_worker_that_stops_in_good_order_leaves_nobody_behind(place: Place) -> None:
-    first, second = place.servers
-    here, there = Guest(place, first), Guest(place, second)
-    wait_until(lambda: set(here.sees()) == {here.client, there.client}, "the whole list")
     second.stop()
     assert set(here.sees()) == {here.client}
-    if "REDIS_URL" in place.env:
-        here.socket.wait(lambda: here.was_told("leave", there), "a leave")
+    here.socket.wait(lambda: here.was_told("leave", there), "a leave")
+    here.socket.ask(unsubscribe={"channel": ROOM})
+    assert here.socket.error(presence={"channel": ROOM}) == 103
