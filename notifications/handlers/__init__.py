@@ -24,6 +24,7 @@ HANDLERS: dict[type, Callable[..., Awaitable[Outcome]]] = {
     commands.PresenceStatsRequest: presence.presence_stats,
     commands.RPCRequest: procedures.rpc,
     commands.SendRequest: procedures.send,
+    commands.SubRefreshRequest: channels.refuse_refresh,
 }
 
 #: Handlers of requests for channels of namespaces.

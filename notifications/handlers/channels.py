@@ -17,6 +17,7 @@ from ..namespaces import find_namespace
 from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError
 from ..publishing import channels as publishing
+from ..streams import names as stream_names
 from ..streams import rows as stream_rows
 from ..streams.channel_rights import may
 from ..streams.feeds import load_channel
@@ -129,6 +130,17 @@ async def sub_refresh(
     granted = _granted_by_token(connection.user_id, request.channel, request.token)
     _limit(hub, reader, granted)
     return Outcome(messages.SubRefreshResult(expires=granted.expires is not None, ttl=granted.ttl))
+
+
+async def refuse_refresh(
+    hub: Hub, connection: Connection, request: commands.SubRefreshRequest
+) -> Outcome:
+    """Refuse to refresh a subscription that has no token: one to any other stream."""
+    try:
+        stream_names.parse(request.channel)
+    except stream_names.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
+    raise ClientError(codes.NOT_AVAILABLE, "only channels of namespaces have tokens")
 
 
 def _may_subscribe(
