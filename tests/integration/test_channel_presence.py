@@ -1,5 +1,6 @@
 """Who is in a channel, with two servers: on Redis and without, and after one is killed."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -7,12 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import centrifuge  # type: ignore[import-untyped]
 import pytest
+from centrifuge import ClientInfo, SubscriptionEventHandler
+from centrifuge.contexts import JoinContext, LeaveContext  # type: ignore[import-untyped]
 
-from tests.client import Client
+from tests.client import PATIENCE, Client
 from tests.integration.places import Place, open_place
 from tests.integration.processes import Redis
 from tests.integration.test_presence import WORKER_TIMEOUT, wait_until
+from tests.peers import until
 from tests.servers import Server, Site
 
 pytestmark = pytest.mark.integration
@@ -41,6 +46,12 @@ def on_redis(site: Site, redis: Redis, directory: Path) -> Iterator[Place]:
 @pytest.fixture
 def without_redis(site: Site, directory: Path) -> Iterator[Place]:
     with two_servers(site, directory) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def one_server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with open_place(site, tmp_path_factory.mktemp("sdk"), **VARIABLES) as place:
         yield place
 
 
@@ -133,3 +144,58 @@ def test_names_are_told_to_subscribers_until_their_worker_stops(on_redis: Place)
     here.socket.wait(lambda: here.was_told("leave", there), "a leave")
     here.socket.ask(unsubscribe={"channel": ROOM})
     assert here.socket.error(presence={"channel": ROOM}) == 103
+
+
+class Comings(SubscriptionEventHandler):
+    """Records the joins and leaves that the SDK reports."""
+
+    def __init__(self) -> None:
+        self.joined: list[ClientInfo] = []
+        self.left: list[ClientInfo] = []
+
+    async def on_join(self, ctx: JoinContext) -> None:
+        self.joined.append(ctx.info)
+
+    async def on_leave(self, ctx: LeaveContext) -> None:
+        self.left.append(ctx.info)
+
+
+def told_name(info: ClientInfo) -> str:
+    """The name in a description; the SDK gives JSON as it is in the Protobuf form."""
+    told = info.conn_info
+    return str((json.loads(told) if isinstance(told, bytes) else told)["name"])
+
+
+@pytest.mark.parametrize("use_protobuf", [False, True])
+async def test_an_official_sdk_sees_who_is_there_and_who_comes_and_goes(
+    one_server: Place, use_protobuf: bool
+) -> None:
+    people = [one_server.person() for _ in range(2)]
+    url = one_server.server.socket_url
+    watcher, guest = [
+        centrifuge.Client(url, token=one.token, use_protobuf=use_protobuf, proxy=None)
+        for one in people
+    ]
+    before = asyncio.all_tasks()
+    comings = Comings()
+    mine = watcher.new_subscription(ROOM, comings, join_leave=True)
+    theirs = guest.new_subscription(ROOM)
+    try:
+        for client, subscription in ((watcher, mine), (guest, theirs)):
+            await client.connect()
+            await subscription.subscribe()
+            await subscription.ready(PATIENCE)
+        found = {info.user: info for info in (await mine.presence()).clients.values()}
+        names = {user: told_name(info) for user, info in found.items()}
+        assert names == {str(one.id): one.name for one in people}
+        counts = await theirs.presence_stats()
+        assert (counts.num_clients, counts.num_users) == (2, 2)
+        other = found[str(people[1].id)]
+        await until(lambda: other in comings.joined)
+        await theirs.unsubscribe()
+        await until(lambda: other in comings.left)
+    finally:
+        for client in (watcher, guest):
+            await client.disconnect()
+        if tasks := asyncio.all_tasks() - before:
+            await asyncio.wait(tasks, timeout=PATIENCE)
