@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import jwt
 import pytest
 from django.db import OperationalError
 
+from notifications.conf import app_settings
+from notifications.connect.tokens import ALGORITHM, MAX_INFO
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
 from notifications.models import Member
@@ -198,3 +201,14 @@ async def test_a_function_of_the_host_that_hangs_is_a_temporary_error(
     monkeypatch.setattr("notifications.streams.channel_rights.ANSWER_TIMEOUT", 0.0)
     reply = await peer.call(presence={"channel": "party:7"})
     assert (reply["error"]["code"], reply["error"]["temporary"]) == (INTERNAL.code, True)
+
+
+async def test_what_a_token_tells_others_is_limited(user: Any, peer: Peer) -> None:
+    """Else a page of presence could take any amount of memory."""
+    for size, error in ((MAX_INFO - 2, 0), (MAX_INFO - 1, 103)):
+        claims = {"sub": str(user.pk), "channel": f"open:{size}", "info": "x" * size}
+        token = jwt.encode(claims, app_settings.TOKEN_SECRET, ALGORITHM)
+        reply = await peer.call(subscribe={"channel": f"open:{size}", "token": token})
+        assert reply.get("error", {}).get("code", 0) == error
+    with pytest.raises(ValueError, match="1024"):
+        await token_of(user, "open:7", "x" * MAX_INFO)
