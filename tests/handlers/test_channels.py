@@ -12,6 +12,7 @@ from notifications.database.lanes import in_database
 from notifications.hub import Hub
 from notifications.models import Notification, Stream, Subscription
 from notifications.signals import delivered, published
+from tests.forms import Form, in_each_form
 from tests.hub.helpers import FICKLE, FickleLayer, peer_of, silently
 from tests.peers import Peer, running_hub, until
 from tests.rooms import hints, make_user, rolled_back
@@ -285,6 +286,26 @@ async def test_a_client_publishes_and_others_see_who(peer: Peer, hub: Hub) -> No
     connection = peer.connection(hub)
     info = {"user": str(connection.user_id), "client": connection.client}
     assert [one["info"] for one in publications(other)] == [info, info]
+
+
+@in_each_form
+async def test_both_forms_publish_and_receive(hub: Hub, form: Form) -> None:
+    peer = await Peer.of(await in_database(make_user), form)
+    await peer.connect()
+    for channel in ("chat:7", "typing:7"):
+        await subscribe(peer, channel)
+        assert "publish" in await peer.call(publish={"channel": channel, "data": {"a": [1, None]}})
+        await apublish(channel, "text", tags={"kind": "note"})
+    await until(lambda: len(peer.pushes) == 4)
+    client = peer.connection(hub)
+    info = {"user": str(client.user_id), "client": client.client}
+    for mine, other in (publications(peer)[:2], publications(peer)[2:]):
+        assert (mine["data"], mine["info"]) == ({"a": [1, None]}, info)
+        assert (other["data"], other["tags"]) == ("text", {"kind": "note"})
+    assert [one.get("offset", 0) for one in publications(peer)] == [1, 2, 0, 0]
+    history = await peer.call(history={"channel": "chat:7", "limit": -1})
+    assert history["history"]["publications"] == publications(peer)[:2]
+    assert await peer.error(publish={"channel": "strict:1", "data": 7}) == 107
 
 
 async def test_a_client_needs_the_right_to_publish(peer: Peer) -> None:

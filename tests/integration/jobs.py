@@ -32,6 +32,7 @@ from notifications.models import (
     Worker,
     new_epoch,
 )
+from notifications.publishing.channels import publish as publish_data
 from notifications.publishing.sequencing import sequence
 from notifications.streams import rights
 from notifications.streams.names import user_stream
@@ -212,6 +213,12 @@ def notify_in_bulk(user_id: int, titles: list[str], size: int = 0) -> None:
         Notification(stream=stream, title=title, body=body) for title in titles
     )
     sequence([stream.pk])
+
+
+def publish_to(channel: str, things: list[Any]) -> None:
+    """Publish these to a channel of a namespace, one after the other."""
+    for data in things:
+        publish_data(channel, data)
 
 
 def broadcast_to(to: str, titles: list[str]) -> None:
