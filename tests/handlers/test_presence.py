@@ -139,7 +139,8 @@ async def test_presence_is_not_available_elsewhere_and_unknown_channels_are_unkn
         assert await peer.error(**{command: {"channel": channel}}) == 108, channel
     for channel in ("", "chat", "chat:", "unknown:7", "topic:", "group:x", "chat:\x00", "x" * 255):
         assert await peer.error(**{command: {"channel": channel}}) == 102, channel
-    for request in ({"channel": 7}, {"channel": "x" * 256}, {"channel": None}, []):
+    malformed: list[Any] = [{"channel": 7}, {"channel": "x" * 256}, {"channel": None}, []]
+    for request in malformed:
         assert await peer.error(**{command: request}) == 107, request
 
 

@@ -52,7 +52,8 @@ async def subscribe(peer: Peer, channel: str = CHAT, **more: Any) -> str:
     """Subscribe a peer to a channel, and return its client id."""
     reply = await peer.call(subscribe={"channel": channel, **more})
     assert "subscribe" in reply, reply
-    return next(one["connect"]["client"] for one in peer.replies.values() if "connect" in one)
+    (client,) = [one["connect"]["client"] for one in peer.replies.values() if "connect" in one]
+    return str(client)
 
 
 async def unsubscribe(peer: Peer, channel: str = CHAT) -> None:

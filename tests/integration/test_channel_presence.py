@@ -80,8 +80,13 @@ class Guest:
         reply = self.socket.ask(presence_stats={"channel": self.channel})
         return dict(reply["presence_stats"])
 
-    def was_told(self, kind: str, other: "Guest") -> bool:
-        return (kind, self.channel, other.client) in self.socket.comings
+    def wait_until_it_sees(self, *others: "Guest", patience: float = PATIENCE) -> None:
+        clients = {other.client for other in others}
+        wait_until(lambda: set(self.sees()) == clients, f"a list of {len(clients)}", patience)
+
+    def wait_until_told(self, kind: str, other: "Guest") -> None:
+        told = (kind, self.channel, other.client)
+        self.socket.wait(lambda: told in self.socket.comings, f"a {kind}")
 
 
 def in_a_shell(server: Server, expression: str) -> Any:
@@ -98,21 +103,21 @@ def check_that_workers_agree(place: Place, channel: str, *, has_layer: bool) -> 
     everybody = {here.client, there.client, also_there.client}
 
     for guest in (here, there):
-        wait_until(lambda guest=guest: set(guest.sees()) == everybody, "the whole list")
+        guest.wait_until_it_sees(here, there, also_there)
         assert guest.counts() == {"num_clients": 3, "num_users": 3}
     assert set(in_a_shell(first, f"notifications.presence({channel!r})")) == everybody
     assert in_a_shell(second, f"notifications.presence_stats({channel!r})")["num_users"] == 3
     if has_layer:
-        here.socket.wait(lambda: here.was_told("join", also_there), "a join of the other worker")
+        here.wait_until_told("join", also_there)
 
     second.kill()
     killed_at = time.monotonic()
-    wait_until(lambda: set(here.sees()) == {here.client}, "their end", WORKER_TIMEOUT + 2)
+    here.wait_until_it_sees(here, patience=WORKER_TIMEOUT + 2)
     assert here.counts() == {"num_clients": 1, "num_users": 1}
     assert time.monotonic() - killed_at > WORKER_TIMEOUT / 4, "the rows went for another reason"
     # The surviving worker tells of them itself, so this does not need Redis.
     for gone in (there, also_there):
-        here.socket.wait(lambda gone=gone: here.was_told("leave", gone), "a leave", WORKER_TIMEOUT)
+        here.wait_until_told("leave", gone)
     assert len(here.socket.comings) == len(set(here.socket.comings))
 
 
@@ -129,7 +134,7 @@ def test_p4_workers_agree_who_is_there_without_redis(without_redis: Place) -> No
 def test_names_are_told_to_subscribers_until_their_worker_stops(on_redis: Place) -> None:
     first, second = on_redis.servers
     here, there = Guest(on_redis, first), Guest(on_redis, second)
-    wait_until(lambda: set(here.sees()) == {here.client, there.client}, "the whole list")
+    here.wait_until_it_sees(here, there)
     info = here.sees()[here.client]
     assert info == {
         "user": str(here.person.id),
@@ -141,7 +146,7 @@ def test_names_are_told_to_subscribers_until_their_worker_stops(on_redis: Place)
         assert stranger.error(**{command: {"channel": ROOM}}) == 103
     second.stop()
     assert set(here.sees()) == {here.client}
-    here.socket.wait(lambda: here.was_told("leave", there), "a leave")
+    here.wait_until_told("leave", there)
     here.socket.ask(unsubscribe={"channel": ROOM})
     assert here.socket.error(presence={"channel": ROOM}) == 103
 
