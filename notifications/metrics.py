@@ -74,6 +74,10 @@ PERMISSION_ERRORS = Counter(
 ANNOUNCEMENTS_DROPPED = Counter(
     "notifications_announcements_dropped", "Signals that slow receivers left no room for"
 )
+JOINS_DROPPED = Counter(
+    "notifications_joins_dropped",
+    "Joins and leaves that were not told, because there were too many",
+)
 ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])
 SENDS_IGNORED = Counter(
     "notifications_sends_ignored", "Messages of clients (send) that called no procedure, or in vain"

@@ -63,9 +63,22 @@ class Namespace:
     history: str = SUBSCRIBERS
     #: Whether those who may see presence are told who joins and leaves, if they ask for it.
     join_leave: bool = False
+    #: Whether presence, joins, leaves and publications of clients tell the names of users, and not
+    #: only their keys.
+    show_names: bool = False
     #: Dotted path of a function ``f(data)`` that raises ``ValueError`` for data which must not be
     #: published; "" for any JSON.
     schema: str = ""
+
+    @property
+    def keeps_presence(self) -> bool:
+        """Is it recorded who is in its channels?"""
+        return self.join_leave or self.presence != NOBODY
+
+    @property
+    def tells_joins(self) -> bool:
+        """Are joins and leaves announced? They are not where no client may see presence."""
+        return self.join_leave and self.presence != NOBODY
 
     def check(self, data: Any) -> None:
         """Check data with the function of the host that :attr:`schema` names.
@@ -99,6 +112,11 @@ def namespace_of(channel: str) -> Namespace | None:
     if not colon or not rest or len(channel) > MAX_CHANNEL or not is_storable(rest):
         return None
     return _namespaces().get(name)
+
+
+def all_namespaces() -> list[Namespace]:
+    """Return the namespaces that are declared without problems."""
+    return list(_namespaces().values())
 
 
 def find_namespace(channel: str) -> Namespace:

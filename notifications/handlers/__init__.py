@@ -7,7 +7,7 @@ from ..hub import Connection, Hub
 from ..namespaces import namespace_of
 from ..protocol import codes, commands
 from ..protocol.codes import ClientError
-from . import channels, connection, history, procedures, publish, topics
+from . import channels, connection, history, presence, procedures, publish, topics
 from .options import refuse_unavailable
 from .outcome import Outcome
 
@@ -20,6 +20,8 @@ HANDLERS: dict[type, Callable[..., Awaitable[Outcome]]] = {
     commands.UnsubscribeRequest: topics.unsubscribe,
     commands.PublishRequest: publish.publish,
     commands.HistoryRequest: history.read_history,
+    commands.PresenceRequest: presence.presence,
+    commands.PresenceStatsRequest: presence.presence_stats,
     commands.RPCRequest: procedures.rpc,
     commands.SendRequest: procedures.send,
     commands.SubRefreshRequest: channels.refuse_refresh,
@@ -32,6 +34,8 @@ IN_NAMESPACES: dict[type, Callable[..., Awaitable[Outcome]]] = {
     commands.PublishRequest: channels.publish,
     commands.HistoryRequest: history.read_history,
     commands.SubRefreshRequest: channels.sub_refresh,
+    commands.PresenceRequest: presence.presence,
+    commands.PresenceStatsRequest: presence.presence_stats,
 }
 
 

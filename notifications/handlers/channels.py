@@ -21,9 +21,11 @@ from ..streams import names as stream_names
 from ..streams import rows as stream_rows
 from ..streams.channel_rights import may
 from ..streams.feeds import load_channel
+from ..streams.members import add_name
 from ..streams.positions import Position
 from ..streams.recovery import Recovered, recover
 from .outcome import Outcome
+from .presence import Introduced, enter, introduce
 from .subscribing import MAX_TTL, attach_requested, subscribe_result
 from .users import current_user
 
@@ -38,6 +40,11 @@ class _Granted(NamedTuple):
     """A right to subscribe: from a token, or (None) from the namespace."""
 
     claims: SubscriptionClaims | None
+
+    @property
+    def info(self) -> bytes:
+        """What others are told of the client, as JSON; b"" for nothing."""
+        return b"" if self.claims is None else self.claims.info
 
     @property
     def expires(self) -> float | None:
@@ -64,16 +71,24 @@ async def subscribe(
     # Rights may change between here and the reply, which is noticed by this count.
     rights_changes = connection.rights_changes
     user_id = connection.user_id
-    granted = await hub.turns.run(user_id, _may_subscribe, user_id, request)
-    info = b"" if granted.claims is None else granted.claims.info
-    grant = Grant(by_token=granted.claims is not None, info=info)
+    granted, introduced = await hub.turns.run(
+        user_id, _may_subscribe, user_id, request, connection.client
+    )
+    grant = Grant(
+        by_token=granted.claims is not None, info=granted.info, is_told=introduced.is_told
+    )
     stream = await hub.streams.join(name)
     try:
         item = await _recover(hub, connection, request)
     except BaseException:
         stream.unpin()
         raise
-    then = partial(_attach, hub, connection, stream, item, grant, granted, rights_changes)
+    attach = partial(_attach, hub, connection, stream, item, grant, granted, rights_changes)
+
+    def then() -> None:
+        attach()
+        enter(hub, connection, name, grant, introduced)
+
     return Outcome(_result(request, item, granted), then)
 
 
@@ -128,13 +143,16 @@ async def refuse_refresh(
     raise ClientError(codes.NOT_AVAILABLE, "only channels of namespaces have tokens")
 
 
-def _may_subscribe(user_id: Any, request: commands.SubscribeRequest) -> _Granted:
+def _may_subscribe(
+    user_id: Any, request: commands.SubscribeRequest, client: str
+) -> tuple[_Granted, Introduced]:
     user = current_user(user_id)
+    granted = _Granted(None)
     if request.token:
-        return _granted_by_token(user_id, request.channel, request.token)
-    if not may(user, "subscribe", request.channel):
+        granted = _granted_by_token(user_id, request.channel, request.token)
+    elif not may(user, "subscribe", request.channel):
         raise ClientError(codes.PERMISSION_DENIED)
-    return _Granted(None)
+    return granted, introduce(user, client, request, granted.info)
 
 
 def _granted_by_token(user_id: Any, channel: str, token: str) -> _Granted:
@@ -235,8 +253,10 @@ def _publish(
 ) -> bytes:
     """Check a publication; store it if the namespace is durable."""
     name = request.channel
-    if not may(current_user(user_id), "publish", name, is_subscribed=is_subscribed):
+    user = current_user(user_id)
+    if not may(user, "publish", name, is_subscribed=is_subscribed):
         raise ClientError(codes.PERMISSION_DENIED)
+    add_name(find_namespace(name), info, user)
     if not bytes(request.data):
         raise ClientError(codes.BAD_REQUEST, "data is missing")
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..streams.encoding import announced
 from .delivery.repairs import SLICE
+from .join_leave import JoinLeave
 from .layer.probe import Probe
 from .local_streams import LocalStreams
 from .loops import Loops
@@ -26,6 +27,7 @@ class LayerMessages:
         rights: notified of users whose rights or read state have changed.
         check: run on request of publishers that do not announce each publication.
         probe: receives the probe messages of this process.
+        join_leave: writes joins and leaves to the clients of this process.
         loops: reports messages that cannot be handled.
     """
 
@@ -35,6 +37,7 @@ class LayerMessages:
         rights: Rights,
         check: PositionCheck,
         probe: Probe,
+        join_leave: JoinLeave,
         loops: Loops,
     ) -> None:
         self._streams = streams.by_name
@@ -44,6 +47,7 @@ class LayerMessages:
         self._rights = rights
         self._check = check
         self._probe = probe
+        self._join_leave = join_leave
         self._loops = loops
 
     def dispatch(self, message: dict[str, Any]) -> None:
@@ -103,6 +107,8 @@ class LayerMessages:
             self._rights.suspect(stream, message.get("session", ""))
         elif kind == "notifications.session_ended":
             self._rights.end_session(message["session"])
+        elif kind == "notifications.members":
+            self._join_leave.receive(stream, message["joined"], message["left"])
         elif kind == "notifications.check":
             self._check.request()
         elif kind == "notifications.beat":

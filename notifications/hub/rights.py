@@ -18,6 +18,7 @@ from ..database.lanes import RIGHTS
 from ..protocol import codes
 from .beginnings import Beginnings
 from .connections import Connections
+from .join_leave import JoinLeave
 from .local_streams import LocalStreams
 from .loops import Loops
 from .read_state import ReadState
@@ -52,11 +53,13 @@ class Rights:
         connections: Connections,
         streams: LocalStreams,
         beginnings: Beginnings,
+        join_leave: JoinLeave,
         loops: Loops,
     ) -> None:
         self._connections = connections
         self._streams = streams
         self._beginnings = beginnings
+        self._join_leave = join_leave
         self._loops = loops
         self._loop = asyncio.get_running_loop()
         self._suspects: set[Any] = set()
@@ -240,17 +243,21 @@ class Rights:
             elif self._streams.by_name.get(name) is not reader.stream:
                 # The row was deleted and created again before this process noticed.
                 connection.close(codes.INSUFFICIENT_STATE)
+            elif name in verdict.hidden:
+                self._join_leave.forget(connection, name)
 
 
 def _subscribed(snapshots: Mapping[Connection, Snapshot]) -> dict[Any, Subscribed]:
     """What the clients of each user have subscribed to themselves, by user."""
-    found: dict[Any, Subscribed] = defaultdict(lambda: Subscribed(set(), set()))
+    found: dict[Any, Subscribed] = defaultdict(lambda: Subscribed(set(), set(), set()))
     for connection, before in snapshots.items():
         for reader in before.readers:
             if reader.topic:
                 found[connection.user_id].topics.add(reader.stream.name)
             elif reader.grant is not None and not reader.grant.by_token:
                 found[connection.user_id].channels.add(reader.stream.name)
+            if reader.grant is not None and reader.grant.is_told:
+                found[connection.user_id].told.add(reader.stream.name)
     return found
 
 

@@ -21,14 +21,20 @@ LEFT = "left"
 MUTED = "muted"
 
 
+#: Rights in channels of namespaces.
+READ, SEE = "subscribe", "presence"
+
+
 class Subscribed(NamedTuple):
     """What clients of one user in this process have subscribed to themselves, by name.
 
-    Channels for which a client has a token are left out.
+    ``channels`` leaves out those for which a client has a token. In the channels of ``told``, a
+    client is told who joins and leaves.
     """
 
     topics: set[str]
     channels: set[str]
+    told: set[str]
 
 
 class Verdict(NamedTuple):
@@ -47,6 +53,8 @@ class Verdict(NamedTuple):
     undecided: AbstractSet[str] = frozenset()
     #: Channels of namespaces that the user may read, among those that were asked for.
     channels: AbstractSet[str] = frozenset()
+    #: Channels whose presence the user may not see, among those that were asked for.
+    hidden: AbstractSet[str] = frozenset()
 
     def reason(self, name: str) -> str:
         """Return why the user's connections are unsubscribed from this stream."""
@@ -104,11 +112,9 @@ def find(
 def _add_channels(
     verdicts: dict[Any, Verdict], users: Mapping[Any, Any], subscribed: Mapping[Any, Subscribed]
 ) -> None:
-    """Add to the verdicts which channels of namespaces the users may read."""
+    """Add to the verdicts which channels of namespaces the users may read, and see into."""
     asked = {
-        pk: [Question("subscribe", name) for name in subscribed[pk].channels]
-        for pk in users
-        if pk in subscribed and subscribed[pk].channels
+        pk: questions for pk in users if pk in subscribed and (questions := _ask(subscribed[pk]))
     }
     wanted = [(users[pk], questions) for pk, questions in asked.items()]
     answers = channel_rights.decide(wanted, BULK_ANSWER_TIMEOUT)
@@ -116,9 +122,19 @@ def _add_channels(
         verdict, allowed = verdicts[pk], answers.allowed.get(pk, {})
         pending = {one.channel for one in questions if one not in allowed}
         verdicts[pk] = verdict._replace(
-            channels={one.channel for one, is_allowed in allowed.items() if is_allowed},
+            channels={one.channel for one, yes in allowed.items() if yes and one.right == READ},
             undecided={*verdict.undecided, *pending},
+            hidden={one.channel for one, yes in allowed.items() if not yes and one.right == SEE},
         )
+
+
+def _ask(subscribed: Subscribed) -> list[Question]:
+    """What to ask about a user's channels; no other rule than a function changes its answer."""
+    watching = [Question(SEE, name) for name in subscribed.told]
+    return [
+        *(Question(READ, name) for name in subscribed.channels),
+        *(question for question in watching if "." in question.rule),
+    ]
 
 
 def _verdict(

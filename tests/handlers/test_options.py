@@ -29,11 +29,11 @@ FILTER = {"key": "level", "cmp": "eq", "val": "error"}
 
 USED: dict[str, set[str]] = {
     "connect": {"token", "subs"},
-    "subscribe": {"channel", "token", "recover", "epoch", "offset"},
+    "subscribe": {"channel", "token", "recover", "epoch", "offset", "join_leave"},
     "unsubscribe": {"channel"},
     "publish": {"channel", "data"},
-    "presence": set(),
-    "presence_stats": set(),
+    "presence": {"channel"},
+    "presence_stats": {"channel"},
     "history": {"channel", "limit", "since", "reverse"},
     "ping": set(),
     "send": {"data"},
@@ -57,7 +57,6 @@ PASSED_OVER: dict[str, dict[str, Any]] = {
         "data": {"app": 7},
         "positioned": True,
         "recoverable": True,
-        "join_leave": True,
         "delta": "fossil",
         "flag": 2**40 + 1,
     },
@@ -73,8 +72,6 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "asc": [True],
     },
     "publish": {"type": [1, 2], "key": ["a"], "removed": [True]},
-    "presence": {"channel": ["broadcast"]},
-    "presence_stats": {"channel": ["broadcast"]},
     "sub_refresh": {
         "type": [1],
         "track": [[{"signature": "x", "items": [{"key": "a", "version": 1}]}]],
