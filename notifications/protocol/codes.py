@@ -85,4 +85,5 @@ CONNECTION_LIMIT = Disconnect(3504, "connection limit")
 INAPPROPRIATE_PROTOCOL = Disconnect(3506, "inappropriate protocol")
 
 UNSUBSCRIBED_BY_SERVER = Unsubscribe(2000, "unsubscribed by the server")
+SUBSCRIPTION_LOST = Unsubscribe(2500, "insufficient state")
 SUBSCRIPTION_EXPIRED = Unsubscribe(2501, "subscription expired")
