@@ -18,7 +18,7 @@ from notifications.connect.authentication import make_token
 from notifications.consumers import NotificationConsumer
 from notifications.database.lanes import in_database
 from notifications.hub import Connection, Hub, get_hub, shutdown
-from tests.forms import JSON, Form
+from tests.wire_forms import JSON, Form
 
 T = TypeVar("T")
 
