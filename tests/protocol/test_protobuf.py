@@ -23,7 +23,7 @@ from tests import wire_forms
 from tests.integration.commands import answerable, greetings
 from tests.protocol.test_messages import VECTORS, meaning_of_command, vectors
 from tests.servers import ROOT
-from tests.wire_forms import field, varint, whole
+from tests.wire_forms import UNENCODABLE, field, varint, whole
 
 
 def decode(*contents: bytes) -> list[Any]:
@@ -223,7 +223,7 @@ def in_both_forms(
     """Decode a command that was sent in each form; reject one that Protobuf cannot express."""
     try:
         frame = form.encode([command])
-    except (TypeError, ValueError, AttributeError):
+    except UNENCODABLE:
         reject()
     return list(JSON.decode(wire_forms.compact(command))), list(PROTOBUF.decode(frame))
 
@@ -437,7 +437,7 @@ def test_any_spoiled_frame_decodes_to_commands_or_is_a_bad_frame(
 ) -> None:
     try:
         frame = wire_forms.PROTOBUF.encode(sent)
-    except (TypeError, ValueError, AttributeError):
+    except UNENCODABLE:
         reject()
     place %= len(frame) + 1
     assert_decodes(frame[:place] + junk + frame[place + cut :])
