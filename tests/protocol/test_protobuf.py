@@ -382,7 +382,7 @@ def test_filters_may_be_nested_but_not_without_end() -> None:
 
 BAD: dict[str, bytes] = {
     "no length": b"\x80",
-    "a length of eleven bytes": b"\xff" * 10 + b"\x01",
+    "a length of eleven bytes": b"\x82" + b"\x80" * 9 + b"\x00" + ID,
     "a length without end": b"\xff" * 1000,
     "a message that is not whole": b"\x02\x08",
     "a huge length": b"\xff\xff\xff\xff\xff\xff\xff\xff\x7f" + ID,
@@ -398,6 +398,14 @@ BAD: dict[str, bytes] = {
 def test_anything_but_commands_is_a_bad_frame(name: str) -> None:
     with pytest.raises(BadFrame):
         list(PROTOBUF.decode(BAD[name]))
+
+
+def test_the_contents_of_filters_and_batches_take_no_work() -> None:
+    """Requests with them are refused, whatever they say."""
+    (command,) = decode(ID + field(SUBSCRIBE, field(13, field(6, b"") * 1000)))
+    assert command.subscribe.tf == {}
+    (command,) = decode(ID + field(15, field(4, b"") * 1000))
+    assert command.sub_refresh.track == [{}]
 
 
 def test_a_field_of_another_type_is_as_good_as_an_unknown_one() -> None:
