@@ -13,10 +13,10 @@ from notifications.hub import Hub
 from notifications.models import Notification, Stream, Subscription
 from notifications.signals import delivered, published
 from notifications.streams.pruning import prune
-from tests.forms import Form, in_each_form
 from tests.hub.helpers import FICKLE, FickleLayer, peer_of, silently
 from tests.peers import Peer, running_hub, until
 from tests.rooms import LONG_AGO, hints, make_user, rolled_back
+from tests.wire_forms import Form, in_each_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
