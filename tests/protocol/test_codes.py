@@ -46,7 +46,7 @@ PROVOKED = {
     3502: "integration/test_bad_input.py::test_a_silent_socket_is_closed",
     3503: "handlers/test_channels.py::test_p6_deactivation_ends_it_all",
     3504: "test_consumers.py::test_connections_of_one_user_are_limited",
-    3506: "test_consumers.py::test_a_binary_frame_closes_with_inappropriate_protocol",
+    3506: "test_consumers.py::test_a_frame_of_the_other_form_closes_with_inappropriate_protocol",
 }
 
 KINDS = (Error, Unsubscribe, Disconnect)
