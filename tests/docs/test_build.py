@@ -162,7 +162,7 @@ def test_every_signal_is_in_the_reference(site) -> None:
 
 
 def test_every_code_is_in_the_reference_and_explained_in_the_protocol(site) -> None:
-    kinds = (codes.Error, codes.Disconnect)
+    kinds = (codes.Error, codes.Unsubscribe, codes.Disconnect)
     made = {value.code for value in vars(codes).values() if isinstance(value, kinds)}
     page = (site / "reference" / "codes.html").read_text()
     assert {code for code in made if f"<p>{code}</p>" not in page} == set()
