@@ -55,21 +55,21 @@ def sdk(request: pytest.FixtureRequest, programs: Any, place: Place) -> Iterator
     with ExitStack() as stack:
 
         def start(person: Person, token: str = "") -> Driver:
-            command = command_of(programs, kind)
+            command = or_skip(kind.sdk, programs[kind.sdk])
             made = Driver(kind, command, place.server.socket_url, token or person.token)
             return stack.enter_context(made)
 
         yield start
 
 
-def command_of(programs: Any, kind: Kind) -> Any:
-    """Skip a test whose SDK needs a toolchain that this machine lacks; with CI=true, fail."""
+def or_skip(sdk: str, make: Callable[[], Any]) -> Any:
+    """Make what needs a toolchain; skip the test without it, or fail with CI=true."""
     try:
-        return programs[kind.sdk]()
+        return make()
     except Missing as missing:
         if os.environ.get("CI") == "true":
             raise
-        pytest.skip(f"NOT RUN: the {kind.sdk} SDK, because this machine has no {missing}")
+        pytest.skip(f"NOT RUN: the {sdk} SDK, because this machine has no {missing}")
 
 
 def notify(place: Place, person: Person, *titles: str) -> None:
