@@ -18,8 +18,11 @@ pytestmark = pytest.mark.integration
 
 KINDS = [
     Kind("node"),
+    Kind("node", "protobuf"),
     Kind("python"),
-    Kind("go"),
+    Kind("python", "protobuf"),
+    Kind("go", "protobuf"),
+    Kind("java", "protobuf"),
 ]
 
 #: Starts the SDK of this test with a token: ``sdk(person)`` or ``sdk(person, token="ask")``.
