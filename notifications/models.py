@@ -15,6 +15,7 @@ from .tables.notifications import (
 from .tables.processes import (
     Connection,
     Incarnation,
+    Member,
     Worker,
 )
 from .tables.streams import (
@@ -34,6 +35,7 @@ __all__ = [
     "Connection",
     "Incarnation",
     "Level",
+    "Member",
     "Notification",
     "NotificationQuerySet",
     "Receipt",
