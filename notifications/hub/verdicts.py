@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..connect.authentication import active_users, credentials_of, valid_sessions
 from ..inbox.counts import streams_counted, unread_counts
 from ..models import Connection as Row
+from ..protocol.codes import FORCE_NO_RECONNECT, Disconnect
 from ..streams.feeds import Feed, read_inboxes
 from ..streams.names import is_topic
 from ..streams.subscriptions import topics_of
@@ -42,7 +43,8 @@ class Verdict(NamedTuple):
 class Findings(NamedTuple):
     verdicts: dict[Any, Verdict]
     sessions: set[str]
-    closing: set[str]
+    #: How to close the connections that an administrator or a backend closes, by client id.
+    closing: dict[str, Disconnect]
     #: Pairs of user and stream name without a subscription row.
     missing: list[tuple[Any, str]]
 
@@ -64,8 +66,8 @@ def find(
         read: names of the topics that they read in this process, by user.
 
     Returns:
-        A verdict for each active user, the valid session keys, the client ids of connections that
-        an administrator closes, and the missing subscription rows.
+        A verdict for each active user, the valid session keys, the connections that an
+        administrator or a backend closes, and the missing subscription rows.
     """
     users = active_users(user_ids)
     feeds, missing, undecided = read_inboxes(users.values())
@@ -77,8 +79,15 @@ def find(
     for user_id, names in undecided.items():
         # The count does not include these topics.
         verdicts[user_id] = verdicts[user_id]._replace(undecided=set(names), unread=None)
-    closing = Row.objects.filter(pk__in=list(clients), closing=True).values_list("pk", flat=True)
-    return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing}, missing)
+    return Findings(verdicts, valid_sessions(keys), _closing(clients), missing)
+
+
+def _closing(clients: Iterable[str]) -> dict[str, Disconnect]:
+    rows = Row.objects.filter(pk__in=list(clients), closing=True)
+    return {
+        str(pk): Disconnect(code, reason) if code else FORCE_NO_RECONNECT
+        for pk, code, reason in rows.values_list("pk", "close_code", "close_reason")
+    }
 
 
 def _verdict(

@@ -1,0 +1,1 @@
+"""The HTTP API for other backends, and the keys that it asks for."""
