@@ -10,14 +10,18 @@ import secrets
 from collections.abc import Iterable
 from datetime import timedelta
 
+from django.core.exceptions import ValidationError
 from django.db import Error as DatabaseError
 from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
+from django.utils.translation import gettext_lazy as _
 
 from ..database.clock import present
 from ..database.locks import limit_waiting
 from ..models import APIKey, database_alias
+from ..namespaces import MAX_CHANNEL
+from ..texts import is_storable
 
 #: How every key begins, so that scanners for leaked secrets can recognise one.
 BEGINNING = "ntf_"
@@ -45,6 +49,19 @@ def make_secret(key: APIKey) -> str:
     return secret
 
 
+def check_channels(channels: Iterable[str]) -> list[str]:
+    """Check what a key's scope may have as channels, and leave out repetitions.
+
+    Raises:
+        ValidationError: one of them can match no channel.
+    """
+    found = list(dict.fromkeys(channels))
+    for channel in found:
+        if not 0 < len(channel) <= MAX_CHANNEL or "*" in channel[:-1] or not is_storable(channel):
+            raise ValidationError(_("A channel is a name, or the beginning of one and “*”."))
+    return found
+
+
 def make_key(name: str, methods: Iterable[str], channels: Iterable[str]) -> tuple[APIKey, str]:
     """Create a key.
 
@@ -55,8 +72,11 @@ def make_key(name: str, methods: Iterable[str], channels: Iterable[str]) -> tupl
 
     Returns:
         The saved key, and its secret, which can never be shown again.
+
+    Raises:
+        ValidationError: see :func:`check_channels`.
     """
-    key = APIKey(name=name, methods=list(methods), channels=list(channels))
+    key = APIKey(name=name, methods=list(methods), channels=check_channels(channels))
     secret = make_secret(key)
     key.save(using=database_alias())
     return key, secret
