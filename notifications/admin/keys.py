@@ -75,6 +75,4 @@ class APIKeyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "title": obj.name,
             "secret": obj.secret,
         }
-        response = TemplateResponse(request, "admin/notifications/key.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/notifications/key.html", context)
