@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-from django.http import HttpResponse
 from django.test import Client
 
 from notifications.api.keys import make_key
@@ -26,7 +25,7 @@ class Caller:
         self.key, self.secret = make_key("a backend", methods, channels)
         self._client = Client(enforce_csrf_checks=True)
 
-    def post(self, path: str, body: bytes | str, **headers: str) -> HttpResponse:
+    def post(self, path: str, body: bytes | str, **headers: str) -> Any:
         """POST any body with the key to ``/api`` + ``path``."""
         return self._client.post(
             f"/api{path}",

@@ -4,6 +4,7 @@ import pytest
 
 from notifications.conf import app_settings
 from notifications.models import Notification, Stream
+from notifications.publishing.notify import withdraw
 from tests.api.callers import Caller
 from tests.rooms import fill, make_user
 
@@ -52,9 +53,7 @@ def test_a_page_of_large_notifications_has_a_maximum_of_bytes(caller: Caller) ->
 
 def test_what_was_withdrawn_is_not_shown(caller: Caller) -> None:
     fill("broadcast", 3)
-    Notification.objects.filter(offset=2).update(
-        withdrawn_at=Notification.objects.first().published_at
-    )
+    withdraw(Notification.objects.filter(offset=2))
     assert offsets(caller, limit=9) == [1, 3]
 
 

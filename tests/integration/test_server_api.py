@@ -5,7 +5,7 @@ Each method that a key can have is called here, and those that are refused.
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from cent import (
@@ -107,7 +107,7 @@ def test_a_broadcast_answers_for_each_channel(place: Place, api: Client) -> None
 
 def test_the_commands_of_a_batch_are_answered_in_order(place: Place, api: Client) -> None:
     person = place.person()
-    result = api.batch(
+    replies: Any = api.batch(
         BatchRequest(
             requests=[
                 PublishRequest(channel=person.channel, data={"title": "one"}),
@@ -117,8 +117,8 @@ def test_the_commands_of_a_batch_are_answered_in_order(place: Place, api: Client
             ],
             parallel=True,
         )
-    )
-    published, broadcast, history, info = result.replies
+    ).replies
+    published, broadcast, history, info = replies
     assert published.offset == 1
     assert broadcast.responses[0].result.offset == 2
     assert [entry.data["title"] for entry in history.publications] == ["one", "two"]
