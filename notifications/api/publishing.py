@@ -19,6 +19,8 @@ from ..models import APIKey, Notification, database_alias
 from ..protocol import codes
 from ..protocol.codes import ClientError
 from ..publishing import notify as publishing
+from ..publishing.sequencing import sequence_after_commit
+from ..publishing.writing import Written
 from ..streams.rows import chunks
 from .channels import check_channel, without_audience
 from .decoding import decode, refuse
@@ -34,6 +36,8 @@ from .requests import (
 
 #: What Centrifugo has, and stored notifications cannot have.
 UNAVAILABLE = ("skip_history", "tags", "version", "version_epoch")
+
+NOTHING_WRITTEN = Written(frozenset(), b"", None)
 
 Outcome = PublishResult | ClientError
 
@@ -83,9 +87,12 @@ def _publish(key: APIKey, names: Sequence[str], request: Publishing) -> dict[str
         **dict.fromkeys(unknown, ClientError(codes.UNKNOWN_CHANNEL)),
     }
     if wanted:
-        ids = _write(wanted, _options(request))
+        options = _options(request)
+        ids = _write(wanted, options)
         known = _positions(ids)
-        # A row that another process is numbering just now has no offset yet.
+        if len(known) < len(ids) and options["publish_at"] is None:
+            ids = _wait_for_others(wanted, ids)
+            known = _positions(ids)
         outcomes |= {n: known.get(pk, PublishResult()) for n, pk in zip(wanted, ids, strict=True)}
     return outcomes
 
@@ -129,6 +136,16 @@ def _write(names: Sequence[str], options: dict[str, Any]) -> list[int]:
         except ValidationError as error:
             reasons = [f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()]
             raise ClientError(codes.BAD_REQUEST, "; ".join(reasons)) from None
+
+
+def _wait_for_others(names: Sequence[str], ids: Sequence[int]) -> list[int]:
+    """Wait briefly while other processes number these streams, or the first call with a key ends.
+
+    Returns:
+        The primary keys, with those of duplicates replaced.
+    """
+    sequence_after_commit([], names, NOTHING_WRITTEN)
+    return publishing.originals(ids)
 
 
 def _positions(ids: Sequence[int]) -> dict[int, PublishResult]:
