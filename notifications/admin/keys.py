@@ -11,7 +11,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from ..api.keys import check_channels, make_secret
-from ..api.methods import GRANTABLE
+from ..api.server.methods import GRANTABLE
 from ..models import APIKey
 from .lists import BoundedPaginator
 

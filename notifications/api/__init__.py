@@ -1,1 +1,1 @@
-"""The HTTP API for other backends, and the keys that it asks for."""
+"""HTTP APIs: for the apps of users (rest), and for other backends (server)."""

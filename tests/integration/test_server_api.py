@@ -31,7 +31,7 @@ from cent import (
     UnsubscribeRequest,
 )
 
-from notifications.api.methods import GRANTABLE
+from notifications.api.server.methods import GRANTABLE
 from tests.client import PATIENCE
 from tests.integration.places import Place
 

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from ...api.keys import make_key
-from ...api.methods import GRANTABLE
+from ...api.server.methods import GRANTABLE
 from ...models import APIKey
 
 

@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 from django.db import Error as DatabaseError
 from msgspec import Struct
 
-from ..host.questions import Undecided
-from ..metrics import DATABASE_ERRORS
-from ..models import APIKey
-from ..protocol import codes
-from ..protocol.codes import ClientError
-from ..protocol.commands import (
+from ...host.questions import Undecided
+from ...metrics import DATABASE_ERRORS
+from ...models import APIKey
+from ...protocol import codes
+from ...protocol.codes import ClientError
+from ...protocol.commands import (
     HistoryRequest,
     PresenceRequest,
     PresenceStatsRequest,

@@ -10,10 +10,10 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from notifications import notify
-from notifications.api.publishing import Content
+from notifications.api.server.publishing import Content
 from notifications.models import Notification, Stream
 from notifications.options import Options
-from tests.api.callers import Caller
+from tests.api.backends import Caller
 from tests.rooms import in_threads, make_old_users, make_user, queries
 
 pytestmark = pytest.mark.django_db(transaction=True)

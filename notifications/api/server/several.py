@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from ..models import APIKey
-from ..protocol.codes import ClientError
+from ...models import APIKey
+from ...protocol.codes import ClientError
 from .decoding import decode
 from .methods import MAX_WORK, METHODS, Budget, call, read, refusal
 from .requests import Answer, BatchRequest, Command
@@ -42,7 +42,7 @@ def batch(key: APIKey, body: bytes) -> bytes:
 
     Args:
         key: whose scope each command is checked against.
-        body: a :class:`~notifications.api.requests.BatchRequest` as JSON.
+        body: a :class:`~notifications.api.server.requests.BatchRequest` as JSON.
 
     Returns:
         ``{"replies": […]}``. A reply has the result under the name of the method, or an ``error``.

@@ -13,11 +13,11 @@ from django.db import connections, transaction
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from ..metrics import DATABASE_ERRORS
-from ..models import APIKey
-from ..protocol import codes
-from ..protocol.codes import ClientError
-from .keys import find_key, note_use
+from ...metrics import DATABASE_ERRORS
+from ...models import APIKey
+from ...protocol import codes
+from ...protocol.codes import ClientError
+from ..keys import find_key, note_use
 from .methods import Budget, call, read
 from .requests import Answer, ErrorBody
 from .several import TooMany, batch, old_route

@@ -7,7 +7,7 @@ import pytest
 
 from notifications import inbox
 from notifications.models import Connection, Subscription, Worker
-from tests.api.callers import Caller
+from tests.api.backends import Caller
 from tests.rooms import hints, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)

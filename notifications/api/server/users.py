@@ -12,14 +12,14 @@ from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.db.models import QuerySet
 
-from .. import inbox
-from ..connect.authentication import active_users, parse_key
-from ..models import APIKey, Connection, database_alias
-from ..protocol import codes
-from ..protocol.codes import ClientError
-from ..streams import names as stream_names
-from ..streams import rights
-from ..texts import is_storable
+from ... import inbox
+from ...connect.authentication import active_users, parse_key
+from ...models import APIKey, Connection, database_alias
+from ...protocol import codes
+from ...protocol.codes import ClientError
+from ...streams import names as stream_names
+from ...streams import rights
+from ...texts import is_storable
 from .channels import check_channel
 from .decoding import refuse
 from .requests import (

@@ -8,11 +8,11 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from notifications.api.keys import make_key
-from notifications.api.methods import GRANTABLE, METHODS
-from notifications.api.server import MAX_BODY
+from notifications.api.server.methods import GRANTABLE, METHODS
+from notifications.api.server.views import MAX_BODY
 from notifications.models import APIKey, Notification
 from notifications.publishing import notify
-from tests.api.callers import Caller
+from tests.api.backends import Caller
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -5,8 +5,8 @@ from typing import TypeVar
 
 import msgspec
 
-from ..protocol import codes
-from ..protocol.codes import ClientError
+from ...protocol import codes
+from ...protocol.codes import ClientError
 
 T = TypeVar("T")
 

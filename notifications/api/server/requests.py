@@ -8,7 +8,7 @@ fields are ignored, as Centrifugo ignores them.
 
 from msgspec import Raw, Struct
 
-from ..protocol.commands import StreamPosition
+from ...protocol.commands import StreamPosition
 
 NOTHING = Raw(b"")
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notifications.api.keys import make_key
-from notifications.api.methods import GRANTABLE, METHODS
+from notifications.api.server.methods import GRANTABLE, METHODS
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -5,7 +5,7 @@ import pytest
 from notifications.conf import app_settings
 from notifications.models import Notification, Stream
 from notifications.publishing.notify import withdraw
-from tests.api.callers import Caller
+from tests.api.backends import Caller
 from tests.rooms import fill, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,7 +6,7 @@ from typing import Any
 from django.test import Client
 
 from notifications.api.keys import make_key
-from notifications.api.methods import GRANTABLE
+from notifications.api.server.methods import GRANTABLE
 
 CHANNELS = ("user:*", "broadcast", "staff", "group:*", "topic:*", "chat:*", "nonsense")
 

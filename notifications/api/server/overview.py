@@ -8,12 +8,12 @@ from django.db.models import Count
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
-from ..conf import app_settings
-from ..database.clock import read_clock
-from ..handlers.connection import VERSION
-from ..models import APIKey, Subscription, Worker, database_alias
-from ..protocol import codes
-from ..protocol.codes import ClientError
+from ...conf import app_settings
+from ...database.clock import read_clock
+from ...handlers.connection import VERSION
+from ...models import APIKey, Subscription, Worker, database_alias
+from ...protocol import codes
+from ...protocol.codes import ClientError
 from .requests import ChannelInfo, ChannelsRequest, ChannelsResult, InfoResult, NoArguments, Node
 
 #: Channels and workers that are listed at most.

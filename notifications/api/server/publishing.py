@@ -14,14 +14,14 @@ import msgspec
 from django.core.exceptions import ValidationError
 from django.utils import translation
 
-from ..handlers.publish import PublishData
-from ..models import APIKey, Notification, database_alias
-from ..protocol import codes
-from ..protocol.codes import ClientError
-from ..publishing import notify as publishing
-from ..publishing.sequencing import sequence_after_commit
-from ..publishing.writing import Written
-from ..streams.rows import chunks
+from ...handlers.publish import PublishData
+from ...models import APIKey, Notification, database_alias
+from ...protocol import codes
+from ...protocol.codes import ClientError
+from ...publishing import notify as publishing
+from ...publishing.sequencing import sequence_after_commit
+from ...publishing.writing import Written
+from ...streams.rows import chunks
 from .channels import check_channel, without_audience
 from .decoding import decode, refuse
 from .requests import (

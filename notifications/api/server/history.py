@@ -2,15 +2,15 @@
 
 from msgspec import Raw
 
-from ..conf import app_settings
-from ..models import APIKey
-from ..protocol import codes
-from ..protocol.codes import ClientError
-from ..protocol.commands import HistoryRequest
-from ..streams import encoding
-from ..streams import history as stream_history
-from ..streams import rows as stream_rows
-from ..streams.recovery import first_that_fit
+from ...conf import app_settings
+from ...models import APIKey
+from ...protocol import codes
+from ...protocol.codes import ClientError
+from ...protocol.commands import HistoryRequest
+from ...streams import encoding
+from ...streams import history as stream_history
+from ...streams import rows as stream_rows
+from ...streams.recovery import first_that_fit
 from .channels import check_channel, without_audience
 from .requests import HistoryResult, Publication
 

@@ -8,10 +8,10 @@ import pytest
 from django.utils import timezone
 
 from notifications import inbox
-from notifications.api import overview
+from notifications.api.server import overview
 from notifications.models import Connection, Subscription, Worker
 from notifications.streams.feeds import load_inbox
-from tests.api.callers import Caller
+from tests.api.backends import Caller
 from tests.rooms import make_old_users, make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,14 +6,14 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.db import DataError
 
-from ..connect.authentication import parse_key
-from ..models import APIKey
-from ..namespaces import namespace_of
-from ..protocol import codes
-from ..protocol.codes import ClientError
-from ..streams import access
-from ..streams import names as stream_names
-from ..streams.rows import chunks
+from ...connect.authentication import parse_key
+from ...models import APIKey
+from ...namespaces import namespace_of
+from ...protocol import codes
+from ...protocol.codes import ClientError
+from ...streams import access
+from ...streams import names as stream_names
+from ...streams.rows import chunks
 
 
 def check_channel(key: APIKey, name: str) -> stream_names.StreamName:

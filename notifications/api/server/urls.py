@@ -1,11 +1,11 @@
-"""Addresses of the server API: ``path("api", include("notifications.api.server_urls"))``.
+"""Addresses of the server API: ``path("api", include("notifications.api.server.urls"))``.
 
 That path has no slash at its end, because the old route is ``POST /api``.
 """
 
 from django.urls import re_path
 
-from .server import serve
+from .views import serve
 
 urlpatterns = [
     re_path(r"^\Z", serve, name="server_api"),
