@@ -16,6 +16,7 @@ from .tables.notifications import (
 from .tables.processes import (
     Connection,
     Incarnation,
+    Member,
     Worker,
 )
 from .tables.streams import (
@@ -36,6 +37,7 @@ __all__ = [
     "Connection",
     "Incarnation",
     "Level",
+    "Member",
     "Notification",
     "NotificationQuerySet",
     "Receipt",

@@ -80,7 +80,7 @@ def notify(
     with transaction.atomic(using=database_alias()):
         for user_ids in stream_rows.chunks(recipients(to)):
             names = [stream_names.user_stream(user_id) for user_id in user_ids]
-            ids += _write(draft, names, publish_at)
+            ids += insert(draft, names, publish_at)
             if progress is not None:
                 # Registered after the sequencing of the same chunk, which takes most of the time.
                 after_commit(database_alias(), progress, len(ids))
@@ -115,7 +115,7 @@ def broadcast(
     draft = make_draft(title, **options)
     name = audience(to)
     with transaction.atomic(using=database_alias()):
-        (pk,) = _write(draft, [name], options.get("publish_at"))
+        (pk,) = insert(draft, [name], options.get("publish_at"))
     (pk,) = _settled(draft, [pk])
     return _rows().select_related("stream").get(pk=pk)
 
@@ -180,7 +180,7 @@ def publish_to_each(names: Sequence[str], title: Text, **options: Unpack[Options
     ids: list[int] = []
     with transaction.atomic(using=database_alias()):
         for chunk in stream_rows.chunks(names):
-            ids += _write(draft, list(chunk), options.get("publish_at"))
+            ids += insert(draft, list(chunk), options.get("publish_at"))
     return _settled(draft, ids)
 
 
@@ -243,11 +243,19 @@ def _rows() -> NotificationQuerySet:
     return Notification.objects.using(database_alias())
 
 
-def _write(draft: Notification, names: list[str], publish_at: datetime | None) -> list[int]:
-    """Insert the draft for each stream; place and sequence the rows after the caller's commit.
+def insert(draft: Notification, names: list[str], publish_at: datetime | None) -> list[int]:
+    """Insert a draft for each stream; place and sequence the rows after the caller's commit.
 
     This never waits for another transaction: it creates no streams, and compares a key only with
     rows that it can see. Rows that need a new stream or have a key are written unplaced.
+
+    Args:
+        draft: an unsaved notification or publication without a stream.
+        names: names of streams, as many as one statement takes.
+        publish_at: when it is to be published; None for now.
+
+    Returns:
+        The primary keys of the rows, in the order of ``names``.
     """
     at_once = publish_at is None
     content = encode_content(draft)
@@ -266,11 +274,12 @@ def _write(draft: Notification, names: list[str], publish_at: datetime | None) -
             # Rows that had the key before. If one is pruned in between, the loop writes it anew.
             ids |= find_known([name for name in missing if name not in new], draft.key)
     new_ids = frozenset((*placed.values(), *unplaced.values()))
-    written = Written(new_ids, content, draft.expires_at)
+    is_notification = draft.publication is None
+    written = Written(new_ids, content, draft.expires_at, has_id=is_notification)
     callback = after_commit(
         database_alias(), sequence_after_commit, list(placed), list(unplaced), written
     )
-    if rows_written.has_listeners():
+    if is_notification and rows_written.has_listeners():
         new = {name: pk for name, pk in ids.items() if pk in new_ids}
         rows_written.send(Notification, draft=draft, ids=new, callback=callback)
     return [ids[name] for name in names]
