@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from notifications.api.keys import make_key
@@ -15,9 +16,14 @@ from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+NAMESPACES: dict[str, dict[str, Any]] = {
+    "chat": {"durable": True, "presence": "authenticated"},
+    "typing": {},
+}
+
 EXAMPLES = 5000 if os.environ.get("SOAK") == "1" else 150
 
-fuzzed = settings(
+fuzzed = hypothesis_settings(
     max_examples=EXAMPLES,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -32,7 +38,7 @@ CODES = {101, 102, 103, 104, 106, 107, 108, 112}
 texts = st.text(max_size=20) | st.sampled_from(["\x00", "\ud800", "’" * 300, "*" * 300])
 names = texts | st.builds(
     str.__add__,
-    st.sampled_from(["user:", "group:", "topic:", "broadcast", "staff", "chat:"]),
+    st.sampled_from(["user:", "group:", "topic:", "broadcast", "staff", "chat:", "typing:"]),
     texts,
 )
 numbers = st.integers() | st.sampled_from([-1, 0, 2**31, 2**63, 2**64, 10**400])
@@ -50,7 +56,9 @@ data = st.fixed_dictionaries(
 requests = st.fixed_dictionaries(
     {},
     optional={
-        "channel": names | st.sampled_from(["broadcast", "topic:news"]) | values,
+        "channel": names
+        | st.sampled_from(["broadcast", "topic:news", "chat:7", "typing:7"])
+        | values,
         "channels": st.lists(names, max_size=5) | values,
         "data": data | values,
         "b64data": texts | values,
@@ -74,7 +82,8 @@ def encode(value: Any) -> bytes:
 
 
 @pytest.fixture
-def secret() -> str:
+def secret(settings: Any) -> str:
+    settings.NOTIFICATIONS = {"TOPICS": ["news"], "NAMESPACES": NAMESPACES}
     make_user()
     return make_key("fuzz", GRANTABLE, ["*"])[1]
 

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from notifications import notify
-from notifications.api.server.publishing import Content
+from notifications.api.server.streams import Content
 from notifications.models import Notification, Stream
 from notifications.options import Options
 from tests.api.backends import Caller
@@ -82,11 +82,6 @@ def test_every_built_in_stream_takes_a_notification(caller: Caller, own: str) ->
 def test_a_channel_without_an_audience_is_unknown(caller: Caller, channel: str, code: int) -> None:
     assert caller.error("publish", channel=channel, data={"title": "x"}) == code
     assert not Notification.objects.exists()
-
-
-def test_channels_of_namespaces_are_not_available(caller: Caller, settings: Any) -> None:
-    settings.NOTIFICATIONS = {"NAMESPACES": {"chat": {}}}
-    assert caller.error("publish", channel="chat:7", data={"title": "x"}) == 108
 
 
 @pytest.mark.parametrize(
@@ -200,8 +195,13 @@ def test_a_broadcast_with_a_key_can_be_retried(caller: Caller, own: str) -> None
     assert Notification.objects.count() == 2
 
 
-def test_invalid_data_are_an_error_of_the_whole_broadcast(caller: Caller, own: str) -> None:
-    assert caller.error("broadcast", channels=[own], data={"title": ""}) == 107
+def test_invalid_data_are_an_error_of_each_channel(caller: Caller, own: str) -> None:
+    result = caller.result("broadcast", channels=[own, "user:0"], data={"title": ""})
+    assert [answer["error"]["code"] for answer in result["responses"]] == [107, 102]
+    assert not Notification.objects.exists()
+
+
+def test_a_broadcast_has_a_number_of_channels(caller: Caller) -> None:
     assert caller.error("broadcast", channels=[], data={"title": "x"}) == 107
     assert caller.error("broadcast", channels=["broadcast"] * 1001, data={"title": "x"}) == 106
     assert not Notification.objects.exists()

@@ -8,10 +8,10 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from notifications.api.keys import make_key
+from notifications.api.server import streams
 from notifications.api.server.methods import GRANTABLE, METHODS
 from notifications.api.server.views import MAX_BODY
 from notifications.models import APIKey, Notification
-from notifications.publishing import notify
 from tests.api.backends import Caller
 from tests.rooms import make_user
 
@@ -161,7 +161,7 @@ def test_an_error_of_the_database_is_an_answer(caller: Caller, monkeypatch: Any)
     def fail(*args: Any, **options: Any) -> None:
         raise OperationalError("a secret detail")
 
-    monkeypatch.setattr(notify, "publish_to_each", fail)
+    monkeypatch.setattr(streams, "publish_to_each", fail)
     answer = caller.answer("publish", **HELLO)
     assert answer == {"error": {"code": 100, "message": "internal server error"}}
 

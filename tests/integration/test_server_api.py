@@ -205,12 +205,29 @@ def test_channels_and_nodes_tell_who_is_connected(place: Place, api: Client) -> 
     assert 0 <= node.uptime < 3600
 
 
+@pytest.mark.parametrize("channel", ["room:7", "durable:7"])
+def test_channels_of_namespaces_are_used_too(place: Place, api: Client, channel: str) -> None:
+    person = place.person()
+    client = place.client(person)
+    client_id = client.connect()["client"]
+    client.ask(subscribe={"channel": channel})
+    until(lambda: api.presence_stats(PresenceStatsRequest(channel=channel)).num_clients, "a client")
+    present = api.presence(PresenceRequest(channel=channel)).presence
+    assert present[client_id].user == str(person.id)
+    assert api.channels(ChannelsRequest(pattern=channel)).channels[channel].num_clients == 1
+    request = PublishRequest(channel=channel, data={"any": ["thing"]}, tags={"a": "b"})
+    result = api.publish(request)
+    assert result.offset == (1 if channel == "durable:7" else 0)
+    client.wait(lambda: [data for name, data in published(client) if name == channel], "it")
+    assert ("room:7" in channel) or api.history(HistoryRequest(channel=channel)).offset == 1
+
+
 def test_what_is_refused_has_a_code(place: Place, api: Client) -> None:
     person = place.person()
     refused = {
         lambda: api.history_remove(HistoryRemoveRequest(channel=person.channel)): 108,
         lambda: api.presence(PresenceRequest(channel=person.channel)): 108,
-        lambda: api.presence_stats(PresenceStatsRequest(channel=person.channel)): 108,
+        lambda: api.presence_stats(PresenceStatsRequest(channel="plain:7")): 108,
         lambda: api.publish(PublishRequest(channel="nonsense", data={"title": "x"})): 102,
         lambda: api.publish(PublishRequest(channel=person.channel, data={"title": ""})): 107,
         lambda: api.publish(PublishRequest(channel=person.channel, data=None)): 107,

@@ -16,22 +16,22 @@ from ...streams import names as stream_names
 from ...streams.rows import chunks
 
 
-def check_channel(key: APIKey, name: str) -> stream_names.StreamName:
-    """Check that this key may use a channel, and that a stream can have its name.
+def check_channel(key: APIKey, name: str) -> None:
+    """Check that this key may use a channel, and that there can be such a channel.
 
     The scope comes first, so that a key learns nothing about channels outside of it.
 
     Raises:
-        ClientError: the name is empty, out of scope, of a namespace, or unknown.
+        ClientError: the name is empty, out of scope, or neither a stream's nor a namespace's.
     """
     if not name:
         raise ClientError(codes.BAD_REQUEST, "channel required")
     if not key.may_use(name):
         raise ClientError(codes.PERMISSION_DENIED)
     if namespace_of(name) is not None:
-        raise ClientError(codes.NOT_AVAILABLE, "channels of namespaces")
+        return
     try:
-        return stream_names.parse(name)
+        stream_names.parse(name)
     except stream_names.UnknownStream:
         raise ClientError(codes.UNKNOWN_CHANNEL) from None
 
@@ -40,7 +40,7 @@ def without_audience(names: Iterable[str]) -> set[str]:
     """Return the streams whose user or group does not exist, with one query per 500 of each kind.
 
     Args:
-        names: names that streams can have; see :func:`notifications.streams.access.has_audience`.
+        names: names of built-in streams; see :func:`notifications.streams.access.has_audience`.
     """
     parsed = {name: stream_names.parse(name) for name in names}
     users = {name: key for name, (kind, key) in parsed.items() if kind == "user"}

@@ -1,9 +1,8 @@
 """``history``: pages of a stream, for a backend that has no subscription."""
 
-from msgspec import Raw
-
 from ...conf import app_settings
 from ...models import APIKey
+from ...namespaces import namespace_of
 from ...protocol import codes
 from ...protocol.codes import ClientError
 from ...protocol.commands import HistoryRequest
@@ -12,7 +11,7 @@ from ...streams import history as stream_history
 from ...streams import rows as stream_rows
 from ...streams.recovery import first_that_fit
 from .channels import check_channel, without_audience
-from .requests import HistoryResult, Publication
+from .requests import HistoryResult
 
 
 def page_size(request: HistoryRequest) -> int:
@@ -29,8 +28,7 @@ def read_history(key: APIKey, request: HistoryRequest) -> HistoryResult:
     """
     name = request.channel
     check_channel(key, name)
-    if without_audience([name]):
-        raise ClientError(codes.UNKNOWN_CHANNEL)
+    _check_stored(name)
     stream_id = stream_rows.ids([name]).get(name)
     top = None if stream_id is None else stream_history.read_tops([stream_id]).get(stream_id)
     if stream_id is None or top is None:
@@ -38,8 +36,15 @@ def read_history(key: APIKey, request: HistoryRequest) -> HistoryResult:
     _check_position(request, top)
     limit = page_size(request)
     found = first_that_fit(_read(stream_id, top, request, limit)) if limit else []
-    publications = [Publication(entry.offset, Raw(entry.data)) for entry in found]
-    return HistoryResult(publications, top.epoch, top.offset)
+    return HistoryResult([entry.message() for entry in found], top.epoch, top.offset)
+
+
+def _check_stored(name: str) -> None:
+    namespace = namespace_of(name)
+    if namespace is None and without_audience([name]):
+        raise ClientError(codes.UNKNOWN_CHANNEL)
+    if namespace is not None and not namespace.durable:
+        raise ClientError(codes.NOT_AVAILABLE, "nothing is stored")
 
 
 def _check_position(request: HistoryRequest, top: stream_history.Top) -> None:

@@ -18,7 +18,7 @@ from ...protocol.commands import (
     PresenceStatsRequest,
     RPCRequest,
 )
-from . import history, overview, publishing, users
+from . import history, overview, presence, publishing, users
 from .decoding import decode
 from .requests import (
     Answer,
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 #: What the commands of one HTTP request may cost together. Most cost 1.
 MAX_WORK = 1000
 
-#: What listing all channels or workers costs.
+#: What listing channels, workers or clients costs.
 LISTING = 100
 
 #: Publications of history that cost as much as publishing one.
@@ -80,6 +80,8 @@ METHODS: dict[str, Method] = {
         history.read_history,
         lambda request: 1 + history.page_size(request) // PUBLICATIONS_PER_READ,
     ),
+    "presence": Method(PresenceRequest, presence.list_presence, lambda request: LISTING),
+    "presence_stats": Method(PresenceStatsRequest, presence.count_presence),
     "subscribe": Method(SubscribeRequest, users.subscribe),
     "unsubscribe": Method(UnsubscribeRequest, users.unsubscribe),
     "disconnect": Method(DisconnectRequest, users.disconnect),
@@ -88,8 +90,6 @@ METHODS: dict[str, Method] = {
     "info": Method(NoArguments, overview.describe_nodes, lambda request: LISTING),
     # Notifications are pruned by their age only.
     "history_remove": Method(NoArguments, None),
-    "presence": Method(PresenceRequest, None),
-    "presence_stats": Method(PresenceStatsRequest, None),
     "rpc": Method(RPCRequest, None),
 }
 

@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 from ...conf import app_settings
 from ...database.clock import read_clock
 from ...handlers.connection import VERSION
-from ...models import APIKey, Subscription, Worker, database_alias
+from ...models import APIKey, Member, Subscription, Worker, database_alias
 from ...protocol import codes
 from ...protocol.codes import ClientError
 from .requests import ChannelInfo, ChannelsRequest, ChannelsResult, InfoResult, NoArguments, Node
@@ -25,10 +25,11 @@ MAX_STARS = 8
 
 
 def list_channels(key: APIKey, request: ChannelsRequest) -> ChannelsResult:
-    """List the streams that connected users are subscribed to, by name, at most ``MAX_LISTED``.
+    """List the streams that connected users are subscribed to, then the channels with presence.
 
-    Streams that a user has muted do not count, nor do channels out of the key's scope. A topic
-    counts for every connected user who follows it.
+    At most ``MAX_LISTED`` are listed, each kind by name. Streams that a user has muted do not
+    count, nor do channels out of the key's scope. A topic counts for every connected user who
+    follows it.
 
     Raises:
         ClientError: the pattern is too long.
@@ -68,14 +69,17 @@ def describe_nodes(key: APIKey, request: NoArguments) -> InfoResult:
 
 
 def _channels() -> Iterator[tuple[str, int]]:
-    """The names of streams and their numbers of connections, by name."""
-    connections = "user__notification_connections"
-    rows = Subscription.objects.using(database_alias()).filter(
-        muted=False, **{f"{connections}__worker__seen_at__gte": _alive_since()}
+    """The names of streams and channels with their numbers of clients, each kind by name."""
+    connections, alive = "user__notification_connections", _alive_since()
+    subscriptions = Subscription.objects.using(database_alias()).filter(
+        muted=False, **{f"{connections}__worker__seen_at__gte": alive}
     )
-    counted = rows.values("stream__name").annotate(clients=Count(connections))
+    counted = subscriptions.values("stream__name").annotate(clients=Count(connections))
     ordered = counted.order_by("stream__name").values_list("stream__name", "clients")
-    return ordered.iterator(chunk_size=2000)
+    yield from ordered.iterator(chunk_size=2000)
+    members = Member.objects.using(database_alias()).filter(worker__seen_at__gte=alive)
+    in_channels = members.values("channel").annotate(clients=Count("pk")).order_by("channel")
+    yield from in_channels.values_list("channel", "clients").iterator(chunk_size=2000)
 
 
 def _alive_since() -> Combinable:

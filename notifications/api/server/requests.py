@@ -9,6 +9,7 @@ fields are ignored, as Centrifugo ignores them.
 from msgspec import Raw, Struct
 
 from ...protocol.commands import StreamPosition
+from ...protocol.messages import ClientInfo, Publication
 
 NOTHING = Raw(b"")
 
@@ -110,15 +111,20 @@ class NoResult(Struct):
     pass
 
 
-class Publication(Struct):
-    offset: int
-    data: Raw
-
-
 class HistoryResult(Struct):
     publications: list[Publication] = []
     epoch: str = ""
     offset: int = 0
+
+
+class PresenceResult(Struct):
+    #: By client id.
+    presence: dict[str, ClientInfo]
+
+
+class PresenceStatsResult(Struct):
+    num_clients: int
+    num_users: int
 
 
 class ChannelInfo(Struct):

@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from ... import inbox
 from ...connect.authentication import active_users, parse_key
 from ...models import APIKey, Connection, database_alias
+from ...namespaces import namespace_of
 from ...protocol import codes
 from ...protocol.codes import ClientError
 from ...streams import names as stream_names
@@ -109,7 +110,10 @@ def unsubscribe(key: APIKey, request: UnsubscribeRequest) -> NoResult:
 
 
 def _topic(key: APIKey, name: str) -> str:
-    if check_channel(key, name).kind != "topic":
+    check_channel(key, name)
+    if namespace_of(name) is not None:
+        raise ClientError(codes.NOT_AVAILABLE, "clients subscribe to channels of namespaces")
+    if not stream_names.is_topic(name):
         # Rights alone decide who reads all other streams.
         raise ClientError(codes.PERMISSION_DENIED, "users can follow topics only")
     return name
