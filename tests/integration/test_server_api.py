@@ -32,12 +32,28 @@ from cent import (
 )
 
 from notifications.api.server.methods import GRANTABLE
-from tests.client import PATIENCE
-from tests.integration.places import Place
+from tests.client import PATIENCE, Position
+from tests.integration.places import Place, open_place
+from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
 T = TypeVar("T")
+
+
+@pytest.fixture(scope="module", params=["serve", "runserver"])
+def shared_place(
+    request: pytest.FixtureRequest, site: Site, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Place]:
+    """A server with namespaces for all tests, once with uvicorn and once with daphne."""
+    variables = {
+        "DJANGO_SETTINGS_MODULE": "tests.integration.presence_settings",
+        "NOTIFICATIONS_CHECK_INTERVAL": "0.2",
+        "NOTIFICATIONS_FLUSH_INTERVAL": "0.2",
+    }
+    directory = tmp_path_factory.mktemp("place")
+    with open_place(site, directory, request.param, **variables) as place:
+        yield place
 
 
 def until(condition: Callable[[], T], what: str) -> T:
@@ -193,10 +209,14 @@ def test_a_refresh_ends_connections_as_expired(place: Place, api: Client) -> Non
 def test_channels_and_nodes_tell_who_is_connected(place: Place, api: Client) -> None:
     person = place.person()
     place.connected(person)
-    # Also of the end of the connections of other tests.
-    until(lambda: clients_in(api, "broadcast") == 1, "the only connection")
-    found = api.channels(ChannelsRequest(pattern="user:*")).channels
-    assert {name: info.num_clients for name, info in found.items()} == {person.channel: 1}
+
+    def connected() -> dict[str, int]:
+        found = api.channels(ChannelsRequest(pattern="user:*")).channels
+        return {name: info.num_clients for name, info in found.items()}
+
+    # Also until the connections of other tests have ended.
+    until(lambda: connected() == {person.channel: 1}, "the only connection")
+    assert clients_in(api, "broadcast") == 1
     assert clients_in(api, "user:0") == 0
     (node,) = api.info(InfoRequest()).nodes
     assert node.name.rpartition(":")[2].isdecimal()
@@ -205,21 +225,29 @@ def test_channels_and_nodes_tell_who_is_connected(place: Place, api: Client) -> 
     assert 0 <= node.uptime < 3600
 
 
-@pytest.mark.parametrize("channel", ["room:7", "durable:7"])
-def test_channels_of_namespaces_are_used_too(place: Place, api: Client, channel: str) -> None:
-    person = place.person()
+def test_channels_of_namespaces_can_be_used_too(place: Place, api: Client) -> None:
+    person, channel = place.person(), "durable:7"
     client = place.client(person)
     client_id = client.connect()["client"]
     client.ask(subscribe={"channel": channel})
+    client.positions[channel] = Position("", 0)
     until(lambda: api.presence_stats(PresenceStatsRequest(channel=channel)).num_clients, "a client")
     present = api.presence(PresenceRequest(channel=channel)).presence
-    assert present[client_id].user == str(person.id)
-    assert api.channels(ChannelsRequest(pattern=channel)).channels[channel].num_clients == 1
-    request = PublishRequest(channel=channel, data={"any": ["thing"]}, tags={"a": "b"})
+    assert {name: info.user for name, info in present.items()} == {client_id: str(person.id)}
+    assert clients_in(api, channel) == 1
+    request = PublishRequest(
+        channel=channel, data={"any": ["thing"]}, tags={"a": "b"}, idempotency_key="k"
+    )
     result = api.publish(request)
-    assert result.offset == (1 if channel == "durable:7" else 0)
-    client.wait(lambda: [data for name, data in published(client) if name == channel], "it")
-    assert ("room:7" in channel) or api.history(HistoryRequest(channel=channel)).offset == 1
+    assert api.publish(request) == result
+    client.wait_for_count(1)
+    assert [entry.data for entry in client.publications] == [{"any": ["thing"]}]
+    (stored,) = api.history(HistoryRequest(channel=channel, limit=9)).publications
+    assert (stored.offset, stored.data, stored.tags) == (
+        result.offset,
+        {"any": ["thing"]},
+        {"a": "b"},
+    )
 
 
 def test_what_is_refused_has_a_code(place: Place, api: Client) -> None:
