@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 from django.test import Client
 
 from notifications.api.keys import make_key
@@ -12,6 +12,7 @@ from notifications.api.server import streams
 from notifications.api.server.methods import GRANTABLE, METHODS
 from notifications.api.server.views import MAX_BODY
 from notifications.models import APIKey, Notification
+from notifications.publishing.writing import rows_written
 from tests.api.backends import Caller
 from tests.rooms import make_user
 
@@ -152,9 +153,19 @@ def test_errors_become_statuses_for_those_who_ask_for_it(caller: Caller) -> None
 
 
 def test_a_request_is_no_transaction_of_the_host(caller: Caller, monkeypatch: Any) -> None:
-    """With ``ATOMIC_REQUESTS``, nothing would be sequenced before the answer."""
-    monkeypatch.setitem(connection.settings_dict, "ATOMIC_REQUESTS", True)
-    assert caller.result("publish", **HELLO)["offset"] == 1
+    """With ``ATOMIC_REQUESTS``, nothing would be committed before the answer."""
+    monkeypatch.setitem(connections.settings["default"], "ATOMIC_REQUESTS", True)
+    depths = []
+
+    def look(**kwargs: Any) -> None:
+        depths.append(len(connection.savepoint_ids))
+
+    rows_written.connect(look)
+    try:
+        assert caller.result("publish", **HELLO)["offset"] == 1
+    finally:
+        rows_written.disconnect(look)
+    assert depths == [0]
 
 
 def test_an_error_of_the_database_is_an_answer(caller: Caller, monkeypatch: Any) -> None:

@@ -50,8 +50,9 @@ def publish_to_channels(names: Sequence[str], request: Publishing) -> Outcomes:
         else:
             stored[content].append(name)
     for content, channels in stored.items():
-        ids = publishing.store_in_each(channels, content, request.idempotency_key or None)
-        outcomes |= find_positions(channels, ids)
+        key = request.idempotency_key or None
+        ids = publishing.store_in_each(channels, content, key)
+        outcomes |= find_positions(channels, ids, has_key=key is not None)
     return outcomes
 
 

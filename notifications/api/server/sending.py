@@ -36,23 +36,26 @@ def read_data(request: Publishing) -> bytes:
         raise ClientError(codes.BAD_REQUEST, "b64data is not base64") from None
 
 
-def find_positions(names: Sequence[str], ids: Sequence[int], *, wait: bool = True) -> Outcomes:
+def find_positions(
+    names: Sequence[str], ids: Sequence[int], *, has_key: bool, is_due: bool = True
+) -> Outcomes:
     """Find where publications are that have just been committed.
 
     Args:
         names: the names of their streams.
         ids: their primary keys in the same order.
-        wait: wait briefly while another process numbers one of the streams, or the first call with
-            the same key ends.
+        has_key: whether they may be duplicates of others with their key.
+        is_due: whether to wait briefly while another process numbers one of the streams, or the
+            first call with the same key ends.
 
     Returns:
         The results by name. A publication that still has no offset has an empty one.
     """
-    kept = originals(ids)
+    kept = originals(ids) if has_key else ids
     known = _positions(kept)
-    if wait and len(known) < len(set(kept)):
+    if is_due and len(known) < len(kept):
         sequence_after_commit([], names, NOTHING_WRITTEN)
-        kept = originals(ids)
+        kept = originals(ids) if has_key else ids
         known = _positions(kept)
     return {name: known.get(pk, PublishResult()) for name, pk in zip(names, kept, strict=True)}
 

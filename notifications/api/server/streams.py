@@ -45,7 +45,8 @@ def publish_to_streams(names: Sequence[str], request: Publishing) -> Outcomes:
         ids = _write(wanted, options)
     except ClientError as error:
         return {**outcomes, **dict.fromkeys(wanted, error)}
-    return {**outcomes, **find_positions(wanted, ids, wait=options["publish_at"] is None)}
+    has_key, is_due = options["key"] is not None, options["publish_at"] is None
+    return outcomes | find_positions(wanted, ids, has_key=has_key, is_due=is_due)
 
 
 def _options(request: Publishing) -> dict[str, Any]:
