@@ -1,7 +1,7 @@
 """A small protocol client that records what arrives, and in which order.
 
-It shares no code with the server (see :mod:`tests.forms`), so a test cannot repeat a mistake of the
-server's codec.
+It shares no code with the server (see :mod:`tests.wire_forms`), so a test cannot repeat a mistake
+of the server's codec.
 """
 
 import threading
@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_socket
 from websockets.typing import Origin, Subprotocol
 
-from tests.forms import JSON, Form
+from tests.wire_forms import JSON, Form
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from notifications.consumers import NotificationConsumer
 from notifications.database.lanes import in_database
 from notifications.hub import Connection, Hub, get_hub, shutdown
 from notifications.streams.names import is_channel
-from tests.forms import JSON, Form
+from tests.wire_forms import JSON, Form
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from .prepared import Prepared
 #: Bytes of the longest varint.
 MAX_VARINT = 10
 
-#: Messages that have no meaning here: that one is there decides about the request.
+#: Messages whose contents have no meaning here: that there is one decides about the request.
 _OPAQUE = (pb.FilterNode, pb.TrackBatch)
 
 _json_decoder = msgspec.json.Decoder(Raw)
@@ -114,7 +114,13 @@ def _plain(value: Any) -> Any:
         return {field.name: _plain(content) for field, content in value.ListFields()}
     if isinstance(value, Mapping):
         return {key: _plain(content) for key, content in value.items()}
-    return [_plain(item) for item in value]
+    return _plain_list(value)
+
+
+def _plain_list(items: Any) -> list[Any]:
+    if isinstance(items[0], _OPAQUE):
+        return [{}]
+    return [_plain(item) for item in items]
 
 
 def _sent(request: pb.SendRequest) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class ProtobufForm:
         """Encode commands as one frame.
 
         Raises:
-            TypeError, ValueError, AttributeError: Protobuf cannot express one of the values.
+            One of ``UNENCODABLE``: Protobuf cannot express one of the values.
         """
         return b"".join(self._encode(self._schema.Command(), command) for command in commands)
 
@@ -73,6 +73,9 @@ class ProtobufForm:
 JSON = JSONForm()
 PROTOBUF = ProtobufForm()
 FORMS: tuple[Form, ...] = (JSON, PROTOBUF)
+
+#: What ``PROTOBUF.encode`` raises if Protobuf cannot express a value.
+UNENCODABLE = (TypeError, ValueError, AttributeError)
 
 #: Runs a test with each form, as the argument ``form``.
 in_each_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
