@@ -131,6 +131,16 @@ def find_namespace(channel: str) -> Namespace:
     return found
 
 
+def functions_of_namespaces() -> list[tuple[str, str]]:
+    """The functions of the host that namespaces refer to: pairs of a namespace and a path."""
+    return [
+        (name, path)
+        for name, namespace in _namespaces().items()
+        for path in (getattr(namespace, option) for option in (*RIGHTS, "schema"))
+        if "." in path
+    ]
+
+
 def _namespaces() -> dict[str, Namespace]:
     global _declared
     if _declared is None:
@@ -177,6 +187,8 @@ def _problem(key: Any, value: Any) -> str:
     assert default is not MISSING
     if not isinstance(value, type(default)):
         return f"{key!r} must be {'True or False' if isinstance(default, bool) else 'a text'}"
+    if key == "schema" and value and "." not in value:
+        return "'schema' must be a dotted path"
     if key not in RIGHTS or "." in value:
         return ""
     known = {NOBODY, AUTHENTICATED, SUBSCRIBERS}

@@ -11,8 +11,8 @@ claim            meaning
                  it out; its tokens are valid until ``exp``.
 ``channel``      makes it a subscription token, which grants this channel of a namespace to the user
                  and nothing else; required there, and refused in a connection token
-``info``         in a subscription token: any JSON that others in the channel get as ``chan_info``
-                 of this client
+``info``         in a subscription token: JSON of 1024 bytes at most, that others in the channel get
+                 as ``chan_info`` of this client
 ===============  ================================================================================
 
 Source of ``channel`` and ``info``: https://centrifugal.dev/docs/server/channel_token_auth.
@@ -41,6 +41,10 @@ CLAIM_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
 #: Unix time (in the year 5138) to which a later expiry is reduced.
 MAX_EXPIRY = 1e11
+
+
+#: Bytes of the claim ``info`` as JSON. All clients in a channel may get it of all others.
+MAX_INFO = 1024
 
 
 class InvalidToken(Exception):
@@ -101,14 +105,16 @@ def make_subscription_token(
         user: a saved user.
         channel: name of the channel.
         lifetime: seconds until the token expires; None for never.
-        info: any JSON that others in the channel get as ``chan_info`` of this client; None for
-            none.
+        info: JSON of 1024 bytes at most, that others in the channel get as ``chan_info`` of this
+            client; None for none.
 
     Raises:
-        ValueError: no ``TOKEN_SECRET`` is configured.
+        ValueError: no ``TOKEN_SECRET`` is configured, or ``info`` is too long.
+        TypeError: ``info`` cannot be JSON.
         UnknownChannel: the channel belongs to no namespace of ``NAMESPACES``.
     """
     find_namespace(channel)
+    _encode_info(info)
     claims = {"channel": channel, "info": info}
     return _sign(
         user, lifetime, {name: claim for name, claim in claims.items() if claim is not None}
@@ -144,13 +150,20 @@ def read_subscription_token(token: str) -> SubscriptionClaims | InvalidToken | E
     """Return the claims of a subscription token, or the error to report."""
     try:
         claims = _verified(token)
-        info = msgspec.json.encode(claims["info"]) if "info" in claims else b""
+        info = _encode_info(claims["info"]) if "info" in claims else b""
         user_id, channel = _text(claims["sub"]), _text(claims["channel"])
         return SubscriptionClaims(user_id, channel, _expiry(claims), info)
     except jwt.ExpiredSignatureError:
         return ExpiredToken()
     except (jwt.InvalidTokenError, KeyError, *CLAIM_ERRORS):
         return InvalidToken()
+
+
+def _encode_info(info: Any) -> bytes:
+    encoded = msgspec.json.encode(info)
+    if len(encoded) > MAX_INFO:
+        raise ValueError(f"info takes more than {MAX_INFO} bytes")
+    return encoded
 
 
 def _verified(token: str) -> dict[str, Any]:

@@ -67,6 +67,7 @@ async def connect(hub: Hub, connection: Connection, request: commands.ConnectReq
         subs={item.feed.name: subscribe_result(item) for item in resumed.recovered},
         ping=max(1, round(app_settings.PING_INTERVAL)),
         pong=True,
+        time=time.time_ns() // 1_000_000,
     )
     return Outcome(result, partial(_attach_all, hub, connection, joined, resumed))
 

@@ -145,10 +145,10 @@ class JoinLeave:
 
     async def _write(self, push: Push) -> None:
         channel = push.channel
-        watching = list(self._watching.get(channel, ()))
-        if not self._may_write(channel, len(watching)):
+        if not self._may_write(channel, len(self._watching.get(channel, ()))):
             JOINS_DROPPED.inc()
             return
+        watching = list(self._watching.get(channel, ()))
         reply = Reply(push=push)
         messages = Encodings(lambda codec: codec.encode(reply))
         for number, connection in enumerate(watching, 1):

@@ -36,8 +36,8 @@ class Counts(NamedTuple):
 def presence(channel: str) -> dict[str, dict[str, Any]]:
     """List the clients in a channel of a namespace that keeps presence.
 
-    What a worker was killed with is listed until ``WORKER_TIMEOUT``. Otherwise the list is at most
-    ``FLUSH_INTERVAL`` behind.
+    The clients of a killed worker are listed for up to ``WORKER_TIMEOUT`` more. Otherwise the list
+    is at most ``FLUSH_INTERVAL`` behind.
 
     Args:
         channel: name of the channel, such as ``"chat:7"``.
@@ -45,7 +45,8 @@ def presence(channel: str) -> dict[str, dict[str, Any]]:
     Returns:
         By client id, the ``user`` (primary key as text) and ``client``; with ``show_names`` also
         ``conn_info`` with the ``id`` and ``name`` of the user; and ``chan_info``, if the client's
-        subscription token has one. At most 1000 clients; see :func:`presence_stats`.
+        subscription token has one. At most 1000 clients, and fewer if they take more than 256 KB;
+        see :func:`presence_stats`.
 
     Raises:
         ValueError: the channel belongs to no namespace, or to one without presence.

@@ -12,6 +12,7 @@ from notifications.database.lanes import in_database
 from notifications.hub import Hub
 from notifications.models import Notification, Stream, Subscription
 from notifications.signals import delivered, published
+from tests.forms import Form, in_each_form
 from tests.hub.helpers import FICKLE, FickleLayer, peer_of, silently
 from tests.peers import Peer, running_hub, until
 from tests.rooms import hints, make_user, rolled_back
@@ -36,6 +37,7 @@ def check_text(data: Any) -> None:
 NAMESPACES: dict[str, dict[str, Any]] = {
     "chat": {"durable": True, "publish": "authenticated"},
     "room": {"durable": True, "subscribe": f"{__name__}.is_member", "publish": "subscribers"},
+    "whisper": {"subscribe": f"{__name__}.is_member"},
     "news": {"durable": True, "history": "authenticated"},
     "typing": {"publish": "authenticated"},
     "strict": {"publish": "authenticated", "schema": f"{__name__}.check_text"},
@@ -125,6 +127,20 @@ async def test_a_client_resumes_a_channel_from_its_position(peer: Peer) -> None:
     assert [one["data"] for one in again["publications"]] == [2, 3]
     await apublish("chat:7", 4)
     await wait_for(peer, 1, 4)
+
+
+async def test_p3_a_backlog_longer_than_a_page_follows_in_order(settings: Any) -> None:
+    async with running_hub(settings, NAMESPACES=NAMESPACES, PAGE_SIZE=3):
+        peer = await peer_of(await in_database(make_user))
+        result = await subscribe(peer, "chat:7")
+        await peer.call(unsubscribe={"channel": "chat:7"})
+        for number in range(10):
+            await apublish("chat:7", number)
+        position = {"recover": True, "epoch": result["epoch"], "offset": 0}
+        again = await subscribe(peer, "chat:7", **position)
+        assert again["offset"] == 3
+        assert [one["data"] for one in again["publications"]] == [0, 1, 2]
+        await wait_for(peer, *range(3, 10))
 
 
 async def test_without_a_position_a_client_begins_at_the_top(peer: Peer) -> None:
@@ -287,6 +303,26 @@ async def test_a_client_publishes_and_others_see_who(peer: Peer, hub: Hub) -> No
     assert [one["info"] for one in publications(other)] == [info, info]
 
 
+@in_each_form
+async def test_both_forms_publish_and_receive(hub: Hub, form: Form) -> None:
+    peer = await Peer.of(await in_database(make_user), form)
+    await peer.connect()
+    for channel in ("chat:7", "typing:7"):
+        await subscribe(peer, channel)
+        assert "publish" in await peer.call(publish={"channel": channel, "data": {"a": [1, None]}})
+        await apublish(channel, "text", tags={"kind": "note"})
+    await until(lambda: len(peer.pushes) == 4)
+    client = peer.connection(hub)
+    info = {"user": str(client.user_id), "client": client.client}
+    for mine, other in (publications(peer)[:2], publications(peer)[2:]):
+        assert (mine["data"], mine["info"]) == ({"a": [1, None]}, info)
+        assert (other["data"], other["tags"]) == ("text", {"kind": "note"})
+    assert [one.get("offset", 0) for one in publications(peer)] == [1, 2, 0, 0]
+    history = await peer.call(history={"channel": "chat:7", "limit": -1})
+    assert history["history"]["publications"] == publications(peer)[:2]
+    assert await peer.error(publish={"channel": "strict:1", "data": 7}) == 107
+
+
 async def test_a_client_needs_the_right_to_publish(peer: Peer) -> None:
     assert await peer.error(publish={"channel": "news:1", "data": {}}) == 103
     assert await peer.error(publish={"channel": "room:1", "data": {}}) == 103
@@ -407,6 +443,23 @@ async def test_many_readers_get_ephemeral_publications_in_order(
         await wait_for(peer, *range(10))
 
 
+async def test_a_publication_does_not_overtake_one_that_waits(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.hub.delivery.ephemeral.SLICE", 2)
+    user = await in_database(make_user)
+    peers = [await peer_of(user) for _ in range(3)]
+    for peer in peers:
+        await subscribe(peer, "typing:7")
+    deliver = hub.streams.ephemeral.deliver
+    deliver("typing:7", b'{"data":"first"}', 0)  # waits, because it has three readers
+    peers[0].connection(hub).readers["typing:7"].detach()
+    deliver("typing:7", b'{"data":"second"}', 0)
+    for peer in peers[1:]:
+        await wait_for(peer, "first", "second")
+    assert publications(peers[0]) == []
+
+
 # Subscribing
 
 
@@ -438,6 +491,24 @@ async def test_the_number_of_channels_of_a_connection_is_limited(settings: Any) 
         await subscribe(peer, "topic:news")
         await peer.call(unsubscribe={"channel": "typing:1"})
         await subscribe(peer, "chat:2")
+
+
+async def test_p9_a_first_subscription_to_a_channel_is_charged_for_its_row(
+    settings: Any,
+) -> None:
+    async with running_hub(
+        settings, NAMESPACES=NAMESPACES, USER_WORK=0.001, USER_WORK_BURST=0.4
+    ) as hub:
+        peer = await peer_of(await in_database(make_user))
+        await subscribe(peer, "chat:1")
+        await peer.call(unsubscribe={"channel": "chat:1"})
+        work = hub.turns.budgets[peer.connection(hub).user_id].work
+        before = work.left(hub.loop.time())
+        await subscribe(peer, "chat:1")
+        await subscribe(peer, "chat:2")
+        assert before - work.left(hub.loop.time()) >= 0.05
+        await subscribe(peer, "chat:3")
+        assert before - work.left(hub.loop.time()) >= 0.1
 
 
 async def test_unusual_names_are_channels_like_others(peer: Peer) -> None:
@@ -511,8 +582,9 @@ async def test_p6_a_lost_right_ends_a_subscription(peer: Peer, hub: Hub) -> None
     assert await peer.error(subscribe={"channel": "room:1"}) == 103
 
 
+@pytest.mark.parametrize("channel", ["room:1", "whisper:1"])
 async def test_p6_a_right_that_is_lost_while_subscribing_ends_the_subscription(
-    peer: Peer, hub: Hub, monkeypatch: pytest.MonkeyPatch
+    peer: Peer, hub: Hub, monkeypatch: pytest.MonkeyPatch, channel: str
 ) -> None:
     members.add("reader")
     original = hub.streams.join
@@ -525,7 +597,7 @@ async def test_p6_a_right_that_is_lost_while_subscribing_ends_the_subscription(
         return stream
 
     monkeypatch.setattr(hub.streams, "join", join)
-    await subscribe(peer, "room:1")
+    await subscribe(peer, channel)
     await until(lambda: any("unsubscribe" in push for push in peer.pushes))
 
 

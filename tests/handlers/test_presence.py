@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import jwt
 import pytest
 from django.db import OperationalError
 
+from notifications.conf import app_settings
+from notifications.connect.tokens import ALGORITHM, MAX_INFO
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
 from notifications.models import Member
@@ -98,7 +101,7 @@ async def test_a_client_that_has_just_subscribed_sees_itself_and_the_others(
 
 async def test_an_empty_channel_is_answered(peer: Peer) -> None:
     assert await who(peer, "open:7") == {}
-    assert await stats(peer, "open:7") == {}
+    assert await stats(peer, "open:7") == {"num_clients": 0, "num_users": 0}
 
 
 @pytest.mark.parametrize("command", ["presence", "presence_stats"])
@@ -136,7 +139,8 @@ async def test_presence_is_not_available_elsewhere_and_unknown_channels_are_unkn
         assert await peer.error(**{command: {"channel": channel}}) == 108, channel
     for channel in ("", "chat", "chat:", "unknown:7", "topic:", "group:x", "chat:\x00", "x" * 255):
         assert await peer.error(**{command: {"channel": channel}}) == 102, channel
-    for request in ({"channel": 7}, {"channel": "x" * 256}, {"channel": None}, []):
+    malformed: list[Any] = [{"channel": 7}, {"channel": "x" * 256}, {"channel": None}, []]
+    for request in malformed:
         assert await peer.error(**{command: request}) == 107, request
 
 
@@ -198,3 +202,14 @@ async def test_a_function_of_the_host_that_hangs_is_a_temporary_error(
     monkeypatch.setattr("notifications.streams.channel_rights.ANSWER_TIMEOUT", 0.0)
     reply = await peer.call(presence={"channel": "party:7"})
     assert (reply["error"]["code"], reply["error"]["temporary"]) == (INTERNAL.code, True)
+
+
+async def test_what_a_token_tells_others_is_limited(user: Any, peer: Peer) -> None:
+    """Else a page of presence could take any amount of memory."""
+    for size, error in ((MAX_INFO - 2, 0), (MAX_INFO - 1, 103)):
+        claims = {"sub": str(user.pk), "channel": f"open:{size}", "info": "x" * size}
+        token = jwt.encode(claims, app_settings.TOKEN_SECRET, ALGORITHM)
+        reply = await peer.call(subscribe={"channel": f"open:{size}", "token": token})
+        assert reply.get("error", {}).get("code", 0) == error
+    with pytest.raises(ValueError, match="1024"):
+        await token_of(user, "open:7", "x" * MAX_INFO)

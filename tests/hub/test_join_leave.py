@@ -67,6 +67,9 @@ class Guest:
     async def leave(self, channel: str = ROOM) -> None:
         assert "unsubscribe" in await self.peer.call(unsubscribe={"channel": channel})
 
+    async def hears(self, kind: str, other: "Guest", channel: str = ROOM) -> None:
+        await until(lambda: (kind, other.client) in self.told(channel), f"a {kind}")
+
     def told(self, channel: str = ROOM) -> list[tuple[str, str]]:
         """What it was told: ``join`` or ``leave``, and the client."""
         found = []
@@ -170,7 +173,7 @@ async def test_a_client_that_may_no_longer_see_presence_is_told_nothing_more(
     await hub.rights.check_all()
     for channel in ("moody:7", ROOM):
         await guest.join(channel)
-        await until(lambda channel=channel: ("join", guest.client) in other.told(channel))
+        await other.hears("join", guest, channel)
     assert ("join", guest.client) not in watcher.told("moody:7")
     assert ("join", guest.client) in watcher.told(ROOM)
     assert watcher.peer.unsubscribed == []
@@ -206,7 +209,7 @@ async def test_a_join_tells_the_name_only_where_the_namespace_says_so(guests: li
     for channel in (ROOM, "named:7"):
         await watcher.join(channel, told=True)
         await guest.join(channel)
-        await until(lambda channel=channel: len(watcher.told(channel)) == 2)
+        await watcher.hears("join", guest, channel)
     infos = [
         loads(frame)["push"]["join"]["info"]
         for frame in watcher.peer.frames

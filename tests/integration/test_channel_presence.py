@@ -1,5 +1,6 @@
 """Who is in a channel, with two servers: on Redis and without, and after one is killed."""
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -7,12 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import centrifuge  # type: ignore[import-untyped]
 import pytest
+from centrifuge import ClientInfo, SubscriptionEventHandler
+from centrifuge.contexts import JoinContext, LeaveContext  # type: ignore[import-untyped]
 
-from tests.client import Client
+from tests.client import PATIENCE, Client
 from tests.integration.places import Place, open_place
 from tests.integration.processes import Redis
 from tests.integration.test_presence import WORKER_TIMEOUT, wait_until
+from tests.peers import until
 from tests.servers import Server, Site
 
 pytestmark = pytest.mark.integration
@@ -44,6 +49,12 @@ def without_redis(site: Site, directory: Path) -> Iterator[Place]:
         yield place
 
 
+@pytest.fixture(scope="module")
+def one_server(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with open_place(site, tmp_path_factory.mktemp("sdk"), **VARIABLES) as place:
+        yield place
+
+
 class Guest:
     """A client that is subscribed to a channel.
 
@@ -69,8 +80,13 @@ class Guest:
         reply = self.socket.ask(presence_stats={"channel": self.channel})
         return dict(reply["presence_stats"])
 
-    def was_told(self, kind: str, other: "Guest") -> bool:
-        return (kind, self.channel, other.client) in self.socket.comings
+    def wait_until_it_sees(self, *others: "Guest", patience: float = PATIENCE) -> None:
+        clients = {other.client for other in others}
+        wait_until(lambda: set(self.sees()) == clients, f"a list of {len(clients)}", patience)
+
+    def wait_until_told(self, kind: str, other: "Guest") -> None:
+        told = (kind, self.channel, other.client)
+        self.socket.wait(lambda: told in self.socket.comings, f"a {kind}")
 
 
 def in_a_shell(server: Server, expression: str) -> Any:
@@ -87,21 +103,21 @@ def check_that_workers_agree(place: Place, channel: str, *, has_layer: bool) -> 
     everybody = {here.client, there.client, also_there.client}
 
     for guest in (here, there):
-        wait_until(lambda guest=guest: set(guest.sees()) == everybody, "the whole list")
+        guest.wait_until_it_sees(here, there, also_there)
         assert guest.counts() == {"num_clients": 3, "num_users": 3}
     assert set(in_a_shell(first, f"notifications.presence({channel!r})")) == everybody
     assert in_a_shell(second, f"notifications.presence_stats({channel!r})")["num_users"] == 3
     if has_layer:
-        here.socket.wait(lambda: here.was_told("join", also_there), "a join of the other worker")
+        here.wait_until_told("join", also_there)
 
     second.kill()
     killed_at = time.monotonic()
-    wait_until(lambda: set(here.sees()) == {here.client}, "their end", WORKER_TIMEOUT + 2)
+    here.wait_until_it_sees(here, patience=WORKER_TIMEOUT + 2)
     assert here.counts() == {"num_clients": 1, "num_users": 1}
     assert time.monotonic() - killed_at > WORKER_TIMEOUT / 4, "the rows went for another reason"
     # The surviving worker tells of them itself, so this does not need Redis.
     for gone in (there, also_there):
-        here.socket.wait(lambda gone=gone: here.was_told("leave", gone), "a leave", WORKER_TIMEOUT)
+        here.wait_until_told("leave", gone)
     assert len(here.socket.comings) == len(set(here.socket.comings))
 
 
@@ -118,7 +134,7 @@ def test_p4_workers_agree_who_is_there_without_redis(without_redis: Place) -> No
 def test_names_are_told_to_subscribers_until_their_worker_stops(on_redis: Place) -> None:
     first, second = on_redis.servers
     here, there = Guest(on_redis, first), Guest(on_redis, second)
-    wait_until(lambda: set(here.sees()) == {here.client, there.client}, "the whole list")
+    here.wait_until_it_sees(here, there)
     info = here.sees()[here.client]
     assert info == {
         "user": str(here.person.id),
@@ -130,6 +146,61 @@ def test_names_are_told_to_subscribers_until_their_worker_stops(on_redis: Place)
         assert stranger.error(**{command: {"channel": ROOM}}) == 103
     second.stop()
     assert set(here.sees()) == {here.client}
-    here.socket.wait(lambda: here.was_told("leave", there), "a leave")
+    here.wait_until_told("leave", there)
     here.socket.ask(unsubscribe={"channel": ROOM})
     assert here.socket.error(presence={"channel": ROOM}) == 103
+
+
+class Comings(SubscriptionEventHandler):
+    """Records the joins and leaves that the SDK reports."""
+
+    def __init__(self) -> None:
+        self.joined: list[ClientInfo] = []
+        self.left: list[ClientInfo] = []
+
+    async def on_join(self, ctx: JoinContext) -> None:
+        self.joined.append(ctx.info)
+
+    async def on_leave(self, ctx: LeaveContext) -> None:
+        self.left.append(ctx.info)
+
+
+def told_name(info: ClientInfo) -> str:
+    """The name in a description; the SDK gives JSON as it is in the Protobuf form."""
+    told = info.conn_info
+    return str((json.loads(told) if isinstance(told, bytes) else told)["name"])
+
+
+@pytest.mark.parametrize("use_protobuf", [False, True])
+async def test_an_official_sdk_sees_who_is_there_and_who_comes_and_goes(
+    one_server: Place, use_protobuf: bool
+) -> None:
+    people = [one_server.person() for _ in range(2)]
+    url = one_server.server.socket_url
+    watcher, guest = [
+        centrifuge.Client(url, token=one.token, use_protobuf=use_protobuf, proxy=None)
+        for one in people
+    ]
+    before = asyncio.all_tasks()
+    comings = Comings()
+    mine = watcher.new_subscription(ROOM, comings, join_leave=True)
+    theirs = guest.new_subscription(ROOM)
+    try:
+        for client, subscription in ((watcher, mine), (guest, theirs)):
+            await client.connect()
+            await subscription.subscribe()
+            await subscription.ready(PATIENCE)
+        found = {info.user: info for info in (await mine.presence()).clients.values()}
+        names = {user: told_name(info) for user, info in found.items()}
+        assert names == {str(one.id): one.name for one in people}
+        counts = await theirs.presence_stats()
+        assert (counts.num_clients, counts.num_users) == (2, 2)
+        other = found[str(people[1].id)]
+        await until(lambda: other in comings.joined)
+        await theirs.unsubscribe()
+        await until(lambda: other in comings.left)
+    finally:
+        for client in (watcher, guest):
+            await client.disconnect()
+        if tasks := asyncio.all_tasks() - before:
+            await asyncio.wait(tasks, timeout=PATIENCE)
