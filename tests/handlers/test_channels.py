@@ -12,10 +12,10 @@ from notifications.database.lanes import in_database
 from notifications.hub import Hub
 from notifications.models import Notification, Stream, Subscription
 from notifications.signals import delivered, published
-from tests.forms import Form, in_each_form
 from tests.hub.helpers import FICKLE, FickleLayer, peer_of, silently
 from tests.peers import Peer, running_hub, until
 from tests.rooms import hints, make_user, rolled_back
+from tests.wire_forms import Form, in_each_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
