@@ -207,7 +207,7 @@ class Rights:
     ) -> None:
         verdict = findings.verdicts.get(connection.user_id)
         if verdict is None or connection.client in findings.closing:
-            connection.close(codes.FORCE_NO_RECONNECT)
+            connection.close(findings.closing.get(connection.client, codes.FORCE_NO_RECONNECT))
             return
         if connection.session_digest and connection.session_key not in findings.sessions:
             # Logged out, or the password was changed: reconnecting shows which.
