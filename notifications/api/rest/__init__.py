@@ -4,13 +4,9 @@ It needs django-ninja: ``pip install "pushsite[api]"``. A site includes it by
 ``path("notifications/api/v1/", include("notifications.api.rest.urls"))``.
 """
 
-from django.core.exceptions import ImproperlyConfigured
-
 try:
-    import ninja
+    import ninja as ninja
 except ModuleNotFoundError as error:
-    raise ImproperlyConfigured(
-        "notifications.api.rest needs django-ninja: pip install 'pushsite[api]'"
+    raise ModuleNotFoundError(
+        "notifications.api.rest needs django-ninja: pip install 'pushsite[api]'", name=error.name
     ) from error
-
-__all__ = ["ninja"]

@@ -176,7 +176,10 @@ def archive_all(request: HttpRequest) -> Any:
     response=_answers_post(schemas.Recounted, *BODY, 404),
 )
 def mute(request: HttpRequest, muting: schemas.Muting) -> Any:
-    """A muted channel is listed still, but is not pushed, and does not count as unread."""
+    """A muted channel is still listed, but not pushed, and does not count as unread.
+
+    Unmuting marks everything in it as read.
+    """
     _check_channel(muting.channel)
     if not inbox.mute(_user(request), muting.channel, muting.muted):
         raise Problem(404, "You have no such channel.")
