@@ -100,7 +100,7 @@ def sign(**claims: Any) -> str:
         "a.b.c",
         "é",
         jwt.encode({"sub": "1"}, "another-key-that-is-long-enough-for-hs256", algorithm="HS256"),
-        jwt.encode({"sub": "1"}, None, algorithm="none"),
+        jwt.encode({"sub": "1"}, "", algorithm="none"),
         sign(),
         sign(sub=""),
         sign(sub="987654"),
