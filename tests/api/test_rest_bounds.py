@@ -62,8 +62,9 @@ def test_a_body_of_another_type_is_refused(app: App, content_type: str) -> None:
         assert problem(answer) == (415, "Send the body as application/json.")
 
 
-def test_a_form_that_a_middleware_has_read_is_refused(app: App, settings: Any) -> None:
+def test_a_form_that_a_middleware_has_read_is_refused(user: Any, settings: Any) -> None:
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, "tests.api.test_rest_bounds.read_form"]
+    app = App.in_session_of(user)
     form = b'--x\r\nContent-Disposition: form-data; name="ids"\r\n\r\n1\r\n--x--\r\n'
     assert problem(app.post("/read", form, "multipart/form-data; boundary=x"))[0] == 415
 
