@@ -63,9 +63,7 @@ def respond(problem: Problem) -> HttpResponse:
     )
 
 
-def not_logged_in(
-    detail: str = "You are not logged in.", challenge: str = "Bearer"
-) -> Problem:
+def not_logged_in(detail: str = "You are not logged in.", challenge: str = "Bearer") -> Problem:
     """The problem of a request that authenticates nobody; ``challenge`` as in RFC 6750."""
     return Problem(401, detail, headers={"WWW-Authenticate": challenge})
 
