@@ -76,6 +76,7 @@ class Settings:
     #: Largest frame accepted from a client.
     MAX_FRAME_SIZE: int = 64 * 1024
     #: Commands that all connections of a user in one process may send per second, on average.
+    #: Requests of the user to the REST API have the same limits, and are counted apart.
     COMMAND_RATE: float = 50.0
     #: Commands that they may send in a burst.
     COMMAND_BURST: int = 200
