@@ -1,0 +1,1 @@
+"""Ways to read streams over HTTP, beside the WebSocket."""
