@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Iterator
-from functools import lru_cache
+from typing import NamedTuple
+from weakref import WeakValueDictionary
 
+from ...hub.sockets.connection import Stream
 from ...protocol.codec import Codec
 from ...protocol.commands import Command, Malformed
 from ...protocol.messages import Reply
@@ -40,39 +42,49 @@ class MessageCodec(Codec):
         return Part(data)
 
 
+class Controls(NamedTuple):
+    """Makes the ``control`` events of a response.
+
+    Args:
+        epoch: epoch of the stream.
+        lowest: the lowest cursor that the client may get; 0 for that of the present.
+    """
+
+    epoch: str
+    lowest: int
+
+    def event(self, offset: int, *, up_to_date: bool) -> bytes:
+        """The event for a client that has got everything up to ``offset``."""
+        cursor = max(self.lowest, current_interval(time.time()))
+        return control_event(offset_token(self.epoch, offset), cursor, up_to_date=up_to_date)
+
+
 class EventCodec(MessageCodec):
     """Encodes each publication as two events of an SSE response: ``data`` and ``control``.
 
     Args:
-        epoch: epoch of the stream.
-        cursor: the lowest cursor that the client may get; 0 for that of the present.
-        up_to_date: whether the client has got everything once it has got a publication.
+        stream: the stream as it is read in this process.
+        controls: makes the ``control`` events.
     """
 
-    def __init__(self, epoch: str, cursor: int, *, up_to_date: bool) -> None:
-        self._epoch = epoch
-        self._cursor = cursor
-        self._is_up_to_date = up_to_date
+    def __init__(self, stream: Stream, controls: Controls) -> None:
+        self._stream = stream
+        self._controls = controls
 
     def encode_publication(self, channel: str, offset: int, data: bytes) -> Prepared:
-        return Part(data_event([data]) + self.control(offset, up_to_date=self._is_up_to_date))
-
-    def control(self, offset: int, *, up_to_date: bool) -> bytes:
-        """The ``control`` event of a client that has got everything up to ``offset``."""
-        cursor = max(self._cursor, current_interval(time.time()))
-        return control_event(offset_token(self._epoch, offset), cursor, up_to_date=up_to_date)
+        is_last = offset >= self._stream.seen().top
+        return Part(data_event([data]) + self._controls.event(offset, up_to_date=is_last))
 
 
 MESSAGES = MessageCodec()
 
+_event_codecs: WeakValueDictionary[tuple[int, Controls], EventCodec] = WeakValueDictionary()
 
-@lru_cache(maxsize=1000)
-def event_codec(epoch: str, cursor: int, up_to_date: bool) -> EventCodec:
-    """The codec that readers with equal arguments share, so that each publication is encoded once.
 
-    Args:
-        epoch: see :class:`EventCodec`, as for the others.
-        cursor: likewise.
-        up_to_date: likewise.
-    """
-    return EventCodec(epoch, cursor, up_to_date=up_to_date)
+def event_codec(stream: Stream, controls: Controls) -> EventCodec:
+    """The codec that equal readers share, so that each publication is encoded once for them."""
+    key = (id(stream), controls)  # the codec keeps the stream alive, so the id is not reused
+    codec = _event_codecs.get(key)
+    if codec is None:
+        codec = _event_codecs[key] = EventCodec(stream, controls)
+    return codec

@@ -16,7 +16,7 @@ from ...hub.sockets.connection import Reader
 from ...streams.history import Page
 from ...streams.positions import Position
 from .catch_up import JSON, page_headers
-from .codecs import MESSAGES, EventCodec, Part, event_codec
+from .codecs import MESSAGES, Controls, Part, event_codec
 from .events import data_event, json_array
 from .exchange import Exchange
 from .live import LiveConnection, admitted, attach, joined
@@ -88,36 +88,31 @@ async def send_events(
         found, page = await reading.page(position)
         await exchange.start(200, EVENT_STREAM)
         async with _noticing_the_end(exchange, connection):
-            epoch, lowest = found.feed.epoch, _lowest_cursor(cursor)
-            connection.session.codec = event_codec(epoch, lowest, up_to_date=False)
-            found, page = await _catch_up(connection, reading, found, page)
+            controls = Controls(found.feed.epoch, _lowest_cursor(cursor))
+            found, page = await _catch_up(connection, reading, controls, found, page)
             reader = attach(hub, connection, stream, found)
             if reader is not None:
-                reader.codec = event_codec(epoch, lowest, up_to_date=True)
-            await _keep_open(connection, socket, reader, page, _valid_for(reading.identity))
+                connection.session.codec = reader.codec = event_codec(reader.stream, controls)
+            await _keep_open(socket, reader, page, controls, _valid_for(reading.identity))
     if not exchange.is_gone:
         await exchange.send({"type": "http.response.body", "body": b""})
 
 
 async def _catch_up(
-    connection: LiveConnection, reading: Reading, found: Found, page: Page
+    connection: LiveConnection, reading: Reading, controls: Controls, found: Found, page: Page
 ) -> tuple[Found, Page]:
     """Send pages, beginning with this one, at the speed of the client; return the last one."""
     while True:
         data = [publication.data for publication in page.publications]
-        events = data_event(data) if data else b""
-        await connection.send_part(Part(events + _control(connection, page)))
+        control = controls.event(page.offset, up_to_date=not page.more)
+        await connection.send_part(Part((data_event(data) if data else b"") + control))
         if not page.more or connection.closing is not None or connection.has_ended:
             return found, page
         found, page = await reading.page(Position(found.feed.epoch, page.offset))
 
 
 async def _keep_open(
-    connection: LiveConnection,
-    socket: EventSocket,
-    reader: Reader | None,
-    page: Page,
-    seconds: float,
+    socket: EventSocket, reader: Reader | None, page: Page, controls: Controls, seconds: float
 ) -> None:
     """Wait for the end, and say where the client is after each ``PING_INTERVAL``.
 
@@ -128,20 +123,16 @@ async def _keep_open(
     while (left := until - loop.time()) > 0:
         if await _is_set_within(socket.ended, min(left, app_settings.PING_INTERVAL)):
             return
-        socket.offer(Part(_control(connection, _reached(reader, page))))
-
-
-def _control(connection: LiveConnection, page: Page) -> bytes:
-    codec = connection.codec
-    assert isinstance(codec, EventCodec)
-    return codec.control(page.offset, up_to_date=not page.more)
+        reached = _reached(reader, page)
+        socket.offer(Part(controls.event(reached.offset, up_to_date=not reached.more)))
 
 
 def _reached(reader: Reader | None, page: Page) -> Page:
     """Where a reader is now that has begun after ``page``, and whether more follows."""
     if reader is None:
         return page
-    return Page([], reader.sent, more=not reader.is_live or reader.sent < reader.stream.top)
+    more = not reader.is_live or reader.sent < reader.stream.seen().top
+    return Page([], reader.sent, more)
 
 
 def _lowest_cursor(sent: str) -> int:

@@ -55,9 +55,12 @@ class Exchange:
             "root_path": "",
             "query_string": (query or urlencode(parameters or {})).encode(),
             "client": ("192.0.2.7", 50_000),
-            "headers": [(k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()],
+            "headers": [
+                (k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()
+            ],
         }
-        self.task = asyncio.create_task(APPLICATION(scope, self._incoming.get, self._send))  # type: ignore[arg-type]
+        application: Any = APPLICATION(scope, self._incoming.get, self._send)
+        self.task: asyncio.Task[None] = asyncio.create_task(application)
 
     def hang_up(self) -> None:
         self._incoming.put_nowait({"type": "http.disconnect"})
@@ -143,7 +146,7 @@ class Reader:
 
     @classmethod
     async def of(cls, user: Any, name: str = "") -> "Reader":
-        """A reader with a token of this user; of the private stream unless ``name`` says another."""
+        """A reader with a token of this user, by default of the private stream."""
         token = await in_database(make_token, user)
         return cls(name or f"user:{user.pk}", {"authorization": f"Bearer {token}"})
 
