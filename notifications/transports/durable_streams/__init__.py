@@ -1,6 +1,7 @@
 """Durable Streams: reading a stream over plain HTTP, with offsets that the client keeps.
 
-:mod:`.application` answers requests, :mod:`.reading` reads pages, :mod:`.live` waits for more.
+:mod:`.application` answers requests, :mod:`.catch_up` sends pages, :mod:`.waiting` waits for more.
 
-Source: ``PROTOCOL.md`` of https://github.com/durable-streams/durable-streams, the read path.
+Source: the read path of
+https://github.com/durable-streams/durable-streams/blob/main/PROTOCOL.md.
 """

@@ -3,7 +3,8 @@
 An offset is ``<16 hexadecimal digits>_<epoch>``. The digits come first and have a fixed width, so
 that the offsets of one epoch sort as texts. With another epoch, the history is another one.
 
-Source: sections 8 and 10 of ``PROTOCOL.md`` of https://github.com/durable-streams/durable-streams.
+Source: sections 8 and 10 of
+https://github.com/durable-streams/durable-streams/blob/main/PROTOCOL.md.
 """
 
 import random

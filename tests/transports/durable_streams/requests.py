@@ -28,6 +28,8 @@ class Exchange:
         parameters: of the query.
         method: the HTTP method.
         headers: of the request.
+        query: the query as it is, instead of ``parameters``.
+        root_path: the prefix of the site.
     """
 
     def __init__(
@@ -38,6 +40,7 @@ class Exchange:
         method: str = "GET",
         headers: dict[str, str] | None = None,
         query: str = "",
+        root_path: str = "",
     ) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
@@ -52,7 +55,7 @@ class Exchange:
             "method": method,
             "scheme": "http",
             "path": path,
-            "root_path": "",
+            "root_path": root_path,
             "query_string": (query or urlencode(parameters or {})).encode(),
             "client": ("192.0.2.7", 50_000),
             "headers": [

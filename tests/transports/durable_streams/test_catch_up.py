@@ -391,3 +391,11 @@ async def test_offsets_that_were_never_given_are_told_as_a_loss(hub: Hub, user: 
         for live in ("", "long-poll", "sse"):
             assert (await reader.read(f"{digits}_{epoch}", live)).status == 410
     assert (await reader.read(f"{2:016x}_{epoch}")).is_up_to_date
+
+
+async def test_streams_are_below_the_prefix_of_the_site(hub: Hub, user: Any) -> None:
+    """Whether a proxy has removed it or not."""
+    reader = await Reader.of(user)
+    for path in (f"/portal/streams/{reader.name}", f"/streams/{reader.name}"):
+        page = Exchange(path, headers=reader.headers, root_path="/portal")
+        assert (await page.complete()).status == 200
