@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 from ...hub import get_hub
@@ -11,11 +13,14 @@ from ...streams.positions import Position
 from .. import cross_origin
 from .catch_up import send_end, send_page
 from .exchange import Exchange, Query, Refused
-from .reading import Reading, begin, errors_told
+from .reading import STOPPING, Reading, begin, errors_told
 from .tokens import InvalidOffset, parse_offset
 from .waiting import poll, send_events
 
 logger = logging.getLogger(__name__)
+
+#: Seconds in which the end of a response has to leave when a server cancels it.
+FAREWELL = 1.0
 
 METHODS = "GET, HEAD, OPTIONS"
 
@@ -40,6 +45,10 @@ async def durable_streams(scope: Any, receive: Any, send: Any) -> None:
         await _serve(exchange, scope["url_route"]["kwargs"]["name"])
     except Refused as refused:
         await _end(exchange, refused)
+    except asyncio.CancelledError:  # by a server that stops
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FAREWELL):
+                await _end(exchange, Refused(*STOPPING))
     except Exception:
         logger.exception("Unexpected error in a request for a stream.")
         await _end(exchange, Refused(500, codes.INTERNAL, "Unexpected error."))
@@ -47,9 +56,11 @@ async def durable_streams(scope: Any, receive: Any, send: Any) -> None:
 
 async def _end(exchange: Exchange, refused: Refused) -> None:
     """Answer with an error; or end the answer if it has begun, after which the client resumes."""
+    if exchange.is_gone:
+        return
     if not exchange.is_started:
         await exchange.refuse(refused)
-    elif not exchange.is_gone:
+    else:
         await exchange.send({"type": "http.response.body", "body": b""})
 
 

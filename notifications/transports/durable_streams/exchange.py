@@ -138,7 +138,7 @@ class Exchange:
         """Send the status and the headers of a response whose body follows."""
         self.is_started = True
         own = HEADERS | cross_origin.headers(self.scope, EXPOSED) | dict(headers)
-        if self.must_close:
+        if self.must_close and self.scope.get("http_version", "1.1").startswith("1"):
             own["connection"] = "close"
         fields = [(name.encode(), value.encode("latin-1")) for name, value in own.items()]
         await self.send({"type": "http.response.start", "status": status, "headers": fields})

@@ -1,6 +1,7 @@
 """Readers that wait: woken by publications, ended in time, and bounded."""
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -154,7 +155,7 @@ async def test_a_client_that_leaves_is_forgotten(hub: Hub, user: Any) -> None:
     assert not events.is_complete
 
 
-async def test_waiting_readers_cost_no_queries(settings: Any, user: Any) -> None:
+async def test_waiting_readers_cost_neither_queries_nor_threads(settings: Any, user: Any) -> None:
     async with running_hub(settings, PING_INTERVAL=0.05, MAX_CONNECTIONS_PER_USER=500) as hub:
         reader = await Reader.of(user, "broadcast")
         polls = [reader.ask("now", "sse") for _ in range(100)]
@@ -162,6 +163,7 @@ async def test_waiting_readers_cost_no_queries(settings: Any, user: Any) -> None
         with counted_statements("") as statements:
             await until(lambda: all(len(p.events) > 2 for p in polls), "some keep-alives")
         assert statements == []
+        assert threading.active_count() < 40  # the lanes have a fixed number
         await in_database(broadcast, "one", to="everyone")
         await until(lambda: all(p.event_titles == ["one"] for p in polls), "the publication")
         for poll in polls:
@@ -428,14 +430,16 @@ async def test_a_hub_that_stops_leaves_nobody_waiting(hub: Hub, user: Any) -> No
     await stream.complete()
 
 
-async def test_a_cancelled_request_leaves_nothing_behind(hub: Hub, user: Any) -> None:
-    """Daphne cancels the requests that it stops with."""
+async def test_a_request_that_the_server_cancels_ends_well(hub: Hub, user: Any) -> None:
+    """As daphne does when it stops, and uvicorn after its ``--timeout-graceful-shutdown``."""
     reader = await Reader.of(user)
     poll, stream = reader.ask("now", "long-poll"), reader.ask("now", "sse")
     await waiting(hub, poll, stream)
     poll.task.cancel()
     stream.task.cancel()
-    await asyncio.gather(poll.task, stream.task, return_exceptions=True)
+    await poll.complete()
+    await stream.complete()
+    assert (poll.status, poll.headers["retry-after"]) == (503, "1")
     assert not hub.connections.all
 
 
