@@ -7,6 +7,7 @@ import signal
 import subprocess
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,13 +18,20 @@ import pytest
 
 from tests.client import PATIENCE
 from tests.integration import jobs
+from tests.integration.fronts import StartFront
 from tests.integration.places import Person, Place, open_place
 from tests.js.test_modules import find_node
+from tests.proxies import trusting
 from tests.servers import Site
 
 pytestmark = pytest.mark.integration
 
 PROGRAM = Path(__file__).with_name("durable_reader.mjs")
+
+FIND_READER = """
+from django.contrib.auth import get_user_model
+print(get_user_model().objects.get(username="reader").pk)
+"""
 
 LIVE = ["long-poll", "sse"]
 
@@ -335,3 +343,21 @@ def test_a_stopping_server_answers_and_ends_well(site: Site, directory: Path) ->
             place.server.start()
             poll.wait_for(["meanwhile"])
             events.wait_for(["meanwhile"])
+
+
+def test_events_pass_a_proxy_at_once(front: StartFront) -> None:
+    """nginx buffers other responses."""
+    running = front()
+    cookie = running.log_in("reader")
+    user = running.servers[0].manage("shell", "-v", "0", "-c", FIND_READER).stdout.strip()
+    request = urllib.request.Request(
+        f"{running.nginx.url}/streams/user:{user}?offset=now&live=sse", headers={"Cookie": cookie}
+    )
+    with urllib.request.urlopen(request, timeout=PATIENCE, context=trusting()) as events:
+        assert events.headers["Content-Type"] == "text/event-stream"
+        first = [events.readline() for _ in range(3)]
+        assert first[0] == b"event: control\n"
+        running.servers[0].manage("notify", "reader", "hello")
+        lines = [events.readline() for _ in range(2)]
+        assert lines[0] == b"event: data\n"
+        assert b'"title":"hello"' in lines[1]
