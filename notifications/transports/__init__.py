@@ -1,1 +1,1 @@
-"""Ways to read streams over HTTP, beside the WebSocket."""
+"""The same session over HTTP: for networks that break websockets, and for clients that listen."""

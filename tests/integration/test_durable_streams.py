@@ -307,8 +307,7 @@ def test_the_development_server_ends_well_with_readers(site: Site, directory: Pa
     with open_place(site, directory, "runserver") as place:
         person = place.person()
         with node(place, person, "long-poll") as poll, node(place, person, "sse") as events:
-            for reader in (poll, events):
-                wait_until(lambda reader=reader: reader.is_up_to_date, "the end")
+            wait_until(lambda: poll.is_up_to_date and events.is_up_to_date, "the end")
             assert place.server.stop(signal.SIGTERM) == 0
             place.other.run(jobs.notify_user, person.id, ["meanwhile"])
             place.server.start()
@@ -320,8 +319,7 @@ def test_a_stopping_server_answers_and_ends_well(site: Site, directory: Path) ->
     with open_place(site, directory) as place:
         person = place.person()
         with node(place, person, "long-poll") as poll, node(place, person, "sse") as events:
-            for reader in (poll, events):
-                wait_until(lambda reader=reader: reader.is_up_to_date, "the end")
+            wait_until(lambda: poll.is_up_to_date and events.is_up_to_date, "the end")
             waiting = Plain(place, person)
             answers: list[tuple[int, str | None]] = []
 
