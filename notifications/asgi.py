@@ -12,6 +12,7 @@ from .consumers import NotificationConsumer
 from .lifespan import lifespan
 from .logs import quoted
 from .origin import AllowedOriginValidator, Refusals, refuse
+from .transports.durable_streams.application import durable_streams
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,9 @@ websocket_urlpatterns = [
 ]
 
 #: What is answered over HTTP without Django's handlers and middleware: responses that stay open.
-http_urlpatterns: list[URLPattern] = []
+http_urlpatterns: list[URLPattern] = [
+    path("streams/<path:name>", cast(Any, durable_streams)),
+]
 
 
 def compose(http: ASGIApplication, more: Sequence[URLPattern]) -> ASGIApplication:

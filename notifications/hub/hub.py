@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..conf import app_settings
-from ..connect import admission
+from ..connect import admission, reading
 from ..database.lanes import CONNECTS, FLUSH, RECEIVERS, TICKER
 from ..layer import announcer
 from ..protocol import codes
@@ -57,7 +57,9 @@ class Hub:
         self.turns = Turns()
         self.beginnings = Beginnings(self._suspect, self.loops.report_failure)
         self.admit_callers = Batcher(admission.admit, CONNECTS)
-        self.resume = Batcher(partial(admission.resume, recent=Recent()), CONNECTS)
+        recent = Recent()
+        self.resume = Batcher(partial(admission.resume, recent=recent), CONNECTS)
+        self.read_pages = Batcher(partial(reading.read_pages, recent=recent), CONNECTS)
         self.streams = LocalStreams(
             self.connections,
             self.loops,

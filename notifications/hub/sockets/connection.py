@@ -104,6 +104,9 @@ class Connection:
     socket does not accept are read from history later.
     """
 
+    #: Whether it gets all streams of its user, changes of the user's read state, and counts.
+    follows_user = True
+
     __slots__ = (
         "_closing_task",
         "_loop",
