@@ -1,9 +1,12 @@
 """The npm package ``centrifuge`` in a Node process, unmodified."""
 
 import json
+import os
+import signal
 import subprocess
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -29,10 +32,13 @@ class JavaScript:
 
     Args:
         endpoints: the transports in the order in which the SDK tries them, each with a URL.
+        trusting: accept any certificate.
         options: options of the SDK.
     """
 
-    def __init__(self, endpoints: list[tuple[str, str]], **options: Any) -> None:
+    def __init__(
+        self, endpoints: list[tuple[str, str]], *, trusting: bool = False, **options: Any
+    ) -> None:
         listed = [{"transport": name, "endpoint": url} for name, url in endpoints]
         self._process = subprocess.Popen(
             [
@@ -43,9 +49,12 @@ class JavaScript:
                 json.dumps({"endpoints": listed, "minReconnectDelay": 50, **options}),
             ],
             cwd=ROOT,
+            env={**os.environ, **({"NODE_TLS_REJECT_UNAUTHORIZED": "0"} if trusting else {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # A group of its own: node of a virtual environment is the child of a Python process.
+            start_new_session=True,
         )
         #: Contexts by name of the event.
         self.events: dict[str, list[dict[str, Any]]] = {}
@@ -70,7 +79,8 @@ class JavaScript:
         try:
             self._process.wait(STOP_TIMEOUT)
         finally:
-            self._process.kill()
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
             self._thread.join(STOP_TIMEOUT)
             self._process.stdout.close()
 

@@ -10,9 +10,11 @@ import pytest
 
 from tests.client import PATIENCE
 from tests.integration import jobs
-from tests.integration.places import Person, Place, open_place
+from tests.integration.fronts import StartFront
+from tests.integration.places import SECRET, Person, Place, open_place
 from tests.integration.processes import Redis
 from tests.integration.sdks import JavaScript, Refused
+from tests.proxies import HoldingProxy
 from tests.servers import Server, Site
 
 pytestmark = pytest.mark.integration
@@ -161,9 +163,7 @@ def test_commands_may_arrive_at_another_worker(pair: Place, transport: str) -> N
         client.wait(lambda: client.titles("topic:a") == ["news"], "news")
 
 
-def test_without_redis_the_other_worker_says_so_and_the_session_goes_on(
-    site: Site, directory: Path
-) -> None:
+def test_without_redis_commands_fail_loudly_and_messages_go_on(site: Site, directory: Path) -> None:
     redis = Redis().start()
     try:
         with open_place(site, directory, REDIS_URL=redis.url) as place:
@@ -175,8 +175,7 @@ def test_without_redis_the_other_worker_says_so_and_the_session_goes_on(
                 redis.kill()
                 with pytest.raises(Refused) as lost:
                     client.call("rpc", "unread", {})
-                print(client.events, place.log)
-                assert lost.value.code == 1, "the SDK's own time limit"
+                assert lost.value.code == 11, "the SDK closes the connection at a 503"
                 place.other.run(jobs.notify_user, person.id, ["still received"])
                 client.wait(lambda: client.titles(person.channel) == ["still received"], "it")
             answer = subprocess.run(
@@ -192,3 +191,92 @@ def test_without_redis_the_other_worker_says_so_and_the_session_goes_on(
             assert answer.endswith("}503"), answer
     finally:
         redis.close()
+
+
+# Proxies
+
+
+@pytest.fixture
+def proxy(quick: Place) -> Iterator[HoldingProxy]:
+    proxy = HoldingProxy(quick.server.port)
+    yield proxy
+    proxy.close()
+
+
+def test_a_proxy_that_breaks_websockets_is_survived(quick: Place, proxy: HoldingProxy) -> None:
+    person, server = quick.person(), quick.server
+    proxy.holds = False
+    endpoints = [
+        ("websocket", f"{proxy.url.replace('http', 'ws')}/connection/websocket"),
+        ("http_stream", f"{proxy.url}/connection/http_stream"),
+    ]
+    emulation = f"{proxy.url}/emulation"
+    with JavaScript(endpoints, token=person.token, emulationEndpoint=emulation) as client:
+        assert client.connected()["transport"] == "http_stream"
+        assert client.count("error") == 1
+        quick.other.run(jobs.notify_user, person.id, ["one"])
+        client.wait(lambda: client.titles(person.channel) == ["one"], "one")
+        assert client.call("rpc", "unread", {})["data"] == {"unread": 1}
+    assert server.log.count("Traceback") == 0
+
+
+def test_a_proxy_that_holds_responses_back_is_told_and_survived(
+    quick: Place, proxy: HoldingProxy
+) -> None:
+    """The client's time limit notices it, and the next transport is tried."""
+    person, server = quick.person(), quick.server
+    endpoints = [
+        ("http_stream", f"{proxy.url}/connection/http_stream"),
+        ("sse", f"{server.url}/connection/sse"),
+    ]
+    options: dict[str, Any] = {"emulationEndpoint": f"{server.url}/emulation", "timeout": 1000}
+    with JavaScript(endpoints, token=person.token, **options) as client:
+        assert client.connected()["transport"] == "sse"
+        assert client.count("error") == 1
+        quick.other.run(jobs.notify_user, person.id, ["one"])
+        client.wait(lambda: client.titles(person.channel) == ["one"], "one")
+
+
+def test_a_proxy_that_stops_holding_back_is_used(quick: Place, proxy: HoldingProxy) -> None:
+    person = quick.person()
+    endpoints = [("http_stream", f"{proxy.url}/connection/http_stream")]
+    options: dict[str, Any] = {"emulationEndpoint": f"{proxy.url}/emulation", "timeout": 1000}
+    with JavaScript(endpoints, token=person.token, **options) as client:
+        client.begin("connect")
+        client.wait_for_event("error")
+        quick.other.run(jobs.notify_user, person.id, ["one"])
+        proxy.holds = False
+        client.wait(lambda: client.titles(person.channel) == ["one"], "one")
+
+
+def test_nginx_passes_every_message_at_once(front: StartFront, transport: str) -> None:
+    """And pings keep a quiet response open beyond the timeouts of the proxy."""
+    running = front(
+        {"_timeout 90s;": "_timeout 3s;"},
+        NOTIFICATIONS_PING_INTERVAL="1",
+        NOTIFICATIONS_PONG_TIMEOUT="0.9",
+        NOTIFICATIONS_CHECK_INTERVAL="0.2",
+        NOTIFICATIONS_TOKEN_SECRET=SECRET,
+    )
+    server, url = running.servers[0], running.nginx.url
+    running.servers[1].stop()  # without Redis, commands must arrive at the same process
+    made = server.manage("shell", "-v", "0", "-c", TOKEN).stdout.strip()
+    with JavaScript(
+        [(transport, f"{url}/connection/{transport}")],
+        trusting=True,
+        token=made,
+        emulationEndpoint=f"{url}/emulation",
+    ) as client:
+        client.connected()
+        time.sleep(6)
+        server.manage("notify", "reader", "one")
+        client.wait(lambda: client.count("publication") == 1, "one")
+        assert client.call("rpc", "unread", {})["data"]["unread"] >= 1
+        assert client.count("connecting") == 1
+
+
+TOKEN = """
+from django.contrib.auth import get_user_model
+from notifications.connect.tokens import make_token
+print(make_token(get_user_model().objects.get(username="reader")))
+"""
