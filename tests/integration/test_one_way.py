@@ -1,4 +1,4 @@
-"""Clients that only listen, against real servers: EventSource, curl, websockets, raw sockets."""
+"""Clients that only listen, against real servers: curl, websockets, raw sockets."""
 
 import json
 import os
@@ -20,12 +20,9 @@ from websockets.sync.client import connect
 from tests.client import PATIENCE
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
-from tests.js.test_modules import find_node
 from tests.servers import Server, Site
 
 pytestmark = pytest.mark.integration
-
-SCRIPT = Path(__file__).with_name("eventsource.mjs")
 
 
 def uni_sse(server: Server, person: Person) -> str:
@@ -74,7 +71,7 @@ class Lines:
 
     @property
     def titles(self) -> list[str]:
-        return [value["title"] for value in self.values if "title" in value]
+        return [value["pub"]["data"]["title"] for value in self.values if "pub" in value]
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -82,38 +79,6 @@ class Lines:
             with self._changed:
                 self.lines.append(line.rstrip("\n"))
                 self._changed.notify_all()
-
-
-def event_source(url: str) -> Lines:
-    """EventSource as Node has it."""
-    return Lines(find_node(), "--experimental-eventsource", "--no-warnings", SCRIPT, url)
-
-
-def test_an_event_source_resumes_by_itself_where_it_was(place: Place) -> None:
-    """Its application keeps no position and drops nothing: the browser does all of it."""
-    person = place.person()
-    with event_source(uni_sse(place.server, person)) as source:
-        source.wait_for("open")
-        for title in ("one", "two"):
-            place.other.run(jobs.notify_user, person.id, [title])
-        source.wait_for('"two"')
-        place.server.kill()
-        place.other.run(jobs.notify_user, person.id, ["three", "four"])
-        place.server.start()
-        source.wait_for('"four"')
-        place.other.run(jobs.notify_user, person.id, ["five"])
-        source.wait_for('"five"')
-        assert source.titles == ["one", "two", "three", "four", "five"]
-        deadline = time.monotonic() + PATIENCE
-        while place.other.run(jobs.delivered, person.id, person.channel) != 2:
-            assert time.monotonic() < deadline, "what came before the last event id"
-            time.sleep(0.1)
-
-
-def test_an_event_source_that_may_not_connect_gives_up(place: Place) -> None:
-    with event_source(f"{place.server.url}/connection/uni_sse") as source:
-        source.wait_for("state")
-        assert source.values == [{"state": 2}]  # CLOSED
 
 
 def test_curl_prints_what_happens(place: Place) -> None:
@@ -158,7 +123,7 @@ def test_tokens_in_urls_are_not_logged(site: Site, directory: Path) -> None:
             with connect(url + quote(json.dumps({"token": person.token})), proxy=None) as listener:
                 assert "connect" in json.loads(listener.recv(PATIENCE))
             assert server.stop() == 0
-            assert "/connection/uni_sse" in server.log, "it is logged"
+            assert "/connection/uni_websocket" in server.log, "requests are logged"
             assert person.token not in server.log
             assert person.token.split(".")[2] not in server.log
 
@@ -241,11 +206,12 @@ def test_every_server_passes_messages_and_notices_who_has_gone(
 ) -> None:
     with open_place(site, directory, command, NOTIFICATIONS_CHECK_INTERVAL="0.2") as place:
         person = place.person()
-        with event_source(uni_sse(place.server, person)) as source:
-            source.wait_for("open")
+        url = f"{place.server.url}/connection/uni_http_stream"
+        with Lines("curl", "-sN", "--data", json.dumps({"token": person.token}), url) as curl:
+            curl.wait_for('"connect"')
             wait_for_connections(place, person, 1)
             titles = [f"n{number}" for number in range(200)]
             place.other.run(jobs.notify_user, person.id, titles)
-            source.wait_for('"n199"')
-            assert source.titles == titles
+            curl.wait_for('"n199"')
+            assert curl.titles == titles
         wait_for_connections(place, person, 0)
