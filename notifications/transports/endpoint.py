@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -81,9 +82,10 @@ class Endpoint(AsyncHttpConsumer):
         return app_settings.MAX_FRAME_SIZE
 
     async def answer(self, answer: Answer) -> None:
-        """Send a complete response."""
+        """Send a complete response, unless the client has gone (ASGI 2.4: ``OSError``)."""
         headers = [*answer.headers, *self.cors_headers()]
-        await self.send_response(answer.status, answer.body, headers=headers)
+        with suppress(OSError):
+            await self.send_response(answer.status, answer.body, headers=headers)
 
     def cors_headers(self) -> Headers:
         """Return the headers that let the page that sent the request read the answer.
