@@ -8,8 +8,10 @@ SDKs take any other status than 200 for a broken network.
 from __future__ import annotations
 
 from ..protocol.bodies import Events, Lines
+from ..protocol.codec import Codec
 from ..protocol.json import JSON
-from .endpoint import Refused
+from ..protocol.protobuf import PROTOBUF
+from .endpoint import BINARY, Refused
 from .query import CONNECT_PARAMETER
 from .stream import Stream
 
@@ -18,17 +20,22 @@ EVENTS = Events(JSON)
 
 
 class HTTPStream(Stream):
-    """A POST with the connect command; the response has one reply or push per line."""
+    """A POST with the connect command; the response has one reply or push per line.
 
-    codec = LINES
+    In the Protobuf form each message is preceded by its length, in both directions.
+    """
+
+    codec: Codec = LINES
     content_type = b"application/x-ndjson"
     preamble = b""
     is_emulated = True
 
     async def handle(self, body: bytes) -> None:
-        if self.header(b"content-type").startswith(b"application/octet-stream"):
-            raise Refused(415, "the form of this transport is JSON")
-        await self.serve(as_text(body))
+        if not self.is_binary:
+            await self.serve(as_text(body))
+            return
+        self.codec, self.content_type = PROTOBUF, BINARY
+        await self.serve(body)
 
 
 class SSE(Stream):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import msgspec
+from google.protobuf.message import DecodeError
 
 from ..conf import app_settings, layer_is_in_memory
 from ..hub import get_hub
 from ..hub.emulation import Unknown, Unreachable
 from ..hub.sockets.bodies import Answer
+from ..protocol import client_pb2 as pb
 from .endpoint import Endpoint, Refused
 
 #: The ids of processes; see :attr:`notifications.hub.emulation.Emulation.node`.
@@ -19,15 +22,21 @@ NODE = re.compile(r"[0-9a-f]{32}\Z")
 OVERHEAD = 1024
 
 
-class EmulationRequest(msgspec.Struct):
-    """``EmulationRequest`` of ``client.proto``. ``data`` is one frame of the client."""
+class Sent(NamedTuple):
+    """``EmulationRequest`` of ``client.proto`` in either form. ``data`` is one frame."""
 
+    session: str
+    node: str
+    data: str | bytes
+
+
+class JSONRequest(msgspec.Struct):
     session: str
     node: str
     data: str
 
 
-_decoder = msgspec.json.Decoder(EmulationRequest)
+_decoder = msgspec.json.Decoder(JSONRequest)
 
 
 class Emulate(Endpoint):
@@ -43,7 +52,7 @@ class Emulate(Endpoint):
         return 2 * app_settings.MAX_FRAME_SIZE + OVERHEAD
 
     async def handle(self, body: bytes) -> None:
-        request = _read(body)
+        request = _bounded(_read_binary(body) if self.is_binary else _read(body))
         hub = await get_hub()
         if request.node == hub.emulation.node:
             try:
@@ -62,13 +71,31 @@ class Emulate(Endpoint):
         await self.answer(Answer(204, [(b"cache-control", b"no-store")], b""))
 
 
-def _read(body: bytes) -> EmulationRequest:
+def _read(body: bytes) -> Sent:
     try:
-        request = _decoder.decode(body)
+        return Sent(*msgspec.structs.astuple(_decoder.decode(body)))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise Refused(400, "the body is not an emulation request") from None
+
+
+def _read_binary(body: bytes) -> Sent:
+    try:
+        message = pb.EmulationRequest.FromString(body)
+    except DecodeError:
+        raise Refused(400, "the body is not an emulation request") from None
+    return Sent(message.session, message.node, message.data)
+
+
+def _bounded(request: Sent) -> Sent:
+    """Check what may be in a request.
+
+    Raises:
+        Refused: no session has such a name, or the frame is too large.
+    """
     if not NODE.match(request.node) or not 0 < len(request.session) <= 64:
         raise Refused(404, "there is no such session")
-    if len(request.data.encode(errors="surrogatepass")) > app_settings.MAX_FRAME_SIZE:
+    data = request.data
+    size = len(data if isinstance(data, bytes) else data.encode(errors="surrogatepass"))
+    if size > app_settings.MAX_FRAME_SIZE:
         raise Refused(413, f"a frame may have {app_settings.MAX_FRAME_SIZE} bytes")
     return request

@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 #: Values of ``Sec-Fetch-Site`` for requests of other sites' pages.
 FOREIGN = (b"cross-site", b"same-site")
 
+#: The content type of the Protobuf form.
+BINARY = b"application/octet-stream"
+
 #: Seconds for which a browser remembers that it may send a request.
 PREFLIGHT_AGE = 300
 
@@ -106,6 +109,11 @@ class Endpoint(AsyncHttpConsumer):
     def header(self, name: bytes) -> bytes:
         """Return the value of a header of the request; b"" if it has none."""
         return next((value for known, value in self.scope["headers"] if known == name), b"")
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the body has the Protobuf form."""
+        return self.header(b"content-type").startswith(BINARY)
 
     def connect_parameter(self) -> str:
         """Return what the query has to connect with; "" if it has nothing.

@@ -6,8 +6,6 @@ by ``subs`` of the connect request. That is also all that acknowledges what they
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from ..hub.sockets.bodies import Answer
 from ..protocol import codes
 from ..protocol.bodies import Events, Lines
@@ -55,7 +53,7 @@ class OneWay(Stream):
 
 class OneWaySSE(OneWay):
     codec = Events(ONE_WAY_JSON)
-    content_type: ClassVar[bytes] = b"text/event-stream"
+    content_type = b"text/event-stream"
 
     async def serve(self, first: str | bytes) -> None:
         self._ids = EventIds()
@@ -72,4 +70,4 @@ class OneWaySSE(OneWay):
 class OneWayHTTPStream(OneWay):
     methods = ("POST",)
     codec = Lines(ONE_WAY_JSON)
-    content_type: ClassVar[bytes] = b"application/x-ndjson"
+    content_type = b"application/x-ndjson"

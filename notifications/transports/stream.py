@@ -26,8 +26,8 @@ HEADERS: Headers = [
 class Stream(Endpoint):
     """A request whose response is the socket of a connection."""
 
-    codec: ClassVar[Codec]
-    content_type: ClassVar[bytes]
+    codec: Codec
+    content_type: bytes
     #: What the response begins with before there is a message; None to begin with the first one.
     preamble: ClassVar[bytes | None] = None
     #: Whether the client sends further frames to ``/emulation``.

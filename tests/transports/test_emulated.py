@@ -10,6 +10,7 @@ from notifications import notify
 from notifications.database.lanes import in_database
 from notifications.hub import Connection, Hub
 from notifications.models import Subscription
+from notifications.protocol import client_pb2 as pb
 from tests.hub.helpers import FICKLE, FickleLayer
 from tests.peers import log_in, running_hub, until
 from tests.transports.requests import Emulated, Request, answered
@@ -260,10 +261,57 @@ async def test_bytes_that_are_no_text_are_refused(hub: Hub) -> None:
         assert (await answered(path, b"\xff\xfe")).error == (400, 400)
 
 
-async def test_protobuf_is_refused_until_there_is_a_codec(hub: Hub) -> None:
-    headers = [(b"content-type", b"application/octet-stream")]
-    answer = await answered("/connection/http_stream", b"\x01\x02", headers=headers)
-    assert answer.error == (415, 415)
+BINARY = [(b"content-type", b"application/octet-stream")]
+
+
+def framed(message: pb.Command) -> bytes:
+    """A short message after its length."""
+    data = message.SerializeToString()
+    assert len(data) < 2**14
+    return bytes([len(data) & 127 | 128, len(data) >> 7]) + data
+
+
+async def test_protobuf_is_spoken_in_both_directions(hub: Hub, token: str) -> None:
+    connect = pb.Command(id=1, connect=pb.ConnectRequest(token=token))
+    stream = Request("/connection/http_stream", framed(connect), headers=BINARY)
+    await until(lambda: stream.body, "the reply")
+    assert stream.headers["content-type"] == "application/octet-stream"
+    (reply,) = replies(stream.body)
+    command = framed(pb.Command(id=2, rpc=pb.RPCRequest(method="unread")))
+    names = {"node": reply.connect.node, "session": reply.connect.session}
+    request = pb.EmulationRequest(**names, data=command).SerializeToString()
+    assert (await answered("/emulation", request, headers=BINARY)).status == 204
+    await until(lambda: len(replies(stream.body)) == 2, "the answer")
+    assert json.loads(replies(stream.body)[1].rpc.data) == {"unread": 0}
+    await stream.end()
+
+
+def replies(body: bytes) -> list[pb.Reply]:
+    found = []
+    while body:
+        size, start, shift = 0, 0, 0
+        while True:
+            size |= (body[start] & 127) << shift
+            start, shift = start + 1, shift + 7
+            if body[start - 1] < 128:
+                break
+        found.append(pb.Reply.FromString(body[start : start + size]))
+        body = body[start + size :]
+    return found
+
+
+@pytest.mark.parametrize("body", [b"\xff\xff", b"\x0a\xff\xff\xff\xff\x7f", b"\x12\x02\xff\xff"])
+async def test_malformed_protobuf_is_answered_with_400(hub: Hub, body: bytes) -> None:
+    assert (await answered("/emulation", body, headers=BINARY)).error == (400, 400)
+
+
+async def test_text_for_a_protobuf_session_and_bytes_for_a_json_one_end_it(
+    hub: Hub, token: str, client: Emulated
+) -> None:
+    names = {"node": client.result["node"], "session": client.result["session"]}
+    request = pb.EmulationRequest(**names, data=b"{}").SerializeToString()
+    assert (await answered("/emulation", request, headers=BINARY)).status == 204
+    assert (await client.stream.message("disconnect"))["code"] == 3506
 
 
 async def test_a_refused_connect_is_an_error_of_the_protocol(hub: Hub) -> None:
