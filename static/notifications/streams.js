@@ -5,7 +5,7 @@
  * every handler has run. Until the server has confirmed a subscription on this connection,
  * publications of its stream are dropped, because earlier ones may be missing.
  *
- * @typedef {import("./client.js").Events} Events
+ * @typedef {import("./events.js").Events} Events
  * @typedef {import("./emitter.js").Emitter<Events>} Target
  * @typedef {import("./positions.js").Positions} Positions
  * @typedef {import("./protocol.js").Publication} Publication
@@ -36,6 +36,11 @@ export class Streams {
     this.#target = target;
     this.#positions = positions;
     this.#acknowledge = acknowledge;
+  }
+
+  /** The known positions. */
+  get positions() {
+    return this.#positions.entries();
   }
 
   /** @returns {Record<string, object>} parameters to resume the server-side subscriptions */
@@ -75,9 +80,12 @@ export class Streams {
       this.#positions.set(channel, { epoch, offset: 0 });
     }
     this.#live.add(channel);
-    this.#target.emit("subscribed", { channel, wasRecovering, recovered });
+    const isLost = wasRecovering && !recovered;
+    const known = this.#positions.get(channel);
+    const position = isLost || !known ? { epoch, offset } : known;
+    this.#target.emit("subscribed", { channel, wasRecovering, recovered, position });
     for (const publication of publications) this.publish(channel, publication, true);
-    if (wasRecovering && !recovered) {
+    if (isLost) {
       this.#positions.replace(channel, { epoch, offset });
     } else {
       this.#advance(channel, offset);

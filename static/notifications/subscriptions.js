@@ -4,7 +4,7 @@
  * A temporary error is retried with growing pauses; any other error ends the subscription:
  * https://centrifugal.dev/docs/transports/client_api#subscription-states
  *
- * @typedef {import("./client.js").Events} Events
+ * @typedef {import("./events.js").Events} Events
  * @typedef {import("./protocol.js").Command} Command
  * @typedef {import("./requests.js").Handle} Handle
  * @typedef {import("./streams.js").Streams} Streams
@@ -49,6 +49,11 @@ export class Subscriptions {
     this.#mirrors = followed !== undefined;
     this.#followed = new Set(followed ?? []);
     for (const channel of [...topics, ...this.#followed]) this.want(channel);
+  }
+
+  /** The topics that the user is known to follow. */
+  get followed() {
+    return [...this.#followed];
   }
 
   /** @param {string} channel */

@@ -9,7 +9,7 @@ export const browser = {
     return this.sockets.at(-1);
   },
   fire(name) {
-    for (const handler of handlers.get(name) ?? []) handler();
+    for (const handler of handlers.get(name) ?? []) handler({ type: name });
   },
   reset() {
     this.sockets.length = 0;
