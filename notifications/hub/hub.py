@@ -22,6 +22,7 @@ from .acknowledgements import Acknowledgements
 from .batches import Batcher
 from .beginnings import Beginnings
 from .connections import Connections
+from .emulation import Emulation
 from .incarnation import IncarnationWatch
 from .layer.probe import Probe
 from .layer_messages import LayerMessages
@@ -64,12 +65,18 @@ class Hub:
             layer_changed=partial(self.loops.wake, "check"),
         )
         self.rights = Rights(self.connections, self.streams, self.beginnings, self.loops)
+        self.emulation = Emulation(self.streams)
         self._groups = self.streams.groups
         self.probe = Probe(self._groups)
         self._incarnation = IncarnationWatch()
         self.position_check = PositionCheck(self.streams, self.rights, self.loops)
         self.layer_messages = LayerMessages(
-            self.streams, self.rights, self.position_check, self.probe, self.loops
+            self.streams,
+            self.rights,
+            self.position_check,
+            self.probe,
+            self.emulation,
+            self.loops,
         )
         self._parting: asyncio.Task[None] | None = None
 

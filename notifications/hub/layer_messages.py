@@ -11,6 +11,7 @@ from typing import Any
 
 from ..streams.encoding import Publication
 from .delivery.repairs import SLICE
+from .emulation import Emulation
 from .layer.probe import Probe
 from .local_streams import LocalStreams
 from .loops import Loops
@@ -26,6 +27,7 @@ class LayerMessages:
         rights: notified of users whose rights or read state have changed.
         check: run on request of publishers that do not announce each publication.
         probe: receives the probe messages of this process.
+        emulation: receives what clients have sent through other processes.
         loops: reports messages that cannot be handled.
     """
 
@@ -35,6 +37,7 @@ class LayerMessages:
         rights: Rights,
         check: PositionCheck,
         probe: Probe,
+        emulation: Emulation,
         loops: Loops,
     ) -> None:
         self._streams = streams.by_name
@@ -43,6 +46,7 @@ class LayerMessages:
         self._rights = rights
         self._check = check
         self._probe = probe
+        self._emulation = emulation
         self._loops = loops
 
     def dispatch(self, message: dict[str, Any]) -> None:
@@ -104,3 +108,5 @@ class LayerMessages:
             self._check.request()
         elif kind == "notifications.beat":
             self._probe.receive(message)
+        elif kind == "notifications.emulation":
+            self._emulation.take_forwarded(message["session"], message["frame"])
