@@ -116,8 +116,9 @@ export class Client extends Emitter {
     const { endpoint, userId } = this;
     const positions = () => this.#streams.positions;
     const followed = () => this.followed;
-    const shared = this.#options.share?.({ endpoint, userId, positions, followed });
-    return shared ?? new Transports(endpoint, this.#options.transports);
+    const { transports, share } = this.#options;
+    const shared = share?.({ endpoint, userId, positions, followed, transports });
+    return shared ?? new Transports(endpoint, transports);
   }
 
   /** @returns {State} */

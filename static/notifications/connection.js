@@ -197,6 +197,7 @@ export class Connection {
       client: result.client,
       transport: this.#opener.name,
       data: result.data ?? {},
+      ping: result.ping ?? 0,
       reconnected: this.#connections > 1,
     });
     this.#session.greeted(result);

@@ -13,6 +13,7 @@
  * @property {string} client id of the connection
  * @property {string} transport `websocket`, `http_stream`, `sse`, or `shared` with other tabs
  * @property {NonNullable<ConnectResult["data"]>} data
+ * @property {number} ping seconds between two heartbeats of the server; 0 for none
  * @property {boolean} reconnected whether it is not the first connection of this page
  *
  * @typedef {object} Events
@@ -50,6 +51,7 @@
  * @property {string} userId
  * @property {() => [string, Position][]} positions
  * @property {() => string[]} followed topics that the user is known to follow
+ * @property {TransportName[] | undefined} transports see {@link Options}
  */
 
 /** Reasons of `connecting` and `disconnected`, besides the close codes of the server. */

@@ -80,7 +80,15 @@ export class ProtocolError extends Error {
 }
 
 /**
- * @param {Command[]} commands
+ * @param {any} error of a command
+ * @returns {ErrorReply}
+ */
+export function toReply({ code = 100, message = "internal error", temporary = true }) {
+  return { code, message, temporary };
+}
+
+/**
+ * @param {(Command | Reply)[]} commands
  * @returns {string} a frame, one command per line
  */
 export function encodeFrame(commands) {

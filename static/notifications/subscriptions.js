@@ -30,6 +30,8 @@ export class Subscriptions {
   #wanted = new Map();
   /** @type {Map<string, number>} timers of pending attempts */
   #retries = new Map();
+  /** @type {Map<string, Promise<void>>} attempts that wait for a reply */
+  #asked = new Map();
   /** @type {Set<string>} wanted channels that the user is known to follow */
   #followed;
   #mirrors;
@@ -94,6 +96,7 @@ export class Subscriptions {
 
   /** The connection is lost: cancels all pending attempts. */
   pause() {
+    this.#asked.clear();
     for (const channel of [...this.#retries.keys()]) this.#cancel(channel);
   }
 
@@ -103,6 +106,17 @@ export class Subscriptions {
    */
   async subscribe(channel) {
     if (this.#streams.isLive(channel)) return;
+    const asked = this.#asked.get(channel) ?? this.#try(channel);
+    this.#asked.set(channel, asked);
+    try {
+      await asked;
+    } finally {
+      if (this.#asked.get(channel) === asked) this.#asked.delete(channel);
+    }
+  }
+
+  /** @param {string} channel */
+  async #try(channel) {
     try {
       await this.#ask(channel);
     } catch (error) {
