@@ -27,6 +27,7 @@ lint: venv-test node ## check form, types, rooms, migrations, translations and J
 	DEBUG=1 $(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/python scripts/messages --check
 	$(BIN)/node node_modules/typescript/bin/tsc
+	$(BIN)/python scripts/types --check
 
 pytest: venv-test node ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
 	@scripts/pytest $(ARGS)
