@@ -219,7 +219,9 @@ class Obstacle:
         is_socket = b"upgrade: websocket" in head.lower() and not self.is_open
         self.blocked += is_socket
         if path.startswith(self._broken or "\n") or (is_socket and not self._swallows):
-            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            writer.write(
+                b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
             return
         # One request a connection, so that each is looked at.
         if not is_socket and b"upgrade: websocket" not in head.lower():
@@ -233,7 +235,9 @@ class Obstacle:
                 while await reader.read(65536):
                     pass
                 return
-            both = [asyncio.create_task(_copy(*pair)) for pair in ((reader, below), (above, writer))]
+            both = [
+                asyncio.create_task(_copy(*pair)) for pair in ((reader, below), (above, writer))
+            ]
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             for one in both:
                 one.cancel()

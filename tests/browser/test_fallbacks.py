@@ -44,7 +44,6 @@ async def test_p1_toasts_arrive_in_order_where_websockets_are_blocked_and_after_
         await until(page, "window.seen.length >= 4", patience=30_000)
         await _numbered(site, page, range(4, 6))
         await expect(badge(page)).to_have_text("6")
-        print(await page.locator("main").inner_text(), await page.content())
         await page.locator("main").get_by_role("button", name="Mark read: Number 5").click()
         await expect(badge(page)).to_have_text("5")
         await page.goto("about:blank")
@@ -65,3 +64,26 @@ async def test_where_streams_are_blocked_too_events_are_used(
         await expect(badge(page)).to_have_text("2")
         await page.goto("about:blank")
     people.errors.clear()  # of blocked requests
+
+
+#: Whether a WebSocket can be opened and closed, as the client tests it while it uses a fallback.
+PROBE = """
+async () => {
+  const { Transports } = await import("/static/notifications/transports.js");
+  return new Transports("/connection/websocket").probe(2000);
+}
+"""
+
+
+async def test_a_websocket_counts_as_possible_only_if_the_server_answers_its_close(
+    server: StartServer, people: People
+) -> None:
+    site = server()
+    for swallows in (False, True):
+        async with Obstacle(site.port, swallows=swallows) as network:
+            page = await people.open()
+            await page.goto(f"{network.url}/accounts/login/")
+            assert await page.evaluate(PROBE) is False
+            network.is_open = True
+            assert await page.evaluate(PROBE) is True
+    people.errors.clear()  # of blocked sockets

@@ -1,8 +1,9 @@
 """Several tabs of one browser, which share a connection, in a real browser on a real server."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -28,9 +29,7 @@ SIGNED_OUT = "Signed out – reload the page"
 
 def connections(site: Server) -> list[str]:
     """The users of the server's connections."""
-    query = (
-        "SELECT username FROM notifications_connection JOIN auth_user ON auth_user.id = user_id"
-    )
+    query = "SELECT username FROM notifications_connection JOIN auth_user ON auth_user.id = user_id"
     database = Path(site.env["DATA_DIR"]) / "db.sqlite3"
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
         return sorted(name for (name,) in connection.execute(query))
@@ -59,6 +58,13 @@ async def tabs_of(site: Server, people: People, count: int, *, url: str = "") ->
     return pages
 
 
+async def crash(page: Page) -> None:
+    session = await page.context.new_cdp_session(page)
+    async with page.expect_event("crash"):
+        with suppress(TimeoutError):  # nobody answers
+            await asyncio.wait_for(session.send("Page.crash"), 2)
+
+
 async def expect_seen(pages: list[Page], *titles: str) -> None:
     for page in pages:
         await until(page, f"window.seen.length >= {len(titles)}", patience=30_000)
@@ -85,24 +91,27 @@ async def test_tabs_share_one_connection_unless_a_page_says_no(
     await wait_for_connections(alone, site, "reader", "reader")
 
 
-async def test_p1_when_the_leading_tab_is_closed_another_one_takes_over(
+async def test_p1_when_the_leading_tab_is_closed_or_crashes_another_one_takes_over(
     server: StartServer, people: People
 ) -> None:
     site = server()
-    first, *others = await tabs_of(site, people, 3)
+    first, second, third, fourth = await tabs_of(site, people, 4)
     send(site, 'notify(reader, "One")')
-    await expect_seen(others, "One")
+    await expect_seen([second, third, fourth], "One")
     await first.close()
     send(site, 'notify(reader, "Two"); notify(reader, "Three")')
-    await expect_seen(others, "One", "Two", "Three")
-    await wait_for_connections(others[0], site, "reader")
-    # The next one is killed together with the server.
-    site.kill()
+    await expect_seen([second, third, fourth], "One", "Two", "Three")
+    await wait_for_connections(fourth, site, "reader")
+    await crash(second)
     send(site, 'notify(reader, "Four")')
-    await others[0].close()
+    await expect_seen([third, fourth], "One", "Two", "Three", "Four")
+    # The next one is closed while the server is down.
+    site.kill()
+    send(site, 'notify(reader, "Five")')
+    await third.close()
     site.start()
-    await expect_seen(others[1:], "One", "Two", "Three", "Four")
-    await expect(badge(others[1])).to_have_text("4")
+    await expect_seen([fourth], "One", "Two", "Three", "Four", "Five")
+    await expect(badge(fourth)).to_have_text("5")
     people.errors.clear()  # of failed connections while the server was down
 
 

@@ -94,7 +94,9 @@ test("P3: frames of a stream may be cut anywhere", async () => {
   const { stream, seen } = await streamed({}, own());
   const text = `${JSON.stringify({ push: { channel: "user:7", pub: { offset: 1, data: { title: "☃" } } } })}\n`;
   const bytes = new TextEncoder().encode(text + JSON.stringify(push("user:7", 2)) + "\n{}\n");
-  for (const byte of bytes) stream.controller.enqueue(new Uint8Array([byte]));
+  for (let start = 0; start < bytes.length; start += 7) {
+    stream.controller.enqueue(bytes.slice(start, start + 7));
+  }
   await settled();
   assert.deepEqual(seen, ["user:7@1", "user:7@2"]);
   assert.deepEqual(posts(), [{ session: "s", node: "n", data: "{}" }]);

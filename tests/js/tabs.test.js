@@ -158,6 +158,38 @@ test("P1: the connection of a leader that does not answer is taken over", async 
   await count(next, 0);
   for (const { client } of [first, second]) assert.equal(client.state, "connected");
   assert.equal(browser.sockets.length, 2);
+  // The tab that was robbed waits for its turn.
+  second.client.disconnect();
+  await pass(1000);
+  assert.equal(browser.sockets.length, 3);
+});
+
+test("P1: when the leader crashes, all others find the next one", async () => {
+  const { first, second } = await pair();
+  const third = await open();
+  await count(browser.socket, 0);
+  const { postMessage } = BroadcastChannel.prototype;
+  mock.method(BroadcastChannel.prototype, "postMessage", function post(message) {
+    if (message.kind !== "close") postMessage.call(this, message);
+  });
+  first.client.disconnect();
+  await pass(1000);
+  const next = await greet(own());
+  await count(next, 0);
+  for (const { client } of [second, third]) assert.equal(client.state, "connected");
+  next.take(push("user:7", 1));
+  await settled();
+  for (const { seen } of [second, third]) assert.deepEqual(seen, ["user:7@1"]);
+});
+
+test("a message that arrives while a tab connects reaches it once", async () => {
+  await open();
+  const socket = await greet(own());
+  const second = await open();
+  socket.take({ push: { message: { data: { type: "read", ids: [4] } } } });
+  await settled();
+  await count(socket, 0);
+  assert.deepEqual(second.log.filter(([type]) => type === "read"), [["read", [4], false]]);
 });
 
 test("P1: a lost connection is resumed once, for all tabs", async () => {
@@ -207,6 +239,38 @@ test("a logout ends all tabs", async () => {
     assert.equal(client.state, "disconnected");
     assert.deepEqual(log.filter((one) => typeof one === "string"), ["ended 1 unauthorized"]);
   }
+});
+
+test("a tab that comes back after the server has ended the connection is ended too", async () => {
+  const { first, socket } = await pair(own(), { minReconnectDelay: 2000 });
+  socket.end(1006);
+  await pass(500);
+  browser.socket.open();
+  const { id } = browser.socket.last("connect");
+  browser.socket.take({ id, error: { code: 101, message: "unauthorized" } });
+  await settled();
+  assert.equal(first.client.state, "connecting");
+  await pass(2000);
+  assert.equal(first.client.state, "disconnected");
+  assert.ok(first.log.includes("ended 1 unauthorized"));
+});
+
+test("P8: a gap in a topic is told to the tabs that read it", async () => {
+  const topic = { followed: ["topic:news"] };
+  const tab = await open(topic);
+  const socket = await greet({ ...own(), data: { unread: 0, user: { id: "7" }, topics: ["topic:news"] } });
+  const answerSubscribe = async (result) => {
+    socket.take({ id: socket.last("subscribe").id, subscribe: { epoch: "t", ...result } });
+    await settled();
+  };
+  await answerSubscribe({ offset: 4 });
+  socket.take({ push: { channel: "topic:news", unsubscribe: { code: 2500, reason: "insufficient state" } } });
+  await pass(500);
+  await answerSubscribe({ offset: 9, was_recovering: true });
+  await pass(1000);
+  assert.ok(tab.log.includes("gap topic:news"), JSON.stringify(tab.log));
+  socket.take(push("topic:news", 10));
+  assert.deepEqual(tab.seen, ["topic:news@10"]);
 });
 
 test("P6: tabs of another user, or of another site on the same host, have a connection of their own", async () => {
