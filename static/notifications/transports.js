@@ -24,12 +24,18 @@ const OPENERS = {
   sse: (endpoint) => new EventStream(endpoint),
 };
 
+/** Milliseconds for which the next pages of a tab begin with the fallback that has worked. */
+const REMEMBERED_MS = 600_000;
+
 /** How many failures in a row the transport that has worked is kept for. */
 const KEPT_FOR = 3;
 
 export class Transports {
   #endpoint;
   #names;
+  #key;
+  /** The transports in the order in which they are tried until one has worked. */
+  #order;
   /** @type {TransportName | undefined} the transport over which the server has answered last */
   #proven;
   #failures = 0;
@@ -41,6 +47,9 @@ export class Transports {
   constructor(endpoint, names = ALL) {
     this.#endpoint = new URL(endpoint, location.href);
     this.#names = names;
+    this.#key = `notifications:transport:${endpoint}`;
+    const remembered = names.filter((name) => name === this.#remembered);
+    this.#order = [...new Set([...remembered, ...names])];
   }
 
   start() {}
@@ -56,6 +65,7 @@ export class Transports {
   answered() {
     this.#proven = this.name;
     this.#failures = 0;
+    this.#remember(this.isFallback ? this.#proven : undefined);
   }
 
   /** The present attempt has ended without an answer. */
@@ -67,6 +77,7 @@ export class Transports {
   reset() {
     this.#proven = undefined;
     this.#failures = 0;
+    this.#order = [...this.#names];
   }
 
   /** Whether the next attempt tries another transport for the first time, and so need not wait. */
@@ -102,11 +113,37 @@ export class Transports {
 
   /** The transport of the present attempt. @returns {TransportName} */
   get name() {
-    const names = this.#names;
-    const others = names.filter((name) => name !== this.#proven);
-    const keeps = this.#failures < KEPT_FOR || this.#failures % 2 === 0 || !others.length;
-    if (this.#proven && keeps) return this.#proven;
-    const place = this.#proven ? (this.#failures - KEPT_FOR) / 2 : this.#failures;
-    return /** @type {TransportName} */ (others[place % others.length]);
+    const failures = this.#failures;
+    if (!this.#proven) return at(this.#order, failures);
+    const others = this.#names.filter((name) => name !== this.#proven);
+    const keeps = failures < KEPT_FOR || failures % 2 === 0 || !others.length;
+    return keeps ? this.#proven : at(others, (failures - KEPT_FOR) / 2);
   }
+
+  get #remembered() {
+    try {
+      const { name, until } = JSON.parse(sessionStorage.getItem(this.#key) ?? "{}");
+      return until > Date.now() ? name : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** @param {TransportName | undefined} name */
+  #remember(name) {
+    try {
+      if (name) sessionStorage.setItem(this.#key, JSON.stringify({ name, until: Date.now() + REMEMBERED_MS }));
+      else sessionStorage.removeItem(this.#key);
+    } catch {
+      // The browser forbids it: the next page finds out by itself.
+    }
+  }
+}
+
+/**
+ * @param {readonly TransportName[]} names
+ * @param {number} place
+ */
+function at(names, place) {
+  return /** @type {TransportName} */ (names[place % names.length]);
 }

@@ -21,6 +21,7 @@ export const browser = {
     this.sources.length = 0;
     channels.clear();
     locks.reset();
+    globalThis.sessionStorage = new MemoryStorage();
     handlers.clear();
     errors.length = 0;
   },
@@ -181,5 +182,9 @@ export class MemoryStorage {
 
   setItem(key, value) {
     this.items.set(key, value);
+  }
+
+  removeItem(key) {
+    this.items.delete(key);
   }
 }

@@ -166,6 +166,29 @@ test("the transport that has worked is kept for two failures, then others are tr
   ]);
 });
 
+test("the next pages of a tab begin with the fallback that has worked, for a while", async () => {
+  await streamed();
+  start();
+  await settled();
+  assert.equal(browser.sockets.length, 1);
+  assert.equal(browser.requests.at(-1).path, "/push/connection/http_stream");
+  browser.requests.at(-1).fail();
+  await settled();
+  mock.timers.tick(0);
+  assert.equal(browser.sockets.length, 2);
+  greet();
+  start();
+  assert.equal(browser.sockets.length, 3);
+});
+
+test("a fallback is forgotten after ten minutes", async () => {
+  const { client } = await streamed();
+  client.disconnect();
+  mock.timers.tick(600_000);
+  start();
+  assert.equal(browser.sockets.length, 2);
+});
+
 test("P1: the client returns to the WebSocket when one can be opened and closed", async () => {
   const { client, stream, seen } = await streamed({}, own());
   await stream.take(push("user:7", 1));
