@@ -28,6 +28,8 @@ export class TabSocket {
   id = crypto.randomUUID();
   readyState = CONNECTING;
   isPatient = true;
+  /** Whether it has lost its leader or the leader its connection, so that the next one need not wait. */
+  isEnded = false;
   /** @type {Transport["onopen"]} */
   onopen = null;
   /** @type {Transport["onmessage"]} */
@@ -119,6 +121,7 @@ export class TabSocket {
   /** @param {Closed} closed */
   #end(closed) {
     this.readyState = CLOSED;
+    this.isEnded = !closed.isFinal;
     clearTimeout(this.#timer);
     this.onclose?.(closed);
   }

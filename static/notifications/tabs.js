@@ -92,7 +92,7 @@ export class Tabs {
   }
 
   get isTrying() {
-    return this.#direct?.isTrying ?? false;
+    return this.#direct?.isTrying ?? this.#socket?.isEnded ?? false;
   }
 
   get isFallback() {

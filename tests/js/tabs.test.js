@@ -6,6 +6,7 @@ import { ENDPOINT, greet as answer, own, publication, push, settled, storage } f
 import { Client } from "../../static/notifications/client.js";
 import { Notifications } from "../../static/notifications/notifications.js";
 import { Recent } from "../../static/notifications/recent.js";
+import { Relay } from "../../static/notifications/relay.js";
 import { openShared } from "../../static/notifications/tabs.js";
 
 /** A tab of one browser, with its own page. */
@@ -241,18 +242,37 @@ test("a logout ends all tabs", async () => {
   }
 });
 
-test("a tab that comes back after the server has ended the connection is ended too", async () => {
-  const { first, socket } = await pair(own(), { minReconnectDelay: 2000 });
-  socket.end(1006);
-  await pass(500);
+test("a tab that comes after the server has ended the connection is ended too", async () => {
+  const told = [];
+  const page = { endpoint: ENDPOINT, userId: "7", positions: () => [], followed: () => [], transports: ["websocket"] };
+  const relay = new Relay(page, (message) => told.push(message));
+  relay.start();
   browser.socket.open();
   const { id } = browser.socket.last("connect");
   browser.socket.take({ id, error: { code: 101, message: "unauthorized" } });
-  await settled();
-  assert.equal(first.client.state, "connecting");
-  await pass(2000);
-  assert.equal(first.client.state, "disconnected");
-  assert.ok(first.log.includes("ended 1 unauthorized"));
+  relay.take({ kind: "hello", from: "late" });
+  const { kind, to, closed } = told.at(-1);
+  assert.deepEqual([kind, to], ["close", "late"]);
+  assert.deepEqual(closed, { code: 1, reason: "unauthorized", isFinal: true });
+});
+
+test("a page that is refused, and connects again and again, does so with growing pauses", async () => {
+  const { client } = await open();
+  for (let elapsed = 0; elapsed < 8000; elapsed += 100) {
+    const { socket } = browser;
+    if (!socket.sent.length) {
+      socket.open();
+      const { id } = socket.last("connect");
+      socket.take({ id, error: { code: 101, message: "unauthorized" } });
+    }
+    await settled();
+    client.connect();
+    await settled();
+    mock.timers.tick(100);
+    await settled();
+  }
+  // At 0, 0.1, 0.6, 1.6, 3.6 and 7.6 s.
+  assert.equal(browser.sockets.length, 6);
 });
 
 test("P8: a gap in a topic is told to the tabs that read it", async () => {
