@@ -1,15 +1,15 @@
-"""Proxies for tests: nginx with the configuration of deploy/, and a network without WebSockets."""
+"""Reverse proxies for tests: nginx with the configuration of deploy/, and one that holds back."""
 
-import asyncio
 import getpass
 import grp
 import os
-import re
 import ssl
 import subprocess
+import threading
 import time
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
 
@@ -169,84 +169,73 @@ def trusting() -> ssl.SSLContext:
     return context
 
 
-class Obstacle:
-    """A network between browsers and a server that breaks WebSockets, and passes on the rest.
+class HoldingProxy:
+    """A proxy that passes no websocket, and holds each response back until it is complete.
 
     Args:
-        port: port of the server.
-        swallows: let WebSockets open, and pass on nothing after that; otherwise refuse them.
-        broken: the beginnings of further paths whose requests are refused.
+        port: the port of the server behind it, on this host.
     """
 
-    def __init__(self, port: int, *, swallows: bool = False, broken: tuple[str, ...] = ()) -> None:
-        self.is_open = False
-        #: How many WebSockets were refused or swallowed.
-        self.blocked = 0
-        self.port = 0
-        self._server_port = port
-        self._swallows = swallows
-        self._broken = broken
-        self._pipes: set[asyncio.Task[None]] = set()
+    def __init__(self, port: int) -> None:
+        self._target = port
+        #: Whether responses are held back; else every part is passed on at once.
+        self.holds = True
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._upstream: set[HTTPConnection] = set()
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        for connection in list(self._upstream):
+            connection.close()
 
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for pipe in self._pipes:
-            pipe.cancel()
-        await asyncio.gather(*self._pipes, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._pipes.add(task)
-        # A client or server that goes away, or the end of the test.
-        with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await self._pass_on(reader, writer)
-        writer.close()
-        self._pipes.discard(task)
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        path = head.split(b" ", 2)[1].decode()
-        is_socket = b"upgrade: websocket" in head.lower() and not self.is_open
-        self.blocked += is_socket
-        if path.startswith(self._broken or "\n") or (is_socket and not self._swallows):
-            writer.write(
-                b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            )
+    def pass_on(self, request: BaseHTTPRequestHandler) -> None:
+        if request.headers.get("Upgrade"):
+            request.send_error(502)
             return
-        # One request a connection, so that each is looked at.
-        if not is_socket and b"upgrade: websocket" not in head.lower():
-            head = re.sub(rb"(?i)\r\nconnection: [^\r]*", b"", head)
-            head = head[:-2] + b"Connection: close\r\n\r\n"
-        above, below = await asyncio.open_connection("127.0.0.1", self._server_port)
+        connection = HTTPConnection("127.0.0.1", self._target)
+        self._upstream.add(connection)
         try:
-            below.write(head)
-            if is_socket:
-                writer.write(await above.readuntil(b"\r\n\r\n"))
-                while await reader.read(65536):
-                    pass
-                return
-            both = [
-                asyncio.create_task(_copy(*pair)) for pair in ((reader, below), (above, writer))
-            ]
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            for one in both:
-                one.cancel()
-            await asyncio.gather(*both, return_exceptions=True)
+            size = int(request.headers.get("Content-Length") or 0)
+            body = request.rfile.read(size)
+            connection.request(request.command, request.path, body, dict(request.headers))
+            self._answer(request, connection.getresponse())
+        except OSError:
+            request.close_connection = True
         finally:
-            below.close()
+            self._upstream.discard(connection)
+            connection.close()
+
+    def _answer(self, request: BaseHTTPRequestHandler, response: HTTPResponse) -> None:
+        request.close_connection = True
+        held = response.read() if self.holds else b""
+        request.send_response(response.status)
+        for name, value in response.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection"):
+                request.send_header(name, value)
+        request.send_header("Connection", "close")
+        request.end_headers()
+        request.wfile.write(held)
+        while not response.isclosed():
+            request.wfile.write(response.read1())
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
+def _handler(proxy: HoldingProxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            proxy.pass_on(self)
+
+        do_POST = do_OPTIONS = do_GET  # noqa: N815
+
+        def log_message(self, *args: object) -> None:
+            return
+
+    return Handler

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from tests.browser.test_live import LISTEN, badge, bell, connected, send, toasts
 from tests.browsers import TIMEOUT, People, until
-from tests.proxies import Obstacle
+from tests.obstacles import Obstacle
 from tests.servers import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
