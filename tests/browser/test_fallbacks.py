@@ -8,6 +8,7 @@ from playwright.async_api import Page, expect
 from tests.browser.test_live import LISTEN, badge, bell, connected, send, toasts
 from tests.browsers import People, until
 from tests.obstacles import Obstacle
+from tests.proxies import HoldingProxy
 from tests.servers import Server
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration]
@@ -63,6 +64,25 @@ async def test_where_streams_are_blocked_too_events_are_used(
         await page.locator("main").get_by_role("button", name="Archive: Number 2").click()
         await expect(badge(page)).to_have_text("2")
         await page.goto("about:blank")
+    people.errors.clear()  # of blocked requests
+
+
+async def test_behind_a_proxy_that_holds_responses_back_a_page_says_that_it_is_offline(
+    server: StartServer, people: People
+) -> None:
+    site = server()
+    proxy = HoldingProxy(site.port)
+    try:
+        page = await people.log_in(proxy.url, "reader")
+        await expect(bell(page)).to_have_attribute("title", "Offline – reconnecting")
+        proxy.holds = False
+        await expect(bell(page)).to_have_attribute("title", "Notifications", timeout=60_000)
+        await connected(page)
+        await page.evaluate(LISTEN)
+        await _numbered(site, page, range(2))
+        await page.goto("about:blank")
+    finally:
+        proxy.close()
     people.errors.clear()  # of blocked requests
 
 
