@@ -131,6 +131,14 @@ export class Client extends Emitter {
     return this.#subscriptions.followed;
   }
 
+  /**
+   * @param {string} channel
+   * @returns {number} the offset up to which the stream has been read
+   */
+  reached(channel) {
+    return this.#streams.reached(channel);
+  }
+
   connect() {
     this.#connection.open();
   }

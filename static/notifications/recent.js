@@ -69,10 +69,13 @@ export class Recent {
     this.#trim(kept);
   }
 
-  /** @param {string} channel */
+  /**
+   * @param {string} channel
+   * @returns {boolean} whether the connection read it
+   */
   forget(channel) {
-    this.#live.delete(channel);
     this.#streams.delete(channel);
+    return this.#live.delete(channel);
   }
 
   /**
@@ -80,10 +83,13 @@ export class Recent {
    *
    * @param {string} channel that is being read
    * @param {{epoch?: string, offset?: number} | undefined} position of the tab
+   * @param {number} reached the offset up to which the connection has read the stream. Between the
+   *   last publication and this one there is nothing to send.
    * @returns {SubscribeResult}
    */
-  resume(channel, position) {
+  resume(channel, position, reached) {
     const kept = /** @type {Kept} */ (this.#streams.get(channel));
+    kept.offset = Math.max(kept.offset, reached);
     const { epoch, offset, since, shown } = kept;
     const wasRecovering = position?.offset !== undefined;
     const from = position?.offset ?? shown;

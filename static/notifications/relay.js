@@ -123,7 +123,7 @@ export class Relay {
   async #connect(tab, id, { subs = {} }) {
     const state = this.#tabs.get(tab);
     const channels = this.#recent.channels.filter((channel) => !channel.startsWith(TOPIC));
-    const results = channels.map((channel) => [channel, this.#recent.resume(channel, subs[channel])]);
+    const results = channels.map((channel) => [channel, this.#resume(channel, subs[channel])]);
     state?.waiting.splice(0);
     try {
       const data = this.#fresh ?? (await this.#describe());
@@ -134,6 +134,14 @@ export class Relay {
     } catch (error) {
       this.#tabs.reply(tab, { id, error: toReply(error) });
     }
+  }
+
+  /**
+   * @param {string} channel
+   * @param {{epoch?: string, offset?: number} | undefined} position
+   */
+  #resume(channel, position) {
+    return this.#recent.resume(channel, position, this.#client.reached(channel));
   }
 
   async #describe() {
@@ -157,7 +165,7 @@ export class Relay {
       this.#tabs.reply(tab, { id, error: toReply(error) });
       return;
     }
-    this.#tabs.reply(tab, { id, subscribe: this.#recent.resume(channel, position) });
+    this.#tabs.reply(tab, { id, subscribe: this.#resume(channel, position) });
     if (!isFollowed) this.#tabs.sendOthers(tab, { message: { data: { type: "join", channel } } });
   }
 
@@ -200,8 +208,7 @@ export class Relay {
     if (call.method !== "leave") return;
     const { channel } = call.data;
     this.#client.drop(channel);
-    this.#recent.forget(channel);
-    this.#tabs.sendOthers(tab, { channel, unsubscribe: LEFT });
+    if (this.#recent.forget(channel)) this.#tabs.sendOthers(tab, { channel, unsubscribe: LEFT });
   }
 
   // The connection
@@ -249,7 +256,7 @@ export class Relay {
   #begun(channel) {
     this.#beginning.delete(channel);
     if (!this.#recent.has(channel)) return;
-    this.#tabs.send({ push: { channel, subscribe: this.#recent.resume(channel, undefined) } });
+    this.#tabs.send({ push: { channel, subscribe: this.#resume(channel, undefined) } });
   }
 
   /** @param {Events["publication"]} publication */
@@ -262,7 +269,7 @@ export class Relay {
 
   /** @param {Events["unsubscribed"]} context */
   #unsubscribed({ channel, code, reason }) {
-    this.#recent.forget(channel);
-    this.#tabs.send({ push: { channel, unsubscribe: { code, reason } } });
+    // Otherwise they know already.
+    if (this.#recent.forget(channel)) this.#tabs.send({ push: { channel, unsubscribe: { code, reason } } });
   }
 }

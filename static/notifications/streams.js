@@ -43,6 +43,14 @@ export class Streams {
     return this.#positions.entries();
   }
 
+  /**
+   * @param {string} channel
+   * @returns {number} the offset up to which it has been read
+   */
+  reached(channel) {
+    return this.#positions.get(channel)?.offset ?? 0;
+  }
+
   /** @returns {Record<string, object>} parameters to resume the server-side subscriptions */
   resumable() {
     const known = this.#positions.entries().filter(([channel]) => !channel.startsWith(TOPIC));
@@ -76,13 +84,12 @@ export class Streams {
     const { epoch = "", offset = 0, publications = [] } = result;
     const wasRecovering = result.was_recovering ?? false;
     const recovered = result.recovered ?? false;
-    if (this.#positions.get(channel)?.epoch !== epoch) {
-      this.#positions.set(channel, { epoch, offset: 0 });
-    }
-    this.#live.add(channel);
     const isLost = wasRecovering && !recovered;
     const known = this.#positions.get(channel);
-    const position = isLost || !known ? { epoch, offset } : known;
+    const isKnown = known?.epoch === epoch && !isLost;
+    const position = isKnown ? known : { epoch, offset: (publications[0]?.offset ?? offset + 1) - 1 };
+    if (known?.epoch !== epoch) this.#positions.set(channel, { epoch, offset: 0 });
+    this.#live.add(channel);
     this.#target.emit("subscribed", { channel, wasRecovering, recovered, position });
     for (const publication of publications) this.publish(channel, publication, true);
     if (isLost) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
 import { browser } from "./browser.js";
-import { ENDPOINT, greet as answer, own, publication, push, settled, storage } from "./talk.js";
+import { ENDPOINT, KEY, greet as answer, own, publication, push, settled, storage } from "./talk.js";
 import { Client } from "../../static/notifications/client.js";
 import { Notifications } from "../../static/notifications/notifications.js";
 import { Recent } from "../../static/notifications/recent.js";
@@ -102,6 +102,37 @@ test("P1: what arrives while a tab connects follows the reply", async () => {
   await reply(socket, { unread: 0 });
   assert.deepEqual(second.seen, ["user:7@1"]);
   assert.equal(second.notifications.unreadCount, 1);
+});
+
+test("P3: a tab without a position starts where the connection is, and not at the beginning", async () => {
+  const { first, second, socket } = await pair(own({ offset: 40 }));
+  for (const { kept } of [first, second]) {
+    assert.deepEqual(JSON.parse(kept.getItem(KEY)), { "user:7": { epoch: "a", offset: 40 } });
+  }
+  socket.end(1006);
+  await pass(500);
+  assert.ok(browser.socket !== socket);
+  browser.socket.open();
+  assert.equal(browser.socket.last("connect").connect.subs["user:7"].offset, 40);
+});
+
+test("P8: a tab that is behind what the connection began with is told", async () => {
+  await open();
+  const backlog = { offset: 40, recovered: true, publications: [publication(38), publication(40)] };
+  const socket = await greet(own(backlog));
+  const kept = (offset) => {
+    const one = storage();
+    one.setItem(KEY, JSON.stringify({ "user:7": { epoch: "a", offset } }));
+    return one;
+  };
+  const behind = await open({ kept: kept(10) });
+  await count(socket, 0);
+  const ahead = await open({ kept: kept(37) });
+  await count(socket, 0);
+  assert.ok(behind.log.includes("gap user:7"));
+  assert.deepEqual(behind.seen, []);
+  assert.deepEqual(ahead.seen, ["user:7@38", "user:7@40"]);
+  assert.ok(!ahead.log.includes("gap user:7"));
 });
 
 test("a change in one tab reaches the others, which the server does not tell of it", async () => {
@@ -322,6 +353,29 @@ test("topics are read while some tab reads them", async () => {
   assert.equal(kinds(socket, "unsubscribe"), 1);
 });
 
+test("a topic that is left in one tab ends in the others once, whatever comes first", async () => {
+  for (const pushesFirst of [true, false]) {
+    browser.reset();
+    const topic = { followed: ["topic:news"] };
+    const first = await open(topic);
+    const socket = await greet({ ...own(), data: { unread: 0, user: { id: "7" }, topics: ["topic:news"] } });
+    socket.take({ id: socket.last("subscribe").id, subscribe: { epoch: "t", offset: 4 } });
+    const second = await open(topic);
+    await count(socket, 0);
+    const ended = [];
+    first.client.on("unsubscribed", ({ channel, code }) => ended.push([channel, code]));
+    const left = second.client.leave("topic:news");
+    await settled();
+    const pushed = { push: { channel: "topic:news", unsubscribe: { code: 2000, reason: "left" } } };
+    const replied = { id: socket.last("rpc").id, rpc: { data: { unread: 0 } } };
+    socket.take(...(pushesFirst ? [pushed, replied] : [replied, pushed]));
+    await left;
+    await settled();
+    assert.deepEqual(ended, [["topic:news", 2000]]);
+    assert.deepEqual(first.log.filter(([type]) => type === "leave").length, 1);
+  }
+});
+
 test("a group that comes during the connection reaches all tabs, with its publications", async () => {
   const { first, second, socket } = await pair();
   const subscribe = { epoch: "g", offset: 1, recovered: true, publications: [publication(1)] };
@@ -349,9 +403,9 @@ test("what is kept for later tabs is bounded, but not before a tab has got it", 
   const recent = new Recent();
   recent.begin("user:7", { epoch: "a", offset: 0 }, false);
   for (let offset = 1; offset <= 150; offset += 1) recent.add("user:7", publication(offset), false);
-  assert.equal(recent.resume("user:7", undefined).publications.length, 150);
-  assert.deepEqual(recent.resume("user:7", undefined).publications, []);
-  const resume = (offset, epoch = "a") => recent.resume("user:7", { epoch, offset });
+  assert.equal(recent.resume("user:7", undefined, 0).publications.length, 150);
+  assert.deepEqual(recent.resume("user:7", undefined, 0).publications, []);
+  const resume = (offset, epoch = "a") => recent.resume("user:7", { epoch, offset }, 0);
   assert.equal(resume(49).recovered, false);
   assert.equal(resume(50).recovered, true);
   assert.deepEqual(resume(148).publications.map(({ offset }) => offset), [149, 150]);

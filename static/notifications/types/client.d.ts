@@ -36,6 +36,11 @@ export declare class Client extends Emitter<Events> {
     get state(): State;
     /** The topics that the user is known to follow. */
     get followed(): string[];
+    /**
+     * @param {string} channel
+     * @returns {number} the offset up to which the stream has been read
+     */
+    reached(channel: string): number;
     connect(): void;
     disconnect(): void;
     /** Reconnects without a pause, or tests the connection, because the user is waiting for it. */
