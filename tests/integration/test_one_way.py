@@ -214,3 +214,29 @@ def test_every_server_passes_messages_and_notices_who_has_gone(
             curl.wait_for('"n199"')
             assert curl.titles == titles
         wait_for_connections(place, person, 0)
+
+
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [
+        ("runserver", ()),
+        ("daphne", ()),
+        ("hypercorn", ()),
+        ("uvicorn", ("--timeout-graceful-shutdown", "2")),
+    ],
+)
+def test_a_server_that_stops_tells_clients_and_ends_their_responses(
+    site: Site, directory: Path, command: str, args: tuple[str, ...]
+) -> None:
+    with open_place(site, directory) as place:
+        person = place.person()
+        server = Server(directory, place.env, command=command, args=args).start()
+        try:
+            url = f"{server.url}/connection/uni_http_stream"
+            with Lines("curl", "-sN", "--data", json.dumps({"token": person.token}), url) as curl:
+                curl.wait_for('"connect"')
+                server.stop()
+                curl.wait_for('{"disconnect":{"code":3001,"reason":"shutdown","reconnect":true}}')
+                assert curl.wait_for_end() == 0, "a complete response"
+        finally:
+            server.kill()
