@@ -18,7 +18,7 @@ run: venv ## start the site with demo data on http://localhost:8000 (PORT=… ch
 
 test: lint pytest ## check and test everything but what hosts and matrix test
 
-lint: venv-test node ## check form, types, rooms, migrations, translations and JavaScript, without the tests
+lint: venv-test node ## check form, types, rooms, migrations, translations, the schema and JavaScript, without the tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -26,6 +26,7 @@ lint: venv-test node ## check form, types, rooms, migrations, translations and J
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	DEBUG=1 $(BIN)/python manage.py check --fail-level WARNING
 	$(BIN)/python scripts/messages --check
+	$(BIN)/python scripts/protobuf --check
 	$(BIN)/node node_modules/typescript/bin/tsc
 	$(BIN)/python scripts/types --check
 

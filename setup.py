@@ -47,7 +47,7 @@ setup(
     packages=[*find_packages(include=["notifications", "notifications.*"]), *LANGUAGES, *ASSETS],
     package_dir=ASSETS,
     package_data={
-        "notifications": ["py.typed"],
+        "notifications": ["py.typed", "protocol/client.proto", "protocol/client_pb2.pyi"],
         **{package: ["*"] for package in (*LANGUAGES, *ASSETS)},
     },
     long_description=readme(),

@@ -52,6 +52,8 @@ class Herd:
     ignore: Callable[[bytes], bool] = field(default=lambda payload: False)
     #: Returns the reply to a payload, or None.
     answer: Callable[[bytes], bytes | None] = field(default=lambda payload: None)
+    #: Of the frames that are sent: text, or 2 for binary.
+    opcode: int = 1
     #: Called with every payload that counts. It costs the client time.
     on_payload: Callable[[bytes], None] | None = None
     clients: list["Client"] = field(default_factory=list)
@@ -139,7 +141,7 @@ class Client(asyncio.Protocol):
             self.is_ready.set_exception(ConnectionError("refused or dropped"))
 
     def send(self, payload: bytes) -> None:
-        self.transport.write(mask(payload))
+        self.transport.write(mask(payload, self._herd.opcode))
 
     def leave(self) -> None:
         self._has_left = True

@@ -16,6 +16,11 @@ OURS = "pushsite"
 OURS_PG = "pushsite, PostgreSQL + Redis"
 OURS_PG_2 = "pushsite, PostgreSQL + Redis, 2 workers"
 
+#: The forms of the protocol, and the benchmarks that compare them.
+FORMS = ("JSON", "Protobuf")
+ENCODED = "encoding"
+FAN_OUT_PROTOBUF = "fan-out in Protobuf"
+
 #: Names of the main values. µs are CPU time of the server's own processes, except per recipient.
 DELIVERY = "µs per delivery"
 CONNECTION = "µs per connection"

@@ -3,9 +3,9 @@
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from . import measures, processes, results, senders, servers, site, stores
+from . import forms, measures, processes, results, senders, servers, site, stores
 from .herd import Herd
 from .processes import Missing
 from .results import Results, Row
@@ -63,6 +63,8 @@ class Run:
         plan = self.plan
         await self._measure_references()
         await self._measure_site(results.OURS, with_stores=False)
+        for row in forms.encoding():
+            self._add(row)
         await self._measure_references()
         await self._measure_site(results.OURS_PG, with_stores=True)
         await self._measure_references()
@@ -133,6 +135,8 @@ class Run:
             flat = plan.flat if workers == 1 else (plan.main,)
             await self._fan_out(server, herd, flat, send)
             herd.close()
+            if server.name == results.OURS:
+                await self._fan_out_in_protobuf(server, send)
             send.herd.close()
             await measures.wait_until_idle(server)
             if workers == 1:
@@ -162,6 +166,16 @@ class Run:
             herd.shrink(size)
             await measures.wait_until_idle(server)
             self._add(await measures.fan_out(server, herd, send, self.plan.blocks))
+
+    async def _fan_out_in_protobuf(self, server: Server, send: senders.Send) -> None:
+        """Measure the fan-out to clients that speak Protobuf, for comparison with that in JSON."""
+        main = self.plan.main
+        herd = site.protobuf_herd(server, range(1, main + 1))
+        await herd.open(main)
+        await measures.wait_until_idle(server)
+        row = await measures.fan_out(server, herd, send, self.plan.blocks)
+        self._add(replace(row, benchmark=results.FAN_OUT_PROTOBUF))
+        herd.close()
 
     async def _measure_publishing(self, server: Server) -> None:
         seconds = self.plan.seconds

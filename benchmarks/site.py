@@ -8,8 +8,10 @@ from pathlib import Path
 
 import jwt
 
+from notifications.protocol import client_pb2 as pb
+
 from . import processes
-from .herd import Greeting, Herd
+from .herd import PREFIX_LENGTH, Greeting, Herd
 from .servers import SECRET, Server
 
 PREPARE = str(Path(__file__).parent / "prepare.py")
@@ -77,6 +79,28 @@ def herd(server: Server, greeting: Greeting) -> Herd:
         answer=lambda payload: b"{}" if payload == b"{}" else None,
         ignore=lambda payload: payload == b"{}" or not payload.startswith(b'{"push":{"channel"'),
     )
+
+
+def protobuf_herd(server: Server, numbers: range) -> Herd:
+    """Return a herd whose clients speak Protobuf, as these users. Only broadcasts count."""
+    commands = [_message(pb.Command(id=1, connect={"token": token(number)})) for number in numbers]
+    # Reply.push, Push.channel: what a publication begins with, after three lengths.
+    broadcast = b"\x12\x09broadcast"
+    return Herd(
+        "127.0.0.1",
+        server.port,
+        f"{server.path}?format=protobuf",
+        lambda number: [commands[number]],
+        answer=lambda payload: b"\0" if payload == b"\0" else None,
+        ignore=lambda payload: broadcast not in payload[:PREFIX_LENGTH],
+        opcode=2,
+    )
+
+
+def _message(command: pb.Command) -> bytes:
+    data = command.SerializeToString()
+    low, high = len(data) & 0x7F, len(data) >> 7
+    return bytes((low | 0x80, high)) + data
 
 
 def publish(channel: str, number: int, body: str = BODY) -> bytes:

@@ -6,7 +6,6 @@ pushes.
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from typing import Any
 
 from channels.consumer import get_handler_name
@@ -15,17 +14,14 @@ from channels.generic.websocket import AsyncJsonWebsocketConsumer
 
 from .hub import get_hub, open_socket
 from .protocol import codes
-from .protocol.json import JSON
+from .protocol.negotiation import agree
 from .shell import Shell
 
 logger = logging.getLogger(__name__)
 
-JSON_SUBPROTOCOL = "centrifuge-json"
-PROTOBUF_SUBPROTOCOL = "centrifuge-protobuf"
-
 
 class NotificationConsumer(AsyncJsonWebsocketConsumer):
-    """One socket that speaks the Centrifuge client protocol in JSON.
+    """One socket that speaks the Centrifuge client protocol, in JSON or in Protobuf.
 
     It has no layer channel of its own (the hub has one per process), so ``__call__`` receives from
     the socket only. ``dispatch`` is overridden because Channels' version awaits a thread hop for
@@ -66,12 +62,11 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
             self.shell.fail()
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
-        subprotocol = _subprotocol(self.scope.get("subprotocols", ()))
-        await self.accept(subprotocol)
+        offered = self.scope.get("subprotocols", ())
+        agreed = agree(self.scope.get("query_string", b""), offered)
+        await self.accept(agreed.subprotocol)
         socket = open_socket(self.scope, self.base_send)
-        self.shell = Shell(await get_hub(), JSON, socket, self.scope)
-        if subprotocol == PROTOBUF_SUBPROTOCOL:
-            self.shell.connection.close(codes.INAPPROPRIATE_PROTOCOL)
+        self.shell = Shell(await get_hub(), agreed.codec, socket, self.scope)
 
     async def websocket_receive(self, message: dict[str, Any]) -> None:
         if self.shell is None:
@@ -86,15 +81,3 @@ class NotificationConsumer(AsyncJsonWebsocketConsumer):
     def _leave(self, code: int) -> None:
         if self.shell is not None:
             self.shell.leave(code)
-
-
-def _subprotocol(offered: Sequence[str]) -> str | None:
-    """Return the subprotocol to accept, or None if none is known.
-
-    Protobuf is accepted only to be closed with a code: a browser reports no close code if none of
-    the subprotocols it offered was accepted.
-    """
-    for name in (JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL):
-        if name in offered:
-            return name
-    return None

@@ -1,10 +1,9 @@
 """A small protocol client that records what arrives, and in which order.
 
-It shares no code with the server: frames are plain JSON here, so a test cannot repeat a mistake of
-the server's codec.
+It shares no code with the server (see :mod:`tests.wire_forms`), so a test cannot repeat a mistake
+of the server's codec.
 """
 
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +14,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_socket
-from websockets.typing import Origin
+from websockets.typing import Origin, Subprotocol
+
+from tests.wire_forms import JSON, Form
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class Client:
         cookie: value of the ``Cookie`` header; "" for none.
         origin: the ``Origin`` header of a page; None for a native client.
         answers_pings: answer pings with pongs, which acknowledge delivery.
+        form: the form of the protocol that it speaks.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class Client:
         cookie: str = "",
         origin: str | None = None,
         answers_pings: bool = True,
+        form: Form = JSON,
     ) -> None:
         self.url = url
+        self.form = form
         self.token = token
         self.cookie = cookie
         self.origin = origin
@@ -103,6 +107,7 @@ class Client:
             self.url,
             additional_headers=headers,
             origin=None if self.origin is None else Origin(self.origin),
+            subprotocols=None if self.form is JSON else [Subprotocol(self.form.subprotocol)],
             compression=None,
             # The protocol has its own ping, and a test decides whether it is answered.
             ping_interval=None,
@@ -191,7 +196,7 @@ class Client:
         """Send one command and return the whole reply or error: ``ask(rpc={…})``."""
         self._last_id += 1
         command_id = self._last_id
-        self.send_text(json.dumps({"id": command_id, **request}))
+        self.socket.send(self.form.encode([{"id": command_id, **request}]))
         return self.reply(command_id)
 
     def reply(self, command_id: int) -> dict[str, Any]:
@@ -276,10 +281,9 @@ class Client:
         try:
             while True:
                 frame = socket.recv()
-                assert isinstance(frame, str), "a binary frame"
                 self._reading.wait()
-                for line in frame.split("\n"):
-                    self._take(json.loads(line), socket)
+                for reply in self.form.decode(frame):
+                    self._take(reply, socket)
         except ConnectionClosed as closed:
             got = closed.rcvd
             self._ended(*((1006, "") if got is None else (got.code, got.reason)))
@@ -296,7 +300,7 @@ class Client:
     def _take(self, reply: dict[str, Any], socket: ClientConnection) -> None:
         if reply == {} and self.answers_pings:
             with suppress(ConnectionClosed):
-                socket.send("{}")
+                socket.send(self.form.encode([{}]))
         with self._changed:
             if reply == {}:
                 self.pings += 1

@@ -5,7 +5,6 @@ break the connection.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from notifications.connect.authentication import make_token
 from notifications.consumers import NotificationConsumer
 from notifications.database.lanes import in_database
 from notifications.hub import Connection, Hub, get_hub, shutdown
+from tests.wire_forms import JSON, Form
 
 T = TypeVar("T")
 
@@ -106,12 +106,15 @@ class Peer:
     Args:
         token: the token for ``connect``; "" for none.
         cookie: the ``Cookie`` header of the handshake; "" for none.
+        form: the form of the protocol that it speaks.
     """
 
-    def __init__(self, *, token: str = "", cookie: str = "") -> None:
+    def __init__(self, *, token: str = "", cookie: str = "", form: Form = JSON) -> None:
         self.token = token
+        self.form = form
         self.headers = [(b"cookie", cookie.encode("latin-1"))] if cookie else []
-        self.subprotocols: list[str] = []
+        self.subprotocols: list[str] = [] if form is JSON else [form.subprotocol]
+        self.query = b""
         #: The client's address in the ASGI scope; None as behind a Unix socket.
         self.client: tuple[str, int] | None = ("192.0.2.7", 50_000)
         #: Publications of all connections as an application sees them, without duplicates.
@@ -124,7 +127,7 @@ class Peer:
         #: Violations of the protocol by the server.
         self.violations: list[str] = []
         # This connection
-        self.frames: list[str] = []
+        self.frames: list[Any] = []
         self.replies: dict[int, dict[str, Any]] = {}
         self.pings = 0
         self.closed: int | None = None
@@ -137,9 +140,9 @@ class Peer:
         self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     @classmethod
-    async def of(cls, user: Any) -> "Peer":
+    async def of(cls, user: Any, form: Form = JSON) -> "Peer":
         """Return a client that authenticates with a token of this user."""
-        return cls(token=await in_database(make_token, user))
+        return cls(token=await in_database(make_token, user), form=form)
 
     # The network
 
@@ -154,6 +157,7 @@ class Peer:
         scope = {
             "type": "websocket",
             "path": "/connection/websocket",
+            "query_string": self.query,
             "headers": self.headers,
             "client": self.client,
             "subprotocols": self.subprotocols,
@@ -201,6 +205,11 @@ class Peer:
     def say_bytes(self, data: bytes) -> None:
         self._incoming.put_nowait({"type": "websocket.receive", "bytes": data})
 
+    def say_commands(self, *commands: dict[str, Any]) -> None:
+        """Send commands in one frame."""
+        frame = self.form.encode(commands)
+        (self.say_bytes if isinstance(frame, bytes) else self.say)(frame)
+
     # Commands
 
     async def connect(self, *, recover: bool = True) -> dict[str, Any]:
@@ -225,7 +234,7 @@ class Peer:
     def ask(self, **request: Any) -> int:
         """Send a command and return its id."""
         self._last_id += 1
-        self.say(json.dumps({"id": self._last_id, **request}))
+        self.say_commands({"id": self._last_id, **request})
         return self._last_id
 
     async def reply(self, command_id: int) -> dict[str, Any]:
@@ -250,7 +259,7 @@ class Peer:
         return dict(reply["rpc"].get("data", {}))
 
     def pong(self) -> None:
-        self.say("{}")
+        self.say_commands({})
 
     # Inspection
 
@@ -286,9 +295,10 @@ class Peer:
             self.closed = event["code"]
             self.hang_up(event["code"])
         elif event["type"] == "websocket.send":
-            self.frames.append(event["text"])
-            for line in event["text"].split("\n"):
-                self._take(json.loads(line))
+            frame = event.get("text") if event.get("bytes") is None else event["bytes"]
+            self.frames.append(frame)
+            for reply in self.form.decode(frame):
+                self._take(reply)
 
     def _take(self, reply: dict[str, Any]) -> None:
         if reply == {}:

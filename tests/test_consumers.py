@@ -11,13 +11,14 @@ from channels.testing import WebsocketCommunicator
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
-from notifications import notify
+from notifications import broadcast, notify
 from notifications.connect.authentication import make_token
 from notifications.consumers import NotificationConsumer
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
 from tests.peers import QUIET, Peer, log_in, rest, running_hub, until
 from tests.rooms import make_user
+from tests.wire_forms import JSON, PROTOBUF, Form, field, in_each_form, whole
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -188,17 +189,106 @@ async def test_bad_frames_close_only_their_own_connection(
     assert_no_traceback(caplog)
 
 
-async def test_a_binary_frame_closes_with_inappropriate_protocol(hub: Hub) -> None:
+async def test_a_frame_of_the_other_form_closes_with_inappropriate_protocol(hub: Hub) -> None:
     peer = await Peer().open()
     peer.say_bytes(b"\x08\x01")
     assert await peer.wait_closed() == 3506
-
-
-async def test_a_client_that_offers_only_protobuf_is_closed_with_a_code(hub: Hub) -> None:
-    peer = Peer()
-    peer.subprotocols = ["centrifuge-protobuf"]
-    await peer.open()
+    peer = await Peer(form=PROTOBUF).open()
+    peer.say('{"id":1,"connect":{}}')
     assert await peer.wait_closed() == 3506
+
+
+BAD_BYTES = {
+    "nonsense": (b"nonsense", 3501),
+    "not whole": (b"\x05\x08\x01", 3501),
+    "no connect first": (PROTOBUF.encode([{"id": 1, "rpc": {"method": "unread"}}]), 3501),
+    "nested without end": (whole(field(1, 7) + b"\x9b\x06" * 30_000), 3501),
+    "too long": (whole(b"x" * 65_536), 1009),
+}
+
+
+@pytest.mark.parametrize("name", BAD_BYTES)
+async def test_bad_bytes_close_only_their_own_connection(
+    hub: Hub, user: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame, code = BAD_BYTES[name]
+    neighbour = await Peer.of(user, PROTOBUF)
+    await neighbour.connect()
+    peer = await Peer(form=PROTOBUF).open()
+    peer.say_bytes(frame)
+    assert await peer.wait_closed() == (3501 if code == 1009 else code)
+    await peer.ended()
+    await in_database(notify, user, "still here")
+    await neighbour.wait_for("still here")
+    assert_no_traceback(caplog)
+
+
+async def test_data_that_is_not_json_is_a_bad_request(hub: Hub, user: Any) -> None:
+    peer = await Peer.of(user, PROTOBUF)
+    await peer.connect()
+    for number, request in enumerate(
+        (field(13, field(1, b"\xff") + field(2, b"inbox")), field(7, field(2, b"{"))), start=50
+    ):
+        peer.say_bytes(whole(field(1, number) + request))
+        error = (await peer.reply(number))["error"]
+        assert (error["code"], error["message"]) == (107, "bad request")
+    peer.say_bytes(whole(field(12, field(1, b"\xff"))))  # has no answer
+    assert await peer.rpc("unread") == {"unread": 0}
+
+
+@pytest.mark.parametrize("query", [b"format=protobuf", b"cf_protocol=protobuf"])
+async def test_a_url_may_ask_for_protobuf(hub: Hub, user: Any, query: bytes) -> None:
+    peer = await Peer.of(user, PROTOBUF)
+    peer.subprotocols, peer.query = [], query
+    assert (await peer.connect())["data"]["unread"] == 0
+
+
+@in_each_form
+async def test_both_forms_offer_the_same(hub: Hub, user: Any, form: Form) -> None:
+    await in_database(notify, user, "missed")
+    peer = await Peer.of(user, form)
+    result = await peer.connect()
+    assert result["data"] == {"unread": 1, "user": {"id": str(user.pk), "name": "reader"}}
+    assert set(result["subs"]) == {f"user:{user.pk}", "broadcast"}
+    assert 3590 <= result["ttl"] <= 3600
+    await in_database(notify, user, "live", body="“é”\nnext", data={"n": 2**53 - 1})
+    await peer.wait_for("missed", "live")
+    listed = (await peer.rpc("inbox", limit=1))["entries"][0]
+    assert (listed["body"], listed["data"]) == ("“é”\nnext", {"n": 2**53 - 1})
+    page = await peer.call(history={"channel": f"user:{user.pk}", "limit": 1, "reverse": True})
+    assert [one["data"]["title"] for one in page["history"]["publications"]] == ["live"]
+    assert (await peer.rpc("read_all")) == {"unread": 0}
+    assert await peer.error(publish={"channel": "broadcast", "data": {"title": "no"}}) == 103
+    assert peer.violations == []
+    assert (await peer.call(subscribe={"channel": "topic:news"}))["subscribe"]["positioned"]
+    await in_database(broadcast, "news", to="topic:news")
+    await peer.wait_for("missed", "live", "news")
+
+
+async def test_devices_of_both_forms_receive_one_notification(hub: Hub, user: Any) -> None:
+    peers = [await Peer.of(user, form) for form in (JSON, PROTOBUF, JSON, PROTOBUF)]
+    for peer in peers:
+        await peer.connect()
+    await in_database(notify, user, "for all")
+    for peer in peers:
+        await peer.wait_for("for all")
+    # Encoded once for each form.
+    assert peers[0].frames[-1] is peers[2].frames[-1]
+    assert peers[1].frames[-1] is peers[3].frames[-1]
+
+
+@in_each_form
+async def test_the_pong_of_each_form_acknowledges(hub: Hub, user: Any, form: Form) -> None:
+    peer = await Peer.of(user, form)
+    await peer.connect()
+    await in_database(notify, user, "one")
+    await peer.wait_for("one")
+    connection = peer.connection(hub)
+    hub.visit(connection, now=connection.session.deadline)
+    await until(lambda: peer.pings == 1, "a ping")
+    peer.pong()
+    reader = connection.readers[f"user:{user.pk}"]
+    await until(lambda: reader.acked == 1, "an acknowledgement")
 
 
 async def test_thousands_of_commands_at_once_end_only_their_connection(

@@ -65,7 +65,8 @@ def test_the_wheel_holds_the_app_alone_and_all_of_it(built: tuple[Path, str]) ->
     }
     locale = ROOT / "notifications" / "locale"
     languages = {str(path.relative_to(ROOT)) for path in locale.rglob("django.*")}
-    assert code | assets | languages | {"notifications/py.typed"} <= names
+    protocol = {f"notifications/protocol/{name}" for name in ("client.proto", "client_pb2.pyi")}
+    assert code | assets | languages | protocol | {"notifications/py.typed"} <= names
 
 
 def test_the_source_distribution_holds_every_file_of_the_repository(

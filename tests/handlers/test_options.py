@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +14,11 @@ from notifications.protocol import commands
 from tests.handlers.test_commands import allow
 from tests.peers import Peer, running_hub
 from tests.rooms import make_user
+from tests.servers import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PROTO = (Path(__file__).parent.parent / "wire" / "requests.proto").read_text()
+PROTO = (ROOT / "notifications" / "protocol" / "client.proto").read_text()
 
 #: A filter by tags as an SDK may build it.
 FILTER = {"key": "level", "cmp": "eq", "val": "error"}

@@ -5,6 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.wire_forms import PROTOBUF, UNENCODABLE, field, whole
+
 #: Placeholders for what each client fills in: its token and its private channel.
 TOKEN, OWN = "<token>", "<own>"
 
@@ -171,4 +173,55 @@ dangerous = st.one_of(
     st.text(max_size=30),
     st.sampled_from(["[" * 20_000, '{"id":5,"rpc":{"data":' + "[" * 9000, "x" * 70_000, "NaN"]),
     st.just('{"id":5,"history":{"channel":"\\ud800"}}'),
+)
+
+
+def _encoded(request: dict[str, Any]) -> bytes:
+    """Encode a command without an id, or with that of the request; b"" if it has no such form."""
+    try:
+        return PROTOBUF.encode([request])
+    except UNENCODABLE:
+        return b""
+
+
+def _spoiled(parts: tuple[dict[str, Any], int, bytes, int]) -> bytes:
+    request, place, junk, cut = parts
+    frame = _encoded({"id": 7, **request})
+    place %= len(frame) + 1
+    return frame[:place] + junk + frame[place + cut :]
+
+
+wrong_bytes = st.binary(max_size=30)
+
+#: Fields of requests: contents of any bytes, in any of them and in those that hold JSON.
+_wrong_fields = st.builds(
+    lambda request, number, content: whole(field(1, 6) + field(request, field(number, content))),
+    st.integers(0, 20),
+    st.integers(1, 20),
+    wrong_bytes | st.integers(-(2**63), 2**64 - 1),
+)
+
+#: Frames of the Protobuf form that may end the connection.
+dangerous_bytes = st.one_of(
+    wrong_bytes,
+    wrong_bytes.map(whole),
+    _wrong_fields,
+    st.tuples(answerable, st.integers(0, 10**6), st.binary(max_size=3), st.integers(0, 3)).map(
+        _spoiled
+    ),
+    answerable.map(_encoded),  # no id
+    greetings.map(lambda request: _encoded({"id": 6, "connect": request})),
+    st.fixed_dictionaries({"send": values}).map(_encoded),
+    st.sampled_from(
+        [
+            whole(field(1, 7) + b"\x9b\x06" * 20_000),  # groups in groups
+            whole(field(1, 7) + b"\x6a\x80\x80\x03" * 9000),  # requests that are not whole
+            whole(field(1, 7) + field(5, field(13, b"\x32\x00" * 20_000))),  # filters
+            whole(field(1, 7) + field(13, field(1, b"[" * 60_000))),
+            b"\0" * 1000,
+            b"\xff" * 9000,
+            b"\x01" * 9000,
+            b"x" * 70_000,
+        ]
+    ),
 )

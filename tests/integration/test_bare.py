@@ -12,7 +12,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.hosts]
 
 #: All that ``pip install pushsite`` brings, its dependencies' dependencies included.
 BARE = {
-    *("asgiref", "channels", "django", "msgspec", "pushsite", "pyjwt", "sqlparse"),
+    *("asgiref", "channels", "django", "msgspec", "protobuf", "pushsite", "pyjwt", "sqlparse"),
 }
 
 SETTINGS = """

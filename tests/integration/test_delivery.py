@@ -14,6 +14,7 @@ from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.raw import RawSocket
 from tests.servers import Site
+from tests.wire_forms import FORMS, PROTOBUF
 
 pytestmark = pytest.mark.integration
 
@@ -130,15 +131,45 @@ def test_two_processes_may_publish_to_one_user_at_once(place: Place) -> None:
 
 
 @pytest.mark.parametrize("offered", [["centrifuge-protobuf"], ["other", "centrifuge-protobuf"]])
-def test_a_client_that_offers_only_protobuf_is_closed_with_a_code(
+def test_a_client_that_offers_only_protobuf_gets_protobuf(
     place: Place, offered: list[Subprotocol]
 ) -> None:
-    """A browser hides the close code unless the server accepts one of its subprotocols."""
     with open_socket(place.server.socket_url, subprotocols=offered, proxy=None) as client:
         assert client.subprotocol == "centrifuge-protobuf"
+        client.send(PROTOBUF.encode([{"id": 1, "connect": {"token": place.person().token}}]))
+        (reply,) = PROTOBUF.decode(client.recv(PATIENCE))
+        assert reply["connect"]["data"]["unread"] == 0
+        # A browser hides the close code unless the server accepts one of its subprotocols.
+        client.send("{}")
         with pytest.raises(ConnectionClosed):
             client.recv(PATIENCE)
         assert client.close_code == 3506
+
+
+@pytest.mark.parametrize("field", ["format", "cf_protocol"])
+def test_a_client_may_ask_for_protobuf_in_the_url(place: Place, field: str) -> None:
+    url = f"{place.server.socket_url}?{field}=protobuf"
+    with open_socket(url, proxy=None) as client:
+        client.send(PROTOBUF.encode([{"id": 1, "connect": {"token": place.person().token}}]))
+        (reply,) = PROTOBUF.decode(client.recv(PATIENCE))
+        assert "connect" in reply
+
+
+def test_a_client_of_each_form_recovers_after_the_server_was_killed(place: Place) -> None:
+    person = place.person()
+    clients = [place.connected(person, form=form) for form in FORMS]
+    place.other.run(jobs.notify_user, person.id, ["one"])
+    for client in clients:
+        client.wait_for_titles(["one"])
+    place.server.kill()
+    place.other.run(jobs.notify_user, person.id, ["two", "three"])
+    place.server.start()
+    for client in clients:
+        client.wait_closed()
+        client.connect()
+        client.wait_for_titles(["one", "two", "three"])
+        assert client.offsets == [1, 2, 3]
+        assert client.unrecovered == []
 
 
 def test_a_client_that_also_offers_json_gets_json(place: Place) -> None:

@@ -1,6 +1,10 @@
-"""An official SDK of the Centrifuge protocol works with the server: centrifuge-python, in JSON."""
+"""An official SDK of the Centrifuge protocol works with the server: centrifuge-python.
+
+Where the forms could differ, it speaks both. In Protobuf the SDK hands over bytes, which are JSON.
+"""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -25,8 +29,19 @@ from tests.integration import jobs
 from tests.integration.partition import Relay
 from tests.integration.places import Person, Place, open_place
 from tests.servers import Site
+from tests.wire_forms import JSON, PROTOBUF, Form, in_each_form
 
 pytestmark = pytest.mark.integration
+
+
+def content(thing: Any) -> Any:
+    """Return the ``data`` of what the SDK hands over."""
+    return json.loads(thing.data) if isinstance(thing.data, bytes) else thing.data
+
+
+def payload(form: Form, value: Any) -> Any:
+    """What the SDK takes as ``data``."""
+    return json.dumps(value).encode() if form is PROTOBUF else value
 
 
 class Record(ClientEventHandler):
@@ -63,7 +78,7 @@ class Record(ClientEventHandler):
         self.publications.append(ctx)
 
     def titles(self, channel: str) -> list[str]:
-        return [c.pub.data["title"] for c in self.publications if c.channel == channel]
+        return [content(c.pub)["title"] for c in self.publications if c.channel == channel]
 
     async def wait(self, condition: Callable[[], object], what: str) -> None:
         deadline = asyncio.get_running_loop().time() + PATIENCE
@@ -94,6 +109,7 @@ async def sdk(
     *,
     address: str = "",
     get_token: Callable[[], Awaitable[str]] | None = None,
+    form: Form = JSON,
 ) -> AsyncIterator[centrifuge.Client]:
     """Connect a client of the SDK, and disconnect it when the block ends.
 
@@ -103,6 +119,7 @@ async def sdk(
         record: records the client's events.
         address: the websocket URL; "" for the server's own.
         get_token: returns a new token; by default always the person's.
+        form: the form of the protocol that it speaks.
     """
 
     async def get_lasting_token() -> str:
@@ -112,6 +129,7 @@ async def sdk(
         address or place.server.socket_url,
         events=record,
         get_token=get_token or get_lasting_token,
+        use_protobuf=form is PROTOBUF,
         proxy=None,
     )
     before = asyncio.all_tasks()
@@ -131,14 +149,15 @@ async def elsewhere(job: Callable, *args: object) -> None:
     await asyncio.to_thread(job, *args)
 
 
-async def test_the_sdk_recovers_after_a_restart_of_the_server(place: Place) -> None:
+@in_each_form
+async def test_the_sdk_recovers_after_a_restart_of_the_server(place: Place, form: Form) -> None:
     person = place.person()
     record = Record()
-    async with sdk(place, person, record):
+    async with sdk(place, person, record, form=form):
         await record.wait(lambda: len(record.subscribed) >= 2, "server-side subscriptions")
         assert {ctx.channel for ctx in record.subscribed} == {person.channel, "broadcast"}
         assert all(ctx.recoverable and ctx.positioned for ctx in record.subscribed)
-        assert record.connected[0].data["user"]["name"] == person.name
+        assert content(record.connected[0])["user"]["name"] == person.name
 
         await elsewhere(place.other.run, jobs.notify_user, person.id, ["one"])
         await elsewhere(place.other.run, jobs.broadcast_to, "everyone", ["for all"])
@@ -166,12 +185,13 @@ def restart_in_between(place: Place, person: Person, titles: list[str]) -> None:
     place.server.start()
 
 
-async def test_the_sdk_receives_a_long_backlog_in_order(place: Place) -> None:
+@in_each_form
+async def test_the_sdk_receives_a_long_backlog_in_order(place: Place, form: Form) -> None:
     person = place.person()
     titles = [f"n{number}" for number in range(700)]
     await elsewhere(place.other.run, jobs.notify_in_bulk, person.id, titles)
     record = Record()
-    async with sdk(place, person, record):
+    async with sdk(place, person, record, form=form):
         await record.wait(lambda: len(record.publications) >= 700, "the backlog")
         assert record.titles(person.channel) == titles
 
@@ -202,33 +222,38 @@ async def test_a_big_backlog_in_many_groups_is_sent_in_several_frames(place: Pla
     assert record.errors == []
 
 
-async def test_commands_of_the_sdk_are_answered(place: Place) -> None:
+@in_each_form
+async def test_commands_of_the_sdk_are_answered(place: Place, form: Form) -> None:
     person = place.person(permissions=("send_private",))
     reader = place.person()
     record = Record()
-    async with sdk(place, person, Record()) as client, sdk(place, reader, record) as other:
-        await client.publish(reader.channel, {"title": "from the SDK"})
+    async with (
+        sdk(place, person, Record(), form=form) as client,
+        sdk(place, reader, record, form=form) as other,
+    ):
+        await client.publish(reader.channel, payload(form, {"title": "from the SDK"}))
         await record.wait(lambda: record.titles(reader.channel) == ["from the SDK"], "a message")
-        listed = (await other.rpc("inbox", {"folder": "unread"})).data
+        listed = content(await other.rpc("inbox", payload(form, {"folder": "unread"})))
         assert [entry["title"] for entry in listed["entries"]] == ["from the SDK"]
-        assert (await other.rpc("read_all", {})).data == {"unread": 0}
+        assert content(await other.rpc("read_all", payload(form, {}))) == {"unread": 0}
         history = await other.history(reader.channel, limit=10)
-        assert [pub.data["title"] for pub in history.publications] == ["from the SDK"]
+        assert [content(pub)["title"] for pub in history.publications] == ["from the SDK"]
         with pytest.raises(centrifuge.ReplyError) as refused:
-            await other.publish(person.channel, {"title": "no"})
+            await other.publish(person.channel, payload(form, {"title": "no"}))
         assert refused.value.code == 103
 
 
-async def test_the_sdk_receives_publications_of_a_topic(place: Place) -> None:
+@in_each_form
+async def test_the_sdk_receives_publications_of_a_topic(place: Place, form: Form) -> None:
     person = place.person()
     got: list[str] = []
 
     class OfTopic(centrifuge.SubscriptionEventHandler):
         async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
-            got.append(ctx.pub.data["title"])
+            got.append(content(ctx.pub)["title"])
 
     record = Record()
-    async with sdk(place, person, record) as client:
+    async with sdk(place, person, record, form=form) as client:
         topic = client.new_subscription("topic:sdk", events=OfTopic())
         await topic.subscribe()
         await topic.ready(PATIENCE)
@@ -236,11 +261,12 @@ async def test_the_sdk_receives_publications_of_a_topic(place: Place) -> None:
         await record.wait(lambda: got == ["news"], "news")
 
 
-async def test_the_pong_of_the_sdk_acknowledges_delivery(place: Place) -> None:
+@in_each_form
+async def test_the_pong_of_the_sdk_acknowledges_delivery(place: Place, form: Form) -> None:
     """Without the SDK's pong the connection would be closed; the pong acknowledges delivery."""
     person = place.person()
     record = Record()
-    async with sdk(place, person, record):
+    async with sdk(place, person, record, form=form):
         await elsewhere(place.other.run, jobs.notify_user, person.id, ["one"])
 
         def is_delivered() -> bool:
@@ -250,10 +276,11 @@ async def test_the_pong_of_the_sdk_acknowledges_delivery(place: Place) -> None:
         assert record.connecting == [0]
 
 
-async def test_a_deactivated_user_is_not_reconnected(place: Place) -> None:
+@in_each_form
+async def test_a_deactivated_user_is_not_reconnected(place: Place, form: Form) -> None:
     person = place.person()
     record = Record()
-    async with sdk(place, person, record):
+    async with sdk(place, person, record, form=form):
         await elsewhere(deactivate, place, person)
         await record.wait(lambda: record.disconnected == [3503], "a terminal disconnect")
 
@@ -275,7 +302,8 @@ class Tokens:
         return await asyncio.to_thread(job, jobs.token_of, self._person.id, self._lifetime)
 
 
-async def test_refreshing_over_a_slow_line_causes_no_reconnect(place: Place) -> None:
+@in_each_form
+async def test_refreshing_over_a_slow_line_causes_no_reconnect(place: Place, form: Form) -> None:
     """The SDK refreshes its token only in the second in which it expires."""
     person = place.person()
     record = Record()
@@ -284,7 +312,7 @@ async def test_refreshing_over_a_slow_line_causes_no_reconnect(place: Place) -> 
     relay.delay = 0.3
     try:
         address = place.server.socket_url.replace(f":{place.server.port}/", f":{relay.port}/")
-        async with sdk(place, person, record, address=address, get_token=tokens.get):
+        async with sdk(place, person, record, address=address, get_token=tokens.get, form=form):
             await record.wait(lambda: tokens.count >= 5, "the fourth refresh")
             await elsewhere(place.other.run, jobs.notify_user, person.id, ["still here"])
             await record.wait(lambda: record.titles(person.channel) == ["still here"], "a message")
@@ -294,7 +322,10 @@ async def test_refreshing_over_a_slow_line_causes_no_reconnect(place: Place) -> 
         relay.close()
 
 
-async def test_a_topic_is_recovered_after_unsubscribing_and_subscribing_again(place: Place) -> None:
+@in_each_form
+async def test_a_topic_is_recovered_after_unsubscribing_and_subscribing_again(
+    place: Place, form: Form
+) -> None:
     person = place.person()
     got: list[str] = []
     got_elsewhere: list[str] = []
@@ -302,17 +333,20 @@ async def test_a_topic_is_recovered_after_unsubscribing_and_subscribing_again(pl
 
     class OfTopic(centrifuge.SubscriptionEventHandler):
         async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
-            got.append(ctx.pub.data["title"])
+            got.append(content(ctx.pub)["title"])
 
         async def on_subscribed(self, ctx: centrifuge.SubscribedContext) -> None:
             recoveries.append((ctx.was_recovering, ctx.recovered))
 
     class Elsewhere(centrifuge.SubscriptionEventHandler):
         async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
-            got_elsewhere.append(ctx.pub.data["title"])
+            got_elsewhere.append(content(ctx.pub)["title"])
 
     record = Record()
-    async with sdk(place, person, record) as client, sdk(place, person, Record()) as desk:
+    async with (
+        sdk(place, person, record, form=form) as client,
+        sdk(place, person, Record(), form=form) as desk,
+    ):
         topic = client.new_subscription("topic:news", events=OfTopic())
         other = desk.new_subscription("topic:news", events=Elsewhere())
         for subscription in (topic, other):
@@ -364,7 +398,7 @@ class OfSubscription(centrifuge.SubscriptionEventHandler):
         self.ended.append(ctx.code)
 
     async def on_publication(self, ctx: centrifuge.PublicationContext) -> None:
-        self.titles.append(ctx.pub.data["title"])
+        self.titles.append(content(ctx.pub)["title"])
 
 
 async def test_subscription_options_that_are_only_requests_do_no_harm(place: Place) -> None:
@@ -381,7 +415,10 @@ async def test_subscription_options_that_are_only_requests_do_no_harm(place: Pla
         assert record.connecting == [0]
 
 
-async def test_unsupported_subscription_options_end_only_their_subscription(place: Place) -> None:
+@in_each_form
+async def test_unsupported_subscription_options_end_only_their_subscription(
+    place: Place, form: Form
+) -> None:
     person, record = place.person(), Record()
 
     async def get_token(ctx: Any) -> str:
@@ -392,7 +429,7 @@ async def test_unsupported_subscription_options_end_only_their_subscription(plac
         "topic:c": {"token": person.token},
         "topic:d": {"get_token": get_token},
     }
-    async with sdk(place, person, record) as client:
+    async with sdk(place, person, record, form=form) as client:
         ends = {channel: OfSubscription() for channel in options}
         for channel, events in ends.items():
             topic = client.new_subscription(channel, events=events, **options[channel])
@@ -403,7 +440,7 @@ async def test_unsupported_subscription_options_end_only_their_subscription(plac
             with pytest.raises(centrifuge.ReplyError) as refused:
                 await ask("broadcast")
             assert refused.value.code == 108
-        assert (await client.rpc("unread", {})).data == {"unread": 0}
+        assert content(await client.rpc("unread", payload(form, {}))) == {"unread": 0}
         assert (record.connecting, record.disconnected) == ([0], [])
 
 

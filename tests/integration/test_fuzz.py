@@ -1,6 +1,8 @@
 """A running server answers generated commands, or closes the socket with a code (P7).
 
-The tests send 5,000 commands in all; 100,000 if the environment variable SOAK is 1.
+The tests send 5,000 commands in all, half of them in each form of the protocol; 100,000 if the
+environment variable SOAK is 1. Protobuf cannot express every command that JSON can: some of the
+wrong ones are left out there, and wrong bytes take their place.
 """
 
 import json
@@ -10,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -18,13 +20,22 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 from websockets.sync.client import connect as open_socket
+from websockets.typing import Subprotocol
 
 from tests.client import PATIENCE, Client
 from tests.integration import jobs
-from tests.integration.commands import OWN, TOKEN, answerable, dangerous, greetings
+from tests.integration.commands import (
+    OWN,
+    TOKEN,
+    answerable,
+    dangerous,
+    dangerous_bytes,
+    greetings,
+)
 from tests.integration.places import Person, Place, open_place
 from tests.postgres import running_postgres
 from tests.servers import Site
+from tests.wire_forms import JSON, PROTOBUF, UNENCODABLE, Form
 
 pytestmark = pytest.mark.integration
 
@@ -50,12 +61,20 @@ class Batch:
     requests: list[dict[str, Any]]
 
 
-class Fuzzed:
-    """A client that sends lines and counts the replies to each id."""
+class Line(NamedTuple):
+    """A command with this id, encoded."""
 
-    def __init__(self, url: str, person: Person) -> None:
+    id: int
+    content: Any
+
+
+class Fuzzed:
+    """A client that sends commands and counts the replies to each id."""
+
+    def __init__(self, url: str, person: Person, form: Form) -> None:
         self.url = url
         self.person = person
+        self.form = form
         self.answers: Counter[int] = Counter()
         self.closed: int | None = None
         self.sent = 0
@@ -71,7 +90,13 @@ class Fuzzed:
         self.answers.clear()
         self.closed = None
         self._socket = open_socket(
-            self.url, compression=None, ping_interval=None, max_size=None, proxy=None, legacy=True
+            self.url,
+            subprotocols=[Subprotocol(self.form.subprotocol)],
+            compression=None,
+            ping_interval=None,
+            max_size=None,
+            proxy=None,
+            legacy=True,
         )
 
     def close(self) -> None:
@@ -84,34 +109,37 @@ class Fuzzed:
             return
         self.open()
         (greeting,) = self.number([{"connect": {"token": TOKEN}}])
-        self.say([greeting])
+        self.say([greeting.content])
         assert self.closed is None
         assert self.answers.total() == 2
 
     def greet(self, request: Any) -> None:
         """Open a new socket and send this request as ``connect``; it may fail."""
         self.open()
-        (line,) = self.number([{"connect": request}])
-        self.say([line])
+        self.say([line.content for line in self.number([{"connect": request}])])
 
-    def number(self, requests: list[dict[str, Any]]) -> list[str]:
-        """Encode requests as commands with new ids."""
-        first = self._last_id + 1
-        self._last_id += len(requests)
-        return [json.dumps({**request, "id": first + n}) for n, request in enumerate(requests)]
+    def number(self, requests: list[dict[str, Any]]) -> list[Line]:
+        """Encode requests as commands with new ids; leave out what the form cannot express."""
+        lines = []
+        for request in requests:
+            self._last_id += 1
+            command = json.loads(self._filled(json.dumps({**request, "id": self._last_id})))
+            with suppress(*UNENCODABLE):
+                lines.append(Line(self._last_id, self.form.encode([command])))
+        return lines
 
-    def say(self, lines: list[str], per_frame: int = 1) -> None:
-        """Send lines and a ping, and read until the ping's reply or the end of the connection."""
-        self.send(lines, per_frame)
+    def say(self, contents: list[Any], per_frame: int = 1) -> None:
+        """Send messages and a ping, and read until its reply or the end of the connection."""
+        self.send(contents, per_frame)
         self.take()
 
-    def send(self, lines: list[str], per_frame: int) -> None:
-        """Send lines and a ping without reading replies; call :meth:`take` next."""
+    def send(self, contents: list[Any], per_frame: int) -> None:
+        """Send messages and a ping without reading replies; call :meth:`take` next."""
         (ping,) = self.number([{"ping": {}}])
-        self.sent += len(lines)
+        self.sent += len(contents)
         with suppress(ConnectionClosed):  # take() records the code
-            for frame in (*_frames(lines, per_frame), ping):
-                self._connection.send(self._filled(frame))
+            for frame in (*_frames(contents, per_frame), ping.content):
+                self._connection.send(self._filled(frame) if isinstance(frame, str) else frame)
 
     def take(self) -> None:
         try:
@@ -121,9 +149,9 @@ class Fuzzed:
             self.closed = end.rcvd.code if end.rcvd is not None else 1006
             self.ends[self.closed] += 1
 
-    def unanswered(self, lines: list[str]) -> list[str]:
+    def unanswered(self, lines: list[Line]) -> list[Any]:
         """Return the lines that have not had exactly one reply, cut to 999 characters."""
-        return [line[:999] for line in lines if self.answers[json.loads(line)["id"]] != 1]
+        return [line.content[:999] for line in lines if self.answers[line.id] != 1]
 
     def _filled(self, frame: str) -> str:
         return frame.replace(TOKEN, self.person.token).replace(OWN, self.person.channel)
@@ -134,31 +162,33 @@ class Fuzzed:
         return self._socket
 
     def _take(self, frame: str | bytes) -> None:
-        assert isinstance(frame, str)
-        for line in frame.split("\n"):
-            reply = json.loads(line)
+        for reply in self.form.decode(frame):
             if reply == {}:
-                self._connection.send("{}")
+                self._connection.send(self.form.encode([{}]))
             elif "push" not in reply:
                 self.answers[reply["id"]] += 1
                 (kind,) = reply.keys() - {"id"}
                 self.kinds[reply["error"]["code"] if kind == "error" else kind] += 1
 
 
-def _frames(lines: list[str], per_frame: int) -> Iterator[str]:
-    """Join up to ``per_frame`` lines into each frame, as far as its size allows."""
-    waiting: list[str] = []
-    for line in lines:
-        if waiting and (len(waiting) >= per_frame or _size([*waiting, line]) > 60_000):
-            yield "\n".join(waiting)
+def _frames(contents: list[Any], per_frame: int) -> Iterator[Any]:
+    """Join up to ``per_frame`` messages into each frame, as far as its size allows."""
+    waiting: list[Any] = []
+    for content in contents:
+        if waiting and (len(waiting) >= per_frame or _size([*waiting, content]) > 60_000):
+            yield _joined(waiting)
             waiting = []
-        waiting.append(line)
+        waiting.append(content)
     if waiting:
-        yield "\n".join(waiting)
+        yield _joined(waiting)
 
 
-def _size(lines: list[str]) -> int:
-    return sum(len(line.encode()) + 1 for line in lines)
+def _joined(contents: list[Any]) -> Any:
+    return b"".join(contents) if isinstance(contents[0], bytes) else "\n".join(contents)
+
+
+def _size(contents: list[Any]) -> int:
+    return sum(len(one if isinstance(one, bytes) else one.encode()) + 1 for one in contents)
 
 
 def memory(pid: int) -> int:
@@ -209,13 +239,13 @@ def test_each_generated_command_is_answered_or_closes_its_connection(
         place.person(**rights)
         for rights in ({}, {"superuser": True}, {"staff": True, "permissions": ("send_private",)})
     ]
-    pairs = [(Fuzzed(url, person), Fuzzed(url, person)) for person in people]
-    newcomer = Fuzzed(url, people[0])
-    clients = [*(client for pair in pairs for client in pair), newcomer]
+    pairs = [(Fuzzed(url, person, JSON), Fuzzed(url, person, PROTOBUF)) for person in people]
+    newcomers = [Fuzzed(url, people[0], form) for form in (JSON, PROTOBUF)]
+    clients = [*(client for pair in pairs for client in pair), *newcomers]
     sizes: list[int] = []
 
     @settings(
-        max_examples=COMMANDS // BATCH,
+        max_examples=COMMANDS // BATCH * 11 // 10,  # as Protobuf leaves some commands out
         deadline=None,
         database=None,
         phases=[Phase.generate],
@@ -226,10 +256,16 @@ def test_each_generated_command_is_answered_or_closes_its_connection(
         st.builds(Batch, st.lists(answerable, min_size=BATCH, max_size=BATCH)),
         st.sampled_from([1, 3, 10, BATCH]),
         st.none() | dangerous,
+        st.none() | dangerous_bytes,
         st.none() | st.none() | greetings,
     )
     def attack(
-        pair: tuple[Fuzzed, Fuzzed], batch: Batch, per_frame: int, last: str | None, greeting: Any
+        pair: tuple[Fuzzed, Fuzzed],
+        batch: Batch,
+        per_frame: int,
+        last: str | None,
+        last_bytes: bytes | None,
+        greeting: Any,
     ) -> None:
         sent = []
         # Two connections of one user, at once.
@@ -237,15 +273,16 @@ def test_each_generated_command_is_answered_or_closes_its_connection(
             client.connect()
             client.answers.clear()
             sent.append(client.number(requests))
-            client.send(sent[-1], per_frame)
+            client.send([line.content for line in sent[-1]], per_frame)
         for client, lines in zip(pair, sent, strict=True):
             client.take()
             assert client.unanswered(lines) == [], f"{client.closed=}"
             assert client.closed is None
-        if last is not None:
-            pair[0].say([last])
-            assert pair[0].closed in {None, *CODES}, last
-        if greeting is not None:
+        for client, dangers in zip(pair, (last, last_bytes), strict=True):
+            if dangers is not None:
+                client.say([dangers])
+                assert client.closed in {None, *CODES}, dangers
+        for newcomer in newcomers if greeting is not None else ():
             newcomer.greet(greeting)
             assert newcomer.closed in {None, *CODES}, greeting
         sizes.append(memory(place.server.pid))
@@ -254,7 +291,8 @@ def test_each_generated_command_is_answered_or_closes_its_connection(
     # Most generated publications are refused, so send one that is accepted for certain.
     sender = pairs[1][0]  # may send private messages
     sender.connect()
-    sender.say(sender.number([{"publish": {"channel": OWN, "data": {"title": "to myself"}}}]))
+    (message,) = sender.number([{"publish": {"channel": OWN, "data": {"title": "to myself"}}}])
+    sender.say([message.content])
     for client in clients:
         client.close()
     assert sum(client.sent for client in clients) >= COMMANDS

@@ -311,18 +311,19 @@ def test_a_client_error_may_add_a_detail() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, 70_000])
-def test_frames_conform_to_the_rfc(size: int) -> None:
+@pytest.mark.parametrize("unit", ["x", b"\xff"], ids=["text", "bytes"])
+def test_frames_conform_to_the_rfc(size: int, unit: str | bytes) -> None:
     """A strict parser reads the frame back (RFC 6455 section 5.2)."""
-    text = "x" * size
+    payload = unit * size
     reader = StreamReader()
-    reader.feed_data(Prepared(text).frame)
+    reader.feed_data(Prepared(payload).frame)
     parsing = Frame.parse(reader.read_exact, mask=False)
     with pytest.raises(StopIteration) as done:
         next(parsing)
     frame = done.value.value
-    assert frame.opcode is Opcode.TEXT
+    assert frame.opcode is (Opcode.TEXT if unit == "x" else Opcode.BINARY)
     assert frame.fin
-    assert bytes(frame.data).decode() == text
+    assert bytes(frame.data) == (payload if isinstance(payload, bytes) else payload.encode())
     assert not reader.buffer
 
 

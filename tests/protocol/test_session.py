@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications.protocol import codes, commands, messages
+from notifications.protocol.codec import Codec
 from notifications.protocol.effects import Arrived, Close, Effect, Limits, Perform, Send
 from notifications.protocol.json import JSON
 from notifications.protocol.session import MAX_EXCESS_COMMANDS, REMEMBERED_IDS, Session, State
@@ -27,25 +28,26 @@ CONNECT = '{"id":1,"connect":{}}'
 CONNECTED = messages.ConnectResult(client="c", ping=25, pong=True)
 
 
-def new_session(**changes: Any) -> Session:
-    return Session(JSON, 0.0, LIMITS._replace(**changes))
+def new_session(codec: Codec = JSON, **changes: Any) -> Session:
+    return Session(codec, 0.0, LIMITS._replace(**changes))
 
 
-def connecting(**changes: Any) -> Session:
-    session = new_session(**changes)
-    assert list(session.receive(CONNECT, 0.0)) == [Perform(1, commands.ConnectRequest())]
+def connecting(codec: Codec = JSON, **changes: Any) -> Session:
+    session = new_session(codec, **changes)
+    frame = bytes.fromhex("0408012200") if codec.is_binary else CONNECT
+    assert list(session.receive(frame, 0.0)) == [Perform(1, commands.ConnectRequest())]
     return session
 
 
-def connected(**changes: Any) -> Session:
+def connected(codec: Codec = JSON, **changes: Any) -> Session:
     """Return a session that connected at second 0; its first ping is due at second 25."""
-    session = connecting(**changes)
+    session = connecting(codec, **changes)
     session.answer(1, CONNECTED, 0.0)
     return session
 
 
-def closed(**changes: Any) -> Session:
-    session = new_session(**changes)
+def closed(codec: Codec = JSON, **changes: Any) -> Session:
+    session = new_session(codec, **changes)
     session.close(codes.NORMAL)
     return session
 

@@ -11,6 +11,7 @@ import itertools
 import json
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -29,15 +30,19 @@ from notifications.models import validate_kind, validate_text, validate_url
 from notifications.origin import AllowedOriginValidator
 from notifications.protocol import codes
 from notifications.protocol.effects import Close, Perform, Send
+from notifications.protocol.protobuf import PROTOBUF
+from notifications.protocol.session import Session
 from notifications.server.handshake import MAX_HEAD, read_handshake
 from notifications.shell import read_session_key
 from notifications.streams import names as stream_names
-from tests.integration.commands import answerable, dangerous
+from tests.integration.commands import answerable, dangerous, dangerous_bytes
 from tests.protocol.test_session import connected, new_session
 from tests.raw import frame
 from tests.server.test_websocket import PLAIN, echo
 from tests.sockets import serving, until
 from tests.steps import counted
+from tests.wire_forms import PROTOBUF as PROTOBUF_FORM
+from tests.wire_forms import UNENCODABLE, field, whole
 
 SOAK = 100 if os.environ.get("SOAK") == "1" else 1
 
@@ -311,12 +316,82 @@ texts = st.one_of(
 def test_a_message_is_processed_in_linear_time(text: str, is_connected: bool) -> None:
     session = connected() if is_connected else new_session()
     with counted() as steps:
-        for effect in session.receive(text, 1.0):
-            if isinstance(effect, Perform):
-                session.refuse(effect.command_id, codes.INTERNAL)
-            else:
-                assert isinstance(effect, Send | Close)
+        process(session, text)
     assert_linear(steps.count, len(text), base=200, each=40)
+
+
+def process(session: Session, frame: str | bytes) -> None:
+    for effect in session.receive(frame, 1.0):
+        if isinstance(effect, Perform):
+            session.refuse(effect.command_id, codes.INTERNAL)
+        else:
+            assert isinstance(effect, Send | Close)
+
+
+messages = st.one_of(
+    dangerous_bytes,
+    answerable.map(lambda request: encoded({"id": 7, **request})),
+    st.sampled_from([b"", b"\0", b"\xff", b"\x80", whole(field(99, b""))]),
+)
+binary = st.one_of(
+    st.lists(messages, max_size=8).map(b"".join),
+    st.builds(
+        lambda message, count: message * min(count, 70_000 // max(1, len(message))),
+        messages,
+        st.integers(0, 70_000),
+    ),
+)
+
+
+def encoded(request: Any) -> bytes:
+    try:
+        return PROTOBUF_FORM.encode([request])
+    except UNENCODABLE:
+        return b""
+
+
+@tries(300)
+@given(binary, st.booleans())
+def test_a_binary_message_is_processed_in_linear_time(frame: bytes, is_connected: bool) -> None:
+    session = connected(PROTOBUF) if is_connected else new_session(PROTOBUF)
+    with counted() as steps:
+        process(session, frame)
+    assert_linear(steps.count, len(frame), base=300, each=80)
+
+
+#: Commands in which one part grows with ``n``.
+GROWING_COMMANDS: dict[str, Callable[[int], bytes]] = {
+    "positions": lambda n: field(
+        4, b"".join(field(3, field(1, b"%06d" % i) + field(2, b"")) for i in range(n))
+    ),
+    "one position again and again": lambda n: field(4, field(3, field(2, b"")) * n),
+    "headers": lambda n: field(4, b"".join(field(6, field(1, b"%06d" % i)) for i in range(n))),
+    "filters beside each other": lambda n: field(5, field(13, field(6, b"") * n)),
+    "unknown fields": lambda n: field(5, b"".join(field(i + 50, b"") for i in range(n))),
+    "parts of one request": lambda n: field(13, field(2, b"a")) * n,
+    "batches of keys": lambda n: field(15, field(4, b"") * n),
+    "keys": lambda n: field(15, field(4, field(2, b"") * n)),
+    "names": lambda n: field(15, field(5, b"a") * n),
+    "data": lambda n: field(13, field(1, b"[" + b"{}," * n + b"{}]")),
+    "levels": lambda n: field(13, field(1, b"[" * n + b"]" * n)),
+}
+
+
+@pytest.mark.parametrize("what", GROWING_COMMANDS)
+def test_a_command_of_twice_the_size_takes_at_most_twice_the_time(what: str) -> None:
+    """Most of the work is the library's, and that is counted in processor time."""
+
+    def cost(count: int) -> float:
+        frame = whole(field(1, 7) + GROWING_COMMANDS[what](count))
+        return min(timed(lambda: list(PROTOBUF.decode(frame))) for _ in range(5))
+
+    assert cost(8000) <= 3 * cost(4000) + 0.002
+
+
+def timed(function: Callable[[], object]) -> float:
+    began = time.process_time()
+    function()
+    return time.process_time() - began
 
 
 # Texts

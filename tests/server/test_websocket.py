@@ -176,6 +176,8 @@ async def test_fragments_are_joined_to_one_message(port: int) -> None:
     async with dial(port) as client:
         await client.send(["o", "n", "e"])
         assert await client.recv() == "one"
+        await client.send([b"\xff", b"", b"\0"])
+        assert await client.recv() == b"\xff\0"
 
 
 async def test_pings_are_answered(port: int) -> None:
@@ -221,9 +223,10 @@ async def test_a_failing_application_ends_with_500_before_and_1011_after_accept(
     assert caplog.text.count("Exception in ASGI application") == 2
 
 
-async def test_a_message_that_is_too_big_ends_with_1009(port: int) -> None:
+@pytest.mark.parametrize("message", ["x" * 70_000, b"x" * 70_000], ids=["text", "bytes"])
+async def test_a_message_that_is_too_big_ends_with_1009(port: int, message: str | bytes) -> None:
     async with dial(port) as client:
-        await client.send("x" * 70_000)
+        await client.send(message)
         assert (await closed_with(client))[0] == 1009
     assert (await ended_with())[0] == 1009
 
@@ -398,10 +401,11 @@ async def test_an_endless_head_is_refused(port: int, start: bytes) -> None:
     assert sent < 20_000_000
 
 
-async def test_endless_fragments_end_with_1009(port: int) -> None:
+@pytest.mark.parametrize("opcode", [b"\x01", b"\x02"], ids=["text", "bytes"])
+async def test_endless_fragments_end_with_1009(port: int, opcode: bytes) -> None:
     """Empty fragments count too: each takes memory until its message is complete."""
     continuation = b"\x00\x80" + bytes(4)
-    async with raw(port, PLAIN, b"\x01\x80" + bytes(4) + continuation * 1023) as reader:
+    async with raw(port, PLAIN, opcode + b"\x80" + bytes(4) + continuation * 1023) as reader:
         answer = await asyncio.wait_for(reader.read(), 30)
     _, _, frames = answer.partition(b"\r\n\r\n")
     assert (frames[0], int.from_bytes(frames[2:4])) == (0x88, 1009)

@@ -57,6 +57,21 @@ async def test_a_send_to_a_socket_with_room_needs_no_task() -> None:
     assert len(asyncio.all_tasks()) == tasks
 
 
+async def test_texts_and_bytes_are_sent_as_such() -> None:
+    events: list[dict[str, Any]] = []
+
+    async def send(event: dict[str, Any]) -> None:
+        events.append(event)
+
+    socket = ASGISocket(send)
+    socket.offer(ONE)
+    socket.offer(Prepared(b"\0"))
+    assert events == [
+        {"type": "websocket.send", "text": "one"},
+        {"type": "websocket.send", "bytes": b"\0"},
+    ]
+
+
 async def test_a_full_socket_accepts_one_message_only() -> None:
     server = Server()
     server.room.clear()
