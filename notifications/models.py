@@ -7,6 +7,7 @@ offset is *waiting*.
 
 from .options import Level
 from .tables.database import database_alias
+from .tables.keys import APIKey
 from .tables.notifications import (
     Broadcast,
     Notification,
@@ -31,6 +32,7 @@ from .tables.validators import (
 )
 
 __all__ = [
+    "APIKey",
     "Broadcast",
     "Connection",
     "Incarnation",

@@ -207,7 +207,7 @@ class Rights:
     ) -> None:
         verdict = findings.verdicts.get(connection.user_id)
         if verdict is None or connection.client in findings.closing:
-            connection.close(codes.FORCE_NO_RECONNECT)
+            connection.close(findings.closing.get(connection.client, codes.FORCE_NO_RECONNECT))
             return
         if connection.session_digest and connection.session_key not in findings.sessions:
             # Logged out, or the password was changed: reconnecting shows which.
@@ -223,6 +223,8 @@ class Rights:
             self._check_later(connection.user_id)
             return
         self._unsubscribe_forbidden(connection, before.readers, verdict)
+        if not connection.follows_user:
+            return
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
                 await self.subscriptions.subscribe(connection, feed, until)

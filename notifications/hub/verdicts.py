@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from ..connect.authentication import active_users, credentials_of, valid_sessions
 from ..inbox.counts import streams_counted, unread_counts
 from ..models import Connection as Row
+from ..protocol.codes import FORCE_NO_RECONNECT, Disconnect
 from ..streams import channel_rights
 from ..streams.channel_rights import Question
 from ..streams.feeds import BULK_ANSWER_TIMEOUT, Feed, read_inboxes
@@ -64,7 +65,8 @@ class Verdict(NamedTuple):
 class Findings(NamedTuple):
     verdicts: dict[Any, Verdict]
     sessions: set[str]
-    closing: set[str]
+    #: How to close the connections that an administrator or a backend closes, by client id.
+    closing: dict[str, Disconnect]
     #: Pairs of user and stream name without a subscription row.
     missing: list[tuple[Any, str]]
 
@@ -86,8 +88,8 @@ def find(
         subscribed: what they read in this process, by user.
 
     Returns:
-        A verdict for each active user, the valid session keys, the client ids of connections that
-        an administrator closes, and the missing subscription rows.
+        A verdict for each active user, the valid session keys, the connections that an
+        administrator or a backend closes, and the missing subscription rows.
     """
     users = active_users(user_ids)
     feeds, missing, undecided = read_inboxes(users.values())
@@ -105,8 +107,15 @@ def find(
         # The count does not include these topics.
         verdicts[user_id] = verdicts[user_id]._replace(undecided=set(names), unread=None)
     _add_channels(verdicts, users, subscribed)
-    closing = Row.objects.filter(pk__in=list(clients), closing=True).values_list("pk", flat=True)
-    return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing}, missing)
+    return Findings(verdicts, valid_sessions(keys), _closing(clients), missing)
+
+
+def _closing(clients: Iterable[str]) -> dict[str, Disconnect]:
+    rows = Row.objects.filter(pk__in=list(clients), closing=True)
+    return {
+        str(pk): Disconnect(code, reason) if code else FORCE_NO_RECONNECT
+        for pk, code, reason in rows.values_list("pk", "close_code", "close_reason")
+    }
 
 
 def _add_channels(

@@ -7,7 +7,7 @@ commit, and nowhere else.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,6 +22,7 @@ from ..models import Notification, database_alias
 from ..namespaces import find_namespace
 from ..options import Text
 from ..protocol import messages
+from ..streams.rows import chunks
 from ..texts import TEXT, plain, plain_json
 from .notify import insert
 
@@ -88,11 +89,32 @@ def compose(
 
 def store(channel: str, content: bytes) -> None:
     """Write what :func:`compose` returned for a channel of a durable namespace."""
+    store_in_each([channel], content)
+
+
+def store_in_each(channels: Sequence[str], content: bytes, key: str | None = None) -> list[int]:
+    """Write one publication to each of these channels, in one transaction.
+
+    Args:
+        channels: names of channels of durable namespaces, each of them once.
+        content: what :func:`compose` returned.
+        key: see :func:`notifications.publishing.notify.notify`; it must be storable.
+
+    Returns:
+        The primary keys of the rows; see :func:`notifications.publishing.notify.originals`.
+    """
     draft = Notification(
-        kind="publication", title="", publish_at=timezone.now(), publication=content.decode()
+        kind="publication",
+        title="",
+        publish_at=timezone.now(),
+        publication=content.decode(),
+        key=key,
     )
+    ids: list[int] = []
     with transaction.atomic(using=database_alias()):
-        insert(draft, [channel], None)
+        for chunk in chunks(channels):
+            ids += insert(draft, list(chunk), None)
+    return ids
 
 
 def _send(channel: str, content: bytes) -> None:

@@ -5,7 +5,7 @@ transaction has committed (P2).
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Unpack
 
@@ -156,13 +156,32 @@ def publish(name: str, title: Text, **options: Unpack[Options]) -> int:
         ValidationError: another argument is invalid; ``message_dict`` names it.
         TypeError: an option is unknown.
     """
+    return publish_to_each([name], title, **options)[0]
+
+
+def publish_to_each(names: Sequence[str], title: Text, **options: Unpack[Options]) -> list[int]:
+    """Publish one notification to each of these streams, in one transaction.
+
+    Args:
+        names: names of streams, each of them once; see :func:`publish`.
+        title: see :func:`notify`, also for the other arguments.
+
+    Returns:
+        The primary keys of the notifications in the order of the names; see :func:`originals`.
+
+    Raises:
+        UnknownStream, ValidationError, TypeError: as :func:`publish`; nothing is written then.
+    """
     check_names("publish", options)
-    name = plain(name)
-    stream_names.parse(name)
+    names = [plain(name) for name in names]
+    for name in names:
+        stream_names.parse(name)
     draft = make_draft(title, **options)
+    ids: list[int] = []
     with transaction.atomic(using=database_alias()):
-        (pk,) = insert(draft, [name], options.get("publish_at"))
-    return _settled(draft, [pk])[0]
+        for chunk in stream_rows.chunks(names):
+            ids += insert(draft, list(chunk), options.get("publish_at"))
+    return _settled(draft, ids)
 
 
 def originals(ids: Iterable[int]) -> list[int]:

@@ -67,6 +67,9 @@ class Connection(models.Model):
     closing = models.BooleanField(
         _("closing"), default=False, help_text=_("An administrator has asked to disconnect it.")
     )
+    #: How it is closed: a close code, 0 for the default one, and a reason (at most 123 bytes).
+    close_code = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    close_reason = models.CharField(max_length=123, default="", db_default="", editable=False)
 
     class Meta:
         verbose_name = _("connection")

@@ -40,7 +40,7 @@ DOCUMENTS = [
 ]
 
 #: Languages of blocks that are only shown.
-SHOWN = ("text", "po")
+SHOWN = ("text", "po", "go", "java", "swift", "dart", "csharp")
 
 #: Commands that are run, and not only parsed: they are quick, and end.
 QUICK = ("notify", "broadcast", "prune_notifications", "renew_epochs")

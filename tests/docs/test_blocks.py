@@ -19,6 +19,7 @@ SKIPPED = 1
 #: Pages whose blocks make a project of their own, which another test builds and runs.
 PROJECTS = {
     "docs/tutorial.md": "docs/test_tutorial.py",
+    "docs/clients.md": "sdk/test_clients.py",
     "docs/testing.md": "integration/test_testing.py",
 }
 

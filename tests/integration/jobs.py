@@ -292,6 +292,18 @@ def delivered(user_id: int, name: str) -> int:
     return Subscription.objects.get(user=user_id, stream__name=name).delivered
 
 
+def wait_until_delivered(user_id: int, name: str, offset: int) -> None:
+    """Wait until the user has acknowledged this offset.
+
+    Raises:
+        AssertionError: that takes longer than 30 seconds.
+    """
+    deadline = time.monotonic() + 30
+    while delivered(user_id, name) < offset:
+        assert time.monotonic() < deadline, "it is not acknowledged"
+        time.sleep(0.05)
+
+
 def unread(user_id: int) -> int:
     return unread_count(get_user_model().objects.get(pk=user_id))
 

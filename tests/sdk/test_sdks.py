@@ -1,0 +1,228 @@
+"""SDKs of the Centrifuge protocol, unmodified: one row of promises for all of them."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.integration import jobs
+from tests.integration.places import Person, Place, open_place
+from tests.sdk import driver
+from tests.sdk.driver import Driver, Kind, Missing, RefusedByServer
+from tests.servers import Site
+
+pytestmark = pytest.mark.integration
+
+KINDS = [
+    Kind("node"),
+    Kind("node", "protobuf"),
+    Kind("python"),
+    Kind("python", "protobuf"),
+    Kind("go", "protobuf"),
+    Kind("java", "protobuf"),
+]
+
+#: Starts the SDK of this test with a token: ``sdk(person)`` or ``sdk(person, token="ask")``.
+Start = Callable[..., Driver]
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[], Any]]:
+    """The command line of each SDK's program, built when it is first asked for."""
+    directory = tmp_path_factory.mktemp("programs")
+    return {
+        "node": driver.node,
+        "python": driver.python,
+        "go": cache(lambda: driver.go(directory)),
+        "java": cache(lambda: driver.java(directory)),
+    }
+
+
+@pytest.fixture(scope="module")
+def place(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    variables = {
+        "NOTIFICATIONS_CHECK_INTERVAL": "0.2",
+        "NOTIFICATIONS_PING_INTERVAL": "2",
+        "NOTIFICATIONS_PONG_TIMEOUT": "1.9",
+    }
+    with open_place(site, tmp_path_factory.mktemp("sdks"), **variables) as place:
+        yield place
+
+
+@pytest.fixture(params=KINDS, ids=str)
+def sdk(request: pytest.FixtureRequest, programs: Any, place: Place) -> Iterator[Start]:
+    kind: Kind = request.param
+    with ExitStack() as stack:
+
+        def start(person: Person, token: str = "") -> Driver:
+            command = or_skip(kind.sdk, programs[kind.sdk])
+            made = Driver(kind, command, place.server.socket_url, token or person.token)
+            return stack.enter_context(made)
+
+        yield start
+
+
+def or_skip(sdk: str, make: Callable[[], Any]) -> Any:
+    """Make what needs a toolchain; skip the test without it, or fail with CI=true."""
+    try:
+        return make()
+    except Missing as missing:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"NOT RUN: the {sdk} SDK, because this machine has no {missing}")
+
+
+def notify(place: Place, person: Person, *titles: str) -> None:
+    place.other.run(jobs.notify_user, person.id, list(titles))
+
+
+def test_a_client_is_subscribed_to_its_streams_and_receives(place: Place, sdk: Start) -> None:
+    person = place.person()
+    client = sdk(person).connect()
+    assert client.of("connected")[0]["data"]["user"]["name"] == person.name
+    client.wait_for("subscribed", channel=person.channel)
+    client.wait_for("subscribed", channel="broadcast")
+    notify(place, person, "one", "two")
+    client.wait_for_titles(person.channel, ["one", "two"])
+    place.other.run(jobs.broadcast_to, "everyone", ["for all"])
+    client.wait_for("publication", channel="broadcast")
+
+
+def test_a_thousand_messages_arrive_in_order(place: Place, sdk: Start) -> None:
+    person = place.person()
+    client = sdk(person).connect()
+    titles = [f"n{number}" for number in range(1000)]
+    place.other.run(jobs.notify_in_bulk, person.id, titles[:300])
+    client.wait_for("publication", channel=person.channel)
+    place.other.run(jobs.notify_in_bulk, person.id, titles[300:])
+    client.wait_for_titles(person.channel, titles)
+
+
+def test_what_a_killed_server_could_not_send_is_recovered(place: Place, sdk: Start) -> None:
+    person = place.person()
+    client = sdk(person).connect()
+    notify(place, person, "one")
+    client.wait_for_titles(person.channel, ["one"])
+    place.server.kill()
+    notify(place, person, "two", "three")
+    place.server.start()
+    client.wait_for_titles(person.channel, ["one", "two", "three"])
+    client.wait_for("subscribed", channel=person.channel, wasRecovering=True, recovered=True)
+    notify(place, person, "four")
+    client.wait_for_titles(person.channel, ["one", "two", "three", "four"])
+
+
+def test_a_drained_server_loses_nothing(place: Place, sdk: Start) -> None:
+    person = place.person()
+    client = sdk(person).connect()
+    notify(place, person, "one")
+    client.wait_for_titles(person.channel, ["one"])
+    assert place.server.stop() == 0
+    notify(place, person, "two")
+    place.server.start()
+    client.wait_for("connected", 2)
+    client.wait_for_titles(person.channel, ["one", "two"])
+    assert not client.of("disconnected")
+
+
+def test_a_topic_is_subscribed_unsubscribed_and_recovered(place: Place, sdk: Start) -> None:
+    client = sdk(place.person()).connect()
+    client.do("subscribe", channel="topic:sdk")
+    client.wait_for("subscribed", channel="topic:sdk")
+    place.other.run(jobs.broadcast_to, "topic:sdk", ["one"])
+    client.wait_for_titles("topic:sdk", ["one"])
+    client.do("unsubscribe", channel="topic:sdk")
+    client.wait_for("unsubscribed", channel="topic:sdk")
+    place.other.run(jobs.broadcast_to, "topic:sdk", ["two"])
+    client.do("subscribe", channel="topic:sdk")
+    client.wait_for_titles("topic:sdk", ["one", "two"])
+    client.wait_for("subscribed", 2, channel="topic:sdk")
+    assert client.of("subscribed", channel="topic:sdk", recovered=True)
+
+
+def test_a_client_publishes_and_reads_history(place: Place, sdk: Start) -> None:
+    writer, reader = place.person(permissions=("send_private",)), place.person()
+    sender, receiver = sdk(writer).connect(), sdk(reader).connect()
+    sender.do("publish", channel=reader.channel, data={"title": "hello"})
+    receiver.wait_for_titles(reader.channel, ["hello"])
+    page = receiver.do("history", channel=reader.channel, limit=10)
+    assert [one["data"]["title"] for one in page["publications"]] == ["hello"]
+    assert page["offset"] == page["publications"][0]["offset"] == 1
+    with pytest.raises(RefusedByServer) as refused:
+        receiver.do("publish", channel=writer.channel, data={"title": "no"})
+    assert refused.value.code == 103
+
+
+def test_procedures_are_called(place: Place, sdk: Start) -> None:
+    person = place.person()
+    client = sdk(person).connect()
+    notify(place, person, "one")
+    client.wait_for_titles(person.channel, ["one"])
+    listed = client.do("rpc", method="inbox", data={"folder": "unread"})
+    assert [entry["title"] for entry in listed["entries"]] == ["one"]
+    assert client.do("rpc", method="read_all", data={}) == {"unread": 0}
+    with pytest.raises(RefusedByServer) as refused:
+        client.do("rpc", method="there is none", data={})
+    assert refused.value.code == 104
+
+
+def test_a_change_of_read_state_reaches_the_other_device(place: Place, sdk: Start) -> None:
+    person = place.person()
+    notify(place, person, "one")
+    desk, phone = sdk(person).connect(), sdk(person).connect()
+    if desk.kind.sdk == "python":
+        return  # it has neither ``send`` nor an event for messages
+    desk.do("send", data={"method": "read_all"})
+    assert phone.wait_for("message")[-1]["data"]["unread"] == 0
+
+
+def test_pongs_keep_the_connection_and_acknowledge(place: Place, sdk: Start) -> None:
+    person = place.person()
+    client = sdk(person).connect()
+    notify(place, person, "one")
+    client.wait_for_titles(person.channel, ["one"])
+    place.other.run(jobs.wait_until_delivered, person.id, person.channel, 1)
+    assert client.of("connecting") == [{"event": "connecting", "code": 0}]
+
+
+def test_an_expiring_token_is_refreshed_without_a_reconnect(place: Place, sdk: Start) -> None:
+    person = place.person()
+    asked: list[str] = []
+
+    def get_token(channel: str) -> str:
+        asked.append(channel)
+        token: str = place.other.run(jobs.token_of, person.id, 2.0)
+        return token
+
+    client = sdk(person, token="ask")
+    client.get_token = get_token
+    client.connect()
+    client.wait_until(lambda: len(asked) >= 3, "the second refresh")
+    notify(place, person, "still here")
+    client.wait_for_titles(person.channel, ["still here"])
+    assert len(client.of("connected")) == 1
+
+
+def test_a_wrong_token_is_refused_for_good(place: Place, sdk: Start) -> None:
+    client = sdk(place.person(), token="head.body.signature")
+    client.do("connect")
+    client.wait_for("disconnected", code=3500)
+
+
+def test_a_user_without_the_right_gets_an_error_of_the_protocol(place: Place, sdk: Start) -> None:
+    client = sdk(place.person()).connect()
+    client.do("subscribe", channel="topic:secret")
+    client.wait_for("unsubscribed", channel="topic:secret", code=103)
+    with pytest.raises(RefusedByServer) as refused:
+        client.do("presence", channel="broadcast")
+    assert refused.value.code == 108
+
+
+def test_a_deactivated_user_is_not_connected_again(place: Place, sdk: Start) -> None:
+    person = place.person()
+    client = sdk(person).connect()
+    place.other.run(jobs.change_user, person.id, is_active=False)
+    client.wait_for("disconnected", code=3503)
