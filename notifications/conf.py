@@ -86,7 +86,9 @@ class Settings:
     MAX_CONNECTIONS_PER_ADDRESS: int = 5000
     #: Topics one user may be subscribed to.
     MAX_TOPICS: int = 100
-    #: Largest JSON of a notification's ``data``.
+    #: Channels of namespaces that one connection may be subscribed to.
+    MAX_CHANNELS_PER_CONNECTION: int = 128
+    #: Largest JSON of a notification's ``data``, and of a publication of a namespace.
     MAX_DATA_SIZE: int = 16 * 1024
     #: Unread notifications are counted up to this number.
     MAX_UNREAD_COUNT: int = 1000

@@ -22,6 +22,7 @@ urlpatterns = [
     path("", HomeView.as_view(), name="home"),
     path("send/", SendView.as_view(), name="send"),
     path("notifications/", include("notifications.urls")),
+    path("api", include("notifications.api.server.urls")),
     path("admin/", admin.site.urls),
     path(
         "accounts/login/",

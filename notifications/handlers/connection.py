@@ -19,12 +19,9 @@ from ..streams import encoding
 from ..streams import names as stream_names
 from ..streams.positions import Position
 from .outcome import Outcome
-from .subscribing import attach, subscribe_result
+from .subscribing import MAX_TTL, attach, subscribe_result
 
 VERSION = "pushsite 1"
-
-#: Largest ``ttl`` in seconds. A client with a longer-lived token refreshes earlier than it must.
-MAX_TTL = 2**31 - 1
 
 #: CPU seconds that a connect is charged to its user's budget.
 CONNECT_WORK = 0.01
@@ -70,6 +67,7 @@ async def connect(hub: Hub, connection: Connection, request: commands.ConnectReq
         subs={item.feed.name: subscribe_result(item) for item in resumed.recovered},
         ping=max(1, round(app_settings.PING_INTERVAL)),
         pong=True,
+        time=time.time_ns() // 1_000_000,
     )
     return Outcome(result, partial(_attach_all, hub, connection, joined, resumed))
 

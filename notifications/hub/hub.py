@@ -23,10 +23,12 @@ from .batches import Batcher
 from .beginnings import Beginnings
 from .connections import Connections
 from .incarnation import IncarnationWatch
+from .join_leave import JoinLeave
 from .layer.probe import Probe
 from .layer_messages import LayerMessages
 from .local_streams import LocalStreams
 from .loops import Loops
+from .members import Members
 from .position_check import PositionCheck
 from .presence import HEARTBEAT, Presence
 from .rights import Rights
@@ -50,6 +52,8 @@ class Hub:
         self.acknowledgements = Acknowledgements()
         self.presence = Presence(socket.gethostname())
         self.connections = Connections(self.presence, self.acknowledgements)
+        self.join_leave = JoinLeave()
+        self.members = Members(self.presence, self.join_leave, self.loops)
         self.turns = Turns()
         self.beginnings = Beginnings(self._suspect, self.loops.report_failure)
         self.admit_callers = Batcher(admission.admit, CONNECTS)
@@ -65,13 +69,20 @@ class Hub:
             # Publications may have been missed while the layer was down.
             layer_changed=partial(self.loops.wake, "check"),
         )
-        self.rights = Rights(self.connections, self.streams, self.beginnings, self.loops)
+        self.rights = Rights(
+            self.connections, self.streams, self.beginnings, self.join_leave, self.loops
+        )
         self._groups = self.streams.groups
         self.probe = Probe(self._groups)
         self._incarnation = IncarnationWatch()
         self.position_check = PositionCheck(self.streams, self.rights, self.loops)
         self.layer_messages = LayerMessages(
-            self.streams, self.rights, self.position_check, self.probe, self.loops
+            self.streams,
+            self.rights,
+            self.position_check,
+            self.probe,
+            self.join_leave,
+            self.loops,
         )
         self._parting: asyncio.Task[None] | None = None
 
@@ -125,6 +136,7 @@ class Hub:
         await self.loops.stop()
         for connection in list(self.connections.all):
             self.connections.leave(connection, codes.SHUTDOWN.code)
+        await self.join_leave.stop()
         await self.rights.stop()
         await self.beginnings.stop()
         await self.streams.stop()
@@ -141,11 +153,14 @@ class Hub:
             await self.probe.run()
 
     async def flush(self) -> None:
-        """Write acknowledged positions and connection rows, each kind in one batch."""
+        """Write acknowledged positions, and the rows of connections and members, in batches."""
         try:
             await self.acknowledgements.flush()
         finally:
-            await self.presence.flush()
+            try:
+                await self.presence.flush()
+            finally:
+                await self.members.flush()
 
     async def _write_last(self) -> None:
         await asyncio.sleep(PARTING)
