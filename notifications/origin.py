@@ -46,21 +46,23 @@ class AllowedOriginValidator:
 
 
 class Refusals:
-    """Logs refused handshakes, one line a minute.
+    """Logs what is refused, one line a minute.
 
     Args:
         target: where the lines go.
+        subject: what is refused, at the beginning of a line.
     """
 
-    def __init__(self, target: logging.Logger) -> None:
+    def __init__(self, target: logging.Logger, subject: str = "A websocket") -> None:
         self._logger = target
+        self._subject = subject
         self._rate_limit = RateLimit()
 
     def log(self, reason: str) -> None:
         suppressed = self._rate_limit.suppressed(None)
         if suppressed is not None:
             more = f" ({more_since_last(suppressed)})" if suppressed else ""
-            self._logger.warning("A websocket is refused: %s%s", reason, more)
+            self._logger.warning("%s is refused: %s%s", self._subject, reason, more)
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:

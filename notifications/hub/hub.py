@@ -22,6 +22,7 @@ from .acknowledgements import Acknowledgements
 from .batches import Batcher
 from .beginnings import Beginnings
 from .connections import Connections
+from .emulation import Emulation
 from .incarnation import IncarnationWatch
 from .join_leave import JoinLeave
 from .layer.probe import Probe
@@ -72,6 +73,7 @@ class Hub:
         self.rights = Rights(
             self.connections, self.streams, self.beginnings, self.join_leave, self.loops
         )
+        self.emulation = Emulation(self.streams)
         self._groups = self.streams.groups
         self.probe = Probe(self._groups)
         self._incarnation = IncarnationWatch()
@@ -82,6 +84,7 @@ class Hub:
             self.position_check,
             self.probe,
             self.join_leave,
+            self.emulation,
             self.loops,
         )
         self._parting: asyncio.Task[None] | None = None

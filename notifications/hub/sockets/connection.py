@@ -120,6 +120,7 @@ class Connection:
         "counted",
         "credentials",
         "due",
+        "emulated_as",
         "has_ended",
         "is_given_up",
         "is_ready",
@@ -155,6 +156,8 @@ class Connection:
         self.credentials = ""
         #: Digest of the session key that authenticated it, "" for a token.
         self.session_digest = ""
+        #: The secret that names it in requests to ``/emulation``; "" for a socket of its own.
+        self.emulated_as = ""
         self.connected_at: Any = None
         #: The blocked socket did not accept the close frame in time: the consumer was cancelled.
         self.is_given_up = False
