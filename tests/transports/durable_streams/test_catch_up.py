@@ -291,6 +291,14 @@ async def test_names_that_no_stream_can_have_are_not_found(hub: Hub, user: Any) 
         assert (page.status, page.json["error"]["code"]) == (404, 102)
 
 
+async def test_channels_of_namespaces_are_not_found(settings: Any, user: Any) -> None:
+    namespaces = {"chat": {"durable": True, "subscribe": "authenticated"}}
+    async with running_hub(settings, NAMESPACES=namespaces):
+        reader = await Reader.of(user, "chat:7")
+        for live in ("", "long-poll", "sse"):
+            assert (await reader.read("-1", live)).status == 404
+
+
 # Requests that are refused
 
 
