@@ -12,6 +12,12 @@ from .consumers import NotificationConsumer
 from .lifespan import lifespan
 from .logs import quoted
 from .origin import AllowedOriginValidator, Refusals, refuse
+from .transports.durable_streams.application import durable_streams
+from .transports.emulated import SSE, HTTPStream
+from .transports.emulation import Emulate
+from .transports.one_way import OneWayHTTPStream, OneWaySSE
+from .transports.query import QueryHider
+from .transports.uni_websocket import OneWayConsumer
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +26,18 @@ ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
 websocket_urlpatterns = [
     path("connection/websocket", NotificationConsumer.as_asgi()),
+    path("connection/uni_websocket", OneWayConsumer.as_asgi()),
 ]
 
 #: What is answered over HTTP without Django's handlers and middleware: responses that stay open.
-http_urlpatterns: list[URLPattern] = []
+http_urlpatterns: list[URLPattern] = [
+    path("streams/<path:name>", cast(Any, durable_streams)),
+    path("connection/http_stream", HTTPStream.as_asgi()),
+    path("connection/sse", SSE.as_asgi()),
+    path("emulation", Emulate.as_asgi()),
+    path("connection/uni_sse", OneWaySSE.as_asgi()),
+    path("connection/uni_http_stream", OneWayHTTPStream.as_asgi()),
+]
 
 
 def compose(http: ASGIApplication, more: Sequence[URLPattern]) -> ASGIApplication:
@@ -35,7 +49,7 @@ def compose(http: ASGIApplication, more: Sequence[URLPattern]) -> ASGIApplicatio
     """
     # The last one: URLRouter raises for an unknown path, and servers answer that with 500.
     routes = [*websocket_urlpatterns, *more, re_path("", cast(Any, _Nothing()))]
-    sockets = AllowedOriginValidator(_BelowPrefix(URLRouter(routes)))
+    sockets = QueryHider(AllowedOriginValidator(_BelowPrefix(URLRouter(routes))))
     application: ASGIApplication = ProtocolTypeRouter(
         {"http": _requests(http), "websocket": sockets, "lifespan": lifespan}
     )
@@ -45,7 +59,7 @@ def compose(http: ASGIApplication, more: Sequence[URLPattern]) -> ASGIApplicatio
 def _requests(django_application: ASGIApplication) -> ASGIApplication:
     if not http_urlpatterns:
         return django_application
-    return _OwnPaths(_BelowPrefix(URLRouter(http_urlpatterns)), django_application)
+    return _OwnPaths(QueryHider(_BelowPrefix(URLRouter(http_urlpatterns))), django_application)
 
 
 class _OwnPaths:

@@ -76,6 +76,7 @@ class Settings:
     #: Largest frame accepted from a client.
     MAX_FRAME_SIZE: int = 64 * 1024
     #: Commands that all connections of a user in one process may send per second, on average.
+    #: Requests of the user to the REST API have the same limits, and are counted apart.
     COMMAND_RATE: float = 50.0
     #: Commands that they may send in a burst.
     COMMAND_BURST: int = 200
@@ -100,7 +101,7 @@ class Settings:
     TOPIC_PERMISSION: str = ""
     #: Families of channels beside the built-in streams; see :mod:`notifications.namespaces`.
     NAMESPACES: dict[str, dict[str, Any]] = field(default_factory=dict)
-    #: Other origins whose pages may open a socket, as ``https://a.example`` or
+    #: Other origins whose pages may open a socket or a stream, as ``https://a.example`` or
     #: ``https://*.a.example``, besides the requested host and ``CSRF_TRUSTED_ORIGINS``.
     ALLOWED_ORIGINS: tuple[str, ...] = ()
     #: Threads, and so database connections, of a worker for its clients' commands. Its own work

@@ -195,21 +195,15 @@ def send_publication(
     )
 
 
-def send_ephemeral(channel: str, content: bytes, at: int) -> None:
-    """Send a publication that is not stored to the hubs with readers of its channel.
+def ephemeral_message(channel: str, content: bytes, at: int) -> dict[str, Any]:
+    """The message that carries a publication which is not stored.
 
     Args:
         channel: name of the channel.
         content: the publication as JSON.
         at: when it was published, in microseconds since 1970.
     """
-    announcer.send(channel, ephemeral_message(channel, content, at))
-
-
-def ephemeral_message(channel: str, content: bytes, at: int) -> dict[str, Any]:
-    """The message of :func:`send_ephemeral`."""
-    kind = type_prefix + "ephemeral"
-    return {"type": kind, "stream": channel, "data": content, "at": at}
+    return {"type": f"{type_prefix}ephemeral", "stream": channel, "data": content, "at": at}
 
 
 def send_check() -> None:

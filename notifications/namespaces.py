@@ -39,8 +39,8 @@ AUTHENTICATED = "authenticated"
 SUBSCRIBERS = "subscribers"
 TOKEN = "token"  # noqa: S105 - the name of a right
 
-#: Kinds of the built-in streams, which no namespace may be named after.
-RESERVED = ("user", "broadcast", "staff", "group", "topic")
+#: Kinds of the built-in streams, and of the groups of server processes: no names of namespaces.
+RESERVED = ("user", "broadcast", "staff", "group", "topic", "node")
 
 #: Longest name of a channel, in characters.
 MAX_CHANNEL = 255

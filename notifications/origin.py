@@ -15,8 +15,8 @@ from .logs import RateLimit, more_since_last, quoted
 
 logger = logging.getLogger(__name__)
 
-#: HTTP schemes by the schemes of websockets (RFC 6455 section 3).
-SCHEMES = {"ws": "http", "wss": "https"}
+#: HTTP schemes by the schemes of requests and of websockets (RFC 6455 section 3).
+SCHEMES = {"ws": "http", "wss": "https", "http": "http", "https": "https"}
 
 #: Default ports by scheme.
 PORTS = {"http": "80", "https": "443"}
@@ -37,8 +37,7 @@ class AllowedOriginValidator:
         self._refusals = Refusals(logger)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        handshake = _Handshake(scope)
-        reason = _refusal(handshake)
+        reason = refusal(scope)
         if reason is None:
             await self.application(scope, receive, send)
             return
@@ -47,21 +46,23 @@ class AllowedOriginValidator:
 
 
 class Refusals:
-    """Logs refused handshakes, one line a minute.
+    """Logs what is refused, one line a minute.
 
     Args:
         target: where the lines go.
+        subject: what is refused, at the beginning of a line.
     """
 
-    def __init__(self, target: logging.Logger) -> None:
+    def __init__(self, target: logging.Logger, subject: str = "A websocket") -> None:
         self._logger = target
+        self._subject = subject
         self._rate_limit = RateLimit()
 
     def log(self, reason: str) -> None:
         suppressed = self._rate_limit.suppressed(None)
         if suppressed is not None:
             more = f" ({more_since_last(suppressed)})" if suppressed else ""
-            self._logger.warning("A websocket is refused: %s%s", reason, more)
+            self._logger.warning("%s is refused: %s%s", self._subject, reason, more)
 
 
 async def refuse(scope: Any, receive: Any, send: Any) -> None:
@@ -112,8 +113,12 @@ def _variables() -> dict[bytes, str]:
     return {n.removeprefix("HTTP_").replace("_", "-").lower().encode(): n for n in names}
 
 
-def _refusal(handshake: _Handshake) -> str | None:
-    """Return why this handshake is refused; None if it is allowed."""
+def refusal(scope: Any) -> str | None:
+    """Return why this handshake or request is refused; None if it is allowed.
+
+    See :class:`AllowedOriginValidator`.
+    """
+    handshake = _Handshake(scope)
     if not handshake.origins and "HTTP_HOST" not in handshake.META:
         return None  # no browser; only in tests can the host be missing
     try:

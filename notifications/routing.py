@@ -26,7 +26,8 @@ def application(
     It opens sockets at ``connection/websocket``, below ``FORCE_SCRIPT_NAME`` or the server's
     ``root_path``, whether or not a proxy removes that prefix; only to pages of this site (see
     :class:`notifications.origin.AllowedOriginValidator`). Any other path is refused with 403. The
-    hub starts and stops with the server (see :func:`notifications.lifespan.lifespan`).
+    transports over HTTP (``docs/transports.md``) are answered below the same prefix. The hub starts
+    and stops with the server (see :func:`notifications.lifespan.lifespan`).
 
     Args:
         django_application: answers HTTP requests.

@@ -60,7 +60,7 @@ class Shell:
         #: Messages and effects since the last yield to the event loop.
         self._since_yield = 0
         hub.connections.watch(self.connection)
-        socket.charge_to(self._charge)
+        socket.charge_to(self.charge)
 
     async def receive(self, frame: str | bytes) -> None:
         """Carry out the commands that a client sends in one frame."""
@@ -86,8 +86,8 @@ class Shell:
             self._since_yield = 0
             await asyncio.sleep(0)
 
-    def _charge(self, amount: float) -> None:
-        """Charge the client for frames that deliver no message, as the server reports them."""
+    def charge(self, amount: float) -> None:
+        """Charge the client for ``amount`` frames that are no commands."""
         for effect in self.connection.session.charge(amount, time.monotonic()):
             assert isinstance(effect, Close)
             self.connection.close(effect.disconnect)

@@ -1,12 +1,15 @@
-"""nginx with the configuration of deploy/, as a reverse proxy for tests."""
+"""Reverse proxies for tests: nginx with the configuration of deploy/, and one that holds back."""
 
 import getpass
 import grp
 import os
 import ssl
 import subprocess
+import threading
 import time
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Self
 
@@ -164,3 +167,75 @@ def trusting() -> ssl.SSLContext:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
+
+
+class HoldingProxy:
+    """A proxy that passes no websocket, and holds each response back until it is complete.
+
+    Args:
+        port: the port of the server behind it, on this host.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        #: Whether responses are held back; else every part is passed on at once.
+        self.holds = True
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
+        self._server.daemon_threads = True
+        self._upstream: set[HTTPConnection] = set()
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        for connection in list(self._upstream):
+            connection.close()
+
+    def pass_on(self, request: BaseHTTPRequestHandler) -> None:
+        if request.headers.get("Upgrade"):
+            request.send_error(502)
+            return
+        connection = HTTPConnection("127.0.0.1", self._target)
+        self._upstream.add(connection)
+        try:
+            size = int(request.headers.get("Content-Length") or 0)
+            body = request.rfile.read(size)
+            connection.request(request.command, request.path, body, dict(request.headers))
+            self._answer(request, connection.getresponse())
+        except OSError:
+            request.close_connection = True
+        finally:
+            self._upstream.discard(connection)
+            connection.close()
+
+    def _answer(self, request: BaseHTTPRequestHandler, response: HTTPResponse) -> None:
+        request.close_connection = True
+        held = response.read() if self.holds else b""
+        request.send_response(response.status)
+        for name, value in response.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection"):
+                request.send_header(name, value)
+        request.send_header("Connection", "close")
+        request.end_headers()
+        request.wfile.write(held)
+        while not response.isclosed():
+            request.wfile.write(response.read1())
+
+
+def _handler(proxy: HoldingProxy) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            proxy.pass_on(self)
+
+        do_POST = do_OPTIONS = do_GET  # noqa: N815
+
+        def log_message(self, *args: object) -> None:
+            return
+
+    return Handler

@@ -169,9 +169,10 @@ def test_the_image_is_pinned_and_runs_as_nobody_in_particular() -> None:
 
 def test_the_timeouts_of_nginx_are_above_the_heartbeat() -> None:
     text = (DEPLOY / "nginx" / "pushsite-locations.conf").read_text()
-    socket = text[text.index("/connection/websocket") : text.index("location /static/")]
-    times = re.findall(r"proxy_(?:read|send)_timeout (\d+)s;", socket)
-    assert len(times) == 2
+    locations = re.findall(r"(?ms)^location ~ \^/connection/.*?^}", text)
+    assert len(locations) == 2
+    times = re.findall(r"proxy_(?:read|send)_timeout (\d+)s;", "".join(locations))
+    assert len(times) == 4
     heartbeat = Settings().PING_INTERVAL + Settings().PONG_TIMEOUT
     assert all(int(time) > heartbeat for time in times)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..streams import encoding
 from ..streams import names as stream_names
 from ..streams.positions import Position
 from .outcome import Outcome
-from .subscribing import MAX_TTL, attach, subscribe_result
+from .subscribing import MAX_TTL, acknowledge_claims, attach, subscribe_result
 
 VERSION = "pushsite 1"
 
@@ -66,10 +66,13 @@ async def connect(hub: Hub, connection: Connection, request: commands.ConnectReq
         data=_raw(_greeting(identity.user, resumed.unread, resumed.topics)),
         subs={item.feed.name: subscribe_result(item) for item in resumed.recovered},
         ping=max(1, round(app_settings.PING_INTERVAL)),
-        pong=True,
+        pong=not connection.codec.is_one_way,
+        session=connection.emulated_as,
+        node=hub.emulation.node if connection.emulated_as else "",
         time=time.time_ns() // 1_000_000,
     )
-    return Outcome(result, partial(_attach_all, hub, connection, joined, resumed))
+    claims = request.subs if connection.codec.is_one_way else {}
+    return Outcome(result, partial(_attach_all, hub, connection, joined, resumed, claims))
 
 
 def _greeting(user: Any, unread: int, followed: list[str]) -> dict[str, Any]:
@@ -141,12 +144,17 @@ async def _resume(
 
 
 def _attach_all(
-    hub: Hub, connection: Connection, joined: dict[str, LocalStream], resumed: Resumed
+    hub: Hub,
+    connection: Connection,
+    joined: dict[str, LocalStream],
+    resumed: Resumed,
+    claims: Mapping[str, commands.SubscribeRequest],
 ) -> None:
     own = stream_names.user_stream(connection.user_id)
     if connection in hub.connections.all:
         for item in resumed.recovered:
             attach(hub, connection, joined[item.feed.name], item, topic=False)
+        acknowledge_claims(hub, connection, claims)
         mine = connection.private_stream = joined.pop(own)
         if hub.streams.by_name.get(own) is not mine:  # it was reset meanwhile
             connection.close(codes.INSUFFICIENT_STATE)

@@ -1,8 +1,10 @@
 """Turns a recovered stream into a subscribe result and into a reader of the connection."""
 
+from collections.abc import Mapping
+
 from ..hub import Connection, Hub, LocalStream
 from ..hub.sockets.grants import Grant
-from ..protocol import messages
+from ..protocol import commands, messages
 from ..streams import encoding
 from ..streams.recovery import Recovered
 
@@ -67,3 +69,27 @@ def attach_requested(
         if connection.rights_changes != rights_changes:  # muted, left or forbidden meanwhile
             hub.rights.check_user(connection.user_id)
     stream.unpin()
+
+
+def acknowledge_claims(
+    hub: Hub, connection: Connection, claims: Mapping[str, commands.SubscribeRequest]
+) -> None:
+    """Acknowledge the positions that a one-way client sends with ``connect``: it has no pongs.
+
+    Only positions from which the server has resumed count. What the client makes up about them
+    concerns nobody but its own user.
+
+    Args:
+        claims: the client's positions by channel.
+    """
+    resumed = {
+        name: claim.offset
+        for name, claim in claims.items()
+        if claim.recover and _is_resumed(connection, name, claim)
+    }
+    hub.connections.arrived(connection, resumed)
+
+
+def _is_resumed(connection: Connection, name: str, claim: commands.SubscribeRequest) -> bool:
+    reader = connection.readers.get(name)
+    return reader is not None and reader.stream.epoch == claim.epoch and claim.offset <= reader.sent

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..conf import app_settings
-from ..connect import admission
+from ..connect import admission, reading
 from ..database.lanes import CONNECTS, FLUSH, RECEIVERS, TICKER
 from ..layer import announcer
 from ..protocol import codes
@@ -22,6 +22,7 @@ from .acknowledgements import Acknowledgements
 from .batches import Batcher
 from .beginnings import Beginnings
 from .connections import Connections
+from .emulation import Emulation
 from .incarnation import IncarnationWatch
 from .join_leave import JoinLeave
 from .layer.probe import Probe
@@ -57,7 +58,9 @@ class Hub:
         self.turns = Turns()
         self.beginnings = Beginnings(self._suspect, self.loops.report_failure)
         self.admit_callers = Batcher(admission.admit, CONNECTS)
-        self.resume = Batcher(partial(admission.resume, recent=Recent()), CONNECTS)
+        recent = Recent()
+        self.resume = Batcher(partial(admission.resume, recent=recent), CONNECTS)
+        self.read_pages = Batcher(partial(reading.read_pages, recent=recent), CONNECTS)
         self.streams = LocalStreams(
             self.connections,
             self.loops,
@@ -70,6 +73,7 @@ class Hub:
         self.rights = Rights(
             self.connections, self.streams, self.beginnings, self.join_leave, self.loops
         )
+        self.emulation = Emulation(self.streams)
         self._groups = self.streams.groups
         self.probe = Probe(self._groups)
         self._incarnation = IncarnationWatch()
@@ -80,6 +84,7 @@ class Hub:
             self.position_check,
             self.probe,
             self.join_leave,
+            self.emulation,
             self.loops,
         )
         self._parting: asyncio.Task[None] | None = None

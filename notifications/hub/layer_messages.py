@@ -11,6 +11,7 @@ from typing import Any
 
 from ..streams.encoding import announced
 from .delivery.repairs import SLICE
+from .emulation import Emulation
 from .join_leave import JoinLeave
 from .layer.probe import Probe
 from .local_streams import LocalStreams
@@ -28,6 +29,7 @@ class LayerMessages:
         check: run on request of publishers that do not announce each publication.
         probe: receives the probe messages of this process.
         join_leave: writes joins and leaves to the clients of this process.
+        emulation: receives what clients have sent through other processes.
         loops: reports messages that cannot be handled.
     """
 
@@ -38,6 +40,7 @@ class LayerMessages:
         check: PositionCheck,
         probe: Probe,
         join_leave: JoinLeave,
+        emulation: Emulation,
         loops: Loops,
     ) -> None:
         self._streams = streams.by_name
@@ -48,6 +51,7 @@ class LayerMessages:
         self._check = check
         self._probe = probe
         self._join_leave = join_leave
+        self._emulation = emulation
         self._loops = loops
 
     def dispatch(self, message: dict[str, Any]) -> None:
@@ -113,3 +117,5 @@ class LayerMessages:
             self._check.request()
         elif kind == "notifications.beat":
             self._probe.receive(message)
+        elif kind == "notifications.emulation":
+            self._emulation.take_forwarded(message["session"], message["frame"])

@@ -223,6 +223,8 @@ class Rights:
             self._check_later(connection.user_id)
             return
         self._unsubscribe_forbidden(connection, before.readers, verdict)
+        if not connection.follows_user:
+            return
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
                 await self.subscriptions.subscribe(connection, feed, until)

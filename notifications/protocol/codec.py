@@ -21,6 +21,9 @@ class Codec(ABC):
     #: Whether its messages are binary ones rather than texts.
     is_binary: bool
 
+    #: Whether its clients only listen: after ``connect`` they send nothing, not even pongs.
+    is_one_way: bool = False
+
     @abstractmethod
     def decode(self, frame: str | bytes) -> Iterator[Command | Malformed | None]:
         """Decode a frame of commands one by one, so that the caller can stop after any of them.

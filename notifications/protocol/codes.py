@@ -83,6 +83,22 @@ STALE = Disconnect(3502, "stale")
 FORCE_NO_RECONNECT = Disconnect(3503, "force disconnect")
 CONNECTION_LIMIT = Disconnect(3504, "connection limit")
 INAPPROPRIATE_PROTOCOL = Disconnect(3506, "inappropriate protocol")
+NOT_PERMITTED = Disconnect(3507, "permission denied")
 
 UNSUBSCRIBED_BY_SERVER = Unsubscribe(2000, "unsubscribed by the server")
+SUBSCRIPTION_LOST = Unsubscribe(2500, "insufficient state")
 SUBSCRIPTION_EXPIRED = Unsubscribe(2501, "subscription expired")
+
+_DISCONNECTS = {
+    UNAUTHORIZED.code: NOT_PERMITTED,
+    PERMISSION_DENIED.code: NOT_PERMITTED,
+    BAD_REQUEST.code: BAD_FRAME,
+    NOT_AVAILABLE.code: BAD_FRAME,
+    TOKEN_EXPIRED.code: EXPIRED,
+    TOO_MANY_REQUESTS.code: TOO_MANY_COMMANDS,
+}
+
+
+def disconnect_for(error: Error) -> Disconnect:
+    """Return the code that ends a one-way connection whose ``connect`` fails with this error."""
+    return _DISCONNECTS.get(error.code, SERVER_ERROR)

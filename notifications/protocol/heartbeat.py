@@ -18,9 +18,11 @@ class Heartbeat:
     Args:
         limits: see :class:`~notifications.protocol.effects.Limits`.
         spread: delay of the first ping, as a fraction (0 to 1) of the ping interval.
+        awaits_pongs: whether clients answer pings. If not, pings only keep the connection open.
     """
 
     __slots__ = (
+        "_awaits_pongs",
         "_blocked_since",
         "_limits",
         "_ping_at",
@@ -32,8 +34,9 @@ class Heartbeat:
         "is_awaiting_pong",
     )
 
-    def __init__(self, limits: Limits, spread: float) -> None:
+    def __init__(self, limits: Limits, spread: float, *, awaits_pongs: bool = True) -> None:
         self.is_awaiting_pong = False
+        self._awaits_pongs = awaits_pongs
         self._limits = limits
         self._spread = spread
         self._ping_at = 0.0
@@ -71,6 +74,9 @@ class Heartbeat:
     def ping(self, now: float, positions: dict[str, int]) -> None:
         """Record that a ping is written after everything up to ``positions``."""
         self._ping_at = now
+        if not self._awaits_pongs:
+            self._blocked_since = None
+            return
         self.is_awaiting_pong = True
         self._stuck_since = None
         self._pong_due = now + self._limits.pong_timeout

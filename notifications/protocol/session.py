@@ -69,7 +69,7 @@ class Session:
         #: When the credentials expire; None for never. See :meth:`renew` for the grace period.
         self.expires_at: float | None = None
         self._limits = limits
-        self._heartbeat = Heartbeat(limits, spread)
+        self._heartbeat = Heartbeat(limits, spread, awaits_pongs=not codec.is_one_way)
         self._ids: deque[int] = deque(maxlen=REMEMBERED_IDS)
         self._bucket = Bucket(limits.command_rate, limits.command_burst, now)
         self._excess = 0
@@ -123,10 +123,12 @@ class Session:
         return [Send(messages.reply(command_id, result))]
 
     def refuse(self, command_id: int, error: codes.Error) -> list[Effect]:
-        """Reply to a performed request with an error."""
+        """Reply to a performed request with an error; close a client that only listens."""
         self._is_performing = False
         if self.state is State.CLOSED:
             return []
+        if self.codec.is_one_way:
+            return self.close(codes.disconnect_for(error))
         if self.state is State.CONNECTING:
             self.state = State.NEW
             self._may_retry_connect = error.temporary or error.code == codes.TOKEN_EXPIRED.code

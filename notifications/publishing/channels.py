@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from ..conf import app_settings
 from ..database.transactions import after_commit
-from ..layer import send_ephemeral
+from ..layer import announcer, ephemeral_message
 from ..models import Notification, database_alias
 from ..namespaces import find_namespace
 from ..options import Text
@@ -118,7 +118,7 @@ def store_in_each(channels: Sequence[str], content: bytes, key: str | None = Non
 
 
 def _send(channel: str, content: bytes) -> None:
-    send_ephemeral(channel, content, now())
+    announcer.send(channel, ephemeral_message(channel, content, now()))
 
 
 def now() -> int:

@@ -5,7 +5,7 @@ a head of any length, and starts all the requests of one read at once.
 """
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -23,6 +23,9 @@ MAX_HEAD = 64 * 1024
 #: total time are up to the application. (Apache's mod_reqtimeout: 500 bytes a second.)
 BODY_TIMEOUT = 30.0
 MIN_BODY_PROGRESS = 15_000
+
+#: The extension of a request's scope that drops its connection.
+ABORT = "notifications.abort"
 
 #: Fields, body parts and requests that are parsed in one turn of the event loop.
 MAX_PER_TURN = 64
@@ -107,6 +110,7 @@ class Http(HttpToolsProtocol):
         self._size = 0
         self._start_timer(HEAD_TIMEOUT)
         super().on_message_begin()
+        self.scope["extensions"] = cast(Any, {ABORT: self.abort})
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._found += 1
@@ -130,6 +134,13 @@ class Http(HttpToolsProtocol):
         self._progress = None
         self._stop_timer()
         super().on_message_complete()
+
+    # What the application calls
+
+    def abort(self) -> None:
+        """Drop the connection with what it has not sent: the client of an open response is slow."""
+        self._forget_request()
+        self.transport.abort()
 
     # What uvicorn calls
 

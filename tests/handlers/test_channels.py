@@ -12,9 +12,10 @@ from notifications.database.lanes import in_database
 from notifications.hub import Hub
 from notifications.models import Notification, Stream, Subscription
 from notifications.signals import delivered, published
+from notifications.streams.pruning import prune
 from tests.hub.helpers import FICKLE, FickleLayer, peer_of, silently
 from tests.peers import Peer, running_hub, until
-from tests.rooms import hints, make_user, rolled_back
+from tests.rooms import LONG_AGO, hints, make_user, rolled_back
 from tests.wire_forms import Form, in_each_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -209,6 +210,24 @@ async def test_p8_a_reset_channel_ends_the_connection(peer: Peer, hub: Hub) -> N
     await in_database(Stream.objects.filter(name="chat:7").update, epoch="another")
     await hub.position_check.run()
     assert await peer.wait_closed() == 3010
+
+
+async def test_readers_of_a_channel_whose_row_was_pruned_subscribe_again(
+    peer: Peer, hub: Hub
+) -> None:
+    await subscribe(peer, "chat:7")
+    await subscribe(peer, "chat:8")
+    await apublish("chat:8", "used")
+    await wait_for(peer, "used")
+    await in_database(prune, LONG_AGO)
+    await hub.position_check.run()
+    await until(lambda: len(peer.pushes) == 2)
+    push = {"code": 2500, "reason": "insufficient state"}
+    assert peer.pushes[1] == {"channel": "chat:7", "unsubscribe": push}
+    await subscribe(peer, "chat:7")
+    await apublish("chat:7", "first")
+    await wait_for(peer, "used", "first")
+    assert peer.closed is None
 
 
 async def test_p2_a_rolled_back_publication_is_neither_stored_nor_sent(peer: Peer) -> None:

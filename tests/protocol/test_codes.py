@@ -29,6 +29,8 @@ PROVOKED = {
     1000: "test_consumers.py::test_bad_frames_close_only_their_own_connection",
     1009: "integration/test_bad_input.py::test_a_frame_that_is_too_large_closes_the_connection",
     2000: "handlers/test_channels.py::test_p6_a_lost_right_ends_a_subscription",
+    2500: "handlers/test_channels.py::"
+    "test_readers_of_a_channel_whose_row_was_pruned_subscribe_again",
     2501: "handlers/test_subscription_tokens.py::"
     "test_p6_an_expired_subscription_ends_and_a_new_token_resumes_it",
     3001: "hub/test_hub.py::test_shutdown_closes_sockets_and_writes_pending_rows",
@@ -44,7 +46,7 @@ PROVOKED = {
     3502: "integration/test_bad_input.py::test_a_silent_socket_is_closed",
     3503: "handlers/test_channels.py::test_p6_deactivation_ends_it_all",
     3504: "test_consumers.py::test_connections_of_one_user_are_limited",
-    3506: "test_consumers.py::test_a_binary_frame_closes_with_inappropriate_protocol",
+    3506: "test_consumers.py::test_a_frame_of_the_other_form_closes_with_inappropriate_protocol",
 }
 
 KINDS = (Error, Unsubscribe, Disconnect)
@@ -72,4 +74,5 @@ def test_the_listed_test_exists_and_is_about_the_code(code: int) -> None:
 def test_only_an_unsubscribe_from_2500_lets_the_client_subscribe_again() -> None:
     """SDKs decide by the code."""
     assert not codes.UNSUBSCRIBED_BY_SERVER.resubscribe
+    assert codes.SUBSCRIPTION_LOST.resubscribe
     assert codes.SUBSCRIPTION_EXPIRED.resubscribe

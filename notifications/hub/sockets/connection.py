@@ -104,6 +104,9 @@ class Connection:
     socket does not accept are read from history later.
     """
 
+    #: Whether it gets all streams of its user, changes of the user's read state, and counts.
+    follows_user = True
+
     __slots__ = (
         "_closing_task",
         "_loop",
@@ -117,6 +120,7 @@ class Connection:
         "counted",
         "credentials",
         "due",
+        "emulated_as",
         "has_ended",
         "is_given_up",
         "is_ready",
@@ -152,6 +156,8 @@ class Connection:
         self.credentials = ""
         #: Digest of the session key that authenticated it, "" for a token.
         self.session_digest = ""
+        #: The secret that names it in requests to ``/emulation``; "" for a socket of its own.
+        self.emulated_as = ""
         self.connected_at: Any = None
         #: The blocked socket did not accept the close frame in time: the consumer was cancelled.
         self.is_given_up = False

@@ -1,0 +1,67 @@
+"""The connect command in a URL, for clients that cannot send it otherwise; hidden from logs."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+from urllib.parse import parse_qs
+
+#: The parameter with the connect command or request.
+CONNECT_PARAMETER = "cf_connect"
+
+#: Parameters of a query at most.
+MAX_PARAMETERS = 20
+
+_VALUE = re.compile(rf"({CONNECT_PARAMETER}=)[^&\s\"']+", re.IGNORECASE)
+
+#: The loggers of daphne and uvicorn for requests.
+LOGGERS = ("django.channels.server", "daphne.server", "uvicorn.access", "uvicorn.error")
+
+
+def connect_parameter(scope: Any) -> str:
+    """Return the value of the parameter; "" if there is none.
+
+    Raises:
+        ValueError: there are too many parameters.
+    """
+    query = (scope.get("query_string") or b"").decode("latin-1")
+    found = parse_qs(query, max_num_fields=MAX_PARAMETERS)
+    value: str = found.get(CONNECT_PARAMETER, [""])[0]
+    return value.strip()
+
+
+class QueryHider:
+    """ASGI middleware: the scope that the server keeps, and logs later, loses the value.
+
+    The connect command may have a token.
+
+    Args:
+        application: gets a copy of the scope with the whole query.
+    """
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+        for name in LOGGERS:
+            logger = logging.getLogger(name)
+            if hide_in_record not in logger.filters:
+                logger.addFilter(hide_in_record)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        query = scope.get("query_string") or b""
+        if CONNECT_PARAMETER.encode() in query:
+            scope, kept = {**scope}, scope
+            kept["query_string"] = hide(query.decode("latin-1")).encode("latin-1")
+        await self._application(scope, receive, send)
+
+
+def hide(text: str) -> str:
+    """Replace the value of the parameter in a URL, or in a text with URLs."""
+    return _VALUE.sub(r"\1hidden", text)
+
+
+def hide_in_record(record: logging.LogRecord) -> bool:
+    """A filter for loggers: servers such as daphne log the URL as they received it."""
+    if CONNECT_PARAMETER in record.getMessage():
+        record.msg, record.args = hide(record.getMessage()), ()
+    return True

@@ -1,0 +1,37 @@
+"""Tokens in a URL do not reach the logs of servers."""
+
+import logging
+
+import pytest
+
+from notifications.transports.query import QueryHider, connect_parameter, hide
+
+PATH = "/connection/uni_sse?a=1&cf_connect=%7B%22token%22%3A%22secret%22%7D&b=2"
+
+
+def test_the_value_in_a_url_is_hidden() -> None:
+    line = f'127.0.0.1 - "GET {PATH} HTTP/1.1" 200'
+    hidden = '127.0.0.1 - "GET /connection/uni_sse?a=1&cf_connect=hidden&b=2 HTTP/1.1" 200'
+    assert hide(line) == hidden
+
+
+async def test_the_scope_of_the_server_loses_the_value_and_the_application_gets_it() -> None:
+    seen = []
+
+    async def application(scope: object, receive: object, send: object) -> None:
+        seen.append(connect_parameter(scope))
+
+    scope = {"type": "http", "query_string": PATH.partition("?")[2].encode()}
+    await QueryHider(application)(scope, None, None)
+    assert seen == ['{"token":"secret"}']
+    assert scope["query_string"] == b"a=1&cf_connect=hidden&b=2"
+
+
+def test_what_servers_log_by_themselves_is_hidden_too(caplog: pytest.LogCaptureFixture) -> None:
+    QueryHider(None)
+    logger = logging.getLogger("django.channels.server")
+    with caplog.at_level(logging.INFO, "django.channels.server"):
+        logger.info("HTTP %(method)s %(path)s", {"method": "GET", "path": PATH})
+    assert "secret" not in caplog.text
+    assert "cf_connect=hidden" in caplog.text
+    assert len(logger.filters) == len(set(logger.filters))
