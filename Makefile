@@ -28,6 +28,7 @@ lint: venv-test node ## check form, types, rooms, migrations, translations, the 
 	$(BIN)/python scripts/messages --check
 	$(BIN)/python scripts/protobuf --check
 	$(BIN)/node node_modules/typescript/bin/tsc
+	$(BIN)/python scripts/types --check
 
 pytest: venv-test node ## run the tests (ARGS='-k word' chooses; SOAK=1: all generated commands)
 	@scripts/pytest $(ARGS)

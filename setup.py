@@ -16,6 +16,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 #: Folders of this repository by the package that holds them in the wheel.
 ASSETS = {
     "notifications.static.notifications": "static/notifications",
+    "notifications.static.notifications.types": "static/notifications/types",
     "notifications.templates.notifications": "templates/notifications",
     "notifications.templates.admin.notifications": "templates/admin/notifications",
     "notifications.templates.admin.notifications.broadcast": (

@@ -12,6 +12,7 @@ from .consumers import NotificationConsumer
 from .lifespan import lifespan
 from .logs import quoted
 from .origin import AllowedOriginValidator, Refusals, refuse
+from .transports.durable_streams.application import durable_streams
 from .transports.emulated import SSE, HTTPStream
 from .transports.emulation import Emulate
 from .transports.one_way import OneWayHTTPStream, OneWaySSE
@@ -30,6 +31,7 @@ websocket_urlpatterns = [
 
 #: What is answered over HTTP without Django's handlers and middleware: responses that stay open.
 http_urlpatterns: list[URLPattern] = [
+    path("streams/<path:name>", cast(Any, durable_streams)),
     path("connection/http_stream", HTTPStream.as_asgi()),
     path("connection/sse", SSE.as_asgi()),
     path("emulation", Emulate.as_asgi()),

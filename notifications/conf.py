@@ -76,6 +76,7 @@ class Settings:
     #: Largest frame accepted from a client.
     MAX_FRAME_SIZE: int = 64 * 1024
     #: Commands that all connections of a user in one process may send per second, on average.
+    #: Requests of the user to the REST API have the same limits, and are counted apart.
     COMMAND_RATE: float = 50.0
     #: Commands that they may send in a burst.
     COMMAND_BURST: int = 200
@@ -86,7 +87,9 @@ class Settings:
     MAX_CONNECTIONS_PER_ADDRESS: int = 5000
     #: Topics one user may be subscribed to.
     MAX_TOPICS: int = 100
-    #: Largest JSON of a notification's ``data``.
+    #: Channels of namespaces that one connection may be subscribed to.
+    MAX_CHANNELS_PER_CONNECTION: int = 128
+    #: Largest JSON of a notification's ``data``, and of a publication of a namespace.
     MAX_DATA_SIZE: int = 16 * 1024
     #: Unread notifications are counted up to this number.
     MAX_UNREAD_COUNT: int = 1000

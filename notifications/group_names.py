@@ -3,8 +3,10 @@
 import re
 from hashlib import blake2b
 
+from .namespaces import RESERVED
+
 #: Keys that become part of a group name unchanged. Channels takes names of less than 100
-#: characters; the longest prefix has 20.
+#: characters; the longest prefix has 24.
 PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 
 
@@ -15,8 +17,14 @@ def group_name(stream: str) -> str:
     layer specification*). User keys may be any text; those that do not fit are hashed.
     """
     kind, _, key = stream.partition(":")
+    if kind not in RESERVED:
+        return f"notifications.channel.{_hashed(stream)}"
     if not key:
         return f"notifications.{kind}"
     if not PLAIN.match(key) or key.startswith("hash-"):
-        key = f"hash-{blake2b(key.encode(), digest_size=16).hexdigest()}"
+        key = _hashed(key)
     return f"notifications.{kind}.{key}"
+
+
+def _hashed(text: str) -> str:
+    return f"hash-{blake2b(text.encode(), digest_size=16).hexdigest()}"

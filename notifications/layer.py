@@ -195,6 +195,17 @@ def send_publication(
     )
 
 
+def ephemeral_message(channel: str, content: bytes, at: int) -> dict[str, Any]:
+    """The message that carries a publication which is not stored.
+
+    Args:
+        channel: name of the channel.
+        content: the publication as JSON.
+        at: when it was published, in microseconds since 1970.
+    """
+    return {"type": f"{type_prefix}ephemeral", "stream": channel, "data": content, "at": at}
+
+
 def send_check() -> None:
     """Ask all hubs to compare their streams with the database; for many publications at once."""
     # Every hub with connections reads this stream.

@@ -57,7 +57,7 @@ def prepare(instance: Model, using: str) -> None:
     elif isinstance(instance, Group):
         _remember_owner(instance, "group", using)
     elif isinstance(instance, Stream):
-        if (using, stream_names.parse(instance.name).kind) in _renumbered:
+        if (using, instance.name.partition(":")[0]) in _renumbered:
             raise Renumbered(instance.name)
         _delete_unused(instance, using)
     elif isinstance(instance, Subscription):

@@ -41,6 +41,10 @@ SET_ASIDE = Gauge(
     multiprocess_mode="livemax",
 )
 WRITTEN = Counter("notifications_written", "Publications written to sockets")
+EPHEMERAL_DROPPED = Counter(
+    "notifications_ephemeral_dropped",
+    "Publications that are not stored and that a blocked socket did not take",
+)
 REPAIRED = Counter("notifications_repaired", "Streams whose tail the position check repaired")
 RENEWED = Counter(
     "notifications_streams_renewed", "Streams that got a new epoch because their history went back"
@@ -64,10 +68,15 @@ LAYER_UP = Gauge(
 )
 DATABASE_ERRORS = Counter("notifications_database_errors", "Background tasks the database failed")
 PERMISSION_ERRORS = Counter(
-    "notifications_permission_errors", "Times that TOPIC_PERMISSION raised, which means no"
+    "notifications_permission_errors",
+    "Times that TOPIC_PERMISSION or a right of a namespace raised, which means no",
 )
 ANNOUNCEMENTS_DROPPED = Counter(
     "notifications_announcements_dropped", "Signals that slow receivers left no room for"
+)
+JOINS_DROPPED = Counter(
+    "notifications_joins_dropped",
+    "Joins and leaves that were not told, because there were too many",
 )
 ERRORS = Counter("notifications_errors", "Error replies to clients", ["code"])
 SENDS_IGNORED = Counter(

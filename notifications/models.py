@@ -7,6 +7,7 @@ offset is *waiting*.
 
 from .options import Level
 from .tables.database import database_alias
+from .tables.keys import APIKey
 from .tables.notifications import (
     Broadcast,
     Notification,
@@ -15,6 +16,7 @@ from .tables.notifications import (
 from .tables.processes import (
     Connection,
     Incarnation,
+    Member,
     Worker,
 )
 from .tables.streams import (
@@ -30,10 +32,12 @@ from .tables.validators import (
 )
 
 __all__ = [
+    "APIKey",
     "Broadcast",
     "Connection",
     "Incarnation",
     "Level",
+    "Member",
     "Notification",
     "NotificationQuerySet",
     "Receipt",

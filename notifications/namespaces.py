@@ -29,8 +29,10 @@ from typing import Any
 
 from django.core.signals import setting_changed
 from django.dispatch import receiver
+from django.utils.module_loading import import_string
 
 from .conf import app_settings, is_slug
+from .texts import is_storable
 
 NOBODY = "nobody"
 AUTHENTICATED = "authenticated"
@@ -61,13 +63,43 @@ class Namespace:
     history: str = SUBSCRIBERS
     #: Whether those who may see presence are told who joins and leaves, if they ask for it.
     join_leave: bool = False
+    #: Whether presence, joins, leaves and publications of clients tell the names of users, and not
+    #: only their keys.
+    show_names: bool = False
     #: Dotted path of a function ``f(data)`` that raises ``ValueError`` for data which must not be
     #: published; "" for any JSON.
     schema: str = ""
 
+    @property
+    def keeps_presence(self) -> bool:
+        """Is it recorded who is in its channels?"""
+        return self.join_leave or self.presence != NOBODY
+
+    @property
+    def tells_joins(self) -> bool:
+        """Are joins and leaves announced? They are not where no client may see presence."""
+        return self.join_leave and self.presence != NOBODY
+
+    def check(self, data: Any) -> None:
+        """Check data with the function of the host that :attr:`schema` names.
+
+        Args:
+            data: JSON of Python's types.
+
+        Raises:
+            ValueError: the data must not be published.
+            Exception: whatever the function raises, or ``ImportError`` if there is none.
+        """
+        if self.schema:
+            import_string(self.schema)(data)
+
 
 OPTIONS = {field.name: field for field in fields(Namespace) if field.name != "name"}
 RIGHTS = ("subscribe", "publish", "presence", "history")
+
+
+class UnknownChannel(ValueError):
+    """A name that belongs to no declared namespace."""
 
 
 def namespace_of(channel: str) -> Namespace | None:
@@ -77,9 +109,36 @@ def namespace_of(channel: str) -> Namespace | None:
         channel: the name of a channel, of any shape.
     """
     name, colon, rest = channel.partition(":")
-    if not colon or not rest or len(channel) > MAX_CHANNEL:
+    if not colon or not rest or len(channel) > MAX_CHANNEL or not is_storable(rest):
         return None
     return _namespaces().get(name)
+
+
+def all_namespaces() -> list[Namespace]:
+    """Return the namespaces that are declared without problems."""
+    return list(_namespaces().values())
+
+
+def find_namespace(channel: str) -> Namespace:
+    """Return the namespace of a channel.
+
+    Raises:
+        UnknownChannel: its name belongs to no declared namespace.
+    """
+    found = namespace_of(channel)
+    if found is None:
+        raise UnknownChannel(f"{channel!r} belongs to no namespace of NOTIFICATIONS['NAMESPACES']")
+    return found
+
+
+def functions_of_namespaces() -> list[tuple[str, str]]:
+    """The functions of the host that namespaces refer to: pairs of a namespace and a path."""
+    return [
+        (name, path)
+        for name, namespace in _namespaces().items()
+        for path in (getattr(namespace, option) for option in (*RIGHTS, "schema"))
+        if "." in path
+    ]
 
 
 def _namespaces() -> dict[str, Namespace]:
@@ -128,6 +187,8 @@ def _problem(key: Any, value: Any) -> str:
     assert default is not MISSING
     if not isinstance(value, type(default)):
         return f"{key!r} must be {'True or False' if isinstance(default, bool) else 'a text'}"
+    if key == "schema" and value and "." not in value:
+        return "'schema' must be a dotted path"
     if key not in RIGHTS or "." in value:
         return ""
     known = {NOBODY, AUTHENTICATED, SUBSCRIBERS}

@@ -102,6 +102,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "axes",
     "channels",
+    # The files of the page that shows the REST API.
+    "ninja",
     "notifications.apps.NotificationsConfig",
     # Specific to this site: the home page, the demo accounts, the base template.
     "pushsite",

@@ -21,7 +21,9 @@ def favicon(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("", HomeView.as_view(), name="home"),
     path("send/", SendView.as_view(), name="send"),
+    path("notifications/api/v1/", include("notifications.api.rest.urls")),
     path("notifications/", include("notifications.urls")),
+    path("api", include("notifications.api.server.urls")),
     path("admin/", admin.site.urls),
     path(
         "accounts/login/",

@@ -6,6 +6,7 @@ of the server's codec.
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NamedTuple, Self, TypeVar
@@ -84,6 +85,8 @@ class Client:
         self.messages: list[dict[str, Any]] = []
         self.subscribed: list[tuple[str, dict[str, Any]]] = []
         self.unsubscribed: list[tuple[str, int]] = []
+        #: Joins and leaves: the field of the push, the channel, and the id of the client.
+        self.comings: list[tuple[str, str, str]] = []
         self.pings = 0
         #: Violations of the protocol by the server; checked at the end of every test.
         self.violations: list[str] = []
@@ -92,7 +95,11 @@ class Client:
         self._changed = threading.Condition()
         self._reading = threading.Event()
         self._reading.set()
+        #: Data of publications that have no offset, by channel.
+        self.ephemeral: dict[str, list[Any]] = defaultdict(list)
         self._replies: dict[int, dict[str, Any]] = {}
+        #: Channels of namespaces to which a command has subscribed, by id of the command.
+        self._subscribing: dict[int, str] = {}
         self._last_id = 0
         self._on_wire: dict[str, int] = {}
         self._socket: ClientConnection | None = None
@@ -196,6 +203,9 @@ class Client:
         """Send one command and return the whole reply or error: ``ask(rpc={…})``."""
         self._last_id += 1
         command_id = self._last_id
+        channel = request.get("subscribe", {}).get("channel", "topic:")
+        if not channel.startswith("topic:"):
+            self._subscribing[command_id] = channel
         self.socket.send(self.form.encode([{"id": command_id, **request}]))
         return self.reply(command_id)
 
@@ -313,11 +323,16 @@ class Client:
     def _reply(self, reply: dict[str, Any]) -> None:
         for name, result in reply.get("connect", {}).get("subs", {}).items():
             self._resume(name, result)
+        result = reply.get("subscribe", {})
+        if result.get("recoverable") and reply["id"] in self._subscribing:
+            self._resume(self._subscribing[reply["id"]], result)
         self._replies[reply["id"]] = reply
 
     def _push(self, push: dict[str, Any]) -> None:
         channel = push.get("channel", "")
-        if "pub" in push:
+        if "pub" in push and "offset" not in push["pub"]:
+            self.ephemeral[channel].append(push["pub"]["data"])
+        elif "pub" in push:
             self._publication(channel, push["pub"])
         elif "message" in push:
             self.messages.append(push["message"]["data"])
@@ -326,6 +341,9 @@ class Client:
             self._resume(channel, push["subscribe"])
         elif "unsubscribe" in push:
             self.unsubscribed.append((channel, push["unsubscribe"]["code"]))
+        elif "join" in push or "leave" in push:
+            kind = "join" if "join" in push else "leave"
+            self.comings.append((kind, channel, push[kind]["info"]["client"]))
         else:
             self.violations.append(f"an unknown push: {push}")
 

@@ -18,6 +18,7 @@ from notifications.connect.authentication import make_token
 from notifications.consumers import NotificationConsumer
 from notifications.database.lanes import in_database
 from notifications.hub import Connection, Hub, get_hub, shutdown
+from notifications.streams.names import is_channel
 from tests.wire_forms import JSON, Form
 
 T = TypeVar("T")
@@ -123,6 +124,8 @@ class Peer:
         self.messages: list[dict[str, Any]] = []
         self.subscribed: list[str] = []
         self.unsubscribed: list[str] = []
+        #: Everything pushed in channels of namespaces, as it came.
+        self.pushes: list[dict[str, Any]] = []
         self.unrecovered: list[str] = []
         #: Violations of the protocol by the server.
         self.violations: list[str] = []
@@ -314,7 +317,9 @@ class Peer:
         channel = push.get("channel", "")
         if not any("connect" in reply for reply in self.replies.values()):
             self.violations.append(f"{push} before the reply to connect")
-        if "pub" in push:
+        if is_channel(channel) and channel:
+            self.pushes.append(push)
+        elif "pub" in push:
             self._publication(channel, push["pub"])
         elif "message" in push:
             self.messages.append(push["message"]["data"])

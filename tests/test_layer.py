@@ -102,6 +102,13 @@ def test_every_user_has_a_valid_group(key: str) -> None:
     assert is_valid(group_name(f"user:{key}"))
 
 
+@given(st.text(min_size=1, max_size=150, alphabet=st.characters(exclude_categories=["Cs"])))
+def test_every_channel_has_a_valid_group_of_its_own(key: str) -> None:
+    group = group_name(f"{'n' * 100}:{key}")
+    assert is_valid(group)
+    assert group not in (group_name(f"other:{key}"), group_name(f"topic:{'n' * 99}"))
+
+
 @given(st.from_regex(TOPIC, fullmatch=True))
 def test_every_topic_has_a_valid_group(slug: str) -> None:
     assert is_valid(group_name(f"topic:{slug}"))

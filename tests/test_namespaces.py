@@ -44,6 +44,7 @@ def test_other_names_belong_to_no_namespace(settings: Any, channel: str) -> None
         ("chat", {"publish": "token"}),
         ("chat", {"subscribe": "subscribers"}),
         ("chat", {"schema": None}),
+        ("chat", {"schema": "check"}),
     ],
 )
 def test_a_check_reports_a_bad_declaration(settings: Any, name: Any, options: Any) -> None:
@@ -52,3 +53,31 @@ def test_a_check_reports_a_bad_declaration(settings: Any, name: Any, options: An
     assert repr(name) in message
     assert namespace_of(f"{name}:7") is None
     assert namespace_of("good:7") == Namespace(name="good")
+
+
+async def asynchronous(user: Any, channel: str) -> bool:
+    """A right that cannot be used: a coroutine is always true."""
+    return False
+
+
+A_TEXT = "not callable"
+
+
+@pytest.mark.parametrize("name", ["asynchronous", "A_TEXT", "missing"])
+@pytest.mark.parametrize("option", ["subscribe", "publish", "history", "presence", "schema"])
+def test_a_check_reports_functions_that_cannot_be_called(
+    settings: Any, option: str, name: str
+) -> None:
+    declare(settings, chat={option: f"{__name__}.{name}"}, good={option: "os.path.exists"})
+    (message,) = messages()
+    assert name in message
+    assert "'chat'" in message
+
+
+def test_a_check_reports_tokens_that_nothing_can_sign(settings: Any) -> None:
+    namespaces = {"chat": {"subscribe": "token"}}
+    settings.NOTIFICATIONS = {"NAMESPACES": namespaces}
+    (message,) = messages()
+    assert "TOKEN_SECRET" in message
+    settings.NOTIFICATIONS = {"NAMESPACES": namespaces, "TOKEN_SECRET": "x" * 32}
+    assert messages() == []

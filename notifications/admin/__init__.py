@@ -1,5 +1,5 @@
-"""The Django admin: broadcasts, notifications, connections and messages to selected users."""
+"""The Django admin: broadcasts, notifications, connections, API keys, messages to users."""
 
-from . import broadcasts, connections, notifications, users
+from . import broadcasts, connections, keys, notifications, users
 
-__all__ = ["broadcasts", "connections", "notifications", "users"]
+__all__ = ["broadcasts", "connections", "keys", "notifications", "users"]

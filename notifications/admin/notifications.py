@@ -28,7 +28,8 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        recent = Notification.objects.order_by("-pk").values_list("kind", flat=True)[:RECENT]
+        rows = Notification.objects.filter(publication=None)
+        recent = rows.order_by("-pk").values_list("kind", flat=True)[:RECENT]
         return [(kind, kind) for kind in sorted(set(recent))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -72,7 +73,8 @@ class NotificationAdmin(ReadOnlyAdmin):
     readonly_fields = fields
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).filter(duplicate_of=None)
+        # Publications of channels are rows of this table, but no notifications.
+        return super().get_queryset(request).filter(duplicate_of=None, publication=None)
 
     def prepare(self, rows: Sequence[Any]) -> None:
         super().prepare(rows)

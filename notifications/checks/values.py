@@ -6,9 +6,10 @@ from typing import Any
 
 from django.conf import settings as django_settings
 from django.core.checks import CheckMessage, Error, Warning, register
+from django.utils.module_loading import import_string
 
 from ..conf import FIELDS, app_settings, is_slug
-from ..namespaces import problems_of
+from ..namespaces import TOKEN, functions_of_namespaces, problems_of
 
 #: How a message describes each type of :data:`notifications.conf.FIELDS`.
 WORDS = {
@@ -133,8 +134,34 @@ def _check_namespaces() -> list[CheckMessage]:
     return [
         Error(f"NOTIFICATIONS['NAMESPACES'][{name!r}]: {problem}.", id="notifications.E014")
         for name, options in app_settings.NAMESPACES.items()
-        for problem in problems_of(name, options)
+        for problem in problems_of(name, options) or _without_secret(options)
     ]
+
+
+def _without_secret(options: dict[str, Any]) -> list[str]:
+    if options.get("subscribe") != TOKEN or app_settings.TOKEN_SECRET:
+        return []
+    return ["'subscribe' needs NOTIFICATIONS['TOKEN_SECRET'], which signs the tokens"]
+
+
+@register
+def check_namespace_functions(**kwargs: Any) -> list[CheckMessage]:
+    """``E014``: a function of a namespace cannot be imported, is a coroutine, or not callable."""
+    return [
+        Error(f"NOTIFICATIONS['NAMESPACES'][{name!r}]: {path}: {problem}", id="notifications.E014")
+        for name, path in functions_of_namespaces()
+        if (problem := _problem_of_function(path))
+    ]
+
+
+def _problem_of_function(path: str) -> str:
+    try:
+        function = import_string(path)
+    except ImportError as error:
+        return f"{error}."
+    if iscoroutinefunction(function):  # a coroutine object is always true
+        return "it must not be async."
+    return "" if callable(function) else "it is not callable."
 
 
 @register

@@ -100,7 +100,7 @@ def resume(
     marks = revisions.of_users([entry.identity.user.pk for entry in returning])
     confirmed = authentication.confirm([(each.identity, each.session_key) for each in returning])
     users = {user.pk: user for user in confirmed if user is not None}
-    inboxes = _inboxes(list(users.values()))
+    inboxes = read_sound_inboxes(list(users.values()))
     unread = unread_counts(users.values(), inboxes.feeds)
     missing: dict[Any, list[tuple[Any, str]]] = defaultdict(list)
     for pair in inboxes.missing:
@@ -137,7 +137,7 @@ def resume(
     ]
 
 
-def _inboxes(users: Sequence[Any]) -> Inboxes:
+def read_sound_inboxes(users: Sequence[Any]) -> Inboxes:
     """Read the feeds of users; no mark in them lies above the top of its stream.
 
     If one does, the history has gone back while no worker was watching, and gets a new epoch.

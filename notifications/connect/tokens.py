@@ -1,4 +1,4 @@
-"""Connection tokens: JWTs (RFC 7519) signed with HS256 and ``TOKEN_SECRET``.
+"""Connection and subscription tokens: JWTs (RFC 7519), signed with HS256 and ``TOKEN_SECRET``.
 
 ===============  ================================================================================
 claim            meaning
@@ -9,7 +9,13 @@ claim            meaning
 ``credentials``  :func:`credentials_of` the user at the time the token was made. The token is out
                  of date after a change of the password. A backend that cannot compute it leaves
                  it out; its tokens are valid until ``exp``.
+``channel``      makes it a subscription token, which grants this channel of a namespace to the user
+                 and nothing else; required there, and refused in a connection token
+``info``         in a subscription token: JSON of 1024 bytes at most, that others in the channel get
+                 as ``chan_info`` of this client
 ===============  ================================================================================
+
+Source of ``channel`` and ``info``: https://centrifugal.dev/docs/server/channel_token_auth.
 """
 
 import re
@@ -18,10 +24,12 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import jwt
+import msgspec
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.utils import timezone
 
 from ..conf import app_settings
+from ..namespaces import find_namespace
 
 ALGORITHM = "HS256"
 
@@ -33,6 +41,10 @@ CLAIM_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 
 #: Unix time (in the year 5138) to which a later expiry is reduced.
 MAX_EXPIRY = 1e11
+
+
+#: Bytes of the claim ``info`` as JSON. All clients in a channel may get it of all others.
+MAX_INFO = 1024
 
 
 class InvalidToken(Exception):
@@ -54,6 +66,18 @@ class Claims(NamedTuple):
     credentials: str
 
 
+class SubscriptionClaims(NamedTuple):
+    """The claims of a genuine subscription token.
+
+    ``expires`` is a Unix time, None for never. ``info`` is JSON, b"" for none.
+    """
+
+    user_id: str
+    channel: str
+    expires: float | None
+    info: bytes
+
+
 def make_token(user: AbstractBaseUser, lifetime: float | None = 3600.0) -> str:
     """Make a connection token, for a native client or a page of another origin.
 
@@ -66,40 +90,104 @@ def make_token(user: AbstractBaseUser, lifetime: float | None = 3600.0) -> str:
     Raises:
         ValueError: no ``TOKEN_SECRET`` is configured.
     """
+    credentials = credentials_of(user)
+    return _sign(user, lifetime, {"credentials": credentials} if credentials else {})
+
+
+def make_subscription_token(
+    user: AbstractBaseUser, channel: str, lifetime: float | None = 3600.0, *, info: Any = None
+) -> str:
+    """Make a token with which a user may subscribe to one channel of a namespace.
+
+    Check before whether the user may: a valid token is not questioned until it expires.
+
+    Args:
+        user: a saved user.
+        channel: name of the channel.
+        lifetime: seconds until the token expires; None for never.
+        info: JSON of 1024 bytes at most, that others in the channel get as ``chan_info`` of this
+            client; None for none.
+
+    Raises:
+        ValueError: no ``TOKEN_SECRET`` is configured, or ``info`` is too long.
+        TypeError: ``info`` cannot be JSON.
+        UnknownChannel: the channel belongs to no namespace of ``NAMESPACES``.
+    """
+    find_namespace(channel)
+    _encode_info(info)
+    claims = {"channel": channel, "info": info}
+    return _sign(
+        user, lifetime, {name: claim for name, claim in claims.items() if claim is not None}
+    )
+
+
+def _sign(user: AbstractBaseUser, lifetime: float | None, more: dict[str, Any]) -> str:
     if not app_settings.TOKEN_SECRET:
         raise ValueError("NOTIFICATIONS['TOKEN_SECRET'] is not set")
-    claims: dict[str, Any] = {"sub": str(user.pk)}
+    claims: dict[str, Any] = {"sub": str(user.pk), **more}
     if lifetime is not None:
         claims["exp"] = int(timezone.now().timestamp() + lifetime)
     if app_settings.TOKEN_AUDIENCE:
         claims["aud"] = app_settings.TOKEN_AUDIENCE
-    if credentials := credentials_of(user):
-        claims["credentials"] = credentials
     return jwt.encode(claims, app_settings.TOKEN_SECRET, algorithm=ALGORITHM)
 
 
 def read_token(token: str) -> Claims | InvalidToken | ExpiredToken:
     """Return the claims of a token, or the error to report; the user is not looked up."""
-    if not app_settings.TOKEN_SECRET:
-        return InvalidToken()
     try:
-        claims = jwt.decode(
-            token,
-            app_settings.TOKEN_SECRET,
-            algorithms=[ALGORITHM],
-            audience=app_settings.TOKEN_AUDIENCE or None,
-            options={"require": ["sub"]},
-        )
-        expires = claims.get("exp")
-        return Claims(
-            _text(claims["sub"]),
-            None if expires is None else min(float(expires), MAX_EXPIRY),
-            _digest(claims.get("credentials", "")),
-        )
+        claims = _verified(token)
+        if "channel" in claims:  # a subscription token, which is good for one channel only
+            return InvalidToken()
+        credentials = _digest(claims.get("credentials", ""))
+        return Claims(_text(claims["sub"]), _expiry(claims), credentials)
     except jwt.ExpiredSignatureError:
         return ExpiredToken()
     except (jwt.InvalidTokenError, *CLAIM_ERRORS):
         return InvalidToken()
+
+
+def read_subscription_token(token: str) -> SubscriptionClaims | InvalidToken | ExpiredToken:
+    """Return the claims of a subscription token, or the error to report."""
+    try:
+        claims = _verified(token)
+        info = _encode_info(claims["info"]) if "info" in claims else b""
+        user_id, channel = _text(claims["sub"]), _text(claims["channel"])
+        return SubscriptionClaims(user_id, channel, _expiry(claims), info)
+    except jwt.ExpiredSignatureError:
+        return ExpiredToken()
+    except (jwt.InvalidTokenError, KeyError, *CLAIM_ERRORS):
+        return InvalidToken()
+
+
+def _encode_info(info: Any) -> bytes:
+    encoded = msgspec.json.encode(info)
+    if len(encoded) > MAX_INFO:
+        raise ValueError(f"info takes more than {MAX_INFO} bytes")
+    return encoded
+
+
+def _verified(token: str) -> dict[str, Any]:
+    """Return the claims of a genuine token.
+
+    Raises:
+        InvalidTokenError: it is forged, malformed, expired or for another audience.
+        Exception: one of ``CLAIM_ERRORS``.
+    """
+    if not app_settings.TOKEN_SECRET:
+        raise jwt.InvalidTokenError
+    claims: dict[str, Any] = jwt.decode(
+        token,
+        app_settings.TOKEN_SECRET,
+        algorithms=[ALGORITHM],
+        audience=app_settings.TOKEN_AUDIENCE or None,
+        options={"require": ["sub"]},
+    )
+    return claims
+
+
+def _expiry(claims: dict[str, Any]) -> float | None:
+    expires = claims.get("exp")
+    return None if expires is None else min(float(expires), MAX_EXPIRY)
 
 
 def credentials_of(user: Any) -> str:

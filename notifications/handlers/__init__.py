@@ -4,9 +4,10 @@ from collections.abc import Awaitable, Callable
 
 from ..host.questions import Undecided
 from ..hub import Connection, Hub
+from ..namespaces import namespace_of
 from ..protocol import codes, commands
 from ..protocol.codes import ClientError
-from . import connection, history, procedures, publish, topics
+from . import channels, connection, history, presence, procedures, publish, topics
 from .options import refuse_unavailable
 from .outcome import Outcome
 
@@ -19,8 +20,22 @@ HANDLERS: dict[type, Callable[..., Awaitable[Outcome]]] = {
     commands.UnsubscribeRequest: topics.unsubscribe,
     commands.PublishRequest: publish.publish,
     commands.HistoryRequest: history.read_history,
+    commands.PresenceRequest: presence.presence,
+    commands.PresenceStatsRequest: presence.presence_stats,
     commands.RPCRequest: procedures.rpc,
     commands.SendRequest: procedures.send,
+    commands.SubRefreshRequest: channels.refuse_refresh,
+}
+
+#: Handlers of requests for channels of namespaces.
+IN_NAMESPACES: dict[type, Callable[..., Awaitable[Outcome]]] = {
+    commands.SubscribeRequest: channels.subscribe,
+    commands.UnsubscribeRequest: channels.unsubscribe,
+    commands.PublishRequest: channels.publish,
+    commands.HistoryRequest: history.read_history,
+    commands.SubRefreshRequest: channels.sub_refresh,
+    commands.PresenceRequest: presence.presence,
+    commands.PresenceStatsRequest: presence.presence_stats,
 }
 
 
@@ -31,10 +46,11 @@ async def perform(hub: Hub, client: Connection, request: commands.Request) -> Ou
         ClientError: the command fails; the client gets the error as the reply.
         Disconnected: the connection must be closed.
     """
-    handler = HANDLERS.get(type(request))
+    is_in_namespace = namespace_of(getattr(request, "channel", "")) is not None
+    handler = (IN_NAMESPACES if is_in_namespace else HANDLERS).get(type(request))
     if handler is None:
         raise ClientError(codes.NOT_AVAILABLE)
-    refuse_unavailable(request)
+    refuse_unavailable(request, is_in_namespace=is_in_namespace)
     try:
         return await handler(hub, client, request)
     except Undecided:  # temporary

@@ -19,12 +19,9 @@ from ..streams import encoding
 from ..streams import names as stream_names
 from ..streams.positions import Position
 from .outcome import Outcome
-from .subscribing import acknowledge_claims, attach, subscribe_result
+from .subscribing import MAX_TTL, acknowledge_claims, attach, subscribe_result
 
 VERSION = "pushsite 1"
-
-#: Largest ``ttl`` in seconds. A client with a longer-lived token refreshes earlier than it must.
-MAX_TTL = 2**31 - 1
 
 #: CPU seconds that a connect is charged to its user's budget.
 CONNECT_WORK = 0.01
@@ -72,6 +69,7 @@ async def connect(hub: Hub, connection: Connection, request: commands.ConnectReq
         pong=not connection.codec.is_one_way,
         session=connection.emulated_as,
         node=hub.emulation.node if connection.emulated_as else "",
+        time=time.time_ns() // 1_000_000,
     )
     claims = request.subs if connection.codec.is_one_way else {}
     return Outcome(result, partial(_attach_all, hub, connection, joined, resumed, claims))

@@ -9,7 +9,6 @@ from .. import inbox
 from ..hub import Connection, Hub
 from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError
-from ..streams import encoding
 from ..streams import names as stream_names
 from ..streams.recovery import ReplyBudget
 from .outcome import Outcome
@@ -177,7 +176,9 @@ def _archive_all(user: Any, _: NoArguments, origin: str) -> dict[str, Any]:
 
 def _inbox(user: Any, listing: Listing, origin: str) -> dict[str, Any]:
     page = inbox.list_entries(user, listing.folder, listing.before, listing.limit)
-    found = [msgspec.Raw(msgspec.json.encode(_entry(entry))) for entry in page.entries]
+    found = [
+        msgspec.Raw(msgspec.json.encode(inbox.describe_entry(entry))) for entry in page.entries
+    ]
     count = ReplyBudget().take(map(len, found))
     following = page.next if count == len(found) else inbox.cursor(page.entries[count - 1])
     result = {"entries": found[:count], "unread": inbox.unread_count(user)}
@@ -217,18 +218,6 @@ def _after_leave(hub: Hub, connection: Connection, leave: Leave) -> None:
 
 def _changed(user: Any, ids: list[int]) -> dict[str, Any]:
     return {"ids": ids, "unread": inbox.unread_count(user)}
-
-
-def _entry(entry: inbox.Entry) -> dict[str, Any]:
-    notification = entry.notification
-    return {
-        **encoding.content(notification),
-        "channel": notification.stream_name,
-        "offset": notification.offset,
-        "published": notification.published_at,
-        "read": entry.read,
-        "archived": entry.archived,
-    }
 
 
 #: Procedures that ``rpc`` and ``send`` can call, besides ``ack``.

@@ -30,6 +30,10 @@ class PublishData(msgspec.Struct, forbid_unknown_fields=True):
 
 async def publish(hub: Hub, connection: Connection, request: commands.PublishRequest) -> Outcome:
     """Publish a private message or a broadcast durably, if the user has the permission."""
+    try:
+        stream_names.parse(request.channel)
+    except stream_names.UnknownStream:
+        raise ClientError(codes.UNKNOWN_CHANNEL) from None
     data = decode(bytes(request.data), PublishData)
     await hub.turns.run(connection.user_id, _publish, connection.user_id, request.channel, data)
     return Outcome(messages.PublishResult())
@@ -37,11 +41,7 @@ async def publish(hub: Hub, connection: Connection, request: commands.PublishReq
 
 def _publish(user_id: Any, name: str, data: PublishData) -> None:
     user = current_user(user_id)
-    try:
-        allowed = access.may_publish(user, name) and _can_be_read(name)
-    except stream_names.UnknownStream:
-        raise ClientError(codes.UNKNOWN_CHANNEL) from None
-    if not allowed:
+    if not access.may_publish(user, name) or not _can_be_read(name):
         raise ClientError(codes.PERMISSION_DENIED)
     if not access.has_audience(name):
         raise ClientError(codes.UNKNOWN_CHANNEL)

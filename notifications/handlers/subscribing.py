@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 
-import msgspec
-
 from ..hub import Connection, Hub, LocalStream
+from ..hub.sockets.grants import Grant
 from ..protocol import commands, messages
 from ..streams import encoding
 from ..streams.recovery import Recovered
+
+#: Largest ``ttl`` in seconds. A client with a longer-lived token refreshes earlier than it must.
+MAX_TTL = 2**31 - 1
 
 
 def subscribe_result(item: Recovered) -> messages.SubscribeResult:
@@ -23,20 +25,50 @@ def subscribe_result(item: Recovered) -> messages.SubscribeResult:
 
 
 def encode_publications(publications: list[encoding.Publication]) -> list[messages.Publication]:
-    return [
-        messages.Publication(data=msgspec.Raw(publication.data), offset=publication.offset)
-        for publication in publications
-    ]
+    return [publication.message() for publication in publications]
 
 
 def attach(
-    hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, *, topic: bool
+    hub: Hub,
+    connection: Connection,
+    stream: LocalStream,
+    item: Recovered,
+    *,
+    topic: bool = False,
+    grant: Grant | None = None,
 ) -> None:
+    """Add a reader, after the result was written; see ``LocalStreams.attach``."""
     feed = item.feed
     # Entries that were not recovered were not delivered either, so the next pong does not
     # acknowledge them. The client knows of the loss and fetches the inbox.
     acked = feed.delivered if item.recovered else item.page.offset
-    hub.streams.attach(connection, stream, feed, item.page, acked, topic=topic)
+    hub.streams.attach(connection, stream, feed, item.page, acked, topic=topic, grant=grant)
+
+
+def attach_requested(
+    hub: Hub,
+    connection: Connection,
+    stream: LocalStream,
+    item: Recovered,
+    rights_changes: int,
+    *,
+    grant: Grant | None = None,
+) -> None:
+    """:func:`attach` for a subscription that the client has asked for, and unpin the stream.
+
+    Args:
+        rights_changes: ``connection.rights_changes`` before the right was checked.
+        grant: why the client may read a channel of a namespace; None for a topic.
+    """
+    if connection in hub.connections.all and stream.name not in connection.readers:
+        current = hub.streams.for_row(stream, item.feed.stream_id)
+        if current is not stream:
+            # Entries of this row that were announced meanwhile were ignored: read history again.
+            item = item._replace(page=item.page._replace(more=True))
+        attach(hub, connection, current, item, topic=grant is None, grant=grant)
+        if connection.rights_changes != rights_changes:  # muted, left or forbidden meanwhile
+            hub.rights.check_user(connection.user_id)
+    stream.unpin()
 
 
 def acknowledge_claims(

@@ -7,7 +7,7 @@ from django.core.exceptions import PermissionDenied
 
 from .. import inbox
 from ..conf import app_settings
-from ..hub import Connection, Hub, LocalStream
+from ..hub import Connection, Hub
 from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError
 from ..streams import access
@@ -16,7 +16,7 @@ from ..streams import names as stream_names
 from ..streams.positions import Position
 from ..streams.recovery import Recovered, recover
 from .outcome import Outcome
-from .subscribing import attach, subscribe_result
+from .subscribing import attach_requested, subscribe_result
 from .users import current_user
 
 
@@ -27,7 +27,7 @@ async def subscribe(
     name = request.channel
     if name in connection.readers:
         raise ClientError(codes.ALREADY_SUBSCRIBED)
-    # Rights may change between here and the reply, which ``_attach_topic`` notices by this count.
+    # Rights may change between here and the reply, which is noticed by this count.
     rights_changes = connection.rights_changes
     await hub.turns.run(connection.user_id, _check_topic, connection.user_id, name)
     stream = await hub.streams.join(name)
@@ -38,7 +38,7 @@ async def subscribe(
     except BaseException:
         stream.unpin()
         raise
-    attach = partial(_attach_topic, hub, connection, stream, item, rights_changes)
+    attach = partial(attach_requested, hub, connection, stream, item, rights_changes)
     return Outcome(subscribe_result(item), attach)
 
 
@@ -81,20 +81,6 @@ def _join_topic(user_id: Any, name: str, origin: str) -> None:
         raise ClientError(codes.PERMISSION_DENIED) from None
     except inbox.TooManyTopics:
         raise ClientError(codes.LIMIT_EXCEEDED) from None
-
-
-def _attach_topic(
-    hub: Hub, connection: Connection, stream: LocalStream, item: Recovered, rights_changes: int
-) -> None:
-    if connection in hub.connections.all and stream.name not in connection.readers:
-        current = hub.streams.for_row(stream, item.feed.stream_id)
-        if current is not stream:
-            # Entries of this row that were announced meanwhile were ignored: read history again.
-            item = item._replace(page=item.page._replace(more=True))
-        attach(hub, connection, current, item, topic=True)
-        if connection.rights_changes != rights_changes:  # muted, left or forbidden meanwhile
-            hub.rights.check_user(connection.user_id)
-    stream.unpin()
 
 
 async def unsubscribe(

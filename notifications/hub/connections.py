@@ -105,6 +105,8 @@ class Connections:
             if reader is None or offset <= reader.acked:
                 continue
             reader.acked = offset
+            if reader.grant is not None:  # users have no marks in channels of namespaces
+                continue
             stream = reader.stream
             mark = Mark(stream.name, stream.epoch, offset)
             self._acknowledgements.add(connection.user_id, stream.id, mark)

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from ..conf import app_settings
-from ..connect import admission
+from ..connect import admission, reading
 from ..database.lanes import CONNECTS, FLUSH, RECEIVERS, TICKER
 from ..layer import announcer
 from ..protocol import codes
@@ -24,10 +24,12 @@ from .beginnings import Beginnings
 from .connections import Connections
 from .emulation import Emulation
 from .incarnation import IncarnationWatch
+from .join_leave import JoinLeave
 from .layer.probe import Probe
 from .layer_messages import LayerMessages
 from .local_streams import LocalStreams
 from .loops import Loops
+from .members import Members
 from .position_check import PositionCheck
 from .presence import HEARTBEAT, Presence
 from .rights import Rights
@@ -51,10 +53,14 @@ class Hub:
         self.acknowledgements = Acknowledgements()
         self.presence = Presence(socket.gethostname())
         self.connections = Connections(self.presence, self.acknowledgements)
+        self.join_leave = JoinLeave()
+        self.members = Members(self.presence, self.join_leave, self.loops)
         self.turns = Turns()
         self.beginnings = Beginnings(self._suspect, self.loops.report_failure)
         self.admit_callers = Batcher(admission.admit, CONNECTS)
-        self.resume = Batcher(partial(admission.resume, recent=Recent()), CONNECTS)
+        recent = Recent()
+        self.resume = Batcher(partial(admission.resume, recent=recent), CONNECTS)
+        self.read_pages = Batcher(partial(reading.read_pages, recent=recent), CONNECTS)
         self.streams = LocalStreams(
             self.connections,
             self.loops,
@@ -64,7 +70,9 @@ class Hub:
             # Publications may have been missed while the layer was down.
             layer_changed=partial(self.loops.wake, "check"),
         )
-        self.rights = Rights(self.connections, self.streams, self.beginnings, self.loops)
+        self.rights = Rights(
+            self.connections, self.streams, self.beginnings, self.join_leave, self.loops
+        )
         self.emulation = Emulation(self.streams)
         self._groups = self.streams.groups
         self.probe = Probe(self._groups)
@@ -75,6 +83,7 @@ class Hub:
             self.rights,
             self.position_check,
             self.probe,
+            self.join_leave,
             self.emulation,
             self.loops,
         )
@@ -130,6 +139,7 @@ class Hub:
         await self.loops.stop()
         for connection in list(self.connections.all):
             self.connections.leave(connection, codes.SHUTDOWN.code)
+        await self.join_leave.stop()
         await self.rights.stop()
         await self.beginnings.stop()
         await self.streams.stop()
@@ -146,11 +156,14 @@ class Hub:
             await self.probe.run()
 
     async def flush(self) -> None:
-        """Write acknowledged positions and connection rows, each kind in one batch."""
+        """Write acknowledged positions, and the rows of connections and members, in batches."""
         try:
             await self.acknowledgements.flush()
         finally:
-            await self.presence.flush()
+            try:
+                await self.presence.flush()
+            finally:
+                await self.members.flush()
 
     async def _write_last(self) -> None:
         await asyncio.sleep(PARTING)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..streams.encoding import Publication
+from ..streams.encoding import announced
 from .delivery.repairs import SLICE
 from .emulation import Emulation
+from .join_leave import JoinLeave
 from .layer.probe import Probe
 from .local_streams import LocalStreams
 from .loops import Loops
@@ -27,6 +28,7 @@ class LayerMessages:
         rights: notified of users whose rights or read state have changed.
         check: run on request of publishers that do not announce each publication.
         probe: receives the probe messages of this process.
+        join_leave: writes joins and leaves to the clients of this process.
         emulation: receives what clients have sent through other processes.
         loops: reports messages that cannot be handled.
     """
@@ -37,15 +39,18 @@ class LayerMessages:
         rights: Rights,
         check: PositionCheck,
         probe: Probe,
+        join_leave: JoinLeave,
         emulation: Emulation,
         loops: Loops,
     ) -> None:
         self._streams = streams.by_name
         self._repairs = streams.repairs
         self._renewals = streams.renewals
+        self._ephemeral = streams.ephemeral
         self._rights = rights
         self._check = check
         self._probe = probe
+        self._join_leave = join_leave
         self._emulation = emulation
         self._loops = loops
 
@@ -83,9 +88,9 @@ class LayerMessages:
             if offset > stream.top:
                 self._repairs.start(stream)
         elif len(stream.live) <= SLICE:
-            self._repairs.fan_out(stream, Publication(offset, data), at)
+            self._repairs.fan_out(stream, announced(name, offset, data, at), at)
         else:
-            self._repairs.start(stream, Publication(offset, data), at)
+            self._repairs.start(stream, announced(name, offset, data, at), at)
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         kind, stream = message["type"], message["stream"]
@@ -94,6 +99,8 @@ class LayerMessages:
             self.handle_publication(
                 stream, message["epoch"], message["offset"], message["data"], *times
             )
+        elif kind == "notifications.ephemeral":
+            self._ephemeral.deliver(stream, message["data"], message["at"])
         elif kind == "notifications.message":
             # Workers of an earlier version do not send these three.
             counted = message.get("unread"), message.get("revision"), message.get("recounted")
@@ -104,6 +111,8 @@ class LayerMessages:
             self._rights.suspect(stream, message.get("session", ""))
         elif kind == "notifications.session_ended":
             self._rights.end_session(message["session"])
+        elif kind == "notifications.members":
+            self._join_leave.receive(stream, message["joined"], message["left"])
         elif kind == "notifications.check":
             self._check.request()
         elif kind == "notifications.beat":

@@ -13,12 +13,14 @@ from ..streams.history import Page
 from ..streams.names import is_topic
 from .connections import Connections
 from .delivery.catching_up import CatchUp
+from .delivery.ephemeral import Ephemeral
 from .delivery.renewals import Renewals
 from .delivery.repairs import Repairs
 from .delivery.stream import LocalStream
 from .layer.groups import Groups
 from .loops import Loops
 from .sockets.connection import Connection, Reader, Stream
+from .sockets.grants import Grant
 
 
 class LocalStreams:
@@ -47,6 +49,7 @@ class LocalStreams:
         self.groups = Groups(self.by_name, layer_changed)
         self.renewals = Renewals(loops, self.reset, check_soon)
         self.catch_up = CatchUp(loops, visit, self.renewals.add)
+        self.ephemeral = Ephemeral(self.by_name)
         self.repairs = Repairs(self.by_name, loops, self.catch_up.fall_behind, self.renewals.add)
         self._connections = connections
         self._loops = loops
@@ -55,6 +58,7 @@ class LocalStreams:
     async def stop(self) -> None:
         await self.renewals.stop()
         await self.repairs.stop()
+        await self.ephemeral.stop()
         await self.groups.stop()
 
     async def join(self, name: str, until: float | None = None) -> LocalStream:
@@ -89,7 +93,8 @@ class LocalStreams:
         page: Page,
         acked: int,
         *,
-        topic: bool,
+        topic: bool = False,
+        grant: Grant | None = None,
     ) -> None:
         """Add a reader for a connection, positioned at the end of ``page``.
 
@@ -101,7 +106,8 @@ class LocalStreams:
             feed: the user's subscription, read together with ``page``.
             page: publications that were written, the offset they reach, and whether more follow.
             acked: offset up to which the user has acknowledged.
-            topic: whether the client has subscribed itself, rather than the server.
+            topic: whether the client has subscribed to a topic.
+            grant: why the client may read a channel of a namespace; None for any other stream.
         """
         if connection.closing is not None:
             return
@@ -113,7 +119,7 @@ class LocalStreams:
             return
         if stream.tip.contradicts(feed.top, feed.at):
             self.renewals.add(stream)
-        reader = Reader(connection, stream, page.offset, acked, topic)
+        reader = Reader(connection, stream, page.offset, acked, topic, grant)
         connection.readers[stream.name] = reader
         stream.readers.add(reader)
         if page.more or reader.sent < stream.top:
@@ -122,6 +128,13 @@ class LocalStreams:
             stream.add_live(reader)
         if stream.heard > stream.top:
             self.repairs.start(stream)
+
+    def attach_ephemeral(self, connection: Connection, stream: LocalStream, grant: Grant) -> None:
+        """Add a reader for a channel whose publications are not stored."""
+        reader = Reader(connection, stream, 0, 0, topic=False, grant=grant)
+        connection.readers[stream.name] = reader
+        stream.readers.add(reader)
+        stream.add_live(reader)
 
     def for_row(self, stream: LocalStream, stream_id: int) -> LocalStream:
         """Return the local stream for this row of a topic, which is usually ``stream`` itself.

@@ -7,7 +7,9 @@ import asyncio
 from ..conf import app_settings
 from ..database.lanes import CHECK
 from ..metrics import REPAIRED
+from ..protocol import codes
 from ..streams.evidence import look
+from ..streams.names import is_channel
 from .delivery.stream import LocalStream
 from .local_streams import LocalStreams
 from .loops import Loops
@@ -76,7 +78,7 @@ class PositionCheck:
                 continue
             top = found.tops.get(stream_id)
             if top is None:
-                self._streams.row_deleted(stream)
+                self._row_deleted(stream)
                 continue
             if top.epoch != stream.epoch:
                 self._streams.reset(stream)
@@ -91,6 +93,15 @@ class PositionCheck:
             if top.revision > stream.revision:
                 self._loop.call_later(GRACE, self._suspect, stream, top.revision)
         self._repair(behind)
+
+    def _row_deleted(self, stream: LocalStream) -> None:
+        """Handle the deletion of a stream's row, as of an unused channel that was pruned."""
+        if not is_channel(stream.name):
+            self._streams.row_deleted(stream)
+            return
+        del self._streams.by_name[stream.name]
+        for reader in list(stream.readers):
+            self._rights.subscriptions.unsubscribe(reader, codes.SUBSCRIPTION_LOST)
 
     def _wake_check(self) -> None:
         self._is_due = False

@@ -18,7 +18,9 @@ from ..host.announcements import tell_receivers
 from ..models import Connection as Row
 from ..models import Worker, database_alias
 from ..signals import connected, disconnected
+from ..streams.members import members_to_announce
 from .isolated_writes import Outcome, RetryCounter, limit_lock_wait, write_isolated
+from .join_leave import announce_left
 from .sockets.connection import Connection
 
 #: One statement for ``executemany``: 13 µs a row, where ``bulk_create`` takes 27 µs.
@@ -62,6 +64,8 @@ class Presence:
         self._closed: list[ClosedConnection] = []
         self._retries = RetryCounter("Connections")
         self._beaten_at = time.monotonic()
+        #: How often the rows of this worker were found to be deleted by another one.
+        self.losses = 0
 
     def add(self, connection: Connection) -> None:
         """Schedule the row of a new connection, whose id must not have been added before."""
@@ -128,6 +132,14 @@ class Presence:
         if self._is_written:
             await FLUSH.run(Worker.objects.filter(pk=self.worker.pk).delete)
 
+    def keep_worker(self) -> None:
+        """Refresh the row of this worker; if it is gone, write it and its connections again.
+
+        Call it in a thread of the flush lane.
+        """
+        if not self._refresh_worker():
+            self._insert(list(self._open.values()))
+
     def _write(
         self, new: list[ConnectionRow], closed: list[ClosedConnection]
     ) -> tuple[Outcome[ConnectionRow], Outcome[ClosedConnection]]:
@@ -149,6 +161,7 @@ class Presence:
         if not self._refresh_worker():
             # Another worker has deleted its row, and its connections with it.
             rows = list(self._open.values())
+            self.losses += self._is_written
             self._create_worker()
         return write_isolated(self._using, rows, self._insert_together, self._insert_one)
 
@@ -199,16 +212,30 @@ class Presence:
         self._is_written = True
 
     def _beat(self) -> None:
-        if self._is_written and not self._refresh_worker():
-            self._insert(list(self._open.values()))
+        if self._is_written:
+            self.keep_worker()
         now, last = time.monotonic(), self._beaten_at
         self._beaten_at = now
         if now - last > app_settings.WORKER_TIMEOUT / 2:
             # What delayed this worker (the database, a suspended laptop) may have delayed the
             # others too: give them one round to refresh their rows.
             return
-        dead = Now() - timedelta(seconds=app_settings.WORKER_TIMEOUT * DEAD_AFTER)
-        Worker.objects.filter(seen_at__lt=dead).exclude(pk=self.worker.pk).delete()
+        _delete_dead(but=self.worker.pk)
+
+
+def _delete_dead(but: uuid.UUID) -> None:
+    """Delete the rows of dead workers, and announce what they cannot: that their members have left.
+
+    Args:
+        but: the worker that deletes them.
+    """
+    since = Now() - timedelta(seconds=app_settings.WORKER_TIMEOUT * DEAD_AFTER)
+    dead = Worker.objects.filter(seen_at__lt=since).exclude(pk=but)
+    for worker_id in dead.values_list("pk", flat=True):
+        left = members_to_announce(worker_id)
+        _, deleted = dead.filter(pk=worker_id).delete()
+        if deleted.get(Worker._meta.label):  # else another worker has, at the same time
+            announce_left(left)
 
 
 def _delete(closed: Sequence[ClosedConnection]) -> None:

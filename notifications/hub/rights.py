@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError
@@ -18,12 +18,13 @@ from ..database.lanes import RIGHTS
 from ..protocol import codes
 from .beginnings import Beginnings
 from .connections import Connections
+from .join_leave import JoinLeave
 from .local_streams import LocalStreams
 from .loops import Loops
 from .read_state import ReadState
 from .server_subscriptions import ServerSubscriptions
 from .sockets.connection import Connection, Reader
-from .verdicts import Findings, Verdict, find
+from .verdicts import Findings, Subscribed, Verdict, find
 
 #: Most users that are checked together.
 BATCH_SIZE = 200
@@ -52,11 +53,13 @@ class Rights:
         connections: Connections,
         streams: LocalStreams,
         beginnings: Beginnings,
+        join_leave: JoinLeave,
         loops: Loops,
     ) -> None:
         self._connections = connections
         self._streams = streams
         self._beginnings = beginnings
+        self._join_leave = join_leave
         self._loops = loops
         self._loop = asyncio.get_running_loop()
         self._suspects: set[Any] = set()
@@ -184,11 +187,7 @@ class Rights:
         }
         keys = {connection.session_key for connection in snapshots if connection.session_digest}
         clients = [connection.client for connection in snapshots]
-        read: dict[Any, set[str]] = defaultdict(set)
-        for connection, before in snapshots.items():
-            topics = {reader.stream.name for reader in before.readers if reader.topic}
-            read[connection.user_id] |= topics
-        findings = await RIGHTS.run(find, user_ids, keys, clients, count, read)
+        findings = await RIGHTS.run(find, user_ids, keys, clients, count, _subscribed(snapshots))
         self._beginnings.follow(findings.missing)
         # One deadline for all joins of this check: a slow layer must not delay taking rights away.
         until = self._loop.time() + app_settings.LAYER_TIMEOUT
@@ -208,7 +207,7 @@ class Rights:
     ) -> None:
         verdict = findings.verdicts.get(connection.user_id)
         if verdict is None or connection.client in findings.closing:
-            connection.close(codes.FORCE_NO_RECONNECT)
+            connection.close(findings.closing.get(connection.client, codes.FORCE_NO_RECONNECT))
             return
         if connection.session_digest and connection.session_key not in findings.sessions:
             # Logged out, or the password was changed: reconnecting shows which.
@@ -224,6 +223,8 @@ class Rights:
             self._check_later(connection.user_id)
             return
         self._unsubscribe_forbidden(connection, before.readers, verdict)
+        if not connection.follows_user:
+            return
         for name, feed in verdict.feeds.items():
             if name not in connection.readers:
                 await self.subscriptions.subscribe(connection, feed, until)
@@ -235,12 +236,35 @@ class Rights:
     ) -> None:
         """Unsubscribe a connection from the streams that its user may no longer read."""
         for reader in known:
-            allowed = verdict.topics if reader.topic else verdict.feeds
             name = reader.stream.name
             if connection.readers.get(name) is not reader or name in verdict.undecided:
                 continue
-            if name not in allowed:
-                self.subscriptions.unsubscribe(reader, verdict.reason(name))
+            if not _is_allowed(reader, verdict):
+                why = codes.UNSUBSCRIBED_BY_SERVER._replace(reason=verdict.reason(name))
+                self.subscriptions.unsubscribe(reader, why)
             elif self._streams.by_name.get(name) is not reader.stream:
                 # The row was deleted and created again before this process noticed.
                 connection.close(codes.INSUFFICIENT_STATE)
+            elif name in verdict.hidden:
+                self._join_leave.forget(connection, name)
+
+
+def _subscribed(snapshots: Mapping[Connection, Snapshot]) -> dict[Any, Subscribed]:
+    """What the clients of each user have subscribed to themselves, by user."""
+    found: dict[Any, Subscribed] = defaultdict(lambda: Subscribed(set(), set(), set()))
+    for connection, before in snapshots.items():
+        for reader in before.readers:
+            if reader.topic:
+                found[connection.user_id].topics.add(reader.stream.name)
+            elif reader.grant is not None and not reader.grant.by_token:
+                found[connection.user_id].channels.add(reader.stream.name)
+            if reader.grant is not None and reader.grant.is_told:
+                found[connection.user_id].told.add(reader.stream.name)
+    return found
+
+
+def _is_allowed(reader: Reader, verdict: Verdict) -> bool:
+    name = reader.stream.name
+    if reader.grant is not None:
+        return reader.grant.by_token or name in verdict.channels
+    return name in (verdict.topics if reader.topic else verdict.feeds)

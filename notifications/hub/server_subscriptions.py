@@ -45,16 +45,16 @@ class ServerSubscriptions:
         connection.counted = None  # the reply carries a count without this topic
         reader = connection.readers.get(name)
         if reader is not None and reader.topic:
-            self.unsubscribe(reader, LEFT)
+            self.unsubscribe(reader, codes.UNSUBSCRIBED_BY_SERVER._replace(reason=LEFT))
 
-    def unsubscribe(self, reader: Reader, reason: str) -> None:
+    def unsubscribe(self, reader: Reader, why: codes.Unsubscribe) -> None:
         """Detach a reader, and send an ``unsubscribe`` push as soon as the socket accepts it.
 
         Args:
-            reason: the reason in the push.
+            why: the code and reason in the push.
         """
         connection, name = reader.connection, reader.stream.name
-        unsubscribe = messages.Unsubscribe(codes.UNSUBSCRIBED_BY_SERVER, reason)
+        unsubscribe = messages.Unsubscribe(*why)
         push = messages.Push(channel=name, unsubscribe=unsubscribe)
         reader.detach()
         if not self.push(connection, push):

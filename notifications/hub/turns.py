@@ -74,6 +74,8 @@ class Turns:
         self._wake: asyncio.TimerHandle | None = None
         #: Each user's bucket of commands, kept alive by the sessions of the user's connections.
         self._commands: WeakValueDictionary[Any, Bucket] = WeakValueDictionary()
+        #: Those of users who send requests without a connection, the most recent one last.
+        self._requesting: OrderedDict[Any, Bucket] = OrderedDict()
 
     def commands_of(self, user_id: Any) -> Bucket:
         """Return the bucket of commands that all connections of a user share (monotonic clock)."""
@@ -82,6 +84,17 @@ class Turns:
             rate, burst = app_settings.COMMAND_RATE, app_settings.COMMAND_BURST
             bucket = self._commands[user_id] = Bucket(rate, burst, time.monotonic())
         return bucket
+
+    def count_request(self, user_id: Any) -> None:
+        """Count an HTTP request of this user as a command.
+
+        Raises:
+            ClientError: TOO_MANY_REQUESTS; then nothing is counted.
+        """
+        bucket = self._requesting[user_id] = self.commands_of(user_id)
+        self._requesting.move_to_end(user_id)
+        if not bucket.try_take(1, time.monotonic()):
+            raise ClientError(codes.TOO_MANY_REQUESTS)
 
     async def run(
         self, user_id: Any, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
@@ -128,11 +141,20 @@ class Turns:
 
     def forget_idle(self) -> None:
         """Forget idle users whose budget is full again."""
+        self._forget_idle_buckets()
         now = self._loop.time()
         for user_id, budget in list(self.budgets.items()):
             if not budget.is_idle(now):
                 return  # the following ones were charged later
             del self.budgets[user_id]
+
+    def _forget_idle_buckets(self) -> None:
+        now = time.monotonic()
+        while self._requesting:
+            user_id, bucket = next(iter(self._requesting.items()))
+            if not bucket.is_full(now):
+                return  # the following ones were used later
+            del self._requesting[user_id]
 
     async def _turn(self, user_id: Any, budget: Budget) -> None:
         if not budget.waiting and self._may_run(budget, self._loop.time()):

@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 from ..connect.authentication import active_users, credentials_of, valid_sessions
 from ..inbox.counts import streams_counted, unread_counts
 from ..models import Connection as Row
-from ..streams.feeds import Feed, read_inboxes
+from ..protocol.codes import FORCE_NO_RECONNECT, Disconnect
+from ..streams import channel_rights
+from ..streams.channel_rights import Question
+from ..streams.feeds import BULK_ANSWER_TIMEOUT, Feed, read_inboxes
 from ..streams.names import is_topic
 from ..streams.subscriptions import topics_of
 
@@ -17,6 +20,22 @@ from ..streams.subscriptions import topics_of
 DENIED = "permission denied"
 LEFT = "left"
 MUTED = "muted"
+
+
+#: Rights in channels of namespaces.
+READ, SEE = "subscribe", "presence"
+
+
+class Subscribed(NamedTuple):
+    """What clients of one user in this process have subscribed to themselves, by name.
+
+    ``channels`` leaves out those for which a client has a token. In the channels of ``told``, a
+    client is told who joins and leaves.
+    """
+
+    topics: set[str]
+    channels: set[str]
+    told: set[str]
 
 
 class Verdict(NamedTuple):
@@ -31,8 +50,12 @@ class Verdict(NamedTuple):
     unread: int | None
     #: Which streams ``unread`` counts; see :func:`notifications.inbox.counts.streams_counted`.
     counted: int
-    #: Topics for which it is not known yet whether the user may read them.
+    #: Topics and channels for which it is not known yet whether the user may read them.
     undecided: AbstractSet[str] = frozenset()
+    #: Channels of namespaces that the user may read, among those that were asked for.
+    channels: AbstractSet[str] = frozenset()
+    #: Channels whose presence the user may not see, among those that were asked for.
+    hidden: AbstractSet[str] = frozenset()
 
     def reason(self, name: str) -> str:
         """Return why the user's connections are unsubscribed from this stream."""
@@ -42,7 +65,8 @@ class Verdict(NamedTuple):
 class Findings(NamedTuple):
     verdicts: dict[Any, Verdict]
     sessions: set[str]
-    closing: set[str]
+    #: How to close the connections that an administrator or a backend closes, by client id.
+    closing: dict[str, Disconnect]
     #: Pairs of user and stream name without a subscription row.
     missing: list[tuple[Any, str]]
 
@@ -52,7 +76,7 @@ def find(
     keys: Iterable[str],
     clients: Iterable[str],
     count: bool,
-    read: Mapping[Any, set[str]],
+    subscribed: Mapping[Any, Subscribed],
 ) -> Findings:
     """Read the rights and read state of users.
 
@@ -61,24 +85,65 @@ def find(
         keys: keys of the sessions that authenticated their connections.
         clients: client ids of their connections.
         count: whether to count their unread notifications too.
-        read: names of the topics that they read in this process, by user.
+        subscribed: what they read in this process, by user.
 
     Returns:
-        A verdict for each active user, the valid session keys, the client ids of connections that
-        an administrator closes, and the missing subscription rows.
+        A verdict for each active user, the valid session keys, the connections that an
+        administrator or a backend closes, and the missing subscription rows.
     """
     users = active_users(user_ids)
     feeds, missing, undecided = read_inboxes(users.values())
     unread = unread_counts(users.values(), feeds) if count else {}
     verdicts = {
-        user_id: _verdict(user, feeds[user_id], unread.get(user_id), read.get(user_id, frozenset()))
+        user_id: _verdict(
+            user,
+            feeds[user_id],
+            unread.get(user_id),
+            subscribed[user_id].topics if user_id in subscribed else frozenset(),
+        )
         for user_id, user in users.items()
     }
     for user_id, names in undecided.items():
         # The count does not include these topics.
         verdicts[user_id] = verdicts[user_id]._replace(undecided=set(names), unread=None)
-    closing = Row.objects.filter(pk__in=list(clients), closing=True).values_list("pk", flat=True)
-    return Findings(verdicts, valid_sessions(keys), {str(pk) for pk in closing}, missing)
+    _add_channels(verdicts, users, subscribed)
+    return Findings(verdicts, valid_sessions(keys), _closing(clients), missing)
+
+
+def _closing(clients: Iterable[str]) -> dict[str, Disconnect]:
+    rows = Row.objects.filter(pk__in=list(clients), closing=True)
+    return {
+        str(pk): Disconnect(code, reason) if code else FORCE_NO_RECONNECT
+        for pk, code, reason in rows.values_list("pk", "close_code", "close_reason")
+    }
+
+
+def _add_channels(
+    verdicts: dict[Any, Verdict], users: Mapping[Any, Any], subscribed: Mapping[Any, Subscribed]
+) -> None:
+    """Add to the verdicts which channels of namespaces the users may read, and see into."""
+    asked = {
+        pk: questions for pk in users if pk in subscribed and (questions := _ask(subscribed[pk]))
+    }
+    wanted = [(users[pk], questions) for pk, questions in asked.items()]
+    answers = channel_rights.decide(wanted, BULK_ANSWER_TIMEOUT)
+    for pk, questions in asked.items():
+        verdict, allowed = verdicts[pk], answers.allowed.get(pk, {})
+        pending = {one.channel for one in questions if one not in allowed}
+        verdicts[pk] = verdict._replace(
+            channels={one.channel for one, yes in allowed.items() if yes and one.right == READ},
+            undecided={*verdict.undecided, *pending},
+            hidden={one.channel for one, yes in allowed.items() if not yes and one.right == SEE},
+        )
+
+
+def _ask(subscribed: Subscribed) -> list[Question]:
+    """What to ask about a user's channels; no other rule than a function changes its answer."""
+    watching = [Question(SEE, name) for name in subscribed.told]
+    return [
+        *(Question(READ, name) for name in subscribed.channels),
+        *(question for question in watching if "." in question.rule),
+    ]
 
 
 def _verdict(

@@ -9,13 +9,18 @@ from .changes import (
     mute,
     read_all,
 )
+from .describing import describe_entry
 from .folders import (
     FOLDERS,
+    MAX_ID,
     MAX_PAGE,
+    Counts,
     Entries,
     Folder,
     count_entries,
+    count_folders,
     cursor,
+    find_entry,
     list_entries,
     unread_count,
 )
@@ -24,8 +29,10 @@ from .read_state import Entry
 
 __all__ = [
     "FOLDERS",
+    "MAX_ID",
     "MAX_IDS",
     "MAX_PAGE",
+    "Counts",
     "Entries",
     "Entry",
     "Folder",
@@ -34,7 +41,10 @@ __all__ = [
     "archive",
     "archive_all",
     "count_entries",
+    "count_folders",
     "cursor",
+    "describe_entry",
+    "find_entry",
     "join",
     "leave",
     "list_entries",

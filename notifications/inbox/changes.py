@@ -130,7 +130,10 @@ def mute(user: AbstractBaseUser, name: str, muted: bool = True) -> bool:
         False if the user is not subscribed to the stream.
     """
     if not subscriptions.mute(user.pk, name, muted):
-        return False
+        # Who was created in bulk and has never connected is subscribed now.
+        stream_feeds.load_inbox(user)
+        if not subscriptions.mute(user.pk, name, muted):
+            return False
     rights.changed([user.pk])
     announce(user, "mute" if muted else "unmute", channel=name)
     return True

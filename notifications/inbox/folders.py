@@ -45,6 +45,14 @@ class Entries(NamedTuple):
     next: str
 
 
+class Counts(NamedTuple):
+    """How many entries each folder has, up to ``MAX_UNREAD_COUNT``; see :func:`count_folders`."""
+
+    unread: int
+    all: int
+    archived: int
+
+
 class _Position(NamedTuple):
     """The last entry of a page."""
 
@@ -62,8 +70,12 @@ def unread_count(user: Reader) -> int:
 
 def count_unread(user: Reader, feeds: Iterable[Feed]) -> int:
     """:func:`unread_count` for feeds that have been loaded already, up to their tops."""
+    return _count(_unread_parts(user, unmuted(feeds), None))
+
+
+def _count(parts: Iterable[NotificationQuerySet]) -> int:
     most = app_settings.MAX_UNREAD_COUNT
-    return _newest(_unread_parts(user, unmuted(feeds), None), most)[:most].count()
+    return _newest(parts, most)[:most].count()
 
 
 def count_entries(user: Reader, folder: Folder = "all") -> int:
@@ -74,9 +86,20 @@ def count_entries(user: Reader, folder: Folder = "all") -> int:
     """
     if folder not in FOLDERS:
         raise ValueError(f"folder must be one of {', '.join(FOLDERS)}")
-    most = app_settings.MAX_UNREAD_COUNT
-    parts = _folder(user, folder, stream_feeds.load_inbox(user), None)
-    return _newest(parts, most)[:most].count()
+    return _count(_folder(user, folder, stream_feeds.load_inbox(user), None))
+
+
+def count_folders(user: Reader) -> Counts:
+    """Count ``all`` and ``archived`` as :func:`count_entries` does, and ``unread`` for the badge.
+
+    So ``unread`` leaves out muted streams, as :func:`unread_count` does.
+    """
+    feeds = stream_feeds.load_inbox(user)
+    return Counts(
+        unread=count_unread(user, feeds),
+        all=_count(_folder(user, "all", feeds, None)),
+        archived=_count(_folder(user, "archived", feeds, None)),
+    )
 
 
 def list_entries(
@@ -104,6 +127,24 @@ def list_entries(
     rows = list(found[: limit + 1])
     page = entries(user, rows[:limit], feeds)
     return Entries(page, cursor(page[-1]) if len(rows) > limit else "")
+
+
+def find_entry(user: Reader, pk: int) -> Entry | None:
+    """The entry of one notification, in whichever folder it is.
+
+    Args:
+        user: whose inbox.
+        pk: primary key of the notification.
+
+    Returns:
+        None if the notification is not in the user's inbox or archive.
+    """
+    if not 0 < pk <= MAX_ID:
+        return None
+    feeds = stream_feeds.load_inbox(user)
+    rows = visible().filter(is_in(user, feeds), pk=pk).select_related("actor", "stream")
+    found = entries(user, list(rows), feeds)
+    return found[0] if found else None
 
 
 def cursor(entry: Entry) -> str:

@@ -1,4 +1,4 @@
-"""Error and disconnect codes, and whether a client may retry or reconnect after each.
+"""Error, unsubscribe and disconnect codes, and whether a client may retry after each.
 
 Source: https://centrifugal.dev/docs/server/codes.
 """
@@ -24,6 +24,18 @@ class Disconnect(NamedTuple):
     def reconnect(self) -> bool:
         """Whether the client may reconnect by itself."""
         return not (3500 <= self.code < 4000 or 4500 <= self.code < 5000 or self.code == 1009)
+
+
+class Unsubscribe(NamedTuple):
+    """The code of an ``unsubscribe`` push, and its reason."""
+
+    code: int
+    reason: str
+
+    @property
+    def resubscribe(self) -> bool:
+        """Whether the client may subscribe again by itself."""
+        return self.code >= 2500
 
 
 class ClientError(Exception):
@@ -73,8 +85,9 @@ CONNECTION_LIMIT = Disconnect(3504, "connection limit")
 INAPPROPRIATE_PROTOCOL = Disconnect(3506, "inappropriate protocol")
 NOT_PERMITTED = Disconnect(3507, "permission denied")
 
-#: Code of an ``unsubscribe`` push after which the client must not subscribe again by itself.
-UNSUBSCRIBED_BY_SERVER = 2000
+UNSUBSCRIBED_BY_SERVER = Unsubscribe(2000, "unsubscribed by the server")
+SUBSCRIPTION_LOST = Unsubscribe(2500, "insufficient state")
+SUBSCRIPTION_EXPIRED = Unsubscribe(2501, "subscription expired")
 
 _DISCONNECTS = {
     UNAUTHORIZED.code: NOT_PERMITTED,

@@ -68,12 +68,15 @@ class PublishResult(Struct):
     pass
 
 
-class PresenceResult(Struct, omit_defaults=True):
+# The fields of these two are always there: SDKs for JSON take them as they are.
+
+
+class PresenceResult(Struct):
     #: By client id.
     presence: dict[str, ClientInfo] = {}
 
 
-class PresenceStatsResult(Struct, omit_defaults=True):
+class PresenceStatsResult(Struct):
     num_clients: int = 0
     num_users: int = 0
 

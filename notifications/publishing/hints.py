@@ -11,6 +11,7 @@ from ..models import Notification, database_alias
 from ..signals import published
 from ..streams.encoding import encode_content
 from ..streams.instants import instant
+from ..streams.names import is_channel
 from .numbering import Numbered
 from .writing import Written
 
@@ -34,8 +35,9 @@ def announce(batch: Sequence[Numbered], written: Written | None = None) -> None:
         send_check()
     else:
         _hint_each(batch, written)
-    if published.has_listeners(Notification):
-        for row in _load(entry.id for entry in batch).values():
+    ids = [entry.id for entry in batch if not is_channel(entry.stream.name)]
+    if ids and published.has_listeners(Notification):
+        for row in _load(ids).values():
             tell_receivers(published, Notification, notification=row)
 
 

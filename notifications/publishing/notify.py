@@ -5,7 +5,7 @@ transaction has committed (P2).
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Unpack
 
@@ -80,7 +80,7 @@ def notify(
     with transaction.atomic(using=database_alias()):
         for user_ids in stream_rows.chunks(recipients(to)):
             names = [stream_names.user_stream(user_id) for user_id in user_ids]
-            ids += _write(draft, names, publish_at)
+            ids += insert(draft, names, publish_at)
             if progress is not None:
                 # Registered after the sequencing of the same chunk, which takes most of the time.
                 after_commit(database_alias(), progress, len(ids))
@@ -115,7 +115,7 @@ def broadcast(
     draft = make_draft(title, **options)
     name = audience(to)
     with transaction.atomic(using=database_alias()):
-        (pk,) = _write(draft, [name], options.get("publish_at"))
+        (pk,) = insert(draft, [name], options.get("publish_at"))
     (pk,) = _settled(draft, [pk])
     return _rows().select_related("stream").get(pk=pk)
 
@@ -156,13 +156,32 @@ def publish(name: str, title: Text, **options: Unpack[Options]) -> int:
         ValidationError: another argument is invalid; ``message_dict`` names it.
         TypeError: an option is unknown.
     """
+    return publish_to_each([name], title, **options)[0]
+
+
+def publish_to_each(names: Sequence[str], title: Text, **options: Unpack[Options]) -> list[int]:
+    """Publish one notification to each of these streams, in one transaction.
+
+    Args:
+        names: names of streams, each of them once; see :func:`publish`.
+        title: see :func:`notify`, also for the other arguments.
+
+    Returns:
+        The primary keys of the notifications in the order of the names; see :func:`originals`.
+
+    Raises:
+        UnknownStream, ValidationError, TypeError: as :func:`publish`; nothing is written then.
+    """
     check_names("publish", options)
-    name = plain(name)
-    stream_names.parse(name)
+    names = [plain(name) for name in names]
+    for name in names:
+        stream_names.parse(name)
     draft = make_draft(title, **options)
+    ids: list[int] = []
     with transaction.atomic(using=database_alias()):
-        (pk,) = _write(draft, [name], options.get("publish_at"))
-    return _settled(draft, [pk])[0]
+        for chunk in stream_rows.chunks(names):
+            ids += insert(draft, list(chunk), options.get("publish_at"))
+    return _settled(draft, ids)
 
 
 def originals(ids: Iterable[int]) -> list[int]:
@@ -224,11 +243,19 @@ def _rows() -> NotificationQuerySet:
     return Notification.objects.using(database_alias())
 
 
-def _write(draft: Notification, names: list[str], publish_at: datetime | None) -> list[int]:
-    """Insert the draft for each stream; place and sequence the rows after the caller's commit.
+def insert(draft: Notification, names: list[str], publish_at: datetime | None) -> list[int]:
+    """Insert a draft for each stream; place and sequence the rows after the caller's commit.
 
     This never waits for another transaction: it creates no streams, and compares a key only with
     rows that it can see. Rows that need a new stream or have a key are written unplaced.
+
+    Args:
+        draft: an unsaved notification or publication without a stream.
+        names: names of streams, as many as one statement takes.
+        publish_at: when it is to be published; None for now.
+
+    Returns:
+        The primary keys of the rows, in the order of ``names``.
     """
     at_once = publish_at is None
     content = encode_content(draft)
@@ -247,11 +274,12 @@ def _write(draft: Notification, names: list[str], publish_at: datetime | None) -
             # Rows that had the key before. If one is pruned in between, the loop writes it anew.
             ids |= find_known([name for name in missing if name not in new], draft.key)
     new_ids = frozenset((*placed.values(), *unplaced.values()))
-    written = Written(new_ids, content, draft.expires_at)
+    is_notification = draft.publication is None
+    written = Written(new_ids, content, draft.expires_at, has_id=is_notification)
     callback = after_commit(
         database_alias(), sequence_after_commit, list(placed), list(unplaced), written
     )
-    if rows_written.has_listeners():
+    if is_notification and rows_written.has_listeners():
         new = {name: pk for name, pk in ids.items() if pk in new_ids}
         rows_written.send(Notification, draft=draft, ids=new, callback=callback)
     return [ids[name] for name in names]

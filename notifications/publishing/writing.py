@@ -35,6 +35,7 @@ FIELDS = tuple(
         "created_at",
         "publish_at",
         "expires_at",
+        "publication",
     )
 )
 
@@ -63,14 +64,18 @@ class Written(NamedTuple):
         ids: primary keys of the rows.
         content: their encoded content without ``id``, which is the first member of the object.
         expires_at: when all of them expire; None for never.
+        has_id: whether the content of a row has an id, as that of a notification.
     """
 
     ids: frozenset[int]
     content: bytes
     expires_at: datetime | None
+    has_id: bool = True
 
     def data(self, pk: int) -> bytes:
         """The encoded content of the row with this primary key."""
+        if not self.has_id:
+            return self.content
         return b'{"id":%d,%b' % (pk, self.content.removeprefix(b"{"))
 
 

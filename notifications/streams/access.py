@@ -73,9 +73,9 @@ def readable_topics(
     ]
     answers = may_read_topics([(user, list(keys.values())) for user, keys in slugs], patience)
     found = {
-        user.pk: [name for name, slug in keys.items() if answers.readable[user.pk][slug]]
+        user.pk: [name for name, slug in keys.items() if answers.allowed[user.pk][slug]]
         for user, keys in slugs
-        if user.pk in answers.readable
+        if user.pk in answers.allowed
     }
     return found, set(answers.undecided)
 

@@ -9,7 +9,10 @@ import msgspec
 from django.utils.functional import Promise
 
 from ..models import Notification
+from ..protocol import messages
 from ..texts import plain
+from .instants import instant
+from .names import is_channel
 
 logger = logging.getLogger(__name__)
 
@@ -17,11 +20,40 @@ logger = logging.getLogger(__name__)
 UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError, msgspec.MsgspecError)
 
 
+class Details(NamedTuple):
+    """What a publication of a channel has besides its data; see ``client.proto``.
+
+    ``time`` is in milliseconds since 1970, ``size`` in bytes of JSON: that of data, info and tags.
+    """
+
+    info: messages.ClientInfo | None
+    tags: dict[str, str]
+    time: int
+    size: int
+
+
 class Publication(NamedTuple):
-    """The encoded content of a notification (JSON), and its offset."""
+    """The encoded content of a notification or publication (JSON), and its offset.
+
+    Only publications of channels have ``details``.
+    """
 
     offset: int
     data: bytes
+    details: Details | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of what varies in its encoding."""
+        return len(self.data) if self.details is None else self.details.size
+
+    def message(self) -> messages.Publication:
+        """The publication as a part of a reply or push."""
+        data = msgspec.Raw(self.data)
+        if self.details is None:
+            return messages.Publication(data=data, offset=self.offset)
+        info, tags, time, _ = self.details
+        return messages.Publication(data, self.offset, info, tags, time)
 
 
 def publication(notification: Notification) -> Publication:
@@ -32,7 +64,35 @@ def publication(notification: Notification) -> Publication:
     """
     if notification.offset is None:
         raise ValueError(f"notification {notification.pk} has no offset yet")
-    return Publication(notification.offset, encode_content(notification))
+    content = encode_content(notification)
+    if notification.publication is not None:
+        return restored(notification.offset, content, instant(notification.published_at))
+    return Publication(notification.offset, content)
+
+
+def announced(channel: str, offset: int, content: bytes, at: int) -> Publication:
+    """The publication that a worker has announced.
+
+    Args:
+        channel: name of the stream.
+        offset: offset of the publication in it.
+        content: what :func:`encode_content` returned for it.
+        at: when it was published, in microseconds since 1970.
+
+    Raises:
+        ValueError: this is no content of a publication.
+    """
+    return restored(offset, content, at) if is_channel(channel) else Publication(offset, content)
+
+
+def restored(offset: int, content: bytes, at: int) -> Publication:
+    """Take the JSON of a channel's publication apart; see :func:`announced`."""
+    whole = _whole_publication.decode(content)
+    details = Details(whole.info, whole.tags, at // 1000, len(content))
+    return Publication(offset, bytes(whole.data), details)
+
+
+_whole_publication = msgspec.json.Decoder(messages.Publication)
 
 
 def encode_content(notification: Notification) -> bytes:
@@ -41,6 +101,8 @@ def encode_content(notification: Notification) -> bytes:
     Raises:
         ValueError: its content cannot be encoded as JSON.
     """
+    if notification.publication is not None:
+        return notification.publication.encode()
     try:
         return msgspec.json.encode(content(notification), enc_hook=_plain_text)
     except UNENCODABLE as error:

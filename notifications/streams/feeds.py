@@ -9,13 +9,13 @@ from django.db import connections, transaction
 from django.db.models import OuterRef, QuerySet, Subquery
 
 from ..database.locks import limit_waiting
+from ..host.permissions import ANSWER_TIMEOUT
 from ..models import Notification, Stream, Subscription, database_alias
 from . import access
 from . import names as stream_names
 from . import rows as stream_rows
 from .acknowledging import MAX_LOCK_WAIT
 from .instants import Instant
-from .topics import ANSWER_TIMEOUT
 
 #: Seconds to wait for ``TOPIC_PERMISSION`` when many users are looked up at once.
 BULK_ANSWER_TIMEOUT = 0.5
@@ -58,6 +58,10 @@ COLUMNS = (
     "unmuted",
     Instant("stream__published_at"),
 )
+
+
+#: Columns of a stream for the fields of :class:`Feed` up to ``revision``, and for ``at``.
+CHANNEL_COLUMNS = ("pk", "name", "epoch", "top", "floor", "revision", Instant("published_at"))
 
 
 def load_inbox(user: Any) -> list[Feed]:
@@ -146,6 +150,22 @@ def load_topic(user_id: Any, name: str) -> Feed | None:
     """The feed of a user's subscription to one stream; None without a subscription."""
     row = subscription_rows().filter(user=user_id, stream__name=name).values_list(*COLUMNS).first()
     return None if row is None else Feed(*row[1:])
+
+
+def load_channel(name: str) -> Feed | None:
+    """The feed of a channel of a durable namespace, which is the same for all its readers.
+
+    Readers of channels have no subscription rows. One without a position begins at the top.
+
+    Returns:
+        None if nobody has subscribed or published to the channel yet.
+    """
+    rows = Stream.objects.using(database_alias()).filter(name=name)
+    row = rows.values_list(*CHANNEL_COLUMNS).first()
+    if row is None:
+        return None
+    pk, name, epoch, top, floor, revision, at = row
+    return Feed(pk, name, epoch, top, floor, revision, 0, top, top, top, muted=False, at=at)
 
 
 def subscription_rows() -> QuerySet[Subscription]:

@@ -155,7 +155,7 @@ class Recent:
         kept |= {
             key: (now + CACHE_SECONDS, publications)
             for key, publications in read.items()
-            if sum(len(publication.data) for publication in publications) <= CACHE_RANGE_SIZE
+            if sum(publication.size for publication in publications) <= CACHE_RANGE_SIZE
         }
         self._cached = dict(list(kept.items())[-CACHE_RANGES:])
 

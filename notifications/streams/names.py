@@ -1,5 +1,7 @@
 """Names of streams: ``user:<id>``, ``broadcast``, ``staff``, ``group:<id>``, ``topic:<slug>``.
 
+Channels of durable namespaces are streams too; see :mod:`notifications.namespaces` for their names.
+
 See :mod:`notifications.streams.access` for who may read and write which.
 """
 
@@ -7,6 +9,7 @@ import re
 from typing import Any, NamedTuple
 
 from ..conf import TOPIC_SLUG
+from ..namespaces import RESERVED
 from ..texts import is_storable, plain
 
 BROADCAST = "broadcast"
@@ -67,6 +70,11 @@ def topic_stream(slug: str) -> str:
         UnknownStream: ``slug`` is not 1–100 letters, digits, ``-``, ``_`` or (not first) ``.``.
     """
     return TOPIC_PREFIX + parse(TOPIC_PREFIX + plain(slug)).key
+
+
+def is_channel(name: str) -> bool:
+    """Return whether this is the name of a channel of a namespace, declared or not."""
+    return name.partition(":")[0] not in RESERVED
 
 
 def is_topic(name: str) -> bool:

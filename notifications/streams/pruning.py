@@ -6,7 +6,8 @@ which a broadcast may have very many, and the row itself are deleted after that.
 in between, nobody sees a half deleted notification, and the next run deletes the rest.
 
 Streams and their tops stay, because offsets are never given twice. Only topics without subscribers
-that never had a notification are deleted, and the streams of users and groups that no longer exist.
+that never had a notification are deleted, channels that never had a publication, and the streams of
+users and groups that no longer exist.
 """
 
 from collections import defaultdict
@@ -234,10 +235,12 @@ def _unused(stream_ids: list[int]) -> list[str]:
 
 
 def _is_obsolete(stream: Stream) -> bool:
-    """Return whether the stream is a topic that never had a notification, or its owner is gone.
+    """Return whether nothing was ever published in it, or whether its owner is gone.
 
     The stream of a user or group stays as long as its owner, even if it is empty.
     """
+    if stream_names.is_channel(stream.name) and ":" in stream.name:
+        return stream.top == 0
     try:
         kind = stream_names.parse(stream.name).kind
     except stream_names.UnknownStream:

@@ -173,5 +173,5 @@ def first_that_fit(
         publications: in the order in which they are sent.
         budget: what is left of the reply; default a whole one.
     """
-    costs = (len(publication.data) + PUBLICATION_COST for publication in publications)
+    costs = (publication.size + PUBLICATION_COST for publication in publications)
     return publications[: (budget or ReplyBudget()).take(costs)]

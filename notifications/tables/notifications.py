@@ -189,6 +189,16 @@ class Notification(models.Model):
 
     objects: ClassVar[NotificationManager] = NotificationManager()
 
+    # Text, so that every client gets exactly the JSON that was published: jsonb would rewrite it.
+    publication: models.TextField[str | None, str | None] = models.TextField(
+        null=True,
+        editable=False,
+        help_text=(
+            "The publication of a channel, as JSON with data, info and tags. Such a row is no "
+            "notification: no inbox has it."
+        ),
+    )
+
     class Meta:
         verbose_name = _("notification")
         verbose_name_plural = _("notifications")

@@ -1,4 +1,4 @@
-"""The physical database, and the server processes with their connections."""
+"""The physical database, and the server processes with their connections and members."""
 
 from __future__ import annotations
 
@@ -67,6 +67,9 @@ class Connection(models.Model):
     closing = models.BooleanField(
         _("closing"), default=False, help_text=_("An administrator has asked to disconnect it.")
     )
+    #: How it is closed: a close code, 0 for the default one, and a reason (at most 123 bytes).
+    close_code = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    close_reason = models.CharField(max_length=123, default="", db_default="", editable=False)
 
     class Meta:
         verbose_name = _("connection")
@@ -77,3 +80,32 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} from {self.address}"
+
+
+class Member(models.Model):
+    """A connection in a channel whose namespace keeps presence.
+
+    It refers to the worker and not to the row of the connection: so the rows of a dead worker are
+    deleted with one statement for each table, and both kinds of rows can be written on their own.
+    """
+
+    client = models.UUIDField(editable=False)
+    channel = models.CharField(max_length=255)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    worker = models.ForeignKey(Worker, on_delete=models.CASCADE, related_name="members")
+    info = models.TextField(
+        blank=True,
+        help_text="What the client's subscription token tells about it, as JSON.",
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["client", "channel"], name="member_once"),
+        ]
+        indexes = [
+            # Lists the members of a channel, and counts its users without reading the table.
+            models.Index(fields=["channel", "user"], name="member_channel"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} in {self.channel}"

@@ -3,7 +3,7 @@
  *
  * @typedef {import("./notifications.js").Notifications} Notifications
  */
-import { reasons } from "./client.js";
+import { reasons } from "./events.js";
 import { find, make } from "./elements.js";
 import { formatCount } from "./format.js";
 import { List } from "./list.js";

@@ -16,6 +16,7 @@ import { List } from "./list.js";
 import { Notifications } from "./notifications.js";
 import { Opening } from "./opening.js";
 import { Page, readPage } from "./page.js";
+import { openShared } from "./tabs.js";
 import { Times } from "./times.js";
 import { Title } from "./title.js";
 import { TAG, Toasts } from "./toasts.js";
@@ -25,7 +26,7 @@ import { Topics } from "./topics.js";
 
 /** @returns {Started} two objects that stay the same when another user logs in on this page */
 function start() {
-  const client = new Client("", "");
+  const client = new Client("", "", { share: openShared });
   const notifications = new Notifications(client, 0);
   const toasts = new Toasts(notifications, () => readPage()?.inboxUrl ?? "");
   const page = new Page(client, notifications, [

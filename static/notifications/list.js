@@ -153,6 +153,8 @@ export class List {
     }
     const published = new Date().toISOString();
     this.#rows.prepend(this.#make({ ...data, channel, offset, published }));
+    // The answer to a running request may be from before this publication.
+    if (this.#element.hasAttribute("aria-busy")) this.#refresher.schedule();
     if (this.#isTrimmed) this.#all().slice(this.#limit).forEach((row) => row.remove());
     this.#showEmpty();
   };

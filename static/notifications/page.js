@@ -74,6 +74,14 @@ export class Page {
     addEventListener("pageshow", (event) => {
       if (event.persisted && this.#wasLeft) this.#client.connect();
     });
+    // A tab that the browser is about to freeze must not keep the connection that tabs share.
+    document.addEventListener("freeze", () => {
+      this.#wasLeft ||= this.#client.state !== "disconnected";
+      this.#client.disconnect();
+    });
+    document.addEventListener("resume", () => {
+      if (this.#wasLeft) this.#client.connect();
+    });
     this.#update();
   }
 

@@ -34,6 +34,8 @@
  * @property {Record<string, SubscribeResult>} [subs]
  * @property {number} [ping] seconds between two pings of the server
  * @property {boolean} [pong] whether the server expects an answer to its pings
+ * @property {string} [session] names the session in requests of an emulation, with `node`
+ * @property {string} [node]
  *
  * @typedef {object} ErrorReply
  * @property {number} code
@@ -46,12 +48,14 @@
  * @property {{data: any}} [message]
  * @property {SubscribeResult} [subscribe]
  * @property {{code?: number, reason?: string}} [unsubscribe]
+ * @property {{code?: number, reason?: string}} [disconnect]
  *
  * @typedef {object} Reply
  * @property {number} [id]
  * @property {ErrorReply} [error]
  * @property {ConnectResult} [connect]
  * @property {SubscribeResult} [subscribe]
+ * @property {object} [unsubscribe]
  * @property {{data?: any}} [rpc]
  * @property {Push} [push]
  *
@@ -76,7 +80,15 @@ export class ProtocolError extends Error {
 }
 
 /**
- * @param {Command[]} commands
+ * @param {any} error of a command
+ * @returns {ErrorReply}
+ */
+export function toReply({ code = 100, message = "internal error", temporary = true }) {
+  return { code, message, temporary };
+}
+
+/**
+ * @param {(Command | Reply)[]} commands
  * @returns {string} a frame, one command per line
  */
 export function encodeFrame(commands) {

@@ -4,11 +4,13 @@
  * @typedef {import("./backoff.js").Backoff} Backoff
  * @typedef {import("./protocol.js").Command} Command
  * @typedef {import("./protocol.js").Reply} Reply
+ * @typedef {import("./transport.js").Transport} Transport
  * @typedef {(reply: Reply, isLate: boolean) => void} Handle `isLate`: the command has timed out, and
  *   its `fail` was called
  * @typedef {{handle: Handle, fail: (error: ProtocolError) => void, timer: number, isLate: boolean}} Waiting
  */
 import { ProtocolError, encodeFrame } from "./protocol.js";
+import { OPEN } from "./transport.js";
 
 /** Error code of a command that was sent without a connection, or whose connection was lost. */
 export const NOT_CONNECTED = 5;
@@ -31,13 +33,13 @@ export class Requests {
    * Sends a command. A reply after the timeout is handled, too: the server has carried out the
    * command, and will not send the content of the reply again.
    *
-   * @param {WebSocket | null} socket
+   * @param {Transport | null} transport
    * @param {Command} command
    * @param {Handle} handle runs before the next reply of the frame is handled
    * @param {(error: ProtocolError) => void} fail called on a timeout, or without a connection
    */
-  send(socket, command, handle, fail) {
-    if (socket?.readyState !== WebSocket.OPEN) {
+  send(transport, command, handle, fail) {
+    if (transport?.readyState !== OPEN) {
       fail(notConnected());
       return;
     }
@@ -49,21 +51,21 @@ export class Requests {
       fail(new ProtocolError({ code: 1, message: "timeout", temporary: true }));
     }, this.#timeout);
     this.#waiting.set(id, waiting);
-    socket.send(encodeFrame([{ id, ...command }]));
+    transport.send(encodeFrame([{ id, ...command }]));
   }
 
   /**
    * Sends an idempotent command, and again on the same connection after each temporary error.
    *
-   * @param {WebSocket | null} socket
+   * @param {Transport | null} transport
    * @param {Command} command
    * @param {Backoff} backoff
    * @param {(reply: Reply) => void} [late] gets a reply that arrives after the timeout
    * @returns {Promise<Reply>} rejected with a ProtocolError: refused, timeout, not connected
    */
-  async call(socket, command, backoff, late) {
+  async call(transport, command, backoff, late) {
     for (let left = ATTEMPTS - 1; ; left -= 1) {
-      const reply = await this.#ask(socket, command, late);
+      const reply = await this.#ask(transport, command, late);
       if (!reply.error) return reply;
       if (!reply.error.temporary || !left) throw new ProtocolError(reply.error);
       await new Promise((resolve) => setTimeout(resolve, backoff.next()));
@@ -71,20 +73,25 @@ export class Requests {
   }
 
   /**
-   * @param {WebSocket | null} socket
+   * @param {Transport | null} transport
    * @param {Command} command
    * @param {(reply: Reply) => void} [late]
    * @returns {Promise<Reply>}
    */
-  #ask(socket, command, late) {
+  #ask(transport, command, late) {
     return new Promise((resolve, reject) => {
       /** @type {Handle} */
       const handle = (reply, isLate) => {
         if (!isLate) resolve(reply);
         else if (!reply.error) late?.(reply);
       };
-      this.send(socket, command, handle, reject);
+      this.send(transport, command, handle, reject);
     });
+  }
+
+  /** Whether no command waits for its reply. */
+  get isIdle() {
+    return [...this.#waiting.values()].every(({ isLate }) => isLate);
   }
 
   /** @param {Reply} reply */

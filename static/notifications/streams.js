@@ -5,7 +5,7 @@
  * every handler has run. Until the server has confirmed a subscription on this connection,
  * publications of its stream are dropped, because earlier ones may be missing.
  *
- * @typedef {import("./client.js").Events} Events
+ * @typedef {import("./events.js").Events} Events
  * @typedef {import("./emitter.js").Emitter<Events>} Target
  * @typedef {import("./positions.js").Positions} Positions
  * @typedef {import("./protocol.js").Publication} Publication
@@ -36,6 +36,19 @@ export class Streams {
     this.#target = target;
     this.#positions = positions;
     this.#acknowledge = acknowledge;
+  }
+
+  /** The known positions. */
+  get positions() {
+    return this.#positions.entries();
+  }
+
+  /**
+   * @param {string} channel
+   * @returns {number} the offset up to which it has been read
+   */
+  reached(channel) {
+    return this.#positions.get(channel)?.offset ?? 0;
   }
 
   /** @returns {Record<string, object>} parameters to resume the server-side subscriptions */
@@ -71,13 +84,15 @@ export class Streams {
     const { epoch = "", offset = 0, publications = [] } = result;
     const wasRecovering = result.was_recovering ?? false;
     const recovered = result.recovered ?? false;
-    if (this.#positions.get(channel)?.epoch !== epoch) {
-      this.#positions.set(channel, { epoch, offset: 0 });
-    }
+    const isLost = wasRecovering && !recovered;
+    const known = this.#positions.get(channel);
+    const isKnown = known?.epoch === epoch && !isLost;
+    const position = isKnown ? known : { epoch, offset: (publications[0]?.offset ?? offset + 1) - 1 };
+    if (known?.epoch !== epoch) this.#positions.set(channel, { epoch, offset: 0 });
     this.#live.add(channel);
-    this.#target.emit("subscribed", { channel, wasRecovering, recovered });
+    this.#target.emit("subscribed", { channel, wasRecovering, recovered, position });
     for (const publication of publications) this.publish(channel, publication, true);
-    if (wasRecovering && !recovered) {
+    if (isLost) {
       this.#positions.replace(channel, { epoch, offset });
     } else {
       this.#advance(channel, offset);

@@ -4,7 +4,7 @@
  * A temporary error is retried with growing pauses; any other error ends the subscription:
  * https://centrifugal.dev/docs/transports/client_api#subscription-states
  *
- * @typedef {import("./client.js").Events} Events
+ * @typedef {import("./events.js").Events} Events
  * @typedef {import("./protocol.js").Command} Command
  * @typedef {import("./requests.js").Handle} Handle
  * @typedef {import("./streams.js").Streams} Streams
@@ -30,6 +30,8 @@ export class Subscriptions {
   #wanted = new Map();
   /** @type {Map<string, number>} timers of pending attempts */
   #retries = new Map();
+  /** @type {Map<string, Promise<void>>} attempts that wait for a reply */
+  #asked = new Map();
   /** @type {Set<string>} wanted channels that the user is known to follow */
   #followed;
   #mirrors;
@@ -49,6 +51,11 @@ export class Subscriptions {
     this.#mirrors = followed !== undefined;
     this.#followed = new Set(followed ?? []);
     for (const channel of [...topics, ...this.#followed]) this.want(channel);
+  }
+
+  /** The topics that the user is known to follow. */
+  get followed() {
+    return [...this.#followed];
   }
 
   /** @param {string} channel */
@@ -89,6 +96,7 @@ export class Subscriptions {
 
   /** The connection is lost: cancels all pending attempts. */
   pause() {
+    this.#asked.clear();
     for (const channel of [...this.#retries.keys()]) this.#cancel(channel);
   }
 
@@ -98,6 +106,17 @@ export class Subscriptions {
    */
   async subscribe(channel) {
     if (this.#streams.isLive(channel)) return;
+    const asked = this.#asked.get(channel) ?? this.#try(channel);
+    this.#asked.set(channel, asked);
+    try {
+      await asked;
+    } finally {
+      if (this.#asked.get(channel) === asked) this.#asked.delete(channel);
+    }
+  }
+
+  /** @param {string} channel */
+  async #try(channel) {
     try {
       await this.#ask(channel);
     } catch (error) {

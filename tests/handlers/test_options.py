@@ -20,22 +20,24 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PROTO = (ROOT / "notifications" / "protocol" / "client.proto").read_text()
 
+NAMESPACES = {"chat": {"durable": True, "publish": "authenticated"}}
+
 #: A filter by tags as an SDK may build it.
 FILTER = {"key": "level", "cmp": "eq", "val": "error"}
 
 USED: dict[str, set[str]] = {
     "connect": {"token", "subs"},
-    "subscribe": {"channel", "recover", "epoch", "offset"},
+    "subscribe": {"channel", "token", "recover", "epoch", "offset", "join_leave"},
     "unsubscribe": {"channel"},
     "publish": {"channel", "data"},
-    "presence": set(),
-    "presence_stats": set(),
+    "presence": {"channel"},
+    "presence_stats": {"channel"},
     "history": {"channel", "limit", "since", "reverse"},
     "ping": set(),
     "send": {"data"},
     "rpc": {"data", "method"},
     "refresh": {"token"},
-    "sub_refresh": set(),
+    "sub_refresh": {"channel", "token"},
 }
 
 #: Ignored: the reply is the same as without these fields.
@@ -53,7 +55,6 @@ PASSED_OVER: dict[str, dict[str, Any]] = {
         "data": {"app": 7},
         "positioned": True,
         "recoverable": True,
-        "join_leave": True,
         "delta": "fossil",
         "flag": 2**40 + 1,
     },
@@ -61,7 +62,6 @@ PASSED_OVER: dict[str, dict[str, Any]] = {
 
 REFUSED: dict[str, dict[str, list[Any]]] = {
     "subscribe": {
-        "token": ["head.body.signature"],
         "tf": [FILTER, {"op": "not", "nodes": [FILTER]}, {}],
         "type": [1, 2, 3, 4, 99, -1],
         "phase": [1, 2],
@@ -70,11 +70,7 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
         "asc": [True],
     },
     "publish": {"type": [1, 2], "key": ["a"], "removed": [True]},
-    "presence": {"channel": ["broadcast"]},
-    "presence_stats": {"channel": ["broadcast"]},
     "sub_refresh": {
-        "channel": ["broadcast"],
-        "token": ["head.body.signature"],
         "type": [1],
         "track": [[{"signature": "x", "items": [{"key": "a", "version": 1}]}]],
         "untrack": [["a"]],
@@ -85,12 +81,13 @@ REFUSED: dict[str, dict[str, list[Any]]] = {
 GOOD: dict[str, dict[str, Any]] = {
     "subscribe": {"channel": "topic:news"},
     "publish": {"channel": "broadcast", "data": {"title": "written by a client"}},
+    "sub_refresh": {"channel": "chat:1", "token": "head.body.signature"},
 }
 
 
 @pytest.fixture
 async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
+    async with running_hub(settings, NAMESPACES=NAMESPACES) as running:
         yield running
 
 

@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 
 from notifications import notify
 from notifications.database.lanes import in_database
+from notifications.host import permissions
 from notifications.hub import Hub
 from notifications.streams import topics
 from notifications.streams.subscriptions import join
@@ -152,7 +153,7 @@ async def test_a_user_whose_permission_hangs_gets_everything_but_topics(
 async def test_p6_a_permission_that_hangs_too_long_counts_as_refused(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    topics.logged_errors.clear()
+    topics.permissions.logged_errors.clear()
     slow = await follower("slow")
     answered.set()
     peer = await Peer.of(slow)
@@ -161,6 +162,6 @@ async def test_p6_a_permission_that_hangs_too_long_counts_as_refused(
     answered.clear()
     await hub.rights.check_all()
     assert NEWS in peer.connection(hub).readers
-    monkeypatch.setattr(topics, "DENY_AFTER", 0.1)
+    monkeypatch.setattr(permissions, "DENY_AFTER", 0.1)
     await until(lambda: NEWS in peer.unsubscribed)
     assert sum("TOPIC_PERMISSION took longer" in line for line in caplog.messages) == 1

@@ -19,6 +19,7 @@ from tests.rooms import (
     LONG_AGO,
     fill,
     hints,
+    make_old_users,
     make_user,
     plans,
     queries,
@@ -98,6 +99,14 @@ def test_muted_streams_are_listed_but_do_not_count(user: Any) -> None:
     broadcast("again")
     assert inbox.unread_count(user) == 1
     assert not inbox.mute(user, "topic:unknown")
+
+
+def test_a_user_who_has_never_connected_mutes(user: Any) -> None:
+    (new,) = make_old_users(1)
+    fill("broadcast", 1)
+    assert inbox.mute(new, "broadcast")
+    assert inbox.unread_count(new) == 0
+    assert not inbox.mute(new, "staff")
 
 
 def test_an_inactive_user_has_an_empty_inbox(user: Any) -> None:
@@ -390,6 +399,47 @@ def test_invalid_folders_and_limits_raise_value_error(user: Any) -> None:
     for limit in (0, -1, 101):
         with pytest.raises(ValueError, match="limit"):
             inbox.list_entries(user, limit=limit)
+
+
+def test_folders_are_counted_together(user: Any) -> None:
+    fill("broadcast", 3)
+    notify(user, "unread")
+    inbox.mark_read(user, notify(user, "read"))
+    archived = Notification.objects.get(offset=1, stream__name="broadcast").pk
+    inbox.archive(user, [archived])
+    assert inbox.count_folders(user) == (3, 4, 1)
+    inbox.mute(user, "broadcast")
+    assert inbox.count_folders(user) == (1, 4, 1)
+
+
+def test_one_entry_is_found_in_every_folder(user: Any) -> None:
+    for change in (None, inbox.mark_read, inbox.archive, inbox.mark_unread):
+        pk = notify(user, "found")[0]
+        if change is not None:
+            change(user, [pk])
+        found = inbox.find_entry(user, pk)
+        folder: inbox.Folder = "archived" if change is inbox.archive else "all"
+        assert found == inbox.list_entries(user, folder).entries[0]
+
+
+def test_one_entry_is_found_by_its_own_user_only(user: Any) -> None:
+    pk = notify(user, "mine")[0]
+    assert inbox.find_entry(make_user("other"), pk) is None
+    Notification.objects.filter(pk=pk).update(expires_at=LONG_AGO)
+    assert inbox.find_entry(user, pk) is None
+
+
+@pytest.mark.parametrize("pk", [-1, 0, 987_654, 2**63, 10**30])
+def test_no_entry_is_found_by_an_id_that_is_none(user: Any, pk: int) -> None:
+    assert inbox.find_entry(user, pk) is None
+
+
+def test_one_entry_is_found_by_its_key(user: Any) -> None:
+    fill("broadcast", 3000)
+    pk = Notification.objects.get(offset=1500).pk
+    Subscription.objects.filter(user=user.pk).update(since=0)
+    plan = plans(lambda: inbox.find_entry(user, pk))
+    assert not reads_whole_table(plan), plan
 
 
 @pytest.mark.parametrize("folder", inbox.FOLDERS)

@@ -22,6 +22,7 @@ from django.utils import timezone
 
 from notifications import broadcast, notify
 from notifications.connect.authentication import make_token
+from notifications.connect.tokens import make_subscription_token
 from notifications.inbox import mark_read, unread_count
 from notifications.models import (
     Connection,
@@ -32,6 +33,7 @@ from notifications.models import (
     Worker,
     new_epoch,
 )
+from notifications.publishing.channels import publish as publish_data
 from notifications.publishing.sequencing import sequence
 from notifications.streams import rights
 from notifications.streams.names import user_stream
@@ -60,6 +62,11 @@ def make_user(
 
 def find_user(name: str) -> int:
     return int(get_user_model().objects.get(username=name).pk)
+
+
+def subscription_token(user_id: int, channel: str, lifetime: float) -> str:
+    user = get_user_model().objects.get(pk=user_id)
+    return make_subscription_token(user, channel, lifetime)
 
 
 def token_of(user_id: int, lifetime: float | None = None) -> str:
@@ -212,6 +219,12 @@ def notify_in_bulk(user_id: int, titles: list[str], size: int = 0) -> None:
         Notification(stream=stream, title=title, body=body) for title in titles
     )
     sequence([stream.pk])
+
+
+def publish_to(channel: str, things: list[Any]) -> None:
+    """Publish these to a channel of a namespace, one after the other."""
+    for data in things:
+        publish_data(channel, data)
 
 
 def broadcast_to(to: str, titles: list[str]) -> None:

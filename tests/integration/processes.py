@@ -30,7 +30,7 @@ class SecondProcess:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.integration.second_process"],
             cwd=ROOT,
-            env={**env, "DJANGO_SETTINGS_MODULE": "pushsite.settings"},
+            env={"DJANGO_SETTINGS_MODULE": "pushsite.settings", **env},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -38,6 +38,7 @@ modules = [
         (
             *("notifications.server", "notifications.migrations"),
             *("notifications.testing.pytest", "notifications.testing.sockets"),
+            "notifications.api.rest",
         )
     )
 ]
@@ -91,3 +92,8 @@ def test_serve_names_the_extra_that_it_needs(host: Server) -> None:
     assert refused.returncode == 1
     assert "pip install 'pushsite[server]'" in refused.stderr
     assert "Traceback" not in refused.stderr
+
+
+def test_the_rest_api_says_which_extra_it_lacks(host: Server) -> None:
+    done = host.manage("shell", "-c", "import notifications.api.rest.urls", check=False)
+    assert "pip install 'pushsite[api]'" in done.stderr

@@ -53,7 +53,13 @@ RUNS = [
         "tests/streams/test_instants.py",
     ),
     ("tests/hub/delivery/test_renewals.py", "tests/pushsite/test_logins.py"),
+    ("tests/api/test_rest.py", "tests/api/test_rest_bounds.py"),
     ("tests/adoption/test_importing.py", "tests/inbox/test_of_user.py"),
+    ("tests/streams/test_members.py", "tests/hub/test_members.py"),
+    (
+        "tests/transports/durable_streams/test_catch_up.py",
+        "tests/transports/durable_streams/test_waiting.py",
+    ),
 ]
 
 

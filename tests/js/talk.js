@@ -25,7 +25,7 @@ export const push = (channel, offset) => ({ push: { channel, pub: publication(of
 export const own = (result = {}) => ({ subs: { "user:7": { epoch: "a", ...result } } });
 
 export function start(options = {}) {
-  const client = new Client(ENDPOINT, "7", { storage: storage(), ...options });
+  const client = new Client(ENDPOINT, "7", { storage: storage(), transports: ["websocket"], ...options });
   const seen = [];
   client.on("publication", ({ channel, offset }) => seen.push(`${channel}@${offset}`));
   client.connect();

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy
 import notifications
 from notifications import abroadcast, anotify, broadcast, notify
 from notifications.models import Notification, Stream
+from notifications.publishing import channels
 from notifications.publishing import hints as publishing_hints
 from notifications.publishing import notify as publishing
 from notifications.publishing.notify import originals
@@ -34,9 +35,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_public_names() -> None:
-    assert sorted(notifications.__all__) == ["abroadcast", "anotify", "broadcast", "notify"]
+    names = ["abroadcast", "anotify", "apublish", "broadcast", "notify", "publish"]
+    assert sorted(notifications.__all__) == names
     for name in notifications.__all__:
-        assert getattr(notifications, name) is getattr(publishing, name)
+        module = channels if name in ("apublish", "publish") else publishing
+        assert getattr(notifications, name) is getattr(module, name)
         assert name in dir(notifications)
     with pytest.raises(AttributeError, match="notifi"):
         getattr(notifications, "notifi")  # noqa: B009 - mypy would refuse the name

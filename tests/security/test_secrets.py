@@ -1,6 +1,7 @@
 """Secrets do not appear in the log, even with all that the servers can log (P7)."""
 
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import suppress
@@ -57,9 +58,21 @@ def test_the_log_contains_no_token_cookie_text_password_or_key(place: Place) -> 
     with RawSocket(place.server, [f"Cookie: {cookie}", f"Authorization: {PRIVATE}"]) as socket:
         socket.send(frame(TEXT, PRIVATE.encode(), reserved=7))
         socket.close_code()
+    key = place.server.manage(
+        "make_api_key", PRIVATE, "--method=publish", f"--channel={person.channel}"
+    ).stdout.strip()
+    for presented in (key, key[:-1], f"{PRIVATE}-key"):
+        for channel, title in ((person.channel, PRIVATE), (PRIVATE, ""), (person.channel, 7)):
+            body = json.dumps({"channel": channel, "data": {"title": title, "body": PRIVATE}})
+            call = urllib.request.Request(
+                f"{place.server.url}/api/publish", body.encode(), {"X-API-Key": presented}
+            )
+            with suppress(urllib.error.HTTPError):  # 401
+                urllib.request.urlopen(call, timeout=10).close()
     place.tidy()
 
     log = place.log
+    assert "/api/publish" in log
     assert "/connection/websocket" in log, "nothing was logged at all"
     parts = [part.partition("=")[2] for part in cookie.split("; ")]
     kinds = {
@@ -67,7 +80,7 @@ def test_the_log_contains_no_token_cookie_text_password_or_key(place: Place) -> 
         "a cookie": parts,
         "a text": [PRIVATE],
         "a password": ["a-private-password"],
-        "a key": [SECRET, place.env["SECRET_KEY"]],
+        "a key": [SECRET, place.env["SECRET_KEY"], key, key[:-1]],
     }
     found = [kind for kind, secrets in kinds.items() if any(text in log for text in secrets)]
     assert found == []

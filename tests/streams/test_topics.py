@@ -31,7 +31,7 @@ def raise_for_bad(user: Any, slug: str) -> bool:
 @pytest.fixture(autouse=True)
 def logged() -> None:
     """Forget the logged errors, as in a new process."""
-    topics.logged_errors.clear()
+    topics.permissions.logged_errors.clear()
     failure[:] = [RuntimeError("password=secret")]
 
 

@@ -1,7 +1,7 @@
 """The codes of errors, disconnects and unsubscribes, from :mod:`notifications.protocol.codes`."""
 
 from notifications.protocol import codes
-from notifications.protocol.codes import Disconnect, Error
+from notifications.protocol.codes import Disconnect, Error, Unsubscribe
 
 from .rst import escape, table
 
@@ -12,6 +12,10 @@ def errors() -> list[Error]:
 
 def disconnects() -> list[Disconnect]:
     return [value for value in vars(codes).values() if isinstance(value, Disconnect)]
+
+
+def unsubscribes() -> list[Unsubscribe]:
+    return [value for value in vars(codes).values() if isinstance(value, Unsubscribe)]
 
 
 def write_errors() -> str:
@@ -31,5 +35,8 @@ def write_disconnects() -> str:
 
 
 def write_unsubscribes() -> str:
-    rows = [(str(codes.UNSUBSCRIBED_BY_SERVER), "no")]
-    return table(("code", "the client subscribes again"), rows)
+    rows = [
+        (str(why.code), escape(why.reason), "yes" if why.resubscribe else "no")
+        for why in unsubscribes()
+    ]
+    return table(("code", "reason", "the client subscribes again"), rows)

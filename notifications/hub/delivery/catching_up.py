@@ -9,6 +9,7 @@ from ...streams.encoding import Publication
 from ...streams.evidence import Pruned, Seen, WentBack, read_on
 from ..loops import Loops
 from ..sockets.connection import Connection, Reader, Stream
+from .stream import encode
 
 #: Publications read at once: a few more than a drained socket accepts.
 PAGE_SIZE = 100
@@ -110,7 +111,7 @@ class CatchUp:
                 return False
             if stream.is_suspect:  # since the page was read
                 return False
-            message = connection.codec.encode_publication(stream.name, *publication)
+            message = encode(connection.codec, stream.name, publication)
             if not connection.socket.offer(message):
                 return False
             reader.sent = publication.offset

@@ -85,7 +85,7 @@ class Repairs:
 
     def fan_out(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
         """Write the next publication, published ``at``, to all live readers without yielding."""
-        for reader in stream.fan_out(*publication, at):
+        for reader in stream.fan_out(publication, at):
             self._fall_behind(reader)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -171,7 +171,7 @@ class Repairs:
             return
         offset = publication.offset
         stream.advance(offset, at)
-        messages = encodings(stream.name, offset, publication.data)
+        messages = encodings(stream.name, publication)
         readers = list(stream.live)
         for start in range(0, len(readers), SLICE):
             for reader in write_to(readers[start : start + SLICE], offset, messages):

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ...metrics import WRITTEN
-from ...protocol.codec import Encodings
+from ...protocol import messages
+from ...protocol.codec import Codec, Encodings
+from ...protocol.prepared import Prepared
+from ...streams.encoding import Publication
 from ...streams.evidence import Seen
 from ..sockets.connection import Reader
 
@@ -136,7 +139,7 @@ class LocalStream:
         reader.is_live = False
         self.live.discard(reader)
 
-    def fan_out(self, offset: int, data: bytes, at: int = 0) -> list[Reader]:
+    def fan_out(self, publication: Publication, at: int = 0) -> list[Reader]:
         """Write one publication to all live readers, encoded and framed once, without awaiting.
 
         Args:
@@ -145,8 +148,9 @@ class LocalStream:
         Returns:
             The readers whose sockets were blocked. The publication was not written to them.
         """
+        offset = publication.offset
         self.advance(offset, at)
-        return write_to(self.live, offset, encodings(self.name, offset, data))
+        return write_to(self.live, offset, encodings(self.name, publication))
 
     def move_over(self, offset: int, at: int = 0) -> None:
         """Advance past offsets that are not sent, such as expired or withdrawn notifications.
@@ -168,12 +172,20 @@ class LocalStream:
             self.tip = Tip(offset, at)
 
 
-def encodings(name: str, offset: int, data: bytes) -> Encodings:
-    """The push of a publication in each form; see :meth:`Codec.encode_publication`."""
-    return Encodings(lambda codec: codec.encode_publication(name, offset, data))
+def encodings(name: str, publication: Publication) -> Encodings:
+    """The push of a publication in each form."""
+    return Encodings(lambda codec: encode(codec, name, publication))
 
 
-def write_to(readers: Iterable[Reader], offset: int, messages: Encodings) -> list[Reader]:
+def encode(codec: Codec, name: str, publication: Publication) -> Prepared:
+    """Encode the push of a publication in one form."""
+    if publication.details is None:
+        return codec.encode_publication(name, publication.offset, publication.data)
+    push = messages.Push(channel=name, pub=publication.message())
+    return codec.encode(messages.Reply(push=push))
+
+
+def write_to(readers: Iterable[Reader], offset: int, forms: Encodings) -> list[Reader]:
     """Write a publication to the live readers without it; see :meth:`LocalStream.fan_out`.
 
     Returns:
@@ -184,7 +196,7 @@ def write_to(readers: Iterable[Reader], offset: int, messages: Encodings) -> lis
     for reader in readers:
         if offset <= reader.sent or not reader.is_live:
             continue
-        if reader.offer(messages[reader.codec]):
+        if reader.offer(forms[reader.codec]):
             reader.sent = offset
             count += 1
         else:

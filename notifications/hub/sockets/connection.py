@@ -6,14 +6,17 @@ import asyncio
 import logging
 from typing import Any, Protocol
 
+from msgspec import Raw
+
 from ...conf import app_settings
 from ...metrics import DISCONNECTS
 from ...protocol import codes
 from ...protocol.codec import Codec
 from ...protocol.codes import Disconnect
-from ...protocol.messages import Reply
+from ...protocol.messages import ClientInfo, Reply
 from ...protocol.session import Session
 from ...streams.evidence import Seen
+from .grants import Grant
 from .writing import Socket
 
 logger = logging.getLogger(__name__)
@@ -46,10 +49,26 @@ class Stream(Protocol):
 class Reader:
     """The position of one connection in one stream."""
 
-    __slots__ = ("acked", "codec", "connection", "is_live", "offer", "sent", "stream", "topic")
+    __slots__ = (
+        "acked",
+        "codec",
+        "connection",
+        "grant",
+        "is_live",
+        "offer",
+        "sent",
+        "stream",
+        "topic",
+    )
 
     def __init__(
-        self, connection: Connection, stream: Stream, sent: int, acked: int, topic: bool
+        self,
+        connection: Connection,
+        stream: Stream,
+        sent: int,
+        acked: int,
+        topic: bool,
+        grant: Grant | None = None,
     ) -> None:
         self.connection = connection
         #: The socket's bound method, which saves two calls per delivery.
@@ -63,11 +82,15 @@ class Reader:
         self.acked = acked
         #: Whether it receives what is fanned out; otherwise it is behind or detached.
         self.is_live = False
-        #: Whether the client has subscribed itself, rather than the server.
+        #: Whether the client has subscribed to a topic, rather than the server to a stream.
         self.topic = topic
+        #: Why the client may read a channel of a namespace; None for any other stream.
+        self.grant = grant
 
     def detach(self) -> None:
         """Remove the reader from its connection and its stream."""
+        if self.grant is not None:
+            self.grant.end()
         self.connection.readers.pop(self.stream.name, None)
         self.connection.behind.pop(self, None)
         self.stream.readers.discard(self)
@@ -80,6 +103,9 @@ class Connection:
     Writing never queues (P5): only the reader's position is kept, and publications that a blocked
     socket does not accept are read from history later.
     """
+
+    #: Whether it gets all streams of its user, changes of the user's read state, and counts.
+    follows_user = True
 
     __slots__ = (
         "_closing_task",
@@ -227,6 +253,14 @@ class Connection:
         return {
             name: reader.sent for name, reader in self.readers.items() if reader.sent > reader.acked
         }
+
+    def info_in(self, channel: str) -> ClientInfo:
+        """Describe the client to others in a channel of a namespace."""
+        info = ClientInfo(user=str(self.user_id), client=self.client)
+        reader = self.readers.get(channel)
+        if reader is not None and reader.grant is not None and reader.grant.info:
+            info.chan_info = Raw(reader.grant.info)
+        return info
 
     async def _close(self, disconnect: Disconnect) -> None:
         try:

@@ -66,7 +66,9 @@ async def test_duplicates_and_old_hints_are_dropped(hub: Hub, user: Any) -> None
     stream = hub.streams.by_name["broadcast"]
     page = await in_database(read_page, stream.id, 0, 10)
     for publication in page.publications:
-        hub.layer_messages.handle_publication("broadcast", stream.epoch, *publication)
+        hub.layer_messages.handle_publication(
+            "broadcast", stream.epoch, publication.offset, publication.data
+        )
     await rest()
     assert peer.titles == ["one", "two"]
     assert not peer.violations

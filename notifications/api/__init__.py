@@ -1,0 +1,1 @@
+"""HTTP APIs: for the apps of users (rest), and for other backends (server)."""

@@ -1,0 +1,159 @@
+"""Methods about one user: closing connections, and the topics that the user follows.
+
+A key needs the channel ``user:<id>`` in its scope to close a user's connections, and the topic to
+let a user follow it.
+"""
+
+import uuid
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.db.models import QuerySet
+
+from ... import inbox
+from ...connect.authentication import active_users, parse_key
+from ...models import APIKey, Connection, database_alias
+from ...namespaces import namespace_of
+from ...protocol import codes
+from ...protocol.codes import ClientError
+from ...streams import names as stream_names
+from ...streams import rights
+from ...texts import is_storable
+from .channels import check_channel
+from .decoding import refuse
+from .requests import (
+    Disconnect,
+    DisconnectRequest,
+    NoResult,
+    OfUser,
+    RefreshRequest,
+    SubscribeRequest,
+    UnsubscribeRequest,
+)
+
+#: Clients that a whitelist may name.
+MAX_WHITELIST = 1000
+
+#: Close codes that a backend may choose, and the longest reason in bytes (RFC 6455 section 5.5).
+CLOSE_CODES = range(3000, 5000)
+MAX_REASON = 123
+
+#: Fields that concern a connection; following a topic concerns the user.
+OF_A_CONNECTION = ("client", "session")
+
+#: What a followed topic does not have.
+OF_A_SUBSCRIPTION = ("info", "b64info", "data", "b64data", "recover_since", "override", "expire_at")
+
+
+def disconnect(key: APIKey, request: DisconnectRequest) -> NoResult:
+    """Close the connections of a user, on all workers.
+
+    Connections are listed within ``FLUSH_INTERVAL`` seconds; one that is younger may stay open.
+
+    Raises:
+        ClientError: the user is out of scope, or the request asks for what cannot be done.
+    """
+    if len(request.whitelist) > MAX_WHITELIST:
+        raise ClientError(codes.LIMIT_EXCEEDED, "whitelist")
+    how = request.disconnect or Disconnect()
+    if how.code and how.code not in CLOSE_CODES:
+        raise ClientError(codes.BAD_REQUEST, "a close code must be from 3000 to 4999")
+    if not is_storable(how.reason) or len(how.reason.encode()) > MAX_REASON:
+        raise ClientError(codes.BAD_REQUEST, f"a reason has at most {MAX_REASON} bytes, no NUL")
+    _close(_connections(key, request).exclude(pk__in=_client_ids(request.whitelist)), how)
+    return NoResult()
+
+
+def refresh(key: APIKey, request: RefreshRequest) -> NoResult:
+    """Close the connections of a user as expired, so that clients fetch new tokens.
+
+    Raises:
+        ClientError: the user is out of scope, or the request asks for anything else: when a
+            connection expires is in its token.
+    """
+    refuse(request, ("expire_at", "info"))
+    if not request.expired:
+        raise ClientError(codes.NOT_AVAILABLE, "a refresh without expired")
+    _close(_connections(key, request), Disconnect(codes.EXPIRED.code, codes.EXPIRED.reason))
+    return NoResult()
+
+
+def subscribe(key: APIKey, request: SubscribeRequest) -> NoResult:
+    """Let a user follow a topic, on all devices; nothing changes if the user follows it already.
+
+    Raises:
+        ClientError: the channel is no topic, or the user may not follow it.
+    """
+    name = _topic(key, request.channel)
+    refuse(request, (*OF_A_CONNECTION, *OF_A_SUBSCRIPTION))
+    try:
+        inbox.join(_user(request), name)
+    except PermissionDenied:
+        raise ClientError(codes.PERMISSION_DENIED, "the user may not read it") from None
+    except inbox.TooManyTopics as error:
+        raise ClientError(codes.LIMIT_EXCEEDED, str(error)) from None
+    return NoResult()
+
+
+def unsubscribe(key: APIKey, request: UnsubscribeRequest) -> NoResult:
+    """Let a user follow a topic no longer; nothing changes if the user does not follow it.
+
+    Raises:
+        ClientError: the channel is no topic, or the user does not exist.
+    """
+    name = _topic(key, request.channel)
+    refuse(request, OF_A_CONNECTION)
+    inbox.leave(_user(request), name)
+    return NoResult()
+
+
+def _topic(key: APIKey, name: str) -> str:
+    check_channel(key, name)
+    if namespace_of(name) is not None:
+        raise ClientError(codes.NOT_AVAILABLE, "clients subscribe to channels of namespaces")
+    if not stream_names.is_topic(name):
+        # Rights alone decide who reads all other streams.
+        raise ClientError(codes.PERMISSION_DENIED, "users can follow topics only")
+    return name
+
+
+def _user(request: OfUser) -> Any:
+    key = parse_key(request.user)
+    user = None if key is None else active_users([key]).get(key)
+    if user is None:
+        raise ClientError(codes.BAD_REQUEST, "there is no such user")
+    return user
+
+
+def _connections(key: APIKey, request: OfUser) -> QuerySet[Connection]:
+    """The connections that a request is about; none for a user or client that does not exist."""
+    if not request.user:
+        raise ClientError(codes.BAD_REQUEST, "user required")
+    if not key.may_use(stream_names.user_stream(request.user)):
+        raise ClientError(codes.PERMISSION_DENIED)
+    refuse(request, ("session",))
+    user_id = parse_key(request.user)
+    if user_id is None:
+        return Connection.objects.none()
+    rows = Connection.objects.using(database_alias()).filter(user=user_id)
+    return rows.filter(pk__in=_client_ids([request.client])) if request.client else rows
+
+
+def _client_ids(clients: Iterable[str]) -> list[uuid.UUID]:
+    """The ids that are those of clients; others name no connection."""
+    found = []
+    for client in clients:
+        try:
+            found.append(uuid.UUID(client))
+        except ValueError:
+            continue
+    return found
+
+
+def _close(rows: QuerySet[Connection], how: Disconnect) -> None:
+    with transaction.atomic(using=database_alias()):
+        changed = rows.update(closing=True, close_code=how.code, close_reason=how.reason)
+        if changed:
+            rights.changed(set(rows.values_list("user", flat=True)))

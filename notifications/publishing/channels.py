@@ -1,0 +1,136 @@
+"""``publish``: any JSON to a channel of a namespace; see :mod:`notifications.namespaces`.
+
+A publication of a durable namespace goes the way of a notification: it is written in the caller's
+transaction, and sequenced after the commit. It is a row of the same table, with the publication as
+JSON in a column of its own. One of an ephemeral namespace goes to the channel layer after the
+commit, and nowhere else.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from asgiref.sync import sync_to_async
+from django.db import transaction
+from django.utils import timezone
+
+from ..conf import app_settings
+from ..database.transactions import after_commit
+from ..layer import announcer, ephemeral_message
+from ..models import Notification, database_alias
+from ..namespaces import find_namespace
+from ..options import Text
+from ..protocol import messages
+from ..streams.rows import chunks
+from ..texts import TEXT, plain, plain_json
+from .notify import insert
+
+#: Most tags of a publication, and most characters of a name and of a value.
+MAX_TAGS = 16
+MAX_TAG = 255
+
+
+def publish(channel: Text, data: Any, *, tags: Mapping[str, str] | None = None) -> None:
+    """Publish to a channel of a namespace. Rights are for clients: server code may always publish.
+
+    Nothing is sent before the caller's transaction has committed, and nothing if it is rolled back.
+
+    Args:
+        channel: its name, such as ``chat:7``.
+        data: what clients get, at most ``MAX_DATA_SIZE`` bytes as JSON; see
+            :func:`notifications.texts.plain_json` for the values. ``None`` is JSON, too.
+        tags: up to 16 short texts by name, which clients get beside the data.
+
+    Raises:
+        ValueError: the channel belongs to no namespace of ``NAMESPACES``, the data is too large, no
+            JSON or refused by the namespace's ``schema``, or a tag is no short text.
+    """
+    channel = plain(channel)
+    content = compose(channel, data, tags)
+    if find_namespace(channel).durable:
+        store(channel, content)
+    else:
+        after_commit(database_alias(), _send, channel, content)
+
+
+async def apublish(channel: Text, data: Any, *, tags: Mapping[str, str] | None = None) -> None:
+    """:func:`publish` for asynchronous code; the same arguments and errors."""
+    await sync_to_async(publish)(channel, data, tags=tags)
+
+
+def compose(
+    channel: str,
+    data: Any,
+    tags: Mapping[str, str] | None = None,
+    info: messages.ClientInfo | None = None,
+) -> bytes:
+    """Check a publication, and encode it as it is stored and announced.
+
+    Args:
+        channel: name of the channel.
+        data: see :func:`publish`, also for the tags.
+        info: the client that publishes it; None for server code.
+
+    Raises:
+        ValueError: see :func:`publish`.
+        Exception: whatever else the namespace's ``schema`` raises.
+    """
+    namespace = find_namespace(channel)
+    value = plain_json(data)
+    encoded = msgspec.json.encode(value)
+    if len(encoded) > app_settings.MAX_DATA_SIZE:
+        size, maximum = len(encoded), app_settings.MAX_DATA_SIZE
+        raise ValueError(f"data: {size} bytes, but at most {maximum} are allowed")
+    namespace.check(value)
+    whole = messages.Publication(data=msgspec.Raw(encoded), info=info, tags=_plain_tags(tags or {}))
+    return msgspec.json.encode(whole)
+
+
+def store(channel: str, content: bytes) -> None:
+    """Write what :func:`compose` returned for a channel of a durable namespace."""
+    store_in_each([channel], content)
+
+
+def store_in_each(channels: Sequence[str], content: bytes, key: str | None = None) -> list[int]:
+    """Write one publication to each of these channels, in one transaction.
+
+    Args:
+        channels: names of channels of durable namespaces, each of them once.
+        content: what :func:`compose` returned.
+        key: see :func:`notifications.publishing.notify.notify`; it must be storable.
+
+    Returns:
+        The primary keys of the rows; see :func:`notifications.publishing.notify.originals`.
+    """
+    draft = Notification(
+        kind="publication",
+        title="",
+        publish_at=timezone.now(),
+        publication=content.decode(),
+        key=key,
+    )
+    ids: list[int] = []
+    with transaction.atomic(using=database_alias()):
+        for chunk in chunks(channels):
+            ids += insert(draft, list(chunk), None)
+    return ids
+
+
+def _send(channel: str, content: bytes) -> None:
+    announcer.send(channel, ephemeral_message(channel, content, now()))
+
+
+def now() -> int:
+    """The present in microseconds since 1970, by this machine's clock."""
+    return time.time_ns() // 1000
+
+
+def _plain_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    if len(tags) > MAX_TAGS:
+        raise ValueError(f"tags: {len(tags)}, but at most {MAX_TAGS} are allowed")
+    for part in (part for item in tags.items() for part in item):
+        if not isinstance(part, TEXT) or len(plain(part)) > MAX_TAG:
+            raise ValueError(f"tags: names and values are texts of at most {MAX_TAG} characters")
+    found: dict[str, str] = plain_json(dict(tags))
+    return found

@@ -1,0 +1,95 @@
+import { Emulation } from "./emulation.js";
+import { ABNORMAL, CLOSED, CONNECTING, OPEN, beside } from "./transport.js";
+
+/**
+ * Receives frames in the response to a POST request that stays open, one frame a line.
+ *
+ * The first frame that is sent, the connect command, is the body of this request.
+ *
+ * @implements {Transport}
+ * @typedef {import("./transport.js").Transport} Transport
+ */
+export class HttpStream {
+  readyState = CONNECTING;
+  /** @type {Transport["onopen"]} */
+  onopen = null;
+  /** @type {Transport["onmessage"]} */
+  onmessage = null;
+  /** @type {Transport["onclose"]} */
+  onclose = null;
+  #url;
+  #emulation;
+  #abort = new AbortController();
+  #isStarted = false;
+
+  /** @param {URL} endpoint of the WebSocket */
+  constructor(endpoint) {
+    this.#url = beside(endpoint, "http_stream");
+    this.#emulation = new Emulation(beside(endpoint, "../emulation"), () => this.#ended());
+    queueMicrotask(() => {
+      if (this.readyState !== CONNECTING) return;
+      this.readyState = OPEN;
+      this.onopen?.();
+    });
+  }
+
+  /** @param {string} frame */
+  send(frame) {
+    if (this.#isStarted) {
+      this.#emulation.send(frame);
+      return;
+    }
+    this.#isStarted = true;
+    this.#receive(frame);
+  }
+
+  /** @param {{session?: string, node?: string}} result */
+  join(result) {
+    this.#emulation.join(result);
+  }
+
+  close() {
+    this.readyState = CLOSED;
+    this.#emulation.stop();
+    this.#abort.abort();
+  }
+
+  /** @param {string} body the connect command */
+  async #receive(body) {
+    try {
+      const headers = { "Content-Type": "application/json" };
+      const { signal } = this.#abort;
+      const options = { method: "POST", headers, body, signal, credentials: /** @type {const} */ ("include") };
+      const response = await fetch(this.#url, options);
+      if (response.ok && response.body) await this.#read(response.body.getReader());
+    } catch {
+      // The request was refused, cut or aborted.
+    }
+    this.#ended();
+  }
+
+  /** @param {ReadableStreamDefaultReader<Uint8Array>} reader */
+  async #read(reader) {
+    const decoder = new TextDecoder();
+    let rest = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return;
+      const text = decoder.decode(value, { stream: true });
+      const end = text.lastIndexOf("\n");
+      if (end < 0) {
+        rest += text;
+        continue;
+      }
+      const data = rest + text.slice(0, end);
+      rest = text.slice(end + 1);
+      if (this.readyState === OPEN) this.onmessage?.({ data });
+    }
+  }
+
+  #ended() {
+    if (this.readyState === CLOSED) return;
+    this.close();
+    this.onclose?.({ code: ABNORMAL, reason: "" });
+  }
+}

@@ -1,0 +1,63 @@
+export type TransportName = "websocket" | "http_stream" | "sse";
+export type Closed = {
+    code: number;
+    reason: string;
+    /**
+     * the client must not come back, whatever the code
+     */
+    isFinal?: boolean;
+    /**
+     * both sides have ended the connection in an orderly way
+     */
+    wasClean?: boolean;
+};
+export type Transport = {
+    /**
+     * as of a WebSocket
+     */
+    readyState: number;
+    onopen: (() => void) | null;
+    /**
+     * one or more frames
+     */
+    onmessage: ((event: {
+        data: string;
+    }) => void) | null;
+    /**
+     * not called after `close()`
+     */
+    onclose: ((event: Closed) => void) | null;
+    send: (frame: string) => void;
+    close: () => void;
+    /**
+     * it has a time limit of its own for opening
+     */
+    isPatient?: boolean;
+    /**
+     * something suggests that connecting may work again
+     */
+    wake?: () => void;
+    /**
+     * names the server's session
+     */
+    join?: (result: {
+        session?: string;
+        node?: string;
+    }) => void;
+};
+export declare const CONNECTING = 0;
+export declare const OPEN = 1;
+export declare const CLOSED = 3;
+/** Close code of a connection that ended without one. */
+export declare const ABNORMAL = 1006;
+/**
+ * @param {URL} endpoint of the WebSocket
+ * @returns {Transport}
+ */
+export declare function openWebSocket(endpoint: URL): Transport;
+/**
+ * @param {URL} endpoint of the WebSocket
+ * @param {string} path relative to it
+ * @returns {URL}
+ */
+export declare function beside(endpoint: URL, path: string): URL;

@@ -1,0 +1,11 @@
+"""The site's settings, with namespaces that keep presence."""
+
+from pushsite.settings import *  # noqa: F403
+from pushsite.settings import NOTIFICATIONS
+
+NOTIFICATIONS["NAMESPACES"] = {
+    "room": {"presence": "subscribers", "join_leave": True, "show_names": True},
+    "durable": {"durable": True, "presence": "authenticated", "join_leave": True},
+    "secret": {"join_leave": True},
+    "plain": {},
+}
