@@ -19,6 +19,9 @@ pytestmark = pytest.mark.integration
 KINDS = [
     Kind("node"),
     Kind("node", "protobuf"),
+    Kind("node", "json", "http_stream"),
+    Kind("node", "protobuf", "http_stream"),
+    Kind("node", "json", "sse"),
     Kind("python"),
     Kind("python", "protobuf"),
     Kind("go", "protobuf"),
