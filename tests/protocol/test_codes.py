@@ -47,7 +47,7 @@ PROVOKED = {
     3503: "handlers/test_channels.py::test_p6_deactivation_ends_it_all",
     3504: "test_consumers.py::test_connections_of_one_user_are_limited",
     3506: "test_consumers.py::test_a_frame_of_the_other_form_closes_with_inappropriate_protocol",
-    3507: "transports/test_uni_websocket.py::test_refusals_are_close_codes",
+    3507: "transports/test_one_way.py::test_who_is_not_logged_in_gets_401",
 }
 
 KINDS = (Error, Unsubscribe, Disconnect)
