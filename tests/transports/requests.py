@@ -54,6 +54,8 @@ class Request:
         self.headers: dict[str, str] = {}
         self.body = b""
         self.is_complete = False
+        #: Whether the server says ``http.disconnect`` after a complete response.
+        self.tells_end = True
         self._is_gone = False
         self._open = asyncio.Event()
         self._open.set()
@@ -169,7 +171,8 @@ class Request:
         self.body += event["body"]
         if not event.get("more_body"):
             self.is_complete = True
-            self._incoming.put_nowait({"type": "http.disconnect"})
+            if self.tells_end:
+                self._incoming.put_nowait({"type": "http.disconnect"})
 
 
 async def answered(path: str, body: Any = b"", **options: Any) -> Request:

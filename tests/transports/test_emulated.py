@@ -11,6 +11,7 @@ from notifications.database.lanes import in_database
 from notifications.hub import Connection, Hub
 from notifications.models import Subscription
 from notifications.protocol import client_pb2 as pb
+from notifications.protocol import codes
 from tests.hub.helpers import FICKLE, FickleLayer
 from tests.peers import log_in, running_hub, until
 from tests.transports.requests import Emulated, Request, answered
@@ -353,3 +354,14 @@ async def test_without_the_layer_another_process_is_unreachable(settings: Any, m
         for _ in range(2):
             assert (await answered("/emulation", body)).error == (503, 503)
         FickleLayer.mood = "good"
+
+
+async def test_a_request_ends_with_its_response_whatever_the_server_says(
+    hub: Hub, token: str
+) -> None:
+    client = await Emulated.connect(token)
+    client.stream.tells_end = False
+    connection_of(hub).close(codes.FORCE_RECONNECT)
+    await client.stream.ended()
+    assert client.stream.is_complete
+    assert not hub.connections.all

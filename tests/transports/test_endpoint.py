@@ -121,3 +121,10 @@ async def test_an_unexpected_error_is_answered_with_500_and_logged(
     assert (await answered("/emulation", body)).error == (500, 500)
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "a secret" not in caplog.text
+
+
+async def test_the_scheme_of_a_page_must_be_that_of_the_request(hub: Hub) -> None:
+    for origin, status in ((b"https://testserver", 400), (b"http://testserver", 403)):
+        request = Request("/emulation", headers=[(b"origin", origin)])
+        request.scope |= {"scheme": "https", "server": ("testserver", 443)}
+        assert (await request.ended()).status == status
