@@ -102,11 +102,9 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "axes",
     "channels",
-    # The files of the page that shows the REST API.
-    "ninja",
+    "ninja",  # the files of the page that shows the REST API
     "notifications.apps.NotificationsConfig",
-    # Specific to this site: the home page, the demo accounts, the base template.
-    "pushsite",
+    "pushsite",  # the home page, the demo accounts, the base template
 ]
 
 MIDDLEWARE = [

@@ -68,3 +68,12 @@ class Encodings(dict[Codec, Prepared]):
     def __missing__(self, codec: Codec) -> Prepared:
         message = self[codec] = self._encode(codec)
         return message
+
+
+def is_longer(frame: str | bytes, size: int) -> bool:
+    """Return whether a frame is longer than ``size`` bytes; text is counted as UTF-8."""
+    if isinstance(frame, bytes):
+        return len(frame) > size
+    if len(frame) * 4 <= size:
+        return False
+    return len(frame.encode(errors="surrogatepass")) > size

@@ -18,7 +18,7 @@ from enum import Enum, auto
 
 from . import codes, commands, messages
 from .bucket import Bucket
-from .codec import BadFrame, Codec
+from .codec import BadFrame, Codec, is_longer
 from .effects import Arrived, Close, Effect, Limits, Perform, Send
 from .heartbeat import Heartbeat
 
@@ -89,7 +89,7 @@ class Session:
         if isinstance(frame, bytes) is not self.codec.is_binary:
             yield from self.close(codes.INAPPROPRIATE_PROTOCOL)
             return
-        if _is_longer(frame, self._limits.max_frame_size):
+        if is_longer(frame, self._limits.max_frame_size):
             yield from self.close(codes.MESSAGE_TOO_BIG)
             return
         try:
@@ -297,12 +297,3 @@ class Session:
         if is_send:
             return []
         return self._reply_error(command_id, codes.TOO_MANY_REQUESTS)
-
-
-def _is_longer(frame: str | bytes, size: int) -> bool:
-    """Return whether a frame is longer than ``size`` bytes; text is counted as UTF-8."""
-    if isinstance(frame, bytes):
-        return len(frame) > size
-    if len(frame) * 4 <= size:
-        return False
-    return len(frame.encode(errors="surrogatepass")) > size
