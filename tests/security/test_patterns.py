@@ -39,22 +39,26 @@ def patterns() -> Iterator[tuple[str, re.Pattern[Any]]]:
     for name in FILES:
         module = importlib.import_module(name.removesuffix(".__init__"))
         for key, value in vars(module).items():
-            for found in _held(value, module):
+            for found in _held(value, module, set()):
                 yield f"{name}.{key}", found
 
 
-def _held(value: Any, module: ModuleType) -> Iterator[re.Pattern[Any]]:
+def _held(value: Any, module: ModuleType, seen: set[int]) -> Iterator[re.Pattern[Any]]:
+    """Yield the patterns in a value; ``seen`` has the ids of those around it, which it may hold."""
+    if id(value) in seen:
+        return
+    around = seen | {id(value)}
     if isinstance(value, re.Pattern):
         yield value
     elif isinstance(value, RegexValidator):
         yield re.compile(value.regex)
     elif isinstance(value, list | tuple | set | frozenset):
         for item in value:
-            yield from _held(item, module)
+            yield from _held(item, module, around)
     elif isinstance(value, dict):
-        yield from _held([*value, *value.values()], module)
+        yield from _held([*value, *value.values()], module, around)
     elif isinstance(value, type) and value.__module__ == module.__name__:
-        yield from _held(list(vars(value).values()), module)
+        yield from _held(list(vars(value).values()), module, around)
 
 
 PATTERNS = dict(patterns())
