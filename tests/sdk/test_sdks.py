@@ -50,6 +50,7 @@ def place(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plac
         "NOTIFICATIONS_CHECK_INTERVAL": "0.2",
         "NOTIFICATIONS_PING_INTERVAL": "2",
         "NOTIFICATIONS_PONG_TIMEOUT": "1.9",
+        "DJANGO_SETTINGS_MODULE": "tests.sdk.settings",
     }
     with open_place(site, tmp_path_factory.mktemp("sdks"), **variables) as place:
         yield place
@@ -229,3 +230,89 @@ def test_a_deactivated_user_is_not_connected_again(place: Place, sdk: Start) -> 
     client = sdk(person).connect()
     place.other.run(jobs.change_user, person.id, is_active=False)
     client.wait_for("disconnected", code=3503)
+
+
+def follow(client: Driver, channel: str, **options: Any) -> None:
+    client.do("subscribe", channel=channel, **options)
+    client.wait_for("subscribed", channel=channel)
+
+
+def test_a_channel_of_the_application_is_read_written_and_recovered(
+    place: Place, sdk: Start
+) -> None:
+    person = place.person()
+    channel = f"chat:{person.id}"
+    writer, reader = sdk(person).connect(), sdk(place.person()).connect()
+    for client in (writer, reader):
+        follow(client, channel)
+    writer.do("publish", channel=channel, data={"title": "one"})
+    place.other.run(jobs.publish_to, channel, [{"title": "two"}])
+    reader.wait_for_titles(channel, ["one", "two"])
+    assert [one["by"] for one in reader.of("publication", channel=channel)] == [str(person.id), ""]
+    place.server.kill()
+    place.other.run(jobs.publish_to, channel, [{"title": "three"}])
+    place.server.start()
+    reader.wait_for_titles(channel, ["one", "two", "three"])
+    page = reader.do("history", channel=channel, limit=10)
+    assert [one["data"]["title"] for one in page["publications"]] == ["one", "two", "three"]
+
+
+def test_an_ephemeral_publication_is_written_to_those_who_are_there(
+    place: Place, sdk: Start
+) -> None:
+    person = place.person()
+    channel = f"typing:{person.id}"
+    writer, reader = sdk(person).connect(), sdk(place.person()).connect()
+    for client in (writer, reader):
+        follow(client, channel)
+    writer.do("publish", channel=channel, data={"title": "typing"})
+    reader.wait_for_titles(channel, ["typing"])
+    assert reader.of("publication", channel=channel)[0]["offset"] == 0
+
+
+def test_presence_joins_and_leaves_are_told(place: Place, sdk: Start) -> None:
+    one, other = place.person(), place.person()
+    channel = f"chat:{one.id}"
+    watcher, guest = sdk(one).connect(), sdk(other).connect()
+    follow(watcher, channel, joinLeave=True)
+    follow(guest, channel)
+    watcher.wait_for("join", channel=channel, user=str(other.id))
+    users = sorted(str(person.id) for person in (one, other))
+    assert watcher.do("presence", channel=channel) == {"users": users}
+    assert watcher.do("presence_stats", channel=channel) == {"clients": 2, "users": 2}
+    guest.do("unsubscribe", channel=channel)
+    watcher.wait_for("leave", channel=channel, user=str(other.id))
+    watcher.do("unsubscribe", channel=channel)
+    watcher.wait_for("unsubscribed", channel=channel)
+    with pytest.raises(RefusedByServer) as refused:
+        watcher.do("presence", channel=channel)
+    assert refused.value.code == 103
+
+
+def test_the_token_of_a_subscription_is_refreshed_while_it_lasts(place: Place, sdk: Start) -> None:
+    person = place.person()
+    channel = f"secret:{person.id}"
+    asked: list[str] = []
+
+    def get_token(wanted: str) -> str:
+        asked.append(wanted)
+        token: str = place.other.run(jobs.subscription_token, person.id, wanted, 2.0)
+        return token
+
+    client = sdk(person).connect()
+    client.get_token = get_token
+    follow(client, channel, token="ask")
+    client.wait_until(lambda: len(asked) >= 3, "the second refresh")
+    place.other.run(jobs.publish_to, channel, [{"title": "still here"}])
+    client.wait_for_titles(channel, ["still here"])
+    assert set(asked) == {channel}
+    assert len(client.of("subscribed", channel=channel)) == 1
+    assert not client.of("unsubscribed", channel=channel)
+
+
+def test_a_wrong_token_of_a_subscription_is_refused(place: Place, sdk: Start) -> None:
+    person = place.person()
+    client = sdk(person).connect()
+    other = place.other.run(jobs.subscription_token, place.person().id, "secret:7", 60.0)
+    client.do("subscribe", channel="secret:7", token=other)
+    client.wait_for("unsubscribed", channel="secret:7", code=103)

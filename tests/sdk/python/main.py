@@ -38,10 +38,10 @@ def tell(event: str, **details: Any) -> None:
     say(event=event, **details)
 
 
-async def get_token(context: Any = None) -> str:
+async def get_token(channel: str = "") -> str:
     answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     waiting_for_token.append(answer)
-    tell("token", channel=getattr(context, "channel", ""))
+    tell("token", channel=channel)
     return await answer
 
 
