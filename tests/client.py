@@ -203,7 +203,7 @@ class Client:
         """Send one command and return the whole reply or error: ``ask(rpc={…})``."""
         self._last_id += 1
         command_id = self._last_id
-        channel = request.get("subscribe", {}).get("channel", "topic:")
+        channel = str(request.get("subscribe", {}).get("channel", "topic:"))
         if not channel.startswith("topic:"):
             self._subscribing[command_id] = channel
         self.socket.send(self.form.encode([{"id": command_id, **request}]))

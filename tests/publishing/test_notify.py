@@ -23,7 +23,7 @@ from notifications.publishing import channels
 from notifications.publishing import hints as publishing_hints
 from notifications.publishing import notify as publishing
 from notifications.publishing.notify import originals
-from notifications.streams import encoding
+from notifications.streams import encoding, members
 from notifications.streams import names as stream_names
 from notifications.streams import rows as stream_rows
 from tests.rooms import hints, in_threads, make_old_users, make_user, queries, rolled_back
@@ -35,10 +35,20 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_public_names() -> None:
-    names = ["abroadcast", "anotify", "apublish", "broadcast", "notify", "publish"]
-    assert sorted(notifications.__all__) == names
-    for name in notifications.__all__:
-        module = channels if name in ("apublish", "publish") else publishing
+    names = {
+        "abroadcast": publishing,
+        "anotify": publishing,
+        "apresence": members,
+        "apresence_stats": members,
+        "apublish": channels,
+        "broadcast": publishing,
+        "notify": publishing,
+        "presence": members,
+        "presence_stats": members,
+        "publish": channels,
+    }
+    assert notifications.__all__ == list(names)
+    for name, module in names.items():
         assert getattr(notifications, name) is getattr(module, name)
         assert name in dir(notifications)
     with pytest.raises(AttributeError, match="notifi"):
