@@ -203,8 +203,9 @@ class Client:
         """Send one command and return the whole reply or error: ``ask(rpc={…})``."""
         self._last_id += 1
         command_id = self._last_id
-        channel = str(request.get("subscribe", {}).get("channel", "topic:"))
-        if not channel.startswith("topic:"):
+        subscription = request.get("subscribe")
+        channel = subscription.get("channel") if isinstance(subscription, dict) else None
+        if isinstance(channel, str) and not channel.startswith("topic:"):
             self._subscribing[command_id] = channel
         self.socket.send(self.form.encode([{"id": command_id, **request}]))
         return self.reply(command_id)

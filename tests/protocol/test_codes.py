@@ -46,7 +46,6 @@ PROVOKED = {
     3502: "integration/test_bad_input.py::test_a_silent_socket_is_closed",
     3503: "handlers/test_channels.py::test_p6_deactivation_ends_it_all",
     3504: "test_consumers.py::test_connections_of_one_user_are_limited",
-    3507: "protocol/test_one_way.py::test_a_refused_connect_closes_a_listener",
     3506: "test_consumers.py::test_a_frame_of_the_other_form_closes_with_inappropriate_protocol",
     3507: "transports/test_one_way.py::test_who_is_not_logged_in_gets_401",
 }
