@@ -206,7 +206,7 @@ class HoldingProxy:
             body = request.rfile.read(size)
             connection.request(request.command, request.path, body, dict(request.headers))
             self._answer(request, connection.getresponse())
-        except OSError:
+        except (OSError, AttributeError):  # http.client's error if close() has come meanwhile
             request.close_connection = True
         finally:
             self._upstream.discard(connection)
