@@ -178,6 +178,9 @@ replies = st.one_of(
 @given(replies)
 def test_every_reply_says_the_same_in_both_forms(reply: messages.Reply) -> None:
     (told,) = wire_forms.JSON.decode(JSON.encode(reply).payload)
+    for name in ("presence", "presence_stats"):
+        if name in told:  # the JSON form writes their fields even if they are empty
+            told[name] = {field: value for field, value in told[name].items() if value}
     assert wire_forms.PROTOBUF.decode(PROTOBUF.encode(reply).payload) == [told]
 
 
