@@ -75,7 +75,7 @@ PROTOBUF = ProtobufForm()
 FORMS: tuple[Form, ...] = (JSON, PROTOBUF)
 
 #: What ``PROTOBUF.encode`` raises if Protobuf cannot express a value.
-UNENCODABLE = (TypeError, ValueError, AttributeError)
+UNENCODABLE = (TypeError, ValueError, AttributeError, OverflowError)
 
 #: Runs a test with each form, as the argument ``form``.
 in_each_form = pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
