@@ -1,3 +1,5 @@
+import { ABNORMAL, CLOSED, CONNECTING, OPEN, beside } from "./transport.js";
+
 /**
  * Sends frames to a session of the server in POST requests, for transports that only receive.
  *
@@ -64,4 +66,73 @@ export class Emulation {
       return false;
     }
   }
+}
+
+/**
+ * A transport that receives over one response. The first frame, the connect command, begins the
+ * response; later frames are posted.
+ *
+ * @implements {Transport}
+ * @typedef {import("./transport.js").Transport} Transport
+ */
+export class EmulatedTransport {
+  readyState = CONNECTING;
+  /** @type {Transport["onopen"]} */
+  onopen = null;
+  /** @type {Transport["onmessage"]} */
+  onmessage = null;
+  /** @type {Transport["onclose"]} */
+  onclose = null;
+  #emulation;
+  #hasBegun = false;
+
+  /** @param {URL} endpoint of the WebSocket */
+  constructor(endpoint) {
+    this.#emulation = new Emulation(beside(endpoint, "../emulation"), () => this.ended());
+    queueMicrotask(() => {
+      if (this.readyState !== CONNECTING) return;
+      this.readyState = OPEN;
+      this.onopen?.();
+    });
+  }
+
+  /** @param {string} frame */
+  send(frame) {
+    if (this.#hasBegun) {
+      this.#emulation.send(frame);
+      return;
+    }
+    this.#hasBegun = true;
+    this.begin(frame);
+  }
+
+  /** @param {{session?: string, node?: string}} result */
+  join(result) {
+    this.#emulation.join(result);
+  }
+
+  close() {
+    this.readyState = CLOSED;
+    this.#emulation.stop();
+    this.stop();
+  }
+
+  /** The response has ended, or a frame could not be posted. */
+  ended() {
+    if (this.readyState === CLOSED) return;
+    this.close();
+    this.onclose?.({ code: ABNORMAL, reason: "" });
+  }
+
+  /**
+   * Subclasses ask for the response here.
+   *
+   * @param {string} _frame the connect command
+   */
+  begin(_frame) {
+    throw new Error("a subclass begins the response");
+  }
+
+  /** Subclasses stop receiving here. */
+  stop() {}
 }

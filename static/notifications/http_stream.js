@@ -1,56 +1,28 @@
-import { Emulation } from "./emulation.js";
-import { ABNORMAL, CLOSED, CONNECTING, OPEN, beside } from "./transport.js";
+import { EmulatedTransport } from "./emulation.js";
+import { OPEN, beside } from "./transport.js";
 
 /**
  * Receives frames in the response to a POST request that stays open, one frame a line.
  *
  * The first frame that is sent, the connect command, is the body of this request.
- *
- * @implements {Transport}
- * @typedef {import("./transport.js").Transport} Transport
  */
-export class HttpStream {
-  readyState = CONNECTING;
-  /** @type {Transport["onopen"]} */
-  onopen = null;
-  /** @type {Transport["onmessage"]} */
-  onmessage = null;
-  /** @type {Transport["onclose"]} */
-  onclose = null;
+export class HttpStream extends EmulatedTransport {
   #url;
-  #emulation;
   #abort = new AbortController();
-  #isStarted = false;
 
   /** @param {URL} endpoint of the WebSocket */
   constructor(endpoint) {
+    super(endpoint);
     this.#url = beside(endpoint, "http_stream");
-    this.#emulation = new Emulation(beside(endpoint, "../emulation"), () => this.#ended());
-    queueMicrotask(() => {
-      if (this.readyState !== CONNECTING) return;
-      this.readyState = OPEN;
-      this.onopen?.();
-    });
   }
 
-  /** @param {string} frame */
-  send(frame) {
-    if (this.#isStarted) {
-      this.#emulation.send(frame);
-      return;
-    }
-    this.#isStarted = true;
+  /** @override @param {string} frame */
+  begin(frame) {
     this.#receive(frame);
   }
 
-  /** @param {{session?: string, node?: string}} result */
-  join(result) {
-    this.#emulation.join(result);
-  }
-
-  close() {
-    this.readyState = CLOSED;
-    this.#emulation.stop();
+  /** @override */
+  stop() {
     this.#abort.abort();
   }
 
@@ -65,7 +37,7 @@ export class HttpStream {
     } catch {
       // The request was refused, cut or aborted.
     }
-    this.#ended();
+    this.ended();
   }
 
   /** @param {ReadableStreamDefaultReader<Uint8Array>} reader */
@@ -85,11 +57,5 @@ export class HttpStream {
       rest = text.slice(end + 1);
       if (this.readyState === OPEN) this.onmessage?.({ data });
     }
-  }
-
-  #ended() {
-    if (this.readyState === CLOSED) return;
-    this.close();
-    this.onclose?.({ code: ABNORMAL, reason: "" });
   }
 }
