@@ -28,7 +28,7 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        rows = Notification.objects.filter(publication=None)
+        rows = Notification.objects.filter(duplicate_of=None, publication=None)
         recent = rows.order_by("-pk").values_list("kind", flat=True)[:RECENT]
         return [(kind, kind) for kind in sorted(set(recent))]
 

@@ -245,6 +245,12 @@ class Notification(models.Model):
             models.Index(
                 fields=["actor"], condition=Q(actor__isnull=False), name="notification_actor"
             ),
+            # The admin's list of notifications, among any number of publications of channels.
+            models.Index(
+                fields=["-id"],
+                condition=Q(publication__isnull=True, duplicate_of__isnull=True),
+                name="notification_listed",
+            ),
         ]
 
     def __str__(self) -> str:
