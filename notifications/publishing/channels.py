@@ -23,15 +23,20 @@ from ..namespaces import find_namespace
 from ..options import Text
 from ..protocol import messages
 from ..streams.rows import chunks
-from ..texts import TEXT, plain, plain_json
+from ..texts import TEXT, is_storable, plain, plain_json
 from .notify import insert
 
 #: Most tags of a publication, and most characters of a name and of a value.
 MAX_TAGS = 16
 MAX_TAG = 255
 
+#: Most characters of a key.
+MAX_KEY = Notification._meta.get_field("key").max_length or 0
 
-def publish(channel: Text, data: Any, *, tags: Mapping[str, str] | None = None) -> None:
+
+def publish(
+    channel: Text, data: Any, *, tags: Mapping[str, str] | None = None, key: Text | None = None
+) -> None:
     """Publish to a channel of a namespace. Rights are for clients: server code may always publish.
 
     Nothing is sent before the caller's transaction has committed, and nothing if it is rolled back.
@@ -41,22 +46,50 @@ def publish(channel: Text, data: Any, *, tags: Mapping[str, str] | None = None) 
         data: what clients get, at most ``MAX_DATA_SIZE`` bytes as JSON; see
             :func:`notifications.texts.plain_json` for the values. ``None`` is JSON, too.
         tags: up to 16 short texts by name, which clients get beside the data.
+        key: identifies the publication in its channel, at most 200 characters: publishing again
+            with the same key does nothing, for as long as the first publication is kept. Of
+            concurrent calls with one key, one is published. "" or None for no key. Only for
+            durable namespaces: where nothing is stored, nothing can be compared.
 
     Raises:
         ValueError: the channel belongs to no namespace of ``NAMESPACES``, the data is too large, no
-            JSON or refused by the namespace's ``schema``, or a tag is no short text.
+            JSON or refused by the namespace's ``schema``, a tag is no short text, or the key is no
+            short text or for an ephemeral namespace.
     """
     channel = plain(channel)
+    key = check_key(channel, key)
     content = compose(channel, data, tags)
     if find_namespace(channel).durable:
-        store(channel, content)
+        store(channel, content, key)
     else:
         after_commit(database_alias(), _send, channel, content)
 
 
-async def apublish(channel: Text, data: Any, *, tags: Mapping[str, str] | None = None) -> None:
+async def apublish(
+    channel: Text, data: Any, *, tags: Mapping[str, str] | None = None, key: Text | None = None
+) -> None:
     """:func:`publish` for asynchronous code; the same arguments and errors."""
-    await sync_to_async(publish)(channel, data, tags=tags)
+    await sync_to_async(publish)(channel, data, tags=tags, key=key)
+
+
+def check_key(channel: str, key: Text | None) -> str | None:
+    """Check a key of :func:`publish`, and return it as it is stored; None for none.
+
+    Raises:
+        ValueError: it is no short text, or the namespace of the channel stores nothing.
+    """
+    if key is not None and not isinstance(key, TEXT):
+        raise ValueError("key: this must be text")
+    if key is None or not (key := plain(key)):
+        return None
+    namespace = find_namespace(channel)
+    if not namespace.durable:
+        raise ValueError(f"key: the namespace {namespace.name!r} stores nothing to compare it with")
+    if len(key) > MAX_KEY:
+        raise ValueError(f"key: at most {MAX_KEY} characters are allowed")
+    if not is_storable(key):
+        raise ValueError("key: this must be plain text")
+    return key
 
 
 def compose(
@@ -87,9 +120,9 @@ def compose(
     return msgspec.json.encode(whole)
 
 
-def store(channel: str, content: bytes) -> None:
+def store(channel: str, content: bytes, key: str | None = None) -> None:
     """Write what :func:`compose` returned for a channel of a durable namespace."""
-    store_in_each([channel], content)
+    store_in_each([channel], content, key)
 
 
 def store_in_each(channels: Sequence[str], content: bytes, key: str | None = None) -> list[int]:
@@ -98,7 +131,7 @@ def store_in_each(channels: Sequence[str], content: bytes, key: str | None = Non
     Args:
         channels: names of channels of durable namespaces, each of them once.
         content: what :func:`compose` returned.
-        key: see :func:`notifications.publishing.notify.notify`; it must be storable.
+        key: what :func:`check_key` returned.
 
     Returns:
         The primary keys of the rows; see :func:`notifications.publishing.notify.originals`.

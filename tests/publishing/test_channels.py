@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, transaction
 from django.test import Client
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 
 from notifications import broadcast, inbox, notify, publish
 from notifications.models import Notification, Stream, Subscription
@@ -20,7 +21,7 @@ from notifications.streams.history import read_page
 from notifications.streams.positions import Position
 from notifications.streams.recovery import recover
 from notifications.testing import captured_notifications
-from tests.rooms import LONG_AGO, hints, make_user, offsets, queries, rolled_back
+from tests.rooms import LONG_AGO, hints, in_threads, make_user, offsets, queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -114,6 +115,48 @@ def test_the_json_is_stored_as_it_was_published() -> None:
     """Also on PostgreSQL, whose ``jsonb`` would sort the names and drop zeros."""
     publish("chat:7", {"bb": 1.0, "a": 2, "ä": "\u2028"})
     assert stored("chat:7") == ['{"bb":1.0,"a":2,"ä":"\u2028"}'.encode()]
+
+
+@pytest.mark.parametrize("key", ["order-7", gettext_lazy("order-7"), "k" * 200])
+def test_the_same_key_publishes_once_in_each_channel(key: Any) -> None:
+    for channel in ("chat:7", "chat:8"):
+        publish(channel, "first", key=key)
+        publish(channel, "second", key=key)
+        assert stored(channel) == [b'"first"']
+    with transaction.atomic():
+        publish("chat:7", "third", key=key)
+        publish("chat:7", "other", key="another")
+    assert stored("chat:7") == [b'"first"', b'"other"']
+
+
+def test_of_concurrent_publications_with_one_key_one_is_published() -> None:
+    in_threads(3, lambda number: publish("chat:7", number, key="k"))
+    sequence_waiting()
+    assert len(stored("chat:7")) == 1
+
+
+def test_an_empty_key_is_none() -> None:
+    for key in ("", None):
+        publish("chat:7", 1, key=key)
+        publish("typing:7", 1, key=key)
+    assert offsets("chat:7") == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("channel", "key", "message"),
+    [
+        ("typing:7", "k", "the namespace 'typing' stores nothing"),
+        ("chat:7", "k" * 201, "at most 200 characters"),
+        ("chat:7", "a\x00", "plain text"),
+        ("chat:7", "\ud800", "plain text"),
+        ("chat:7", 7, "must be text"),
+    ],
+)
+def test_a_key_that_cannot_be_compared_is_refused(channel: str, key: Any, message: str) -> None:
+    with hints() as sent, pytest.raises(ValueError, match=f"key: .*{message}"):
+        publish(channel, 1, key=key)
+    assert sent == []
+    assert not Notification.objects.exists()
 
 
 def test_publishing_takes_as_many_queries_as_a_broadcast() -> None:

@@ -5,9 +5,6 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import ValidationError
-
-from ...models import Notification, validate_text
 from ...namespaces import find_namespace
 from ...protocol import codes
 from ...protocol.codes import ClientError
@@ -17,8 +14,6 @@ from .requests import Publishing, PublishResult
 from .sending import UNAVAILABLE, Outcomes, find_positions, read_data
 
 logger = logging.getLogger(__name__)
-
-MAX_KEY = Notification._meta.get_field("key").max_length or 0
 
 
 def publish_to_channels(names: Sequence[str], request: Publishing) -> Outcomes:
@@ -50,7 +45,7 @@ def publish_to_channels(names: Sequence[str], request: Publishing) -> Outcomes:
         else:
             stored[content].append(name)
     for content, channels in stored.items():
-        key = request.idempotency_key or None
+        key = request.idempotency_key or None  # _compose has checked it
         ids = publishing.store_in_each(channels, content, key)
         outcomes |= find_positions(channels, ids, has_key=key is not None)
     return outcomes
@@ -64,8 +59,8 @@ def _compose(name: str, data: Any, request: Publishing) -> bytes | None:
     """
     is_durable = find_namespace(name).durable
     refuse(request, ("skip_history",) if is_durable else ("idempotency_key",))
-    _check_key(request.idempotency_key)
     try:
+        publishing.check_key(name, request.idempotency_key)
         if is_durable:
             return publishing.compose(name, data, request.tags)
         publishing.publish(name, data, tags=request.tags)
@@ -75,12 +70,3 @@ def _compose(name: str, data: Any, request: Publishing) -> bytes | None:
         logger.warning("The schema of a namespace raised %s.", type(error).__name__)
         raise ClientError(codes.INTERNAL) from None
     return None
-
-
-def _check_key(key: str) -> None:
-    try:
-        validate_text(key)
-    except ValidationError:
-        raise ClientError(codes.BAD_REQUEST, "idempotency_key must be plain text") from None
-    if len(key) > MAX_KEY:
-        raise ClientError(codes.BAD_REQUEST, f"idempotency_key has at most {MAX_KEY} characters")
