@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from asgiref.sync import SyncToAsync
+from django.db import connections
 from django.utils import translation
 from playwright.async_api import Browser, Page, async_playwright
 
@@ -38,6 +40,8 @@ def _threads_end_before_the_database(django_db_setup: None) -> Iterator[None]:
     """Close the threads' connections: PostgreSQL cannot drop a database that is in use."""
     yield
     close_threads()
+    # asgiref's thread, in which `apublish` and the like run for tests.
+    SyncToAsync.single_thread_executor.submit(connections.close_all).result()
 
 
 @pytest.fixture(autouse=True)
