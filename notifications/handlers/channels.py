@@ -19,11 +19,12 @@ from ..protocol.codes import ClientError
 from ..publishing import channels as publishing
 from ..streams import names as stream_names
 from ..streams import rows as stream_rows
-from ..streams.channel_rights import may
+from ..streams.channel_rights import may, subscribing_takes_data
 from ..streams.feeds import load_channel
 from ..streams.members import add_name
 from ..streams.positions import Position
 from ..streams.recovery import Recovered, recover
+from .host_data import check_data
 from .outcome import Outcome
 from .presence import Introduced, enter, introduce
 from .subscribing import MAX_TTL, attach_requested, subscribe_result
@@ -40,6 +41,8 @@ class _Granted(NamedTuple):
     """A right to subscribe: from a token, or (None) from the namespace."""
 
     claims: SubscriptionClaims | None
+    #: What the client has sent to the function that decides; see ``Grant``.
+    data: bytes = b""
 
     @property
     def info(self) -> bytes:
@@ -75,7 +78,10 @@ async def subscribe(
         user_id, _may_subscribe, user_id, request, connection.client
     )
     grant = Grant(
-        by_token=granted.claims is not None, info=granted.info, is_told=introduced.is_told
+        by_token=granted.claims is not None,
+        info=granted.info,
+        data=granted.data,
+        asks_joins=request.join_leave and find_namespace(name).tells_joins,
     )
     stream = await hub.streams.join(name)
     try:
@@ -147,11 +153,13 @@ def _may_subscribe(
     user_id: Any, request: commands.SubscribeRequest, client: str
 ) -> tuple[_Granted, Introduced]:
     user = current_user(user_id)
-    granted = _Granted(None)
     if request.token:
         granted = _granted_by_token(user_id, request.channel, request.token)
-    elif not may(user, "subscribe", request.channel):
-        raise ClientError(codes.PERMISSION_DENIED)
+    else:
+        takes_data = subscribing_takes_data(request.channel)
+        granted = _Granted(None, check_data(request.data) if takes_data else b"")
+        if not may(user, "subscribe", request.channel, data=granted.data):
+            raise ClientError(codes.PERMISSION_DENIED)
     return granted, introduce(user, client, request, granted.info)
 
 

@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError
 from ..conf import app_settings
 from ..database.lanes import RIGHTS
 from ..protocol import codes
+from ..streams.channel_rights import Question
 from .beginnings import Beginnings
 from .connections import Connections
 from .join_leave import JoinLeave
@@ -24,7 +25,8 @@ from .loops import Loops
 from .read_state import ReadState
 from .server_subscriptions import ServerSubscriptions
 from .sockets.connection import Connection, Reader
-from .verdicts import Findings, Subscribed, Verdict, find
+from .sockets.grants import Grant
+from .verdicts import READ, Findings, Subscribed, Verdict, find
 
 #: Most users that are checked together.
 BATCH_SIZE = 200
@@ -247,6 +249,8 @@ class Rights:
                 connection.close(codes.INSUFFICIENT_STATE)
             elif name in verdict.hidden:
                 self._join_leave.forget(connection, name)
+            elif reader.grant is not None and reader.grant.asks_joins:
+                self._join_leave.watch(connection, name)
 
 
 def _subscribed(snapshots: Mapping[Connection, Snapshot]) -> dict[Any, Subscribed]:
@@ -257,14 +261,19 @@ def _subscribed(snapshots: Mapping[Connection, Snapshot]) -> dict[Any, Subscribe
             if reader.topic:
                 found[connection.user_id].topics.add(reader.stream.name)
             elif reader.grant is not None and not reader.grant.by_token:
-                found[connection.user_id].channels.add(reader.stream.name)
-            if reader.grant is not None and reader.grant.is_told:
-                found[connection.user_id].told.add(reader.stream.name)
+                found[connection.user_id].channels.add(_question(reader, reader.grant))
+            if reader.grant is not None and reader.grant.asks_joins:
+                found[connection.user_id].watched.add(reader.stream.name)
     return found
 
 
 def _is_allowed(reader: Reader, verdict: Verdict) -> bool:
     name = reader.stream.name
     if reader.grant is not None:
-        return reader.grant.by_token or name in verdict.channels
+        return reader.grant.by_token or _question(reader, reader.grant) in verdict.channels
     return name in (verdict.topics if reader.topic else verdict.feeds)
+
+
+def _question(reader: Reader, grant: Grant) -> Question:
+    """Ask as the client did when it subscribed."""
+    return Question(READ, reader.stream.name, grant.data)

@@ -27,15 +27,16 @@ READ, SEE = "subscribe", "presence"
 
 
 class Subscribed(NamedTuple):
-    """What clients of one user in this process have subscribed to themselves, by name.
+    """What clients of one user in this process have subscribed to themselves.
 
-    ``channels`` leaves out those for which a client has a token. In the channels of ``told``, a
-    client is told who joins and leaves.
+    ``channels`` leaves out those for which a client has a token, and has the data that clients have
+    sent for the function which decides. In the channels of ``watched``, a
+    client asks to be told who joins and leaves.
     """
 
     topics: set[str]
-    channels: set[str]
-    told: set[str]
+    channels: set[Question]
+    watched: set[str]
 
 
 class Verdict(NamedTuple):
@@ -52,8 +53,8 @@ class Verdict(NamedTuple):
     counted: int
     #: Topics and channels for which it is not known yet whether the user may read them.
     undecided: AbstractSet[str] = frozenset()
-    #: Channels of namespaces that the user may read, among those that were asked for.
-    channels: AbstractSet[str] = frozenset()
+    #: The questions about reading a channel of a namespace whose answer is yes.
+    channels: AbstractSet[Question] = frozenset()
     #: Channels whose presence the user may not see, among those that were asked for.
     hidden: AbstractSet[str] = frozenset()
 
@@ -131,7 +132,7 @@ def _add_channels(
         verdict, allowed = verdicts[pk], answers.allowed.get(pk, {})
         pending = {one.channel for one in questions if one not in allowed}
         verdicts[pk] = verdict._replace(
-            channels={one.channel for one, yes in allowed.items() if yes and one.right == READ},
+            channels={one for one, yes in allowed.items() if yes and one.right == READ},
             undecided={*verdict.undecided, *pending},
             hidden={one.channel for one, yes in allowed.items() if not yes and one.right == SEE},
         )
@@ -139,9 +140,9 @@ def _add_channels(
 
 def _ask(subscribed: Subscribed) -> list[Question]:
     """What to ask about a user's channels; no other rule than a function changes its answer."""
-    watching = [Question(SEE, name) for name in subscribed.told]
+    watching = [Question(SEE, name) for name in subscribed.watched]
     return [
-        *(Question(READ, name) for name in subscribed.channels),
+        *subscribed.channels,
         *(question for question in watching if "." in question.rule),
     ]
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
+from inspect import signature
 from typing import Any, NamedTuple, cast
 
+import msgspec
 from django.utils.module_loading import import_string
 
 from ..host.permissions import ANSWER_TIMEOUT, Answers, Permissions
@@ -23,10 +25,12 @@ class Question(NamedTuple):
     Args:
         right: ``subscribe``, ``publish``, ``presence`` or ``history``.
         channel: name of a channel of a declared namespace.
+        data: JSON that a client sends with ``subscribe``; b"" for none.
     """
 
     right: str
     channel: str
+    data: bytes = b""
 
     @property
     def rule(self) -> str:
@@ -34,7 +38,9 @@ class Question(NamedTuple):
         return str(getattr(find_namespace(self.channel), self.right))
 
 
-def may(user: Any, right: str, channel: str, *, is_subscribed: bool = False) -> bool:
+def may(
+    user: Any, right: str, channel: str, *, is_subscribed: bool = False, data: bytes = b""
+) -> bool:
     """Return whether a user has a right in a channel of a namespace now.
 
     Args:
@@ -42,13 +48,14 @@ def may(user: Any, right: str, channel: str, *, is_subscribed: bool = False) -> 
         right: ``subscribe``, ``publish``, ``presence`` or ``history``.
         channel: name of the channel.
         is_subscribed: the connection that asks is subscribed to the channel.
+        data: JSON that a client sends with ``subscribe``; b"" for none.
 
     Raises:
         UnknownChannel: the channel belongs to no declared namespace.
         Undecided: the host's function takes longer than ``ANSWER_TIMEOUT``.
         DatabaseError: the host's function has failed because the app's database is down.
     """
-    question = Question(right, channel)
+    question = Question(right, channel, data)
     if question.rule == SUBSCRIBERS:
         return bool(user.is_active) and is_subscribed
     answers = decide([(user, [question])], ANSWER_TIMEOUT)
@@ -86,9 +93,25 @@ def decide(
     return Answers(dict(allowed), answers.undecided)
 
 
+def subscribing_takes_data(channel: str) -> bool:
+    """Return whether the function that decides who may subscribe has a parameter ``data``."""
+    rule = Question("subscribe", channel).rule
+    try:
+        return "." in rule and _takes_data(import_string(rule))
+    except Exception:  # the question itself reports what is wrong with the host's function
+        return False
+
+
 def _ask_host(user: Any, question: Question) -> bool:
-    function = cast("Callable[[Any, str], bool]", import_string(question.rule))
-    return function(user, question.channel)
+    function = cast("Callable[..., bool]", import_string(question.rule))
+    if not _takes_data(function):
+        return function(user, question.channel)
+    data = msgspec.json.decode(question.data) if question.data else None
+    return function(user, question.channel, data=data)
+
+
+def _takes_data(function: Callable[..., bool]) -> bool:
+    return "data" in signature(function).parameters
 
 
 permissions = Permissions("A right in NAMESPACES", _ask_host)

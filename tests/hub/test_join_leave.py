@@ -179,6 +179,26 @@ async def test_a_client_that_may_no_longer_see_presence_is_told_nothing_more(
     assert watcher.peer.unsubscribed == []
 
 
+async def test_a_client_that_may_see_presence_again_or_at_last_is_told_without_a_new_subscription(
+    hub: Hub, guests: list[Guest]
+) -> None:
+    watcher, guest, deaf = guests
+    blind.add(watcher.user.username)
+    await watcher.join("moody:7", told=True)
+    await deaf.join("moody:7")
+    blind.clear()
+    await hub.rights.check_all()
+    await guest.join("moody:7")
+    await watcher.hears("join", guest, "moody:7")
+    blind.add(watcher.user.username)
+    await hub.rights.check_all()
+    blind.clear()
+    await hub.rights.check_all()
+    await guest.leave("moody:7")
+    await watcher.hears("leave", guest, "moody:7")
+    assert deaf.told("moody:7") == [], "it has not asked for it"
+
+
 async def test_in_a_durable_namespace_it_is_the_same(guests: list[Guest]) -> None:
     watcher, guest, _ = guests
     await watcher.join("durable:7", told=True)

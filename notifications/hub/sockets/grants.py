@@ -11,15 +11,26 @@ class Grant:
         by_token: a subscription token says so, not the right of the namespace, which is checked
             again whenever the user's rights are.
         info: what the token tells others of the client, as JSON; b"" for nothing.
-        is_told: the client is told who joins and leaves.
+        data: what the client has sent to the function of the host that decides, as JSON; b"" for
+            nothing. It goes with the question whenever the right is checked again.
+        asks_joins: the client asks to be told who joins and leaves, where its namespace tells it.
+            The right to see presence decides whether it is, which is checked again like the other.
     """
 
-    __slots__ = ("_left", "_timer", "by_token", "info", "is_told")
+    __slots__ = ("_left", "_timer", "asks_joins", "by_token", "data", "info")
 
-    def __init__(self, *, by_token: bool = False, info: bytes = b"", is_told: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        by_token: bool = False,
+        info: bytes = b"",
+        data: bytes = b"",
+        asks_joins: bool = False,
+    ) -> None:
         self.by_token = by_token
         self.info = info
-        self.is_told = is_told
+        self.data = data
+        self.asks_joins = asks_joins
         self._left: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
