@@ -37,8 +37,9 @@ Signals that the app sends (receivers get keyword arguments):
 ``read``: ``user_id``, ``ids``
     The user has marked these notifications as read one by one; sent after the commit. Marking all
     as read sends nothing.
-``connected``: ``user_id``, ``client``
-    A connection has been authenticated.
+``connected``: ``user_id``, ``client``, ``data``
+    A connection has been authenticated. ``data`` is the JSON that the client has sent with
+    ``connect`` (an SDK's option ``data``), in Python's types; None for none.
 ``disconnected``: ``user_id``, ``client``, ``code``
     That connection has ended.
 

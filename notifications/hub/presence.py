@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, cast
 
+import msgspec
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, connections, transaction
 from django.db.models.functions import Now
@@ -45,6 +46,8 @@ class ConnectionRow(NamedTuple):
     address: str
     user_agent: str
     connected_at: datetime
+    #: JSON that the client has sent for receivers of ``connected``; b"" for none.
+    data: bytes
 
 
 class ClosedConnection(NamedTuple):
@@ -67,8 +70,13 @@ class Presence:
         #: How often the rows of this worker were found to be deleted by another one.
         self.losses = 0
 
-    def add(self, connection: Connection) -> None:
-        """Schedule the row of a new connection, whose id must not have been added before."""
+    def add(self, connection: Connection, data: bytes = b"") -> None:
+        """Schedule the row of a new connection, whose id must not have been added before.
+
+        Args:
+            connection: the connection.
+            data: JSON that its client has sent, for receivers of ``connected``; b"" for none.
+        """
         connection.connected_at = timezone.now()
         row = ConnectionRow(
             connection.client,
@@ -76,6 +84,7 @@ class Presence:
             connection.address[:64],
             connection.user_agent[:255],
             connection.connected_at,
+            data,
         )
         self._new[connection.client] = row
         self._open[connection.client] = row
@@ -148,7 +157,8 @@ class Presence:
         missing = {row for row, _ in added.failed} | set(added.untried)
         for row in new if connected.has_listeners(Row) else ():
             if row not in missing:
-                tell_receivers(connected, Row, user_id=row.user_id, client=row.client)
+                data = msgspec.json.decode(row.data) if row.data else None
+                tell_receivers(connected, Row, user_id=row.user_id, client=row.client, data=data)
         retried = {entry for entry, _ in removed.failed} | set(removed.untried)
         for entry in closed if disconnected.has_listeners(Row) else ():
             if entry not in retried:
