@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..protocol.codes import Disconnect
 from ..streams.encoding import announced
 from .delivery.repairs import SLICE
 from .emulation import Emulation
@@ -101,7 +102,20 @@ class LayerMessages:
             )
         elif kind == "notifications.ephemeral":
             self._ephemeral.deliver(stream, message["data"], message["at"])
-        elif kind == "notifications.message":
+        elif kind == "notifications.members":
+            self._join_leave.receive(stream, message["joined"], message["left"])
+        elif kind == "notifications.check":
+            self._check.request()
+        elif kind == "notifications.beat":
+            self._probe.receive(message)
+        elif kind == "notifications.emulation":
+            self._emulation.take_forwarded(message["session"], message["frame"])
+        else:
+            self._dispatch_to_rights(kind, stream, message)
+
+    def _dispatch_to_rights(self, kind: str, stream: str, message: dict[str, Any]) -> None:
+        """Handle a message about one user, whose private stream this is, or about a session."""
+        if kind == "notifications.message":
             # Workers of an earlier version do not send these three.
             counted = message.get("unread"), message.get("revision"), message.get("recounted")
             self._rights.read_state.push_change(
@@ -111,11 +125,6 @@ class LayerMessages:
             self._rights.suspect(stream, message.get("session", ""))
         elif kind == "notifications.session_ended":
             self._rights.end_session(message["session"])
-        elif kind == "notifications.members":
-            self._join_leave.receive(stream, message["joined"], message["left"])
-        elif kind == "notifications.check":
-            self._check.request()
-        elif kind == "notifications.beat":
-            self._probe.receive(message)
-        elif kind == "notifications.emulation":
-            self._emulation.take_forwarded(message["session"], message["frame"])
+        elif kind == "notifications.close":
+            why = Disconnect(message["code"], message["reason"])
+            self._rights.close(stream, why, message["only"], message["spared"])

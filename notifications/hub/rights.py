@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError
@@ -111,6 +111,20 @@ class Rights:
         for connection in list(among):
             if connection.session_digest == digest:
                 connection.close(codes.FORCE_RECONNECT)
+
+    def close(self, name: str, why: codes.Disconnect, only: str, spared: Collection[str]) -> None:
+        """Close connections of the user of this private stream, whether or not they have rows yet.
+
+        Args:
+            name: name of the private stream. Without a connected user, nothing happens.
+            why: the close code and reason.
+            only: id of the client to close; "" for all clients.
+            spared: ids of clients that stay connected.
+        """
+        for user_id in self._connections.users_of(name):
+            for connection in list(self._connections.by_user.get(user_id, ())):
+                if connection.client not in spared and only in ("", connection.client):
+                    connection.close(why)
 
     async def check_all(self) -> None:
         """Check all connected users, whether or not a change was announced."""

@@ -1,14 +1,15 @@
 """Notifying every worker that the rights of users have changed, so that it updates sockets (P6)."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import Error as DatabaseError
 
 from ..database.transactions import after_commit
-from ..layer import send_changed
+from ..layer import announcer, send_changed, type_prefix
 from ..metrics import DATABASE_ERRORS
 from ..models import database_alias
+from ..protocol.codes import Disconnect
 from . import names as stream_names
 from . import revisions
 
@@ -26,6 +27,23 @@ def changed(user_ids: Iterable[Any], using: str | None = None, session: str = ""
     if not names:
         return
     after_commit(using or database_alias(), _notify_workers, names, session)
+
+
+def close(user_id: Any, why: Disconnect, *, only: str = "", spared: Sequence[str] = ()) -> None:
+    """Ask every hub to close connections of a user, once the current transaction has committed.
+
+    This is a hint, which may be lost; the mark in the row of a connection is not.
+
+    Args:
+        user_id: primary key of the user.
+        why: the close code and reason.
+        only: id of the client to close; "" for all clients.
+        spared: ids of clients that stay connected.
+    """
+    name = stream_names.user_stream(user_id)
+    message = {"type": f"{type_prefix}close", "stream": name, **why._asdict()}
+    message |= {"only": only, "spared": list(spared)}
+    after_commit(database_alias(), announcer.send, name, message)
 
 
 def _notify_workers(names: list[str], session: str) -> None:

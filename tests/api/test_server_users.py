@@ -8,9 +8,11 @@ import pytest
 from notifications import inbox
 from notifications.models import Connection, Subscription, Worker
 from tests.api.backends import Caller
-from tests.rooms import hints, make_user
+from tests.rooms import hints, make_user, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+CLOSE = "notifications.close"
 
 
 @pytest.fixture
@@ -38,7 +40,8 @@ def test_all_connections_of_the_user_are_closed_and_no_others(caller: Caller, us
     with hints() as sent:
         assert caller.result("disconnect", user=str(user.pk)) == {}
     assert closing() == mine
-    assert [stream for stream, _ in sent] == [f"user:{user.pk}"]
+    assert {stream for stream, _ in sent} == {f"user:{user.pk}"}
+    assert [message["type"] for _, message in sent] == ["notifications.changed", CLOSE]
 
 
 def test_a_client_and_a_whitelist_choose_connections(caller: Caller, user: Any) -> None:
@@ -51,16 +54,30 @@ def test_a_client_and_a_whitelist_choose_connections(caller: Caller, user: Any) 
 
 def test_nobody_to_disconnect_is_no_error(caller: Caller, user: Any) -> None:
     other = connect(make_user("other"))
+    nobody = {"user": str(uuid.uuid4())}
     with hints() as sent:
         for request in (
-            {"user": str(user.pk)},
+            nobody,
             {"user": "nonsense"},
             {"user": "99999999999999999999999"},
             {"user": "a\x00"},
             {"user": str(user.pk), "client": "nonsense"},
-            {"user": str(user.pk), "client": other},
         ):
             assert caller.result("disconnect", **request) == {}
+    assert sent == []
+    with hints() as sent:
+        for request in ({"user": str(user.pk)}, {"user": str(user.pk), "client": other}):
+            assert caller.result("disconnect", **request) == {}
+    assert [(stream, message["type"]) for stream, message in sent] == [
+        (f"user:{user.pk}", CLOSE)
+    ] * 2
+    assert closing() == set()
+
+
+def test_p2_a_disconnect_that_is_rolled_back_closes_nothing(caller: Caller, user: Any) -> None:
+    connect(user)
+    with hints() as sent, rolled_back():
+        caller.result("disconnect", user=str(user.pk))
     assert (closing(), sent) == (set(), [])
 
 

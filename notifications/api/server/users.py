@@ -5,12 +5,11 @@ let a user follow it.
 """
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.db.models import QuerySet
 
 from ... import inbox
 from ...connect.authentication import active_users, parse_key
@@ -50,8 +49,6 @@ OF_A_SUBSCRIPTION = ("info", "b64info", "data", "b64data", "recover_since", "ove
 def disconnect(key: APIKey, request: DisconnectRequest) -> NoResult:
     """Close the connections of a user, on all workers.
 
-    Connections are listed within ``FLUSH_INTERVAL`` seconds; one that is younger may stay open.
-
     Raises:
         ClientError: the user is out of scope, or the request asks for what cannot be done.
     """
@@ -62,7 +59,7 @@ def disconnect(key: APIKey, request: DisconnectRequest) -> NoResult:
         raise ClientError(codes.BAD_REQUEST, "a close code must be from 3000 to 4999")
     if not is_storable(how.reason) or len(how.reason.encode()) > MAX_REASON:
         raise ClientError(codes.BAD_REQUEST, f"a reason has at most {MAX_REASON} bytes, no NUL")
-    _close(_connections(key, request).exclude(pk__in=_client_ids(request.whitelist)), how)
+    _close(key, request, how, spared=_client_ids(request.whitelist))
     return NoResult()
 
 
@@ -76,7 +73,7 @@ def refresh(key: APIKey, request: RefreshRequest) -> NoResult:
     refuse(request, ("expire_at", "info"))
     if not request.expired:
         raise ClientError(codes.NOT_AVAILABLE, "a refresh without expired")
-    _close(_connections(key, request), Disconnect(codes.EXPIRED.code, codes.EXPIRED.reason))
+    _close(key, request, Disconnect(codes.EXPIRED.code, codes.EXPIRED.reason))
     return NoResult()
 
 
@@ -127,18 +124,38 @@ def _user(request: OfUser) -> Any:
     return user
 
 
-def _connections(key: APIKey, request: OfUser) -> QuerySet[Connection]:
-    """The connections that a request is about; none for a user or client that does not exist."""
+def _close(key: APIKey, request: OfUser, how: Disconnect, spared: Sequence[uuid.UUID] = ()) -> None:
+    """Close the connections that a request is about; none for a user or client of no connection.
+
+    Their rows are marked, which every worker notices. A row is written up to ``FLUSH_INTERVAL``
+    after its connection began; without one, the connection is reached by the hint.
+    """
+    user_id = _user_key(key, request)
+    clients = _client_ids([request.client])
+    if user_id is None or (request.client and not clients):
+        return
+    rows = Connection.objects.using(database_alias()).filter(user=user_id).exclude(pk__in=spared)
+    if clients:
+        rows = rows.filter(pk__in=clients)
+    with transaction.atomic(using=database_alias()):
+        if rows.update(closing=True, close_code=how.code, close_reason=how.reason):
+            rights.changed([user_id])
+        rights.close(
+            user_id,
+            codes.Disconnect(how.code, how.reason) if how.code else codes.FORCE_NO_RECONNECT,
+            only=str(clients[0]) if clients else "",
+            spared=[str(client) for client in spared],
+        )
+
+
+def _user_key(key: APIKey, request: OfUser) -> Any:
+    """The primary key of the user that a request is about; None if it cannot be one."""
     if not request.user:
         raise ClientError(codes.BAD_REQUEST, "user required")
     if not key.may_use(stream_names.user_stream(request.user)):
         raise ClientError(codes.PERMISSION_DENIED)
     refuse(request, ("session",))
-    user_id = parse_key(request.user)
-    if user_id is None:
-        return Connection.objects.none()
-    rows = Connection.objects.using(database_alias()).filter(user=user_id)
-    return rows.filter(pk__in=_client_ids([request.client])) if request.client else rows
+    return parse_key(request.user)
 
 
 def _client_ids(clients: Iterable[str]) -> list[uuid.UUID]:
@@ -150,10 +167,3 @@ def _client_ids(clients: Iterable[str]) -> list[uuid.UUID]:
         except ValueError:
             continue
     return found
-
-
-def _close(rows: QuerySet[Connection], how: Disconnect) -> None:
-    with transaction.atomic(using=database_alias()):
-        changed = rows.update(closing=True, close_code=how.code, close_reason=how.reason)
-        if changed:
-            rights.changed(set(rows.values_list("user", flat=True)))
