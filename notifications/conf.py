@@ -101,8 +101,9 @@ class Settings:
     TOPIC_PERMISSION: str = ""
     #: Families of channels beside the built-in streams; see :mod:`notifications.namespaces`.
     NAMESPACES: dict[str, dict[str, Any]] = field(default_factory=dict)
-    #: Other origins whose pages may open a socket or a stream, as ``https://a.example`` or
-    #: ``https://*.a.example``, besides the requested host and ``CSRF_TRUSTED_ORIGINS``.
+    #: Other origins whose pages may open a socket or a stream, or use the REST API, as
+    #: ``https://a.example`` or ``https://*.a.example``, besides the requested host and
+    #: ``CSRF_TRUSTED_ORIGINS``.
     ALLOWED_ORIGINS: tuple[str, ...] = ()
     #: Threads, and so database connections, of a worker for its clients' commands. Its own work
     #: takes up to 12 more, receivers of its signals 1, and ``TOPIC_PERMISSION`` up to 4.

@@ -17,6 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ...conf import app_settings
 from . import document
 from .endpoints import api
+from .origins import let_pages_read, preflight
 from .problems import Problem, respond, too_big
 
 View = Callable[..., HttpResponse]
@@ -32,6 +33,7 @@ def _answered(view: View) -> View:
     @wraps(view)
     def answer(request: HttpRequest, **arguments: Any) -> HttpResponse:
         response = _answer(view, request, arguments)
+        let_pages_read(request, response)
         response.headers["Cache-Control"] = "private, no-store"
         patch_vary_headers(response, ("Authorization", "Cookie"))
         return response
@@ -43,7 +45,7 @@ def _answer(view: View, request: HttpRequest, arguments: dict[str, Any]) -> Http
     try:
         if request.method not in ("GET", "HEAD"):
             _check_body(request)
-        response = view(request, **arguments)
+        response = preflight(request) or view(request, **arguments)
     except Problem as problem:
         return respond(problem)
     if response.status_code == 405:

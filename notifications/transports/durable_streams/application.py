@@ -7,10 +7,10 @@ import logging
 from contextlib import suppress
 from typing import Any
 
+from ... import cross_origin
 from ...hub import get_hub
 from ...protocol import codes
 from ...streams.positions import Position
-from .. import cross_origin
 from .catch_up import send_end, send_page
 from .exchange import Exchange, Query, Refused
 from .reading import STOPPING, Reading, begin, errors_told

@@ -8,10 +8,10 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from ... import cross_origin
 from ...connect.authentication import Credentials
 from ...protocol import codes
 from ...shell import read_session_key
-from .. import cross_origin
 
 #: Query parameters of a request at most.
 MAX_PARAMETERS = 20

@@ -8,7 +8,7 @@ Source: the Fetch standard, section 3.3 (https://fetch.spec.whatwg.org/#http-cor
 from collections.abc import Sequence
 from typing import Any
 
-from ..origin import refusal
+from .origin import refusal
 
 #: Values of ``Sec-Fetch-Site`` for requests of other sites' pages.
 FOREIGN = (b"cross-site", b"same-site")
