@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from notifications import inbox
 from notifications.api.server import overview
-from notifications.models import Connection, Subscription, Worker
+from notifications.models import Connection, Member, Subscription, Worker
 from notifications.streams.feeds import load_inbox
 from tests.api.backends import Caller
-from tests.rooms import make_old_users, make_user
+from tests.rooms import make_old_users, make_user, plans
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -108,3 +108,17 @@ def test_a_node_tells_its_users_and_its_age(caller: Caller) -> None:
         "num_clients": 3,
         "num_users": 2,
     }
+
+
+def test_channels_with_presence_are_counted_in_the_order_of_their_index() -> None:
+    worker, users = work(), make_old_users(20)
+    Member.objects.bulk_create(
+        Member(client=uuid.uuid4(), channel=f"chat:{number}", user=user, worker=worker)
+        for number in range(100)
+        for user in users
+    )
+    # A list ends after MAX_LISTED names, so nothing may read all members first.
+    plan = plans(lambda: list(overview.count_in_channels()[:5]), 'FROM "notifications_member"')
+    assert "member_channel" in plan, plan
+    assert "Sort" not in plan
+    assert "TEMP B-TREE" not in plan

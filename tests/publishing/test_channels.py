@@ -1,5 +1,6 @@
 """How publications of durable channels are stored, and that they are no notifications."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from notifications.streams.history import read_page
 from notifications.streams.positions import Position
 from notifications.streams.recovery import recover
 from notifications.testing import captured_notifications
-from tests.rooms import LONG_AGO, hints, in_threads, make_user, offsets, queries, rolled_back
+from tests.rooms import LONG_AGO, hints, in_threads, make_user, offsets, plans, queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -223,3 +224,21 @@ def test_a_broken_transaction_refuses_a_publication() -> None:
         broken()
     publish("chat:7", 2)
     assert stored("chat:7") == [b"2"]
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda: stream_feeds.load_channel("chat:7"),
+        lambda: publish("chat:7", 1),
+        lambda: publish("chat:7", 1, key="known"),
+    ],
+    ids=["subscribing", "publishing", "with a known key"],
+)
+def test_a_channel_is_found_by_an_index_of_names(read: Any) -> None:
+    Stream.objects.bulk_create(Stream(name=f"chat:{number}") for number in range(500))
+    for number in range(20):
+        publish("chat:7", number, key="known" if number == 7 else None)
+    plan = plans(read, about="notifications_")
+    assert "Seq Scan" not in plan, plan
+    assert not re.search(r"SCAN notifications_\w+$", plan, re.MULTILINE), plan

@@ -1,5 +1,6 @@
 """Reading who is in a channel: pages, counts, and the work that both take."""
 
+import re
 import uuid
 from typing import Any
 
@@ -133,3 +134,14 @@ def test_a_list_reads_no_more_of_a_large_channel_than_a_page() -> None:
     plan = plans(lambda: members.list_clients(find_namespace(CHAT), CHAT), "notifications_member")
     assert "Sort" not in plan
     assert "USE TEMP B-TREE FOR ORDER BY" not in plan
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_members_of_a_dead_worker_are_found_by_the_index_of_the_worker() -> None:
+    dead, users = Worker.objects.create(host="there", pid=1), make_old_users(5)
+    enter(users, *(f"told:{number}" for number in range(50)))
+    enter(users, "told:7", worker=dead)
+    plan = plans(lambda: members.members_to_announce(dead.pk), "notifications_member")
+    assert re.search(r"notifications_member_worker_id_\w+", plan), plan
+    assert "Seq Scan" not in plan
+    assert "SCAN" not in plan

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from fnmatch import fnmatchcase
 
-from django.db.models import Count
+from django.db.models import Count, QuerySet
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 
@@ -70,16 +70,21 @@ def describe_nodes(key: APIKey, request: NoArguments) -> InfoResult:
 
 def _channels() -> Iterator[tuple[str, int]]:
     """The names of streams and channels with their numbers of clients, each kind by name."""
-    connections, alive = "user__notification_connections", _alive_since()
+    connections = "user__notification_connections"
     subscriptions = Subscription.objects.using(database_alias()).filter(
-        muted=False, **{f"{connections}__worker__seen_at__gte": alive}
+        muted=False, **{f"{connections}__worker__seen_at__gte": _alive_since()}
     )
     counted = subscriptions.values("stream__name").annotate(clients=Count(connections))
     ordered = counted.order_by("stream__name").values_list("stream__name", "clients")
     yield from ordered.iterator(chunk_size=2000)
-    members = Member.objects.using(database_alias()).filter(worker__seen_at__gte=alive)
-    in_channels = members.values("channel").annotate(clients=Count("pk")).order_by("channel")
-    yield from in_channels.values_list("channel", "clients").iterator(chunk_size=2000)
+    yield from count_in_channels().iterator(chunk_size=2000)
+
+
+def count_in_channels() -> QuerySet[Member, tuple[str, int]]:
+    """The names of channels with presence, in order, and how many clients each of them has."""
+    members = Member.objects.using(database_alias()).filter(worker__seen_at__gte=_alive_since())
+    counted = members.values("channel").annotate(clients=Count("pk")).order_by("channel")
+    return counted.values_list("channel", "clients")
 
 
 def _alive_since() -> Combinable:
