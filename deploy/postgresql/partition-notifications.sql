@@ -86,5 +86,7 @@ CREATE INDEX notification_inbox
     WHERE "offset" IS NOT NULL;
 CREATE INDEX notification_actor ON notifications_notification (actor_id)
     WHERE actor_id IS NOT NULL;
+CREATE INDEX notification_listed ON notifications_notification (id DESC)
+    WHERE duplicate_of_id IS NULL AND publication IS NULL;
 CREATE INDEX notifications_notification_id ON notifications_notification (id);
 ANALYZE notifications_notification;

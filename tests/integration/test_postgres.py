@@ -32,6 +32,7 @@ RUNS = [
         "tests/publishing/test_placing.py",
         "tests/integration/postgres_transactions.py",
         "tests/integration/postgres_keys.py",
+        "tests/integration/postgres_partitions.py",
     ),
     ("tests/inbox/test_inbox.py", "tests/test_models.py", "tests/inbox/test_following.py"),
     (
