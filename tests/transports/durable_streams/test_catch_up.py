@@ -362,7 +362,8 @@ async def test_pages_of_other_origins_read_if_they_are_allowed(settings: Any, us
             headers={"host": "localhost", "origin": "https://app.example"},
         )
         assert (await preflight.complete()).status == 204
-        assert "Authorization" in preflight.headers["access-control-allow-headers"]
+        allowed_headers = preflight.headers["access-control-allow-headers"]
+        assert allowed_headers == "Authorization, If-None-Match, Subscription-Token"
         assert preflight.headers["access-control-allow-origin"] == "https://app.example"
 
 
