@@ -93,6 +93,8 @@ def test_reading_changes_nothing(user: Any, app: App) -> None:
         ({"cursor": f"2026-01-01T00:00:00Z_{2**63}"}, "query.cursor"),
         ({"cursor": "\0"}, "query.cursor"),
         ({"cursor": "x" * 65}, "query.cursor"),
+        ({"curser": ""}, "query.curser"),
+        ({"y" * 5000: 1}, "query." + "y" * 74),
     ],
 )
 def test_a_wrong_argument_of_a_list_is_named(app: App, query: Any, place: str) -> None:

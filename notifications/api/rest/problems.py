@@ -70,7 +70,7 @@ def not_logged_in(detail: str = "You are not logged in.", challenge: str = "Bear
 
 def wrong_argument(place: str, message: str) -> Problem:
     """The problem of a request with one wrong argument, which the types cannot show."""
-    return _wrong_arguments([Mistake(place, message)])
+    return _wrong_arguments([Mistake(place[:MAX_PLACE], message)])
 
 
 def install(api: NinjaAPI) -> None:
