@@ -8,7 +8,7 @@ from django.db import OperationalError, connection, connections
 from django.test import Client
 
 from notifications.api.keys import make_key
-from notifications.api.server import streams
+from notifications.api.server import streams, views
 from notifications.api.server.methods import GRANTABLE, METHODS
 from notifications.api.server.views import MAX_BODY
 from notifications.models import APIKey, Notification
@@ -186,6 +186,18 @@ def test_a_request_is_no_transaction_of_the_host(caller: Caller, monkeypatch: An
     finally:
         rows_written.disconnect(look)
     assert depths == [0]
+
+
+def test_without_a_database_no_key_can_be_found(caller: Caller, monkeypatch: Any) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise OperationalError("a secret detail")
+
+    monkeypatch.setattr(views, "find_key", fail)
+    response = caller.post("/publish", json.dumps(HELLO))
+    assert (response.status_code, json.loads(response.content)) == (
+        503,
+        {"code": 100, "message": "internal server error"},
+    )
 
 
 def test_an_error_of_the_database_is_an_answer(caller: Caller, monkeypatch: Any) -> None:
