@@ -40,7 +40,7 @@ READ = ["GET", "HEAD"]
 
 def _answers(result: Any, *problems: int) -> dict[int, Any]:
     """What an operation may answer: its result, and these problems besides those of all."""
-    return {200: result, **dict.fromkeys((401, 429, *problems), schemas.ProblemDetails)}
+    return {200: result, **dict.fromkeys((401, 429, 503, *problems), schemas.ProblemDetails)}
 
 
 def _answers_post(result: Any, *problems: int) -> dict[int, Any]:
