@@ -103,7 +103,7 @@ def test_a_channel_without_an_audience_is_unknown(caller: Caller, channel: str, 
         ({"title": "x", "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
         ({"title": "x", "actor": 1}, "actor"),
         ("Shipped", "object"),
-        (None, "object"),
+        (None, "title"),
         ([], "object"),
     ],
 )
