@@ -83,6 +83,8 @@ def test_the_other_fields_of_a_request_are_passed_on_as_they_are(data: str) -> N
     assert request.subs["a"] == SubscribeRequest(recover=True, epoch="e", offset=5)
 
 
-@pytest.mark.parametrize("nothing", ["", " \r\n", b"", b"\t", "null", " null ", "{}", '{"subs":{}}'])
+@pytest.mark.parametrize(
+    "nothing", ["", " \r\n", b"", b"\t", "null", " null ", "{}", '{"subs":{}}']
+)
 def test_positions_are_added_to_an_empty_request(nothing: str | bytes) -> None:
     assert json.loads(with_positions(nothing, '{"a":["e",5]}'))["subs"].keys() == {"a"}
