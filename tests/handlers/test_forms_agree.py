@@ -157,6 +157,8 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
         "COMMAND_BURST": 10**6,
         "USER_WORK": 1e6,
         "USER_WORK_BURST": 1e6,
+        # The peers answer no pings, and a busy machine may take its time.
+        "PING_INTERVAL": 3600,
     }
     async with running_hub(settings, NAMESPACES=NAMESPACES, **options) as running:
         yield running
