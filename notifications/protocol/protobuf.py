@@ -106,7 +106,7 @@ def _plain(message: Any) -> dict[str, Any]:
 
 
 def _plain_value(value: Any) -> Any:
-    # By the exact type, because a chain of isinstance() takes three times as long.
+    # By the exact type: a chain of isinstance() took most of the time of decoding.
     return _CONVERSIONS.get(type(value), _plain_items)(value)
 
 
