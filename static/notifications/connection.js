@@ -133,11 +133,10 @@ export class Connection {
   wake() {
     if (this.#link.isWaiting) {
       this.#link.open();
-    } else if (this.state === "connected") {
-      this.send({ ping: {} }, () => undefined, () => this.#lost());
-    } else {
-      this.#link.transport?.wake?.();
+      return;
     }
+    if (this.state === "connected") this.send({ ping: {} }, () => undefined, () => this.#lost());
+    this.#link.transport?.wake?.();
   }
 
   /**

@@ -13,8 +13,11 @@
  * @property {Publication[]} publications
  */
 
-/** How many publications of a stream are kept, besides those that no tab has got. */
-const MAX_KEPT = 100;
+/**
+ * How many publications of a stream are kept, besides those that no tab has got. A hidden tab, whose
+ * timers are slow, is a second late when another one takes the lead.
+ */
+const MAX_KEPT = 1000;
 
 export class Recent {
   /** @type {Map<string, Kept>} */

@@ -74,6 +74,7 @@ export class Relay {
   /** @param {ToLeader} message of a tab */
   take({ kind, from, frame = "" }) {
     if (kind === "hello") this.#greet(from);
+    else if (kind === "ask") this.#tabs.answer(from);
     else if (kind === "wake") this.#client.wake();
     else if (kind === "bye") this.#left(from);
     else for (const line of frame.split("\n")) this.#command(from, JSON.parse(line));
