@@ -20,6 +20,8 @@ const MAX_TOASTS = 4;
 const DURATION_MS = 6000;
 /** Milliseconds: publications closer together are handled as one batch, as in a backlog. */
 const BATCH_DELAY_MS = 50;
+/** A larger batch is not waited for, because a stream of publications may not pause for hours. */
+const MAX_BATCH = 100;
 /** How many of the newest unread notifications are fetched to filter a backlog. */
 const MAX_UNREAD_FETCHED = 100;
 
@@ -104,7 +106,8 @@ export class Toasts {
     this.#gathered.push({ ...data, channel, offset });
     this.#isBacklog ||= recovered;
     clearTimeout(this.#gatherTimer);
-    this.#gatherTimer = setTimeout(() => this.#show(), BATCH_DELAY_MS);
+    if (this.#gathered.length >= MAX_BATCH) this.#show();
+    else this.#gatherTimer = setTimeout(() => this.#show(), BATCH_DELAY_MS);
   };
 
   async #show() {
