@@ -4,9 +4,9 @@
  * Libraries such as Turbo or htmx swap the content without a page load, so the user may change
  * whenever elements do.
  *
- * @typedef {import("./client.js").Client} Client
- * @typedef {import("./elements.js").Controller} Controller
- * @typedef {import("./notifications.js").Notifications} Notifications
+ * @typedef {import ("./client.js").Client} Client
+ * @typedef {import ("./elements.js").Controller} Controller
+ * @typedef {import ("./notifications.js").Notifications} Notifications
  *
  * @typedef {object} Named
  * @property {string} endpoint path of the socket

@@ -1,9 +1,9 @@
 /**
  * The last publications of each stream that a shared connection reads, for tabs that come later.
  *
- * @typedef {import("./protocol.js").Position} Position
- * @typedef {import("./protocol.js").Publication} Publication
- * @typedef {import("./protocol.js").SubscribeResult} SubscribeResult
+ * @typedef {import ("./protocol.js").Position} Position
+ * @typedef {import ("./protocol.js").Publication} Publication
+ * @typedef {import ("./protocol.js").SubscribeResult} SubscribeResult
  *
  * @typedef {object} Kept
  * @property {string} epoch
