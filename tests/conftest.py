@@ -3,34 +3,49 @@
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from django.utils import translation
 from playwright.async_api import Browser, Page, async_playwright
+from pytest_django import DjangoDbBlocker
 
 from notifications.database.lanes import close_threads
 from tests import servers
 from tests.browsers import ARGUMENTS, People, find_chromium
-from tests.servers import Server, Site
+from tests.faults.table import write_table
+from tests.flushing import keep_permissions
+from tests.scheduling import Schedule, made_once, order
+from tests.servers import Server, Site, make_site
 from tests.wheels import build_wheel
 
 
 def pytest_configure() -> None:
     """Let SIGINT end the processes that tests start.
 
-    A shell ignores SIGINT for what it runs in the background, as one half of ``make test``. All
-    processes that are started from there inherit this.
+    A shell ignores SIGINT for what it runs in the background. All processes that are started from
+    there inherit this.
     """
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
+    return Schedule(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run all browser tests in one event loop: they share a browser, which belongs to its loop."""
+    items.sort(key=order)
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    write_table(terminalreporter)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -38,6 +53,12 @@ def _threads_end_before_the_database(django_db_setup: None) -> Iterator[None]:
     """Close the threads' connections: PostgreSQL cannot drop a database that is in use."""
     yield
     close_threads()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _permissions_stay(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    with django_db_blocker.unblock():
+        keep_permissions()
 
 
 @pytest.fixture(autouse=True)
@@ -56,13 +77,14 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A template to copy: a migrated database with the demo accounts, and static files."""
-    return Site(tmp_path_factory.mktemp("site"))
+    return Site(made_once(tmp_path_factory, "site", make_site))
 
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built app, as other projects install it."""
-    return build_wheel(tmp_path_factory.mktemp("wheel"))
+    (wheel,) = made_once(tmp_path_factory, "wheel", build_wheel).glob("wheels/*.whl")
+    return wheel
 
 
 @pytest.fixture
