@@ -9,24 +9,24 @@ import pytest
 import pytest_asyncio
 from django.utils import translation
 from playwright.async_api import Browser, Page, async_playwright
-from pytest_django import DjangoDbBlocker
 
-from notifications.database.lanes import close_threads
+from notifications.database.lanes import close_threads, in_database
+from notifications.hub import Hub
 from tests import servers
 from tests.browsers import ARGUMENTS, People, find_chromium
 from tests.faults.table import write_table
 from tests.flushing import keep_permissions
+from tests.peers import running_hub
+from tests.rooms import make_user
 from tests.scheduling import Schedule, made_once, order
 from tests.servers import Server, Site, make_site
 from tests.wheels import build_wheel
 
 
 def pytest_configure() -> None:
-    """Let SIGINT end the processes that tests start.
-
-    A shell ignores SIGINT for what it runs in the background. All processes that are started from
-    there inherit this.
-    """
+    keep_permissions()
+    # A shell ignores SIGINT for what it runs in the background, and all processes that are started
+    # from there inherit this. SIGINT has to end those that tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -55,17 +55,22 @@ def _threads_end_before_the_database(django_db_setup: None) -> Iterator[None]:
     close_threads()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _permissions_stay(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
-    with django_db_blocker.unblock():
-        keep_permissions()
-
-
 @pytest.fixture(autouse=True)
 def _the_language_of_a_request_ends_with_its_test() -> Iterator[None]:
     """LocaleMiddleware activates the language of a request for its thread, and leaves it there."""
     yield
     translation.deactivate()
+
+
+@pytest.fixture
+async def hub(settings: Any) -> AsyncIterator[Hub]:
+    async with running_hub(settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def user() -> Any:
+    return await in_database(make_user)
 
 
 @pytest.fixture
