@@ -21,6 +21,7 @@ WORDS = {
     "float | None": "a number above 0, or None",
     "tuple[str, ...]": "a list of texts",
     "dict[str, dict[str, Any]]": "a dict of namespaces by name",
+    "dict[str, str | None]": "a dict of paths by transport",
 }
 
 
