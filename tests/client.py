@@ -21,8 +21,8 @@ from tests.wire_forms import JSON, Form
 
 T = TypeVar("T")
 
-#: Seconds that a test waits for an expected event; enough for a busy machine.
-PATIENCE = 15.0
+#: Seconds that a test waits for an expected event; enough for a machine that is busy otherwise.
+PATIENCE = 60.0
 
 
 class Position(NamedTuple):

@@ -3,6 +3,7 @@
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,28 +12,42 @@ from django.db import connections
 from django.utils import translation
 from playwright.async_api import Browser, Page, async_playwright
 
-from notifications.database.lanes import close_threads
+from notifications.database.lanes import close_threads, in_database
+from notifications.hub import Hub
 from tests import servers
 from tests.browsers import ARGUMENTS, People, find_chromium
-from tests.servers import Server, Site
+from tests.faults.table import write_table
+from tests.flushing import keep_permissions
+from tests.peers import running_hub
+from tests.rooms import make_user
+from tests.scheduling import Schedule, made_once, order
+from tests.servers import Server, Site, make_site
 from tests.wheels import build_wheel
 
 
 def pytest_configure() -> None:
-    """Let SIGINT end the processes that tests start.
-
-    A shell ignores SIGINT for what it runs in the background, as one half of ``make test``. All
-    processes that are started from there inherit this.
-    """
+    keep_permissions()
+    # A shell ignores SIGINT for what it runs in the background, and all processes that are started
+    # from there inherit this. SIGINT has to end those that tests start.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Schedule:
+    return Schedule(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run all browser tests in one event loop: they share a browser, which belongs to its loop."""
+    items.sort(key=order)
     for item in items:
         if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    write_table(terminalreporter)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -52,6 +67,17 @@ def _the_language_of_a_request_ends_with_its_test() -> Iterator[None]:
 
 
 @pytest.fixture
+async def hub(settings: Any) -> AsyncIterator[Hub]:
+    async with running_hub(settings) as running:
+        yield running
+
+
+@pytest.fixture
+async def user() -> Any:
+    return await in_database(make_user)
+
+
+@pytest.fixture
 def free_port() -> int:
     """A free port of the loopback interface."""
     return servers.free_port()
@@ -60,13 +86,14 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A template to copy: a migrated database with the demo accounts, and static files."""
-    return Site(tmp_path_factory.mktemp("site"))
+    return Site(made_once(tmp_path_factory, "site", make_site))
 
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built app, as other projects install it."""
-    return build_wheel(tmp_path_factory.mktemp("wheel"))
+    (wheel,) = made_once(tmp_path_factory, "wheel", build_wheel).glob("wheels/*.whl")
+    return wheel
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.wire_forms import JSON, Form
 T = TypeVar("T")
 
 #: Seconds that a test waits for an expected event.
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 #: Settings under which no loop of the hub does anything by itself: a test calls what it needs.
 QUIET = {

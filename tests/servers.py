@@ -20,9 +20,10 @@ from typing import Self
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = Path(sys.executable)
 
-#: Seconds within which a started process must answer, and a stopped one must end.
-START_TIMEOUT = 30
-STOP_TIMEOUT = 15
+#: Seconds within which a started process must answer, and a stopped one must end; enough for a
+#: machine that is busy otherwise.
+START_TIMEOUT = 90
+STOP_TIMEOUT = 60
 
 #: The environment variables of the developer that a test's processes inherit.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
@@ -278,34 +279,40 @@ class Server:
         self._process.wait()
 
 
+def make_site(directory: Path) -> None:
+    """Make what a :class:`Site` copies: a database with the demo accounts, and static files."""
+    template = directory / "template"
+    template.mkdir()
+    env = site_environment(template, DEBUG="1")
+    manage("migrate", "--verbosity", "0", env=env)
+    manage("createdemo", env=env)
+    env = site_environment(template, STATIC_ROOT=str(directory / "static"))
+    manage("collectstatic", "--noinput", "--verbosity", "0", env=env)
+
+
 class Site:
-    """Prepares databases and static files for servers; migrates and collects only once.
+    """Prepares databases for servers.
 
     Args:
-        directory: directory of the static files and of the database to copy.
+        directory: what :func:`make_site` has filled.
     """
 
     def __init__(self, directory: Path) -> None:
         self.static_root = directory / "static"
         self._template = directory / "template"
-        self._template.mkdir()
-        env = site_environment(self._template, DEBUG="1")
-        manage("migrate", "--verbosity", "0", env=env)
-        manage("createdemo", env=env)
-        env = site_environment(self._template, STATIC_ROOT=str(self.static_root))
-        manage("collectstatic", "--noinput", "--verbosity", "0", env=env)
 
     def environment(self, directory: Path, **changes: str) -> dict[str, str]:
-        """Build the environment of a site, with a database that has the demo accounts.
+        """Build the environment of a site.
 
         Args:
-            directory: directory of the SQLite database, which is copied there if it is missing.
-            changes: variables to add or replace. The database of a ``DATABASE_URL`` is migrated.
+            directory: directory of the SQLite database, which has the demo accounts. It is copied
+                there if it is missing.
+            changes: variables to add or replace. The database of a ``DATABASE_URL`` is migrated,
+                and stays empty.
         """
         env = site_environment(directory, **{"STATIC_ROOT": str(self.static_root), **changes})
         if "DATABASE_URL" in changes:
             manage("migrate", "--verbosity", "0", env=env)
-            manage("createdemo", env={**env, "DEBUG": "1"})
         elif not (directory / "db.sqlite3").exists():
             for part in self._template.glob("db.sqlite3*"):
                 shutil.copy(part, directory)

@@ -41,7 +41,7 @@ async def raw(port: int, *pieces: bytes) -> AsyncIterator[asyncio.StreamReader]:
         for piece in pieces:
             writer.write(piece)
             await writer.drain()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.05)  # so that the server reads the pieces one by one
         yield reader
     finally:
         writer.transport.abort()

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 
 import jwt
@@ -17,23 +16,11 @@ from notifications.consumers import NotificationConsumer
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
 from tests.peers import QUIET, Peer, log_in, rest, running_hub, until
-from tests.rooms import make_user
 from tests.wire_forms import JSON, PROTOBUF, Form, field, in_each_form, whole
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SECRET = str(QUIET["TOKEN_SECRET"])
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
-
-
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
 
 
 def assert_no_traceback(caplog: pytest.LogCaptureFixture) -> None:

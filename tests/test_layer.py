@@ -20,6 +20,7 @@ from notifications import layer
 from notifications.group_names import group_name
 from notifications.layer import Announcer
 from notifications.streams.names import TOPIC
+from tests.peers import until
 from tests.servers import ROOT, site_environment
 
 FORKING = """
@@ -251,7 +252,7 @@ def test_after_the_hub_has_stopped_hints_are_sent_by_a_thread_again(
     async def hub() -> None:
         announcer.use_loop(asyncio.get_running_loop())
         announcer.send("user:7", {"n": 1})
-        await asyncio.sleep(0.05)
+        await until(lambda: fickle.taken)
         announcer.leave_loop(asyncio.get_running_loop())
 
     asyncio.run(hub())
@@ -290,7 +291,7 @@ def test_the_queue_is_bounded_and_dropped_hints_are_counted(
     for number in range(5):
         announcer.send("user:7", {"n": number})
     assert errors() == before + 2
-    loop.run_until_complete(asyncio.sleep(0.05))
+    loop.run_until_complete(until(lambda: len(fickle.taken) == 3))
     loop.close()
     assert [message["n"] for message in fickle.taken] == [2, 3, 4]
 

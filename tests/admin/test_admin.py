@@ -4,7 +4,6 @@ import re
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.models import Group, Permission, User
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.test import Client, RequestFactory, override_settings
 from django.urls import reverse
@@ -39,6 +38,7 @@ from notifications.publishing.sequencing import sequence_waiting
 from notifications.streams import feeds as stream_feeds
 from notifications.streams import subscriptions
 from tests import rooms
+from tests.admin.conftest import Staff
 from tests.rooms import LONG_AGO, fill, hints, make_old_users, make_user, queries, write
 from tests.servers import ROOT
 
@@ -46,24 +46,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 EVIL = "<script>alert(1)</script>"
 KEY = uuid.uuid4().hex
-
-Staff = Callable[..., Client]
-
-
-@pytest.fixture
-def staff() -> Staff:
-    """``staff("send_broadcast", …)`` logs in a staff user with exactly these permissions."""
-
-    def log_in(*codenames: str) -> Client:
-        user = User.objects.create_user(f"staff{User.objects.count()}", is_staff=True)
-        permissions = Permission.objects.filter(codename__in=codenames)
-        assert permissions.count() == len(codenames)
-        user.user_permissions.set(permissions)
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 @pytest.fixture

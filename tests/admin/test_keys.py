@@ -1,38 +1,22 @@
 """The admin of API keys: shown once, scoped, and only for those with the permission."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
 
 from notifications.api.keys import find_key, make_key
 from notifications.models import APIKey
+from tests.admin.conftest import Staff
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST = "/admin/notifications/apikey/"
 ADD = f"{LIST}add/"
-
-Staff = Callable[..., Client]
-
-
-@pytest.fixture
-def staff() -> Staff:
-    """``staff("add_apikey", …)`` logs in a staff user with exactly these permissions."""
-
-    def log_in(*codenames: str) -> Client:
-        user = User.objects.create_user(f"staff{User.objects.count()}", is_staff=True)
-        user.user_permissions.set(Permission.objects.filter(codename__in=codenames))
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return log_in
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from notifications.database import lanes
 from notifications.database.lanes import LANES, PERMISSIONS, close_threads, in_database
 from notifications.database.transactions import after_commit, update_rows
 from notifications.models import Stream
+from tests.peers import until
 from tests.rooms import queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -55,9 +56,14 @@ async def test_calls_run_concurrently_in_the_configured_number_of_threads(settin
 
 
 async def test_a_slow_query_does_not_block_the_loop() -> None:
-    go_on = threading.Event()
-    slow = asyncio.create_task(in_database(go_on.wait, 30))
-    await asyncio.sleep(0.01)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def query() -> bool:
+        begun.set()
+        return go_on.wait(60)
+
+    slow = asyncio.create_task(in_database(query))
+    await until(begun.is_set)  # so the loop runs
     assert not slow.done()
     go_on.set()
     assert await slow

@@ -1,4 +1,4 @@
-"""The stage that all tests share, and the table at the end of the test run."""
+"""The stage that all tests share, and the judgement of their runs."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -6,14 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.ledger import Verdict
 from tests.faults.stage import Run, Stage
+from tests.faults.table import row
 from tests.servers import Site
 
 #: Rounds of a publisher; many more in ``make soak``.
 ROUNDS = 1000 if os.environ.get("SOAK") else 40
-
-_verdicts: list[tuple[str, int, Verdict]] = []
 
 Survived = Callable[[Run], None]
 
@@ -36,26 +34,10 @@ def survived(request: pytest.FixtureRequest) -> Survived:
 
     def check(run: Run) -> None:
         verdict = run.verdict()
-        name = request.node.name.removeprefix("test_").replace("_", " ")
-        _verdicts.append((name, run.faults, verdict))
+        request.node.user_properties.append(row(run.faults, verdict))
         assert verdict.is_clean, f"{verdict}\n{run.describe_missing()}"
         assert [client.violations for client in run.clients if client.violations] == []
         assert [client.unrecovered for client in run.clients if client.unrecovered] == []
         assert run.stage.place.tracebacks() == ""
 
     return check
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _verdicts:
-        return
-    terminalreporter.section("faults")
-    line = "{:<58} {:>8} {:>5} {:>13} {:>5} {:>11} {:>11} {:>11} {:>8}"
-    counts = ("lost", "duplicated", "misordered", "unexpected")
-    heads = ("injected", "sent", "delivered", *counts, "delay")
-    terminalreporter.line(line.format("fault", *heads))
-    for name, faults, verdict in _verdicts:
-        injected = faults or "all"  # the fault lasts for the whole run
-        sent, *found, delay, _ = verdict
-        figures = (injected, sent, verdict.delivered, *found, f"{delay:.1f} s")
-        terminalreporter.line(line.format(name[:58], *figures))

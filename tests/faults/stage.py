@@ -15,6 +15,7 @@ from tests.integration.places import Person, Place
 from tests.integration.processes import Redis, SecondProcess
 from tests.postgres import Postgres
 from tests.servers import Server, Site
+from tests.waiting import wait_until
 
 #: Seconds; short, so that a test sees several pings.
 PING_INTERVAL = 2.0
@@ -89,7 +90,7 @@ class Stage:
     def restart(self, worker: Server, end: Callable[[], object]) -> None:
         """End a worker by calling ``end``, and start it again."""
         end()
-        time.sleep(1.0)
+        time.sleep(1.0)  # clients try to come back meanwhile
         worker.start()
 
 
@@ -163,10 +164,7 @@ class Run:
         )
 
     def wait(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition():
-            assert time.monotonic() < deadline, f"timed out waiting for {what}"
-            time.sleep(0.1)
+        wait_until(condition, f"timed out waiting for {what}", PATIENCE)
 
     def stop(self) -> None:
         self.stage.network.heal()

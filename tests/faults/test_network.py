@@ -1,5 +1,6 @@
 """Networks and peers that fail."""
 
+import os
 import threading
 import time
 
@@ -21,19 +22,18 @@ def test_p1_all_connections_are_cut_over_and_over(stage: Stage, survived: Surviv
         for _ in range(3):
             with run.fault():
                 stage.network.cut()
-                time.sleep(2.0)
+                time.sleep(2.0)  # the length of the cut
                 stage.network.heal()
-            time.sleep(1.0)
+            time.sleep(1.0)  # some come back before the next cut, and some do not
         run.finish(publisher)
         survived(run)
 
 
 #: As in the published comparison of AnyCable (84.6 % with Socket.IO, 87.0 % with uWebSockets).
 CROWD = 100
-SECONDS = 60.0
 
-#: Minimum number of drops of each client, which takes longer on a busy machine.
-DROPS = 5
+#: Minimum number of drops of each client.
+DROPS = 50 if os.environ.get("SOAK") else 5
 
 
 def test_p1_each_of_a_hundred_clients_is_dropped_for_two_seconds_over_and_over(
@@ -48,9 +48,7 @@ def test_p1_each_of_a_hundred_clients_is_dropped_for_two_seconds_over_and_over(
         try:
             # A new device does not receive what another device of its user has acknowledged.
             run.wait(lambda: all(each.positions for each in crowd.visitors), "all to come once")
-            begun = time.monotonic()
-            while time.monotonic() - begun < SECONDS or crowd.fewest_drops < DROPS:
-                assert time.monotonic() - begun < 10 * SECONDS
+            while crowd.fewest_drops < DROPS:
                 # A few rounds at a time, so that publishing lasts as long as the loop does.
                 run.finish(run.begin(5, pause=0.2, mark=f"{time.monotonic():.3f}"))
             crowd.stop_dropping()
@@ -73,7 +71,7 @@ def test_p1_half_open_connections_are_found_by_both_ends(stage: Stage, survived:
         before = [device.connects for _, device in run.devices]
         with run.fault():
             stage.network.silence()
-            time.sleep(1.0)
+            time.sleep(1.0)  # what is sent meanwhile is lost without a trace
             stage.network.heal()
         run.wait(
             lambda: all(

@@ -16,7 +16,7 @@ def test_p4_redis_is_killed_and_starts_empty(stage: Stage, survived: Survived) -
         publisher = run.begin(ROUNDS)
         with run.fault():
             stage.redis.kill()
-            time.sleep(2.0)
+            time.sleep(2.0)  # the length of the outage
             stage.redis.start()
         run.finish(publisher)
         survived(run)
@@ -28,7 +28,7 @@ def test_p4_redis_takes_everything_and_answers_nothing(stage: Stage, survived: S
         with run.fault():
             stage.redis.freeze()
             try:
-                time.sleep(3.0)
+                time.sleep(3.0)  # longer than the layer's timeout
             finally:
                 stage.redis.thaw()
         run.finish(publisher)
@@ -58,7 +58,7 @@ def test_p1_postgresql_is_restarted(stage: Stage, survived: Survived) -> None:
         publisher = run.begin(ROUNDS)
         with run.fault():
             stage.postgres.stop()
-            time.sleep(2.0)
+            time.sleep(2.0)  # the length of the outage
             stage.postgres.start()
         run.finish(publisher)
         survived(run)

@@ -35,7 +35,7 @@ def test_p3_both_workers_killed_at_once_and_again(stage: Stage, survived: Surviv
     with running(stage) as run:
         publisher = run.begin(ROUNDS)
         for _ in range(2):
-            time.sleep(0.5)
+            time.sleep(0.5)  # messages flow between the two kills
             with run.fault():
                 for worker in stage.workers:
                     worker.kill()

@@ -448,14 +448,19 @@ async def test_an_unsubscribed_client_gets_nothing_more(peer: Peer, hub: Hub) ->
     assert not hub.streams.by_name["typing:7"].readers
 
 
+async def three_readers(channel: str) -> list[Peer]:
+    user = await in_database(make_user)
+    peers = [await peer_of(user) for _ in range(3)]
+    for peer in peers:
+        await subscribe(peer, channel)
+    return peers
+
+
 async def test_many_readers_get_ephemeral_publications_in_order(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.hub.delivery.ephemeral.SLICE", 1)
-    user = await in_database(make_user)
-    peers = [await peer_of(user) for _ in range(3)]
-    for peer in peers:
-        await subscribe(peer, "typing:7")
+    peers = await three_readers("typing:7")
     for number in range(10):
         await apublish("typing:7", number)
     for peer in peers:
@@ -466,10 +471,7 @@ async def test_a_publication_does_not_overtake_one_that_waits(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("notifications.hub.delivery.ephemeral.SLICE", 2)
-    user = await in_database(make_user)
-    peers = [await peer_of(user) for _ in range(3)]
-    for peer in peers:
-        await subscribe(peer, "typing:7")
+    peers = await three_readers("typing:7")
     deliver = hub.streams.ephemeral.deliver
     deliver("typing:7", b'{"data":"first"}', 0)  # waits, because it has three readers
     peers[0].connection(hub).readers["typing:7"].detach()

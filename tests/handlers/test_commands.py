@@ -35,11 +35,6 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
 
 
 @pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
-
-
-@pytest.fixture
 async def peer(hub: Hub, user: Any) -> Peer:
     connected = await Peer.of(user)
     await connected.connect()

@@ -56,7 +56,7 @@ async def slow_ones(user: Any, count: int) -> list[Peer]:
         await peer.open()
         peer.ask(connect=peer.connect_request())
         found.append(peer)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # so that the next one is not in the same batch
     return found
 
 
@@ -131,7 +131,7 @@ async def test_p9_a_hanging_permission_does_not_delay_the_inbox_of_others(hub: H
 async def test_a_connect_waits_for_a_slow_permission(hub: Hub) -> None:
     slow = await follower("slow")
     (peer,) = await slow_ones(slow, 1)
-    await asyncio.sleep(1.0)
+    await asyncio.sleep(1.0)  # many times what a connect takes
     assert not peer.replies
     answered.set()
     await until(lambda: peer.replies)

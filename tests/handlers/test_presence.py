@@ -47,11 +47,6 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
 
 
 @pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
-
-
-@pytest.fixture
 async def peer(hub: Hub, user: Any) -> Peer:
     return await peer_of(user)
 

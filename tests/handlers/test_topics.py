@@ -39,11 +39,6 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
         yield running
 
 
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
-
-
 async def devices(user: Any, count: int) -> list[Peer]:
     """Return connections of one user that read the topic."""
     found = []

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -19,16 +19,10 @@ from notifications.metrics import ANNOUNCEMENTS_DROPPED
 from notifications.models import Connection, Notification, Subscription
 from notifications.publishing.sequencing import sequence_waiting
 from notifications.signals import connected, delivered, published
-from tests.peers import Peer, running_hub
+from tests.peers import Peer
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
 
 
 @contextmanager

@@ -136,7 +136,7 @@ async def test_calls_in_progress_are_limited(
         tasks.append(asyncio.create_task(batcher(number)))
         await until(lambda: len(begun) == len(tasks))
     tasks += [asyncio.create_task(batcher(number)) for number in (10, 11)]
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # longer than SLOW_AFTER
     assert begun == [[number] for number in range(MAX_CALLS)]
     go_on.set()
     assert await asyncio.gather(*tasks) == [*range(MAX_CALLS), 10, 11]

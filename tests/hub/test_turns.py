@@ -138,7 +138,7 @@ async def test_idle_users_are_forgotten(lane: Lane, settings: Any) -> None:
     turns = Turns(lane)
     for number in range(50):
         await turns.run(number, nothing)
-    await asyncio.sleep(0.001)
+    await asyncio.sleep(0.001)  # their budgets are full again
     turns.forget_idle()
     assert not turns.budgets
 

@@ -19,6 +19,7 @@ from websockets.typing import Origin
 from tests.client import PATIENCE
 from tests.proxies import Nginx, trusting
 from tests.servers import START_TIMEOUT, Server, Site
+from tests.waiting import wait_until
 
 #: As in deploy/systemd: only a proxy on this host is trusted.
 ARGUMENTS = ("--forwarded-allow-ips", "127.0.0.1")
@@ -78,14 +79,13 @@ class Front:
 
     def rows(self, count: int) -> list[tuple[int, str]]:
         """Wait for ``count`` connections and return each one's process id and client address."""
-        deadline = time.monotonic() + PATIENCE
-        while True:
+
+        def listed() -> list[tuple[int, str]]:
             shown = self.servers[0].manage("shell", "-v", "0", "-c", ROWS).stdout
             rows = [(pid, address) for pid, address in json.loads(shown)]
-            if len(rows) == count:
-                return rows
-            assert time.monotonic() < deadline, rows
-            time.sleep(0.2)
+            return rows if len(rows) == count else []
+
+        return wait_until(listed, f"{count} connections")
 
     def open(self, request: urllib.request.Request) -> Answer:
         """Send a request and return the answer, without following redirects."""

@@ -1,7 +1,5 @@
 """What a client receives when it reconnects after an absence, with a position and without."""
 
-import time
-
 import pytest
 
 from tests.client import Client, Position
@@ -220,10 +218,7 @@ def test_a_pong_acknowledges_delivery(site: Site, directory, command: str) -> No
 
 
 def wait_for_delivered(place: Place, person: Person, offset: int) -> None:
-    deadline = time.monotonic() + 10
-    while place.other.run(jobs.delivered, person.id, person.channel) != offset:
-        assert time.monotonic() < deadline, "the acknowledgement is not written"
-        time.sleep(0.05)
+    place.other.run(jobs.wait_until_delivered, person.id, person.channel, offset)
 
 
 def assert_starts_over(place: Place, person: Person, client: Client) -> None:

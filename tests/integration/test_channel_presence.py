@@ -16,9 +16,10 @@ from centrifuge.contexts import JoinContext, LeaveContext  # type: ignore[import
 from tests.client import PATIENCE, Client
 from tests.integration.places import Place, open_place
 from tests.integration.processes import Redis
-from tests.integration.test_presence import WORKER_TIMEOUT, wait_until
+from tests.integration.test_presence import WORKER_TIMEOUT
 from tests.peers import until
 from tests.servers import Server, Site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 

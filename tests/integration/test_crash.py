@@ -12,7 +12,8 @@ import pytest
 from tests.client import PATIENCE, Client, ReconnectingClient
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
-from tests.servers import START_TIMEOUT, Site
+from tests.servers import Site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -77,10 +78,7 @@ class Publishing:
     def wait_for_more(self, count: int) -> None:
         """Wait until ``count`` more have been published to each person."""
         enough = self._rounds() + count
-        deadline = time.monotonic() + START_TIMEOUT
-        while self._rounds() < enough:
-            assert time.monotonic() < deadline, "the publishing process hangs"
-            time.sleep(0.02)
+        wait_until(lambda: self._rounds() >= enough, "the publishing process hangs")
 
     def _rounds(self) -> int:
         return min(len(self._published[person.channel]) for person in self._people)

@@ -13,8 +13,9 @@ import pytest
 from tests.client import Client, ReconnectingClient
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
-from tests.integration.test_shutdown import wait_until
+from tests.integration.test_shutdown import listed, wait_for_rows
 from tests.servers import START_TIMEOUT, Server, Site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -107,10 +108,7 @@ def starts(server: Server) -> int:
 
 
 def wait_for_starts(server: Server, count: int) -> None:
-    deadline = time.monotonic() + START_TIMEOUT
-    while starts(server) < count:
-        assert time.monotonic() < deadline, server.log
-        time.sleep(0.1)
+    wait_until(lambda: starts(server) >= count, lambda: server.log, START_TIMEOUT)
 
 
 def send_elsewhere(clients: list[Client], gone: str, left: str) -> None:
@@ -126,7 +124,7 @@ def test_rolling_restart_of_two_servers_under_load_loses_nothing(
     with open_place(site, directory) as place:
         first, second = place.server, place.add_server()
         with load(place, [first.socket_url, second.socket_url]) as running:
-            wait_until(place, CLIENTS, 2, timeout=START_TIMEOUT)
+            wait_for_rows(place, CLIENTS, 2)
             running.begin(200)
             for leaving, staying in ((first, second), (second, first)):
                 send_elsewhere(running.clients, leaving.socket_url, staying.socket_url)
@@ -154,10 +152,9 @@ def test_the_workers_of_a_server_are_replaced_one_by_one_under_load(
             before = set(beside.run(jobs.worker_pids))
             running.begin(200)
             os.kill(server.pid, signal.SIGHUP)
-            deadline = time.monotonic() + 240
-            while before & set(beside.run(jobs.worker_pids)):
-                assert time.monotonic() < deadline, "the old workers stay"
-                time.sleep(0.1)
+            wait_until(
+                lambda: not before & set(beside.run(jobs.worker_pids)), "the old workers stay", 240
+            )
             assert starts(server) == 4
             running.finish()
             running.verify()
@@ -173,12 +170,9 @@ def test_workers_that_start_slowly_still_replace_the_others(site: Site, director
         wait_for_starts(server, 2)
         before = children(server.pid)
         os.kill(server.pid, signal.SIGHUP)
-        deadline = time.monotonic() + START_TIMEOUT
-        while not (new := children(server.pid) - before):
-            assert time.monotonic() < deadline, server.log
-            time.sleep(0.05)
+        new = wait_until(lambda: children(server.pid) - before, lambda: server.log, START_TIMEOUT)
         os.kill(new.pop(), signal.SIGSTOP)
-        time.sleep(SLOW_START)
+        time.sleep(SLOW_START)  # the time that a start takes is what is tested
         for pid in children(server.pid):
             os.kill(pid, signal.SIGCONT)
         wait_for_starts(server, 4)
@@ -201,4 +195,4 @@ def test_a_signal_to_all_processes_drains_all_of_them(site: Site, directory: Pat
         os.killpg(server.pid, signal.SIGTERM)
         assert [client.wait_closed() for client in clients] == [3001] * 6
         assert server.stop() == 0
-        wait_until(place, 0, 0, timeout=0)
+        assert listed(place) == (0, 0)

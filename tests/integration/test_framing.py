@@ -5,12 +5,10 @@
 
 import json
 import struct
-import time
 from typing import NamedTuple
 
 import pytest
 
-from tests.client import PATIENCE
 from tests.integration import jobs
 from tests.integration.places import Person, Place
 from tests.raw import (
@@ -24,6 +22,7 @@ from tests.raw import (
     RawSocket,
     frame,
 )
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("bystander")]
 
@@ -204,10 +203,10 @@ def test_a_broken_connection_is_cleaned_up(place: Place, where: str) -> None:
         if leave is RawSocket.finish_sending:
             assert socket.close_code() in {CUT, 1000, 1002, 1005, 1006}
             socket.reset()
-    deadline = time.monotonic() + PATIENCE
-    while place.other.run(jobs.connections_of, person.id):
-        assert time.monotonic() < deadline, "the connections are not cleared away"
-        time.sleep(0.1)
+    wait_until(
+        lambda: not place.other.run(jobs.connections_of, person.id),
+        "the connections to be cleared away",
+    )
 
 
 HANDSHAKE = (

@@ -1,15 +1,15 @@
 """The metrics of all workers of a site, as Prometheus reads them."""
 
 import re
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.client import PATIENCE, Client
+from tests.client import Client
 from tests.servers import Server
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -23,10 +23,7 @@ def read(server: Server, name: str) -> int:
 
 
 def wait_for(server: Server, count: int, name: str = "connections") -> None:
-    deadline = time.monotonic() + PATIENCE
-    while (seen := read(server, name)) != count:
-        assert time.monotonic() < deadline, f"{name}: {seen}, not {count}"
-        time.sleep(0.1)
+    wait_until(lambda: read(server, name) == count, lambda: f"{name}: {read(server, name)}")
 
 
 def test_any_worker_reports_the_connections_of_all(

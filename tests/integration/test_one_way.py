@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from tests.client import PATIENCE
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.servers import Server, Site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -160,10 +160,9 @@ def test_a_client_that_reads_nothing_takes_no_memory_and_is_dropped(
 
 
 def wait_for_connections(place: Place, person: Person, count: int) -> None:
-    deadline = time.monotonic() + 2 * PATIENCE
-    while place.other.run(jobs.connections_of, person.id) != count:
-        assert time.monotonic() < deadline, f"there are not {count} connections"
-        time.sleep(0.05)
+    wait_until(
+        lambda: place.other.run(jobs.connections_of, person.id) == count, f"{count} connections"
+    )
 
 
 def read_to_the_end(tcp: socket.socket) -> bytes:

@@ -3,10 +3,8 @@
 import os
 import re
 import signal
-import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from http.cookiejar import CookieJar
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.integration.test_drain import wait_for_starts
 from tests.servers import Server, Site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -23,13 +22,6 @@ PATIENCE = 20.0
 
 #: Seconds; long enough that only this timeout can be the reason why rows disappear.
 WORKER_TIMEOUT = 6.0
-
-
-def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    deadline = time.monotonic() + patience
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} does not happen"
-        time.sleep(0.05)
 
 
 class Administrator:

@@ -1,22 +1,19 @@
 """A backup is restored while clients are connected to two workers (P8)."""
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.client import Client
+from tests.client import PATIENCE, Client
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis
 from tests.postgres import Postgres
 from tests.servers import Site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
-
-#: Seconds to wait for an expected event; enough for a busy machine.
-PATIENCE = 30.0
 
 KEPT = [f"kept {number}" for number in range(4)]
 LOST = [f"lost {number}" for number in range(6)]
@@ -41,13 +38,6 @@ def place(
     with open_place(site, directory, **variables) as place:
         place.add_server()
         yield place
-
-
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"{what} does not happen"
-        time.sleep(0.1)
 
 
 def publish(place: Place, person: Person, titles: list[str]) -> None:

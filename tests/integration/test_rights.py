@@ -1,6 +1,5 @@
 """What a user may see and do, at connect and when rights change while connected (P6)."""
 
-import time
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -12,13 +11,14 @@ from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis
 from tests.servers import Site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
 #: Seconds: within SOON a change takes effect, even on a busy machine. LATE is an interval of checks
 #: that is too long for a check to find the change in time.
-SOON = 10.0
-LATE = 60.0
+SOON = 60.0
+LATE = 600.0
 
 
 @pytest.fixture(scope="module", params=["by hints", "by position checks"])
@@ -93,29 +93,21 @@ def test_logging_in_as_another_user_closes_the_sockets_of_the_previous_session(
     assert_open(native)
 
 
-def test_an_expired_token_disconnects(place: Place) -> None:
+def test_an_expired_token_disconnects_unless_it_was_refreshed(place: Place) -> None:
     person = place.person()
-    token = place.other.run(jobs.token_of, person.id, 5.0)
-    client = place.client(person)
-    client.token = token
-    result = client.connect()
-    assert result["expires"] is True
-    assert 0 < result["ttl"] <= 5
+    client, neighbour = place.client(person), place.client(person)
+    for each in (client, neighbour):
+        each.token = place.other.run(jobs.token_of, person.id, 5.0)
+        result = each.connect()
+        assert result["expires"] is True
+        assert 0 < result["ttl"] <= 5
+    fresh = place.other.run(jobs.token_of, person.id, 100.0)
+    assert neighbour.ask(refresh={"token": fresh})["refresh"]["ttl"] > 50
     assert_closed(client, 3005)
     client.open()
     assert client.try_connect()["error"]["code"] == 109
-
-
-def test_a_refreshed_token_keeps_the_connection_open(place: Place) -> None:
-    person = place.person()
-    client = place.client(person)
-    client.token = place.other.run(jobs.token_of, person.id, 5.0)
-    client.connect()
-    fresh = place.other.run(jobs.token_of, person.id, 100.0)
-    assert client.ask(refresh={"token": fresh})["refresh"]["ttl"] > 50
-    time.sleep(3.2)
-    assert client.closed is None
-    assert_open(client)
+    assert neighbour.closed is None
+    assert_open(neighbour)
 
 
 def test_a_token_of_another_user_does_not_refresh(place: Place) -> None:
@@ -217,10 +209,9 @@ def test_losing_staff_status_ends_the_staff_subscription(changing: Place) -> Non
 def test_an_administrator_can_disconnect_a_user(changing: Place) -> None:
     person = changing.person()
     client = changing.connected(person)
-    deadline = time.monotonic() + 10
-    while not changing.other.run(jobs.connections_of, person.id):
-        assert time.monotonic() < deadline, "the connection is not listed"
-        time.sleep(0.05)
+    wait_until(
+        lambda: changing.other.run(jobs.connections_of, person.id), "the connection to be listed"
+    )
     changing.other.run(jobs.disconnect, person.id)
     assert_closed(client, 3503)
 

@@ -6,8 +6,7 @@ Each method that a key can have is called here, and those that are refused.
 import json
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import pytest
@@ -35,10 +34,11 @@ from cent import (
 )
 
 from notifications.api.server.methods import GRANTABLE
-from tests.client import PATIENCE, Position
+from tests.client import Position
 from tests.docs.blocks import blocks_of
 from tests.integration.places import Place, open_place
 from tests.servers import ROOT, Site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -58,15 +58,6 @@ def shared_place(
     directory = tmp_path_factory.mktemp("place")
     with open_place(site, directory, request.param, **variables) as place:
         yield place
-
-
-def until(condition: Callable[[], T], what: str) -> T:
-    """Wait until ``condition()`` is true, and return its value."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"timed out waiting for {what}"
-        time.sleep(0.05)
-    return found
 
 
 def make_key(place: Place, methods: tuple[str, ...], channels: tuple[str, ...]) -> str:
@@ -189,7 +180,7 @@ def test_a_user_is_disconnected_with_the_code_of_the_backend(place: Place, api: 
     staying = place.client(person)
     client_id = staying.connect()["client"]
     bystander = place.connected(other)
-    until(lambda: clients_in(api, person.channel) == 4, "all connections")
+    wait_until(lambda: clients_in(api, person.channel) == 4, "all connections")
     how = Disconnect(code=4001, reason="moved")
     request = DisconnectRequest(user=str(person.id), whitelist=[client_id], disconnect=how)
     api.disconnect(request)
@@ -205,7 +196,7 @@ def test_a_user_is_disconnected_with_the_code_of_the_backend(place: Place, api: 
 def test_a_refresh_ends_connections_as_expired(place: Place, api: Client) -> None:
     person = place.person()
     client = place.connected(person)
-    until(lambda: clients_in(api, person.channel), "the connection")
+    wait_until(lambda: clients_in(api, person.channel), "the connection")
     api.refresh(RefreshRequest(user=str(person.id), expired=True))
     assert client.wait_closed() == 3005
 
@@ -219,7 +210,7 @@ def test_channels_and_nodes_tell_who_is_connected(place: Place, api: Client) -> 
         return {name: info.num_clients for name, info in found.items()}
 
     # Also until the connections of other tests have ended.
-    until(lambda: connected() == {person.channel: 1}, "the only connection")
+    wait_until(lambda: connected() == {person.channel: 1}, "the only connection")
     assert clients_in(api, "broadcast") == 1
     assert clients_in(api, "user:0") == 0
     (node,) = api.info(InfoRequest()).nodes
@@ -235,7 +226,9 @@ def test_channels_of_namespaces_can_be_used_too(place: Place, api: Client) -> No
     client_id = client.connect()["client"]
     client.ask(subscribe={"channel": channel})
     client.positions[channel] = Position("", 0)
-    until(lambda: api.presence_stats(PresenceStatsRequest(channel=channel)).num_clients, "a client")
+    wait_until(
+        lambda: api.presence_stats(PresenceStatsRequest(channel=channel)).num_clients, "a client"
+    )
     present = api.presence(PresenceRequest(channel=channel)).presence
     assert {name: info.user for name, info in present.items()} == {client_id: str(person.id)}
     assert clients_in(api, channel) == 1

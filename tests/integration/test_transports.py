@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from tests.client import PATIENCE
 from tests.integration import jobs
 from tests.integration.fronts import StartFront
 from tests.integration.places import SECRET, Person, Place, open_place
@@ -16,6 +15,7 @@ from tests.integration.processes import Redis
 from tests.integration.sdks import JavaScript, Refused
 from tests.proxies import HoldingProxy
 from tests.servers import Server, Site
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration
 
@@ -62,10 +62,7 @@ def test_the_sdk_connects_receives_and_calls(place: Place, transport: str) -> No
         assert client.count("connecting") == 1
         client.call("disconnect")
         assert client.wait_for_event("disconnected")["code"] == 0
-    deadline = time.monotonic() + PATIENCE
-    while place.other.run(jobs.connections_of, person.id):
-        assert time.monotonic() < deadline, "the server has not noticed the end"
-        time.sleep(0.05)
+    wait_until(lambda: not place.other.run(jobs.connections_of, person.id), "the end to be noticed")
 
 
 def test_a_thousand_messages_arrive_in_order(place: Place, transport: str) -> None:
@@ -117,11 +114,11 @@ def test_pongs_keep_the_connection_and_acknowledge(quick: Place, transport: str)
     with sdk(person, transport, quick.server) as client:
         client.connected()
         quick.other.run(jobs.notify_user, person.id, ["one"])
-        deadline = time.monotonic() + PATIENCE
-        while quick.other.run(jobs.delivered, person.id, person.channel) != 1:
-            assert time.monotonic() < deadline, "not acknowledged"
-            time.sleep(0.1)
-        time.sleep(3)  # more than one ping, and time enough to miss a pong
+        quick.other.run(jobs.wait_until_delivered, person.id, person.channel, 1)
+        # Two more are acknowledged by the pongs to later pings: the connection has lived on.
+        for offset in (2, 3):
+            quick.other.run(jobs.notify_user, person.id, [f"number {offset}"])
+            quick.other.run(jobs.wait_until_delivered, person.id, person.channel, offset)
         assert client.count("connecting") == 1
 
 
@@ -268,7 +265,7 @@ def test_nginx_passes_every_message_at_once(front: StartFront, transport: str) -
         emulationEndpoint=f"{url}/emulation",
     ) as client:
         client.connected()
-        time.sleep(6)
+        time.sleep(6)  # twice as long as nginx waits for a quiet server: pings have to come
         server.manage("notify", "reader", "one")
         client.wait(lambda: client.count("publication") == 1, "one")
         assert client.call("rpc", "unread", {})["data"]["unread"] >= 1

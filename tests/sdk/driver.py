@@ -181,19 +181,25 @@ def python() -> Sequence[str]:
     return [sys.executable, str(HERE / "python" / "main.py")]
 
 
-def go(directory: Path) -> Sequence[str]:
+def build_go(directory: Path) -> None:
     """Build the program of the Go SDK into ``directory``."""
-    binary = directory / "go-sdk"
-    run([tool("go"), "build", "-o", str(binary), "."], HERE / "go")
-    return [str(binary)]
+    run([tool("go"), "build", "-o", str(directory / "go-sdk"), "."], HERE / "go")
+
+
+def go(directory: Path) -> Sequence[str]:
+    """The program that :func:`build_go` has built."""
+    return [str(directory / "go-sdk")]
+
+
+def build_java(directory: Path) -> None:
+    """Build the program of the Java SDK, with Maven, into ``directory``."""
+    maven = [tool("mvn"), "--batch-mode", "--quiet", f"-Dbuild={directory}"]
+    run([*maven, "package"], HERE / "java")
 
 
 def java(directory: Path) -> Sequence[str]:
-    """Build the program of the Java SDK, with Maven, into ``directory``."""
-    maven = [tool("mvn"), "--batch-mode", "--quiet", f"-Dbuild={directory / 'java'}"]
-    run([*maven, "package"], HERE / "java")
-    jars = f"{directory / 'java'}/*:{directory / 'java' / 'dependency'}/*"
-    return [tool("java"), "-cp", jars, "Main"]
+    """The program that :func:`build_java` has built."""
+    return [tool("java"), "-cp", f"{directory}/*:{directory}/dependency/*", "Main"]
 
 
 class Missing(Exception):

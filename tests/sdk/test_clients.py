@@ -36,18 +36,18 @@ def program(language: str, place: Place, token: str) -> str:
     return source.replace("TOKEN", token)
 
 
-def start_javascript(source: str, directory: Path) -> Any:
+def start_javascript(source: str, directory: Path, programs: Any) -> Any:
     """Start it beside the tests' own program, where node finds the SDK."""
     command = [driver.node()[0], "--input-type=module", "--eval", source]
     return subprocess.Popen(command, cwd=driver.HERE / "node", stdout=subprocess.PIPE, text=True)
 
 
-def start_python(source: str, directory: Path) -> Any:
+def start_python(source: str, directory: Path, programs: Any) -> Any:
     command = [driver.python()[0], "-c", source]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def start_go(source: str, directory: Path) -> Any:
+def start_go(source: str, directory: Path, programs: Any) -> Any:
     (directory / "main.go").write_text(source)
     for name in ("go.mod", "go.sum"):
         (directory / name).write_text((driver.HERE / "go" / name).read_text())
@@ -55,8 +55,8 @@ def start_go(source: str, directory: Path) -> Any:
     return subprocess.Popen([directory / "program"], stdout=subprocess.PIPE, text=True)
 
 
-def start_java(source: str, directory: Path) -> Any:
-    jars = driver.java(directory)[2]
+def start_java(source: str, directory: Path, programs: Any) -> Any:
+    jars = programs["java"]()[2]
     file = directory / "Notifications.java"
     file.write_text(source)
     command = [driver.tool("java"), "-cp", jars, str(file)]
@@ -73,12 +73,12 @@ STARTS = {
 
 @pytest.mark.parametrize("language", STARTS)
 def test_the_program_of_the_page_prints_a_notification(
-    place: Place, tmp_path: Path, language: str
+    place: Place, programs: Any, tmp_path: Path, language: str
 ) -> None:
     person = place.person()
     place.other.run(jobs.notify_user, person.id, ["It has shipped"])
     source = program(language, place, person.token)
-    process = or_skip(language, lambda: STARTS[language](source, tmp_path))
+    process = or_skip(language, lambda: STARTS[language](source, tmp_path, programs))
     # Without an answer the program would wait for ever, and the test with it.
     killer = threading.Timer(PATIENCE, process.kill)
     killer.start()

@@ -3,14 +3,12 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from functools import cache
 from typing import Any
 
 import pytest
 
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
-from tests.sdk import driver
 from tests.sdk.driver import Driver, Kind, Missing, RefusedByServer
 from tests.servers import Site
 
@@ -33,18 +31,6 @@ WITH_MESSAGES = [kind for kind in KINDS if kind.sdk != "python"]
 
 #: Starts the SDK of this test with a token: ``sdk(person)`` or ``sdk(person, token="ask")``.
 Start = Callable[..., Driver]
-
-
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Callable[[], Any]]:
-    """The command line of each SDK's program, built when it is first asked for."""
-    directory = tmp_path_factory.mktemp("programs")
-    return {
-        "node": driver.node,
-        "python": driver.python,
-        "go": cache(lambda: driver.go(directory)),
-        "java": cache(lambda: driver.java(directory)),
-    }
 
 
 @pytest.fixture(scope="module")

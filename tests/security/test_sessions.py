@@ -1,6 +1,6 @@
 """Sessions that were planted, ended or combined with tokens open no foreign streams (P6)."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,16 +11,10 @@ from notifications import notify
 from notifications.connect.authentication import make_token
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from tests.peers import Peer, log_in, running_hub
+from tests.peers import Peer, log_in
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
 
 
 @pytest.fixture

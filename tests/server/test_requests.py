@@ -70,7 +70,7 @@ async def sending(
             while not writer.is_closing():
                 writer.write(drip)
                 await writer.drain()
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(0.02)  # more often than the timeout
 
     writer.write(start)
     dripping = asyncio.create_task(go_on())
@@ -178,7 +178,7 @@ async def test_a_body_that_makes_progress_may_take_its_time(
         for _ in range(10):
             writer.write(b"x" * 5)
             await writer.drain()
-            await asyncio.sleep(0.15)
+            await asyncio.sleep(0.15)  # together longer than the timeout
         assert b"200" in await asyncio.wait_for(reader.readline(), 30)
         writer.transport.abort()
 
@@ -197,7 +197,7 @@ async def test_a_slow_application_does_not_time_out_its_client(
     async with serving(slow) as (_, port):
         request = POST.replace(b"100000", b"1000000") + b"x" * 1_000_000
         async with sending(port, request, b"") as (reader, _):
-            await asyncio.sleep(0.9)
+            await asyncio.sleep(0.9)  # twice the timeouts
             go_on.set()
             assert b"200" in await asyncio.wait_for(reader.readline(), 30)
 
@@ -211,7 +211,7 @@ async def test_a_response_is_not_cut_off_by_bytes_received_during_it() -> None:
         await plain(scope, receive, send)
 
     async with serving(slow) as (_, port), sending(port, GET + b"\r\n", b"") as (reader, _):
-        await asyncio.sleep(0.9)
+        await asyncio.sleep(0.9)  # twice the timeouts
         go_on.set()
         assert b"200" in await asyncio.wait_for(reader.readline(), 30)
 

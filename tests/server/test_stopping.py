@@ -13,6 +13,7 @@ import uvicorn
 
 from notifications.server import stopping
 from notifications.server.stopping import DRAIN, Server, Supervisor, Worker
+from tests.sockets import until
 
 Drain = Callable[[asyncio.Event], Awaitable[None]]
 
@@ -42,10 +43,7 @@ async def serving(drain: Drain | None, events: list[str]) -> Any:
         # It would raise captured signals again, in pytest.
         server.capture_signals = nullcontext  # type: ignore[method-assign,assignment]
         task = asyncio.create_task(server.serve([listener]))
-        for _ in range(1000):
-            if server.started:
-                break
-            await asyncio.sleep(0.01)
+        await until(lambda: server.started)
         yield server, port, task
         await asyncio.wait_for(task, 10)
 

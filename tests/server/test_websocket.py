@@ -257,7 +257,7 @@ async def test_a_client_that_goes_on_sending_after_the_close_is_dropped_in_time(
         while True:
             writer.write(bytes(1000))
             await writer.drain()
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # a client that sends little, for longer than the timeout
 
     with pytest.raises(ConnectionError):
         await asyncio.wait_for(go_on(), 30)
@@ -379,7 +379,7 @@ async def test_the_timeout_of_heads_does_not_end_websockets(
     async with serving(echo) as (server, port), dial(port) as client:
         async with raw(port, *halves) as reader:  # through the HTTP parser
             await reader.readuntil(b"\r\n\r\n")
-            await asyncio.sleep(0.6)
+            await asyncio.sleep(0.6)  # twice the timeout of heads
             assert len(server.server_state.connections) == 2
         await client.send("still here")
         assert await client.recv() == "still here"

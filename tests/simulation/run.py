@@ -95,7 +95,13 @@ def simulate_in_child(seed: int, options: argparse.Namespace) -> Report:
     """Simulate one run in a process of its own, so that no state leaks into the next run."""
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=lambda: there.send(simulate(seed, options)))
+
+    def run() -> None:
+        if options.broken:
+            mutations.MUTATIONS[options.broken].apply()
+        there.send(simulate(seed, options))
+
+    process = context.Process(target=run)
     process.start()
     there.close()
     try:
@@ -167,8 +173,14 @@ def main(arguments: Sequence[str]) -> int:
     database.prepare()
     workers.patch_threads()
     workers.number_objects()
+    names = options.broken or [""]
+    return max([_run(argparse.Namespace(**{**vars(options), "broken": name})) for name in names])
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Simulate all seeds, with one deliberate bug at most, and return the exit code."""
     if options.broken:
-        mutations.MUTATIONS[options.broken].apply()
+        print(f"Broken: {options.broken}", flush=True)  # noqa: T201
     seeds = range(options.seed, options.seed + options.runs)
     started, total, broken = _real_seconds(), 0, 0
     for seed in seeds:
@@ -238,8 +250,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--break",
         dest="broken",
+        nargs="+",
+        default=[],
         choices=mutations.MUTATIONS,
-        help="deliberate bug to plant in the code",
+        help="deliberate bugs to plant in the code, one after the other",
     )
     parser.add_argument("--verbose", action="store_true", help="print each event")
     return parser.parse_args(arguments)

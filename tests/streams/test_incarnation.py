@@ -1,7 +1,6 @@
 """A restored backup is recognised as another database, whatever its streams contain."""
 
 import shutil
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,6 @@ from django.db import connection, transaction
 from prometheus_client import REGISTRY
 
 from notifications.database.lanes import in_database
-from notifications.hub import Hub
 from notifications.hub.incarnation import IncarnationWatch
 from notifications.models import Incarnation
 from notifications.streams import incarnation
@@ -98,12 +96,6 @@ def test_a_copy_of_the_file_is_another_database(
 
 
 # In a worker
-
-
-@pytest.fixture
-async def hub(settings: Any) -> AsyncIterator[Hub]:
-    async with running_hub(settings) as running:
-        yield running
 
 
 async def test_p8_a_worker_compares_fingerprints_when_it_starts(settings: Any) -> None:

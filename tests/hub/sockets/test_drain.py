@@ -32,7 +32,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> asyncio.Semaphore:
     async def pause(hurry: asyncio.Event, seconds: float) -> None:
         if not hurry.is_set():
             await asyncio.wait_for(turns.acquire(), 10)
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01)  # the clients see their close before the next wave
 
     monkeypatch.setattr(draining, "PACE", 2 / draining.WAVE)
     monkeypatch.setattr(draining, "pause", pause)

@@ -51,11 +51,6 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
         yield running
 
 
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
-
-
 async def test_a_stream_is_read_from_its_beginning_page_by_page(hub: Hub, user: Any) -> None:
     reader = await Reader.of(user)
     for number in range(5):

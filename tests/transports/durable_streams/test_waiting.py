@@ -35,11 +35,6 @@ async def hub(settings: Any) -> AsyncIterator[Hub]:
         assert not running.connections.addresses.by_address
 
 
-@pytest.fixture
-async def user() -> Any:
-    return await in_database(make_user)
-
-
 async def waiting(hub: Hub, *exchanges: Exchange) -> None:
     """Wait until these readers are live."""
 
