@@ -18,8 +18,8 @@ class Position(NamedTuple):
     offset: int
 
 
-#: Before everything that was ever published, in whichever history: what SDKs send for an application
-#: that has no state of a stream yet (``getState``, ``since``).
+#: Before everything that was ever published, in whichever history: what SDKs send for an
+#: application that has no state of a stream yet (``getState``, ``since``).
 ORIGIN = Position("", 0)
 
 
