@@ -12,6 +12,7 @@ from .consumers import NotificationConsumer
 from .lifespan import lifespan
 from .logs import quoted
 from .origin import AllowedOriginValidator, Refusals, refuse
+from .paths import find, paths
 from .transports.durable_streams.application import durable_streams
 from .transports.emulated import SSE, HTTPStream
 from .transports.emulation import Emulate
@@ -24,20 +25,21 @@ logger = logging.getLogger(__name__)
 #: An ASGI 3 application: scope, receive, send.
 ASGIApplication = Callable[[Any, Any, Any], Awaitable[None]]
 
-websocket_urlpatterns = [
-    path("connection/websocket", NotificationConsumer.as_asgi()),
-    path("connection/uni_websocket", OneWayConsumer.as_asgi()),
-]
+#: What opens sockets, by the name of the transport.
+SOCKETS: dict[str, ASGIApplication] = {
+    "websocket": NotificationConsumer.as_asgi(),
+    "uni_websocket": OneWayConsumer.as_asgi(),
+}
 
 #: What is answered over HTTP without Django's handlers and middleware: responses that stay open.
-http_urlpatterns: list[URLPattern] = [
-    path("streams/<path:name>", cast(Any, durable_streams)),
-    path("connection/http_stream", HTTPStream.as_asgi()),
-    path("connection/sse", SSE.as_asgi()),
-    path("emulation", Emulate.as_asgi()),
-    path("connection/uni_sse", OneWaySSE.as_asgi()),
-    path("connection/uni_http_stream", OneWayHTTPStream.as_asgi()),
-]
+REQUESTS: dict[str, ASGIApplication] = {
+    "http_stream": QueryHider(HTTPStream.as_asgi()),
+    "sse": QueryHider(SSE.as_asgi()),
+    "emulation": Emulate.as_asgi(),
+    "uni_sse": QueryHider(OneWaySSE.as_asgi()),
+    "uni_http_stream": QueryHider(OneWayHTTPStream.as_asgi()),
+    "streams": durable_streams,
+}
 
 
 def compose(http: ASGIApplication, more: Sequence[URLPattern]) -> ASGIApplication:
@@ -48,38 +50,59 @@ def compose(http: ASGIApplication, more: Sequence[URLPattern]) -> ASGIApplicatio
         more: routes to the host's own consumers.
     """
     # The last one: URLRouter raises for an unknown path, and servers answer that with 500.
-    routes = [*websocket_urlpatterns, *more, re_path("", cast(Any, _Nothing()))]
-    sockets = QueryHider(AllowedOriginValidator(_BelowPrefix(URLRouter(routes))))
+    routes = [*more, re_path("", cast(Any, _Nothing()))]
+    sockets = _OwnPaths(SOCKETS, _BelowPrefix(URLRouter(routes)))
     application: ASGIApplication = ProtocolTypeRouter(
-        {"http": _requests(http), "websocket": sockets, "lifespan": lifespan}
+        {
+            "http": _OwnPaths(REQUESTS, http),
+            "websocket": QueryHider(AllowedOriginValidator(sockets)),
+            "lifespan": lifespan,
+        }
     )
     return application
 
 
-def _requests(django_application: ASGIApplication) -> ASGIApplication:
-    if not http_urlpatterns:
-        return django_application
-    return _OwnPaths(QueryHider(_BelowPrefix(URLRouter(http_urlpatterns))), django_application)
+def socket_urlpatterns() -> list[URLPattern]:
+    """Return routes to the sockets that are on, as ``URLRouter`` takes them."""
+    known = paths()
+    return [
+        path(known[name].removeprefix("/"), cast(Any, application))
+        for name, application in SOCKETS.items()
+        if name in known
+    ]
 
 
 class _OwnPaths:
-    """Passes requests for a path of ours to the router, and all others to Django, as they are."""
+    """Passes what is for a path of ours to its application, and all else on, as it is.
 
-    def __init__(self, ours: ASGIApplication, others: ASGIApplication) -> None:
+    Args:
+        ours: by the names of transports.
+        others: gets what is not for any of these.
+    """
+
+    def __init__(self, ours: dict[str, ASGIApplication], others: ASGIApplication) -> None:
         self._ours = ours
         self._others = others
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        path = path_below_prefix(scope)
-        is_ours = any(pattern.pattern.match(path) for pattern in http_urlpatterns)
-        await (self._ours if is_ours else self._others)(scope, receive, send)
+        found = find(path_below_prefix(scope), self._ours)
+        if found is None:
+            await self._others(scope, receive, send)
+            return
+        if found.rest:
+            scope = {**scope, "url_route": {"args": (), "kwargs": {"name": found.rest}}}
+        await self._ours[found.name](scope, receive, send)
 
 
 def path_below_prefix(scope: Any) -> str:
-    """Return the path of a request below the site's prefix, without a slash at the beginning."""
+    """Return the path of a request below the site's prefix, whether or not a proxy has removed it.
+
+    The prefix is what Django's own handler takes for it: ``FORCE_SCRIPT_NAME``, else the server's
+    ``root_path``.
+    """
     prefix = _prefix(scope)
     path: str = scope["path"]
-    return (path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path).lstrip("/")
+    return path.removeprefix(prefix) if path.startswith(f"{prefix}/") else path
 
 
 def _prefix(scope: Any) -> str:
@@ -87,11 +110,10 @@ def _prefix(scope: Any) -> str:
 
 
 class _BelowPrefix:
-    """Lets a router find a path below the site's prefix, whether or not a proxy has removed it.
+    """Lets a router find a path below the site's prefix, as :func:`path_below_prefix` does.
 
-    The prefix is what Django's own handler takes for it: ``FORCE_SCRIPT_NAME``, else the server's
-    ``root_path``. URLRouter insists that a path starts with ``root_path``; in Django, and with
-    daphne's ``runserver``, it need not.
+    URLRouter insists that a path starts with ``root_path``; in Django, and with daphne's
+    ``runserver``, it need not.
     """
 
     def __init__(self, application: Any) -> None:
@@ -99,9 +121,7 @@ class _BelowPrefix:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         prefix = _prefix(scope)
-        path = scope["path"]
-        if not path.startswith(f"{prefix}/"):
-            path = prefix + path
+        path = prefix + path_below_prefix(scope)
         await self._application({**scope, "root_path": prefix, "path": path}, receive, send)
 
 

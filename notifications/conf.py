@@ -101,6 +101,9 @@ class Settings:
     TOPIC_PERMISSION: str = ""
     #: Families of channels beside the built-in streams; see :mod:`notifications.namespaces`.
     NAMESPACES: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: Paths of the transports below the site's prefix, for those that get another path than the
+    #: default one; None switches one off. See :mod:`notifications.paths`.
+    TRANSPORTS: dict[str, str | None] = field(default_factory=dict)
     #: Other origins whose pages may open a socket or a stream, as ``https://a.example`` or
     #: ``https://*.a.example``, besides the requested host and ``CSRF_TRUSTED_ORIGINS``.
     ALLOWED_ORIGINS: tuple[str, ...] = ()

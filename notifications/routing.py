@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from django.urls import URLPattern
 
-    from .asgi import ASGIApplication, websocket_urlpatterns
+    from .asgi import ASGIApplication
+
+    websocket_urlpatterns: list[URLPattern]
 
 __all__ = ["application", "websocket_urlpatterns"]
 
@@ -23,14 +25,15 @@ def application(
 
     >>> application = notifications.routing.application(get_asgi_application())
 
-    It opens sockets at ``connection/websocket``, below ``FORCE_SCRIPT_NAME`` or the server's
-    ``root_path``, whether or not a proxy removes that prefix; only to pages of this site (see
-    :class:`notifications.origin.AllowedOriginValidator`). Any other path is refused with 403. The
-    transports over HTTP (``docs/transports.md``) are answered below the same prefix. The hub starts
-    and stops with the server (see :func:`notifications.lifespan.lifespan`).
+    It opens sockets, and answers requests of the transports over HTTP, at the paths in the setting
+    ``TRANSPORTS`` (``docs/transports.md``). They are below ``FORCE_SCRIPT_NAME`` or the server's
+    ``root_path``, whether or not a proxy removes that prefix. Only pages of this site may use them
+    (see :class:`notifications.origin.AllowedOriginValidator`). A socket at any other path is
+    refused with 403; any other request is Django's. The hub starts and stops with the server (see
+    :func:`notifications.lifespan.lifespan`).
 
     Args:
-        django_application: answers HTTP requests.
+        django_application: answers all other HTTP requests.
         websocket_urlpatterns: routes to consumers of your own, as ``URLRouter`` takes them. To
             wrap a whole router in middleware: ``[re_path("", AuthMiddlewareStack(URLRouter(…)))]``.
     """
@@ -43,5 +46,5 @@ def application(
 def __getattr__(name: str) -> Any:
     """Load ``websocket_urlpatterns``, for hosts that put the parts together themselves."""
     if name == "websocket_urlpatterns":
-        return import_module(".asgi", __package__).websocket_urlpatterns
+        return import_module(".asgi", __package__).socket_urlpatterns()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -266,7 +266,7 @@ DAPHNE_WEBSOCKET_MAX_MESSAGE_SIZE = 16 * 1024 * 1024
 # Addresses and networks that may read /metrics, besides staff.
 METRICS_ALLOW = networks("METRICS_ALLOW")
 
-NOTIFICATIONS = _notifications(DEBUG)
+NOTIFICATIONS = {**_notifications(DEBUG), "TRANSPORTS": {"streams": "/streams/"}}
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -35,6 +35,7 @@ QUIET = {
     "RIGHTS_INTERVAL": 3600.0,
     "WORKER_TIMEOUT": 3 * 3600.0,
     "TOPICS": ["news"],
+    "TRANSPORTS": {"streams": "/streams/"},
 }
 
 

@@ -122,7 +122,9 @@ def test_the_layer_must_exist() -> None:
         assert ids() == ["notifications.E005"]
 
 
-@pytest.mark.parametrize("path", ["nowhere.at_all", "tests.test_conf.missing", "nodots"])
+@pytest.mark.parametrize(
+    "path", ["nowhere.at_all", "tests.test_conf.missing", "nodots", ".", ".relative.path"]
+)
 def test_a_topic_permission_must_be_importable(path: str) -> None:
     with override_settings(NOTIFICATIONS={"TOPIC_PERMISSION": path}):
         assert ids() == ["notifications.E006"]

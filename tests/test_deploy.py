@@ -12,6 +12,7 @@ import yaml
 
 from notifications.conf import Settings
 from notifications.management.commands import serve
+from notifications.paths import DEFAULTS
 from tests.servers import ROOT, manage, site_environment
 
 DEPLOY = ROOT / "deploy"
@@ -175,6 +176,17 @@ def test_the_timeouts_of_nginx_are_above_the_heartbeat() -> None:
     assert len(times) == 4
     heartbeat = Settings().PING_INTERVAL + Settings().PONG_TIMEOUT
     assert all(int(time) > heartbeat for time in times)
+
+
+def test_nginx_knows_the_paths_of_sockets_and_of_open_responses() -> None:
+    text = (DEPLOY / "nginx" / "pushsite-locations.conf").read_text()
+    for words, names in (
+        ("proxy_set_header Upgrade", {"websocket", "uni_websocket"}),
+        ("proxy_buffering off", {"http_stream", "sse", "uni_sse", "uni_http_stream"}),
+    ):
+        (pattern,) = re.findall(rf"(?ms)^location ~ (\S+) {{(?:(?!^}}).)*{words}", text)
+        found = {name for name, path in DEFAULTS.items() if path and re.search(pattern, path)}
+        assert found == names
 
 
 @pytest.mark.parametrize("name", ["pushsite.conf", "compose.conf"])

@@ -88,6 +88,13 @@ def test_a_check_reports_functions_that_cannot_be_called(
     assert "'chat'" in message
 
 
+@pytest.mark.parametrize("path", ["nowhere.at_all", ".", ".relative.path"])
+def test_a_check_reports_paths_that_lead_nowhere(settings: Any, path: str) -> None:
+    declare(settings, chat={"subscribe": path})
+    (message,) = messages()
+    assert f"'chat']: {path}: " in message
+
+
 def test_a_check_reports_tokens_that_nothing_can_sign(settings: Any) -> None:
     namespaces = {"chat": {"subscribe": "token"}}
     settings.NOTIFICATIONS = {"NAMESPACES": namespaces}

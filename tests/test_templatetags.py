@@ -1,10 +1,14 @@
 """``{% load notifications %}`` in templates of any site."""
 
+import json
+import re
+from html import unescape
+
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest
 from django.template import Context, Template
-from django.test import RequestFactory
+from django.test import RequestFactory, override_settings
 from django.urls import set_script_prefix
 
 from notifications import broadcast, inbox, notify
@@ -89,7 +93,25 @@ def test_socket_lies_below_the_prefix_of_the_site(request_of) -> None:
     finally:
         set_script_prefix("/")
     assert 'data-notifications-socket="/push/connection/websocket"' in bell
+    assert "&quot;emulation&quot;: &quot;/push/emulation&quot;" in bell
     assert 'href="/push/notifications/"' in bell
+
+
+@override_settings(
+    NOTIFICATIONS={
+        "TRANSPORTS": {"websocket": None, "sse": "/live/sse", "streams": "/streams/"},
+    }
+)
+def test_bell_says_where_the_transports_are_that_are_on(request_of) -> None:
+    bell = unescape(render("{% notification_bell %}", request_of))
+    assert 'data-notifications-socket="/connection/http_stream"' in bell
+    found = re.search(r'data-notifications-transports="({.*?})"', bell)
+    assert found is not None
+    assert json.loads(found[1]) == {
+        "http_stream": "/connection/http_stream",
+        "sse": "/live/sse",
+        "emulation": "/emulation",
+    }
 
 
 def test_bell_names_the_topics_of_the_user(request_of, reader) -> None:

@@ -3,6 +3,6 @@
 To accept a warning, add its id to Django's ``SILENCED_SYSTEM_CHECKS``.
 """
 
-from . import adoption, contents, databases, deployment, values
+from . import adoption, contents, databases, deployment, paths, values
 
-__all__ = ["adoption", "contents", "databases", "deployment", "values"]
+__all__ = ["adoption", "contents", "databases", "deployment", "paths", "values"]

@@ -21,7 +21,11 @@ WORDS = {
     "float | None": "a number above 0, or None",
     "tuple[str, ...]": "a list of texts",
     "dict[str, dict[str, Any]]": "a dict of namespaces by name",
+    "dict[str, str | None]": "a dict of paths by transport",
 }
+
+#: What importing a path raises that names nothing, or is relative.
+IMPORT_ERRORS = (ImportError, TypeError, ValueError)
 
 
 @register
@@ -157,7 +161,7 @@ def check_namespace_functions(**kwargs: Any) -> list[CheckMessage]:
 def _problem_of_function(path: str) -> str:
     try:
         function = import_string(path)
-    except ImportError as error:
+    except IMPORT_ERRORS as error:
         return f"{error}."
     if iscoroutinefunction(function):  # a coroutine object is always true
         return "it must not be async."
@@ -169,7 +173,7 @@ def check_topic_permission(**kwargs: Any) -> list[CheckMessage]:
     """``E006``: ``TOPIC_PERMISSION`` cannot be imported, is a coroutine, or is not callable."""
     try:
         permission = app_settings.topic_permission()
-    except (ImportError, AttributeError, TypeError) as error:  # E003 reports a wrong type
+    except (*IMPORT_ERRORS, AttributeError) as error:  # E003 reports a wrong type
         return [
             Error(f"NOTIFICATIONS['TOPIC_PERMISSION']: {error}", id="notifications.E006"),
         ]

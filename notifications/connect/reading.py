@@ -110,7 +110,9 @@ def _pages(
     recent: Recent | None,
 ) -> list[Found | Exception]:
     clients = [
-        ([feed], {feed.name: _start(feed, entry.position)}) if isinstance(feed, Feed) else ([], {})
+        ([feed], {feed.name: start_of(feed, entry.position)})
+        if isinstance(feed, Feed)
+        else ([], {})
         for entry, feed in zip(wanted, feeds, strict=True)
     ]
     pages = recover_many(clients, app_settings.PAGE_SIZE, recent)
@@ -120,7 +122,7 @@ def _pages(
             found.append(feed)
             continue
         page = items[0].page if items[0].recovered else None
-        start = _start(feed, entry.position)
+        start = start_of(feed, entry.position)
         if page is not None and feed.muted:
             page = Page([], feed.top, more=False)
         own = _own(inboxes, marks, entry.identity.user.pk)
@@ -128,7 +130,8 @@ def _pages(
     return found
 
 
-def _start(feed: Feed, position: Position) -> Position:
+def start_of(feed: Feed, position: Position) -> Position:
+    """The position in a feed that a reader asks for."""
     if position == BEGINNING:
         return Position(feed.epoch, min(lowest(feed), feed.top))
     return Position(feed.epoch, feed.top) if position == TAIL else position

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..conf import app_settings
-from ..connect.tokens import ExpiredToken, SubscriptionClaims, read_subscription_token
+from ..connect.channels import NEW_CHANNEL_WORK, claims_of, open_channel
+from ..connect.tokens import SubscriptionClaims
 from ..group_names import group_name
 from ..hub import Connection, Hub, LocalStream
 from ..hub.sockets.connection import Reader
@@ -18,9 +19,7 @@ from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError
 from ..publishing import channels as publishing
 from ..streams import names as stream_names
-from ..streams import rows as stream_rows
 from ..streams.channel_rights import may
-from ..streams.feeds import load_channel
 from ..streams.members import add_name
 from ..streams.positions import Position
 from ..streams.recovery import Recovered, recover
@@ -28,9 +27,6 @@ from .outcome import Outcome
 from .presence import Introduced, enter, introduce
 from .subscribing import MAX_TTL, attach_requested, subscribe_result
 from .users import current_user
-
-#: CPU seconds that a user is charged for the first subscription to a channel, which creates a row.
-NEW_CHANNEL_WORK = 0.05
 
 #: Characters of the reason that a ``schema`` gives, in an error reply.
 MAX_REASON = 200
@@ -127,7 +123,7 @@ async def sub_refresh(
     reader = connection.readers.get(request.channel)
     if reader is None or reader.grant is None or not reader.grant.by_token:
         raise ClientError(codes.PERMISSION_DENIED, "no subscription with a token")
-    granted = _granted_by_token(connection.user_id, request.channel, request.token)
+    granted = _Granted(claims_of(request.token, connection.user_id, request.channel))
     _limit(hub, reader, granted)
     return Outcome(messages.SubRefreshResult(expires=granted.expires is not None, ttl=granted.ttl))
 
@@ -149,23 +145,10 @@ def _may_subscribe(
     user = current_user(user_id)
     granted = _Granted(None)
     if request.token:
-        granted = _granted_by_token(user_id, request.channel, request.token)
+        granted = _Granted(claims_of(request.token, user_id, request.channel))
     elif not may(user, "subscribe", request.channel):
         raise ClientError(codes.PERMISSION_DENIED)
     return granted, introduce(user, client, request, granted.info)
-
-
-def _granted_by_token(user_id: Any, channel: str, token: str) -> _Granted:
-    claims = read_subscription_token(token)
-    if isinstance(claims, ExpiredToken):
-        raise ClientError(codes.TOKEN_EXPIRED)
-    is_ours = isinstance(claims, SubscriptionClaims) and (claims.user_id, claims.channel) == (
-        str(user_id),
-        channel,
-    )
-    if not isinstance(claims, SubscriptionClaims) or not is_ours:
-        raise ClientError(codes.PERMISSION_DENIED, "invalid token")
-    return _Granted(claims)
 
 
 async def _recover(
@@ -188,13 +171,7 @@ async def _recover(
 def _read(request: commands.SubscribeRequest) -> tuple[Recovered, bool]:
     """Recover a channel; say whether it had to be created first."""
     name = request.channel
-    feed = load_channel(name)
-    is_new = feed is None
-    if feed is None:
-        stream_rows.ensure([name])
-        feed = load_channel(name)
-    if feed is None:  # pruned at once: temporary
-        raise ClientError(codes.INTERNAL)
+    feed, is_new = open_channel(name)
     positions = {name: Position(request.epoch, request.offset)} if request.recover else {}
     return recover([feed], positions, app_settings.PAGE_SIZE)[0], is_new
 

@@ -22,8 +22,8 @@ UNAVAILABLE: dict[type[commands.Request], tuple[str, ...]] = {
     commands.SubRefreshRequest: ("type", "track", "untrack"),
 }
 
-#: What is available in channels of namespaces only.
-IN_NAMESPACES: dict[type[commands.Request], str] = {commands.SubscribeRequest: "token"}
+#: What is available in channels of namespaces all the same.
+ONLY_IN_NAMESPACES: dict[type[commands.Request], str] = {commands.SubscribeRequest: "token"}
 
 _DEFAULTS = {
     kind: {name: getattr(kind(), name) for name in names} for kind, names in UNAVAILABLE.items()
@@ -37,7 +37,7 @@ def refuse_unavailable(request: commands.Request, *, is_in_namespace: bool) -> N
         ClientError: NOT_AVAILABLE, with the name of the field.
     """
     for name, default in _DEFAULTS.get(type(request), {}).items():
-        if is_in_namespace and IN_NAMESPACES.get(type(request)) == name:
+        if is_in_namespace and ONLY_IN_NAMESPACES.get(type(request)) == name:
             continue
         if getattr(request, name) != default:
             raise ClientError(codes.NOT_AVAILABLE, name)

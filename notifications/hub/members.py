@@ -72,6 +72,8 @@ class Members:
         self._losses = presence.losses
         self._flushing = asyncio.Lock()
         self._retries = RetryCounter("Members of channels")
+        #: A flush that waits for another one to end, if any; and all flushes for :meth:`settle`.
+        self._next: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     def join(
@@ -118,14 +120,16 @@ class Members:
         """Write what has changed in a channel here, so that the next query finds it.
 
         A failure is reported and not raised. This waits for :data:`SETTLE_TIMEOUT` seconds at
-        most, because the row of another user may be locked (P9).
+        most, because the row of another user may be locked (P9). All who wait while another flush
+        is running share the next one, so that a slow database gathers no flushes (P5).
         """
         if channel not in self._behind:
             return
-        task = asyncio.create_task(self._loops.guard("members", self.flush))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        await asyncio.wait({task}, timeout=SETTLE_TIMEOUT)
+        if self._next is None:
+            self._next = asyncio.create_task(self._loops.guard("members", self._flush_next))
+            self._tasks.add(self._next)
+            self._next.add_done_callback(self._tasks.discard)
+        await asyncio.wait({self._next}, timeout=SETTLE_TIMEOUT)
 
     async def flush(self) -> None:
         """Write and delete the rows that have changed. What fails is kept for the next flush.
@@ -136,18 +140,26 @@ class Members:
             Exception: the error of the first row that failed, or the database is unavailable.
         """
         async with self._flushing:
-            if self._losses != self._presence.losses:
-                self._losses = self._presence.losses
-                self._note(self._all)
-            changed, self._changed = self._changed, set()
-            if not changed:
-                return
-            try:
-                error = await self._write_changed(changed)
-            except BaseException:  # a stopping hub cancels this and then flushes again
-                self._note(changed)
-                raise
-            self._behind = {channel for _, channel in self._changed}
+            await self._flush()
+
+    async def _flush_next(self) -> None:
+        async with self._flushing:
+            self._next = None  # what changes from now on may not be in this flush
+            await self._flush()
+
+    async def _flush(self) -> None:
+        if self._losses != self._presence.losses:
+            self._losses = self._presence.losses
+            self._note(self._all)
+        changed, self._changed = self._changed, set()
+        if not changed:
+            return
+        try:
+            error = await self._write_changed(changed)
+        except BaseException:  # a stopping hub cancels this and then flushes again
+            self._note(changed)
+            raise
+        self._behind = {channel for _, channel in self._changed}
         if error is not None:
             raise error
 

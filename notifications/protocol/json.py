@@ -1,5 +1,6 @@
 """The JSON form: one command or reply per line, several lines per frame."""
 
+import json
 from collections.abc import Iterator
 
 import msgspec
@@ -43,17 +44,27 @@ JSON = JSONCodec()
 def _decode(line: str) -> Command | Malformed:
     try:
         return _decoder.decode(line)
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         return _malformed(line)
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError) as error:
-        raise BadFrame("not JSON") from error
 
 
 def _malformed(line: str) -> Malformed:
     try:
-        command = _id_decoder.decode(line)
-    except (msgspec.DecodeError, RecursionError) as error:  # past the point where _decoder stopped
+        command = _read_id(line)
+    except (ValueError, RecursionError) as error:
         raise BadFrame("not a command") from error
     if command.id == 0:
         raise BadFrame("not a command")
     return command
+
+
+def _read_id(line: str) -> Malformed:
+    """Read the id of a command, even if the line is JSON only to JavaScript or Python.
+
+    Applications that cut a text within an emoji send half of a surrogate pair, and Python's SDK
+    sends ``NaN``. SDKs never connect again after a bad frame, so such a command is answered.
+    """
+    try:
+        return _id_decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return msgspec.convert(json.loads(line), Malformed)

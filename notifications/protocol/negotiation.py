@@ -1,8 +1,7 @@
-"""Which form of the protocol a client asks for.
+"""Which form of the protocol the client of a WebSocket asks for.
 
-A WebSocket asks for Protobuf with the subprotocol ``centrifuge-protobuf``. Every transport accepts
-``?format=protobuf`` or ``?cf_protocol=protobuf`` in the URL, as Centrifugo does. All other clients
-get JSON.
+It asks for Protobuf with the subprotocol ``centrifuge-protobuf``, or with ``?format=protobuf`` or
+``?cf_protocol=protobuf`` in the URL, as with Centrifugo. All other clients get JSON.
 """
 
 from collections.abc import Sequence
@@ -24,13 +23,6 @@ class Agreed(NamedTuple):
     subprotocol: str | None
 
 
-def codec_of(query: bytes) -> Codec:
-    """Return the form that the query of a URL asks for; JSON by default."""
-    fields = parse_qs(query.decode("latin-1"))
-    asked = (fields.get(name, [""])[0] for name in ("format", "cf_protocol"))
-    return PROTOBUF if "protobuf" in asked else JSON
-
-
 def agree(query: bytes, offered: Sequence[str]) -> Agreed:
     """Choose the form of a WebSocket.
 
@@ -42,9 +34,14 @@ def agree(query: bytes, offered: Sequence[str]) -> Agreed:
         offered: the subprotocols that the client offers. If it offers both forms, it gets JSON,
             unless the query asks for Protobuf.
     """
-    codec = codec_of(query)
+    codec = PROTOBUF if _asks_for_protobuf(query) else JSON
     known = [JSON_SUBPROTOCOL, PROTOBUF_SUBPROTOCOL]
     if codec is PROTOBUF:
         known.reverse()
     subprotocol = next((name for name in known if name in offered), None)
     return Agreed(PROTOBUF if subprotocol == PROTOBUF_SUBPROTOCOL else codec, subprotocol)
+
+
+def _asks_for_protobuf(query: bytes) -> bool:
+    fields = parse_qs(query.decode("latin-1"))
+    return any(fields.get(name, [""])[0] == "protobuf" for name in ("format", "cf_protocol"))

@@ -25,6 +25,10 @@ from .heartbeat import Heartbeat
 #: Number of recent command ids that a client may not reuse.
 REMEMBERED_IDS = 64
 
+#: Bytes of a frame that cost as much as a command, beside the commands in it. Decoding 64 KiB takes
+#: up to 25 ms, so without this a client could keep a process busy with malformed commands.
+BYTES_PER_COMMAND = 4096
+
 #: Commands beyond the rate limit that a connection survives.
 MAX_EXCESS_COMMANDS = 1000
 
@@ -92,8 +96,11 @@ class Session:
         if is_longer(frame, self._limits.max_frame_size):
             yield from self.close(codes.MESSAGE_TOO_BIG)
             return
+        # A burst of 1 must still allow a command of any size.
+        size = min(len(frame) // BYTES_PER_COMMAND, self._limits.command_burst - 1)
+        yield from self.charge(size, now)
         try:
-            for command in self.codec.decode(frame):
+            for command in () if self.is_closed else self.codec.decode(frame):
                 if self.is_closed:
                     return
                 yield from self.charge(1, now) if command is None else self._command(command, now)

@@ -1,5 +1,6 @@
 """``{% load notifications %}``: tags and filters that show the bell, the badge and the inbox."""
 
+import json
 from typing import Any
 
 import django
@@ -9,12 +10,12 @@ from django.core.exceptions import ValidationError
 from django.forms import Media
 from django.template import Context
 from django.template.loader import render_to_string
-from django.urls import get_script_prefix
 from django.utils.safestring import SafeString
 
 from .. import inbox
 from ..client_texts import client_texts
 from ..models import validate_url
+from ..paths import addresses_for_browsers
 from ..streams import access, subscriptions
 from ..streams.encoding import describe_user
 
@@ -134,10 +135,12 @@ def _render(context: Context, name: str, **values: Any) -> str:
     if user is None:
         return ""
     unread = notifications_unread(context)
+    addresses = addresses_for_browsers()
     shared = {
         "unread": unread,
         "badge": _badge(unread),
-        "socket": f"{get_script_prefix()}connection/websocket",
+        "socket": next(iter(addresses.values()), ""),
+        "transports": json.dumps(addresses),
         "user_id": str(user.pk),
         "topics": " ".join(_topics(user)),
         "nonce": notifications_nonce(context),

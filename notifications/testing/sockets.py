@@ -17,6 +17,7 @@ from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
+from ..paths import paths
 from .server import server
 
 try:
@@ -65,7 +66,7 @@ class NotificationSocket:
         user: who is logged in; None for nobody.
         token: a connection token, as made by
             :func:`notifications.connect.authentication.make_token`.
-        path: of the websocket.
+        path: of the websocket, instead of that in the setting ``TRANSPORTS``.
         headers: further headers of the handshake, or others instead of ``Host`` and ``Origin``.
         application: an ASGI application instead of the host's.
     """
@@ -75,7 +76,7 @@ class NotificationSocket:
         user: AbstractBaseUser | None = None,
         *,
         token: str = "",
-        path: str = "/connection/websocket",
+        path: str = "",
         headers: Iterable[tuple[bytes, bytes]] = (),
         application: Callable[..., Any] | None = None,
     ) -> None:
@@ -192,7 +193,8 @@ class NotificationSocket:
             self._headers[b"cookie"] = await sync_to_async(_log_in)(self._user)
         application = self._application or _application()
         headers = list(self._headers.items())
-        self._communicator = WebsocketCommunicator(application, self._path, headers)
+        path = self._path or _path()
+        self._communicator = WebsocketCommunicator(application, path, headers)
         accepted, code = await self._communicator.connect(PATIENCE)
         if not accepted:
             raise Refused(code, "the handshake was refused")
@@ -263,3 +265,12 @@ def _application() -> Callable[..., Any]:
     if getattr(settings, "ASGI_APPLICATION", None):
         return get_default_application()  # type: ignore[no-any-return]
     raise ImproperlyConfigured("NotificationSocket needs the setting ASGI_APPLICATION.")
+
+
+def _path() -> str:
+    try:
+        return paths()["websocket"]
+    except KeyError:
+        raise ImproperlyConfigured(
+            "NotificationSocket needs NOTIFICATIONS['TRANSPORTS']['websocket'], which is None."
+        ) from None

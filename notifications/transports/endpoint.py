@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -12,13 +13,11 @@ from channels.generic.http import AsyncHttpConsumer
 
 from ..conf import app_settings
 from ..hub.sockets.bodies import Answer, Headers
-from ..origin import Refusals, refusal
+from ..origin import Refusals
+from . import cross_origin
 from .query import connect_parameter
 
 logger = logging.getLogger(__name__)
-
-#: Values of ``Sec-Fetch-Site`` for requests of other sites' pages.
-FOREIGN = (b"cross-site", b"same-site")
 
 #: The content type of the Protobuf form.
 BINARY = b"application/octet-stream"
@@ -33,12 +32,14 @@ class Refused(Exception):
     Args:
         status: the HTTP status.
         message: says why, without repeating what the client has sent.
+        headers: further headers of the answer.
     """
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(
+        self, status: int, message: str, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
         super().__init__(message)
-        self.status = status
-        self.message = message
+        self.answer = error_answer(status, message, headers=headers)
 
 
 class Gone(Exception):
@@ -64,7 +65,7 @@ class Endpoint(AsyncHttpConsumer):
         try:
             await self._serve()
         except Refused as refused:
-            await self.answer(error_answer(refused.status, refused.message))
+            await self.answer(refused.answer)
         except Gone:
             return
         except Exception:
@@ -87,8 +88,9 @@ class Endpoint(AsyncHttpConsumer):
     async def answer(self, answer: Answer) -> None:
         """Send a complete response, unless the client has gone (ASGI 2.4: ``OSError``)."""
         headers = [*answer.headers, *self.cors_headers()]
+        body = b"" if self.scope["method"] == "HEAD" else answer.body
         with suppress(OSError):
-            await self.send_response(answer.status, answer.body, headers=headers)
+            await self.send_response(answer.status, body, headers=headers)
 
     def cors_headers(self) -> Headers:
         """Return the headers that let the page that sent the request read the answer.
@@ -96,14 +98,10 @@ class Endpoint(AsyncHttpConsumer):
         Only for requests that were not refused for their origin. There is never a wildcard,
         because requests may have cookies.
         """
-        vary = (b"vary", b"Origin")
-        origin = self.header(b"origin")
-        if not origin or refusal(self.scope) is not None:
-            return [vary]
+        allowed = cross_origin.headers(self.scope).items()
         return [
-            vary,
-            (b"access-control-allow-origin", origin),
-            (b"access-control-allow-credentials", b"true"),
+            (b"vary", b"Origin"),
+            *((name.encode(), value.encode("latin-1")) for name, value in allowed if value),
         ]
 
     def header(self, name: bytes) -> bytes:
@@ -133,21 +131,23 @@ class Endpoint(AsyncHttpConsumer):
             await self.answer(Answer(204, self._preflight_headers(), b""))
             return
         if method not in self.methods:
-            raise Refused(405, f"the method must be {' or '.join(self.methods)}")
+            what = f"the method must be {' or '.join(self.methods)}"
+            raise Refused(405, what, [self._allow_header])
         await self.handle(await self._read_body())
 
     def _check_origin(self) -> None:
-        reason = refusal(self.scope)
-        # Browsers send no Origin with links, images and the like, which may have cookies.
-        is_foreign = not self.header(b"origin") and self.header(b"sec-fetch-site") in FOREIGN
-        if reason is None and is_foreign:
-            reason = "it comes from a page of another site, without an Origin"
+        reason = cross_origin.reason_to_refuse(self.scope)
         if reason is not None:
             self._refusals.log(reason)
             raise Refused(403, "this host or origin is not allowed")
 
+    @property
+    def _allow_header(self) -> tuple[bytes, bytes]:
+        return (b"allow", ", ".join([*self.methods, "OPTIONS"]).encode())
+
     def _preflight_headers(self) -> Headers:
         return [
+            self._allow_header,
             (b"access-control-allow-methods", ", ".join([*self.methods, "OPTIONS"]).encode()),
             (b"access-control-allow-headers", b"Content-Type, Last-Event-ID"),
             (b"access-control-max-age", str(PREFLIGHT_AGE).encode()),
@@ -171,19 +171,23 @@ class Endpoint(AsyncHttpConsumer):
         return bytes(body)
 
 
-def error_answer(status: int, message: str, code: int = 0) -> Answer:
+def error_answer(
+    status: int, message: str, code: int = 0, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> Answer:
     """Build a response that says what is wrong.
 
     Args:
         status: the HTTP status.
         message: the description.
         code: the code of the protocol; 0 for the HTTP status.
+        headers: further headers.
     """
     body = msgspec.json.encode({"error": {"code": code or status, "message": message}})
-    headers = [
+    fields = [
         (b"content-type", b"application/json"),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
         (b"content-length", str(len(body)).encode()),
+        *headers,
     ]
-    return Answer(status, headers, body)
+    return Answer(status, fields, body)

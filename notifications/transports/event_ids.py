@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 
 import msgspec
+from msgspec import Raw
 
 from ..protocol.bodies import Chunk, Position
 from ..protocol.commands import Channel, Offset
@@ -18,6 +19,7 @@ from ..protocol.prepared import Prepared
 MAX_SIZE = 3500
 
 _decoder = msgspec.json.Decoder(dict[Channel, tuple[str, Offset]])
+_object_decoder = msgspec.json.Decoder(dict[str, Raw] | None)
 
 
 class NotOurs(ValueError):
@@ -76,9 +78,16 @@ def with_positions(request: str | bytes, event_id: str) -> str:
         positions = _decoder.decode(event_id)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise NotOurs("this Last-Event-ID is not of this server") from error
-    fields = (json.loads(request) if request else None) or {}
     claims = {
         channel: {"recover": True, "epoch": epoch, "offset": offset}
         for channel, (epoch, offset) in positions.items()
     }
-    return json.dumps({**fields, "subs": {**(fields.get("subs") or {}), **claims}})
+    fields = _fields_of(request)
+    subs = {**_fields_of(fields.get("subs", "")), **claims}
+    return msgspec.json.encode({**fields, "subs": subs}).decode()
+
+
+def _fields_of(value: str | bytes | Raw) -> dict[str, Raw]:
+    """Return the fields of a JSON object as they are; none for ``null`` and for blank text."""
+    is_blank = isinstance(value, str | bytes) and not value.strip()
+    return {} if is_blank else _object_decoder.decode(value) or {}

@@ -5,6 +5,7 @@
  * SDKs. Each publication is emitted once, in the order of its stream.
  *
  * @typedef {import("./events.js").Events} Events
+ * @typedef {import("./transport.js").Addresses} Addresses
  * @typedef {import("./events.js").Options} Options
  * @typedef {import("./events.js").State} State
  * @typedef {import("./link.js").Opener} Opener
@@ -24,6 +25,7 @@ import { Transports } from "./transports.js";
 /** @extends {Emitter<Events>} */
 export class Client extends Emitter {
   #options;
+  #addresses;
   #storage;
   /** @type {Streams} */
   #streams;
@@ -33,7 +35,7 @@ export class Client extends Emitter {
   #connection;
 
   /**
-   * @param {string} endpoint path or URL of the socket
+   * @param {string} endpoint path or URL of the socket; it stands for the site
    * @param {string} userId the user for whom the page was rendered
    * @param {Options} [options]
    */
@@ -45,6 +47,7 @@ export class Client extends Emitter {
     this.maxReconnectDelay = options.maxReconnectDelay ?? 20_000;
     this.backoff = this.#makeBackoff();
     this.#options = options;
+    this.#addresses = options.addresses;
     this.#storage = options.storage ?? localStorageOrNull();
     this.endpoint = endpoint;
     this.userId = userId;
@@ -60,9 +63,11 @@ export class Client extends Emitter {
    * @param {string} endpoint
    * @param {string} userId the new user
    * @param {string[]} [followed] see {@link Options}
+   * @param {Addresses} [addresses] see {@link Options}
    */
-  become(endpoint, userId, followed) {
+  become(endpoint, userId, followed, addresses) {
     this.disconnect();
+    this.#addresses = addresses;
     this.endpoint = endpoint;
     this.userId = userId;
     this.backoff.reset();
@@ -117,8 +122,9 @@ export class Client extends Emitter {
     const positions = () => this.#streams.positions;
     const followed = () => this.followed;
     const { transports, share } = this.#options;
-    const shared = share?.({ endpoint, userId, positions, followed, transports });
-    return shared ?? new Transports(endpoint, transports);
+    const addresses = this.#addresses;
+    const shared = share?.({ endpoint, userId, positions, followed, transports, addresses });
+    return shared ?? new Transports(endpoint, transports, addresses);
   }
 
   /** @returns {State} */

@@ -1,4 +1,4 @@
-import { ABNORMAL, CLOSED, CONNECTING, OPEN, beside } from "./transport.js";
+import { ABNORMAL, CLOSED, CONNECTING, OPEN } from "./transport.js";
 
 /**
  * Sends frames to a session of the server in POST requests, for transports that only receive.
@@ -86,9 +86,9 @@ export class EmulatedTransport {
   #emulation;
   #hasBegun = false;
 
-  /** @param {URL} endpoint of the WebSocket */
-  constructor(endpoint) {
-    this.#emulation = new Emulation(beside(endpoint, "../emulation"), () => this.ended());
+  /** @param {URL} emulation where the client's frames are posted */
+  constructor(emulation) {
+    this.#emulation = new Emulation(emulation, () => this.ended());
     queueMicrotask(() => {
       if (this.readyState !== CONNECTING) return;
       this.readyState = OPEN;

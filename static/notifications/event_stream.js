@@ -1,5 +1,4 @@
 import { EmulatedTransport } from "./emulation.js";
-import { beside } from "./transport.js";
 
 /**
  * Receives frames as server-sent events (`EventSource`).
@@ -11,10 +10,13 @@ export class EventStream extends EmulatedTransport {
   /** @type {EventSource | null} */
   #source = null;
 
-  /** @param {URL} endpoint of the WebSocket */
-  constructor(endpoint) {
-    super(endpoint);
-    this.#url = beside(endpoint, "sse");
+  /**
+   * @param {URL} url
+   * @param {URL} emulation where the client's frames are posted
+   */
+  constructor(url, emulation) {
+    super(emulation);
+    this.#url = url;
   }
 
   /** @override @param {string} frame */

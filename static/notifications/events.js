@@ -5,6 +5,7 @@
  * @typedef {import("./link.js").Opener} Opener
  * @typedef {import("./protocol.js").Content} Content
  * @typedef {import("./protocol.js").Position} Position
+ * @typedef {import("./transport.js").Addresses} Addresses
  * @typedef {import("./transport.js").TransportName} TransportName
  *
  * @typedef {"disconnected" | "connecting" | "connected"} State
@@ -43,6 +44,7 @@
  * @property {Pick<Storage, "getItem" | "setItem"> | null} [storage]
  * @property {TransportName[]} [transports] `websocket`, `http_stream` and `sse`, or some of them, in
  *   the order in which they are tried
+ * @property {Addresses} [addresses] where the transports are, if they are not beside the endpoint
  * @property {(page: Sharing) => Opener | null} [share] opens a connection that pages share; null if
  *   this page cannot
  *
@@ -52,6 +54,7 @@
  * @property {() => [string, Position][]} positions
  * @property {() => string[]} followed topics that the user is known to follow
  * @property {TransportName[] | undefined} transports see {@link Options}
+ * @property {Addresses | undefined} addresses see {@link Options}
  */
 
 /** Reasons of `connecting` and `disconnected`, besides the close codes of the server. */

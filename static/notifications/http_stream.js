@@ -1,5 +1,5 @@
 import { EmulatedTransport } from "./emulation.js";
-import { OPEN, beside } from "./transport.js";
+import { OPEN } from "./transport.js";
 
 /**
  * Receives frames in the response to a POST request that stays open, one frame a line.
@@ -10,10 +10,13 @@ export class HttpStream extends EmulatedTransport {
   #url;
   #abort = new AbortController();
 
-  /** @param {URL} endpoint of the WebSocket */
-  constructor(endpoint) {
-    super(endpoint);
-    this.#url = beside(endpoint, "http_stream");
+  /**
+   * @param {URL} url
+   * @param {URL} emulation where the client's frames are posted
+   */
+  constructor(url, emulation) {
+    super(emulation);
+    this.#url = url;
   }
 
   /** @override @param {string} frame */

@@ -4,12 +4,15 @@
  * Libraries such as Turbo or htmx swap the content without a page load, so the user may change
  * whenever elements do.
  *
+ * @typedef {import("./transport.js").Addresses} Addresses
  * @typedef {import("./client.js").Client} Client
  * @typedef {import("./elements.js").Controller} Controller
  * @typedef {import("./notifications.js").Notifications} Notifications
  *
  * @typedef {object} Named
- * @property {string} endpoint path of the socket
+ * @property {string} endpoint path of the socket, or of the first transport that is on
+ * @property {Addresses | undefined} addresses of the transports; undefined if a template of the site
+ *   does not name them
  * @property {string} userId
  * @property {number} unread
  * @property {string[]} followed channels of the topics that the user follows
@@ -36,8 +39,10 @@ export function readPage() {
   const element = findNaming();
   if (!element) return null;
   const { dataset } = element;
+  const addresses = dataset.notificationsTransports;
   return {
     endpoint: dataset.notificationsSocket ?? "",
+    addresses: addresses ? JSON.parse(addresses) : undefined,
     userId: dataset.notificationsUser ?? "",
     unread: toInteger(dataset.notificationsUnread) ?? 0,
     followed: dataset.notificationsTopics?.split(" ").filter(Boolean) ?? [],
@@ -110,9 +115,9 @@ export class Page {
   }
 
   /** @param {Named} named */
-  #switchTo({ endpoint, userId, followed, unread }) {
+  #switchTo({ endpoint, userId, followed, unread, addresses }) {
     this.#leave();
-    this.#client.become(endpoint, userId, followed);
+    this.#client.become(endpoint, userId, followed, addresses);
     this.#notifications.begin(unread);
     this.#isRunning = true;
     for (const part of this.#parts) part.start();

@@ -44,11 +44,16 @@ export class Relay {
    * @param {Sharing} page the page in whose tab it runs
    * @param {(message: FromLeader) => void} post to all tabs, this one included
    */
-  constructor({ endpoint, userId, positions, followed, transports }, post) {
+  constructor({ endpoint, userId, positions, followed, transports, addresses }, post) {
     this.#tabs = new Audience(post);
     const known = JSON.stringify(Object.fromEntries(positions()));
     const storage = { getItem: () => known, setItem: () => undefined };
-    const options = { storage, followed: followed(), ...(transports ? { transports } : {}) };
+    const options = {
+      storage,
+      followed: followed(),
+      ...(transports && { transports }),
+      ...(addresses && { addresses }),
+    };
     this.#client = new Client(endpoint, userId, options)
       .on("connecting", () => this.#lost())
       .on("connected", (context) => this.#connected(context))

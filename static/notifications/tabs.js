@@ -152,7 +152,7 @@ export class Tabs {
   }
 
   #fail() {
-    this.#direct = new Transports(this.#page.endpoint, this.#page.transports);
+    this.#direct = new Transports(this.#page.endpoint, this.#page.transports, this.#page.addresses);
     this.#socket?.fail();
   }
 

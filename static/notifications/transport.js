@@ -7,6 +7,9 @@
  *
  * @typedef {"websocket" | "http_stream" | "sse"} TransportName
  *
+ * @typedef {Partial<Record<TransportName | "emulation", string>>} Addresses paths or URLs of the
+ *   transports, and of the requests with the client's frames. What is missing is off.
+ *
  * @typedef {object} Closed
  * @property {number} code
  * @property {string} reason
@@ -32,22 +35,35 @@ export const CLOSED = 3;
 export const ABNORMAL = 1006;
 
 /**
- * @param {URL} endpoint of the WebSocket
+ * @param {string} address of the WebSocket
  * @returns {Transport}
  */
-export function openWebSocket(endpoint) {
-  const url = new URL(endpoint);
+export function openWebSocket(address) {
+  const url = new URL(address, location.href);
   url.protocol = url.protocol.replace("http", "ws");
   return /** @type {any} */ (new WebSocket(url));
 }
 
 /**
- * @param {URL} endpoint of the WebSocket
- * @param {string} path relative to it
+ * @param {string} [address] path or URL of a request
  * @returns {URL}
  */
-export function beside(endpoint, path) {
-  const url = new URL(path, endpoint);
+export function requestUrl(address = "") {
+  const url = new URL(address, location.href);
   url.protocol = url.protocol.replace("ws", "http");
   return url;
+}
+
+/**
+ * @param {string} endpoint path or URL of the WebSocket
+ * @returns {Addresses} where the server has everything, unless its settings say otherwise
+ */
+export function defaultAddresses(endpoint) {
+  const beside = (/** @type {string} */ path) => new URL(path, new URL(endpoint, location.href)).href;
+  return {
+    websocket: endpoint,
+    http_stream: beside("http_stream"),
+    sse: beside("sse"),
+    emulation: beside("../emulation"),
+  };
 }

@@ -7,21 +7,22 @@
  * worked is kept, because a server that is restarted is more likely than a network that has
  * changed; from the third failure in a row on, every second attempt tries another one.
  *
+ * @typedef {import("./transport.js").Addresses} Addresses
  * @typedef {import("./transport.js").Transport} Transport
  * @typedef {import("./transport.js").TransportName} TransportName
  */
 import { EventStream } from "./event_stream.js";
 import { HttpStream } from "./http_stream.js";
-import { OPEN, openWebSocket } from "./transport.js";
+import { OPEN, defaultAddresses, openWebSocket, requestUrl } from "./transport.js";
 
 /** @type {readonly TransportName[]} */
 const ALL = ["websocket", "http_stream", "sse"];
 
-/** @type {Record<TransportName, (endpoint: URL) => Transport>} */
+/** @type {Record<TransportName, (addresses: Addresses) => Transport>} */
 const OPENERS = {
-  websocket: openWebSocket,
-  http_stream: (endpoint) => new HttpStream(endpoint),
-  sse: (endpoint) => new EventStream(endpoint),
+  websocket: ({ websocket = "" }) => openWebSocket(websocket),
+  http_stream: ({ http_stream, emulation }) => new HttpStream(requestUrl(http_stream), requestUrl(emulation)),
+  sse: ({ sse, emulation }) => new EventStream(requestUrl(sse), requestUrl(emulation)),
 };
 
 /** Milliseconds for which the next pages of a tab begin with the fallback that has worked. */
@@ -31,7 +32,7 @@ const REMEMBERED_MS = 600_000;
 const KEPT_FOR = 3;
 
 export class Transports {
-  #endpoint;
+  #addresses;
   #names;
   #key;
   /** The transports in the order in which they are tried until one has worked. */
@@ -41,15 +42,18 @@ export class Transports {
   #failures = 0;
 
   /**
-   * @param {string} endpoint path or URL of the WebSocket; the others are beside it
+   * @param {string} endpoint path or URL of the WebSocket; it stands for the site
    * @param {readonly TransportName[]} [names] in the order of preference
+   * @param {Addresses} [addresses] of what the server has; by default, they are beside the WebSocket
+   * @throws {TypeError} the server has none of these transports
    */
-  constructor(endpoint, names = ALL) {
-    this.#endpoint = new URL(endpoint, location.href);
-    this.#names = names;
+  constructor(endpoint, names = ALL, addresses = defaultAddresses(endpoint)) {
+    this.#addresses = addresses;
+    this.#names = names.filter((name) => isOn(name, addresses));
+    if (!this.#names.length) throw new TypeError("the server has none of these transports");
     this.#key = `notifications:transport:${endpoint}`;
-    const remembered = names.filter((name) => name === this.#remembered);
-    this.#order = [...new Set([...remembered, ...names])];
+    const remembered = this.#names.filter((name) => name === this.#remembered);
+    this.#order = [...new Set([...remembered, ...this.#names])];
   }
 
   start() {}
@@ -58,14 +62,14 @@ export class Transports {
 
   /** @returns {Transport} */
   open() {
-    return OPENERS[this.name](this.#endpoint);
+    return OPENERS[this.name](this.#addresses);
   }
 
   /** The server has sent something over the present transport. */
   answered() {
     this.#proven = this.name;
     this.#failures = 0;
-    this.#remember(this.isFallback ? this.#proven : undefined);
+    this.#remember(this.#isPreferred ? undefined : this.#proven);
   }
 
   /** The present attempt has ended without an answer. */
@@ -85,9 +89,13 @@ export class Transports {
     return !this.#proven && this.#failures > 0 && this.#failures < this.#names.length;
   }
 
-  /** Whether the connection uses another transport than the preferred one. */
+  /** Whether the connection uses another transport, although a WebSocket is preferred. */
   get isFallback() {
-    return this.#proven !== undefined && this.#proven !== this.#names[0];
+    return this.#names[0] === "websocket" && this.#proven !== undefined && !this.#isPreferred;
+  }
+
+  get #isPreferred() {
+    return this.#proven === this.#names[0];
   }
 
   /**
@@ -98,7 +106,7 @@ export class Transports {
    * @returns {Promise<boolean>}
    */
   probe(timeout) {
-    const socket = openWebSocket(this.#endpoint);
+    const socket = openWebSocket(this.#addresses.websocket ?? "");
     return new Promise((resolve) => {
       const timer = setTimeout(() => resolve(false), timeout);
       socket.onopen = () => socket.close();
@@ -138,6 +146,14 @@ export class Transports {
       // The browser forbids it: the next page finds out by itself.
     }
   }
+}
+
+/**
+ * @param {TransportName} name
+ * @param {Addresses} addresses
+ */
+function isOn(name, addresses) {
+  return Boolean(addresses[name] && (name === "websocket" || addresses.emulation));
 }
 
 /**

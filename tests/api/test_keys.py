@@ -132,6 +132,7 @@ def test_the_command_prints_the_key_and_nothing_else() -> None:
     [
         (("", "--method=publish", "--channel=*"), "name"),
         (("x" * 101, "--method=publish", "--channel=*"), "name"),
+        (("\udcff", "--method=publish", "--channel=*"), "name"),  # the byte 0xff in a shell
         (("shop", "--method=publish"), "--channel"),
         (("shop", "--channel=*"), "--method"),
         (("shop", "--method=rpc", "--channel=*"), "--method"),

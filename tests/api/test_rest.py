@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from django.contrib.auth.models import Group
+from django.db import InterfaceError, OperationalError, connection
 
 from notifications import broadcast, inbox, notify
 from notifications.models import Notification
@@ -93,6 +94,8 @@ def test_reading_changes_nothing(user: Any, app: App) -> None:
         ({"cursor": f"2026-01-01T00:00:00Z_{2**63}"}, "query.cursor"),
         ({"cursor": "\0"}, "query.cursor"),
         ({"cursor": "x" * 65}, "query.cursor"),
+        ({"curser": ""}, "query.curser"),
+        ({"y" * 5000: 1}, "query." + "y" * 74),
     ],
 )
 def test_a_wrong_argument_of_a_list_is_named(app: App, query: Any, place: str) -> None:
@@ -338,3 +341,20 @@ def test_what_was_deleted_meanwhile_is_not_there(user: Any, app: App) -> None:
     Notification.objects.all().delete()
     assert problem(app.get(f"/notifications/{pk}"))[0] == 404
     assert app.post("/read", {"ids": [pk]}).json()["ids"] == []
+
+
+@pytest.mark.parametrize("error", [OperationalError, InterfaceError])
+def test_a_database_that_does_not_answer_is_a_problem(
+    tokens: None, user: Any, app: App, error: type[Exception], caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*args: Any) -> Any:
+        raise error("a secret detail")
+
+    apps = [app, App.with_token_of(user)]
+    with connection.execute_wrapper(fail):
+        answers = [answer for one in apps for answer in (one.get("/counts"), one.post("/read-all"))]
+    for answer in answers:
+        assert problem(answer) == (503, "The database does not answer now. Try again.")
+        assert int(answer.headers["Retry-After"]) > 0
+    assert "secret" not in caplog.text
+    assert all(one.get("/counts").status_code == 200 for one in apps)

@@ -131,7 +131,7 @@ def test_every_operation_says_who_may_ask_and_what_may_go_wrong() -> None:
     for name, operation in operations().items():
         assert operation["security"] == ([{"Session": []}] if name == "makeToken" else both)
         problems = {status: each for status, each in operation["responses"].items() if status > "3"}
-        assert {"401", "429"} <= set(problems)
+        assert {"401", "429", "503"} <= set(problems)
         assert ("403" in problems) == (operation["method"] == "post")
         for each in problems.values():
             assert list(each["content"]) == ["application/problem+json"]

@@ -77,6 +77,15 @@ def test_a_stream_that_nobody_has_used_is_empty(caller: Caller) -> None:
     Stream.objects.all().delete()
     empty = {"publications": [], "offset": 0, "epoch": ""}
     assert caller.result("history", channel=own, limit=5) == empty
+    assert caller.result("history", channel=own, limit=5, since={"offset": 0}) == empty
+
+
+@pytest.mark.parametrize("since", [{"offset": 1}, {"offset": 0, "epoch": "other"}])
+def test_p8_the_position_in_a_stream_that_is_deleted_is_unrecoverable(
+    caller: Caller, since: object
+) -> None:
+    Stream.objects.all().delete()
+    assert caller.error("history", channel="broadcast", limit=5, since=since) == 112
 
 
 @pytest.mark.parametrize(

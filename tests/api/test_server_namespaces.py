@@ -5,8 +5,10 @@ import uuid
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 
 from notifications.models import Member, Notification, Worker
+from notifications.publishing import channels as publishing
 from tests.api.backends import Caller
 from tests.rooms import hints, in_threads, make_user
 
@@ -99,6 +101,19 @@ def test_a_broadcast_may_mix_streams_and_channels(caller: Caller) -> None:
     result = caller.result("broadcast", channels=channels, data=["no", "notification"])
     codes = [answer.get("error", {}).get("code") for answer in result["responses"]]
     assert codes == [None, None, 107, None, None, 103]
+
+
+def test_a_database_that_fails_in_the_middle_is_no_error_of_what_is_committed(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(publishing, "store_in_each", fail)
+    result = caller.result("broadcast", channels=["chat:1", "broadcast"], data={"title": "Hello"})
+    codes = [answer.get("error", {}).get("code") for answer in result["responses"]]
+    assert codes == [100, None]
+    assert Notification.objects.published().count() == 1
 
 
 def test_who_is_in_a_channel(caller: Caller) -> None:

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import OperationalError
 from django.utils import timezone
 
 from notifications import notify
+from notifications.api.server import sending
 from notifications.api.server.streams import Content
 from notifications.models import Notification, Stream
 from notifications.options import Options
@@ -101,7 +103,7 @@ def test_a_channel_without_an_audience_is_unknown(caller: Caller, channel: str, 
         ({"title": "x", "expires_at": "2001-01-01T00:00:00Z"}, "expires_at"),
         ({"title": "x", "actor": 1}, "actor"),
         ("Shipped", "object"),
-        (None, "object"),
+        (None, "title"),
         ([], "object"),
     ],
 )
@@ -175,6 +177,25 @@ def test_a_notification_for_later_has_no_position_yet(caller: Caller, own: str) 
     data = {"title": "Later", "publish_at": later}
     assert caller.result("publish", channel=own, data=data) == {}
     assert Notification.objects.get().offset is None
+
+
+def test_what_is_saved_is_no_error_when_its_position_cannot_be_read(
+    caller: Caller, own: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(sending, "originals", fail)
+    monkeypatch.setattr(sending, "_positions", fail)
+    for key in ("", "order-7"):
+        sent = {"channel": own, "data": {"title": "Paid"}, "idempotency_key": key}
+        assert caller.result("publish", **sent) == {}
+    result = caller.result("broadcast", channels=[own, "user:0"], data={"title": "Paid"})
+    assert result["responses"] == [
+        {"result": {}},
+        {"error": {"code": 102, "message": "unknown channel"}},
+    ]
+    assert Notification.objects.published().count() == 3
 
 
 # Broadcasts

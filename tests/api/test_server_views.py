@@ -8,7 +8,7 @@ from django.db import OperationalError, connection, connections
 from django.test import Client
 
 from notifications.api.keys import make_key
-from notifications.api.server import streams
+from notifications.api.server import streams, views
 from notifications.api.server.methods import GRANTABLE, METHODS
 from notifications.api.server.views import MAX_BODY
 from notifications.models import APIKey, Notification
@@ -101,7 +101,7 @@ def test_any_content_type_is_read(caller: Caller) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    ["", "{", "[]", "null", "7", '{"channel": 7}', '{"channel": "\\ud800"}', b"\xff", "[" * 9000],
+    ["", "{", "[]", "[null]", "7", '{"channel": 7}', '{"channel": "\\ud800"}', b"\xff", "[" * 9000],
 )
 def test_a_body_that_is_no_request_is_400(caller: Caller, body: bytes | str) -> None:
     response = caller.post("/publish", body)
@@ -131,6 +131,26 @@ def test_refused_methods_are_not_available(caller: Caller) -> None:
 
 def test_unknown_fields_are_ignored(caller: Caller) -> None:
     assert caller.result("publish", **HELLO, future={"x": 1})["offset"] == 1
+
+
+def test_what_is_null_counts_as_left_out(caller: Caller) -> None:
+    user = str(make_user().pk)
+    full = {"skip_history": None, "tags": None, "version": None, "b64data": None}
+    data = {"title": "Hello", "body": None, "data": None, "expires_at": None}
+    assert caller.result("publish", channel="broadcast", data=data, **full)["offset"] == 1
+    history = caller.result("history", channel="broadcast", limit=9, since=None, reverse=None)
+    assert len(history["publications"]) == 1
+    followed = {"user": user, "channel": "topic:news"}
+    unset = dict.fromkeys(("info", "data", "override", "client", "expire_at", "recover_since"))
+    assert caller.result("subscribe", **followed, **unset) == {}
+    assert caller.result("disconnect", user=user, whitelist=None, disconnect=None) == {}
+    assert caller.error("publish", channel=None, data={"title": "x"}) == 107
+    assert json.loads(caller.post("/info", "null").content) == {"result": {"nodes": []}}
+    assert batch(caller, {"publish": None, "info": {"x": None}}, parallel=None) == [
+        {"info": {"nodes": []}}
+    ]
+    command = json.dumps({"id": None, "method": "info", "params": None})
+    assert json.loads(caller.post("", command).content) == {"result": {"nodes": []}}
 
 
 def test_errors_become_statuses_for_those_who_ask_for_it(caller: Caller) -> None:
@@ -166,6 +186,18 @@ def test_a_request_is_no_transaction_of_the_host(caller: Caller, monkeypatch: An
     finally:
         rows_written.disconnect(look)
     assert depths == [0]
+
+
+def test_without_a_database_no_key_can_be_found(caller: Caller, monkeypatch: Any) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise OperationalError("a secret detail")
+
+    monkeypatch.setattr(views, "find_key", fail)
+    response = caller.post("/publish", json.dumps(HELLO))
+    assert (response.status_code, json.loads(response.content)) == (
+        503,
+        {"code": 100, "message": "internal server error"},
+    )
 
 
 def test_an_error_of_the_database_is_an_answer(caller: Caller, monkeypatch: Any) -> None:
@@ -253,6 +285,8 @@ def test_the_old_route_takes_a_command_in_each_line(caller: Caller) -> None:
     codes = [answer.get("error", {}).get("code") for answer in answers]
     assert codes == [None, 104, 104, 107, None]
     assert caller.post("", "{}\n" * 1001).status_code == 413
+    carriage_returns = caller.post("", "{}\r" * 1001)
+    assert (carriage_returns.status_code, carriage_returns.content.count(b"\n")) == (400, 0)
     assert caller.post("", "").status_code == 400
     assert caller.post("", "{}\n{").status_code == 400
 

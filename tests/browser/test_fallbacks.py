@@ -16,7 +16,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.integration]
 StartServer = Callable[..., Server]
 
 #: Whether a page has sent a command in a request.
-SENT = 'performance.getEntriesByType("resource").some(({ name }) => name.endsWith("/emulation"))'
+SENT = """performance.getEntriesByType("resource").some(
+  ({ name }) => name.endsWith("/emulation") || name.endsWith("/live/send"))"""
 
 
 async def _numbered(site: Server, page: Page, numbers: range) -> None:
@@ -65,6 +66,23 @@ async def test_where_streams_are_blocked_too_events_are_used(
         await expect(badge(page)).to_have_text("2")
         await page.goto("about:blank")
     people.errors.clear()  # of blocked requests
+
+
+async def test_a_page_uses_the_transports_where_the_settings_say_and_tries_no_other(
+    server: StartServer, people: People
+) -> None:
+    site = server(DJANGO_SETTINGS_MODULE="tests.browser.moved_settings")
+    page = await people.log_in(site.url, "reader")
+    await connected(page)
+    await page.evaluate(LISTEN)
+    await _numbered(site, page, range(2))
+    await page.locator("main").get_by_role("button", name="Archive: Number 1").click()
+    await expect(badge(page)).to_have_text("1")
+    await until(page, SENT)
+    asked = await page.evaluate('performance.getEntriesByType("resource").map(({ name }) => name)')
+    assert not any("/connection/" in url or url.endswith("/emulation") for url in asked)
+    # A WebSocket that is refused would be an error on the page's console.
+    assert people.errors == []
 
 
 async def test_behind_a_proxy_that_holds_responses_back_a_page_says_that_it_is_offline(

@@ -1,5 +1,6 @@
 """Members of channels: their rows, over flushes, failures and the deaths of workers."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -16,7 +17,7 @@ from notifications.database.lanes import FLUSH, in_database
 from notifications.hub import Hub
 from notifications.models import Member, Worker
 from tests.hub.helpers import peer_of, silently
-from tests.peers import Peer, running_hub, until
+from tests.peers import Peer, rest, running_hub, until
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -171,6 +172,35 @@ async def test_settling_writes_a_channel_that_is_behind_and_no_other(hub: Hub, u
     assert await listed() == set()
     await hub.members.settle(CHAT)
     assert await listed() == {client}
+    await unsubscribe(peer)
+    await hub.members.settle(CHAT)
+    assert await listed() == set()
+
+
+async def test_questions_during_a_slow_flush_gather_no_flushes(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    peer = await peer_of(user)
+    client = await subscribe(peer)
+    monkeypatch.setattr("notifications.hub.members.SETTLE_TIMEOUT", 0.0)
+    database_is_back = asyncio.Event()
+    write = FLUSH.run
+
+    async def slow(*args: Any) -> Any:
+        await database_is_back.wait()
+        return await write(*args)
+
+    monkeypatch.setattr(FLUSH, "run", slow)
+    for _ in range(20):
+        await hub.members.settle(CHAT)
+        await rest()
+    waiting = len(hub.members._tasks)
+    database_is_back.set()
+    assert waiting == 2  # one that is stuck, and the next one
+    await until(lambda: not hub.members._tasks, "the end of both")
+    assert await listed() == {client}
+    # After that, a question has its own flush again.
+    monkeypatch.undo()
     await unsubscribe(peer)
     await hub.members.settle(CHAT)
     assert await listed() == set()

@@ -45,6 +45,7 @@ def shared_place(
         "NOTIFICATIONS_CHECK_INTERVAL": "0.2",
         "NOTIFICATIONS_PING_INTERVAL": "2",
         "NOTIFICATIONS_PONG_TIMEOUT": "1.9",
+        "DJANGO_SETTINGS_MODULE": "tests.integration.channel_settings",
     }
     with open_place(site, tmp_path_factory.mktemp("streams"), request.param, **variables) as place:
         yield place
@@ -251,6 +252,21 @@ def test_the_npm_client_ends_when_its_user_leaves_the_group(place: Place, live: 
         assert reader.errors == [403]
         place.other.run(jobs.broadcast_to, f"group:{group}", ["a secret"])
         assert reader.titles == ["one"]
+
+
+@pytest.mark.parametrize("live", LIVE)
+def test_the_npm_client_follows_a_channel_over_a_killed_server(place: Place, live: str) -> None:
+    person, channel = place.person(), f"chat:{live}"
+    place.other.run(jobs.publish_to, channel, [{"title": "past"}])
+    with node(place, person, live, name=channel) as reader:
+        reader.wait_for(["past"])
+        wait_until(lambda: reader.is_up_to_date, "the end")
+        place.other.run(jobs.publish_to, channel, [{"title": "live"}])
+        reader.wait_for(["past", "live"])
+        place.server.kill()
+        place.other.run(jobs.publish_to, channel, [{"title": "while dead"}])
+        place.server.start()
+        reader.wait_for(["past", "live", "while dead"])
 
 
 # Plain HTTP

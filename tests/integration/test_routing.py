@@ -5,6 +5,8 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from websockets.exceptions import InvalidStatus
@@ -58,7 +60,11 @@ URLS = """
 from django.http import HttpResponse
 from django.urls import path
 
-urlpatterns = [path("accounts/login/", lambda request: HttpResponse())]
+urlpatterns = [
+    path("accounts/login/", lambda request: HttpResponse()),
+    path("streams/<int:pk>/", lambda request, pk: HttpResponse(f"stream {pk} of the host")),
+    path("emulation/", lambda request: HttpResponse("emulation of the host")),
+]
 """
 
 ENV = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
@@ -117,6 +123,20 @@ def test_the_line_opens_sockets_and_refuses_the_rest(project: Path, command: str
         assert status(server, NOWHERE) == 403
         assert status(server, SOCKET, origin="https://evil.example") == 403
         assert f"there is none at '{NOWHERE}'" in server.log
+
+
+@pytest.mark.parametrize("command", ["runserver", "serve"])
+def test_pages_of_the_host_are_answered_beside_the_transports(project: Path, command: str) -> None:
+    with serving(project, command, FORCED="/portal") as server:
+        for prefix in ("", "/portal"):
+            for path, content in (
+                ("/streams/7/", "stream 7 of the host"),
+                ("/emulation/", "emulation of the host"),
+            ):
+                with urlopen(f"{server.url}{prefix}{path}", timeout=20) as response:
+                    assert response.read().decode() == content
+            with pytest.raises(HTTPError, match="405"):
+                urlopen(f"{server.url}{prefix}/emulation", timeout=20)
 
 
 @pytest.mark.parametrize("command", ["runserver", "uvicorn", "hypercorn", "granian", "serve"])

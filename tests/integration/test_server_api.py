@@ -3,6 +3,9 @@
 Each method that a key can have is called here, and those that are refused.
 """
 
+import json
+import re
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -33,8 +36,9 @@ from cent import (
 
 from notifications.api.server.methods import GRANTABLE
 from tests.client import PATIENCE, Position
+from tests.docs.blocks import blocks_of
 from tests.integration.places import Place, open_place
-from tests.servers import Site
+from tests.servers import ROOT, Site
 
 pytestmark = pytest.mark.integration
 
@@ -298,3 +302,26 @@ async def test_the_asynchronous_client_publishes_too(place: Place, shared_key: s
     await api.close()
     assert result.offset == 1
     client.wait_for_titles(["async"])
+
+
+def test_the_commands_of_the_page_make_a_key_and_publish_with_it(place: Place) -> None:
+    person = place.person()
+    client = place.connected(person)
+    (making, publishing) = (
+        source
+        for _, language, source in blocks_of(ROOT / "docs" / "server-api.md")
+        if language == "shell"
+    )
+    arguments = re.findall(r"""[^\s"]+""", making.partition("manage.py ")[2])
+    key = place.server.manage(*arguments).stdout.strip()
+    command = publishing.replace("https://push.example", place.server.url)
+    done = subprocess.run(
+        ["bash", "-c", command.replace("user:7", person.channel)],
+        env={**place.server.env, "KEY": key},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert set(json.loads(done.stdout)["result"]) == {"offset", "epoch"}
+    client.wait_for_titles(["Shipped"])

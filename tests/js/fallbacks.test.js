@@ -63,6 +63,49 @@ test("a refused WebSocket is followed by a stream at once, and that by events", 
   assert.deepEqual(seen, ["user:7@1"]);
 });
 
+/** Where a site has moved everything, and switched off the WebSocket. */
+const MOVED = { http_stream: "/live/lines", sse: "/live/events?a=1", emulation: "https://b.example/send" };
+
+test("transports are where the page says, and one that is off is not tried", async () => {
+  const { client } = start({ addresses: MOVED });
+  assert.equal(browser.sockets.length, 0);
+  await settled();
+  assert.equal(browser.requests[0].path, "/live/lines");
+  browser.requests[0].respond(new Response("", { status: 404 }));
+  await settled();
+  mock.timers.tick(0);
+  await settled();
+  const source = browser.sources[0];
+  assert.equal(source.path, "/live/events");
+  source.take({ id: source.connect.id, connect: CONNECTED });
+  client.rpc("unread").catch(() => undefined);
+  await settled();
+  assert.equal(browser.requests.at(-1).path, "/send");
+  mock.timers.tick(10 * 60_000);
+  assert.equal(browser.sockets.length, 0, "no WebSocket is probed either");
+});
+
+test("a transport that needs requests is not tried without an address for them", () => {
+  const addresses = { http_stream: "/live/lines" };
+  start({ addresses: { websocket: "/ws/", ...addresses } });
+  assert.equal(browser.socket.url, "wss://site.example/ws/");
+  browser.socket.end(1006);
+  mock.timers.tick(500);
+  assert.equal(browser.requests.length, 0);
+  assert.equal(browser.sockets.length, 2);
+  assert.throws(() => start({ addresses }), TypeError);
+});
+
+test("a fallback is kept without probes where the page prefers it to a WebSocket", async () => {
+  start({ transports: ["sse", "websocket"] });
+  await settled();
+  browser.sources[0].onerror();
+  mock.timers.tick(0);
+  greet({ ping: 0 });
+  mock.timers.tick(10 * 60_000);
+  assert.equal(browser.sockets.length, 1);
+});
+
 test("when no transport works, the client waits before it begins again", async () => {
   start();
   browser.socket.end(1006);

@@ -146,6 +146,11 @@ test("a change in one tab reaches the others, which the server does not tell of 
   for (const { notifications } of [first, second]) assert.equal(notifications.unreadCount, 7);
 });
 
+test("tabs that share a connection reach the server where the page says", async () => {
+  await open({ transports: ["websocket"], addresses: { websocket: "/ws/" } });
+  assert.equal(browser.socket.url, "wss://site.example/ws/");
+});
+
 test("P1: when the leader leaves, another tab goes on from its own position", async () => {
   const { first, second, socket } = await pair(own({ offset: 4 }));
   socket.take(push("user:7", 5));

@@ -204,6 +204,16 @@ def test_a_command_with_wrong_types_keeps_its_id(request_json: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "value", ['"\\ud83d"', '"a\\udc00b"', '"\ud83d"', "NaN", "[-Infinity]", '{"\\udfff":1}']
+)
+@pytest.mark.parametrize("before", ["", '"rpc":7,'])
+def test_what_only_clients_take_for_json_keeps_its_id(value: str, before: str) -> None:
+    """As JSON.stringify encodes a text that was cut within an emoji, and Python's json NaN."""
+    line = f'{{"id":7,{before}"publish":{{"channel":"chat:7","data":{value}}}}}'
+    assert list(JSON.decode(line)) == [commands.Malformed(id=7)]
+
+
+@pytest.mark.parametrize(
     "frame",
     [
         "nonsense",
@@ -222,8 +232,8 @@ def test_a_command_with_wrong_types_keeps_its_id(request_json: str) -> None:
         '{"id":1,"rpc":{"data":' + "[" * 30_000,
         '{"id":1,"rpc":{"data":' + "[" * 30_000 + "]" * 30_000 + "}}",
         '{"id":1,"connect":5,"x":' + "[" * 30_000 + "]" * 30_000 + "}",
-        '{"id":1,"rpc":{"method":"\\ud800"}}',
-        '{"id":1,"rpc":{"method":"\ud800"}}',
+        '{"rpc":{"method":"\\ud800"}}',
+        '{"id":1,"rpc":{"data":' + "9" * 5000 + ',"x":NaN}}',
         '{"id":1,"ping":{}}\nnonsense',
     ],
 )

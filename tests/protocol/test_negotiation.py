@@ -3,7 +3,7 @@
 import pytest
 
 from notifications.protocol.json import JSON
-from notifications.protocol.negotiation import agree, codec_of
+from notifications.protocol.negotiation import agree
 from notifications.protocol.protobuf import PROTOBUF
 
 JSON_NAME, PROTOBUF_NAME = "centrifuge-json", "centrifuge-protobuf"
@@ -50,5 +50,3 @@ def test_protobuf_is_asked_for_by_subprotocol_or_query(
     query: str, offered: list[str], accepted: str | None
 ) -> None:
     assert agree(query.encode(), offered) == (PROTOBUF, accepted)
-    if "=protobuf" in query:
-        assert codec_of(query.encode()) is PROTOBUF

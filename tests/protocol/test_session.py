@@ -388,6 +388,24 @@ def test_unsolicited_pongs_cost_as_much_as_commands() -> None:
     assert list(session.receive("{}\n" * 20_000, 0.0)) == closes(codes.TOO_MANY_COMMANDS)
 
 
+@pytest.mark.parametrize("state", ["new", "connected"])
+def test_large_frames_cost_more_than_one_command(state: str) -> None:
+    """Malformed commands of any size would be decoded at the rate of small ones otherwise."""
+    large = '{"id":%d,"connect":{"data":"' + "x" * 64_000 + '","token":7}}'
+    session = IN_STATE[state](JSON)
+    effects = [effect for n in range(100, 120) for effect in session.receive(large % n, 1.0)]
+    refused = [effect for effect in effects if isinstance(effect, Send)]
+    assert len(refused) == 200 // 16  # each costs 15 more than the command in it
+    assert effects[len(refused) :] == closes(codes.TOO_MANY_COMMANDS)
+
+
+def test_a_frame_of_any_size_is_allowed_now_and_then() -> None:
+    session = connected(command_burst=2, command_rate=1.0)
+    large = '{"id":%d,"ping":{},"more":"' + "x" * 64_000 + '"}'
+    for n in (2, 3):
+        assert sent(session.receive(large % n, 10.0 * n)) == [{"id": n, "ping": {}}]
+
+
 # Heartbeat
 
 

@@ -4,6 +4,7 @@ import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.test import TestCase, TransactionTestCase, override_settings
 
 from notifications import abroadcast, anotify, inbox, notify
@@ -156,3 +157,19 @@ async def test_sockets_work_in_the_loop_of_pytest() -> None:
     async with NotificationSocket(user) as socket:
         await sync_to_async(notify)(user, "Shipped")
         assert (await socket.receive()).data["title"] == "Shipped"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_socket_opens_where_the_settings_say() -> None:
+    user = await amake_user()
+    for transports in ({"websocket": "/ws/"}, {"websocket": "/live/socket"}):
+        with override_settings(NOTIFICATIONS={"TRANSPORTS": transports}):
+            async with NotificationSocket(user) as socket:
+                assert socket.unread == 0
+    with override_settings(NOTIFICATIONS={"TRANSPORTS": {"websocket": None}}):
+        with pytest.raises(ImproperlyConfigured, match="TRANSPORTS"):
+            async with NotificationSocket(user):
+                pass
+        with pytest.raises(Refused, match="the handshake was refused"):
+            async with NotificationSocket(user, path="/connection/websocket"):
+                pass

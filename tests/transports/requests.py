@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from notifications.asgi import compose
+from notifications.paths import DEFAULTS
 from tests.peers import PATIENCE, rest, until
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -185,27 +186,37 @@ async def answered(path: str, body: Any = b"", **options: Any) -> Request:
 class Emulated:
     """A client of ``http_stream`` or ``sse``: a response, and requests to ``/emulation``."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, emulation: str) -> None:
         self.stream = request
+        self._emulation = emulation
         self.result: dict[str, Any] = {}
         self._last_id = 1
 
     @classmethod
-    async def connect(cls, token: str, *, sse: bool = False, **options: Any) -> "Emulated":
+    async def connect(
+        cls,
+        token: str,
+        *,
+        sse: bool = False,
+        paths: dict[str, str] | None = None,
+        **options: Any,
+    ) -> "Emulated":
         """Connect and wait for the result."""
+        known = {**DEFAULTS, **(paths or {})}
+        emulation = str(known["emulation"])
         command = {"id": 1, "connect": {"token": token, **options.pop("fields", {})}}
         if sse:
             options = {"method": "GET", "connect": command, **options}
-            client = cls(Request("/connection/sse", **options))
+            client = cls(Request(str(known["sse"]), **options), emulation)
         else:
-            client = cls(Request("/connection/http_stream", command, **options))
+            client = cls(Request(str(known["http_stream"]), command, **options), emulation)
         client.result = await client.stream.message("connect")
         return client
 
     async def send(self, text: str, **changes: Any) -> Request:
         """Send a frame, and return the answer to that request."""
         names = {"session": self.result["session"], "node": self.result["node"]}
-        return await answered("/emulation", {**names, "data": text, **changes})
+        return await answered(self._emulation, {**names, "data": text, **changes})
 
     async def call(self, **request: Any) -> dict[str, Any]:
         """Send a command and return the reply."""

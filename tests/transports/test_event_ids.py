@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from notifications.protocol.bodies import Chunk, Position
+from notifications.protocol.commands import SubscribeRequest
+from notifications.protocol.one_way import read_connect_request
 from notifications.transports.event_ids import MAX_SIZE, EventIds, NotOurs, with_positions
 
 
@@ -60,3 +62,29 @@ def test_an_id_becomes_the_positions_of_a_connect_request() -> None:
 def test_an_id_with_too_long_names_is_not_ours() -> None:
     with pytest.raises(NotOurs):
         with_positions("", json.dumps({"x" * 256: ["e", 1]}))
+
+
+#: JSON that is valid, but not for Python's own decoder.
+EXTREME = [
+    "1" * 5000,
+    "-" + "9" * 5000,
+    "1e9999",
+    "[" * 900 + "]" * 900,
+    r'"\u0000\ud83d\ude00"',
+]
+
+
+@pytest.mark.parametrize("data", EXTREME)
+def test_the_other_fields_of_a_request_are_passed_on_as_they_are(data: str) -> None:
+    asked = with_positions(f'{{"data":{data},"subs":{{"b":{{"data":{data}}}}}}}', '{"a":["e",5]}')
+    request = read_connect_request(asked)
+    assert bytes(request.data).decode() == data
+    assert bytes(request.subs["b"].data).decode() == data
+    assert request.subs["a"] == SubscribeRequest(recover=True, epoch="e", offset=5)
+
+
+@pytest.mark.parametrize(
+    "nothing", ["", " \r\n", b"", b"\t", "null", " null ", "{}", '{"subs":{}}']
+)
+def test_positions_are_added_to_an_empty_request(nothing: str | bytes) -> None:
+    assert json.loads(with_positions(nothing, '{"a":["e",5]}'))["subs"].keys() == {"a"}

@@ -1,6 +1,7 @@
 """Clients that only listen: what they get, and what acknowledges that they have it."""
 
 import json
+import logging
 from functools import partial
 from typing import Any
 
@@ -48,6 +49,18 @@ async def test_messages_come_without_an_envelope(hub: Hub, user: Any, token: str
         "pub": {"data": request.messages[-1]["pub"]["data"], "offset": 1},
     }
     await request.end()
+
+
+@pytest.mark.parametrize("body", [b" \n", b'{"data":' + b"1" * 5000 + b"}"])
+async def test_an_unusual_request_with_an_id_is_answered(
+    hub: Hub, user: Any, body: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = await in_database(log_in, user)
+    headers = [(b"cookie", f"sessionid={key}".encode()), (b"last-event-id", b"{}")]
+    request = Request("/connection/uni_sse", body, headers=headers)
+    await request.message("connect")
+    await request.end()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_lines_carry_the_same_messages(hub: Hub, user: Any, token: str) -> None:

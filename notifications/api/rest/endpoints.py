@@ -40,7 +40,7 @@ READ = ["GET", "HEAD"]
 
 def _answers(result: Any, *problems: int) -> dict[int, Any]:
     """What an operation may answer: its result, and these problems besides those of all."""
-    return {200: result, **dict.fromkeys((401, 429, *problems), schemas.ProblemDetails)}
+    return {200: result, **dict.fromkeys((401, 429, 503, *problems), schemas.ProblemDetails)}
 
 
 def _answers_post(result: Any, *problems: int) -> dict[int, Any]:
@@ -62,6 +62,9 @@ BODY = (400, 422)
 def list_notifications(request: HttpRequest, listing: Query[schemas.Listing]) -> Any:
     """A page of a folder, newest first. Ask for the next page with the cursor in `next`."""
     user = _user(request)
+    # Who misspells "cursor" would get the first page for ever.
+    if unknown := request.GET.keys() - schemas.Listing.model_fields.keys():
+        raise wrong_argument(f"query.{min(unknown)}", "There is no such argument.")
     try:
         page = inbox.list_entries(user, listing.folder, listing.cursor, listing.limit)
     except ValueError:

@@ -1,13 +1,19 @@
 """Everything that goes wrong with a request, in one shape: problem details (RFC 9457)."""
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
 from django.core.exceptions import RequestDataTooBig
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, ValidationError
+
+from ...metrics import DATABASE_ERRORS
+
+logger = logging.getLogger(__name__)
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -16,6 +22,9 @@ MAX_MISTAKES = 20
 
 #: Characters of the place of a mistake: the name of an unknown argument is a stranger's.
 MAX_PLACE = 80
+
+#: Seconds after which a request that the database has failed may be sent again.
+RETRY_AFTER = 5
 
 
 class Mistake(NamedTuple):
@@ -70,7 +79,7 @@ def not_logged_in(detail: str = "You are not logged in.", challenge: str = "Bear
 
 def wrong_argument(place: str, message: str) -> Problem:
     """The problem of a request with one wrong argument, which the types cannot show."""
-    return _wrong_arguments([Mistake(place, message)])
+    return _wrong_arguments([Mistake(place[:MAX_PLACE], message)])
 
 
 def install(api: NinjaAPI) -> None:
@@ -81,6 +90,8 @@ def install(api: NinjaAPI) -> None:
     api.add_exception_handler(HttpError, _answer_http_error)
     api.add_exception_handler(Http404, _answer_404)
     api.add_exception_handler(RequestDataTooBig, _answer_too_big)
+    api.add_exception_handler(OperationalError, _answer_database_error)
+    api.add_exception_handler(InterfaceError, _answer_database_error)
     api.add_exception_handler(Exception, _raise)
 
 
@@ -123,6 +134,13 @@ def _answer_404(request: HttpRequest, error: Any) -> HttpResponse:
 
 def _answer_too_big(request: HttpRequest, error: Any) -> HttpResponse:
     return respond(too_big())
+
+
+def _answer_database_error(request: HttpRequest, error: Any) -> HttpResponse:
+    DATABASE_ERRORS.inc()
+    logger.warning("A request to the REST API failed (%s).", type(error).__name__)
+    headers = {"Retry-After": str(RETRY_AFTER)}
+    return respond(Problem(503, "The database does not answer now. Try again.", headers=headers))
 
 
 def _raise(request: HttpRequest, error: Any) -> HttpResponse:

@@ -13,6 +13,9 @@ from ...streams.recovery import first_that_fit
 from .channels import check_channel, without_audience
 from .requests import HistoryResult
 
+#: The top of a stream that nobody has used yet, or that is deleted.
+NOTHING = stream_history.Top(epoch="", offset=0, revision=0)
+
 
 def page_size(request: HistoryRequest) -> int:
     """The publications that a request asks for, at most ``PAGE_SIZE``."""
@@ -29,10 +32,8 @@ def read_history(key: APIKey, request: HistoryRequest) -> HistoryResult:
     name = request.channel
     check_channel(key, name)
     _check_stored(name)
-    stream_id = stream_rows.ids([name]).get(name)
-    top = None if stream_id is None else stream_history.read_tops([stream_id]).get(stream_id)
-    if stream_id is None or top is None:
-        return HistoryResult()
+    stream_id = stream_rows.ids([name]).get(name, 0)  # no row has the primary key 0
+    top = stream_history.read_tops([stream_id]).get(stream_id, NOTHING)
     _check_position(request, top)
     limit = page_size(request)
     found = first_that_fit(_read(stream_id, top, request, limit)) if limit else []

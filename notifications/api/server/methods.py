@@ -19,7 +19,7 @@ from ...protocol.commands import (
     RPCRequest,
 )
 from . import history, overview, presence, publishing, users
-from .decoding import decode
+from .decoding import decode_object
 from .requests import (
     Answer,
     BroadcastRequest,
@@ -109,7 +109,7 @@ def read(name: str, data: bytes) -> Struct:
     """
     if name not in METHODS:
         raise ClientError(codes.METHOD_NOT_FOUND)
-    return decode(data, METHODS[name].request)
+    return decode_object(data, METHODS[name].request)
 
 
 def call(key: APIKey, name: str, request: Struct, budget: Budget) -> Answer:

@@ -3,8 +3,12 @@
 What is stored is committed before the answer, and delivered whatever happens then.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 
+from django.db import Error as DatabaseError
+
+from ...metrics import DATABASE_ERRORS
 from ...models import APIKey
 from ...namespaces import namespace_of
 from ...protocol import codes
@@ -22,6 +26,8 @@ from .requests import (
 )
 from .sending import Outcomes
 from .streams import publish_to_streams
+
+logger = logging.getLogger(__name__)
 
 
 def publish(key: APIKey, request: PublishRequest) -> PublishResult:
@@ -63,9 +69,28 @@ def _publish(key: APIKey, names: Sequence[str], request: Publishing) -> Outcomes
             streams.append(name)
         else:
             channels.append(name)
-    outcomes |= publish_to_streams(streams, request) if streams else {}
-    outcomes |= publish_to_channels(channels, request) if channels else {}
+    outcomes |= _attempt(publish_to_streams, streams, request)
+    outcomes |= _attempt(publish_to_channels, channels, request)
     return outcomes
+
+
+def _attempt(
+    publish_to: Callable[[Sequence[str], Publishing], Outcomes],
+    names: Sequence[str],
+    request: Publishing,
+) -> Outcomes:
+    """Publish to these channels. An error of the database is one of these, and of no others.
+
+    Others may be committed already: a caller who is told of an error would send them again.
+    """
+    if not names:
+        return {}
+    try:
+        return publish_to(names, request)
+    except DatabaseError as error:
+        DATABASE_ERRORS.inc()
+        logger.warning("Publishing over the server API failed (%s).", type(error).__name__)
+        return dict.fromkeys(names, ClientError(codes.INTERNAL))
 
 
 def _refusal(key: APIKey, name: str) -> ClientError | None:

@@ -4,6 +4,9 @@ import base64
 import binascii
 from collections.abc import Sequence
 
+from django.db import Error as DatabaseError
+
+from ...metrics import DATABASE_ERRORS
 from ...models import Notification, database_alias
 from ...protocol import codes
 from ...protocol.codes import ClientError
@@ -49,15 +52,28 @@ def find_positions(
             first call with the same key ends.
 
     Returns:
-        The results by name. A publication that still has no offset has an empty one.
+        The results by name. A publication that still has no offset has an empty one. So has every
+        one if the database fails now: after an error, a caller would send them again.
     """
+    try:
+        kept, known = _find(names, ids, has_key, is_due)
+    except DatabaseError:
+        DATABASE_ERRORS.inc()
+        return {name: PublishResult() for name in names}
+    return {name: known.get(pk, PublishResult()) for name, pk in zip(names, kept, strict=True)}
+
+
+def _find(
+    names: Sequence[str], ids: Sequence[int], has_key: bool, is_due: bool
+) -> tuple[Sequence[int], dict[int, PublishResult]]:
+    """The primary keys of those that were kept, and the positions that are known of them."""
     kept = originals(ids) if has_key else ids
     known = _positions(kept)
     if is_due and len(known) < len(kept):
         sequence_after_commit([], names, NOTHING_WRITTEN)
         kept = originals(ids) if has_key else ids
         known = _positions(kept)
-    return {name: known.get(pk, PublishResult()) for name, pk in zip(names, kept, strict=True)}
+    return kept, known
 
 
 def _positions(ids: Sequence[int]) -> dict[int, PublishResult]:

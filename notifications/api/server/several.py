@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from ...models import APIKey
 from ...protocol.codes import ClientError
-from .decoding import decode
+from .decoding import NULL, decode, decode_object
 from .methods import MAX_WORK, METHODS, Budget, call, read, refusal
 from .requests import Answer, BatchRequest, Command
 
@@ -51,7 +51,7 @@ def batch(key: APIKey, body: bytes) -> bytes:
         ClientError: the body has another shape.
         TooMany: there are more than ``MAX_WORK`` commands; none was carried out.
     """
-    commands = decode(body, BatchRequest).commands
+    commands = decode_object(body, BatchRequest).commands
     if len(commands) > MAX_WORK:
         raise TooMany
     budget = Budget()
@@ -78,22 +78,25 @@ def _reply(key: APIKey, command: Raw, budget: Budget) -> dict[str, Any]:
         members = decode(bytes(command), dict[str, Raw])
     except ClientError as error:
         return {"error": refusal(error).error}
-    name = next((name for name in members if name in METHODS), "")
+    name = next((name for name, value in members.items() if name in METHODS and value != NULL), "")
     answer = _call(key, name, members.get(name, Raw(b"{}")), budget)
     return {"error": answer.error} if answer.error else {name: answer.result}
 
 
 def _commands(body: bytes) -> list[Command]:
-    """The command that the body is, over any number of lines, or one in each line."""
-    if body.count(b"\n") <= MAX_WORK:
-        try:
-            return [decode(body, Command)]
-        except ClientError:
-            lines = [line for line in body.splitlines() if line.strip()]
-            if len(lines) < 2:
-                raise
-            return [decode(line, Command) for line in lines]
-    raise TooMany
+    """The command that the body is, over any number of lines, or one in each line.
+
+    Only a line feed ends a line: other line breaks would not be counted.
+    """
+    if body.count(b"\n") > MAX_WORK:
+        raise TooMany
+    try:
+        return [decode_object(body, Command)]
+    except ClientError:
+        lines = [line for line in body.split(b"\n") if line.strip()]
+        if len(lines) < 2:
+            raise
+    return [decode_object(line, Command) for line in lines]
 
 
 def _answer(key: APIKey, command: Command, budget: Budget) -> Answer:

@@ -13,7 +13,7 @@ from ...protocol import codes
 from ...protocol.codes import ClientError
 from ...publishing.notify import publish_to_each
 from .channels import without_audience
-from .decoding import decode, refuse
+from .decoding import decode_object, refuse
 from .requests import Publishing
 from .sending import UNAVAILABLE, Outcomes, find_positions, read_data
 
@@ -56,7 +56,7 @@ def _options(request: Publishing) -> dict[str, Any]:
         ClientError: the data are of another shape, or the request has what notifications lack.
     """
     refuse(request, (*UNAVAILABLE, "skip_history", "tags"))
-    content = decode(read_data(request), Content)
+    content = decode_object(read_data(request), Content)
     if request.idempotency_key and content.key not in (None, request.idempotency_key):
         raise ClientError(codes.BAD_REQUEST, "idempotency_key differs from the key in data")
     options = msgspec.structs.asdict(content)

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 from ...api.keys import make_key
 from ...api.server.methods import GRANTABLE
 from ...models import APIKey
+from ...texts import is_storable
 
 
 class Command(BaseCommand):
@@ -36,8 +37,9 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         name = options["name"].strip()
-        if not 0 < len(name) <= (APIKey._meta.get_field("name").max_length or 0):
-            raise CommandError("The name must have 1 to 100 characters.")
+        longest = APIKey._meta.get_field("name").max_length or 0
+        if not 0 < len(name) <= longest or not is_storable(name):
+            raise CommandError(f"The name must be a text of 1 to {longest} characters.")
         methods = list(dict.fromkeys(options["method"]))
         try:
             _key, secret = make_key(name, methods, options["channel"])

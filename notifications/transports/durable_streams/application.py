@@ -27,7 +27,7 @@ METHODS = "GET, HEAD, OPTIONS"
 #: What a page of another origin may do, for how many seconds a browser may remember it.
 PREFLIGHT = {
     "access-control-allow-methods": "GET, HEAD",
-    "access-control-allow-headers": "Authorization, If-None-Match",
+    "access-control-allow-headers": "Authorization, If-None-Match, Subscription-Token",
     "access-control-max-age": "600",
 }
 

@@ -1,5 +1,6 @@
 """Responses that do not wait: a page of the past, and the end of a stream (5.5 and 5.6)."""
 
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 from ...connect.reading import TAIL, Found
@@ -22,13 +23,33 @@ PRIVATE = {"cache-control": "private, no-store"}
 async def send_page(exchange: Exchange, reading: Reading, position: Position) -> None:
     """Answer with the page after a position, or with 304 if the client has it already."""
     found, page = await reading.page(position)
-    headers = page_headers(found, page)
     if position == TAIL:
-        await exchange.respond(200, JSON | headers | {"cache-control": "no-store"}, b"[]")
+        headers = JSON | page_headers(found, page) | {"cache-control": "no-store"}
+        await exchange.respond(200, headers, b"[]")
         return
-    headers |= PRIVATE if is_private(found.feed.name) else SHARED
-    body = json_array(publication.data for publication in page.publications)
-    headers["etag"] = _etag(found, page, body)
+    kept = PRIVATE if is_private(found.feed.name) else SHARED
+    messages = [publication.data for publication in page.publications]
+    await send_messages(exchange, found, page, messages, kept)
+
+
+async def send_messages(
+    exchange: Exchange,
+    found: Found,
+    page: Page,
+    messages: Iterable[bytes],
+    headers: Mapping[str, str],
+) -> None:
+    """Answer with the messages up to the end of a page; with 304 if the client has them already.
+
+    Args:
+        exchange: the request.
+        found: where the page begins.
+        page: where it ends, and whether more follows.
+        messages: each as JSON.
+        headers: besides those that tell where the client is.
+    """
+    body = json_array(messages)
+    headers = {**headers, **page_headers(found, page), "etag": _etag(found, page, body)}
     if _matches(exchange.header(b"if-none-match"), headers["etag"]):
         await exchange.respond(304, headers)
     else:
@@ -36,10 +57,14 @@ async def send_page(exchange: Exchange, reading: Reading, position: Position) ->
 
 
 async def send_end(exchange: Exchange, reading: Reading) -> None:
-    """Answer a ``HEAD`` request with the offset of the end."""
+    """Answer a ``HEAD`` request with the offset of the end.
+
+    A ``Content-Length`` would have to be that of the page, which nobody has read.
+    """
     found, page = await reading.page(TAIL)
     headers = {"stream-next-offset": offset_token(found.feed.epoch, page.offset)}
-    await exchange.respond(200, JSON | headers | {"cache-control": "no-store"})
+    await exchange.start(200, JSON | headers | {"cache-control": "no-store"})
+    await exchange.send({"type": "http.response.body", "body": b""})
 
 
 def page_headers(found: Found, page: Page) -> dict[str, str]:

@@ -28,7 +28,7 @@ NOTHING = Part(b"")
 
 
 class MessageCodec(Codec):
-    """Passes on publications as they are, and nothing else: :data:`NOTHING` is never sent."""
+    """Passes on the data of publications, and nothing else: :data:`NOTHING` is never sent."""
 
     is_binary = True
 
@@ -36,7 +36,11 @@ class MessageCodec(Codec):
         yield from ()
 
     def encode(self, reply: Reply) -> Prepared:
-        return NOTHING
+        """Encode the push of a channel's publication, which has more than data."""
+        push = reply.push
+        if push is None or push.pub is None:
+            return NOTHING
+        return self.encode_publication(push.channel, push.pub.offset, bytes(push.pub.data))
 
     def encode_publication(self, channel: str, offset: int, data: bytes) -> Prepared:
         return Part(data)

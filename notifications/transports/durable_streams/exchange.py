@@ -20,7 +20,7 @@ MAX_PARAMETERS = 20
 HEADERS = {
     "x-content-type-options": "nosniff",
     "cross-origin-resource-policy": "same-origin",
-    "vary": "Authorization, Cookie, Origin",
+    "vary": "Authorization, Cookie, Origin, Subscription-Token",
 }
 
 #: Headers of responses that scripts of other origins may read.
@@ -81,7 +81,7 @@ class Exchange:
         self.is_gone = False
         #: Whether the client should send its next request to another process.
         self.must_close = False
-        self.send = send
+        self._send = send
         self._receive = receive
 
     def header(self, name: bytes) -> str:
@@ -114,6 +114,13 @@ class Exchange:
         if len(known) != len(dict(known)):
             raise Refused(400, codes.BAD_REQUEST, "A parameter is there twice.")
         return Query(**dict(known))
+
+    async def send(self, event: Any) -> None:
+        """Send an event to the client, unless it has gone (ASGI 2.4: ``OSError``)."""
+        try:
+            await self._send(event)
+        except OSError:
+            self.is_gone = True
 
     async def wait_until_gone(self) -> None:
         """Return when the client has gone."""

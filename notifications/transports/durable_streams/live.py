@@ -17,6 +17,7 @@ from ...connect.authentication import Identity
 from ...connect.reading import Found
 from ...hub import Connection, Hub, LocalStream
 from ...hub.sockets.connection import Reader
+from ...hub.sockets.grants import Grant
 from ...protocol import codes
 from ...protocol.codec import Codec
 from ...protocol.effects import Limits
@@ -26,6 +27,7 @@ from ...streams.feeds import Feed
 from ...streams.names import is_topic, user_stream
 from .codecs import Part
 from .exchange import Exchange
+from .reading import Reading
 from .sockets import EventSocket, PollSocket
 
 #: Of a session that nobody visits: its transport watches the time.
@@ -94,12 +96,12 @@ async def joined(hub: Hub, connection: LiveConnection, name: str) -> AsyncIterat
 
 
 def attach(
-    hub: Hub, connection: LiveConnection, stream: LocalStream, found: Found
+    reading: Reading, connection: LiveConnection, stream: LocalStream, found: Found
 ) -> Reader | None:
     """Let a connection get what follows a page.
 
     Args:
-        hub: the hub of this process.
+        reading: who reads which stream.
         connection: an admitted connection.
         stream: the stream, joined before ``found`` was read.
         found: the page that the client has got, or gets.
@@ -107,15 +109,19 @@ def attach(
     Returns:
         The reader; None if nothing is to be read, because the stream is muted or has been reset.
     """
+    hub = reading.hub
     _learn_private(hub, connection, found.own)
     feed, page = found.feed, found.page
     if page is not None and not feed.muted:
         topic = is_topic(feed.name)
-        current = hub.streams.for_row(stream, feed.stream_id) if topic else stream
+        grant = Grant(by_token=reading.claims is not None) if reading.is_channel else None
+        current = stream
+        if topic or grant is not None:
+            current = hub.streams.for_row(stream, feed.stream_id)
         if current is not stream:
             # What was announced of this row meanwhile was ignored: read history again.
             page = page._replace(more=True)
-        hub.streams.attach(connection, current, feed, page, page.offset, topic=topic)
+        hub.streams.attach(connection, current, feed, page, page.offset, topic=topic, grant=grant)
     connection.is_ready = True
     if connection.rights_changes:  # since the stream was joined
         hub.rights.check_user(connection.user_id)

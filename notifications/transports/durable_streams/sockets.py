@@ -66,12 +66,18 @@ class PollSocket:
 
 
 class EventSocket(ASGISocket):
-    """Writes events into the body of a response that has been started."""
+    """Writes events into the body of a response that has been started.
 
-    __slots__ = ("ended",)
+    Args:
+        send: sends an event to the client.
+        abort: drops the request's connection; None if the server cannot.
+    """
 
-    def __init__(self, send: ASGISend) -> None:
+    __slots__ = ("_abort", "ended")
+
+    def __init__(self, send: ASGISend, abort: Callable[[], None] | None) -> None:
         super().__init__(send)
+        self._abort = abort
         #: Set when the response has to end.
         self.ended = asyncio.Event()
 
@@ -86,8 +92,14 @@ class EventSocket(ASGISocket):
         return True
 
     async def close(self, disconnect: Disconnect) -> None:
+        """End the response once the socket is not blocked, because its end could not leave."""
+        await self.drained()
         self.ended.set()
 
     def release(self) -> None:
         super().release()
         self.ended.set()
+
+    def abort(self) -> None:
+        if self._abort is not None:
+            self._abort()

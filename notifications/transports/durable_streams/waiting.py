@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from ...conf import app_settings
-from ...connect.authentication import Identity
 from ...connect.reading import Found
+from ...hub.sockets.bodies import abort_of
 from ...hub.sockets.connection import Reader
 from ...streams.history import Page
 from ...streams.positions import Position
-from .catch_up import JSON, page_headers
+from .catch_up import page_headers, send_messages
 from .codecs import MESSAGES, Controls, Part, event_codec
-from .events import data_event, json_array
+from .events import data_event
 from .exchange import Exchange
 from .live import LiveConnection, admitted, attach, joined
 from .reading import Reading
@@ -49,24 +48,23 @@ async def poll(exchange: Exchange, reading: Reading, position: Position, cursor:
         found, page = await reading.page(position)
         headers = NO_STORE | {"stream-cursor": str(next_cursor(cursor, time.time()))}
         if page.publications or page.more:
-            body = json_array(publication.data for publication in page.publications)
-            await exchange.respond(200, JSON | headers | page_headers(found, page), body)
+            messages = [publication.data for publication in page.publications]
+            await send_messages(exchange, found, page, messages, headers)
             return
-        reader = attach(hub, connection, stream, found)
+        reader = attach(reading, connection, stream, found)
         async with _noticing_the_end(exchange, connection):
-            seconds = min(app_settings.PING_INTERVAL, _valid_for(reading.identity))
+            seconds = min(app_settings.PING_INTERVAL, reading.valid_for())
             await _is_set_within(socket.ended, seconds)
         exchange.must_close = hub.connections.is_draining
         if not exchange.is_gone:
-            await _answer(exchange, headers, socket.taken, found, _reached(reader, page))
+            await _answer(exchange, found, _reached(reader, page), socket.taken, headers)
 
 
 async def _answer(
-    exchange: Exchange, headers: dict[str, str], messages: list[bytes], found: Found, page: Page
+    exchange: Exchange, found: Found, page: Page, messages: list[bytes], headers: dict[str, str]
 ) -> None:
     if messages:
-        headers = JSON | headers | page_headers(found, page)
-        await exchange.respond(200, headers, json_array(messages))
+        await send_messages(exchange, found, page, messages, headers)
     else:  # it always says that the client is up to date
         await exchange.respond(204, headers | page_headers(found, page._replace(more=False)))
 
@@ -78,7 +76,7 @@ async def send_events(
 
     Rights are checked again by the hub, which ends the response when they are gone.
     """
-    socket = EventSocket(exchange.send)
+    socket = EventSocket(exchange.send, abort_of(exchange.scope))
     connection = LiveConnection(exchange, socket, MESSAGES)
     hub = reading.hub
     async with (
@@ -90,10 +88,10 @@ async def send_events(
         async with _noticing_the_end(exchange, connection):
             controls = Controls(found.feed.epoch, _lowest_cursor(cursor))
             found, page = await _catch_up(connection, reading, controls, found, page)
-            reader = attach(hub, connection, stream, found)
+            reader = attach(reading, connection, stream, found)
             if reader is not None:
                 connection.session.codec = reader.codec = event_codec(reader.stream, controls)
-            await _keep_open(socket, reader, page, controls, _valid_for(reading.identity))
+            await _keep_open(socket, reader, page, controls, reading.valid_for())
     if not exchange.is_gone:
         await exchange.send({"type": "http.response.body", "body": b""})
 
@@ -140,11 +138,6 @@ def _lowest_cursor(sent: str) -> int:
     now = time.time()
     cursor = next_cursor(sent, now)
     return cursor if cursor > current_interval(now) else 0
-
-
-def _valid_for(identity: Identity) -> float:
-    """Seconds until the credentials expire."""
-    return math.inf if identity.expires is None else max(0.0, identity.expires - time.time())
 
 
 async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:

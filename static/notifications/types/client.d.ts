@@ -1,4 +1,5 @@
 export type Events = import("./events.js").Events;
+export type Addresses = import("./transport.js").Addresses;
 export type Options = import("./events.js").Options;
 export type State = import("./events.js").State;
 export type Opener = import("./link.js").Opener;
@@ -18,7 +19,7 @@ export declare class Client extends Emitter<Events> {
     endpoint: string;
     userId: string;
     /**
-     * @param {string} endpoint path or URL of the socket
+     * @param {string} endpoint path or URL of the socket; it stands for the site
      * @param {string} userId the user for whom the page was rendered
      * @param {Options} [options]
      */
@@ -30,8 +31,9 @@ export declare class Client extends Emitter<Events> {
      * @param {string} endpoint
      * @param {string} userId the new user
      * @param {string[]} [followed] see {@link Options}
+     * @param {Addresses} [addresses] see {@link Options}
      */
-    become(endpoint: string, userId: string, followed?: string[]): void;
+    become(endpoint: string, userId: string, followed?: string[], addresses?: Addresses): void;
     /** @returns {State} */
     get state(): State;
     /** The topics that the user is known to follow. */

@@ -2,6 +2,7 @@ export type ConnectResult = import("./protocol.js").ConnectResult;
 export type Opener = import("./link.js").Opener;
 export type Content = import("./protocol.js").Content;
 export type Position = import("./protocol.js").Position;
+export type Addresses = import("./transport.js").Addresses;
 export type TransportName = import("./transport.js").TransportName;
 export type State = "disconnected" | "connecting" | "connected";
 export type Connected = {
@@ -108,6 +109,10 @@ export type Options = {
      */
     transports?: TransportName[];
     /**
+     * where the transports are, if they are not beside the endpoint
+     */
+    addresses?: Addresses;
+    /**
      * opens a connection that pages share; null if
      * this page cannot
      */
@@ -125,6 +130,10 @@ export type Sharing = {
      * see {@link Options}
      */
     transports: TransportName[] | undefined;
+    /**
+     * see {@link Options}
+     */
+    addresses: Addresses | undefined;
 };
 /** Reasons of `connecting` and `disconnected`, besides the close codes of the server. */
 export declare const reasons: Readonly<{

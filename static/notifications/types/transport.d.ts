@@ -1,4 +1,5 @@
 export type TransportName = "websocket" | "http_stream" | "sse";
+export type Addresses = Partial<Record<TransportName | "emulation", string>>;
 export type Closed = {
     code: number;
     reason: string;
@@ -51,13 +52,17 @@ export declare const CLOSED = 3;
 /** Close code of a connection that ended without one. */
 export declare const ABNORMAL = 1006;
 /**
- * @param {URL} endpoint of the WebSocket
+ * @param {string} address of the WebSocket
  * @returns {Transport}
  */
-export declare function openWebSocket(endpoint: URL): Transport;
+export declare function openWebSocket(address: string): Transport;
 /**
- * @param {URL} endpoint of the WebSocket
- * @param {string} path relative to it
+ * @param {string} [address] path or URL of a request
  * @returns {URL}
  */
-export declare function beside(endpoint: URL, path: string): URL;
+export declare function requestUrl(address?: string): URL;
+/**
+ * @param {string} endpoint path or URL of the WebSocket
+ * @returns {Addresses} where the server has everything, unless its settings say otherwise
+ */
+export declare function defaultAddresses(endpoint: string): Addresses;

@@ -30,6 +30,7 @@ class Exchange:
         headers: of the request.
         query: the query as it is, instead of ``parameters``.
         root_path: the prefix of the site.
+        extensions: of the server.
     """
 
     def __init__(
@@ -41,11 +42,13 @@ class Exchange:
         headers: dict[str, str] | None = None,
         query: str = "",
         root_path: str = "",
+        extensions: dict[str, Any] | None = None,
     ) -> None:
         self.status = 0
         self.headers: dict[str, str] = {}
         self.body = b""
         self.is_complete = False
+        self._has_failed = False
         self._open = asyncio.Event()
         self._open.set()
         self._incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -57,6 +60,7 @@ class Exchange:
             "path": path,
             "root_path": root_path,
             "query_string": (query or urlencode(parameters or {})).encode(),
+            "extensions": extensions or {},
             "client": ("192.0.2.7", 50_000),
             "headers": [
                 (k.lower().encode(), v.encode("latin-1")) for k, v in (headers or {}).items()
@@ -71,6 +75,10 @@ class Exchange:
     def block(self) -> None:
         """Stop reading, so that the server's next write blocks."""
         self._open.clear()
+
+    def fail(self) -> None:
+        """Let the server's writes fail from now on."""
+        self._has_failed = True
 
     def unblock(self) -> None:
         self._open.set()
@@ -122,6 +130,8 @@ class Exchange:
 
     async def _send(self, event: dict[str, Any]) -> None:
         await self._open.wait()
+        if self._has_failed:
+            raise BrokenPipeError
         if event["type"] == "http.response.start":
             assert not self.status, "the response starts twice"
             self.status = event["status"]

@@ -18,7 +18,7 @@ from notifications.hub import Hub, LocalStream, drain, shutdown
 from notifications.models import Notification, Stream
 from notifications.streams import rights
 from tests.hub.helpers import counted_statements, silently
-from tests.peers import Peer, log_in, rest, running_hub, until
+from tests.peers import PATIENCE, Peer, log_in, rest, running_hub, until
 from tests.rooms import fill, make_user
 from tests.transports.durable_streams.requests import Exchange, Reader
 
@@ -63,6 +63,23 @@ async def test_a_long_poll_answers_at_once_if_there_is_something(hub: Hub, user:
     for page in (first, second):
         assert page.headers["stream-cursor"].isdecimal()
         assert page.headers["cache-control"] == "private, no-store"
+
+
+async def test_the_answers_of_long_polls_have_the_etags_of_their_pages(hub: Hub, user: Any) -> None:
+    reader = await Reader.of(user)
+    await in_database(notify, user, "one")
+    page = await reader.read("-1")
+    etag = page.headers["etag"]
+    poll = await reader.read("-1", "long-poll")
+    assert (poll.status, poll.headers["etag"]) == (200, etag)
+    same = await reader.read("-1", "long-poll", headers={"if-none-match": etag})
+    assert (same.status, same.body, same.headers["etag"]) == (304, b"", etag)
+    assert same.headers["stream-cursor"].isdecimal()
+    waited = reader.ask(page.offset, "long-poll")
+    await waiting(hub, waited)
+    await in_database(notify, user, "two")
+    await waited.complete()
+    assert waited.headers["etag"] == (await reader.read(page.offset)).headers["etag"]
 
 
 @pytest.mark.parametrize("offset", ["-1", "now"])
@@ -247,6 +264,51 @@ async def test_a_client_that_does_not_read_holds_no_queue(hub: Hub, user: Any) -
         await until(lambda: len(stream.event_titles) == 8, "all publications")
         assert stream.event_titles == [f"n{number}" for number in range(8)]
         await waiting(hub, stream)
+
+
+async def test_a_client_that_never_reads_is_left(settings: Any, user: Any) -> None:
+    """The request ends, although its response can not."""
+    async with running_hub(settings, SLOW_TIMEOUT=0.1) as hub:
+        reader = await Reader.of(user)
+        stream = reader.ask("now", "sse")
+        await waiting(hub, stream)
+        stream.block()
+        for number in range(3):
+            await in_database(notify, user, f"n{number}")
+        await asyncio.wait_for(stream.task, PATIENCE)
+        assert not stream.is_complete
+        assert not hub.connections.all
+
+
+async def test_a_server_that_can_drops_the_connection_of_a_client_that_never_reads(
+    settings: Any, user: Any
+) -> None:
+    async with running_hub(settings, SLOW_TIMEOUT=0.1) as hub:
+        reader = await Reader.of(user)
+        aborted: list[bool] = []
+        stream = reader.ask(
+            "now", "sse", extensions={"notifications.abort": lambda: aborted.append(True)}
+        )
+        await waiting(hub, stream)
+        stream.block()
+        for number in range(3):
+            await in_database(notify, user, f"n{number}")
+        await asyncio.wait_for(stream.task, PATIENCE)
+        assert aborted == [True]
+
+
+@pytest.mark.parametrize("live", ["", "long-poll", "sse"])
+async def test_a_client_that_has_gone_leaves_no_traceback(
+    hub: Hub, user: Any, live: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """On servers whose ``send`` raises an error then (ASGI 2.4)."""
+    reader = await Reader.of(user)
+    await in_database(notify, user, "one")
+    exchange = reader.ask("-1", live)
+    exchange.fail()
+    await asyncio.wait_for(exchange.task, PATIENCE)
+    assert not any(record.exc_info for record in caplog.records)
+    assert not hub.connections.all
 
 
 async def test_an_event_that_is_not_the_last_one_does_not_claim_to_be(hub: Hub, user: Any) -> None:
