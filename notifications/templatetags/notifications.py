@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from .. import inbox
+from ..client_modules import module_urls
 from ..client_texts import client_texts
 from ..models import validate_url
 from ..paths import addresses_for_browsers
@@ -45,7 +46,8 @@ def notifications_unread(context: Context) -> int:
 @register.simple_tag(takes_context=True)
 def notification_bell(context: Context) -> str:
     """Render the bell: badge, panel and toasts. Without JavaScript it is a link to the inbox."""
-    return _render(context, "bell.html")
+    # Most pages have a bell, and only one. The other tags are also in fragments of pages.
+    return _render(context, "bell.html", modules=module_urls())
 
 
 @register.simple_tag(takes_context=True)

@@ -13,6 +13,7 @@ from django.template import Context
 from django.template.loader import render_to_string
 
 from .. import inbox
+from ..client_modules import module_urls
 from ..options import Reader
 from . import notifications
 
@@ -40,7 +41,7 @@ def live_notify_list(context: Context, list_class: str = "live_notify_list") -> 
 @register.simple_tag(takes_context=True)
 def register_notify_callbacks(context: Context, *args: Any, **kwargs: Any) -> str:
     """Load the script that keeps badge and list up to date; all arguments are ignored."""
-    values = {"nonce": notifications.notifications_nonce(context)}
+    values = {"nonce": notifications.notifications_nonce(context), "modules": module_urls()}
     return render_to_string("notifications/_assets.html", values, context.get("request"))
 
 

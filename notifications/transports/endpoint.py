@@ -111,7 +111,7 @@ class Endpoint(AsyncHttpConsumer):
     @property
     def is_binary(self) -> bool:
         """Whether the body has the Protobuf form."""
-        return self.header(b"content-type").startswith(BINARY)
+        return self.header(b"content-type").lower().startswith(BINARY)
 
     def connect_parameter(self) -> str:
         """Return what the query has to connect with; "" if it has nothing.

@@ -13,7 +13,10 @@ CONNECT_PARAMETER = "cf_connect"
 #: Parameters of a query at most.
 MAX_PARAMETERS = 20
 
-_VALUE = re.compile(rf"({CONNECT_PARAMETER}=)[^&\s\"']+", re.IGNORECASE)
+#: The name as a URL may have it: any character of it may be percent-encoded.
+_NAME = "".join(f"(?:{character}|%{ord(character):02x})" for character in CONNECT_PARAMETER)
+
+_VALUE = re.compile(rf"({_NAME}=)[^&\s\"']+", re.IGNORECASE)
 
 #: The loggers of daphne and uvicorn for requests.
 LOGGERS = ("django.channels.server", "daphne.server", "uvicorn.access", "uvicorn.error")
@@ -49,9 +52,10 @@ class QueryHider:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         query = scope.get("query_string") or b""
-        if CONNECT_PARAMETER.encode() in query:
+        hidden = hide(query.decode("latin-1")).encode("latin-1")
+        if hidden != query:
             scope, kept = {**scope}, scope
-            kept["query_string"] = hide(query.decode("latin-1")).encode("latin-1")
+            kept["query_string"] = hidden
         await self._application(scope, receive, send)
 
 
@@ -62,6 +66,8 @@ def hide(text: str) -> str:
 
 def hide_in_record(record: logging.LogRecord) -> bool:
     """A filter for loggers: servers such as daphne log the URL as they received it."""
-    if CONNECT_PARAMETER in record.getMessage():
-        record.msg, record.args = hide(record.getMessage()), ()
+    message = record.getMessage()
+    hidden = hide(message)
+    if hidden != message:
+        record.msg, record.args = hidden, ()
     return True

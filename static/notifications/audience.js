@@ -1,10 +1,10 @@
 /**
  * The tabs that use a shared connection, and what is sent to them.
  *
- * @typedef {import("./protocol.js").Push} Push
- * @typedef {import("./protocol.js").Reply} Reply
- * @typedef {import("./tab_socket.js").FromLeader} FromLeader
- * @typedef {import("./transport.js").Closed} Closed
+ * @typedef {import ("./protocol.js").Push} Push
+ * @typedef {import ("./protocol.js").Reply} Reply
+ * @typedef {import ("./tab_socket.js").FromLeader} FromLeader
+ * @typedef {import ("./transport.js").Closed} Closed
  *
  * @typedef {object} Tab
  * @property {boolean} isOpen it may send commands
@@ -12,6 +12,12 @@
  * @property {Reply[]} waiting what it has to get after this answer
  */
 import { encodeFrame } from "./protocol.js";
+
+/**
+ * How many pushes are kept for a tab that connects. One that has crashed never fetches them; one
+ * that is only slow asks again, and resumes from its position.
+ */
+const MAX_WAITING = 1000;
 
 export class Audience {
   id = crypto.randomUUID();
@@ -38,6 +44,11 @@ export class Audience {
   open(tab) {
     this.#tabs.set(tab, { isOpen: true, isJoined: false, waiting: [] });
     this.#tell("open", tab);
+  }
+
+  /** @param {string} tab that asks whether the leader is there */
+  answer(tab) {
+    this.#tell("here", tab);
   }
 
   openAll() {
@@ -100,7 +111,7 @@ export class Audience {
 
   /** @param {Reply} reply a push or a ping */
   send(reply) {
-    for (const { isJoined, waiting } of this.#tabs.values()) if (!isJoined) waiting.push(reply);
+    for (const [tab, { isJoined }] of this.#tabs) if (!isJoined) this.#keep(tab, reply);
     if (this.isThere) this.#tell("frame", "", { frame: encodeFrame([reply]) });
   }
 
@@ -109,11 +120,21 @@ export class Audience {
    * @param {Push} push
    */
   sendOthers(author, push) {
-    for (const [tab, { isJoined, waiting }] of this.#tabs) {
+    for (const [tab, { isJoined }] of this.#tabs) {
       if (tab === author) continue;
       if (isJoined) this.reply(tab, { push });
-      else waiting.push({ push });
+      else this.#keep(tab, { push });
     }
+  }
+
+  /**
+   * @param {string} tab that connects
+   * @param {Reply} reply
+   */
+  #keep(tab, reply) {
+    const waiting = this.#tabs.get(tab)?.waiting ?? [];
+    if (waiting.length < MAX_WAITING) waiting.push(reply);
+    else this.leave(tab);
   }
 
   /**

@@ -1,6 +1,6 @@
 import { formatCount } from "./format.js";
 
-/** @typedef {import("./notifications.js").Notifications} Notifications */
+/** @typedef {import ("./notifications.js").Notifications} Notifications */
 
 /** Shows the unread count in an element, which is empty and hidden when the count is 0. */
 export class Badge {

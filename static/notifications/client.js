@@ -4,14 +4,14 @@
  * `connect`, `disconnect`, `on`, `rpc`, the states and their codes have the names of the Centrifuge
  * SDKs. Each publication is emitted once, in the order of its stream.
  *
- * @typedef {import("./events.js").Events} Events
- * @typedef {import("./transport.js").Addresses} Addresses
- * @typedef {import("./events.js").Options} Options
- * @typedef {import("./events.js").State} State
- * @typedef {import("./link.js").Opener} Opener
- * @typedef {import("./protocol.js").Command} Command
- * @typedef {import("./protocol.js").ProtocolError} ProtocolError
- * @typedef {import("./protocol.js").Push} Push
+ * @typedef {import ("./events.js").Events} Events
+ * @typedef {import ("./transport.js").Addresses} Addresses
+ * @typedef {import ("./events.js").Options} Options
+ * @typedef {import ("./events.js").State} State
+ * @typedef {import ("./link.js").Opener} Opener
+ * @typedef {import ("./protocol.js").Command} Command
+ * @typedef {import ("./protocol.js").ProtocolError} ProtocolError
+ * @typedef {import ("./protocol.js").Push} Push
  */
 import { Backoff } from "./backoff.js";
 import { Connection } from "./connection.js";
@@ -216,7 +216,7 @@ export class Client extends Emitter {
    * Sends a command once, and hands over its reply as it is.
    *
    * @param {Command} command
-   * @param {import("./requests.js").Handle} handle
+   * @param {import ("./requests.js").Handle} handle
    * @param {(error: ProtocolError) => void} fail called on a timeout, or without a connection
    */
   send(command, handle, fail) {
@@ -225,13 +225,13 @@ export class Client extends Emitter {
 
   /**
    * @param {Command} command
-   * @param {(reply: import("./protocol.js").Reply) => void} [late]
+   * @param {(reply: import ("./protocol.js").Reply) => void} [late]
    */
   #call(command, late) {
     return this.#connection.call(command, this.#makeBackoff(), late);
   }
 
-  /** @param {import("./protocol.js").ConnectResult} result */
+  /** @param {import ("./protocol.js").ConnectResult} result */
   #greeted({ subs = {}, data }) {
     this.#streams.adoptAll(subs);
     this.#subscriptions.begin(data?.topics);

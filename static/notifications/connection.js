@@ -1,15 +1,15 @@
 /**
  * The life of a client's connection: it connects, notices its end, and comes back after a pause.
  *
- * @typedef {import("./backoff.js").Backoff} Backoff
- * @typedef {import("./events.js").Events} Events
- * @typedef {import("./events.js").State} State
- * @typedef {import("./link.js").Opener} Opener
- * @typedef {import("./protocol.js").Command} Command
- * @typedef {import("./protocol.js").ConnectResult} ConnectResult
- * @typedef {import("./protocol.js").Push} Push
- * @typedef {import("./protocol.js").Reply} Reply
- * @typedef {import("./transport.js").Closed} Closed
+ * @typedef {import ("./backoff.js").Backoff} Backoff
+ * @typedef {import ("./events.js").Events} Events
+ * @typedef {import ("./events.js").State} State
+ * @typedef {import ("./link.js").Opener} Opener
+ * @typedef {import ("./protocol.js").Command} Command
+ * @typedef {import ("./protocol.js").ConnectResult} ConnectResult
+ * @typedef {import ("./protocol.js").Push} Push
+ * @typedef {import ("./protocol.js").Reply} Reply
+ * @typedef {import ("./transport.js").Closed} Closed
  *
  * @typedef {object} Session what the connection is used for
  * @property {() => object} greeting parameters of the connect command
@@ -50,7 +50,7 @@ export class Connection {
   #wasEnded = false;
 
   /**
-   * @param {import("./emitter.js").Emitter<Events>} target emits the events
+   * @param {import ("./emitter.js").Emitter<Events>} target emits the events
    * @param {Opener} opener
    * @param {Session} session
    * @param {Settings} settings
@@ -109,7 +109,7 @@ export class Connection {
    * Sends a command once.
    *
    * @param {Command} command
-   * @param {import("./requests.js").Handle} handle
+   * @param {import ("./requests.js").Handle} handle
    * @param {(error: ProtocolError) => void} fail called on a timeout, or without a connection
    */
   send(command, handle, fail) {
@@ -133,11 +133,10 @@ export class Connection {
   wake() {
     if (this.#link.isWaiting) {
       this.#link.open();
-    } else if (this.state === "connected") {
-      this.send({ ping: {} }, () => undefined, () => this.#lost());
-    } else {
-      this.#link.transport?.wake?.();
+      return;
     }
+    if (this.state === "connected") this.send({ ping: {} }, () => undefined, () => this.#lost());
+    this.#link.transport?.wake?.();
   }
 
   /**

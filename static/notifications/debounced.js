@@ -1,7 +1,7 @@
 /**
  * A request to the server that is sent after a short pause, once for all callers in that time.
  *
- * @typedef {import("./protocol.js").ProtocolError} ProtocolError
+ * @typedef {import ("./protocol.js").ProtocolError} ProtocolError
  */
 import { Backoff } from "./backoff.js";
 import { NOT_CONNECTED } from "./requests.js";

@@ -1,7 +1,7 @@
 /**
  * Formats numbers, times and links for display.
  *
- * @typedef {import("./protocol.js").Level} Level
+ * @typedef {import ("./protocol.js").Level} Level
  */
 
 const LEVELS = ["debug", "info", "success", "warning", "error"];

@@ -2,7 +2,7 @@
  * The entry point that the template tags load: one connection for the page, and all components
  * that use it. They live as long as the page, even if a library swaps its content.
  *
- *     import { notifications } from "/static/notifications/index.js";
+ *     import { notifications } from "/static/notifications/index.js"
  *     notifications.on("publication", ({ data }) => console.log(data.title));
  *
  * The tags render the connection parameters as attributes, so no page needs an inline script.

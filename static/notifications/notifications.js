@@ -1,9 +1,9 @@
 /**
  * The user's inbox over the connection: its pages, its changes and the unread count.
  *
- * @typedef {import("./client.js").Client} Client
- * @typedef {import("./events.js").Events} ClientEvents
- * @typedef {import("./protocol.js").Content} Content
+ * @typedef {import ("./client.js").Client} Client
+ * @typedef {import ("./events.js").Events} ClientEvents
+ * @typedef {import ("./protocol.js").Content} Content
  *
  * @typedef {"unread" | "all" | "archived"} Folder
  *

@@ -4,10 +4,10 @@
  * Libraries such as Turbo or htmx swap the content without a page load, so the user may change
  * whenever elements do.
  *
- * @typedef {import("./transport.js").Addresses} Addresses
- * @typedef {import("./client.js").Client} Client
- * @typedef {import("./elements.js").Controller} Controller
- * @typedef {import("./notifications.js").Notifications} Notifications
+ * @typedef {import ("./transport.js").Addresses} Addresses
+ * @typedef {import ("./client.js").Client} Client
+ * @typedef {import ("./elements.js").Controller} Controller
+ * @typedef {import ("./notifications.js").Notifications} Notifications
  *
  * @typedef {object} Named
  * @property {string} endpoint path of the socket, or of the first transport that is on
@@ -57,6 +57,7 @@ export class Page {
   #isWaiting = false;
   /** Whether somebody is logged in, and the parts are running. */
   #isRunning = false;
+  /** Whether the page was connected when it was left or frozen. */
   #wasLeft = false;
 
   /**
@@ -72,21 +73,11 @@ export class Page {
 
   start() {
     // Browsers do not put a page with an open socket into the back/forward cache.
-    addEventListener("pagehide", () => {
-      this.#wasLeft = this.#client.state !== "disconnected";
-      this.#client.disconnect();
-    });
-    addEventListener("pageshow", (event) => {
-      if (event.persisted && this.#wasLeft) this.#client.connect();
-    });
+    addEventListener("pagehide", () => this.#pause());
+    addEventListener("pageshow", ({ persisted }) => persisted && this.#resume());
     // A tab that the browser is about to freeze must not keep the connection that tabs share.
-    document.addEventListener("freeze", () => {
-      this.#wasLeft ||= this.#client.state !== "disconnected";
-      this.#client.disconnect();
-    });
-    document.addEventListener("resume", () => {
-      if (this.#wasLeft) this.#client.connect();
-    });
+    document.addEventListener("freeze", () => this.#pause());
+    document.addEventListener("resume", () => this.#resume());
     this.#update();
   }
 
@@ -98,6 +89,17 @@ export class Page {
       this.#isWaiting = false;
       this.#update();
     });
+  }
+
+  /** A page that is cached is left first, and frozen later. */
+  #pause() {
+    this.#wasLeft ||= this.#client.state !== "disconnected";
+    this.#client.disconnect();
+  }
+
+  #resume() {
+    if (this.#wasLeft) this.#client.connect();
+    this.#wasLeft = false;
   }
 
   #update() {

@@ -1,9 +1,9 @@
 /**
  * The last publications of each stream that a shared connection reads, for tabs that come later.
  *
- * @typedef {import("./protocol.js").Position} Position
- * @typedef {import("./protocol.js").Publication} Publication
- * @typedef {import("./protocol.js").SubscribeResult} SubscribeResult
+ * @typedef {import ("./protocol.js").Position} Position
+ * @typedef {import ("./protocol.js").Publication} Publication
+ * @typedef {import ("./protocol.js").SubscribeResult} SubscribeResult
  *
  * @typedef {object} Kept
  * @property {string} epoch
@@ -13,8 +13,11 @@
  * @property {Publication[]} publications
  */
 
-/** How many publications of a stream are kept, besides those that no tab has got. */
-const MAX_KEPT = 100;
+/**
+ * How many publications of a stream are kept, besides those that no tab has got. A hidden tab, whose
+ * timers are slow, is a second late when another one takes the lead.
+ */
+const MAX_KEPT = 1000;
 
 export class Recent {
   /** @type {Map<string, Kept>} */

@@ -2,11 +2,11 @@
  * The leading tab's part of a shared connection: it is a client of the server, and to the tabs it
  * is the server. Each tab has positions of its own, and resumes from them here or at the server.
  *
- * @typedef {import("./events.js").Events} Events
- * @typedef {import("./events.js").Sharing} Sharing
- * @typedef {import("./protocol.js").Command} Command
- * @typedef {import("./tab_socket.js").FromLeader} FromLeader
- * @typedef {import("./tab_socket.js").ToLeader} ToLeader
+ * @typedef {import ("./events.js").Events} Events
+ * @typedef {import ("./events.js").Sharing} Sharing
+ * @typedef {import ("./protocol.js").Command} Command
+ * @typedef {import ("./tab_socket.js").FromLeader} FromLeader
+ * @typedef {import ("./tab_socket.js").ToLeader} ToLeader
  */
 import { Audience } from "./audience.js";
 import { messagesOf } from "./changes.js";
@@ -37,7 +37,7 @@ export class Relay {
   #ping = 0;
   /** @type {Set<string>} streams whose first publications are still being handled */
   #beginning = new Set();
-  /** @type {import("./transport.js").Closed | null} why the server has ended the connection */
+  /** @type {import ("./transport.js").Closed | null} why the server has ended the connection */
   #end = null;
 
   /**
@@ -79,6 +79,7 @@ export class Relay {
   /** @param {ToLeader} message of a tab */
   take({ kind, from, frame = "" }) {
     if (kind === "hello") this.#greet(from);
+    else if (kind === "ask") this.#tabs.answer(from);
     else if (kind === "wake") this.#client.wake();
     else if (kind === "bye") this.#left(from);
     else for (const line of frame.split("\n")) this.#command(from, JSON.parse(line));

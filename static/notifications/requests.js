@@ -1,10 +1,10 @@
 /**
  * Matches replies to the commands that wait for them.
  *
- * @typedef {import("./backoff.js").Backoff} Backoff
- * @typedef {import("./protocol.js").Command} Command
- * @typedef {import("./protocol.js").Reply} Reply
- * @typedef {import("./transport.js").Transport} Transport
+ * @typedef {import ("./backoff.js").Backoff} Backoff
+ * @typedef {import ("./protocol.js").Command} Command
+ * @typedef {import ("./protocol.js").Reply} Reply
+ * @typedef {import ("./transport.js").Transport} Transport
  * @typedef {(reply: Reply, isLate: boolean) => void} Handle `isLate`: the command has timed out, and
  *   its `fail` was called
  * @typedef {{handle: Handle, fail: (error: ProtocolError) => void, timer: number, isLate: boolean}} Waiting

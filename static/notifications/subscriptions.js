@@ -4,14 +4,14 @@
  * A temporary error is retried with growing pauses; any other error ends the subscription:
  * https://centrifugal.dev/docs/transports/client_api#subscription-states
  *
- * @typedef {import("./events.js").Events} Events
- * @typedef {import("./protocol.js").Command} Command
- * @typedef {import("./requests.js").Handle} Handle
- * @typedef {import("./streams.js").Streams} Streams
+ * @typedef {import ("./events.js").Events} Events
+ * @typedef {import ("./protocol.js").Command} Command
+ * @typedef {import ("./requests.js").Handle} Handle
+ * @typedef {import ("./streams.js").Streams} Streams
  *
  * @typedef {object} Connection the connection to use
  * @property {(command: Command, handle: Handle, fail: (error: ProtocolError) => void) => void} send
- * @property {import("./emitter.js").Emitter<Events>} target emits the events of subscriptions
+ * @property {import ("./emitter.js").Emitter<Events>} target emits the events of subscriptions
  * @property {() => Backoff} makeBackoff
  * @property {() => void} reconnect
  */
@@ -172,7 +172,7 @@ export class Subscriptions {
 
   /**
    * @param {string} channel
-   * @param {import("./protocol.js").SubscribeResult} result
+   * @param {import ("./protocol.js").SubscribeResult} result
    */
   #subscribed(channel, result) {
     const backoff = this.#wanted.get(channel);

@@ -1,16 +1,16 @@
 /**
  * The transport of a page whose connection belongs to a tab: this one or another one, the leader.
  *
- * @typedef {import("./transport.js").Closed} Closed
- * @typedef {import("./transport.js").Transport} Transport
+ * @typedef {import ("./transport.js").Closed} Closed
+ * @typedef {import ("./transport.js").Transport} Transport
  *
  * @typedef {object} ToLeader
- * @property {"hello" | "frame" | "wake" | "bye"} kind
+ * @property {"hello" | "ask" | "frame" | "wake" | "bye"} kind
  * @property {string} from id of the page's socket
  * @property {string} [frame]
  *
  * @typedef {object} FromLeader
- * @property {"leading" | "wait" | "open" | "frame" | "close"} kind
+ * @property {"leading" | "wait" | "open" | "here" | "frame" | "close"} kind
  * @property {string} leader
  * @property {string} to id of a socket; "" for all
  * @property {string} [frame]
@@ -19,8 +19,11 @@
  */
 import { CLOSED, CONNECTING, OPEN } from "./transport.js";
 
-/** Milliseconds after which a leader that does not answer is replaced. */
-const PATIENCE_MS = 3000;
+/** Milliseconds between two questions to the leader. */
+const ASK_EVERY_MS = 2000;
+
+/** A leader that leaves this many questions in a row without an answer hangs, and is replaced. */
+const MAX_UNANSWERED = 2;
 
 const GONE = { code: 1001, reason: "the leading tab has gone" };
 
@@ -39,17 +42,18 @@ export class TabSocket {
   #leader = "";
   #isJoined = false;
   #timer = 0;
+  #unanswered = 0;
   #post;
-  #unanswered;
+  #replace;
 
   /**
    * @param {(message: ToLeader) => void} post
-   * @param {() => void} unanswered called when no leader answers
+   * @param {() => void} replace called when no leader answers
    */
-  constructor(post, unanswered) {
+  constructor(post, replace) {
     this.#post = post;
-    this.#unanswered = unanswered;
-    queueMicrotask(() => this.#greet());
+    this.#replace = replace;
+    queueMicrotask(() => this.#watch());
   }
 
   /** @param {string} frame */
@@ -58,8 +62,9 @@ export class TabSocket {
   }
 
   wake() {
-    this.#greet();
-    this.#post({ kind: "wake", from: this.id });
+    this.#unanswered = 0;
+    this.#watch();
+    if (this.readyState === CONNECTING) this.#post({ kind: "wake", from: this.id });
   }
 
   close() {
@@ -80,7 +85,8 @@ export class TabSocket {
     if (kind === "leading") this.#led(leader);
     // Another one may believe that it still leads.
     if (leader !== this.#leader && (kind === "frame" || kind === "close")) return;
-    if (kind === "wait" || kind === "open") this.#answered(leader);
+    if (kind === "wait" || kind === "open") this.#leader = leader;
+    if (leader === this.#leader) this.#unanswered = 0;
     if (kind === "open") this.#opened();
     if (kind === "close" && closed) this.#closed(closed);
     if (kind !== "frame" || this.readyState !== OPEN) return;
@@ -88,23 +94,30 @@ export class TabSocket {
     if (to || this.#isJoined) this.onmessage?.({ data: frame });
   }
 
-  #greet() {
-    if (this.readyState !== CONNECTING) return;
+  /**
+   * Asks the leader again and again whether it is there, because one that hangs keeps its lock.
+   *
+   * It is asked by message: it answers without timers, which browsers slow down in hidden pages.
+   */
+  #watch() {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(this.#unanswered, PATIENCE_MS);
-    this.#post({ kind: "hello", from: this.id });
+    const isOpen = this.readyState === OPEN;
+    // Nobody waits for a hidden page. It notices when the server's pings stop.
+    if (this.readyState === CLOSED || (isOpen && document.visibilityState === "hidden")) return;
+    if (this.#unanswered === MAX_UNANSWERED) {
+      this.#unanswered = 0;
+      this.#replace();
+    }
+    this.#unanswered += 1;
+    this.#timer = setTimeout(() => this.#watch(), ASK_EVERY_MS);
+    this.#post({ kind: isOpen ? "ask" : "hello", from: this.id });
   }
 
   /** @param {string} leader has begun to lead */
   #led(leader) {
-    if (this.readyState === CONNECTING) this.#greet();
+    this.#unanswered = 0;
+    if (this.readyState === CONNECTING) this.#watch();
     else if (leader !== this.#leader) this.#end(GONE);
-  }
-
-  /** @param {string} leader */
-  #answered(leader) {
-    this.#leader = leader;
-    clearTimeout(this.#timer);
   }
 
   #opened() {

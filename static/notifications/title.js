@@ -1,6 +1,6 @@
 import { formatCount } from "./format.js";
 
-/** @typedef {import("./notifications.js").Notifications} Notifications */
+/** @typedef {import ("./notifications.js").Notifications} Notifications */
 
 const COUNT = /^\(\d+\+?\) /;
 

@@ -1,9 +1,9 @@
 /**
  * Short-lived messages in a corner of the page.
  *
- * @typedef {import("./notifications.js").Change} Change
- * @typedef {import("./notifications.js").Entry} Entry
- * @typedef {import("./notifications.js").Notifications} Notifications
+ * @typedef {import ("./notifications.js").Change} Change
+ * @typedef {import ("./notifications.js").Entry} Entry
+ * @typedef {import ("./notifications.js").Notifications} Notifications
  */
 import { make } from "./elements.js";
 import { setLink } from "./entry.js";
@@ -20,6 +20,8 @@ const MAX_TOASTS = 4;
 const DURATION_MS = 6000;
 /** Milliseconds: publications closer together are handled as one batch, as in a backlog. */
 const BATCH_DELAY_MS = 50;
+/** A larger batch is not waited for, because a stream of publications may not pause for hours. */
+const MAX_BATCH = 100;
 /** How many of the newest unread notifications are fetched to filter a backlog. */
 const MAX_UNREAD_FETCHED = 100;
 
@@ -83,7 +85,7 @@ export class Toasts {
   /**
    * @param {HTMLElement} element the container of toasts: this object's own, or a copy that a
    *   library has restored with a cached page
-   * @returns {import("./elements.js").Controller} keeps the own container in the page when content
+   * @returns {import ("./elements.js").Controller} keeps the own container in the page when content
    *   is swapped, and removes copies
    */
   controlOf(element) {
@@ -104,7 +106,8 @@ export class Toasts {
     this.#gathered.push({ ...data, channel, offset });
     this.#isBacklog ||= recovered;
     clearTimeout(this.#gatherTimer);
-    this.#gatherTimer = setTimeout(() => this.#show(), BATCH_DELAY_MS);
+    if (this.#gathered.length >= MAX_BATCH) this.#show();
+    else this.#gatherTimer = setTimeout(() => this.#show(), BATCH_DELAY_MS);
   };
 
   async #show() {

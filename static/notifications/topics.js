@@ -1,8 +1,8 @@
 /**
  * The list of topics. It shows which ones the user follows, including changes by other devices.
  *
- * @typedef {import("./notifications.js").Change} Change
- * @typedef {import("./notifications.js").Notifications} Notifications
+ * @typedef {import ("./notifications.js").Change} Change
+ * @typedef {import ("./notifications.js").Notifications} Notifications
  */
 import { find } from "./elements.js";
 import { Debounced } from "./debounced.js";

@@ -137,6 +137,28 @@ async def test_many_notifications_at_once_are_folded_into_few_toasts(
     assert await toasts(page).count() <= 4
 
 
+#: Emits publications without a pause, and returns how many toasts there are after the last one.
+POUR = """
+async () => {
+  const { client } = await import(document.querySelector("script[type=module]").src);
+  for (let offset = 1; offset <= 100; offset += 1) {
+    const data = { id: offset, title: `Number ${offset}` };
+    client.emit("publication", { channel: "user:0", offset, data, recovered: false });
+  }
+  return document.querySelectorAll(".notification-toast").length;
+}
+"""
+
+
+async def test_p5_notifications_that_come_without_a_pause_are_shown_meanwhile(
+    server: StartServer, people: People
+) -> None:
+    page = await people.log_in(server().url, "reader")
+    await connected(page)
+    assert await page.evaluate(POUR) == 1
+    await expect(toasts(page)).to_contain_text("100 new notifications")
+
+
 async def test_read_state_is_synchronized_across_tabs_and_devices(
     server: StartServer, people: People
 ) -> None:

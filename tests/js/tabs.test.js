@@ -3,6 +3,7 @@ import { mock, test } from "node:test";
 
 import { browser } from "./browser.js";
 import { ENDPOINT, KEY, greet as answer, own, publication, push, settled, storage } from "./talk.js";
+import { Audience } from "../../static/notifications/audience.js";
 import { Client } from "../../static/notifications/client.js";
 import { Notifications } from "../../static/notifications/notifications.js";
 import { Recent } from "../../static/notifications/recent.js";
@@ -174,17 +175,21 @@ test("P1: when the leader leaves, another tab goes on from its own position", as
   assert.equal(browser.sockets.length, 2);
 });
 
-test("P1: the connection of a leader that does not answer is taken over", async () => {
-  const { first, second, socket } = await pair();
-  // A frozen tab takes no messages, and keeps its lock.
+/** A tab that hangs takes no messages, and keeps its lock. */
+function hang() {
   const { postMessage } = BroadcastChannel.prototype;
   mock.method(BroadcastChannel.prototype, "postMessage", function post(message) {
-    if (message.kind !== "hello") postMessage.call(this, message);
+    if ("leader" in message) postMessage.call(this, message);
   });
+}
+
+test("P1: the connection of a leader that does not answer is taken over", async () => {
+  const { first, second, socket } = await pair();
+  hang();
   second.client.disconnect();
   second.client.connect();
   await settled();
-  await pass(2750);
+  await pass(3750);
   assert.equal(browser.sockets.length, 1);
   await pass(250);
   assert.equal(browser.sockets.length, 2);
@@ -199,6 +204,77 @@ test("P1: the connection of a leader that does not answer is taken over", async 
   second.client.disconnect();
   await pass(1000);
   assert.equal(browser.sockets.length, 3);
+});
+
+test("P1: a tab in use notices within 6 s that the leader hangs", async () => {
+  const { second, socket } = await pair();
+  await pass(20_000);
+  assert.equal(browser.sockets.length, 1);
+  hang();
+  await pass(6000);
+  assert.equal(browser.sockets.length, 2);
+  assert.equal(socket.closed, true);
+  mock.restoreAll();
+  await pass(250);
+  await greet(own());
+  assert.equal(second.client.state, "connected");
+});
+
+test("P1: a leader that hangs while it connects is replaced too", async () => {
+  await open();
+  const second = await open();
+  hang();
+  await pass(6500);
+  await greet(own());
+  assert.equal(second.client.state, "connected");
+});
+
+test("a hidden tab does not ask whether the leader is there until it is shown", async () => {
+  await pair();
+  const asked = () => BroadcastChannel.prototype.postMessage.mock.calls
+    .filter((call) => call.arguments[0].kind === "ask").length;
+  mock.method(BroadcastChannel.prototype, "postMessage");
+  document.visibilityState = "hidden";
+  await pass(20_000);
+  assert.equal(asked(), 0);
+  document.visibilityState = "visible";
+  browser.fire("visibilitychange");
+  await pass(3000);
+  assert.equal(asked(), 2);
+  assert.equal(browser.sockets.length, 1);
+});
+
+test("a tab that is shown and hidden many times at once does not replace its leader", async () => {
+  await pair();
+  for (let times = 0; times < 10; times += 1) browser.fire("visibilitychange");
+  await settled();
+  assert.equal(browser.sockets.length, 1);
+});
+
+test("P3: hundreds of publications that arrive before a tab connects follow in order", async () => {
+  const first = await open();
+  const socket = await greet(own());
+  const second = await open({ kept: storage() });
+  await count(socket, 0);
+  const numbers = Array.from({ length: 900 }, (_, index) => index + 1);
+  second.client.disconnect();
+  await settled();
+  for (const number of numbers) socket.take(push("user:7", number));
+  second.client.connect();
+  await settled();
+  await count(socket, 900);
+  for (const { seen } of [first, second]) assert.deepEqual(seen, numbers.map((number) => `user:7@${number}`));
+  assert.ok(!second.log.includes("gap user:7"));
+});
+
+test("P5: what waits for a tab that has crashed while it connected is bounded", () => {
+  const told = [];
+  const audience = new Audience((message) => told.push(message));
+  audience.open("crashed");
+  const { waiting } = audience.get("crashed");
+  for (let offset = 1; offset <= 2000; offset += 1) audience.send(push("user:7", offset));
+  assert.equal(waiting.length, 1000);
+  assert.equal(audience.get("crashed"), undefined);
 });
 
 test("P1: when the leader crashes, all others find the next one", async () => {
@@ -403,14 +479,14 @@ test("if the lock is refused, a tab has a connection of its own", async () => {
 test("what is kept for later tabs is bounded, but not before a tab has got it", () => {
   const recent = new Recent();
   recent.begin("user:7", { epoch: "a", offset: 0 }, false);
-  for (let offset = 1; offset <= 150; offset += 1) recent.add("user:7", publication(offset), false);
-  assert.equal(recent.resume("user:7", undefined, 0).publications.length, 150);
+  for (let offset = 1; offset <= 1500; offset += 1) recent.add("user:7", publication(offset), false);
+  assert.equal(recent.resume("user:7", undefined, 0).publications.length, 1500);
   assert.deepEqual(recent.resume("user:7", undefined, 0).publications, []);
   const resume = (offset, epoch = "a") => recent.resume("user:7", { epoch, offset }, 0);
-  assert.equal(resume(49).recovered, false);
-  assert.equal(resume(50).recovered, true);
-  assert.deepEqual(resume(148).publications.map(({ offset }) => offset), [149, 150]);
-  assert.equal(resume(148, "b").recovered, false);
-  recent.begin("user:7", { epoch: "a", offset: 150 }, true);
-  assert.equal(resume(149).recovered, false);
+  assert.equal(resume(499).recovered, false);
+  assert.equal(resume(500).recovered, true);
+  assert.deepEqual(resume(1498).publications.map(({ offset }) => offset), [1499, 1500]);
+  assert.equal(resume(1498, "b").recovered, false);
+  recent.begin("user:7", { epoch: "a", offset: 1500 }, true);
+  assert.equal(resume(1499).recovered, false);
 });

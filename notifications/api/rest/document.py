@@ -1,6 +1,5 @@
 """The OpenAPI document of the REST API, and the page that shows it. Both are public."""
 
-import json
 from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,9 +37,8 @@ def page(request: HttpRequest) -> HttpResponse:
     """Swagger UI, from the static files of ninja, which has to be in ``INSTALLED_APPS``."""
     if not apps.is_installed("ninja"):
         return respond(Problem(404, "This page needs 'ninja' in INSTALLED_APPS."))
-    # The page sends the CSRF token with each request that somebody tries.
-    context = {"api": api, "add_csrf": True, "swagger_settings": json.dumps(SWAGGER)}
-    response = render(request, "ninja/swagger.html", context)
+    context = {"title": api.title, "swagger": SWAGGER}
+    response = render(request, "notifications/rest_api.html", context)
     response.headers["Content-Security-Policy"] = _policy(settings.STATIC_URL)
     return response
 

@@ -85,7 +85,7 @@ export declare class Client extends Emitter<Events> {
      * Sends a command once, and hands over its reply as it is.
      *
      * @param {Command} command
-     * @param {import("./requests.js").Handle} handle
+     * @param {import ("./requests.js").Handle} handle
      * @param {(error: ProtocolError) => void} fail called on a timeout, or without a connection
      */
     send(command: Command, handle: import("./requests.js").Handle, fail: (error: ProtocolError) => void): void;

@@ -54,6 +54,6 @@ export declare class Link {
     drop(hasFailed: boolean): void;
     /** @param {string} frame */
     send(frame: string): void;
-    /** @param {import("./protocol.js").ConnectResult} result */
+    /** @param {import ("./protocol.js").ConnectResult} result */
     join(result: import("./protocol.js").ConnectResult): void;
 }
