@@ -7,9 +7,10 @@
 ...     }
 ... }
 
-A channel is named ``<namespace>:<rest>``, such as ``chat:7``. Publications of a *durable* namespace
-are rows with offsets, which clients recover. Those of an *ephemeral* one go through the channel
-layer only, and are never stored.
+A channel is named ``<namespace>:<rest>``, such as ``chat:7``. The namespace ``""`` has the channels
+whose names have no colon, such as ``lobby``. Publications of a *durable* namespace are rows with
+offsets, which clients recover. Those of an *ephemeral* one go through the channel layer only, and
+are never stored.
 
 Who may do something is one of these rights:
 
@@ -42,13 +43,16 @@ TOKEN = "token"  # noqa: S105 - the name of a right
 #: Kinds of the built-in streams, and of the groups of server processes: no names of namespaces.
 RESERVED = ("user", "broadcast", "staff", "group", "topic", "node")
 
+#: The namespace of channels without a colon.
+BARE = ""
+
 #: Longest name of a channel, in characters.
 MAX_CHANNEL = 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Namespace:
-    """The options of one namespace. ``name`` is its key in ``NAMESPACES``."""
+    """The options of one namespace. ``name`` is its key in ``NAMESPACES``; see :data:`BARE`."""
 
     name: str
     #: Whether its publications are stored, with offsets and recovery.
@@ -109,7 +113,11 @@ def namespace_of(channel: str) -> Namespace | None:
         channel: the name of a channel, of any shape.
     """
     name, colon, rest = channel.partition(":")
-    if not colon or not rest or len(channel) > MAX_CHANNEL or not is_storable(rest):
+    if not colon and name not in RESERVED:
+        name, rest = BARE, channel
+    elif name == BARE:
+        return None
+    if not rest or len(channel) > MAX_CHANNEL or not is_storable(rest):
         return None
     return _namespaces().get(name)
 
@@ -171,9 +179,10 @@ def _valid(raw: Any) -> list[tuple[str, Namespace]]:
 
 def problems_of(name: Any, options: Any) -> list[str]:
     """What is wrong with the declaration of one namespace, for the system check."""
-    if not is_slug(name) or name in RESERVED:
+    if name != BARE and (not is_slug(name) or name in RESERVED):
         return [
-            "its name must be 1 to 100 letters, digits, '-', '_' or '.', and not a built-in one"
+            "its name must be '', or 1 to 100 letters, digits, '-', '_' or '.', "
+            "and not a built-in one"
         ]
     if not isinstance(options, dict):
         return ["it must be a dict of options"]

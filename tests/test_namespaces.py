@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from django.core.checks import run_checks
 
-from notifications.namespaces import Namespace, namespace_of
+from notifications.namespaces import RESERVED, Namespace, namespace_of
 
 
 def messages() -> list[str]:
@@ -23,6 +23,20 @@ def test_a_channel_belongs_to_the_namespace_before_its_colon(settings: Any) -> N
     assert messages() == []
 
 
+def test_the_namespace_without_a_name_has_the_channels_without_a_colon(settings: Any) -> None:
+    settings.NOTIFICATIONS = {"NAMESPACES": {"": {"durable": True}}}
+    assert namespace_of("lobby") == namespace_of("ü 7") == Namespace(name="", durable=True)
+    assert messages() == []
+
+
+@pytest.mark.parametrize("channel", ["", ":7", "chat:7", *RESERVED, "x" * 256])
+def test_it_has_neither_built_in_streams_nor_channels_with_a_colon(
+    settings: Any, channel: str
+) -> None:
+    settings.NOTIFICATIONS = {"NAMESPACES": {"": {}}}
+    assert namespace_of(channel) is None
+
+
 @pytest.mark.parametrize("channel", ["", "chat", "chat:", ":7", "other:7", "chat:" + "x" * 251])
 def test_other_names_belong_to_no_namespace(settings: Any, channel: str) -> None:
     declare(settings, chat={})
@@ -35,7 +49,7 @@ def test_other_names_belong_to_no_namespace(settings: Any, channel: str) -> None
         ("user", {}),
         ("topic", {}),
         ("a b", {}),
-        ("", {}),
+        (":", {}),
         (7, {}),
         ("chat", True),
         ("chat", {"durabel": True}),

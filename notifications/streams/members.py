@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from ..conf import app_settings
 from ..models import Member, database_alias
-from ..namespaces import Namespace, all_namespaces, find_namespace, namespace_of
+from ..namespaces import BARE, Namespace, all_namespaces, find_namespace, namespace_of
 from ..protocol.messages import ClientInfo
 from .encoding import describe_user
 from .recovery import ReplyBudget
@@ -134,11 +134,17 @@ def members_to_announce(worker_id: Any) -> list[tuple[str, ClientInfo]]:
     announced = Q()
     for namespace in all_namespaces():
         if namespace.tells_joins:
-            announced |= Q(channel__startswith=f"{namespace.name}:")
+            announced |= _is_in(namespace)
     if not announced:
         return []
     rows = _rows().filter(announced, worker=worker_id).select_related("user")
     return list(_described(rows.order_by("pk")[:MAX_LEAVES]))
+
+
+def _is_in(namespace: Namespace) -> Q:
+    if namespace.name == BARE:
+        return ~Q(channel__contains=":")
+    return Q(channel__startswith=f"{namespace.name}:")
 
 
 def _described(rows: Iterable[Member]) -> Iterable[tuple[str, ClientInfo]]:

@@ -18,6 +18,11 @@ class Position(NamedTuple):
     offset: int
 
 
+#: Before everything that was ever published, in whichever history: what SDKs send for an
+#: application that has no state of a stream yet (``getState``, ``since``).
+ORIGIN = Position("", 0)
+
+
 class Start(NamedTuple):
     """Where a client resumes.
 
@@ -44,7 +49,9 @@ def beginning(feed: Feed) -> int:
 
 def may_resume(feed: Feed, position: Position) -> bool:
     """Return whether a client misses nothing if it resumes at this position."""
-    return position.epoch == feed.epoch and lowest(feed) <= position.offset <= feed.top
+    if position.epoch != feed.epoch and position != ORIGIN:
+        return False
+    return lowest(feed) <= position.offset <= feed.top
 
 
 def is_ahead(feed: Feed, position: Position) -> bool:

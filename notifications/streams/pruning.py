@@ -239,7 +239,7 @@ def _is_obsolete(stream: Stream) -> bool:
 
     The stream of a user or group stays as long as its owner, even if it is empty.
     """
-    if stream_names.is_channel(stream.name) and ":" in stream.name:
+    if stream_names.is_channel(stream.name):
         return stream.top == 0
     try:
         kind = stream_names.parse(stream.name).kind

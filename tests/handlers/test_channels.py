@@ -497,6 +497,19 @@ async def test_a_channel_of_no_namespace_is_unknown(peer: Peer, channel: str) ->
     assert await peer.error(publish={"channel": channel, "data": {"title": "x"}}) == 102
 
 
+async def test_a_channel_without_a_colon_is_read_and_written_if_its_namespace_is_declared(
+    settings: Any,
+) -> None:
+    async with running_hub(settings, NAMESPACES={"": NAMESPACES["chat"]}):
+        peer = await peer_of(await in_database(make_user))
+        result = await subscribe(peer, "lobby")
+        assert result["recoverable"]
+        await apublish("lobby", "hello")
+        await wait_for(peer, "hello")
+        for unknown in ("chat:7", ":7", "node"):
+            assert await peer.error(subscribe={"channel": unknown}) == 102
+
+
 async def test_a_second_subscription_is_refused(peer: Peer) -> None:
     for channel in ("typing:1", "chat:1"):
         await subscribe(peer, channel)

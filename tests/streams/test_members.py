@@ -107,6 +107,16 @@ def test_the_members_to_announce_are_those_of_one_worker_where_leaves_are_told()
     assert all(info.user == str(user.pk) and info.conn_info for _, info in found)
 
 
+def test_the_members_to_announce_include_those_of_channels_without_a_colon(settings: Any) -> None:
+    settings.NOTIFICATIONS = {
+        "NAMESPACES": {**NAMESPACES, "": {"presence": "authenticated", "join_leave": True}}
+    }
+    worker = Worker.objects.create(host="here", pid=1)
+    enter([make_user()], "lobby", CHAT, "told:7", worker=worker)
+    found = members.members_to_announce(worker.pk)
+    assert [channel for channel, _ in found] == ["lobby", "told:7"]
+
+
 def test_without_such_namespaces_no_query_is_made(settings: Any) -> None:
     settings.NOTIFICATIONS = {"NAMESPACES": {"chat": {"presence": "subscribers"}}}
     assert queries(lambda: members.members_to_announce(uuid.uuid4())) == []

@@ -268,6 +268,14 @@ def test_unused_streams_are_deleted() -> None:
     assert broadcast("next", to="topic:used").offset == 2
 
 
+def test_unused_channels_are_deleted_with_and_without_a_colon() -> None:
+    fill("lobby", 1)
+    ensure(["never", "chat:never"])
+    assert pruning.prune(LONG_AGO).streams == 2
+    assert "lobby" in names()
+    assert not {"never", "chat:never"} & names()
+
+
 def test_the_stream_of_a_user_without_subscriptions_stays() -> None:
     (user,) = make_old_users(1)
     ensure([f"user:{user.pk}"])

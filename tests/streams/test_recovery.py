@@ -80,6 +80,32 @@ def test_an_invalid_position_is_not_recovered(user: Any, offset: int, epoch: str
     assert found.page.offset == 10
 
 
+def resume_from_the_origin(entry: Feed) -> Recovered:
+    (found,) = recover([entry], {entry.name: Position("", 0)}, 300)
+    return found
+
+
+def test_offset_0_without_an_epoch_is_the_beginning_of_any_history(user: Any) -> None:
+    found = resume_from_the_origin(feed(user))
+    assert (offsets(found), found.asked, found.recovered) == ([*range(1, 11)], True, True)
+
+
+def test_p8_the_beginning_is_not_recovered_if_something_was_pruned(user: Any) -> None:
+    Stream.objects.filter(pk=feed(user).stream_id).update(floor=1)
+    found = resume_from_the_origin(feed(user))
+    assert (offsets(found), found.asked, found.recovered) == ([], True, False)
+
+
+def test_p6_the_beginning_is_not_recovered_if_the_user_joined_later(user: Any) -> None:
+    found = resume_from_the_origin(feed(user, since=1))
+    assert (offsets(found), found.asked, found.recovered) == ([], True, False)
+
+
+def test_another_offset_without_an_epoch_is_not_recovered(user: Any) -> None:
+    (found,) = recover([feed(user)], {"broadcast": Position("", 5)}, 300)
+    assert (offsets(found), found.asked, found.recovered) == ([], True, False)
+
+
 def test_a_position_below_pruned_entries_is_not_recovered(user: Any) -> None:
     Notification.objects.filter(offset__lte=4).delete()
     entry = feed(user)
