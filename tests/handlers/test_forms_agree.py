@@ -152,7 +152,7 @@ def outcome_of(reply: dict[str, Any]) -> Any:
 
 @pytest.fixture
 async def hub(settings: Any) -> AsyncIterator[Hub]:
-    options = {
+    options: dict[str, Any] = {
         "COMMAND_RATE": 1e6,
         "COMMAND_BURST": 10**6,
         "USER_WORK": 1e6,

@@ -49,7 +49,8 @@ def some_message(chance: random.Random, depth: int = 0) -> bytes:
         if depth < 3 and chance.random() < 0.5:
             fields += field(number, some_message(chance, depth + 1))
         else:
-            fields += field(number, chance.choice([0, 1, -1, 2**64 - 1, some_bytes(chance)]))
+            contents: list[bytes | int] = [0, 1, -1, 2**64 - 1, some_bytes(chance)]
+            fields += field(number, chance.choice(contents))
     if chance.random() < 0.1:
         place = chance.randrange(len(fields) + 1)
         return fields[:place] + chance.randbytes(2) + fields[place + 1 :]
