@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, ParamSpec, cast
 
@@ -119,6 +119,22 @@ def table_of(
     )
     table = f"(SELECT {columns} FROM json_each(%s)) AS entry"  # noqa: S608 - numbers only
     return table, [json.dumps(entries)]
+
+
+def among(
+    connection: BaseDatabaseWrapper, column: str, numbers: Collection[int]
+) -> tuple[str, str]:
+    """The condition that a column has one of these numbers, with one parameter for all of them.
+
+    psycopg takes 3 µs for each parameter of a statement, and as long for each entry of a list.
+
+    Returns:
+        The SQL and its parameter.
+    """
+    listed = ",".join(map(str, numbers))
+    if connection.vendor == "postgresql":
+        return f"{column} = ANY(%s::bigint[])", f"{{{listed}}}"
+    return f"{column} IN (SELECT value FROM json_each(%s))", f"[{listed}]"  # noqa: S608
 
 
 def _arrays(

@@ -12,7 +12,7 @@ from ..signals import published
 from ..streams.encoding import encode_content
 from ..streams.instants import instant
 from ..streams.names import is_channel
-from .numbering import Numbered
+from .numbering import Batch, Numbered
 from .writing import Written
 
 logger = logging.getLogger(__name__)
@@ -22,23 +22,34 @@ logger = logging.getLogger(__name__)
 MAX_HINTS = 100
 
 
-def announce(batch: Sequence[Numbered], written: Written | None = None) -> None:
+def hints_each(streams: int) -> bool:
+    """Return whether each notification gets a hint, in a batch with so many streams."""
+    return streams <= MAX_HINTS
+
+
+def announce(batch: Batch, written: Written | None = None) -> None:
     """Send the hints and the ``published`` signals for sequenced notifications.
 
     Args:
-        batch: the notifications with their new offsets.
+        batch: the notifications with their new offsets. If it does not describe them, one hint
+            stands for all of them.
         written: what is known of rows that were written just now, which are not read again for the
             hints.
     """
-    PUBLISHED.inc(len(batch))
-    if len({entry.stream.id for entry in batch}) > MAX_HINTS:
+    if not batch.ids:
+        return
+    PUBLISHED.inc(len(batch.ids))
+    if batch.numbered is None:
         send_check()
     else:
-        _hint_each(batch, written)
-    ids = [entry.id for entry in batch if not is_channel(entry.stream.name)]
-    if ids and published.has_listeners(Notification):
+        _hint_each(batch.numbered, written)
+    if published.has_listeners(Notification):
+        ids = batch.ids
+        if batch.numbered is not None:
+            ids = [entry.id for entry in batch.numbered if not is_channel(entry.stream.name)]
         for row in _load(ids).values():
-            tell_receivers(published, Notification, notification=row)
+            if not is_channel(row.stream_name):
+                tell_receivers(published, Notification, notification=row)
 
 
 def _hint_each(batch: Sequence[Numbered], written: Written | None) -> None:

@@ -4,19 +4,21 @@ Within a stream ``published_at`` ascends strictly with the offset, even if a clo
 both orders are the same, and the inbox can use either index.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import NamedTuple
 
 from django.db import connections, transaction
 from django.utils import timezone
 
-from ..database.clock import SQL_NOW, has_clock
+from ..database.clock import has_clock
 from ..database.locks import limit_waiting
-from ..database.transactions import update_rows
+from ..database.transactions import among
 from ..models import Notification, NotificationQuerySet, Stream, database_alias
 from ..streams.epochs import Old, renew
 from ..streams.rows import locked
+from .offsets import Given, number_due
 from .placing import place
 
 TICK = timedelta(microseconds=1)
@@ -25,7 +27,7 @@ HEAD_FIELDS = ("pk", "name", "epoch", "top", "published_at")
 
 
 class Head(NamedTuple):
-    """The end of a locked stream."""
+    """The end of a locked stream, before its notifications get their offsets."""
 
     id: int
     name: str
@@ -50,7 +52,10 @@ class Numbered(NamedTuple):
 class Batch(NamedTuple):
     """The result of one transaction."""
 
-    numbered: list[Numbered]
+    #: Primary keys of the notifications that have got their offsets.
+    ids: list[int]
+    #: What is to be announced of each of them, in the order of each stream; None if not asked for.
+    numbered: list[Numbered] | None
     #: Primary keys of the streams that it could lock.
     locked: frozenset[int]
     #: Whether there may be more in these streams than one transaction takes.
@@ -64,6 +69,7 @@ def give_offsets(
     *,
     wait: float | None = None,
     placing: bool = False,
+    described: bool = True,
 ) -> Batch:
     """Lock streams in id order, give offsets to their due notifications, and store the tops.
 
@@ -73,6 +79,7 @@ def give_offsets(
         limit: notifications at most.
         wait: seconds to wait for each lock; by default locked streams are skipped.
         placing: first place the unplaced notifications of these streams.
+        described: return what each notification has got, and not only its primary key.
 
     Raises:
         OperationalError: a lock was not available in time (see
@@ -82,16 +89,24 @@ def give_offsets(
     with transaction.atomic(using=alias):
         if wait is not None:
             limit_waiting(alias, wait)
+        condition, keys = among(connections[alias], "id", stream_ids)
         rows = locked(
-            Stream.objects.using(alias).filter(pk__in=stream_ids), skip_locked=wait is None
+            Stream.objects.using(alias).extra(where=[condition], params=[keys]),
+            skip_locked=wait is None,
         )
-        heads = {row[0]: Head(*row) for row in rows.values_list(*HEAD_FIELDS)}
-        placed = place([head.name for head in heads.values()], limit) if placing else 0
+        # Reading a time takes longer than locking its row.
+        fields = HEAD_FIELDS if described else HEAD_FIELDS[:2]
+        heads = {row[0]: row for row in rows.values_list(*fields)}
+        placed = place([head[1] for head in heads.values()], limit) if placing else 0
         # After the locks are held, because others may have published while this waited for them.
-        moment, due = _due(heads, now, limit)
-        numbered = _number(due, heads, moment)
-        _store(alias, numbered)
-    return Batch(numbered, frozenset(heads), max(len(due), placed) >= limit)
+        moment = now if now or has_clock(alias) else timezone.now()
+        moment, given = number_due(alias, heads, moment, limit)
+    numbered = None
+    if described:
+        ends = {pk: Head(*row) for pk, row in heads.items()}
+        numbered = _describe(given, ends, moment) if moment else []
+    is_full = max(len(given), placed) >= limit
+    return Batch([each.id for each in given], numbered, frozenset(heads), is_full)
 
 
 def repair(stream_id: int) -> bool:
@@ -108,72 +123,23 @@ def repair(stream_id: int) -> bool:
     return stream_id in renew({stream_id: Old(stream.epoch)}).settled
 
 
-def _due(
-    stream_ids: Iterable[int], now: datetime | None, limit: int
-) -> tuple[datetime, list[tuple[int, int]]]:
-    """Find and lock the due notifications of these streams.
-
-    The lock keeps them from being withdrawn while they are published. Rows that others have locked,
-    to withdraw or edit them, are left to the next tick.
-
-    Returns:
-        The moment that decided what is due; pairs of the primary keys of a notification and of its
-        stream, in the order of publication.
-    """
-    moment = now or timezone.now()
-    ids = list(stream_ids)
-    if not ids:
-        return moment, []
-    alias = database_alias()
-    connection = connections[alias]
-    features, operations = connection.features, connection.ops
-    lock = (
-        operations.for_update_sql(
-            no_key=features.has_select_for_no_key_update,
-            skip_locked=features.has_select_for_update_skip_locked,
-        )
-        if features.has_select_for_update
-        else ""
-    )
-    asks_clock = now is None and has_clock(alias)
-    clock = SQL_NOW if asks_clock else "%s"
-    asked = [] if asks_clock else [operations.adapt_datetimefield_value(moment)]
-    # Raw SQL, because building it with the ORM took 1 ms, a third of a notify().
-    statement = f"""
-        SELECT id, stream_id, {SQL_NOW if asks_clock else "NULL"}
-        FROM {Notification._meta.db_table}
-        WHERE {operations.quote_name("offset")} IS NULL AND withdrawn_at IS NULL
-        AND publish_at <= {clock} AND stream_id IN ({", ".join(["%s"] * len(ids))})
-        ORDER BY publish_at, id LIMIT {limit} {lock}
-    """  # noqa: S608 - names of the model and numbers, no value
-    with connection.cursor() as cursor:
-        cursor.execute(statement, [*asked, *ids])
-        rows = cursor.fetchall()
-    if asks_clock and rows:
-        moment = rows[0][2]
-    return moment, [(pk, stream_id) for pk, stream_id, _ in rows]
-
-
-def _number(
-    due: Iterable[tuple[int, int]], heads: dict[int, Head], moment: datetime
+def _describe(
+    given: Iterable[Given], heads: Mapping[int, Head], moment: datetime
 ) -> list[Numbered]:
+    """Describe these offsets in the order of each stream; the times are those that were stored."""
     numbered = []
-    for pk, stream_id in due:
+    for pk, stream_id, offset in sorted(given, key=attrgetter("stream_id", "offset")):
         head = heads[stream_id]
         previous = head.published_at
-        published_at = moment if previous is None else max(moment, previous + TICK)
-        head = heads[stream_id] = head._replace(top=head.top + 1, published_at=published_at)
-        numbered.append(Numbered(pk, head, head.top, published_at, moment, previous))
+        first = moment if previous is None else max(moment, previous + TICK)
+        later = offset - head.top - 1
+        published_at = first + later * TICK
+        numbered.append(
+            Numbered(
+                pk, head, offset, published_at, moment, published_at - TICK if later else previous
+            )
+        )
     return numbered
-
-
-def _store(alias: str, numbered: Sequence[Numbered]) -> None:
-    rows = [(entry.offset, entry.published_at, entry.id) for entry in numbered]
-    update_rows(alias, Notification, ["offset", "published_at"], rows)
-    tops = {entry.stream.id: (entry.offset, entry.published_at) for entry in numbered}
-    update_rows(
-        alias, Stream, ["top", "published_at"], [(*values, pk) for pk, values in tops.items()]
-    )
 
 
 def _rows() -> NotificationQuerySet:

@@ -23,7 +23,7 @@ from ..metrics import DATABASE_ERRORS
 from ..models import Notification, database_alias
 from ..streams import rows as stream_rows
 from ..streams.rows import MAX_LOCK_WAIT, chunks
-from .hints import announce
+from .hints import announce, hints_each
 from .numbering import Batch, give_offsets, repair
 from .placing import find_channels
 from .setbacks import Setbacks
@@ -206,8 +206,8 @@ def _publish(
         finally:
             # Announce what has its offsets, even if the database has failed meanwhile.
             for batch in attempt.batches:
-                announce(batch.numbered, written)
-        count += sum(len(batch.numbered) for batch in attempt.batches)
+                announce(batch, written)
+        count += sum(len(batch.ids) for batch in attempt.batches)
         done.update(*(batch.locked for batch in attempt.batches))
         full = [pk for batch in attempt.batches if batch.is_full for pk in sorted(batch.locked)]
         left = full if to_the_end else []
@@ -248,7 +248,12 @@ class _Attempt:
 
     def _give_offsets(self, stream_ids: Sequence[int], wait: float | None) -> Batch:
         return give_offsets(
-            stream_ids, self._now, MAX_NOTIFICATIONS, wait=wait, placing=self._placing
+            stream_ids,
+            self._now,
+            MAX_NOTIFICATIONS,
+            wait=wait,
+            placing=self._placing,
+            described=hints_each(len(stream_ids)),
         )
 
 

@@ -12,6 +12,12 @@ from django.db.models import BigIntegerField, Func
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
+#: The instant of a time as Django stores it in SQLite: without a fraction if that is 0.
+_SQLITE_INSTANT = (
+    "COALESCE(CAST(strftime('%s', substr({0}, 1, 19)) AS INTEGER) * 1000000"
+    " + CAST(substr({0} || '.000000', 21, 6) AS INTEGER), 0)"
+)
+
 
 def instant(moment: datetime | None) -> int:
     """Convert a time to microseconds since 1970; None to 0. A naive time is taken as UTC."""
@@ -24,6 +30,19 @@ def instant(moment: datetime | None) -> int:
 def moment(instant: int) -> datetime | None:
     """Convert an instant back to a time; 0 to None."""
     return EPOCH + instant * MICROSECOND if instant else None
+
+
+def sqlite_instant(column: str) -> str:
+    """:func:`instant` of a column as SQL for SQLite, for a statement with parameters."""
+    return _SQLITE_INSTANT.replace("%", "%%").format(column)
+
+
+def sqlite_moment(column: str) -> str:
+    """A time as Django stores it in SQLite, made by SQL from a column with its instant."""
+    return (
+        f"strftime('%%Y-%%m-%%d %%H:%%M:%%S', {column} / 1000000, 'unixepoch') || "
+        f"CASE {column} %% 1000000 WHEN 0 THEN '' ELSE printf('.%%06d', {column} %% 1000000) END"
+    )
 
 
 class Instant(Func):
@@ -39,8 +58,5 @@ class Instant(Func):
         return self.as_sql(compiler, connection, template=template, **context)
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = (
-            "COALESCE(CAST(strftime('%%%%s', substr(%(expressions)s, 1, 19)) AS INTEGER) * 1000000"
-            " + CAST(substr(%(expressions)s || '.000000', 21, 6) AS INTEGER), 0)"
-        )
+        template = _SQLITE_INSTANT.replace("%", "%%%%").format("%(expressions)s")
         return self.as_sql(compiler, connection, template=template, **context)

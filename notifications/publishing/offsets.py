@@ -1,0 +1,159 @@
+"""The statements that give waiting notifications their offsets, on PostgreSQL and on SQLite.
+
+The rows stay in the database, because reading them and writing them back costs far more. The k-th
+due notification of a stream gets the k-th offset after its top. The first one is published at the
+moment, or one microsecond after the previous entry if that is later; each other one is published a
+microsecond after the one before it.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from ..database.clock import SQL_NOW
+from ..database.transactions import among
+from ..models import Notification, Stream
+from ..streams.instants import instant, sqlite_instant, sqlite_moment
+
+NOTIFICATIONS = Notification._meta.db_table
+STREAMS = Stream._meta.db_table
+
+#: The highest offset that its column can hold.
+MAX_OFFSET = 2**63 - 1
+
+#: The order of publication in a stream.
+IN_ORDER = "PARTITION BY stream_id ORDER BY publish_at, id"
+
+
+class Given(NamedTuple):
+    """An offset that a notification has got."""
+
+    id: int
+    stream_id: int
+    offset: int
+
+
+class Offsets(NamedTuple):
+    """The moment that decided what was due, and the offsets, in any order."""
+
+    moment: datetime | None
+    given: list[Given]
+
+
+def number_due(
+    using: str, stream_ids: Collection[int], moment: datetime | None, limit: int
+) -> Offsets:
+    """Number the due notifications of locked streams, and store the tops.
+
+    Rows that others have locked, to withdraw or edit them, are left to the next call.
+
+    Args:
+        using: alias of the database.
+        stream_ids: primary keys of the streams.
+        moment: decides what is due; None for the present by the database's clock, if it has one.
+        limit: notifications at most.
+
+    Returns:
+        The offsets; without any, the moment may be None.
+    """
+    if not stream_ids:
+        return Offsets(moment, [])
+    connection = connections[using]
+    number = _on_postgresql if connection.vendor == "postgresql" else _on_sqlite
+    return number(connection, stream_ids, moment, limit)
+
+
+def _on_postgresql(
+    connection: BaseDatabaseWrapper,
+    stream_ids: Collection[int],
+    moment: datetime | None,
+    limit: int,
+) -> Offsets:
+    """One statement, so that what is due is read and locked once."""
+    clock = SQL_NOW if moment is None else "%s::timestamptz"
+    asked = [] if moment is None else [moment]
+    condition, keys = among(connection, "stream_id", stream_ids)
+    lock = connection.ops.for_update_sql(no_key=True, skip_locked=True)
+    statement = f"""
+        WITH due AS (
+            SELECT id, stream_id, publish_at FROM {NOTIFICATIONS}
+            WHERE "offset" IS NULL AND withdrawn_at IS NULL AND publish_at <= {clock}
+            AND {condition} ORDER BY publish_at, id LIMIT {limit} {lock}
+        ), ranked AS (
+            SELECT id, stream_id, row_number() OVER ({IN_ORDER}) AS number FROM due
+        ), numbered AS (
+            SELECT ranked.id, stream_id, top + number AS "offset",
+            GREATEST({clock}, published_at + INTERVAL '1 microsecond')
+            + (number - 1) * INTERVAL '1 microsecond' AS published_at
+            FROM ranked JOIN {STREAMS} stream ON stream.id = stream_id
+        ), stored AS (
+            UPDATE {NOTIFICATIONS} AS stored
+            SET "offset" = numbered."offset", published_at = numbered.published_at
+            FROM numbered WHERE stored.id = numbered.id AND stored.stream_id = numbered.stream_id
+        ), ends AS (
+            SELECT stream_id, max("offset") AS top, max(published_at) AS published_at
+            FROM numbered GROUP BY stream_id
+        ), moved AS (
+            UPDATE {STREAMS} AS moved SET top = ends.top, published_at = ends.published_at
+            FROM ends WHERE moved.id = ends.stream_id
+        )
+        SELECT id, stream_id, "offset", {clock} FROM numbered
+    """  # noqa: S608 - names of the models and numbers, no value
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [*asked, keys, *asked, *asked])
+        rows = cursor.fetchall()
+    return Offsets(rows[0][3] if rows else moment, [Given(*row[:3]) for row in rows])
+
+
+def _on_sqlite(
+    connection: BaseDatabaseWrapper,
+    stream_ids: Collection[int],
+    moment: datetime | None,
+    limit: int,
+) -> Offsets:
+    """Two statements that find the same rows, because the transaction has locked the database."""
+    if moment is None:
+        raise ValueError("SQLite has no clock")
+    now = str(connection.ops.adapt_datetimefield_value(moment))
+    condition, keys = among(connection, "stream_id", stream_ids)
+    # Without the "+", SQLite might read all waiting rows of the database in this order.
+    due = f"""
+        SELECT id, stream_id, publish_at FROM {NOTIFICATIONS}
+        WHERE "offset" IS NULL AND withdrawn_at IS NULL AND +publish_at <= %s
+        AND {condition} ORDER BY +publish_at, id LIMIT {limit}
+    """  # noqa: S608 - names of the models and numbers, no value
+    # An offset that is too high would become a float; NULL is refused, for this stream alone.
+    move = f"""
+        UPDATE {STREAMS} SET
+        top = CASE WHEN top <= {MAX_OFFSET} - ends.number THEN top + ends.number END,
+        published_at = {sqlite_moment("ends.instant")}
+        FROM (
+            SELECT stream.id, number,
+            max(%s, {sqlite_instant("published_at")} + 1) + number - 1 AS instant
+            FROM (SELECT stream_id, count(*) AS number FROM ({due}) GROUP BY stream_id)
+            JOIN {STREAMS} stream ON stream.id = stream_id
+        ) AS ends WHERE {STREAMS}.id = ends.id
+    """  # noqa: S608
+    store = f"""
+        UPDATE {NOTIFICATIONS} SET "offset" = numbered."offset",
+        published_at = {sqlite_moment("numbered.instant")}
+        FROM (
+            SELECT ranked.id, top - later AS "offset",
+            {sqlite_instant("published_at")} - later AS instant
+            FROM (
+                SELECT id, stream_id,
+                count(*) OVER (PARTITION BY stream_id) - row_number() OVER ({IN_ORDER}) AS later
+                FROM ({due})
+            ) AS ranked JOIN {STREAMS} stream ON stream.id = stream_id
+        ) AS numbered
+        WHERE {NOTIFICATIONS}.id = numbered.id RETURNING id, stream_id, "offset"
+    """  # noqa: S608
+    with connection.cursor() as cursor:
+        cursor.execute(move, [instant(datetime.fromisoformat(now)), now, keys])
+        if not cursor.rowcount:
+            return Offsets(moment, [])
+        cursor.execute(store, [now, keys])
+        return Offsets(moment, [Given(*row) for row in cursor.fetchall()])
