@@ -29,6 +29,9 @@ from .writing import Written, find_known, rows_written, write_placed, write_unpl
 
 Progress = Callable[[int], object]
 
+#: Recipients that are written by one statement, and sequenced in one transaction.
+CHUNK = 2000
+
 
 def notify(
     to: Recipients,
@@ -78,7 +81,7 @@ def notify(
     publish_at = options.get("publish_at")
     ids: list[int] = []
     with transaction.atomic(using=database_alias()):
-        for user_ids in stream_rows.chunks(recipients(to)):
+        for user_ids in stream_rows.chunks(recipients(to), CHUNK):
             names = [stream_names.user_stream(user_id) for user_id in user_ids]
             ids += insert(draft, names, publish_at)
             if progress is not None:
@@ -179,7 +182,7 @@ def publish_to_each(names: Sequence[str], title: Text, **options: Unpack[Options
     draft = make_draft(title, **options)
     ids: list[int] = []
     with transaction.atomic(using=database_alias()):
-        for chunk in stream_rows.chunks(names):
+        for chunk in stream_rows.chunks(names, CHUNK):
             ids += insert(draft, list(chunk), options.get("publish_at"))
     return _settled(draft, ids)
 

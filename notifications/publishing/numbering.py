@@ -91,7 +91,7 @@ def give_offsets(
             limit_waiting(alias, wait)
         condition, keys = among(connections[alias], "id", stream_ids)
         rows = locked(
-            Stream.objects.using(alias).extra(where=[condition], params=[keys]),
+            Stream.objects.using(alias).extra(where=[condition], params=[keys]),  # noqa: S610 - a column
             skip_locked=wait is None,
         )
         # Reading a time takes longer than locking its row.

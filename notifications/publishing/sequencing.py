@@ -33,13 +33,10 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T", int, str)
 
-#: Streams per transaction, and rows per page, so that locks are held only briefly.
-BATCH_SIZE = 500
-
-#: Notifications per transaction. More than streams, so that a chunk of a bulk call, which has one
-#: notification per stream, never fills a batch and needs no second one.
-MAX_NOTIFICATIONS = 1000
-
+#: Streams per transaction, and rows per page, so that locks are held only briefly: 0.1 s or less.
+BATCH_SIZE = 2000
+#: Notifications per transaction: more than streams, so that a chunk of a bulk call is one batch.
+MAX_NOTIFICATIONS = 4000
 
 #: Seconds that creating streams waits for another transaction that creates one of them.
 CREATE_TIMEOUT = 0.2

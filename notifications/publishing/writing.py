@@ -11,6 +11,7 @@ from django.dispatch import Signal
 
 from ..database.clock import SQL_NOW, has_clock
 from ..database.locks import hold_clause
+from ..database.transactions import among
 from ..models import Notification, Stream, database_alias
 
 TABLE = Notification._meta.db_table
@@ -99,14 +100,14 @@ def write_placed(
         return {}
     connection = _connection()
     columns, places, values = _content(draft, at_once)
-    wanted = ", ".join(["%s"] * len(stream_ids))
+    wanted, keys = among(connection, "id", stream_ids)
     statement = f"""
         INSERT INTO {TABLE} (stream_id, {columns})
-        SELECT id, {places} FROM {Stream._meta.db_table} WHERE id IN ({wanted})
+        SELECT id, {places} FROM {Stream._meta.db_table} WHERE {wanted}
         ORDER BY id {hold_clause(connection)} RETURNING stream_id, id
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*values, *stream_ids])
+        cursor.execute(statement, [*values, keys])
         return dict(cursor.fetchall())
 
 

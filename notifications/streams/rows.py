@@ -1,17 +1,24 @@
 """The rows of streams: finding, creating, holding, locking and removing them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db.models import Field, QuerySet
 
 from ..database.locks import hold_clause
-from ..models import Notification, Stream, Subscription, database_alias
+from ..database.transactions import among, table_of
+from ..models import Notification, Stream, Subscription, database_alias, new_epoch
 
 T = TypeVar("T")
 
-SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608 - a table
+SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE"  # noqa: S608 - a table
+
+#: SQLite needs the WHERE, or it would take the ON for that of a join.
+INSERT = f"""
+    INSERT INTO {Stream._meta.db_table} (name, epoch, top, floor, revision)
+    SELECT column1, column2, 0, 0, 0 FROM {{table}} WHERE TRUE ON CONFLICT DO NOTHING
+"""  # noqa: S608 - a table
 
 SELECT_HELD = f"SELECT name, id, top FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608
 
@@ -31,14 +38,14 @@ class Held(NamedTuple):
 
 def ids(names: Sequence[str]) -> dict[str, int]:
     """Primary keys by name, of the streams that exist."""
-    found: dict[str, int] = {}
-    with connections[database_alias()].cursor() as cursor:
-        for chunk in chunks(names):
-            places = ", ".join(["%s"] * len(chunk))
-            # Raw SQL, because every notify() begins with this query and the ORM takes 0.3 ms.
-            cursor.execute(f"{SELECT_IDS} ({places})", chunk)
-            found |= dict(cursor.fetchall())
-    return found
+    if not names:
+        return {}
+    connection = connections[database_alias()]
+    condition, listed = among(connection, "name", names)
+    with connection.cursor() as cursor:
+        # Raw SQL, because every notify() begins with this query and the ORM takes 0.3 ms.
+        cursor.execute(f"{SELECT_IDS} {condition}", [listed])
+        return dict(cursor.fetchall())
 
 
 def ensure(names: Iterable[str]) -> dict[str, Stream]:
@@ -63,8 +70,12 @@ def create(names: Sequence[str]) -> None:
     They are created in the order of their names, so that concurrent calls do not deadlock. Do not
     call it in a caller's transaction, unless nobody else can need these streams yet.
     """
+    alias = database_alias()
+    fields = [cast("Field[Any, Any]", Stream._meta.get_field(name)) for name in ("name", "epoch")]
     for chunk in chunks(sorted(names)):
-        Stream.objects.bulk_create([Stream(name=name) for name in chunk], ignore_conflicts=True)
+        table, values = table_of(alias, fields, [(name, new_epoch()) for name in chunk])
+        with connections[alias].cursor() as cursor:
+            cursor.execute(INSERT.format(table=table), values)
 
 
 def hold(names: Sequence[str], *, wait: bool = False) -> dict[str, Held]:

@@ -8,11 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 
 from notifications import broadcast, inbox, notify
 from notifications.database.lanes import close_threads, in_database
 from notifications.models import Notification, Stream
+from notifications.publishing import sequencing
 from notifications.publishing.notify import withdraw
 from notifications.publishing.sequencing import sequence, sequence_waiting
 from notifications.streams import epochs, incarnation, marks
@@ -353,3 +355,36 @@ def test_p8_a_table_restored_from_a_dump_has_another_fingerprint() -> None:
         finally:
             cursor.execute("SET search_path TO DEFAULT")
             cursor.execute("DROP SCHEMA restored CASCADE")
+
+
+@pytest.mark.parametrize("is_analyzed", [False, True])
+def test_a_batch_of_a_bulk_call_does_not_read_what_waits_elsewhere(is_analyzed: bool) -> None:
+    """Right after a large commit, PostgreSQL knows little of the table, and most of it waits."""
+    users = make_old_users(3000)
+    ensure(f"user:{user.pk}" for user in users)
+    with hints(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sequencing, "give_offsets", raise_error)
+        notify(users, "hello")
+    mine = Stream.objects.filter(name__startswith="user:")
+    ids = sorted(mine.values_list("pk", flat=True))
+    with hints(), CaptureQueriesContext(connection) as captured:
+        sequence(ids[:200])
+    statements = [query["sql"] for query in captured.captured_queries]
+    (numbering,) = [sql for sql in statements if "row_number()" in sql]
+    with transaction.atomic(), connection.cursor() as cursor:
+        if is_analyzed:
+            cursor.execute("ANALYZE notifications_notification")
+        for sql in statements:
+            if sql.startswith("SET LOCAL"):
+                cursor.execute(sql)
+        cursor.execute(f"EXPLAIN {numbering}")
+        plan = "\n".join(row[0] for row in cursor.fetchall())
+    assert "Update on notifications_notification" in plan
+    assert "Index Cond: (id = numbered" in plan
+    assert "notification_waiting" not in plan
+    assert "Seq Scan" not in plan
+    assert Notification.objects.waiting().count() == 2800
+
+
+def raise_error(*_: Any, **__: Any) -> None:
+    raise OperationalError

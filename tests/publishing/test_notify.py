@@ -25,7 +25,6 @@ from notifications.publishing import notify as publishing
 from notifications.publishing.notify import originals
 from notifications.streams import encoding, members
 from notifications.streams import names as stream_names
-from notifications.streams import rows as stream_rows
 from tests.rooms import hints, in_threads, make_old_users, make_user, queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -184,16 +183,16 @@ def test_ten_thousand_recipients_take_a_bounded_number_of_statements() -> None:
     progress: list[int] = []
     ids: list[int] = []
     statements = queries(lambda: ids.extend(notify(users, "hello", progress=progress.append)))
-    chunks = 10_000 // stream_rows.CHUNK
-    assert progress == [stream_rows.CHUNK * (n + 1) for n in range(chunks)]
-    # As in test_sequencing, with two per UPDATE on SQLite, and the creation of the streams.
-    assert len(statements) <= 20 * chunks
+    chunks = 10_000 // publishing.CHUNK
+    assert progress == [publishing.CHUNK * (n + 1) for n in range(chunks)]
+    # As in test_sequencing, and the creation of the streams.
+    assert len(statements) <= 15 * chunks
     assert len(ids) == len(set(ids)) == 10_000
     assert set(Notification.objects.values_list("offset", flat=True)) == {1}
 
 
 def test_progress_counts_recipients_after_the_commit() -> None:
-    users = make_old_users(stream_rows.CHUNK + 1)
+    users = make_old_users(publishing.CHUNK + 1)
     done: list[tuple[int, int]] = []
 
     def progress(count: int) -> None:
@@ -203,8 +202,8 @@ def test_progress_counts_recipients_after_the_commit() -> None:
         notify(users, "hello", progress=progress)
         assert done == []
     assert done == [
-        (stream_rows.CHUNK, stream_rows.CHUNK),
-        (stream_rows.CHUNK + 1, stream_rows.CHUNK + 1),
+        (publishing.CHUNK, publishing.CHUNK),
+        (publishing.CHUNK + 1, publishing.CHUNK + 1),
     ]
     with rolled_back():
         notify(users, "never", progress=progress)
@@ -230,7 +229,7 @@ def test_content_is_encoded_once_per_chunk_of_recipients(
 
     monkeypatch.setattr(publishing, "encode_content", count)
     monkeypatch.setattr(publishing_hints, "encode_content", count)
-    users = make_old_users(2 * stream_rows.CHUNK)
+    users = make_old_users(2 * publishing.CHUNK)
     with hints() as sent:
         notify(users, "hello")
     assert [message["type"] for _, message in sent] == ["notifications.check"] * 2

@@ -194,3 +194,20 @@ def test_removing_a_stream_removes_its_notifications() -> None:
     assert list(left.values_list("name", flat=True)) == ["topic:b"]
     kept.refresh_from_db()
     stream_rows.remove("topic:a")
+
+
+@pytest.mark.django_db
+def test_streams_of_any_name_are_created_and_found() -> None:
+    """Primary keys of users may be any text."""
+    names = [
+        f"user:{key}"
+        for key in ('a"b', "a\\b", "{a,b}", "NULL", "null", "", "a b", "ü", "'%s'", "[1]")
+    ]
+    stream_rows.create(names)
+    stream_rows.create(names)
+    found = stream_rows.ids([*names, "user:missing"])
+    made = Stream.objects.filter(name__startswith="user:")
+    assert found == dict(made.values_list("name", "pk"))
+    assert sorted(found) == sorted(names)
+    assert len(set(made.values_list("epoch", flat=True))) == len(names)
+    assert stream_rows.ids([]) == {}
