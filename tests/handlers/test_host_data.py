@@ -40,7 +40,7 @@ NAMESPACES: dict[str, dict[str, Any]] = {
     "typo": {"subscribe": "tests.there_is.no_such_function"},
 }
 
-TOO_MUCH = {"password": "x" * MAX_DATA}
+TOO_MUCH: Any = {"password": "x" * MAX_DATA}
 
 
 @pytest.fixture
