@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import measures, plot, report, results, senders, servers, targets
+from benchmarks import forms, measures, plot, report, results, senders, servers, targets
 from benchmarks.herd import Collector, Herd, mask
 from benchmarks.processes import Missing
 from benchmarks.results import Results, Row
@@ -268,3 +268,14 @@ async def test_every_delivery_of_a_real_server_is_counted():
         assert row.values["bytes"] == len(senders.LINE) + 4
         assert row.values[results.DELIVERY] > 0
         herd.close()
+
+
+def test_protobuf_is_smaller_on_the_wire_and_the_sizes_are_those_of_the_page():
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    in_json, in_protobuf = (row.values for row in forms.encoding())
+    for name, line in (
+        ("bytes", "bytes of a typical publication"),
+        ("bytes of the reply", f"bytes of a reply with {forms.MISSED} of them"),
+    ):
+        assert in_protobuf[name] < in_json[name]
+        assert f"| {line} | {in_json[name]} | {in_protobuf[name]} |" in page
