@@ -27,9 +27,7 @@ async def test_groups_in_memory_do_not_grow_with_users(settings: Any) -> None:
 
 
 async def test_hints_in_memory_reach_only_the_user_they_concern(settings: Any) -> None:
-    one, other, absent = [
-        await in_database(make_user, name) for name in ("one", "other", "absent")
-    ]
+    one, other, absent = [await in_database(make_user, name) for name in ("one", "other", "absent")]
     async with running_hub(settings):  # whose position check does not run by itself
         peers = [await peer_of(user) for user in (one, other)]
         for user in (absent, one, other):
