@@ -12,24 +12,31 @@ from pathlib import Path
 
 import uvloop
 
-from . import herd, processes, report
-from .run import FULL, QUICK, Run
+from . import herd, processes, quiet, report
+from .plans import FULL, MILLION, QUICK, Plan
+from .run import Run
 
 RESULTS = Path(__file__).parent / "results"
 DOCS = Path(__file__).parent.parent / "docs"
 
 
-def main(full: bool) -> int:
+#: Seconds for which the machine is observed before the run.
+LOOK = 2.0
+
+
+def main(plan: Plan) -> int:
     """Run the benchmarks, print and store the results, and return the exit code."""
-    plan = FULL if full else QUICK
     needed = plan.max_sockets + 1000
     had = herd.raise_open_files(needed)
     if had < needed:
         print(f"{needed} open files are needed and {had} allowed: raise ulimit -n.")
         return 1
     os.sched_setaffinity(0, processes.CLIENT_CPUS)
+    watch = quiet.Watch()
+    time.sleep(LOOK)
+    print(f"The machine now: {watch.judge()}.", flush=True)
     began = time.monotonic()
-    results = uvloop.run(Run(plan).run_all())
+    results = uvloop.run(Run(plan, watch).run_all())
     if len(processes.CPUS) < 2:
         results.remarks.append("servers and client shared one processor: compare CPU, not times")
     report.save(results, RESULTS)
@@ -40,7 +47,10 @@ def main(full: bool) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--full", action="store_true", help="up to 10 000 sockets, ten minutes")
+    what.add_argument("--full", action="store_true", help="up to 10 000 sockets, 15 minutes")
+    what.add_argument(
+        "--million", action="store_true", help="the same, and one notify() to a million users"
+    )
     what.add_argument(
         "--publish",
         action="store_true",
@@ -50,4 +60,4 @@ if __name__ == "__main__":
     if options.publish:
         report.publish(report.load(RESULTS / report.JSON), DOCS)
         sys.exit()
-    sys.exit(main(options.full))
+    sys.exit(main(MILLION if options.million else FULL if options.full else QUICK))

@@ -62,6 +62,9 @@ class Herd:
     size: int = 0
     #: Number of sockets that ended without being closed here.
     lost: int = 0
+    #: When each client was ready, in this order, and when it had sent its greeting, on the clock of
+    #: :func:`now`.
+    waits: list[tuple[float, float]] = field(default_factory=list)
     #: The code and the reason of the last close frame.
     close_reason: str = ""
     #: The first bytes and the size in bytes of the last frame that arrived alone and counted.
@@ -69,14 +72,14 @@ class Herd:
     known_prefix: bytes = b"\0"
     known_size: int = 0
 
-    async def open(self, count: int) -> None:
-        """Open ``count`` more sockets and wait until all are ready.
+    async def open(self, count: int, at_once: int = OPENING) -> None:
+        """Open ``count`` more sockets, ``at_once`` at a time, and wait until all are ready.
 
         Raises:
             ConnectionError: a socket was refused or dropped; in an :exc:`ExceptionGroup`.
             TimeoutError: not all sockets were ready after :data:`OPEN_TIMEOUT` seconds.
         """
-        room = asyncio.Semaphore(OPENING)
+        room = asyncio.Semaphore(at_once)
         first = len(self.clients)
         async with asyncio.timeout(OPEN_TIMEOUT), asyncio.TaskGroup() as group:
             for number in range(first, first + count):
@@ -88,6 +91,7 @@ class Herd:
             loop = asyncio.get_running_loop()
             await loop.create_connection(lambda: client, self.host, self.port)
             await client.is_ready
+            self.waits.append((now(), client.greeted_at))
             self.clients.append(client)
 
     def shrink(self, count: int) -> None:
@@ -113,6 +117,7 @@ class Client(asyncio.Protocol):
         self._buffer = b""
         self._upgraded = False
         self._has_left = False
+        self.greeted_at = 0.0
         self.is_ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -157,6 +162,7 @@ class Client(asyncio.Protocol):
                 self.is_ready.set_exception(ConnectionError(status.decode()))
             return b""
         self._upgraded = True
+        self.greeted_at = now()
         for payload in self._greeting:
             self.send(payload)
         if not self._left:

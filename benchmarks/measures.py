@@ -1,13 +1,25 @@
 """The measurements, one function each, on a running server."""
 
 import asyncio
-import re
 import statistics
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 
-from . import site
 from .herd import OPENING, Collector, Herd, cpu_seconds, now
-from .results import CONNECTION, DELIVERY, KILOBYTES, P99, RECIPIENT, Row, percentile
+from .results import (
+    CONNECTION,
+    CORE,
+    DELIVERY,
+    IDLE,
+    KILOBYTES,
+    OVERTAKEN,
+    SIZE,
+    SLOWEST,
+    STORM,
+    WALL,
+    Row,
+    overtaken,
+)
 from .servers import Server
 
 #: Minimum number of broadcasts in a block, and its minimum duration in seconds.
@@ -20,8 +32,6 @@ PATIENCE = 120.0
 IDLE_SHARE = 0.04
 #: Sockets opened and closed before the measurement.
 WARM_UP = 100
-
-TIMES = re.compile(rb'"body":"([\d.]+) ([\d.]+)"')
 
 Send = Callable[[int], None]
 
@@ -37,16 +47,47 @@ async def wait_until_idle(server: Server, seconds: float = 4.0) -> None:
         quiet = quiet + 1 if used < IDLE_SHARE else 0
 
 
-async def fan_out(server: Server, herd: Herd, send: Send, blocks: int = BLOCKS) -> Row:
-    """Measure broadcasts to all sockets of the herd, one after another."""
-    found: list[dict[str, float]] = []
-    with Collector(herd) as collector:
-        broadcasts = _Broadcasts(herd, collector, send)
-        await broadcasts.send_one()
+async def fan_out(
+    server: Server, herd: Herd, send: Send, blocks: int = BLOCKS, benchmark: str = "fan-out"
+) -> Row:
+    """Measure publications to all sockets of the herd, one after another."""
+    (row,) = await fan_out_in_turn(server, {server.name: (herd, send)}, blocks, benchmark)
+    return row
+
+
+async def fan_out_in_turn(
+    server: Server, audiences: Mapping[str, tuple[Herd, Send]], blocks: int, benchmark: str
+) -> list[Row]:
+    """Measure publications to several herds of one server, a block to each in turn.
+
+    So the machine's speed, which varies over time, is the same for all.
+
+    Args:
+        server: what they are connected to.
+        audiences: the herds by the name of their row, each with what publishes to it alone.
+        blocks: blocks for each of them.
+        benchmark: name of the benchmark in the rows.
+    """
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in audiences}
+    with ExitStack() as stack:
+        turns = {
+            name: _Broadcasts(herd, stack.enter_context(Collector(herd)), send)
+            for name, (herd, send) in audiences.items()
+        }
+        for broadcasts in turns.values():
+            await broadcasts.send_one()
         for _ in range(blocks):
-            found.append(await _block(server, herd, broadcasts))
-    values = {name: statistics.median(block[name] for block in found) for name in found[0]}
-    return Row("fan-out", server.name, len(herd.clients), values)
+            for name, broadcasts in turns.items():
+                found[name].append(await _block(server, audiences[name][0], broadcasts))
+    return [
+        Row(
+            benchmark,
+            name,
+            len(audiences[name][0].clients),
+            {value: statistics.median(block[value] for block in own) for value in own[0]},
+        )
+        for name, own in found.items()
+    ]
 
 
 class _Broadcasts:
@@ -79,9 +120,9 @@ async def _block(server: Server, herd: Herd, broadcasts: _Broadcasts) -> dict[st
     deliveries = len(broadcasts.walls) * count
     return {
         DELIVERY: usage.server() / deliveries * 1e6,
-        "wall ms": statistics.median(broadcasts.walls) * 1e3,
+        WALL: statistics.median(broadcasts.walls) * 1e3,
         **usage.others(deliveries),
-        "bytes": (herd.size - size) / (herd.frames - frames),
+        SIZE: (herd.size - size) / (herd.frames - frames),
     }
 
 
@@ -96,6 +137,9 @@ class Usage:
     def server(self) -> float:
         return self._server.cpu() - self._before[0]
 
+    def stores(self) -> float:
+        return self._server.stores_cpu() - self._before[1]
+
     def others(self, count: int) -> dict[str, float]:
         """Return the CPU time of the client and of the stores, in µs for each of ``count``."""
         client = cpu_seconds() - self._before[2]
@@ -104,7 +148,7 @@ class Usage:
             "client %": client / (now() - self.began) * 100,
         }
         if self._server.stores.pids:
-            values["stores µs"] = (self._server.stores_cpu() - self._before[1]) / count * 1e6
+            values["stores µs"] = self.stores() / count * 1e6
         return values
 
 
@@ -135,105 +179,36 @@ async def connect(server: Server, herd: Herd, count: int, benchmark: str = "conn
             name: (others[name] * first + more_others[name] * (count - first)) / count
             for name in others
         },
-        "bytes": (herd.size - size) / count,
+        SIZE: (herd.size - size) / count,
         KILOBYTES: (server.memory() - memory) / (count - first) / 1024,
         "KB including connect peak": (server.memory() - empty) / count / 1024,
     }
     return Row(benchmark, server.name, count, values)
 
 
-async def published(
-    server: Server, first_sender: int, users: int, rate: int, seconds: float
-) -> Row:
-    """Measure the latency from a client's ``publish`` to another user's socket.
-
-    Args:
-        first_sender: primary key of the first of :data:`~benchmarks.site.SENDERS` users.
-        users: number of receiving users.
-        rate: publications per second.
-        seconds: duration.
-    """
-    sender = site.herd(server, site.greet(range(first_sender, first_sender + site.SENDERS)))
-    await sender.open(site.SENDERS)
-
-    async def send() -> float:
-        began = now()
-        for number in range(int(rate * seconds)):
-            due = began + number / rate
-            await asyncio.sleep(max(0.0, due - now()))
-            command = site.publish(f"user:{number % users + 1}", number + 2, f"{due} {now()}")
-            sender.clients[number % len(sender.clients)].send(command)
-        return int(rate * seconds) / (now() - began)
-
-    row = await _latency(server, users, int(rate * seconds), send)
-    sender.close()
-    return Row("publish by a client at 200/s", *row)
-
-
-async def notified(server: Server, users: int, rate: int, seconds: float) -> Row:
-    """Measure the latency from ``notify()`` in another process to the user's socket.
-
-    Args:
-        users: number of receiving users.
-        rate: notifications per second.
-        seconds: duration.
-    """
-
-    async def send() -> float:
-        process = site.steady(server, users, rate, seconds)
-        printed, _ = await asyncio.to_thread(process.communicate, timeout=60 + seconds * 4)
-        return float(printed)
-
-    row = await _latency(server, users, int(rate * seconds), send)
-    return Row("notify() at 200/s", *row)
-
-
-async def _latency(
-    server: Server, users: int, count: int, send: Callable[[], Awaitable[float]]
-) -> tuple[str, int, dict[str, float]]:
-    """Measure delays by the times in the notifications, on the clock of :func:`now`."""
-    delays: list[float] = []
-    late: list[float] = []
-
-    def on_payload(payload: bytes) -> None:
-        # A busy server may send several publications in one frame.
-        for due, sent in TIMES.findall(payload):
-            if float(sent):
-                delays.append(now() - float(sent))
-                late.append(float(sent) - float(due))
-
-    receivers = site.herd(server, site.greet(range(1, users + 1)))
-    receivers.on_payload = on_payload
-    await receivers.open(users)
+async def idle(server: Server, sockets: int, seconds: float) -> Row:
+    """Measure the CPU of a server whose clients are connected and to which nothing is sent."""
     await wait_until_idle(server)
     usage = Usage(server)
-    rate = await send()
-    deadline = now() + 30
-    while len(delays) < count and now() < deadline:  # noqa: ASYNC110 - no event to wait for
-        await asyncio.sleep(0.05)
-    receivers.close()
-    if not delays:
-        raise RuntimeError("nothing arrived")
-    values = {
-        "median ms": percentile(delays, 50) * 1e3,
-        P99: percentile(delays, 99) * 1e3,
-        "max ms": max(delays) * 1e3,
-        "lost": float(count - len(delays)),
-        "rate": rate,
-        "sent late, p99 ms": percentile(late, 99) * 1e3,
-        "server µs": usage.server() / count * 1e6,
-    }
-    return server.name, users, values
-
-
-def bulk(server: Server) -> Row:
-    """Measure one ``notify()`` to all users in another process, including the sequencing."""
-    before = server.stores_cpu()
-    count, seconds = site.bulk(server)
-    values = {"seconds": seconds, RECIPIENT: seconds / count * 1e6}
+    await asyncio.sleep(seconds)
+    took = now() - usage.began
+    values = {CORE: usage.server() / took * 100, "seconds": took}
     if server.stores.pids:
-        values["stores µs"] = (server.stores_cpu() - before) / count * 1e6
-    return Row("bulk", server.name, count, values)
+        values["stores %"] = usage.stores() / took * 100
+    return Row(IDLE, server.name, sockets, values)
+
+
+async def storm(server: Server, herd: Herd, count: int) -> Row:
+    """Measure how long each of ``count`` clients waits that connect at the same moment."""
+    herd.waits.clear()
+    await herd.open(count, at_once=count)
+    durations = [ready - greeted for ready, greeted in herd.waits]
+    values = {
+        "median s": statistics.median(durations),
+        SLOWEST: max(durations),
+        OVERTAKEN: overtaken([greeted for _, greeted in herd.waits]) / count * 100,
+    }
+    return Row(STORM, server.name, count, values)
 
 
 def remarks(row: Row) -> list[str]:

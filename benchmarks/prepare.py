@@ -14,7 +14,8 @@ import django
 django.setup()
 
 from django.contrib.auth import get_user_model  # noqa: E402
-from django.db import connection  # noqa: E402
+from django.contrib.auth.models import Group  # noqa: E402
+from django.db import connection, transaction  # noqa: E402
 
 from benchmarks.herd import now  # noqa: E402
 from benchmarks.site import SENDERS  # noqa: E402
@@ -38,11 +39,33 @@ def broadcasts(count: str) -> None:
         broadcast(f"Missed {number}", body="x" * 70)
 
 
-def bulk() -> None:
-    everybody = User.objects.all()
-    began = time.perf_counter()
-    ids = notify(everybody, "Your invoice is ready")
-    print(len(ids), time.perf_counter() - began)
+def groups(size: str) -> None:
+    for number in range(2):
+        group = Group.objects.create(name=f"group{number}")
+        first = number * int(size) + 1
+        members = User.objects.filter(pk__gte=first, pk__lt=first + int(size))
+        # No socket is open yet, so nobody has to be told.
+        member = User.groups.through
+        rows = [member(user_id=pk, group=group) for pk in members.values_list("pk", flat=True)]
+        member.objects.bulk_create(rows, batch_size=1000)
+
+
+def bulk(count: str) -> None:
+    everybody = User.objects.filter(pk__lte=int(count))
+    times: list[float] = []
+    memory, began = _peak(), now()
+    with transaction.atomic():
+        # Registered first, so it runs before anything is numbered and sent.
+        transaction.on_commit(lambda: times.append(now()))
+        notify(everybody, "Your invoice is ready", progress=times.append)
+    print(now() - began, times[0], _peak() - memory)
+
+
+def _peak() -> int:
+    """Return the most memory that this process has ever used, in bytes."""
+    # Not getrusage(2): that remembers the memory of the process that started this one.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def steady(users: str, rate: str, seconds: str) -> None:
@@ -77,7 +100,9 @@ match sys.argv[1:]:
         users(count)
     case ["broadcast", count]:
         broadcasts(count)
-    case ["bulk"]:
-        bulk()
+    case ["groups", size]:
+        groups(size)
+    case ["bulk", count]:
+        bulk(count)
     case ["steady", readers, rate, seconds]:
         steady(readers, rate, seconds)

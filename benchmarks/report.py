@@ -6,14 +6,34 @@ from dataclasses import asdict
 from pathlib import Path
 
 from . import plot
-from .results import BARE, CONNECTION, DELIVERY, FLOOR, Results, Row, look_up
+from .quiet import Load
+from .results import (
+    BACK,
+    BARE,
+    BY_FORM,
+    CENTRIFUGO,
+    CONNECTION,
+    CORE,
+    DELIVERY,
+    FLOOR,
+    FORMS,
+    IDLE,
+    PRIVATE,
+    WALL,
+    Results,
+    Row,
+    look_up,
+)
 from .targets import Verdict, verdicts
 
 #: Benchmarks with a reference: the compared value, and the benchmark and server of the reference.
 COMPARED = {
     "fan-out": (DELIVERY, "fan-out", FLOOR),
     "connect": (CONNECTION, "connect", BARE),
-    "connect, 10 missed": (CONNECTION, "connect", BARE),
+    BACK: (CONNECTION, "connect", BARE),
+    IDLE: (CORE, IDLE, CENTRIFUGO),
+    PRIVATE: (WALL, PRIVATE, CENTRIFUGO),
+    BY_FORM: (DELIVERY, BY_FORM, FORMS[0]),
 }
 PLOT = "benchmarks.svg"
 TABLES = "tables.md"
@@ -24,8 +44,11 @@ MARK = "<!-- The rest is written by python -m benchmarks --publish -->"
 
 
 def tables(results: Results) -> str:
-    """Return Markdown: the targets, then a table with ratios for each benchmark."""
-    parts = [_targets(verdicts(results.rows))]
+    """Return Markdown: the targets, then a table with ratios for each benchmark.
+
+    Between the heading and the targets is whether the machine was quiet.
+    """
+    parts = ["### Targets", quietness(results.load), _targets(verdicts(results.rows))]
     for benchmark in dict.fromkeys(row.benchmark for row in results.rows):
         parts.append(
             _benchmark([row for row in results.rows if row.benchmark == benchmark], results)
@@ -39,12 +62,23 @@ def tables(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def quietness(load: Load | None) -> str:
+    """Say whether a run was quiet, and if not, why."""
+    if load is None:
+        return "Nobody observed whether the machine was quiet during this run."
+    if load.is_quiet:
+        return f"The machine was quiet: {load}."
+    why = "; ".join(load.disturbances)
+    return f"**The machine was not quiet: {why}.** So times and verdicts are preliminary: {load}."
+
+
 def picture(results: Results) -> str:
     """Return the plot of a run as SVG."""
     return plot.draw(
         plot.panels(results.rows),
         "pushsite beside other push servers",
-        f"{plot.SHOWN} sockets unless noted; one run, one machine, one client",
+        f"{plot.SHOWN} sockets unless noted; one run, one machine, one client"
+        + ("" if results.load is None or results.load.is_quiet else "; the machine was not quiet"),
     )
 
 
@@ -75,7 +109,14 @@ def load(path: Path) -> Results:
     """Read the JSON that :func:`save` has written."""
     found = json.loads(path.read_text())
     rows = [Row(**row) for row in found["rows"]]
-    return Results(rows, found["missing"], found["remarks"], found["machine"])
+    load = found.get("load")
+    return Results(
+        rows,
+        found["missing"],
+        found["remarks"],
+        found["machine"],
+        None if load is None else Load(**load),
+    )
 
 
 def _json(results: Results) -> str:
@@ -87,7 +128,7 @@ def _targets(found: Sequence[Verdict]) -> str:
     for verdict in found:
         word = f"{verdict.word} ({verdict.remark})" if verdict.remark else verdict.word
         lines.append(_line([verdict.target, verdict.server, verdict.at, verdict.reached, word]))
-    return "\n".join(["### Targets", "", *lines])
+    return "\n".join(lines)
 
 
 def _benchmark(own: Sequence[Row], results: Results) -> str:

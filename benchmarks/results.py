@@ -4,22 +4,33 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from .quiet import Load
+
 #: Names of the servers in tables and targets.
 FLOOR = "floor"
+FLOOR_LOOP = "floor with uvloop transports"
 BARE = "bare uvicorn"
 WS = "Node ws"
 SOCKET_IO = "Socket.IO"
 NCHAN = "nginx + nchan"
+CENTRIFUGO = "Centrifugo, in memory"
+CENTRIFUGO_REDIS = "Centrifugo, Redis"
 STOCK_MEMORY = "stock Channels, in memory"
 STOCK_REDIS = "stock Channels, Redis"
 OURS = "pushsite"
 OURS_PG = "pushsite, PostgreSQL + Redis"
 OURS_PG_2 = "pushsite, PostgreSQL + Redis, 2 workers"
 
+#: Names of the benchmarks that occur in several modules.
+BACK = "connect, 10 missed"
+STORM = "storm of connects"
+IDLE = "idle"
+PRIVATE = "private fan-out"
+
 #: The forms of the protocol, and the benchmarks that compare them.
 FORMS = ("JSON", "Protobuf")
 ENCODED = "encoding"
-FAN_OUT_PROTOBUF = "fan-out in Protobuf"
+BY_FORM = "fan-out by form"
 
 #: Names of the main values. µs are CPU time of the server's own processes, except per recipient.
 DELIVERY = "µs per delivery"
@@ -27,6 +38,13 @@ CONNECTION = "µs per connection"
 KILOBYTES = "KB per connection"
 P99 = "p99 ms"
 RECIPIENT = "µs per recipient"
+WALL = "wall ms"
+SIZE = "bytes"
+CORE = "% of a core"
+SLOWEST = "slowest s"
+OVERTAKEN = "overtaken by, %"
+FIRST = "first socket ms"
+CALLER = "caller MB"
 
 
 @dataclass(frozen=True)
@@ -50,6 +68,8 @@ class Results:
     remarks: list[str] = field(default_factory=list)
     #: Short description of the machine.
     machine: str = ""
+    #: What others used of the machine; None if it was not observed.
+    load: Load | None = None
 
 
 def merged(rows: Sequence[Row]) -> list[Row]:
@@ -82,6 +102,16 @@ def sizes(rows: Sequence[Row], benchmark: str, server: str) -> list[int]:
 def nearest(found: Sequence[int], wanted: int) -> int | None:
     """Return the size that is nearest to ``wanted``, or None if there is none."""
     return min(found, key=lambda size: abs(size - wanted), default=None)
+
+
+def overtaken(begun: Sequence[float]) -> int:
+    """Return by how many places a client was served later than it arrived, at most.
+
+    Args:
+        begun: times of arrival, in the order of being served.
+    """
+    order = sorted(range(len(begun)), key=lambda served: begun[served])
+    return max((served - place for place, served in enumerate(order)), default=0)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -1,15 +1,28 @@
-"""The order of a run: each server in turn, with the references before each run of ours."""
+"""The order of a run: each server in turn, and the references first, last and between."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
 
-from . import forms, measures, processes, results, senders, servers, site, stores
-from .herd import Herd
+from . import (
+    centrifugo,
+    forms,
+    measures,
+    processes,
+    publishing,
+    results,
+    senders,
+    servers,
+    site,
+    stores,
+)
+from .herd import Greeting, Herd
+from .plans import Plan
 from .processes import Missing
+from .quiet import Watch
 from .results import Results, Row
 from .servers import Opener, Server
+from .stores import Stores
 
 #: Publications per second and number of users in the latency measurements.
 RATE, USERS = 200, 100
@@ -17,58 +30,45 @@ RATE, USERS = 200, 100
 MISSED = 10
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The sizes of the measurements."""
-
-    #: Sockets of the connect measurements, and of the fan-out of most servers.
-    main: int
-    #: Sockets of the fan-out of our server and of the floor, in descending order.
-    flat: tuple[int, ...]
-    #: Sockets of the stock consumer in memory, whose broadcasts have quadratic cost.
-    stock: int
-    #: Seconds of each latency measurement.
-    seconds: float
-    #: Recipients of the bulk measurement.
-    bulk: int
-    #: Blocks of a fan-out, whose median is reported.
-    blocks: int
-
-    @property
-    def max_sockets(self) -> int:
-        return max(self.main, *self.flat)
-
-    @property
-    def users(self) -> int:
-        return max(self.max_sockets, self.bulk)
-
-
-QUICK = Plan(main=2000, flat=(2000, 500), stock=500, seconds=4, bulk=5000, blocks=3)
-FULL = Plan(
-    main=5000, flat=(10_000, 5000, 2000, 1000, 500), stock=1000, seconds=20, bulk=100_000, blocks=5
-)
-
-
 class Run:
     """Measures all servers, and collects the rows and the servers that are missing."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, watch: Watch) -> None:
         self.plan = plan
+        self._watch = watch
         self._rows: list[Row] = []
         self._missing: list[str] = []
         self._began = time.monotonic()
 
     async def run_all(self) -> Results:
-        """Measure all servers one after another, and return the results."""
-        plan = self.plan
+        """Measure all servers one after another, and return the results.
+
+        The references come first, last, and between: a machine's speed varies over time.
+        """
         await self._measure_references()
         await self._measure_site(results.OURS, with_stores=False)
+        await self._measure_centrifugo(with_redis=False)
         for row in forms.encoding():
             self._add(row)
         await self._measure_references()
         await self._measure_site(results.OURS_PG, with_stores=True)
+        await self._measure_centrifugo(with_redis=True)
         await self._measure_references()
         await self._measure_site(results.OURS_PG_2, with_stores=True, workers=2)
+        await self._measure_peers()
+        await self._measure_references()
+        rows = results.merged(self._rows)
+        remarks = [remark for row in rows for remark in measures.remarks(row)]
+        load = self._watch.judge()
+        return Results(rows, self._missing, remarks, processes.machine(), load)
+
+    async def _measure_references(self) -> None:
+        await self._measure_peer(servers.floor, self.plan.flat)
+        await self._measure_peer(lambda: servers.floor("transports"), (self.plan.main,))
+        await self._measure_peer(servers.bare, ())
+
+    async def _measure_peers(self) -> None:
+        plan = self.plan
         await self._measure_peer(lambda: servers.node("ws.js", results.WS), (plan.main,))
         await self._measure_peer(servers.nchan, (plan.main,))
         await self._measure_peer(
@@ -76,23 +76,9 @@ class Run:
             (plan.main,),
         )
         await self._measure_peer(servers.stock, (plan.stock,), plan.stock)
-        await self._measure_stock_on_redis()
-        rows = results.merged(self._rows)
-        remarks = [remark for row in rows for remark in measures.remarks(row)]
-        return Results(rows, self._missing, remarks, processes.machine())
-
-    async def _measure_references(self) -> None:
-        """Measure the references. They are repeated, because a machine's speed varies over time."""
-        await self._measure_peer(servers.floor, self.plan.flat)
-        await self._measure_peer(servers.bare, ())
-
-    async def _measure_stock_on_redis(self) -> None:
-        with ExitStack() as stack:
-            try:
-                redis = stack.enter_context(stores.redis_server())
-            except Missing:
-                return  # the run of our server with Redis has reported it
-            await self._measure_peer(lambda: servers.stock(redis), (self.plan.main,))
+        with self._redis() as redis:
+            if redis is not None:
+                await self._measure_peer(lambda: servers.stock(redis), (plan.main,))
 
     async def _measure_peer(
         self, opener: Opener, fan_outs: tuple[int, ...], sockets: int = 0
@@ -108,11 +94,31 @@ class Run:
             if server is None:
                 return
             herd = _herd(server)
-            if server.name != results.FLOOR:
+            if server.name not in (results.FLOOR, results.FLOOR_LOOP):
                 self._add(await measures.connect(server, herd, sockets or self.plan.main))
             if fan_outs:
                 send = await _sender(server)
                 await self._fan_out(server, herd, fan_outs, send)
+            herd.close()
+
+    async def _measure_centrifugo(self, *, with_redis: bool) -> None:
+        """Measure Centrifugo as the site: the same clients and tokens, and history switched on."""
+        main = self.plan.main
+        users = range(1, main + 1)
+        with ExitStack() as stack:
+            redis = stack.enter_context(self._redis()) if with_redis else None
+            if with_redis and redis is None:
+                return
+            server = stack.enter_context(self._opened(lambda: centrifugo.centrifugo(redis)))
+            if server is None:
+                return
+            herd = site.herd(server, centrifugo.greet(users))
+            await self._measure_resting(server, herd)
+            await self._measure_return(
+                server, herd, lambda: centrifugo.come_back(server, users, MISSED)
+            )
+            await self._private(server, herd, await centrifugo.private_sender(server, main))
+            await self._fan_out(server, herd, (main,), await centrifugo.broadcaster(server))
             herd.close()
 
     async def _measure_site(self, name: str, *, with_stores: bool, workers: int = 1) -> None:
@@ -124,39 +130,65 @@ class Run:
             except Missing as reason:
                 self._report_missing(f"{name}: {reason}")
                 return
+            if own is not None:
+                stack.callback(self._count_detached, own)
             server = stack.enter_context(self._opened(lambda: servers.ours(name, own, workers)))
             if server is None:
                 return
             site.make_users(server, plan.users)
+            if name == results.OURS:
+                site.make_groups(server, plan.main)
             await measures.wait_until_idle(server)
-            herd = await self._measure_connects(server)
+            greeting = site.greet(range(1, plan.max_sockets + 1))
+            herd = site.herd(server, greeting)
             send = senders.ByPublish(server, plan.users + 1)
-            await send.open()
-            flat = plan.flat if workers == 1 else (plan.main,)
-            await self._fan_out(server, herd, flat, send)
-            herd.close()
-            if server.name == results.OURS:
-                await self._fan_out_in_protobuf(server, send)
-            send.herd.close()
-            await measures.wait_until_idle(server)
-            if workers == 1:
-                await self._measure_publishing(server)
+            if workers > 1:
+                self._add(await measures.connect(server, herd, plan.main))
+                await send.open()
+                await self._fan_out(server, herd, (plan.main,), send)
+                herd.close()
+                return
 
-    async def _measure_connects(self, server: Server) -> Herd:
-        main = self.plan.main
-        herd = site.herd(server, site.greet(range(1, self.plan.max_sockets + 1)))
-        self._add(await measures.connect(server, herd, main))
-        if server.name == results.OURS_PG_2:
-            return herd
+            def come_back() -> Greeting:
+                site.broadcast(server, MISSED)
+                return greeting
+
+            await self._measure_resting(server, herd)
+            await self._measure_return(server, herd, come_back)
+            await self._private(server, herd, await senders.by_view(server, plan.main))
+            await send.open()
+            await self._fan_out(server, herd, plan.flat, send)
+            send.herd.close()
+            herd.close()
+            await measures.wait_until_idle(server)
+            self._add(await measures.storm(server, herd, plan.main))
+            herd.close()
+            if name == results.OURS:
+                await self._compare_forms(server)
+            await measures.wait_until_idle(server)
+            await self._measure_publishing(server)
+
+    async def _measure_resting(self, server: Server, herd: Herd) -> None:
+        """Measure the first connects and the memory, then what the resting connections cost."""
+        self._add(await measures.connect(server, herd, self.plan.main))
+        self._add(await measures.idle(server, self.plan.main, self.plan.idle))
+
+    async def _measure_return(
+        self, server: Server, herd: Herd, come_back: Callable[[], Greeting]
+    ) -> None:
+        """Measure the connects of the same clients after broadcasts that they have missed."""
         herd.close()
         await measures.wait_until_idle(server)
-        site.broadcast(server, MISSED)
+        herd.greeting = come_back()
         await measures.wait_until_idle(server)
-        back = await measures.connect(server, herd, main, "connect, 10 missed")
+        back = await measures.connect(server, herd, self.plan.main, results.BACK)
         for name in (results.KILOBYTES, "KB including connect peak"):
             del back.values[name]  # memory from the first connects is used again
         self._add(back)
-        return herd
+
+    async def _private(self, server: Server, herd: Herd, send: senders.Send) -> None:
+        """Measure one call that sends to each client on its own stream."""
+        self._add(await measures.fan_out(server, herd, send, 1, results.PRIVATE))
 
     async def _fan_out(
         self, server: Server, herd: Herd, fan_outs: tuple[int, ...], send: senders.Send
@@ -167,24 +199,53 @@ class Run:
             await measures.wait_until_idle(server)
             self._add(await measures.fan_out(server, herd, send, self.plan.blocks))
 
-    async def _fan_out_in_protobuf(self, server: Server, send: senders.Send) -> None:
-        """Measure the fan-out to clients that speak Protobuf, for comparison with that in JSON."""
+    async def _compare_forms(self, server: Server) -> None:
+        """Measure the fan-out to clients that speak JSON and to as many that speak Protobuf."""
         main = self.plan.main
-        herd = site.protobuf_herd(server, range(1, main + 1))
-        await herd.open(main)
+        first = self.plan.users + 1
+        text = site.herd(server, site.greet(range(1, main + 1)))
+        binary = site.protobuf_herd(server, range(main + 1, 2 * main + 1), "group:2")
+        audiences = {}
+        for name, herd, channel in zip(
+            results.FORMS, (text, binary), ("group:1", "group:2"), strict=True
+        ):
+            await herd.open(main)
+            send = senders.ByPublish(server, first, channel)
+            await send.open()
+            audiences[name] = (herd, send)
         await measures.wait_until_idle(server)
-        row = await measures.fan_out(server, herd, send, self.plan.blocks)
-        self._add(replace(row, benchmark=results.FAN_OUT_PROTOBUF))
-        herd.close()
+        blocks = 2 * self.plan.blocks  # the difference is small
+        for row in await measures.fan_out_in_turn(server, audiences, blocks, results.BY_FORM):
+            self._add(row)
+        for herd, send in audiences.values():
+            herd.close()
+            send.herd.close()
 
     async def _measure_publishing(self, server: Server) -> None:
-        seconds = self.plan.seconds
+        plan = self.plan
         if server.stores.redis_url:
-            self._add(await measures.notified(server, USERS, RATE, seconds))
+            self._add(await publishing.notified(server, USERS, RATE, plan.seconds))
         else:  # without Redis, only the position check finds what another process publishes
-            self._add(await measures.published(server, self.plan.users + 1, USERS, RATE, seconds))
-        await measures.wait_until_idle(server)
-        self._add(measures.bulk(server))
+            first = plan.users + 1
+            self._add(await publishing.published(server, first, USERS, RATE, plan.seconds))
+        for count in plan.bulk:
+            await measures.wait_until_idle(server)
+            self._add(await publishing.bulk(server, count))
+
+    def _count_detached(self, own: Stores) -> None:
+        for pid in own.detached:
+            self._watch.add_own(processes.cpu_seconds(processes.tree(pid)))
+
+    @contextmanager
+    def _redis(self) -> Iterator[Stores | None]:
+        with ExitStack() as stack:
+            try:
+                redis = stack.enter_context(stores.redis_server())
+            except Missing as reason:
+                self._report_missing(str(reason))
+                yield None
+                return
+            yield redis
 
     @contextmanager
     def _opened(self, opener: Opener) -> Iterator[Server | None]:
@@ -226,5 +287,5 @@ def _herd(server: Server) -> Herd:
 
 async def _sender(server: Server) -> senders.Send:
     if server.name == results.NCHAN:
-        return await senders.by_http(server)
+        return await senders.by_http(server, "/publish", senders.LINE)
     return senders.by_line(server)

@@ -19,11 +19,18 @@ def by_line(server: Server) -> Send:
     return lambda number: server.broadcast(LINE)
 
 
-async def by_http(server: Server) -> Send:
-    """Return a function that triggers a broadcast of nchan by a POST, over one connection."""
+async def by_http(server: Server, path: str, body: str, headers: str = "") -> Send:
+    """Return a function that publishes by a POST, over one connection.
+
+    Args:
+        server: where to.
+        path: of the request.
+        body: of the request.
+        headers: more lines of its head, each with its end of line.
+    """
     request = (
-        f"POST /publish HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: text/plain\r\n"
-        f"Content-Length: {len(LINE)}\r\n\r\n{LINE}"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\nContent-Type: text/plain\r\n"
+        f"{headers}Content-Length: {len(body)}\r\n\r\n{body}"
     ).encode()
     loop = asyncio.get_running_loop()
     # The responses are ignored: only what arrives at the sockets is measured.
@@ -32,15 +39,22 @@ async def by_http(server: Server) -> Send:
     return lambda number: writer.write(request)
 
 
+async def by_view(server: Server, users: int) -> Send:
+    """Return a function that has a view of the site call ``notify()`` for users 1 to ``users``."""
+    return await by_http(server, "/benchmark/notify", str(users))
+
+
 class ByPublish:
     """Triggers broadcasts of the site by the ``publish`` command of clients with permission.
 
     Args:
         server: the site.
         first: primary key of the first of the :data:`~benchmarks.site.SENDERS` permitted users.
+        channel: the stream to publish to.
     """
 
-    def __init__(self, server: Server, first: int) -> None:
+    def __init__(self, server: Server, first: int, channel: str = "broadcast") -> None:
+        self._channel = channel
         self.herd: Herd = site.herd(server, site.greet(range(first, first + site.SENDERS)))
         self._sent = 1
 
@@ -50,4 +64,4 @@ class ByPublish:
     def __call__(self, number: int) -> None:
         self._sent += 1
         client = self.herd.clients[self._sent % site.SENDERS]
-        client.send(site.publish("broadcast", self._sent))
+        client.send(site.publish(self._channel, self._sent))

@@ -63,9 +63,10 @@ class Server:
 
 
 @contextmanager
-def floor() -> Iterator[Server]:
-    """Run the floor: one write per socket."""
-    with _running(results.FLOOR, [sys.executable, str(HERE / "floor.py")]) as server:
+def floor(writes: str = "descriptors") -> Iterator[Server]:
+    """Run the floor: one write per socket, to ``descriptors`` or to uvloop's ``transports``."""
+    name = results.FLOOR if writes == "descriptors" else results.FLOOR_LOOP
+    with running(name, [sys.executable, str(HERE / "floor.py"), writes]) as server:
         yield server
 
 
@@ -73,7 +74,7 @@ def floor() -> Iterator[Server]:
 def bare() -> Iterator[Server]:
     """Run uvicorn with an application that only accepts connections."""
     command = [sys.executable, str(HERE / "peers" / "stock.py"), "bare"]
-    with _running(results.BARE, command) as server:
+    with running(results.BARE, command) as server:
         yield server
 
 
@@ -83,7 +84,7 @@ def stock(stores: Stores | None = None) -> Iterator[Server]:
     name = results.STOCK_REDIS if stores else results.STOCK_MEMORY
     command = [sys.executable, str(HERE / "peers" / "stock.py"), "stock"]
     environment = {"REDIS_URL": stores.redis_url} if stores else {}
-    with _running(name, command, environment) as server:
+    with running(name, command, environment) as server:
         server.stores = stores or Stores()
         yield server
 
@@ -98,7 +99,7 @@ def node(script: str, name: str, path: str = "/") -> Iterator[Server]:
     binary = shutil.which("node")
     if binary is None or not (HERE / "peers" / "node_modules").is_dir():
         raise Missing(f"{name}: {NODE_INSTALL}")
-    with _running(name, [binary, str(HERE / "peers" / script)]) as server:
+    with running(name, [binary, str(HERE / "peers" / script)]) as server:
         server.path = path
         yield server
 
@@ -121,7 +122,7 @@ def nchan() -> Iterator[Server]:
             text = text.replace(f"@{name}@", value)
         (Path(folder) / "nginx.conf").write_text(text)
         command = [binary, "-p", folder, "-c", f"{folder}/nginx.conf"]
-        with _running(results.NCHAN, command, port=port) as server:
+        with running(results.NCHAN, command, port=port) as server:
             server.path = "/subscribe"
             yield server
 
@@ -132,6 +133,9 @@ def ours(name: str, stores: Stores | None = None, workers: int = 1) -> Iterator[
     stores = stores or Stores()
     with tempfile.TemporaryDirectory() as folder:
         environment = {
+            "DJANGO_SETTINGS_MODULE": "benchmarks.host_settings",
+            "ALLOWED_HOSTS": "127.0.0.1",
+            "SECURE_SSL_REDIRECT": "0",
             "DATA_DIR": folder,
             "SECRET_KEY": SECRET,
             "DEBUG": "0",
@@ -147,7 +151,7 @@ def ours(name: str, stores: Stores | None = None, workers: int = 1) -> Iterator[
         subprocess.run([*manage, "migrate", "-v0"], env=whole, check=True)
         port = processes.free_port()
         command = [*manage, "serve", "--port", str(port), "--workers", str(workers)]
-        with _running(name, command, environment, port=port) as server:
+        with running(name, command, environment, port=port) as server:
             server.path = SITE_PATH
             server.environment = whole
             server.stores = stores
@@ -155,7 +159,7 @@ def ours(name: str, stores: Stores | None = None, workers: int = 1) -> Iterator[
 
 
 @contextmanager
-def _running(
+def running(
     name: str,
     command: list[str],
     environment: dict[str, str] | None = None,

@@ -34,10 +34,20 @@ def broadcast(server: Server, count: int) -> None:
     _prepare(server, "broadcast", str(count))
 
 
-def bulk(server: Server) -> tuple[int, float]:
-    """Call ``notify()`` for all users; return the number of users and the duration in seconds."""
-    count, seconds = _prepare(server, "bulk").split()
-    return int(count), float(seconds)
+def make_groups(server: Server, size: int) -> None:
+    """Create the groups 1 and 2, of the first ``size`` users and of the next."""
+    _prepare(server, "groups", str(size))
+
+
+def bulk(server: Server, count: int) -> tuple[float, float, float]:
+    """Call ``notify()`` once for users 1 to ``count``, in another process.
+
+    Returns:
+        The duration in seconds; when it had committed, on the clock of
+        :func:`benchmarks.herd.now`; and how much the memory of the process grew, in bytes.
+    """
+    seconds, committed, grown = map(float, _prepare(server, "bulk", str(count)).split())
+    return seconds, committed, grown
 
 
 def steady(server: Server, users: int, rate: int, seconds: float) -> subprocess.Popen[str]:
@@ -81,18 +91,18 @@ def herd(server: Server, greeting: Greeting) -> Herd:
     )
 
 
-def protobuf_herd(server: Server, numbers: range) -> Herd:
-    """Return a herd whose clients speak Protobuf, as these users. Only broadcasts count."""
+def protobuf_herd(server: Server, numbers: range, channel: str) -> Herd:
+    """Return a herd whose clients speak Protobuf, as these users. Only this channel counts."""
     commands = [_message(pb.Command(id=1, connect={"token": token(number)})) for number in numbers]
     # Reply.push, Push.channel: what a publication begins with, after three lengths.
-    broadcast = b"\x12\x09broadcast"
+    beginning = b"\x12" + bytes([len(channel)]) + channel.encode()
     return Herd(
         "127.0.0.1",
         server.port,
         f"{server.path}?format=protobuf",
         lambda number: [commands[number]],
         answer=lambda payload: b"\0" if payload == b"\0" else None,
-        ignore=lambda payload: broadcast not in payload[:PREFIX_LENGTH],
+        ignore=lambda payload: beginning not in payload[:PREFIX_LENGTH],
         opcode=2,
     )
 

@@ -24,6 +24,8 @@ class Stores:
     database_url: str = ""
     redis_url: str = ""
     pids: list[int] = field(default_factory=list)
+    #: Those that are no children of this process.
+    detached: list[int] = field(default_factory=list)
 
 
 @contextmanager
@@ -36,7 +38,7 @@ def both() -> Iterator[Stores]:
     with ExitStack() as stack:
         redis = stack.enter_context(redis_server())
         database_url, postmaster = stack.enter_context(_postgres())
-        yield Stores(database_url, redis.redis_url, [*redis.pids, postmaster])
+        yield Stores(database_url, redis.redis_url, [*redis.pids, postmaster], [postmaster])
 
 
 @contextmanager

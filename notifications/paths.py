@@ -2,8 +2,8 @@
 
 >>> NOTIFICATIONS = {"TRANSPORTS": {"emulation": "/live/emulation", "uni_sse": None}}
 
-A path belongs to the app, whatever the method of the request. All other paths are those of the
-host.
+A path belongs to the app, whatever the method of the request; those of websockets, for websockets
+only. All other paths are those of the host.
 """
 
 from __future__ import annotations

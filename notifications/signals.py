@@ -37,9 +37,12 @@ Signals that the app sends (receivers get keyword arguments):
 ``read``: ``user_id``, ``ids``
     The user has marked these notifications as read one by one; sent after the commit. Marking all
     as read sends nothing.
-``connected``: ``user_id``, ``client``, ``data``
+``connected``: ``user_id``, ``client``, ``data``, ``headers``
     A connection has been authenticated. ``data`` is the JSON that the client has sent with
-    ``connect`` (an SDK's option ``data``), in Python's types; None for none.
+    ``connect`` (an SDK's option ``data``), in Python's types; None for none. ``headers`` is what it
+    has sent as ``headers`` (an SDK's option of this name), because browsers cannot set headers of a
+    websocket's request: texts by names in which case does not count. Anybody can send any value, so
+    nothing here trusts them, and your code should not either.
 ``disconnected``: ``user_id``, ``client``, ``code``
     That connection has ended.
 

@@ -13,6 +13,7 @@ from ..connect import authentication
 from ..connect.admission import Admitted, Resumed, Returning
 from ..connect.authentication import Credentials, Identity
 from ..hub import Connection, Hub, LocalStream
+from ..hub.presence import Said
 from ..models import Connection as Row
 from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError, Disconnected
@@ -20,7 +21,7 @@ from ..signals import connected
 from ..streams import encoding
 from ..streams import names as stream_names
 from ..streams.positions import Position
-from .host_data import check_data
+from .host_data import check_data, check_headers
 from .outcome import Outcome
 from .subscribing import MAX_TTL, acknowledge_claims, attach, subscribe_result
 
@@ -40,7 +41,9 @@ PERMISSION_RETRY = 0.1
 
 async def connect(hub: Hub, connection: Connection, request: commands.ConnectRequest) -> Outcome:
     """Authenticate, join the user's streams, then read what was missed."""
-    data = check_data(request.data) if connected.has_listeners(Row) else b""
+    said = Said()
+    if connected.has_listeners(Row):
+        said = Said(check_data(request.data), check_headers(request.headers))
     identity, names = await _admit(hub, connection, request.token)
     if connection.closing is not None:
         raise Disconnected(connection.closing)
@@ -76,7 +79,7 @@ async def connect(hub: Hub, connection: Connection, request: commands.ConnectReq
         time=time.time_ns() // 1_000_000,
     )
     claims = request.subs if connection.codec.is_one_way else {}
-    return Outcome(result, partial(_attach_all, hub, connection, joined, resumed, claims, data))
+    return Outcome(result, partial(_attach_all, hub, connection, joined, resumed, claims, said))
 
 
 def _greeting(user: Any, unread: int, followed: list[str]) -> dict[str, Any]:
@@ -153,7 +156,7 @@ def _attach_all(
     joined: dict[str, LocalStream],
     resumed: Resumed,
     claims: Mapping[str, commands.SubscribeRequest],
-    data: bytes,
+    said: Said,
 ) -> None:
     own = stream_names.user_stream(connection.user_id)
     if connection in hub.connections.all:
@@ -165,7 +168,7 @@ def _attach_all(
             connection.close(codes.INSUFFICIENT_STATE)
         connection.is_ready = True
         # Not earlier: a connection that is refused may connect again under the same id.
-        hub.presence.add(connection, data)
+        hub.presence.add(connection, said)
         if resumed.own is not None:
             # Even if the stream is muted, its revision signals changes of rights.
             feed = resumed.own

@@ -4,7 +4,7 @@ A client that uses one of them gets 108 (not available): after a success it woul
 that does not happen. The other fields that this server does not use may be ignored by any server:
 negotiated features (``delta``, most bits of ``flag``, ``dict``), whose use the reply reports;
 requests that the reply answers with the actual value (``positioned``, ``recoverable``); and fields
-on which a server need not act (``data``, ``headers``, ``profile``). docs/protocol.md lists all.
+on which a server need not act (``name``, ``profile``). docs/protocol.md lists all.
 
 Source: ``client.proto`` of https://github.com/centrifugal/protocol.
 """

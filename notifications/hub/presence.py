@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.db import IntegrityError, connections, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.datastructures import CaseInsensitiveMapping
 
 from ..conf import app_settings
 from ..database.lanes import FLUSH
@@ -38,6 +39,13 @@ HEARTBEAT = 1 / 6
 DEAD_AFTER = 3 / 4
 
 
+class Said(NamedTuple):
+    """What a client has sent for receivers of ``connected``, as JSON; b"" for nothing."""
+
+    data: bytes = b""
+    headers: bytes = b""
+
+
 class ConnectionRow(NamedTuple):
     """The values of a row of :class:`notifications.models.Connection`."""
 
@@ -46,8 +54,7 @@ class ConnectionRow(NamedTuple):
     address: str
     user_agent: str
     connected_at: datetime
-    #: JSON that the client has sent for receivers of ``connected``; b"" for none.
-    data: bytes
+    said: Said
 
 
 class ClosedConnection(NamedTuple):
@@ -70,12 +77,12 @@ class Presence:
         #: How often the rows of this worker were found to be deleted by another one.
         self.losses = 0
 
-    def add(self, connection: Connection, data: bytes = b"") -> None:
+    def add(self, connection: Connection, said: Said) -> None:
         """Schedule the row of a new connection, whose id must not have been added before.
 
         Args:
             connection: the connection.
-            data: JSON that its client has sent, for receivers of ``connected``; b"" for none.
+            said: what its client has sent for receivers of ``connected``.
         """
         connection.connected_at = timezone.now()
         row = ConnectionRow(
@@ -84,7 +91,7 @@ class Presence:
             connection.address[:64],
             connection.user_agent[:255],
             connection.connected_at,
-            data,
+            said,
         )
         self._new[connection.client] = row
         self._open[connection.client] = row
@@ -157,8 +164,14 @@ class Presence:
         missing = {row for row, _ in added.failed} | set(added.untried)
         for row in new if connected.has_listeners(Row) else ():
             if row not in missing:
-                data = msgspec.json.decode(row.data) if row.data else None
-                tell_receivers(connected, Row, user_id=row.user_id, client=row.client, data=data)
+                tell_receivers(
+                    connected,
+                    Row,
+                    user_id=row.user_id,
+                    client=row.client,
+                    data=msgspec.json.decode(row.said.data) if row.said.data else None,
+                    headers=CaseInsensitiveMapping(msgspec.json.decode(row.said.headers or b"{}")),
+                )
         retried = {entry for entry, _ in removed.failed} | set(removed.untried)
         for entry in closed if disconnected.has_listeners(Row) else ():
             if entry not in retried:

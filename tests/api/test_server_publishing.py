@@ -140,6 +140,19 @@ def test_data_may_come_in_base64(caller: Caller, own: str) -> None:
     assert caller.error("publish", channel=own, b64data="AAAA") == 107
 
 
+@pytest.mark.parametrize("channel", ["broadcast", "chat:7"])
+@pytest.mark.parametrize("fields", [{}, {"b64data": ""}])
+def test_a_publication_without_data_is_refused_with_the_reason(
+    caller: Caller, settings: Any, channel: str, fields: dict[str, Any]
+) -> None:
+    settings.NOTIFICATIONS = {
+        **settings.NOTIFICATIONS,
+        "NAMESPACES": {"chat": {"durable": True}},
+    }
+    answer = caller.answer("publish", channel=channel, **fields)
+    assert answer == {"error": {"code": 107, "message": "bad request: data is missing"}}
+
+
 # Retries
 
 

@@ -13,7 +13,7 @@ from notifications.signals import connected
 from tests.hub.helpers import peer_of
 from tests.peers import Peer, running_hub, until
 from tests.rooms import make_user
-from tests.wire_forms import Form, in_each_form
+from tests.wire_forms import JSON, Form, in_each_form
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +40,7 @@ NAMESPACES: dict[str, dict[str, Any]] = {
     "typo": {"subscribe": "tests.there_is.no_such_function"},
 }
 
-TOO_MUCH = {"password": "x" * MAX_DATA}
+TOO_MUCH: Any = {"password": "x" * MAX_DATA}
 
 
 @pytest.fixture
@@ -112,22 +112,21 @@ async def test_a_function_that_cannot_be_imported_denies_and_data_is_not_logged(
 
 @pytest.fixture
 def arrivals() -> Iterator[list[Any]]:
-    """The data that receivers of ``connected`` have got."""
+    """The data and headers that receivers of ``connected`` have got."""
     found: list[Any] = []
 
-    def arrive(data: Any, **kwargs: Any) -> None:
-        found.append(data)
+    def arrive(data: Any, headers: Any, **kwargs: Any) -> None:
+        found.append((data, headers))
 
     connected.connect(arrive)
     yield found
     connected.disconnect(arrive)
 
 
-async def connect(user: Any, data: Any, hub: Hub) -> dict[str, Any]:
-    peer = await Peer.of(user)
+async def connect(user: Any, hub: Hub, form: Form = JSON, **fields: Any) -> dict[str, Any]:
+    peer = await Peer.of(user, form)
     await peer.open()
-    request = {**peer.connect_request(), **({} if data is ... else {"data": data})}
-    reply = await peer.reply(peer.ask(connect=request))
+    reply = await peer.reply(peer.ask(connect={**peer.connect_request(), **fields}))
     await hub.flush()
     await RECEIVERS.run(bool)
     return dict(reply)
@@ -136,20 +135,40 @@ async def connect(user: Any, data: Any, hub: Hub) -> dict[str, Any]:
 async def test_the_data_of_a_connect_reaches_receivers_of_connected_once(
     user: Any, hub: Hub, arrivals: list[Any]
 ) -> None:
-    for data in ({"app": "ios"}, [7], None, ...):
-        assert "connect" in await connect(user, data, hub)
-    assert arrivals == [{"app": "ios"}, [7], None, None]
+    for data in ({"app": "ios"}, [7], None):
+        assert "connect" in await connect(user, hub, data=data)
+    assert "connect" in await connect(user, hub)
+    assert [data for data, _ in arrivals] == [{"app": "ios"}, [7], None, None]
 
 
-async def test_p7_too_much_data_of_a_connect_is_refused_where_somebody_receives_it(
-    user: Any, hub: Hub
+@in_each_form
+async def test_the_headers_of_a_connect_reach_receivers_of_connected(
+    user: Any, hub: Hub, arrivals: list[Any], form: Form
 ) -> None:
-    assert "connect" in await connect(user, TOO_MUCH, hub)
+    assert "connect" in await connect(user, hub, form, headers={"X-App": "shop", "X-Build": "é7"})
+    assert "connect" in await connect(user, hub, form)
+    (sent, none) = [headers for _, headers in arrivals]
+    assert (sent["x-app"], sent["X-BUILD"], len(sent), dict(none)) == ("shop", "é7", 2, {})
+
+
+async def test_p6_headers_of_a_connect_authenticate_nobody(user: Any, hub: Hub) -> None:
+    peer = await Peer.of(user)
+    token = peer.connect_request()["token"]
+    await peer.open()
+    headers = {"Authorization": f"Bearer {token}", "Cookie": f"sessionid={token}"}
+    assert await peer.error(connect={"headers": headers}) == 101
+
+
+@pytest.mark.parametrize("field", ["data", "headers"])
+async def test_p7_too_much_of_a_connect_is_refused_where_somebody_receives_it(
+    user: Any, hub: Hub, field: str
+) -> None:
+    assert "connect" in await connect(user, hub, **{field: TOO_MUCH})
 
     def arrive(**kwargs: Any) -> None: ...
 
     connected.connect(arrive)
     try:
-        assert (await connect(user, TOO_MUCH, hub))["error"]["code"] == 107
+        assert (await connect(user, hub, **{field: TOO_MUCH}))["error"]["code"] == 107
     finally:
         connected.disconnect(arrive)

@@ -26,7 +26,7 @@ NAMESPACES = {"chat": {"durable": True, "publish": "authenticated"}}
 FILTER = {"key": "level", "cmp": "eq", "val": "error"}
 
 USED: dict[str, set[str]] = {
-    "connect": {"token", "subs", "data"},
+    "connect": {"token", "subs", "data", "headers"},
     "subscribe": {"channel", "token", "recover", "epoch", "offset", "join_leave", "data"},
     "unsubscribe": {"channel"},
     "publish": {"channel", "data"},
@@ -45,7 +45,6 @@ PASSED_OVER: dict[str, dict[str, Any]] = {
     "connect": {
         "name": "test",
         "version": "9",
-        "headers": {"x-app": "1"},
         "flag": 2**40,
         "profile": "mobile",
         "dict": "abcdef",

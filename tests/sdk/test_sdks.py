@@ -198,6 +198,25 @@ def test_an_expiring_token_is_refreshed_without_a_reconnect(place: Place, sdk: S
     assert len(client.of("connected")) == 1
 
 
+def test_without_a_new_token_an_expiring_one_ends_the_connection_for_good(
+    place: Place, sdk: Start
+) -> None:
+    """The user is logged out when the SDK asks for a new one, and gets no token."""
+    person = place.person()
+    lifetimes = [2.0]
+
+    def get_token(channel: str) -> str:
+        return place.other.run(jobs.token_of, person.id, lifetimes.pop()) if lifetimes else ""
+
+    client = sdk(person, token="ask")
+    client.get_token = get_token
+    client.connect()
+    (end,) = client.wait_for("disconnected")
+    # 1: the SDK gives up by itself. 107: that for Go sends the empty token.
+    assert end["code"] in (1, 107)
+    assert len(client.of("connected")) == 1
+
+
 def test_a_wrong_token_is_refused_for_good(place: Place, sdk: Start) -> None:
     client = sdk(place.person(), token="head.body.signature")
     client.do("connect")

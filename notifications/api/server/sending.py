@@ -29,14 +29,17 @@ def read_data(request: Publishing) -> bytes:
     """The data of a publication as JSON.
 
     Raises:
-        ClientError: ``b64data`` is not base64.
+        ClientError: there is none, or ``b64data`` is not base64.
     """
-    if not request.b64data:
-        return bytes(request.data)
-    try:
-        return base64.b64decode(request.b64data, validate=True)
-    except (binascii.Error, ValueError):
-        raise ClientError(codes.BAD_REQUEST, "b64data is not base64") from None
+    data = bytes(request.data)
+    if request.b64data:
+        try:
+            data = base64.b64decode(request.b64data, validate=True)
+        except (binascii.Error, ValueError):
+            raise ClientError(codes.BAD_REQUEST, "b64data is not base64") from None
+    if not data:
+        raise ClientError(codes.BAD_REQUEST, "data is missing")
+    return data
 
 
 def find_positions(
