@@ -23,7 +23,7 @@ from channels.layers import get_channel_layer
 
 from .conf import app_settings
 from .database.threads import start_native
-from .group_names import group_name
+from .group_names import layer_group
 from .metrics import LAYER_ERRORS
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ class Announcer:
         """Queue ``message`` for the group of ``stream``. Returns at once, never raises."""
         if len(self._queue) == QUEUE_SIZE:  # the oldest message is dropped
             LAYER_ERRORS.inc()
-        self._queue.append((group_name(stream), message))
+        self._queue.append((layer_group(stream), message))
         if self._is_woken:  # _start resets this before it looks at the queue
             return
         self._is_woken = True

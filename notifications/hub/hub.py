@@ -33,6 +33,7 @@ from .members import Members
 from .position_check import PositionCheck
 from .presence import HEARTBEAT, Presence
 from .rights import Rights
+from .rights_rounds import RightsRounds
 from .sockets.connection import Connection
 from .sockets.drain import drain
 from .turns import Turns
@@ -73,6 +74,7 @@ class Hub:
         self.rights = Rights(
             self.connections, self.streams, self.beginnings, self.join_leave, self.loops
         )
+        self._rights_rounds = RightsRounds(self.connections, self.rights)
         self.emulation = Emulation(self.streams)
         self._groups = self.streams.groups
         self.probe = Probe(self._groups)
@@ -105,7 +107,7 @@ class Hub:
         loops.start("beginnings", app_settings.FLUSH_INTERVAL, self.beginnings.retry)
         loops.start("presence", app_settings.WORKER_TIMEOUT * HEARTBEAT, self.presence.beat)
         loops.start("incarnation", self._incarnation.interval, self._incarnation.check)
-        loops.start("rights", app_settings.RIGHTS_INTERVAL, self.rights.check_all)
+        loops.start("rights", self._rights_rounds.interval, self._rights_rounds.check_part)
 
     async def drain(self, hurry: asyncio.Event) -> None:
         """Close all connections in waves, then write the acknowledged positions.

@@ -10,6 +10,7 @@ from ..metrics import REPAIRED
 from ..protocol import codes
 from ..streams.evidence import look
 from ..streams.names import is_channel
+from ..streams.signatures import changed
 from .delivery.stream import LocalStream
 from .local_streams import LocalStreams
 from .loops import Loops
@@ -61,12 +62,11 @@ class PositionCheck:
             self._loop.call_later(REQUEST_DELAY, self._wake_check)
 
     async def run(self) -> None:
-        """Compare all known streams with the tables; repair, reset or renew those that differ."""
-        known = {
-            stream.id: stream
-            for stream in self._streams.by_name.values()
-            if stream.is_known and not stream.is_suspect
-        }
+        """Compare all known streams with the tables; repair, reset or renew those that differ.
+
+        Where neither a stream nor its row has changed, the database alone compares them.
+        """
+        known = await self._unsettled()
         if not known:
             return
         # Taken before reading: publications announced meanwhile may be newer than the result.
@@ -92,7 +92,25 @@ class PositionCheck:
                 stream.move_over(top.offset, top.at)
             if top.revision > stream.revision:
                 self._loop.call_later(GRACE, self._suspect, stream, top.revision)
+            stream.settle(top)
         self._repair(behind)
+
+    async def _unsettled(self) -> dict[int, LocalStream]:
+        """The known streams by id, without those that are certainly as their rows are."""
+        streams = self._streams.by_name
+        signatures = [
+            stream.signature
+            for stream in streams.values()
+            if stream.signature and not stream.is_suspect
+        ]
+        differing = await CHECK.run(changed, signatures) if signatures else ()
+        return {
+            stream.id: stream
+            for stream in streams.values()
+            if stream.is_known
+            and not stream.is_suspect
+            and (not stream.signature or stream.id in differing)
+        }
 
     def _row_deleted(self, stream: LocalStream) -> None:
         """Handle the deletion of a stream's row, as of an unused channel that was pruned."""
@@ -110,7 +128,7 @@ class PositionCheck:
     def _suspect(self, stream: LocalStream, revision: int) -> None:
         """Check the user of this stream, unless a message has brought the revision meanwhile."""
         if revision > stream.revision and self._streams.by_name.get(stream.name) is stream:
-            stream.revision = revision
+            stream.raise_revision(revision)
             self._rights.suspect(stream.name)
 
     def _repair(self, behind: dict[LocalStream, int]) -> None:
@@ -119,7 +137,7 @@ class PositionCheck:
             return
         was_requested = self._loop.time() - self._requested_at < REQUEST_WINDOW
         for stream, top in behind.items():
-            stream.heard = max(stream.heard, top)
+            stream.hear(top)
             if not was_requested:
                 REPAIRED.inc()
                 # The message or the group membership was lost; the layer does not say which.

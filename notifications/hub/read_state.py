@@ -83,7 +83,7 @@ class ReadState:
                     self._check_later(user_id)
         if stream is not None and revision is not None and is_next:
             # This message was all that the revision stands for: no check is needed.
-            stream.revision = revision
+            stream.raise_revision(revision)
 
     def recount(self, connection: Connection, verdict: Verdict, before: int | None) -> None:
         """Have the unread count sent again if it covers other streams than before.

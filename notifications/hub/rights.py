@@ -128,7 +128,11 @@ class Rights:
 
     async def check_all(self) -> None:
         """Check all connected users, whether or not a change was announced."""
-        for user_id in await self._check_users(list(self._connections.by_user), count=False):
+        await self.check_unannounced(list(self._connections.by_user))
+
+    async def check_unannounced(self, user_ids: list[Any]) -> None:
+        """Check these users, whether or not a change was announced."""
+        for user_id in await self._check_users(user_ids, count=False):
             self._check_later(user_id)
 
     async def stop(self) -> None:

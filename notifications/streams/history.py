@@ -13,6 +13,7 @@ from ..models import Notification, NotificationQuerySet, Stream, database_alias
 from .encoding import Publication, encode_rows
 from .instants import Instant, instant
 from .rows import chunks
+from .signatures import signature
 
 #: Streams per statement of :func:`read_tops`.
 TOPS_PER_QUERY = 1000
@@ -59,7 +60,8 @@ class Top(NamedTuple):
 
     ``offset`` is the top of the stream, ``floor`` the offset up to which it was pruned. ``at`` is
     the instant at which the entry at ``offset`` was published (see
-    :mod:`notifications.streams.instants`); 0 if unknown.
+    :mod:`notifications.streams.instants`); 0 if unknown. ``signature`` is that of the row (see
+    :mod:`notifications.streams.signatures`).
     """
 
     epoch: str
@@ -67,6 +69,7 @@ class Top(NamedTuple):
     revision: int
     floor: int = 0
     at: int = 0
+    signature: str = ""
 
 
 def read_page(stream_id: int, after: int, limit: int, now: datetime | None = None) -> Page:
@@ -202,7 +205,7 @@ def read_tops(stream_ids: Iterable[int]) -> dict[int, Top]:
     """Read the tops of streams, by stream id. Deleted streams are left out."""
     ids = list(stream_ids)
     tops: dict[int, Top] = {}
-    fields = ("pk", "epoch", "top", "revision", "floor", Instant("published_at"))
+    fields = ("pk", "epoch", "top", "revision", "floor", Instant("published_at"), signature())
     for start in range(0, len(ids), TOPS_PER_QUERY):
         rows = Stream.objects.using(database_alias()).filter(
             pk__in=ids[start : start + TOPS_PER_QUERY]

@@ -80,12 +80,15 @@ class Front:
     def rows(self, count: int) -> list[tuple[int, str]]:
         """Wait for ``count`` connections and return each one's process id and client address."""
 
-        def listed() -> list[tuple[int, str]]:
-            shown = self.servers[0].manage("shell", "-v", "0", "-c", ROWS).stdout
-            rows = [(pid, address) for pid, address in json.loads(shown)]
-            return rows if len(rows) == count else []
+        rows: list[tuple[int, str]] = []
 
-        return wait_until(listed, f"{count} connections")
+        def are_listed() -> bool:
+            shown = self.servers[0].manage("shell", "-v", "0", "-c", ROWS).stdout
+            rows[:] = [(pid, address) for pid, address in json.loads(shown)]
+            return len(rows) == count
+
+        wait_until(are_listed, f"{count} connections")
+        return rows
 
     def open(self, request: urllib.request.Request) -> Answer:
         """Send a request and return the answer, without following redirects."""

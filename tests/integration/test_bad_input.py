@@ -73,7 +73,6 @@ BAD_FRAMES = [
     "[" * 60_000,
     '{"id":1,"rpc":{"data":' + "[" * 30_000 + "]" * 30_000 + "}}",
     '{"id":1,"ping":{}}\n{',
-    '{"id":1,"history":{"channel":"user:\\ud800"}}',
 ]
 
 
@@ -82,6 +81,16 @@ def test_a_frame_that_is_no_valid_command_ends_the_connection(place: Place) -> N
     got = {frame[:60]: code_after(place, frame, person) for frame in BAD_FRAMES}
     assert got == dict.fromkeys(got, 3501)
     assert len(got) == len(BAD_FRAMES)
+
+
+@pytest.mark.parametrize("value", [r'"user:\ud800"', "NaN", "-Infinity"])
+def test_a_command_that_only_javascript_or_python_takes_for_json_is_answered(
+    place: Place, value: str
+) -> None:
+    client = place.connected(place.person())
+    client.send_text(f'{{"id":9,"history":{{"channel":{value}}}}}')
+    client.wait(lambda: client.reply_codes() == [107], "an error")
+    assert "ping" in client.ask(ping={})
 
 
 def test_empty_frames_are_ignored(place: Place) -> None:

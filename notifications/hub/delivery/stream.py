@@ -11,6 +11,7 @@ from ...protocol.codec import Codec, Encodings
 from ...protocol.prepared import Prepared
 from ...streams.encoding import Publication
 from ...streams.evidence import Seen
+from ...streams.history import Top
 from ..sockets.connection import Reader
 
 
@@ -56,6 +57,7 @@ class LocalStream:
         "pins",
         "readers",
         "revision",
+        "signature",
         "tip",
         "top",
     )
@@ -70,6 +72,9 @@ class LocalStream:
         #: Highest offset by epoch that was announced before the stream was known.
         self._announced_by_epoch: dict[str, int] = {}
         self.revision = 0
+        #: The signature of its row, as long as nothing has changed here since the position check
+        #: found the row equal; else "". See :mod:`notifications.streams.signatures`.
+        self.signature = ""
         self.readers: set[Reader] = set()
         self.live: set[Reader] = set()
         self.is_joined = False
@@ -116,12 +121,33 @@ class LocalStream:
         self.epoch = epoch
         self.top = top
         self.revision = revision
+        self.signature = ""
 
     def note_announced(self, epoch: str, offset: int) -> None:
         """Record that this offset was announced."""
-        self.heard = max(self.heard, offset)
+        self.hear(offset)
         if not self.is_known:
             self._announced_by_epoch[epoch] = max(self._announced_by_epoch.get(epoch, 0), offset)
+
+    def hear(self, offset: int) -> None:
+        """Record that the stream reaches up to this offset at least."""
+        self.heard = max(self.heard, offset)
+        self.signature = ""
+
+    def raise_revision(self, revision: int) -> None:
+        """Record that all that this revision stands for is known."""
+        self.revision = revision
+        self.signature = ""
+
+    def settle(self, found: Top) -> None:
+        """Keep the signature of the row, if all that was found there is what is known here.
+
+        Args:
+            found: the row, read at any time.
+        """
+        same = Seen(found.epoch, found.offset, found.revision, found.offset, found.at)
+        is_equal = not self.busy and self.top == found.offset and self.seen() == same
+        self.signature = found.signature if is_equal else ""
 
     def seen(self) -> Seen:
         """Return the current evidence, for comparison with the tables that are read afterwards."""
@@ -163,11 +189,12 @@ class LocalStream:
             for reader in self.live:
                 reader.sent = max(reader.sent, offset)
         elif offset == self.top and at:
-            self.tip = Tip(offset, at)
+            self.advance(offset, at)
 
     def advance(self, offset: int, at: int = 0) -> None:
         """Set ``top`` to ``offset``, and ``tip`` too if the time ``at`` is known."""
         self.top = offset
+        self.signature = ""
         if at:
             self.tip = Tip(offset, at)
 

@@ -8,7 +8,7 @@ from typing import Any
 from channels.layers import get_channel_layer
 
 from ...conf import app_settings
-from ...group_names import group_name
+from ...group_names import PRIVATE_STREAMS, layer_group
 from ...layer import ask
 from ...metrics import LAYER_UP
 from ..delivery.stream import LocalStream
@@ -252,11 +252,13 @@ class Groups:
             if not stream.is_idle or self._streams.get(stream.name) is not stream:
                 return True
             del self._streams[stream.name]
-            return not stream.is_joined or await self._change(self._layer.group_discard, stream)
+            if not stream.is_joined or layer_group(stream.name) == PRIVATE_STREAMS:
+                return True  # other private streams need the group
+            return await self._change(self._layer.group_discard, stream)
 
     async def _change(self, change: Callable[..., Awaitable[None]], stream: LocalStream) -> bool:
         try:
-            await ask(change, group_name(stream.name), self._channel)
+            await ask(change, layer_group(stream.name), self._channel)
         except Exception as error:  # whatever the layer's client library raises
             self.went_down(error)
             return False

@@ -178,8 +178,9 @@ RUNNERS: Mapping[str, Callable[[Path, Expectations], Outcomes]] = {
 
 def _run_together(commands: Iterable[Sequence[str]], directory: Path) -> str:
     """Run commands at the same time, and return what they all print, one after another."""
-    env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    env.pop("PYTEST_ADDOPTS", None)
+    # What this run of tests tells its own processes is not for those of the suite.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    env["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     processes = [
         subprocess.Popen(
             command,
@@ -197,4 +198,4 @@ def _run_together(commands: Iterable[Sequence[str]], directory: Path) -> str:
     finally:
         for process in processes:
             process.kill()
-            process.wait()
+            process.communicate()  # closes the pipe, too

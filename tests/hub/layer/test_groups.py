@@ -1,0 +1,57 @@
+"""The groups that a process joins in the channel layer."""
+
+from typing import Any
+
+import pytest
+from channels.layers import get_channel_layer
+
+from notifications import notify
+from notifications.database.lanes import in_database
+from notifications.group_names import PRIVATE_STREAMS, group_name, layer_group
+from tests.hub.helpers import FICKLE, peer_of
+from tests.peers import running_hub
+from tests.rooms import make_user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+async def test_groups_in_memory_do_not_grow_with_users(settings: Any) -> None:
+    async with running_hub(settings):
+        layer = get_channel_layer("default")
+        await peer_of(await in_database(make_user, "first"))
+        before = set(layer.groups)
+        for number in range(5):
+            await peer_of(await in_database(make_user, f"user {number}"))
+        assert set(layer.groups) == before
+        assert PRIVATE_STREAMS in before
+
+
+async def test_hints_in_memory_reach_only_the_user_they_concern(settings: Any) -> None:
+    one, other, absent = [await in_database(make_user, name) for name in ("one", "other", "absent")]
+    async with running_hub(settings):  # whose position check does not run by itself
+        peers = [await peer_of(user) for user in (one, other)]
+        for user in (absent, one, other):
+            await in_database(notify, user, f"for {user.username}")
+        await peers[0].wait_for("for one")
+        await peers[1].wait_for("for other")
+        assert [len(peer.publications) for peer in peers] == [1, 1]
+
+
+async def test_a_user_who_leaves_takes_no_hints_from_others(settings: Any) -> None:
+    one, other = [await in_database(make_user, name) for name in ("one", "other")]
+    async with running_hub(settings) as hub:
+        leaving, staying = await peer_of(one), await peer_of(other)
+        await leaving.end()
+        await hub.maintain_groups()
+        assert f"user:{one.pk}" not in hub.streams.by_name
+        await in_database(notify, other, "still here")
+        await staying.wait_for("still here")
+
+
+async def test_users_have_groups_of_their_own_in_other_layers(settings: Any) -> None:
+    user = await in_database(make_user, "someone")
+    name = f"user:{user.pk}"
+    async with running_hub(settings, FICKLE):
+        await peer_of(user)
+        assert layer_group(name) == group_name(name)
+        assert group_name(name) in get_channel_layer("default").groups
