@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T", int, str)
 
-#: Streams per transaction, and rows per page, so that locks are held only briefly: 0.1 s or less.
+#: Streams per transaction, and rows per page. Locks are held for as long as it takes.
 BATCH_SIZE = 2000
 #: Notifications per transaction: more than streams, so that a chunk of a bulk call is one batch.
 MAX_NOTIFICATIONS = 4000
