@@ -188,6 +188,8 @@ def _store() -> Any:
 
 
 def _load_sessions(keys: list[str]) -> dict[str, dict[str, Any]]:
+    if not keys:  # a project without sessions has no table for them, and no model
+        return {}
     store = _store()
     if not hasattr(store, "get_model_class"):
         return {key: store(key).load() for key in keys}
@@ -203,9 +205,9 @@ def _load_sessions(keys: list[str]) -> dict[str, dict[str, Any]]:
 
 def _existing_sessions(keys: list[str]) -> set[str]:
     """Return those of these session keys that have a session, of whichever user."""
-    store = _store()
     if not keys:
         return set()
+    store = _store()
     if not hasattr(store, "get_model_class"):
         return {key for key in keys if store(key).load()}
     found: set[str] = set()

@@ -22,6 +22,7 @@ from notifications.connect.authentication import (
     ExpiredToken,
     Identity,
     InvalidToken,
+    confirm,
     credentials_of,
     identify,
     make_token,
@@ -289,6 +290,12 @@ def test_logout_new_password_and_missing_backend_end_sessions(settings: Any) -> 
     key = log_in(user)
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.RemoteUserBackend"]
     assert by_session(key) is None
+
+
+def test_a_project_without_sessions_is_not_asked_for_them(settings: Any) -> None:
+    settings.SESSION_ENGINE = "no.such.engine"
+    assert valid_sessions([]) == set()
+    assert confirm([]) == []
 
 
 def test_a_deactivated_user_has_no_session() -> None:
