@@ -4,7 +4,6 @@ A browser learns what a module imports when it has loaded it, so without a list 
 modules in rounds, one after another: https://html.spec.whatwg.org/#link-type-modulepreload
 """
 
-import re
 from functools import lru_cache
 from urllib.parse import urljoin
 
@@ -78,7 +77,5 @@ def _has_hashed_imports() -> bool:
     """Whether the storage replaces names in imports. Django's own does so only if it is told to."""
     if not apps.is_installed("django.contrib.staticfiles"):
         return False
-    found = getattr(staticfiles_storage, "patterns", ())
-    rules = [rule for extension, group in found if extension == "*.js" for rule in group]
-    texts = [rule if isinstance(rule, str) else rule[0] for rule in rules]
-    return any(re.search(text, _IMPORT, re.IGNORECASE) for text in texts)
+    rules = getattr(staticfiles_storage, "_patterns", {}).get("*.js", ())  # compiled by Django
+    return any(rule[0].search(_IMPORT) for rule in rules)

@@ -23,6 +23,10 @@ from tests.servers import ROOT, site_environment
 DEMO = ("admin", "writer", "reader")
 
 
+#: The site reads streams over plain HTTP.
+STREAMS = {"TRANSPORTS": {"streams": "/streams/"}}
+
+
 def read_setting(tmp_path: Path, expression: str, **variables: str) -> str:
     """Evaluate ``expression`` on pushsite.settings in a fresh process; an error's text if any."""
     env = {**site_environment(tmp_path), **variables}
@@ -110,7 +114,7 @@ def test_a_postgresql_that_vanishes_is_given_up_unless_the_url_says_otherwise(
 
 def test_a_drain_may_be_told_to_take_no_time(tmp_path: Path) -> None:
     shown = read_setting(tmp_path, "settings.NOTIFICATIONS", NOTIFICATIONS_DRAIN_SECONDS="0")
-    assert shown == str({"DRAIN_SECONDS": 0.0})
+    assert shown == str({"DRAIN_SECONDS": 0.0, **STREAMS})
 
 
 def test_environment_reaches_the_app(tmp_path: Path) -> None:
@@ -126,6 +130,7 @@ def test_environment_reaches_the_app(tmp_path: Path) -> None:
             "TOKEN_SECRET": "k" * 32,
             "ALLOWED_ORIGINS": ["https://a.example"],
             "PING_INTERVAL": 2.5,
+            **STREAMS,
         }
     )
 
@@ -144,7 +149,7 @@ def test_topics_are_declared_by_the_environment_and_a_site_in_development_has_so
 def test_a_token_may_be_told_to_expire_at_once(tmp_path: Path) -> None:
     expression = "settings.NOTIFICATIONS"
     shown = read_setting(tmp_path, expression, NOTIFICATIONS_EXPIRED_CLOSE_DELAY="0")
-    assert shown == str({"EXPIRED_CLOSE_DELAY": 0.0})
+    assert shown == str({"EXPIRED_CLOSE_DELAY": 0.0, **STREAMS})
 
 
 @pytest.mark.django_db

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, unquote
 
 #: The parameter with the connect command or request.
 CONNECT_PARAMETER = "cf_connect"
@@ -13,10 +13,8 @@ CONNECT_PARAMETER = "cf_connect"
 #: Parameters of a query at most.
 MAX_PARAMETERS = 20
 
-#: The name as a URL may have it: any character of it may be percent-encoded.
-_NAME = "".join(f"(?:{character}|%{ord(character):02x})" for character in CONNECT_PARAMETER)
-
-_VALUE = re.compile(rf"({_NAME}=)[^&\s\"']+", re.IGNORECASE)
+#: A parameter of a URL. Its name has at most ten characters, each of which may be percent-encoded.
+_PARAMETER = re.compile(r"[?&]([^=&\s\"']{1,30})=[^&\s\"']+")
 
 #: The loggers of daphne and uvicorn for requests.
 LOGGERS = ("django.channels.server", "daphne.server", "uvicorn.access", "uvicorn.error")
@@ -52,7 +50,7 @@ class QueryHider:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         query = scope.get("query_string") or b""
-        hidden = hide(query.decode("latin-1")).encode("latin-1")
+        hidden = hide("?" + query.decode("latin-1"))[1:].encode("latin-1")
         if hidden != query:
             scope, kept = {**scope}, scope
             kept["query_string"] = hidden
@@ -61,7 +59,12 @@ class QueryHider:
 
 def hide(text: str) -> str:
     """Replace the value of the parameter in a URL, or in a text with URLs."""
-    return _VALUE.sub(r"\1hidden", text)
+    return _PARAMETER.sub(_hidden, text)
+
+
+def _hidden(parameter: re.Match[str]) -> str:
+    is_hidden = unquote(parameter[1]).lower() == CONNECT_PARAMETER
+    return f"{parameter[0][0]}{parameter[1]}=hidden" if is_hidden else parameter[0]
 
 
 def hide_in_record(record: logging.LogRecord) -> bool:
