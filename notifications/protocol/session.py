@@ -25,10 +25,6 @@ from .heartbeat import Heartbeat
 #: Number of recent command ids that a client may not reuse.
 REMEMBERED_IDS = 64
 
-#: Bytes of a frame that cost as much as a command, beside the commands in it. Decoding 64 KiB takes
-#: up to 25 ms, so without this a client could keep a process busy with malformed commands.
-BYTES_PER_COMMAND = 4096
-
 #: Commands beyond the rate limit that a connection survives.
 MAX_EXCESS_COMMANDS = 1000
 
@@ -96,11 +92,11 @@ class Session:
         if is_longer(frame, self._limits.max_frame_size):
             yield from self.close(codes.MESSAGE_TOO_BIG)
             return
-        # A burst of 1 must still allow a command of any size.
-        size = min(len(frame) // BYTES_PER_COMMAND, self._limits.command_burst - 1)
-        yield from self.charge(size, now)
+        yield from self.charge(self._limits.cost_of_size(frame), now)
+        if self.is_closed:
+            return
         try:
-            for command in () if self.is_closed else self.codec.decode(frame):
+            for command in self.codec.decode(frame):
                 if self.is_closed:
                     return
                 yield from self.charge(1, now) if command is None else self._command(command, now)
@@ -124,7 +120,9 @@ class Session:
         if self.state is State.CLOSED:
             return []
         if isinstance(result, messages.ConnectResult):
-            self._connected(now)
+            self.state = State.CONNECTED
+            self._heartbeat.start(now)
+            self._set_deadline()
         if command_id == 0:  # a ``send`` command has no reply
             return []
         return [Send(messages.reply(command_id, result))]
@@ -286,11 +284,6 @@ class Session:
             return self.close(disconnect)
         self._set_deadline()
         return []
-
-    def _connected(self, now: float) -> None:
-        self.state = State.CONNECTED
-        self._heartbeat.start(now)
-        self._set_deadline()
 
     def _set_deadline(self) -> None:
         self.deadline = self._heartbeat.deadline
