@@ -12,9 +12,8 @@ from django.db import connections
 from django.utils import translation
 from playwright.async_api import Browser, Page, async_playwright
 
-from notifications.database.lanes import LANES, close_threads, in_database
+from notifications.database.lanes import close_threads, in_database
 from notifications.hub import Hub
-from notifications.testing.threads import ThreadOfTest
 from tests import servers
 from tests.browsers import ARGUMENTS, People, find_chromium
 from tests.faults.table import write_table
@@ -158,12 +157,3 @@ async def people(browser: Browser) -> AsyncIterator[People]:
 async def page(people: People) -> Page:
     """A window that is not logged in."""
     return await people.open()
-
-
-@pytest.fixture(autouse=True)
-def no_lane_of_an_ended_test() -> None:
-    """Give lanes back that a former test has left to its own event loop, which is closed."""
-    for lane in LANES:
-        pool = lane._pool
-        if isinstance(pool, ThreadOfTest) and pool._loop.is_closed():
-            lane.close()

@@ -13,7 +13,7 @@ from django.test import override_settings
 from ..conf import IN_MEMORY_LAYER, app_settings
 from ..hub import shutdown
 from .commits import catch_up, committing
-from .threads import close_connections, use_thread_of_test
+from .threads import close_connections, give_back_lanes, use_thread_of_test
 
 
 class Server:
@@ -49,6 +49,7 @@ class Server:
     async def _stop(self) -> None:
         with self._stack:
             await shutdown()
+            give_back_lanes()  # without a hub, as after a refused socket, nothing else has done so
             await sync_to_async(close_connections)()
 
 

@@ -51,10 +51,16 @@ class ThreadOfTest(Threads):
 
 
 def use_thread_of_test() -> None:
-    """Let all lanes run their calls in the thread of the test, until the hub stops."""
+    """Let all lanes run their calls in the thread of the test, until they are given back."""
     pool = ThreadOfTest(asyncio.get_running_loop())
     for lane in LANES:
         lane.use(pool)
+
+
+def give_back_lanes() -> None:
+    """Let lanes have threads of their own again, for tests that run in other event loops."""
+    for lane in LANES:
+        lane.close()
 
 
 def close_connections() -> None:

@@ -1,5 +1,7 @@
 """The client of the websocket, in both kinds of test cases and with both test runners."""
 
+import asyncio
+
 import pytest
 from asgiref.sync import sync_to_async
 from channels.layers import InMemoryChannelLayer, get_channel_layer
@@ -9,6 +11,7 @@ from django.test import TestCase, TransactionTestCase, override_settings
 
 from notifications import abroadcast, anotify, inbox, notify
 from notifications.connect.authentication import make_token
+from notifications.database.lanes import in_database
 from notifications.testing import NotificationSocket, Refused
 from tests.rooms import make_user
 
@@ -173,3 +176,16 @@ async def test_a_socket_opens_where_the_settings_say() -> None:
         with pytest.raises(Refused, match="the handshake was refused"):
             async with NotificationSocket(user, path="/connection/websocket"):
                 pass
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refused_socket_leaves_the_database_threads_to_other_tests() -> None:
+    user = make_user("ada")
+
+    async def be_refused() -> None:
+        with pytest.raises(Refused):
+            async with NotificationSocket(user, path="/no/such/path"):
+                pass
+
+    asyncio.run(be_refused())
+    assert asyncio.run(in_database(int)) == 0
