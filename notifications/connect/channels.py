@@ -51,6 +51,14 @@ def open_channel(name: str) -> tuple[Feed, bool]:
     return feed, True
 
 
+def may_begin(user: Any, name: str) -> bool:
+    """May a subscriber read a channel from its very beginning?
+
+    Whoever has a position of the channel goes on from there by the right to subscribe alone.
+    """
+    return may(user, "history", name, is_subscribed=True)
+
+
 def read_channel(wanted: Wanted, *, by_token: bool) -> tuple[Found, bool]:
     """Read a page of a channel of a durable namespace for one reader. Rights are read again.
 
@@ -79,7 +87,7 @@ def read_channel(wanted: Wanted, *, by_token: bool) -> tuple[Found, bool]:
         raise authentication.Revoked
     if not by_token and not may(user, "subscribe", name):
         raise ClientError(codes.PERMISSION_DENIED)
-    if wanted.position == BEGINNING and not may(user, "history", name, is_subscribed=True):
+    if wanted.position == BEGINNING and not may_begin(user, name):
         raise ClientError(codes.PERMISSION_DENIED, "you may read its future only, from offset=now")
     own = load_topic(user_id, user_stream(user_id))
     if own is None:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ..conf import app_settings
-from ..connect.channels import NEW_CHANNEL_WORK, claims_of, open_channel
+from ..connect.channels import NEW_CHANNEL_WORK, claims_of, may_begin, open_channel
 from ..connect.tokens import SubscriptionClaims
 from ..group_names import group_name
 from ..hub import Connection, Hub, LocalStream
@@ -21,7 +21,7 @@ from ..publishing import channels as publishing
 from ..streams import names as stream_names
 from ..streams.channel_rights import may, subscribing_takes_data
 from ..streams.members import add_name
-from ..streams.positions import Position
+from ..streams.positions import ORIGIN, Position
 from ..streams.recovery import Recovered, recover
 from .host_data import check_data
 from .outcome import Outcome
@@ -156,6 +156,10 @@ def _may_subscribe(
         granted = _Granted(None, check_data(request.data) if takes_data else b"")
         if not may(user, "subscribe", request.channel, data=granted.data):
             raise ClientError(codes.PERMISSION_DENIED)
+    asks_for_all = request.recover and _position(request) == ORIGIN
+    is_durable = find_namespace(request.channel).durable
+    if asks_for_all and is_durable and not may_begin(user, request.channel):
+        raise ClientError(codes.PERMISSION_DENIED, "you may read its future only, without recover")
     return granted, introduce(user, client, request, granted.info)
 
 
@@ -180,8 +184,12 @@ def _read(request: commands.SubscribeRequest) -> tuple[Recovered, bool]:
     """Recover a channel; say whether it had to be created first."""
     name = request.channel
     feed, is_new = open_channel(name)
-    positions = {name: Position(request.epoch, request.offset)} if request.recover else {}
+    positions = {name: _position(request)} if request.recover else {}
     return recover([feed], positions, app_settings.PAGE_SIZE)[0], is_new
+
+
+def _position(request: commands.SubscribeRequest) -> Position:
+    return Position(request.epoch, request.offset)
 
 
 def _result(

@@ -40,6 +40,7 @@ NAMESPACES: dict[str, dict[str, Any]] = {
     "room": {"durable": True, "subscribe": f"{__name__}.is_member", "publish": "subscribers"},
     "whisper": {"subscribe": f"{__name__}.is_member"},
     "news": {"durable": True, "history": "authenticated"},
+    "closed": {"durable": True, "history": "nobody"},
     "typing": {"publish": "authenticated"},
     "strict": {"publish": "authenticated", "schema": f"{__name__}.check_text"},
     "strict-log": {
@@ -178,6 +179,21 @@ async def test_p3_a_publication_between_joining_and_reading_is_neither_lost_nor_
     await apublish("chat:7", "after")
     await wait_for(peer, "after")
     assert [one["data"] for one in again["publications"]] == ["between"]
+
+
+async def test_only_who_may_read_history_recovers_from_the_beginning(peer: Peer) -> None:
+    for channel in ("chat:7", "closed:7"):
+        await apublish(channel, "before")
+    beginning = {"recover": True, "epoch": "", "offset": 0}
+    result = await subscribe(peer, "chat:7", **beginning)
+    assert [one["data"] for one in result["publications"]] == ["before"]
+    assert await peer.error(subscribe={"channel": "closed:7", **beginning}) == 103
+    result = await subscribe(peer, "closed:7")
+    await peer.call(unsubscribe={"channel": "closed:7"})
+    await apublish("closed:7", "missed")
+    position = {"epoch": result["epoch"], "offset": result["offset"]}
+    result = await subscribe(peer, "closed:7", recover=True, **position)
+    assert [one["data"] for one in result["publications"]] == ["missed"]
 
 
 async def test_p4_a_lost_hint_is_repaired_by_the_position_check(peer: Peer, hub: Hub) -> None:
