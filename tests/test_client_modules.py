@@ -21,8 +21,9 @@ IMPORT = re.compile(r"""^(?:import|export)\b[^"'();=]*["'](\.{1,2}/[^"']+)["']""
 class HashedImports(ManifestStaticFilesStorage):
     """Django's storage, told to replace names in imports.
 
-    It fails if modules name each other in a circle, and also looks for imports in comments: an
-    import of a type is written ``import (…)`` there, with a space that its pattern does not expect.
+    It fails if modules name each other in a circle, and also looks for imports in comments. Types
+    are imported by ``@import { … } from "…"``: ``import(…)`` makes circles for Django 5.2, and
+    ``import (…)`` hides the next real import from Django 6.1.
     """
 
     support_js_module_import_aggregation = True

@@ -1,6 +1,6 @@
 import { toInteger } from "./format.js";
 
-/** @typedef {import ("./notifications.js").Notifications} Notifications */
+/** @import { Notifications } from "./notifications.js" */
 
 /** @type {Record<string, (notifications: Notifications, ids: number[]) => Promise<void>>} */
 const OF_ENTRIES = {

@@ -1,10 +1,9 @@
 /**
  * The tabs that use a shared connection, and what is sent to them.
  *
- * @typedef {import ("./protocol.js").Push} Push
- * @typedef {import ("./protocol.js").Reply} Reply
- * @typedef {import ("./tab_socket.js").FromLeader} FromLeader
- * @typedef {import ("./transport.js").Closed} Closed
+ * @import { Push, Reply } from "./protocol.js"
+ * @import { FromLeader } from "./tab_socket.js"
+ * @import { Closed } from "./transport.js"
  *
  * @typedef {object} Tab
  * @property {boolean} isOpen it may send commands

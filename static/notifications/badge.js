@@ -1,6 +1,6 @@
 import { formatCount } from "./format.js";
 
-/** @typedef {import ("./notifications.js").Notifications} Notifications */
+/** @import { Notifications } from "./notifications.js" */
 
 /** Shows the unread count in an element, which is empty and hidden when the count is 0. */
 export class Badge {

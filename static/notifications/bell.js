@@ -1,7 +1,7 @@
 /**
  * The bell: a button with a badge that opens a panel with the newest notifications.
  *
- * @typedef {import ("./notifications.js").Notifications} Notifications
+ * @import { Notifications } from "./notifications.js"
  */
 import { reasons } from "./events.js";
 import { find, make } from "./elements.js";

@@ -4,14 +4,11 @@
  * `connect`, `disconnect`, `on`, `rpc`, the states and their codes have the names of the Centrifuge
  * SDKs. Each publication is emitted once, in the order of its stream.
  *
- * @typedef {import ("./events.js").Events} Events
- * @typedef {import ("./transport.js").Addresses} Addresses
- * @typedef {import ("./events.js").Options} Options
- * @typedef {import ("./events.js").State} State
- * @typedef {import ("./link.js").Opener} Opener
- * @typedef {import ("./protocol.js").Command} Command
- * @typedef {import ("./protocol.js").ProtocolError} ProtocolError
- * @typedef {import ("./protocol.js").Push} Push
+ * @import { Events, Options, State } from "./events.js"
+ * @import { Addresses } from "./transport.js"
+ * @import { Opener } from "./link.js"
+ * @import { Command, ConnectResult, ProtocolError, Push, Reply } from "./protocol.js"
+ * @import { Handle } from "./requests.js"
  */
 import { Backoff } from "./backoff.js";
 import { Connection } from "./connection.js";
@@ -216,7 +213,7 @@ export class Client extends Emitter {
    * Sends a command once, and hands over its reply as it is.
    *
    * @param {Command} command
-   * @param {import ("./requests.js").Handle} handle
+   * @param {Handle} handle
    * @param {(error: ProtocolError) => void} fail called on a timeout, or without a connection
    */
   send(command, handle, fail) {
@@ -225,13 +222,13 @@ export class Client extends Emitter {
 
   /**
    * @param {Command} command
-   * @param {(reply: import ("./protocol.js").Reply) => void} [late]
+   * @param {(reply: Reply) => void} [late]
    */
   #call(command, late) {
     return this.#connection.call(command, this.#makeBackoff(), late);
   }
 
-  /** @param {import ("./protocol.js").ConnectResult} result */
+  /** @param {ConnectResult} result */
   #greeted({ subs = {}, data }) {
     this.#streams.adoptAll(subs);
     this.#subscriptions.begin(data?.topics);

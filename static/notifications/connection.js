@@ -1,15 +1,13 @@
 /**
  * The life of a client's connection: it connects, notices its end, and comes back after a pause.
  *
- * @typedef {import ("./backoff.js").Backoff} Backoff
- * @typedef {import ("./events.js").Events} Events
- * @typedef {import ("./events.js").State} State
- * @typedef {import ("./link.js").Opener} Opener
- * @typedef {import ("./protocol.js").Command} Command
- * @typedef {import ("./protocol.js").ConnectResult} ConnectResult
- * @typedef {import ("./protocol.js").Push} Push
- * @typedef {import ("./protocol.js").Reply} Reply
- * @typedef {import ("./transport.js").Closed} Closed
+ * @import { Backoff } from "./backoff.js"
+ * @import { Events, State } from "./events.js"
+ * @import { Opener } from "./link.js"
+ * @import { Command, ConnectResult, Push, Reply } from "./protocol.js"
+ * @import { Closed } from "./transport.js"
+ * @import { Emitter } from "./emitter.js"
+ * @import { Handle } from "./requests.js"
  *
  * @typedef {object} Session what the connection is used for
  * @property {() => object} greeting parameters of the connect command
@@ -50,7 +48,7 @@ export class Connection {
   #wasEnded = false;
 
   /**
-   * @param {import ("./emitter.js").Emitter<Events>} target emits the events
+   * @param {Emitter<Events>} target emits the events
    * @param {Opener} opener
    * @param {Session} session
    * @param {Settings} settings
@@ -109,7 +107,7 @@ export class Connection {
    * Sends a command once.
    *
    * @param {Command} command
-   * @param {import ("./requests.js").Handle} handle
+   * @param {Handle} handle
    * @param {(error: ProtocolError) => void} fail called on a timeout, or without a connection
    */
   send(command, handle, fail) {

@@ -1,7 +1,7 @@
 /**
  * A request to the server that is sent after a short pause, once for all callers in that time.
  *
- * @typedef {import ("./protocol.js").ProtocolError} ProtocolError
+ * @import { ProtocolError } from "./protocol.js"
  */
 import { Backoff } from "./backoff.js";
 import { NOT_CONNECTED } from "./requests.js";

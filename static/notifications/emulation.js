@@ -73,7 +73,7 @@ export class Emulation {
  * response; later frames are posted.
  *
  * @implements {Transport}
- * @typedef {import ("./transport.js").Transport} Transport
+ * @import { Transport } from "./transport.js"
  */
 export class EmulatedTransport {
   readyState = CONNECTING;

@@ -2,7 +2,7 @@
  * One row of a list. It is cloned from the page's `<template>`, so that rows look the same whether
  * the server or the browser has rendered them.
  *
- * @typedef {import ("./notifications.js").Entry} Entry
+ * @import { Entry } from "./notifications.js"
  */
 import { find } from "./elements.js";
 import { safeLink, toLevel } from "./format.js";

@@ -1,12 +1,9 @@
 /**
  * The events and options of a client. The codes and names are those of the Centrifuge SDKs.
  *
- * @typedef {import ("./protocol.js").ConnectResult} ConnectResult
- * @typedef {import ("./link.js").Opener} Opener
- * @typedef {import ("./protocol.js").Content} Content
- * @typedef {import ("./protocol.js").Position} Position
- * @typedef {import ("./transport.js").Addresses} Addresses
- * @typedef {import ("./transport.js").TransportName} TransportName
+ * @import { ConnectResult, Content, Position } from "./protocol.js"
+ * @import { Opener } from "./link.js"
+ * @import { Addresses, TransportName } from "./transport.js"
  *
  * @typedef {"disconnected" | "connecting" | "connected"} State
  *

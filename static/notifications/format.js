@@ -1,7 +1,7 @@
 /**
  * Formats numbers, times and links for display.
  *
- * @typedef {import ("./protocol.js").Level} Level
+ * @import { Level } from "./protocol.js"
  */
 
 const LEVELS = ["debug", "info", "success", "warning", "error"];

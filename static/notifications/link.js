@@ -1,8 +1,8 @@
 /**
  * The transport of a client: opens it, notices its silence, and opens the next one.
  *
- * @typedef {import ("./transport.js").Closed} Closed
- * @typedef {import ("./transport.js").Transport} Transport
+ * @import { Closed, Transport } from "./transport.js"
+ * @import { ConnectResult } from "./protocol.js"
  *
  * @typedef {object} Opener opens transports, and learns how they fare
  * @property {() => void} start the client wants to be connected from now on
@@ -119,7 +119,7 @@ export class Link {
     if (this.#transport?.readyState === OPEN) this.#transport.send(frame);
   }
 
-  /** @param {import ("./protocol.js").ConnectResult} result */
+  /** @param {ConnectResult} result */
   join(result) {
     this.#transport?.join?.(result);
   }

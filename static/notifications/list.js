@@ -1,10 +1,7 @@
 /**
  * A list that is kept up to date: in the bell's panel, `live_notify_list` and the inbox page.
  *
- * @typedef {import ("./notifications.js").Change} Change
- * @typedef {import ("./notifications.js").Entry} Entry
- * @typedef {import ("./notifications.js").Folder} Folder
- * @typedef {import ("./notifications.js").Notifications} Notifications
+ * @import { Change, Entry, Folder, Notifications } from "./notifications.js"
  */
 import { find } from "./elements.js";
 import { makeRow, setState } from "./entry.js";

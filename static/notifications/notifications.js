@@ -1,9 +1,9 @@
 /**
  * The user's inbox over the connection: its pages, its changes and the unread count.
  *
- * @typedef {import ("./client.js").Client} Client
- * @typedef {import ("./events.js").Events} ClientEvents
- * @typedef {import ("./protocol.js").Content} Content
+ * @import { Client } from "./client.js"
+ * @import { Content } from "./protocol.js"
+ * @import { Events as ClientEvents } from "./events.js"
  *
  * @typedef {"unread" | "all" | "archived"} Folder
  *

@@ -1,6 +1,6 @@
 import { toInteger } from "./format.js";
 
-/** @typedef {import ("./notifications.js").Notifications} Notifications */
+/** @import { Notifications } from "./notifications.js" */
 
 /** Milliseconds that following a link waits for its notification to be marked as read. */
 const READ_TIMEOUT_MS = 400;

@@ -4,10 +4,10 @@
  * Libraries such as Turbo or htmx swap the content without a page load, so the user may change
  * whenever elements do.
  *
- * @typedef {import ("./transport.js").Addresses} Addresses
- * @typedef {import ("./client.js").Client} Client
- * @typedef {import ("./elements.js").Controller} Controller
- * @typedef {import ("./notifications.js").Notifications} Notifications
+ * @import { Addresses } from "./transport.js"
+ * @import { Client } from "./client.js"
+ * @import { Controller } from "./elements.js"
+ * @import { Notifications } from "./notifications.js"
  *
  * @typedef {object} Named
  * @property {string} endpoint path of the socket, or of the first transport that is on

@@ -5,7 +5,7 @@
  * user. Tabs share the record; a tab never moves a stored position of the same epoch back, except
  * by {@link Positions.replace}.
  *
- * @typedef {import ("./protocol.js").Position} Position
+ * @import { Position } from "./protocol.js"
  */
 export class Positions {
   /** @type {Map<string, Position>} */

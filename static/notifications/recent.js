@@ -1,9 +1,7 @@
 /**
  * The last publications of each stream that a shared connection reads, for tabs that come later.
  *
- * @typedef {import ("./protocol.js").Position} Position
- * @typedef {import ("./protocol.js").Publication} Publication
- * @typedef {import ("./protocol.js").SubscribeResult} SubscribeResult
+ * @import { Position, Publication, SubscribeResult } from "./protocol.js"
  *
  * @typedef {object} Kept
  * @property {string} epoch

@@ -2,11 +2,10 @@
  * The leading tab's part of a shared connection: it is a client of the server, and to the tabs it
  * is the server. Each tab has positions of its own, and resumes from them here or at the server.
  *
- * @typedef {import ("./events.js").Events} Events
- * @typedef {import ("./events.js").Sharing} Sharing
- * @typedef {import ("./protocol.js").Command} Command
- * @typedef {import ("./tab_socket.js").FromLeader} FromLeader
- * @typedef {import ("./tab_socket.js").ToLeader} ToLeader
+ * @import { Events, Sharing } from "./events.js"
+ * @import { Command } from "./protocol.js"
+ * @import { FromLeader, ToLeader } from "./tab_socket.js"
+ * @import { Closed } from "./transport.js"
  */
 import { Audience } from "./audience.js";
 import { messagesOf } from "./changes.js";
@@ -37,7 +36,7 @@ export class Relay {
   #ping = 0;
   /** @type {Set<string>} streams whose first publications are still being handled */
   #beginning = new Set();
-  /** @type {import ("./transport.js").Closed | null} why the server has ended the connection */
+  /** @type {Closed | null} why the server has ended the connection */
   #end = null;
 
   /**

@@ -1,10 +1,9 @@
 /**
  * Matches replies to the commands that wait for them.
  *
- * @typedef {import ("./backoff.js").Backoff} Backoff
- * @typedef {import ("./protocol.js").Command} Command
- * @typedef {import ("./protocol.js").Reply} Reply
- * @typedef {import ("./transport.js").Transport} Transport
+ * @import { Backoff } from "./backoff.js"
+ * @import { Command, Reply } from "./protocol.js"
+ * @import { Transport } from "./transport.js"
  * @typedef {(reply: Reply, isLate: boolean) => void} Handle `isLate`: the command has timed out, and
  *   its `fail` was called
  * @typedef {{handle: Handle, fail: (error: ProtocolError) => void, timer: number, isLate: boolean}} Waiting

@@ -5,11 +5,12 @@
  * every handler has run. Until the server has confirmed a subscription on this connection,
  * publications of its stream are dropped, because earlier ones may be missing.
  *
- * @typedef {import ("./events.js").Events} Events
- * @typedef {import ("./emitter.js").Emitter<Events>} Target
- * @typedef {import ("./positions.js").Positions} Positions
- * @typedef {import ("./protocol.js").Publication} Publication
- * @typedef {import ("./protocol.js").SubscribeResult} SubscribeResult
+ * @import { Events } from "./events.js"
+ * @import { Emitter } from "./emitter.js"
+ * @import { Positions } from "./positions.js"
+ * @import { Publication, SubscribeResult } from "./protocol.js"
+ *
+ * @typedef {Emitter<Events>} Target
  */
 
 /** Milliseconds between the last publication and its acknowledgement. */

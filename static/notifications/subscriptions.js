@@ -4,14 +4,15 @@
  * A temporary error is retried with growing pauses; any other error ends the subscription:
  * https://centrifugal.dev/docs/transports/client_api#subscription-states
  *
- * @typedef {import ("./events.js").Events} Events
- * @typedef {import ("./protocol.js").Command} Command
- * @typedef {import ("./requests.js").Handle} Handle
- * @typedef {import ("./streams.js").Streams} Streams
+ * @import { Events } from "./events.js"
+ * @import { Command, SubscribeResult } from "./protocol.js"
+ * @import { Handle } from "./requests.js"
+ * @import { Streams } from "./streams.js"
+ * @import { Emitter } from "./emitter.js"
  *
  * @typedef {object} Connection the connection to use
  * @property {(command: Command, handle: Handle, fail: (error: ProtocolError) => void) => void} send
- * @property {import ("./emitter.js").Emitter<Events>} target emits the events of subscriptions
+ * @property {Emitter<Events>} target emits the events of subscriptions
  * @property {() => Backoff} makeBackoff
  * @property {() => void} reconnect
  */
@@ -172,7 +173,7 @@ export class Subscriptions {
 
   /**
    * @param {string} channel
-   * @param {import ("./protocol.js").SubscribeResult} result
+   * @param {SubscribeResult} result
    */
   #subscribed(channel, result) {
     const backoff = this.#wanted.get(channel);

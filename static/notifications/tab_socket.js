@@ -1,8 +1,7 @@
 /**
  * The transport of a page whose connection belongs to a tab: this one or another one, the leader.
  *
- * @typedef {import ("./transport.js").Closed} Closed
- * @typedef {import ("./transport.js").Transport} Transport
+ * @import { Closed, Transport } from "./transport.js"
  *
  * @typedef {object} ToLeader
  * @property {"hello" | "ask" | "frame" | "wake" | "bye"} kind

@@ -5,10 +5,10 @@
  * A tab that is closed or crashes loses the lock, and another one gets it. If a leader does not
  * answer, because it is frozen or busy, a tab takes the lock away from it.
  *
- * @typedef {import ("./events.js").Sharing} Sharing
- * @typedef {import ("./link.js").Opener} Opener
- * @typedef {import ("./tab_socket.js").FromLeader} FromLeader
- * @typedef {import ("./tab_socket.js").ToLeader} ToLeader
+ * @import { Sharing } from "./events.js"
+ * @import { Opener } from "./link.js"
+ * @import { FromLeader, ToLeader } from "./tab_socket.js"
+ * @import { Transport } from "./transport.js"
  */
 import { Relay } from "./relay.js";
 import { TabSocket } from "./tab_socket.js";
@@ -68,7 +68,7 @@ export class Tabs {
     this.#channel = null;
   }
 
-  /** @returns {import ("./transport.js").Transport} */
+  /** @returns {Transport} */
   open() {
     if (this.#direct) return this.#direct.open();
     this.#socket = new TabSocket((message) => this.#post(message), () => this.#steal());

@@ -5,7 +5,6 @@
  * and a page in another language that a library swaps in brings its own. The plural forms are made
  * by gettext on the server: `forms`, and in `starts` from which number on which of them is right.
  *
- * @typedef {import ("./protocol.js").Level} Level
  * @typedef {{forms: string[], starts: [number, number][]}} Counted
  */
 import { findNaming } from "./page.js";

@@ -1,6 +1,6 @@
 import { formatCount } from "./format.js";
 
-/** @typedef {import ("./notifications.js").Notifications} Notifications */
+/** @import { Notifications } from "./notifications.js" */
 
 const COUNT = /^\(\d+\+?\) /;
 

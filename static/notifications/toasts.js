@@ -1,9 +1,8 @@
 /**
  * Short-lived messages in a corner of the page.
  *
- * @typedef {import ("./notifications.js").Change} Change
- * @typedef {import ("./notifications.js").Entry} Entry
- * @typedef {import ("./notifications.js").Notifications} Notifications
+ * @import { Change, Entry, Notifications } from "./notifications.js"
+ * @import { Controller } from "./elements.js"
  */
 import { make } from "./elements.js";
 import { setLink } from "./entry.js";
@@ -85,7 +84,7 @@ export class Toasts {
   /**
    * @param {HTMLElement} element the container of toasts: this object's own, or a copy that a
    *   library has restored with a cached page
-   * @returns {import ("./elements.js").Controller} keeps the own container in the page when content
+   * @returns {Controller} keeps the own container in the page when content
    *   is swapped, and removes copies
    */
   controlOf(element) {

@@ -1,8 +1,7 @@
 /**
  * The list of topics. It shows which ones the user follows, including changes by other devices.
  *
- * @typedef {import ("./notifications.js").Change} Change
- * @typedef {import ("./notifications.js").Notifications} Notifications
+ * @import { Change, Notifications } from "./notifications.js"
  */
 import { find } from "./elements.js";
 import { Debounced } from "./debounced.js";

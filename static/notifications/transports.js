@@ -7,9 +7,7 @@
  * worked is kept, because a server that is restarted is more likely than a network that has
  * changed; from the third failure in a row on, every second attempt tries another one.
  *
- * @typedef {import ("./transport.js").Addresses} Addresses
- * @typedef {import ("./transport.js").Transport} Transport
- * @typedef {import ("./transport.js").TransportName} TransportName
+ * @import { Addresses, Transport, TransportName } from "./transport.js"
  */
 import { EventStream } from "./event_stream.js";
 import { HttpStream } from "./http_stream.js";

@@ -1,11 +1,19 @@
-export type Events = import("./events.js").Events;
-export type Addresses = import("./transport.js").Addresses;
-export type Options = import("./events.js").Options;
-export type State = import("./events.js").State;
-export type Opener = import("./link.js").Opener;
-export type Command = import("./protocol.js").Command;
-export type ProtocolError = import("./protocol.js").ProtocolError;
-export type Push = import("./protocol.js").Push;
+import type { Events, Options, State } from "./events.js";
+import type { Addresses } from "./transport.js";
+import type { Command, ProtocolError } from "./protocol.js";
+import type { Handle } from "./requests.js";
+/**
+ * A client of the server, which connects, recovers, reconnects and acknowledges.
+ *
+ * `connect`, `disconnect`, `on`, `rpc`, the states and their codes have the names of the Centrifuge
+ * SDKs. Each publication is emitted once, in the order of its stream.
+ *
+ * @import { Events, Options, State } from "./events.js"
+ * @import { Addresses } from "./transport.js"
+ * @import { Opener } from "./link.js"
+ * @import { Command, ConnectResult, ProtocolError, Push, Reply } from "./protocol.js"
+ * @import { Handle } from "./requests.js"
+ */
 import { Backoff } from "./backoff.js";
 import { Emitter } from "./emitter.js";
 /** @extends {Emitter<Events>} */
@@ -85,8 +93,8 @@ export declare class Client extends Emitter<Events> {
      * Sends a command once, and hands over its reply as it is.
      *
      * @param {Command} command
-     * @param {import ("./requests.js").Handle} handle
+     * @param {Handle} handle
      * @param {(error: ProtocolError) => void} fail called on a timeout, or without a connection
      */
-    send(command: Command, handle: import("./requests.js").Handle, fail: (error: ProtocolError) => void): void;
+    send(command: Command, handle: Handle, fail: (error: ProtocolError) => void): void;
 }

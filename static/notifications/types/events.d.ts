@@ -1,9 +1,6 @@
-export type ConnectResult = import("./protocol.js").ConnectResult;
-export type Opener = import("./link.js").Opener;
-export type Content = import("./protocol.js").Content;
-export type Position = import("./protocol.js").Position;
-export type Addresses = import("./transport.js").Addresses;
-export type TransportName = import("./transport.js").TransportName;
+import type { ConnectResult, Content, Position } from "./protocol.js";
+import type { Opener } from "./link.js";
+import type { Addresses, TransportName } from "./transport.js";
 export type State = "disconnected" | "connecting" | "connected";
 export type Connected = {
     /**

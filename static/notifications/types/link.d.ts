@@ -1,5 +1,5 @@
-export type Closed = import("./transport.js").Closed;
-export type Transport = import("./transport.js").Transport;
+import type { Closed, Transport } from "./transport.js";
+import type { ConnectResult } from "./protocol.js";
 export type Opener = {
     /**
      * the client wants to be connected from now on
@@ -39,7 +39,7 @@ export declare class Link {
      */
     constructor(opener: Opener, timeout: number, listener: Listener);
     /** The transport, null without one. */
-    get transport(): import("./transport.js").Transport | null;
+    get transport(): Transport | null;
     /** Whether the next transport is opened after a pause. */
     get isWaiting(): boolean;
     open(): void;
@@ -54,6 +54,6 @@ export declare class Link {
     drop(hasFailed: boolean): void;
     /** @param {string} frame */
     send(frame: string): void;
-    /** @param {import ("./protocol.js").ConnectResult} result */
-    join(result: import("./protocol.js").ConnectResult): void;
+    /** @param {ConnectResult} result */
+    join(result: ConnectResult): void;
 }

@@ -1,6 +1,6 @@
-export type Client = import("./client.js").Client;
-export type ClientEvents = import("./events.js").Events;
-export type Content = import("./protocol.js").Content;
+import type { Client } from "./client.js";
+import type { Content } from "./protocol.js";
+import type { Events as ClientEvents } from "./events.js";
 export type Folder = "unread" | "all" | "archived";
 export type Entry = Content & {
     channel?: string;

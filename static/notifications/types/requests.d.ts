@@ -1,7 +1,6 @@
-export type Backoff = import("./backoff.js").Backoff;
-export type Command = import("./protocol.js").Command;
-export type Reply = import("./protocol.js").Reply;
-export type Transport = import("./transport.js").Transport;
+import type { Backoff } from "./backoff.js";
+import type { Command, Reply } from "./protocol.js";
+import type { Transport } from "./transport.js";
 export type Handle = (reply: Reply, isLate: boolean) => void;
 export type Waiting = {
     handle: Handle;
