@@ -5,9 +5,10 @@ It offers the ASGI extension ``notifications.frames`` in the scope of each socke
     scope["extensions"]["notifications.frames"] -> the FrameProtocol
 
 With it, a publication is framed once for all its readers, and ``offer`` reports without waiting
-whether the socket has room. ``charge_to`` reports frames that are not messages, and ``when_gone``
-the end of the socket. On servers without the extension (daphne, hypercorn, granian) the app uses
-the ordinary ASGI ``send``, which works here as well.
+whether the socket has room. ``direct`` and ``send_to_all`` send a frame to many descriptors, past
+their transports. ``charge_to`` reports frames that are not messages, and ``when_gone`` the end of
+the socket. On servers without the extension (daphne, hypercorn, granian) the app uses the ordinary
+ASGI ``send``, which works here as well.
 
 Incoming frames are parsed by the ``websockets`` library. There is no compression, and there are no
 pings of the library: the Centrifuge protocol has a heartbeat, which also acknowledges delivery.
@@ -112,7 +113,7 @@ class FrameProtocol(BoundedSocket):
 
     def eof_received(self) -> None:
         """Handle the end of the peer's bytes; the transport closes after the last write."""
-        self._is_closing = True
+        self._begin_closing()
         self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
         self._limit_closing_time()
 
@@ -196,7 +197,7 @@ class FrameProtocol(BoundedSocket):
         self._log("[accepted]")
         self._is_accepted = True
         headers = [*self._server_state.default_headers, *message.get("headers", ())]
-        self.transport.write(accept(self._key, headers, message.get("subprotocol")))
+        self._write(accept(self._key, headers, message.get("subprotocol")))
 
     def _send(self, message: Event) -> None:
         assert self._frames is not None
@@ -221,7 +222,7 @@ class FrameProtocol(BoundedSocket):
 
     def _send_close(self, code: int, reason: str) -> None:
         assert self._frames is not None
-        self._is_closing = True
+        self._begin_closing()
         if self._frames.state is State.OPEN:
             self._frames.send_close(code, reason)
             self.flush()
@@ -237,9 +238,9 @@ class FrameProtocol(BoundedSocket):
         self._refuse(b"500 Internal Server Error")
 
     def _refuse(self, status: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
-        self._is_closing = True
+        self._begin_closing()
         headers = [*self._server_state.default_headers, *(headers or ())]
-        self.transport.write(refuse(status, headers))
+        self._write(refuse(status, headers))
         self._close_transport()
 
     def flush(self) -> None:
@@ -249,7 +250,7 @@ class FrameProtocol(BoundedSocket):
         if self.is_blocked and self._frames.state is State.OPEN:
             return  # a peer that does not read gets no pongs
         if output and not self.transport.is_closing():
-            self.transport.write(output)
+            self._write(output)
 
     # Incoming
 
@@ -265,7 +266,7 @@ class FrameProtocol(BoundedSocket):
         """Handle the close frame of the peer, either the first one or the answer to ours."""
         assert self._frames is not None
         assert self._frames.close_rcvd is not None
-        self._is_closing = True
+        self._begin_closing()
         self._put_disconnect(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
         self.flush()
         self._close_transport()
@@ -277,7 +278,7 @@ class FrameProtocol(BoundedSocket):
         connection, and the reset may overtake the close frame (RFC 6455 section 7.1.1).
         """
         assert self._frames is not None
-        self._is_closing = True
+        self._begin_closing()
         sent = self._frames.close_sent
         self._put_disconnect(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
         self.flush()

@@ -44,21 +44,32 @@ class Stream(Protocol):
     def seen(self) -> Seen: ...
     def add_live(self, reader: Reader) -> None: ...
     def remove_live(self, reader: Reader) -> None: ...
+    def leave_direct(self, reader: Reader) -> None: ...
+
+
+class Direct(Protocol):
+    """The part of :class:`~notifications.hub.delivery.direct.DirectReaders` that is needed here."""
+
+    def sent_by(self, index: int) -> int: ...
+    def remove(self, reader: Reader) -> bool: ...
 
 
 class Reader:
     """The position of one connection in one stream."""
 
     __slots__ = (
+        "_sent",
         "acked",
         "codec",
         "connection",
+        "direct",
         "grant",
+        "index",
         "is_live",
         "offer",
-        "sent",
         "stream",
         "topic",
+        "writer",
     )
 
     def __init__(
@@ -73,11 +84,14 @@ class Reader:
         self.connection = connection
         #: The socket's bound method, which saves two calls per delivery.
         self.offer = connection.socket.offer
+        self.writer = connection.socket.writer
+        #: The direct readers that it is one of, and its place among them.
+        self.direct: Direct | None = None
+        self.index = 0
         #: The form in which the connection's client wants messages.
         self.codec = connection.codec
         self.stream = stream
-        #: Offset up to which publications have been written or skipped.
-        self.sent = sent
+        self._sent = sent
         #: Offset up to which the client has acknowledged.
         self.acked = acked
         #: Whether it receives what is fanned out; otherwise it is behind or detached.
@@ -86,6 +100,16 @@ class Reader:
         self.topic = topic
         #: Why the client may read a channel of a namespace; None for any other stream.
         self.grant = grant
+
+    @property
+    def sent(self) -> int:
+        """Offset up to which publications have been written or skipped."""
+        return self._sent if self.direct is None else self.direct.sent_by(self.index)
+
+    @sent.setter
+    def sent(self, offset: int) -> None:
+        assert self.direct is None, "its stream keeps its position"
+        self._sent = offset
 
     def detach(self) -> None:
         """Remove the reader from its connection and its stream."""
@@ -242,6 +266,12 @@ class Connection:
         """Wait until the close frame is written; return at once if nobody has closed it."""
         if self._closing_task is not None:
             await asyncio.shield(self._closing_task)
+
+    def leave_direct(self) -> None:
+        """Have nothing more sent past the socket's transport, to which something is written."""
+        for reader in self.readers.values():
+            if reader.direct is not None:
+                reader.stream.leave_direct(reader)
 
     def end(self) -> None:
         """Mark the socket as gone, and wake all tasks that wait for it."""
