@@ -10,10 +10,6 @@ from ...streams.encoding import Publication
 from ..sockets.connection import Reader
 from .stream import LocalStream, encodings
 
-#: A stream with more live readers than this sends to descriptors. For fewer, to take a socket into
-#: the list costs more than it saves.
-FEW = 8
-
 #: Bytes of content that are joined to one write: less than a send buffer has room for.
 JOINED = 16 * 1024
 
@@ -43,7 +39,7 @@ class FanOut:
         self._messages = [(each.offset, encodings(stream.name, each)) for each in publications]
         self._joined: dict[Codec, bytes] = {}
         self._fall_behind = fall_behind
-        self._may_be_direct = stream.live_count > FEW
+        self._may_be_direct = not stream.has_few_live
         stream.begin_fan_out(publications[-1].offset, at)
 
     def write_some(self, most: int) -> bool:

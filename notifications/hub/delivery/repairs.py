@@ -15,7 +15,7 @@ from ...streams.evidence import Pruned, Seen, WentBack, read_on, read_ranges_on
 from ...streams.history import Range
 from ..loops import Loops
 from ..sockets.connection import Reader
-from .fan_out import FEW, FanOut, joinable
+from .fan_out import FanOut, joinable
 from .stream import Announced, LocalStream
 
 #: Sockets written to without yielding to the event loop: about 10 ms of CPU.
@@ -77,10 +77,10 @@ class Repairs:
         """
         if stream.waiting is not None:
             stream.waiting.append(Announced(publication, at))
-        elif stream.live_count <= FEW:
+        elif stream.has_few_live:
             fan_out = FanOut(stream, [publication], at, self._fall_behind)
             try:
-                fan_out.write_some(FEW)
+                fan_out.write_some(SLICE)
             finally:
                 fan_out.end()
         else:

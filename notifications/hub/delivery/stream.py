@@ -13,6 +13,10 @@ from ...streams.history import Top
 from ..sockets.connection import Reader
 from .direct import DirectReaders
 
+#: Readers of a stream that are written to at once. For so few, nothing is gained by slices, and
+#: none of them is direct: that costs more than it saves.
+FEW = 8
+
 #: Publications that may wait for a fan-out in slices. Those after them are read from history.
 MAX_WAITING = 32
 
@@ -189,8 +193,9 @@ class LocalStream:
         return self.apart.union(*(each.readers for each in self.direct.values()))
 
     @property
-    def live_count(self) -> int:
-        return len(self.apart) + sum(map(len, self.direct.values()))
+    def has_few_live(self) -> bool:
+        """Are there so few live readers that they are written to at once?"""
+        return len(self.apart) + sum(map(len, self.direct.values())) <= FEW
 
     def add_live(self, reader: Reader) -> None:
         reader.is_live = True
