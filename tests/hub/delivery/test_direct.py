@@ -1,5 +1,6 @@
 """Frames that are sent to descriptors, in slices, while sockets close, join, ping and block."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from notifications.hub.sockets.connection import Reader
 from notifications.server.bounded_socket import BoundedSocket
 from notifications.streams.history import read_page
 from tests.hub.delivery.devices import Device, devices_of
-from tests.hub.helpers import peer_of, silently
+from tests.hub.helpers import counted_statements, peer_of, silently
 from tests.peers import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -220,6 +221,45 @@ async def test_publications_of_one_turn_leave_in_one_write_per_socket(
         for device in devices:
             assert await device.titles(3) == ["two", "three", "four"]
         assert len(writes) == len(set(writes)) == 5
+
+
+async def test_publications_announced_during_a_fan_out_follow_it_without_a_query(
+    hub: Hub, user: Any
+) -> None:
+    async with devices_of(user, 5) as (_, _, devices):
+        await publish(devices, "1")
+        titles = [str(number) for number in range(2, 7)]
+        for title in titles:
+            await silently(broadcast, title)
+        stream = hub.streams.by_name["broadcast"]
+        page = await in_database(read_page, stream.id, 1, 10)
+        with counted_statements('"notifications_notification"') as statements:
+            for offset, data, _ in page.publications:
+                hub.layer_messages.handle_publication("broadcast", stream.epoch, offset, data)
+                await asyncio.sleep(0)
+                assert stream.busy
+            for device in devices:
+                assert await device.titles(5) == titles
+        assert not statements
+
+
+async def test_of_very_many_announced_publications_the_last_are_read_from_history(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("notifications.hub.delivery.stream.MAX_WAITING", 3)
+    async with devices_of(user, 4) as (_, _, devices):
+        await publish(devices, "1")
+        titles = [str(number) for number in range(2, 9)]
+        for title in titles:
+            await silently(broadcast, title)
+        stream = hub.streams.by_name["broadcast"]
+        page = await in_database(read_page, stream.id, 1, 10)
+        for offset, data, _ in page.publications:
+            hub.layer_messages.handle_publication("broadcast", stream.epoch, offset, data)
+        assert stream.waiting is not None
+        assert len(stream.waiting) == 3
+        for device in devices:
+            assert await device.titles(7) == titles
 
 
 async def test_p5_what_a_full_socket_does_not_take_follows_in_order(
