@@ -112,7 +112,6 @@ class BoundedSocket(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the socket and whatever its buffer holds."""
-        self._end_direct()
         self.transport.abort()
 
     def when_gone(self, callback: Callable[[], None]) -> None:
@@ -139,7 +138,7 @@ class BoundedSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
-        self._end_direct()
+        self._end_direct()  # transports close their descriptors after this call
         if self._close_timer is not None:
             self._close_timer.cancel()
         self.resume_writing()
@@ -160,10 +159,6 @@ class BoundedSocket(asyncio.Protocol):
             self._end_direct()
         self.transport.write(data)
 
-    def _begin_closing(self) -> None:
-        self._is_closing = True
-        self._end_direct()
-
     def _end_direct(self) -> None:
         if self._on_direct_end is not None:
             ended, self._on_direct_end = self._on_direct_end, None
@@ -171,7 +166,6 @@ class BoundedSocket(asyncio.Protocol):
 
     def _close_transport(self) -> None:
         """Close the socket once everything is written, or after ``CLOSE_TIMEOUT``."""
-        self._end_direct()
         self.transport.close()
         self._limit_closing_time()
 

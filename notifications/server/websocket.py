@@ -113,7 +113,7 @@ class FrameProtocol(BoundedSocket):
 
     def eof_received(self) -> None:
         """Handle the end of the peer's bytes; the transport closes after the last write."""
-        self._begin_closing()
+        self._is_closing = True
         self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
         self._limit_closing_time()
 
@@ -222,7 +222,7 @@ class FrameProtocol(BoundedSocket):
 
     def _send_close(self, code: int, reason: str) -> None:
         assert self._frames is not None
-        self._begin_closing()
+        self._is_closing = True
         if self._frames.state is State.OPEN:
             self._frames.send_close(code, reason)
             self.flush()
@@ -238,7 +238,7 @@ class FrameProtocol(BoundedSocket):
         self._refuse(b"500 Internal Server Error")
 
     def _refuse(self, status: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
-        self._begin_closing()
+        self._is_closing = True
         headers = [*self._server_state.default_headers, *(headers or ())]
         self._write(refuse(status, headers))
         self._close_transport()
@@ -266,7 +266,7 @@ class FrameProtocol(BoundedSocket):
         """Handle the close frame of the peer, either the first one or the answer to ours."""
         assert self._frames is not None
         assert self._frames.close_rcvd is not None
-        self._begin_closing()
+        self._is_closing = True
         self._put_disconnect(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
         self.flush()
         self._close_transport()
@@ -278,7 +278,7 @@ class FrameProtocol(BoundedSocket):
         connection, and the reset may overtake the close frame (RFC 6455 section 7.1.1).
         """
         assert self._frames is not None
-        self._begin_closing()
+        self._is_closing = True
         sent = self._frames.close_sent
         self._put_disconnect(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
         self.flush()
