@@ -86,8 +86,9 @@ class DirectReaders:
         if taken.count(size) != len(taken):
             for reader, count in zip(readers, taken, strict=True):
                 if count != size:
-                    assert reader.writer is not None
-                    reader.writer.take_rest(frame[max(count, 0) :])
+                    writer = reader.connection.socket.writer
+                    assert writer is not None
+                    writer.take_rest(frame[max(count, 0) :])
         return len(readers)
 
     def undone(self) -> list[Reader]:

@@ -213,7 +213,7 @@ class LocalStream:
         Args:
             reader: a live reader which has everything up to ``before``.
         """
-        writer = reader.writer
+        writer = reader.connection.socket.writer
         if writer is None:
             return False
         descriptor = writer.direct(reader.connection.leave_direct)

@@ -6,14 +6,12 @@ import asyncio
 import logging
 from typing import Any, Protocol
 
-from msgspec import Raw
-
 from ...conf import app_settings
 from ...metrics import DISCONNECTS
 from ...protocol import codes
 from ...protocol.codec import Codec
 from ...protocol.codes import Disconnect
-from ...protocol.messages import ClientInfo, Reply
+from ...protocol.messages import Reply
 from ...protocol.session import Session
 from ...streams.evidence import Seen
 from .grants import Grant
@@ -69,7 +67,6 @@ class Reader:
         "offer",
         "stream",
         "topic",
-        "writer",
     )
 
     def __init__(
@@ -84,7 +81,6 @@ class Reader:
         self.connection = connection
         #: The socket's bound method, which saves two calls per delivery.
         self.offer = connection.socket.offer
-        self.writer = connection.socket.writer
         #: The direct readers that it is one of, and its place among them.
         self.direct: Direct | None = None
         self.index = 0
@@ -283,17 +279,7 @@ class Connection:
 
     def positions(self) -> dict[str, int]:
         """Written offsets by channel, where the client has not acknowledged all of them."""
-        return {
-            name: reader.sent for name, reader in self.readers.items() if reader.sent > reader.acked
-        }
-
-    def info_in(self, channel: str) -> ClientInfo:
-        """Describe the client to others in a channel of a namespace."""
-        info = ClientInfo(user=str(self.user_id), client=self.client)
-        reader = self.readers.get(channel)
-        if reader is not None and reader.grant is not None and reader.grant.info:
-            info.chan_info = Raw(reader.grant.info)
-        return info
+        return {name: one.sent for name, one in self.readers.items() if one.sent > one.acked}
 
     async def _close(self, disconnect: Disconnect) -> None:
         try:
