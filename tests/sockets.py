@@ -11,8 +11,15 @@ Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
 @contextlib.asynccontextmanager
-async def serving(application: Application) -> AsyncIterator[tuple[uvicorn.Server, int]]:
-    """Serve an ASGI application on a free port; yield the server and the port."""
+async def serving(
+    application: Application, **options: Any
+) -> AsyncIterator[tuple[uvicorn.Server, int]]:
+    """Serve an ASGI application on a free port; yield the server and the port.
+
+    Args:
+        application: the application.
+        options: further options of uvicorn's configuration.
+    """
     config = uvicorn.Config(
         application,
         port=0,
@@ -21,6 +28,7 @@ async def serving(application: Application) -> AsyncIterator[tuple[uvicorn.Serve
         ws_max_size=64 * 1024,
         lifespan="off",
         log_config=None,
+        **options,
     )
     server = uvicorn.Server(config)
     server.capture_signals = contextlib.nullcontext  # type: ignore[method-assign,assignment]

@@ -104,7 +104,7 @@ async def unsubscribe(
 
 async def publish(hub: Hub, connection: Connection, request: commands.PublishRequest) -> Outcome:
     """Publish to a channel, if its namespace lets this client."""
-    name, info = request.channel, connection.info_in(request.channel)
+    name, info = request.channel, _info(connection, request.channel)
     content = await hub.turns.run(
         connection.user_id,
         _publish,
@@ -116,6 +116,15 @@ async def publish(hub: Hub, connection: Connection, request: commands.PublishReq
     if not find_namespace(name).durable:
         await _send_ephemeral(hub, name, content)
     return Outcome(messages.PublishResult())
+
+
+def _info(connection: Connection, channel: str) -> messages.ClientInfo:
+    """Describe a client to others in a channel."""
+    info = messages.ClientInfo(user=str(connection.user_id), client=connection.client)
+    reader = connection.readers.get(channel)
+    if reader is not None and reader.grant is not None and reader.grant.info:
+        info.chan_info = msgspec.Raw(reader.grant.info)
+    return info
 
 
 async def sub_refresh(

@@ -11,7 +11,6 @@ from typing import Any
 
 from ..protocol.codes import Disconnect
 from ..streams.encoding import announced
-from .delivery.repairs import SLICE
 from .emulation import Emulation
 from .join_leave import JoinLeave
 from .layer.probe import Probe
@@ -85,13 +84,10 @@ class LayerMessages:
             self._renewals.add(stream)
             return
         stream.note_announced(epoch, offset)
-        if not stream.is_next(offset):
-            if offset > stream.top:
-                self._repairs.start(stream)
-        elif len(stream.live) <= SLICE:
-            self._repairs.fan_out(stream, announced(name, offset, data, at), at)
-        else:
-            self._repairs.start(stream, announced(name, offset, data, at), at)
+        if stream.is_next(offset):
+            self._repairs.deliver(stream, announced(name, offset, data, at), at)
+        elif offset > stream.top:
+            self._repairs.start(stream)
 
     def _dispatch(self, message: dict[str, Any]) -> None:
         kind, stream = message["type"], message["stream"]

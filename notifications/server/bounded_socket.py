@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from . import descriptors
 from .events import Events
 
 #: Bytes in the send buffer, beyond the kernel's, above which a socket counts as blocked; and
@@ -31,10 +32,12 @@ class BoundedSocket(asyncio.Protocol):
 
     __slots__ = (
         "_close_timer",
+        "_descriptor",
         "_events",
         "_is_closing",
         "_is_lost",
         "_loop",
+        "_on_direct_end",
         "_on_gone",
         "_writable",
         "is_blocked",
@@ -53,6 +56,10 @@ class BoundedSocket(asyncio.Protocol):
         self._writable: asyncio.Event | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._on_gone: Callable[[], None] | None = None
+        #: Where frames may be sent past the transport; None until somebody asks.
+        self._descriptor: int | None = None
+        #: Set while they may be.
+        self._on_direct_end: Callable[[], None] | None = None
 
     def offer(self, message: Framed) -> bool:
         """Write the frame of a message, without waiting.
@@ -64,8 +71,39 @@ class BoundedSocket(asyncio.Protocol):
         if self.is_blocked:
             return False
         if not self._is_closing and not self.transport.is_closing():
-            self.transport.write(message.frame)
+            self._write(message.frame)
         return True
+
+    def direct(self, ended: Callable[[], None]) -> int:
+        """Return a descriptor to which frames may be sent past the transport from now on.
+
+        They may as long as nothing waits in the transport, so that all that is written keeps its
+        order.
+
+        Args:
+            ended: called once, when they may no longer: before anything is written to the
+                transport, and before the descriptor is closed and could be another socket's.
+
+        Returns:
+            The descriptor for :meth:`send_to_all`;
+            :data:`~notifications.server.descriptors.NONE` if there is none now.
+        """
+        transport = self.transport
+        if self._is_closing or transport.is_closing() or transport.get_write_buffer_size():
+            return descriptors.NONE
+        if self._descriptor is None:
+            self._descriptor = descriptors.descriptor_of(transport)
+        if self._descriptor != descriptors.NONE:
+            self._on_direct_end = ended
+        return self._descriptor
+
+    send_to_all = staticmethod(descriptors.send_to_all)
+
+    def take_rest(self, rest: bytes) -> None:
+        """Write, by the transport, what the descriptor of :meth:`direct` has not taken."""
+        if not self.transport.is_closing():
+            self._write(rest)
+        self._end_direct()
 
     async def drained(self) -> None:
         """Wait until the socket is no longer blocked, or is gone."""
@@ -100,6 +138,7 @@ class BoundedSocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._is_lost = True
+        self._end_direct()  # transports close their descriptors after this call
         if self._close_timer is not None:
             self._close_timer.cancel()
         self.resume_writing()
@@ -113,6 +152,17 @@ class BoundedSocket(asyncio.Protocol):
         if self._writable is not None:
             self._writable.set()
             self._writable = None
+
+    def _write(self, data: bytes) -> None:
+        """Write to the transport: the only place that does, so that all writes keep their order."""
+        if self._on_direct_end is not None:
+            self._end_direct()
+        self.transport.write(data)
+
+    def _end_direct(self) -> None:
+        if self._on_direct_end is not None:
+            ended, self._on_direct_end = self._on_direct_end, None
+            ended()
 
     def _close_transport(self) -> None:
         """Close the socket once everything is written, or after ``CLOSE_TIMEOUT``."""

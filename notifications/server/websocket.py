@@ -5,9 +5,10 @@ It offers the ASGI extension ``notifications.frames`` in the scope of each socke
     scope["extensions"]["notifications.frames"] -> the FrameProtocol
 
 With it, a publication is framed once for all its readers, and ``offer`` reports without waiting
-whether the socket has room. ``charge_to`` reports frames that are not messages, and ``when_gone``
-the end of the socket. On servers without the extension (daphne, hypercorn, granian) the app uses
-the ordinary ASGI ``send``, which works here as well.
+whether the socket has room. ``direct`` and ``send_to_all`` send a frame to many descriptors, past
+their transports. ``charge_to`` reports frames that are not messages, and ``when_gone`` the end of
+the socket. On servers without the extension (daphne, hypercorn, granian) the app uses the ordinary
+ASGI ``send``, which works here as well.
 
 Incoming frames are parsed by the ``websockets`` library. There is no compression, and there are no
 pings of the library: the Centrifuge protocol has a heartbeat, which also acknowledges delivery.
@@ -196,7 +197,7 @@ class FrameProtocol(BoundedSocket):
         self._log("[accepted]")
         self._is_accepted = True
         headers = [*self._server_state.default_headers, *message.get("headers", ())]
-        self.transport.write(accept(self._key, headers, message.get("subprotocol")))
+        self._write(accept(self._key, headers, message.get("subprotocol")))
 
     def _send(self, message: Event) -> None:
         assert self._frames is not None
@@ -239,7 +240,7 @@ class FrameProtocol(BoundedSocket):
     def _refuse(self, status: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         self._is_closing = True
         headers = [*self._server_state.default_headers, *(headers or ())]
-        self.transport.write(refuse(status, headers))
+        self._write(refuse(status, headers))
         self._close_transport()
 
     def flush(self) -> None:
@@ -249,7 +250,7 @@ class FrameProtocol(BoundedSocket):
         if self.is_blocked and self._frames.state is State.OPEN:
             return  # a peer that does not read gets no pongs
         if output and not self.transport.is_closing():
-            self.transport.write(output)
+            self._write(output)
 
     # Incoming
 

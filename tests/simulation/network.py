@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from random import Random
 from typing import Any, NamedTuple, Protocol
 
@@ -35,7 +36,7 @@ class Client(Protocol):
 
 
 class Frame(NamedTuple):
-    """A frame in transit to the client; ``code`` is None unless it is a close frame.
+    """One write in transit to the client; ``code`` is None unless it is a close frame.
 
     Args:
         written_at: virtual time of writing, in seconds.
@@ -44,7 +45,7 @@ class Frame(NamedTuple):
 
     written_at: float
     due: float
-    text: str
+    texts: Sequence[str]
     code: int | None
 
 
@@ -57,6 +58,8 @@ class Network:
         self.trace = trace
         self.outside = contextvars.copy_context()
         self.wires: dict[Wire, None] = {}
+        #: The open sockets by descriptor. A new socket gets the lowest that is free.
+        self.descriptors: dict[int, Wire] = {}
         #: Maximum one-way latency in seconds while the network has no fault.
         self.usual_delay = 0.02
         self.heal()
@@ -103,6 +106,9 @@ class Wire:
         #: Seconds that the client needs to read one frame.
         self.pace = 0.0
         self.has_client = self.has_server = True
+        self._descriptor = next(each for each in count() if each not in network.descriptors)
+        network.descriptors[self._descriptor] = self
+        self._on_direct_end: Callable[[], None] | None = None
         self._is_disconnect_sent = False
         self._scope = {
             "type": "websocket",
@@ -184,8 +190,21 @@ class Wire:
         if self.is_blocked:
             return False
         assert isinstance(message.payload, str)
-        self._transmit(message.payload)
+        self._transmit([message.payload])
         return True
+
+    def direct(self, ended: Callable[[], None]) -> int:
+        if self.is_blocked or not self.has_server:
+            return -1
+        self._on_direct_end = ended
+        return self._descriptor
+
+    def send_to_all(self, descriptors: Sequence[int], data: bytes) -> list[int]:
+        """Write to whatever sockets have these descriptors now. A full one takes nothing."""
+        return [self._send_to(self.network.descriptors.get(each), data) for each in descriptors]
+
+    def take_rest(self, rest: bytes) -> None:
+        self._transmit(texts_of(rest))
 
     async def drained(self) -> None:
         while self.is_blocked:
@@ -206,9 +225,9 @@ class Wire:
         if event["type"] == "websocket.send":
             if not self.has_server:
                 raise OSError("the peer is gone")
-            self._transmit(event["text"])
+            self._transmit([event["text"]])
         elif event["type"] == "websocket.close" and self.has_server:
-            self._transmit("", event["code"])
+            self._transmit([], event["code"])
             self.network.later(CLOSING, self._disconnect_server, 1006)
         elif event["type"] == "websocket.accept":
             self.network.later(self.network.latency(), self._accepted)
@@ -217,12 +236,36 @@ class Wire:
         if self.has_client and self.has_server:
             self.client.opened()
 
-    def _transmit(self, text: str, code: int | None = None) -> None:
+    @staticmethod
+    def _send_to(wire: Wire | None, data: bytes) -> int:
+        if wire is None or wire.is_blocked:
+            return -1
+        wire._append(texts_of(data))
+        return len(data)
+
+    def _end_direct(self) -> None:
+        if self._on_direct_end is not None:
+            ended, self._on_direct_end = self._on_direct_end, None
+            ended()
+
+    def _end_server(self) -> None:
+        """Release the server's end, whose descriptor may be given to another socket at once."""
+        self._end_direct()
+        self.has_server = False
+        if self.network.descriptors.get(self._descriptor) is self:
+            del self.network.descriptors[self._descriptor]
+        self._room.set()
+
+    def _transmit(self, texts: Sequence[str], code: int | None = None) -> None:
+        self._end_direct()
+        self._append(texts, code)
+
+    def _append(self, texts: Sequence[str], code: int | None = None) -> None:
         if not self.has_server or not self.worker.is_alive:
             return
         now = self.network.loop.now
         self._to_client_at = max(self._to_client_at, now + self.network.latency())
-        self.buffered.append(Frame(now, self._to_client_at, text, code))
+        self.buffered.append(Frame(now, self._to_client_at, texts, code))
         self.network.later(self._to_client_at - now + 1e-6, self._pass_on)
 
     def _pass_on(self) -> None:
@@ -235,10 +278,10 @@ class Wire:
             self._room.set()
             if self.pace:
                 self.stall(now + self.pace)
-            if frame.code is None:
-                self.network.trace(self.client, "takes", frame.text[:SHOWN])
-                self.client.received(frame.text, frame.written_at)
-            else:
+            for text in frame.texts:
+                self.network.trace(self.client, "takes", text[:SHOWN])
+                self.client.received(text, frame.written_at)
+            if frame.code is not None:
                 self._disconnect_server(frame.code)
                 self._hang_up_on_client(frame.code)
 
@@ -259,15 +302,13 @@ class Wire:
         if self._is_disconnect_sent:
             return
         self._is_disconnect_sent = True
-        self.has_server = False
-        self._room.set()
+        self._end_server()
         self._incoming.put_nowait({"type": "websocket.disconnect", "code": code})
 
     def _server_is_done(self) -> None:
         """Close the socket as the operating system does when the consumer or its process ends."""
-        self.has_server = False
+        self._end_server()
         self._is_disconnect_sent = True
-        self._room.set()
         self.network.wires.pop(self, None)
         # After what is still in the buffers.
         if self.worker.is_alive:
@@ -285,3 +326,16 @@ class Wire:
     def _lost(self, code: int) -> None:
         self.network.trace(self.client, "is closed with", code)
         self.client.lost(code)
+
+
+def texts_of(frames: bytes) -> list[str]:
+    """Return the texts of whole frames of a server (RFC 6455 section 5.2)."""
+    texts, start = [], 0
+    while start < len(frames):
+        size, start = frames[start + 1], start + 2
+        if size >= 126:
+            width = 2 if size == 126 else 8
+            size, start = int.from_bytes(frames[start : start + width]), start + width
+        texts.append(frames[start : start + size].decode())
+        start += size
+    return texts

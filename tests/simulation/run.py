@@ -172,6 +172,7 @@ def main(arguments: Sequence[str]) -> int:
     workers.patch_singletons()
     database.prepare()
     workers.patch_threads()
+    workers.let_few_be_direct()
     workers.number_objects()
     names = options.broken or [""]
     return max([_run(argparse.Namespace(**{**vars(options), "broken": name})) for name in names])

@@ -12,6 +12,7 @@ from notifications import hub as hub_package
 from notifications import layer as layer_module
 from notifications.database import lanes
 from notifications.hub import Connection, Hub, LocalStream
+from notifications.hub.delivery import repairs, stream
 from notifications.hub.sockets.connection import Reader
 
 from .clock import WallClock
@@ -57,6 +58,12 @@ def patch_singletons() -> None:
 def patch_threads() -> None:
     """Give the lanes of the app simulated threads."""
     setattr(lanes, "Threads", Pool)  # noqa: B010 - mypy knows that it is a class
+
+
+def let_few_be_direct() -> None:
+    """Send to descriptors from two readers on, in slices of two: no stream here has many."""
+    stream.FEW = 1
+    repairs.SLICE = 2
 
 
 def number_objects() -> None:

@@ -41,15 +41,15 @@ class Ephemeral:
             at: when it was published, in microseconds since 1970.
         """
         stream = self._streams.get(channel)
-        if stream is None or not stream.live:
+        if stream is None or not stream.apart:
             return
         publication = announced(channel, 0, content, at)
         is_idle = self._task is None or self._task.done()
-        if is_idle and len(stream.live) <= SLICE:
-            write(stream.live, encodings(channel, publication))
+        if is_idle and len(stream.apart) <= SLICE:
+            write(stream.apart, encodings(channel, publication))
             return
         if len(self._waiting) == MAX_WAITING:
-            EPHEMERAL_DROPPED.inc(len(self._waiting[0][0].live))
+            EPHEMERAL_DROPPED.inc(len(self._waiting[0][0].apart))
         self._waiting.append((stream, publication))
         if is_idle:
             self._task = asyncio.create_task(self._write_waiting())
@@ -63,7 +63,7 @@ class Ephemeral:
         while self._waiting:
             stream, publication = self._waiting.popleft()
             forms = encodings(stream.name, publication)
-            readers = list(stream.live)
+            readers = list(stream.apart)
             for start in range(0, len(readers), SLICE):
                 write(readers[start : start + SLICE], forms)
                 await asyncio.sleep(0)

@@ -1,9 +1,10 @@
-"""Brings live readers up to date from history, in order, for one stream or many at once."""
+"""Brings live readers up to date, in order: with what is announced, or from history."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from ...conf import app_settings
@@ -14,7 +15,8 @@ from ...streams.evidence import Pruned, Seen, WentBack, read_on, read_ranges_on
 from ...streams.history import Range
 from ..loops import Loops
 from ..sockets.connection import Reader
-from .stream import LocalStream, encodings, write_to
+from .fan_out import FanOut, joinable
+from .stream import Announced, LocalStream
 
 #: Sockets written to without yielding to the event loop: about 10 ms of CPU.
 SLICE = 1000
@@ -23,6 +25,8 @@ SLICE = 1000
 BATCH_SIZE = 200
 
 NAME = "repair"
+
+NO_TIMES: Mapping[int, int] = MappingProxyType({})
 
 
 class Repairs:
@@ -51,20 +55,38 @@ class Repairs:
         self._went_back = went_back
         self.tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, stream: LocalStream, first: Publication | None = None, at: int = 0) -> None:
-        """Bring all live readers up to date, with ``first`` and then from history.
+    def start(self, stream: LocalStream) -> None:
+        """Bring all live readers up to date from history.
 
         Do nothing if the stream is being repaired, suspect or not known yet.
+        """
+        if not stream.busy and not stream.is_suspect and stream.is_known:
+            stream.busy = True
+            self._spawn(self._repair(stream))
+
+    def deliver(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
+        """Write the next publication of a stream to its live readers, at once if they are few.
+
+        To many it is written in the next turn of the event loop, in slices, and joined with others
+        that are announced until then.
 
         Args:
-            stream: the stream to repair.
-            first: the next publication of the stream, if it is at hand.
-            at: when ``first`` was published, in microseconds; 0 if unknown.
+            stream: a stream of which :meth:`~.stream.LocalStream.is_next` is true.
+            publication: the publication.
+            at: when it was published, in microseconds; 0 if unknown.
         """
-        if stream.busy or stream.is_suspect or not stream.is_known:
-            return
-        stream.busy = True
-        self._spawn(self._repair(stream, first, at))
+        if stream.waiting is not None:
+            stream.waiting.append(Announced(publication, at))
+        elif stream.has_few_live:
+            fan_out = FanOut(stream, [publication], at, self._fall_behind)
+            try:
+                fan_out.write_some(SLICE)
+            finally:
+                fan_out.end()
+        else:
+            stream.waiting = [Announced(publication, at)]
+            stream.busy = True
+            self._spawn(self._repair(stream))
 
     def start_many(self, tops: Mapping[LocalStream, int]) -> None:
         """Bring the live readers of many streams up to date, with few queries.
@@ -83,22 +105,20 @@ class Repairs:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def fan_out(self, stream: LocalStream, publication: Publication, at: int = 0) -> None:
-        """Write the next publication, published ``at``, to all live readers without yielding."""
-        for reader in stream.fan_out(publication, at):
-            self._fall_behind(reader)
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _repair(self, stream: LocalStream, first: Publication | None, at: int) -> None:
+    async def _repair(self, stream: LocalStream) -> None:
         try:
-            if first is not None:
-                await self._fan_out_in_slices(stream, first, at)
-                if stream.heard <= stream.top:
-                    return
+            while stream.waiting and not stream.is_suspect:
+                announced, stream.waiting = stream.waiting, []
+                at = {each.publication.offset: each.at for each in announced}
+                await self._fan_out(stream, [each.publication for each in announced], at)
+            was_announced, stream.waiting = stream.waiting is not None, None
+            if was_announced and stream.heard <= stream.top:
+                return
             while self._streams.get(stream.name) is stream and not stream.is_suspect:
                 heard, seen = stream.heard, stream.seen()
                 try:
@@ -108,9 +128,7 @@ class Repairs:
                 except Pruned as pruned:
                     _pass_over(stream, pruned.floor)
                     continue
-                for publication in page.publications:
-                    if publication.offset > stream.top:
-                        await self._fan_out_in_slices(stream, publication)
+                await self._fan_out(stream, page.publications)
                 stream.move_over(page.offset, page.at)
                 self._loops.report_success(NAME)
                 # Stop only if nothing was announced during the query.
@@ -122,6 +140,7 @@ class Repairs:
             self._loops.report_failure(NAME, error)
         finally:
             stream.busy = False
+            stream.waiting = None
 
     async def _repair_many(self, tops: dict[LocalStream, int]) -> None:
         streams = list(tops)
@@ -156,27 +175,32 @@ class Repairs:
             elif isinstance(refusal, Pruned):
                 _pass_over(stream, refusal.floor)
             elif not stream.is_suspect:
-                for publication in found.publications[entry]:
-                    await self._fan_out_in_slices(stream, publication)
+                await self._fan_out(stream, found.publications[entry])
                 top = found.tops.get(stream.id)
                 at = top.at if top is not None and top.offset == entry.upto else 0
                 stream.move_over(entry.upto, at)
 
-    async def _fan_out_in_slices(
-        self, stream: LocalStream, publication: Publication, at: int = 0
+    async def _fan_out(
+        self,
+        stream: LocalStream,
+        publications: Iterable[Publication],
+        at: Mapping[int, int] = NO_TIMES,
     ) -> None:
-        """Fan out in slices, so that the event loop can do other work in between."""
-        if len(stream.live) <= SLICE:
-            self.fan_out(stream, publication, at)
-            return
-        offset = publication.offset
-        stream.advance(offset, at)
-        messages = encodings(stream.name, publication)
-        readers = list(stream.live)
-        for start in range(0, len(readers), SLICE):
-            for reader in write_to(readers[start : start + SLICE], offset, messages):
-                self._fall_behind(reader)
-            await asyncio.sleep(0)
+        """Fan out in slices, so that the event loop can do other work in between.
+
+        Args:
+            stream: the stream.
+            publications: publications in order. Those that the stream is past are left out.
+            at: when they were published, in microseconds, by offset, as far as it is known.
+        """
+        for group in joinable(each for each in publications if each.offset > stream.top):
+            last = group[-1].offset
+            fan_out = FanOut(stream, group, at.get(last, 0), self._fall_behind)
+            try:
+                while fan_out.write_some(SLICE):  # noqa: ASYNC110 - it waits for nothing
+                    await asyncio.sleep(0)
+            finally:
+                fan_out.end()
 
 
 def _pass_over(stream: LocalStream, floor: int) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
-from ...metrics import WRITTEN
 from ...protocol import messages
 from ...protocol.codec import Codec, Encodings
 from ...protocol.prepared import Prepared
@@ -13,6 +11,14 @@ from ...streams.encoding import Publication
 from ...streams.evidence import Seen
 from ...streams.history import Top
 from ..sockets.connection import Reader
+from .direct import DirectReaders
+
+#: Readers of a stream that are written to at once. For so few, nothing is gained by slices, and
+#: none of them is direct: that costs more than it saves.
+FEW = 8
+
+#: Publications that may wait for a fan-out in slices. Those after them are read from history.
+MAX_WAITING = 32
 
 
 class Tip(NamedTuple):
@@ -35,24 +41,35 @@ class Tip(NamedTuple):
         return _order(offset, self.offset) != _order(at, self.at)
 
 
+class Announced(NamedTuple):
+    """A publication that was announced, and when it was published, in microseconds."""
+
+    publication: Publication
+    at: int
+
+
 class LocalStream:
     """The local readers of one stream.
 
-    A reader is *live* (in ``live``) while everything up to ``top`` has been written to it, or
-    *behind* and served from history. ``heard`` is the highest offset that was announced or found,
+    A reader is *live* while everything up to ``top`` has been written to it, or *behind* and served
+    from history. Live readers are *direct* (see :class:`~.direct.DirectReaders`), or *apart*, each
+    with a position of its own. ``heard`` is the highest offset that was announced or found,
     and ``tip`` the newest entry whose time is known, usually the one at ``top``.
     """
 
     __slots__ = (
         "_announced_by_epoch",
+        "apart",
+        "before",
         "busy",
+        "direct",
+        "due",
         "epoch",
         "heard",
         "id",
         "is_joined",
         "is_suspect",
         "joined_at",
-        "live",
         "name",
         "pins",
         "readers",
@@ -60,6 +77,7 @@ class LocalStream:
         "signature",
         "tip",
         "top",
+        "waiting",
     )
 
     def __init__(self, name: str) -> None:
@@ -76,11 +94,18 @@ class LocalStream:
         #: found the row equal; else "". See :mod:`notifications.streams.signatures`.
         self.signature = ""
         self.readers: set[Reader] = set()
-        self.live: set[Reader] = set()
+        self.apart: set[Reader] = set()
+        self.direct: dict[Codec, DirectReaders] = {}
+        #: Of the fan-out in progress: ``top`` before it, and readers apart that it has not reached.
+        self.before = 0
+        self.due: list[Reader] = []
         self.is_joined = False
         self.joined_at = 0.0
         #: A repair or a fan-out in slices is in progress.
         self.busy = False
+        #: The next publications, which a fan-out in slices will take; None if there is none that
+        #: would.
+        self.waiting: list[Announced] | None = None
         #: Its history seems to have gone back: nothing is sent until that is settled.
         self.is_suspect = False
         #: Connections that are about to become readers, or hold it as their private stream.
@@ -154,29 +179,70 @@ class LocalStream:
         return Seen(self.epoch, max(self.top, self.heard), self.revision, *self.tip)
 
     def is_next(self, offset: int) -> bool:
-        """Can this announced offset be fanned out now, without reading history first?"""
-        return self.is_known and not self.busy and offset == self.top + 1
+        """Can this announced offset be fanned out, without reading history first?"""
+        if not self.is_known:
+            return False
+        if self.waiting is None:
+            return not self.busy and offset == self.top + 1
+        last = self.waiting[-1].publication.offset if self.waiting else self.top
+        return offset == last + 1 and len(self.waiting) < MAX_WAITING
+
+    @property
+    def live(self) -> set[Reader]:
+        """All live readers."""
+        return self.apart.union(*(each.readers for each in self.direct.values()))
+
+    @property
+    def has_few_live(self) -> bool:
+        """Are there so few live readers that they are written to at once?"""
+        return len(self.apart) + sum(map(len, self.direct.values())) <= FEW
 
     def add_live(self, reader: Reader) -> None:
         reader.is_live = True
-        self.live.add(reader)
+        self.apart.add(reader)
 
     def remove_live(self, reader: Reader) -> None:
         reader.is_live = False
-        self.live.discard(reader)
+        self.apart.discard(reader)
+        if reader.direct is not None:
+            reader.direct.remove(reader)
 
-    def fan_out(self, publication: Publication, at: int = 0) -> list[Reader]:
-        """Write one publication to all live readers, encoded and framed once, without awaiting.
+    def join_direct(self, reader: Reader) -> bool:
+        """Make a reader direct, if its socket allows it.
 
         Args:
-            at: when it was published, in microseconds; 0 if unknown.
-
-        Returns:
-            The readers whose sockets were blocked. The publication was not written to them.
+            reader: a live reader which has everything up to ``before``.
         """
-        offset = publication.offset
+        writer = reader.connection.socket.writer
+        if writer is None:
+            return False
+        descriptor = writer.direct(reader.connection.leave_direct)
+        if descriptor < 0:
+            return False
+        if reader.codec not in self.direct:
+            self.direct[reader.codec] = DirectReaders(self, writer.send_to_all)
+        self.apart.remove(reader)
+        self.direct[reader.codec].add(reader, descriptor)
+        return True
+
+    def leave_direct(self, reader: Reader) -> None:
+        """Put a direct reader apart."""
+        assert reader.direct is not None
+        if not reader.direct.remove(reader):
+            self.due.append(reader)
+        self.apart.add(reader)
+
+    def begin_fan_out(self, offset: int, at: int) -> None:
+        """Advance to ``offset``, up to which all live readers are going to be written to.
+
+        Args:
+            at: when the entry at ``offset`` was published, in microseconds; 0 if unknown.
+        """
+        self.before = self.top
         self.advance(offset, at)
-        return write_to(self.live, offset, encodings(self.name, publication))
+        self.due = list(self.apart)
+        for direct in self.direct.values():
+            direct.done = 0
 
     def move_over(self, offset: int, at: int = 0) -> None:
         """Advance past offsets that are not sent, such as expired or withdrawn notifications.
@@ -186,7 +252,7 @@ class LocalStream:
         """
         if offset > self.top:
             self.advance(offset, at)
-            for reader in self.live:
+            for reader in self.apart:
                 reader.sent = max(reader.sent, offset)
         elif offset == self.top and at:
             self.advance(offset, at)
@@ -210,26 +276,6 @@ def encode(codec: Codec, name: str, publication: Publication) -> Prepared:
         return codec.encode_publication(name, publication.offset, publication.data)
     push = messages.Push(channel=name, pub=publication.message())
     return codec.encode(messages.Reply(push=push))
-
-
-def write_to(readers: Iterable[Reader], offset: int, forms: Encodings) -> list[Reader]:
-    """Write a publication to the live readers without it; see :meth:`LocalStream.fan_out`.
-
-    Returns:
-        The readers whose sockets were blocked.
-    """
-    blocked: list[Reader] = []
-    count = 0
-    for reader in readers:
-        if offset <= reader.sent or not reader.is_live:
-            continue
-        if reader.offer(forms[reader.codec]):
-            reader.sent = offset
-            count += 1
-        else:
-            blocked.append(reader)
-    WRITTEN.inc(count)
-    return blocked
 
 
 def _order(one: int, other: int) -> int:

@@ -6,14 +6,12 @@ import asyncio
 import logging
 from typing import Any, Protocol
 
-from msgspec import Raw
-
 from ...conf import app_settings
 from ...metrics import DISCONNECTS
 from ...protocol import codes
 from ...protocol.codec import Codec
 from ...protocol.codes import Disconnect
-from ...protocol.messages import ClientInfo, Reply
+from ...protocol.messages import Reply
 from ...protocol.session import Session
 from ...streams.evidence import Seen
 from .grants import Grant
@@ -44,19 +42,29 @@ class Stream(Protocol):
     def seen(self) -> Seen: ...
     def add_live(self, reader: Reader) -> None: ...
     def remove_live(self, reader: Reader) -> None: ...
+    def leave_direct(self, reader: Reader) -> None: ...
+
+
+class Direct(Protocol):
+    """The part of :class:`~notifications.hub.delivery.direct.DirectReaders` that is needed here."""
+
+    def sent_by(self, index: int) -> int: ...
+    def remove(self, reader: Reader) -> bool: ...
 
 
 class Reader:
     """The position of one connection in one stream."""
 
     __slots__ = (
+        "_sent",
         "acked",
         "codec",
         "connection",
+        "direct",
         "grant",
+        "index",
         "is_live",
         "offer",
-        "sent",
         "stream",
         "topic",
     )
@@ -73,11 +81,13 @@ class Reader:
         self.connection = connection
         #: The socket's bound method, which saves two calls per delivery.
         self.offer = connection.socket.offer
+        #: The direct readers that it is one of, and its place among them.
+        self.direct: Direct | None = None
+        self.index = 0
         #: The form in which the connection's client wants messages.
         self.codec = connection.codec
         self.stream = stream
-        #: Offset up to which publications have been written or skipped.
-        self.sent = sent
+        self._sent = sent
         #: Offset up to which the client has acknowledged.
         self.acked = acked
         #: Whether it receives what is fanned out; otherwise it is behind or detached.
@@ -86,6 +96,16 @@ class Reader:
         self.topic = topic
         #: Why the client may read a channel of a namespace; None for any other stream.
         self.grant = grant
+
+    @property
+    def sent(self) -> int:
+        """Offset up to which publications have been written or skipped."""
+        return self._sent if self.direct is None else self.direct.sent_by(self.index)
+
+    @sent.setter
+    def sent(self, offset: int) -> None:
+        assert self.direct is None, "its stream keeps its position"
+        self._sent = offset
 
     def detach(self) -> None:
         """Remove the reader from its connection and its stream."""
@@ -246,6 +266,12 @@ class Connection:
         if self._closing_task is not None:
             await asyncio.shield(self._closing_task)
 
+    def leave_direct(self) -> None:
+        """Have nothing more sent past the socket's transport, to which something is written."""
+        for reader in self.readers.values():
+            if reader.direct is not None:
+                reader.stream.leave_direct(reader)
+
     def end(self) -> None:
         """Mark the socket as gone, and wake all tasks that wait for it."""
         self.has_ended = True
@@ -253,17 +279,7 @@ class Connection:
 
     def positions(self) -> dict[str, int]:
         """Written offsets by channel, where the client has not acknowledged all of them."""
-        return {
-            name: reader.sent for name, reader in self.readers.items() if reader.sent > reader.acked
-        }
-
-    def info_in(self, channel: str) -> ClientInfo:
-        """Describe the client to others in a channel of a namespace."""
-        info = ClientInfo(user=str(self.user_id), client=self.client)
-        reader = self.readers.get(channel)
-        if reader is not None and reader.grant is not None and reader.grant.info:
-            info.chan_info = Raw(reader.grant.info)
-        return info
+        return {name: one.sent for name, one in self.readers.items() if one.sent > one.acked}
 
     async def _close(self, disconnect: Disconnect) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from typing import Any, Protocol
 
 from ...protocol import codes
@@ -27,6 +27,9 @@ class FrameWriter(Protocol):
     """The ASGI extension ``notifications.frames``; see :mod:`notifications.server`."""
 
     def offer(self, message: Prepared) -> bool: ...
+    def direct(self, ended: Callable[[], None]) -> int: ...
+    def send_to_all(self, descriptors: Sequence[int], data: bytes) -> list[int]: ...
+    def take_rest(self, rest: bytes) -> None: ...
     @property
     def is_blocked(self) -> bool: ...
     async def drained(self) -> None: ...
@@ -37,6 +40,10 @@ class FrameWriter(Protocol):
 
 class Socket(Protocol):
     """The operations of a socket that a connection needs."""
+
+    @property
+    def writer(self) -> FrameWriter | None:
+        """The server's extension; None if the server has none or this is no websocket."""
 
     def offer(self, message: Prepared) -> bool:
         """Write ``message`` without waiting; if blocked, write nothing and return False."""
@@ -76,39 +83,39 @@ def open_socket(scope: dict[str, Any], send: ASGISend) -> Socket:
 class FrameSocket:
     """A socket on a server with the extension, where all sockets share each built frame."""
 
-    __slots__ = ("_send", "_writer", "offer")
+    __slots__ = ("_send", "offer", "writer")
 
     def __init__(self, send: ASGISend, writer: FrameWriter) -> None:
         self._send = send
-        self._writer = writer
+        self.writer = writer
         #: The writer's bound method, which saves a call per delivery.
         self.offer = writer.offer
 
     @property
     def is_blocked(self) -> bool:
-        return self._writer.is_blocked
+        return self.writer.is_blocked
 
     @property
     def has_failed(self) -> bool:
         return False  # a transport accepts all writes until the connection is lost
 
     async def drained(self) -> None:
-        await self._writer.drained()
+        await self.writer.drained()
 
     async def close(self, disconnect: Disconnect) -> None:
         await _send_close(self._send, disconnect)
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
-        self._writer.charge_to(charge)
+        self.writer.charge_to(charge)
 
     def when_gone(self, callback: Callable[[], None]) -> None:
-        self._writer.when_gone(callback)
+        self.writer.when_gone(callback)
 
     def release(self) -> None:
         return
 
     def abort(self) -> None:
-        self._writer.abort()
+        self.writer.abort()
 
 
 class ASGISocket:
@@ -119,6 +126,8 @@ class ASGISocket:
     """
 
     __slots__ = ("_loop", "_pending", "_released", "_send", "has_failed")
+
+    writer = None
 
     def __init__(self, send: ASGISend) -> None:
         self.has_failed = False

@@ -19,6 +19,8 @@ class PollSocket:
 
     __slots__ = ("_released", "_size", "ended", "has_failed", "taken")
 
+    writer = None
+
     def __init__(self) -> None:
         self.has_failed = False
         self.taken: list[bytes] = []

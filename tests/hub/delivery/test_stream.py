@@ -93,7 +93,6 @@ async def test_a_hint_of_another_epoch_is_ignored(hub: Hub, user: Any) -> None:
 async def test_a_large_fan_out_is_sliced_and_stays_in_order(
     hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("notifications.hub.layer_messages.SLICE", 2)
     monkeypatch.setattr("notifications.hub.delivery.repairs.SLICE", 2)
     peers = [await peer_of(user) for _ in range(7)]
     peers[3].block()

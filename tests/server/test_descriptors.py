@@ -1,0 +1,212 @@
+"""Frames that are sent past the transport: their order, their descriptors, and how it ends."""
+
+import asyncio
+import contextlib
+import os
+import random
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from notifications.protocol.prepared import Prepared
+from notifications.server import FrameProtocol
+from notifications.server.descriptors import NONE, send_to_all
+from tests.proxies import trusting, write_certificate
+from tests.raw import CLOSE, frame
+from tests.server.test_websocket import PLAIN
+from tests.sockets import serving, until
+
+MESSAGES = 600
+
+
+def nothing() -> None:
+    return
+
+
+async def take_frames(reader: asyncio.StreamReader, count: int) -> list[bytes]:
+    """Read so many frames without masks, and return their payloads."""
+    found = []
+    for _ in range(count):
+        _, size = await reader.readexactly(2)
+        if size >= 126:
+            size = int.from_bytes(await reader.readexactly(2 if size == 126 else 8))
+        found.append(await reader.readexactly(size))
+    return found
+
+
+async def test_all_that_is_written_keeps_its_order_whichever_way_it_goes() -> None:
+    """Over a small buffer, which takes whole frames, parts of them, or nothing."""
+    chance = random.Random(1)
+    ways = {"offered": 0, "whole": 0, "part": 0}
+    done = asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        protocol: FrameProtocol = scope["extensions"]["notifications.frames"]
+        tcp = protocol.transport.get_extra_info("socket")
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        ended = [True]
+        descriptor = NONE
+        for number in range(MESSAGES):
+            message = Prepared(f"{number} ".ljust(chance.choice([10, 900, 5000]), "x"))
+            if ended:
+                ended.clear()
+                descriptor = protocol.direct(lambda: ended.append(True))
+                if descriptor == NONE:
+                    ended.append(True)
+            if not ended and chance.random() < 0.8:
+                (count,) = send_to_all([descriptor], message.frame)
+                ways["whole" if count == len(message.frame) else "part"] += 1
+                if count < len(message.frame):
+                    protocol.take_rest(message.frame[max(count, 0) :])
+                    assert ended
+            else:
+                await protocol.drained()
+                assert protocol.offer(message)
+                assert ended, "or a frame that is sent now might overtake"
+                ways["offered"] += 1
+            if chance.random() < 0.1:
+                await until(lambda: not protocol.transport.get_write_buffer_size())
+        done.set()
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async with serving(application) as (_, port):
+        tcp = socket.socket()
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        tcp.connect(("127.0.0.1", port))
+        reader, writer = await asyncio.open_connection(sock=tcp, limit=4096)
+        writer.write(PLAIN)
+        await reader.readuntil(b"\r\n\r\n")
+        async with asyncio.timeout(60):
+            found = await take_frames(reader, MESSAGES)
+        assert [int(payload.split()[0]) for payload in found] == list(range(MESSAGES))
+        assert done.is_set()
+        writer.transport.abort()
+    assert all(ways.values()), ways
+
+
+async def close(protocol: FrameProtocol, send: Any) -> None:
+    await send({"type": "websocket.close", "code": 4000})
+
+
+async def give_up(protocol: FrameProtocol, send: Any) -> None:
+    protocol.abort()
+
+
+async def fail(protocol: FrameProtocol, send: Any) -> None:
+    raise LookupError
+
+
+async def stay(protocol: FrameProtocol, send: Any) -> None:
+    return
+
+
+class Ending(NamedTuple):
+    """What the application does, and what the peer does then."""
+
+    what: str
+    then: Callable[[FrameProtocol, Any], Awaitable[None]] = stay
+    peer: Callable[[socket.socket], object] = lambda tcp: None
+    stops: bool = False
+
+
+def reset(tcp: socket.socket) -> None:
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    tcp.close()
+
+
+ENDINGS = [
+    Ending("the application closes", close),
+    Ending("the application drops the socket", give_up),
+    Ending("the application fails", fail),
+    Ending("the peer closes", peer=lambda tcp: tcp.sendall(frame(CLOSE, b"\x03\xe8"))),
+    Ending("the peer sends what is no frame", peer=lambda tcp: tcp.sendall(b"\xff\xff")),
+    Ending("the peer sends no more", peer=lambda tcp: tcp.shutdown(socket.SHUT_WR)),
+    Ending("the peer resets", peer=reset),
+    Ending("the server stops", stops=True),
+]
+
+
+@pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.what)
+async def test_it_ends_before_the_descriptor_is_closed(ending: Ending) -> None:
+    states: list[bool] = []
+    direct = asyncio.Event()
+    gone = asyncio.Event()
+    opened: list[FrameProtocol] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        protocol: FrameProtocol = scope["extensions"]["notifications.frames"]
+        opened.append(protocol)
+        protocol.when_gone(gone.set)
+        await until(lambda: not protocol.transport.get_write_buffer_size())  # the handshake
+        descriptor = protocol.direct(lambda: states.append(is_same(descriptor, inode)))
+        inode = os.fstat(descriptor).st_ino
+        direct.set()
+        await ending.then(protocol, send)
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    async with serving(application) as (server, port):
+        with contextlib.closing(socket.create_connection(("127.0.0.1", port))) as tcp:
+            tcp.sendall(PLAIN)
+            await asyncio.wait_for(direct.wait(), 60)
+            ending.peer(tcp)
+            if ending.stops:
+                server.should_exit = True
+            await until(lambda: states)
+            assert opened[0].direct(nothing) == NONE
+        await asyncio.wait_for(gone.wait(), 60)
+    assert states == [True]
+
+
+def is_same(descriptor: int, inode: int) -> bool:
+    return os.fstat(descriptor).st_ino == inode
+
+
+def test_what_cannot_be_sent_raises_nothing() -> None:
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    closed = os.dup(reading)
+    os.close(closed)
+    with ours, theirs:
+        assert send_to_all([closed, writing, ours.fileno()], b"frame") == [-1, -1, 5]
+        assert theirs.recv(100) == b"frame"
+    os.close(writing)
+    assert os.read(reading, 100) == b"", "only sockets are written to"
+    os.close(reading)
+
+
+async def test_a_socket_with_tls_has_no_descriptor(tmp_path: Path) -> None:
+    found: list[int] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        protocol: FrameProtocol = scope["extensions"]["notifications.frames"]
+        await asyncio.sleep(0.1)
+        assert not protocol.transport.get_write_buffer_size()
+        found.append(protocol.direct(nothing))
+        protocol.offer(Prepared("by the transport"))
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+
+    write_certificate(tmp_path)
+    files = {
+        "ssl_certfile": str(tmp_path / "fullchain.pem"),
+        "ssl_keyfile": str(tmp_path / "privkey.pem"),
+    }
+    async with serving(application, **files) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting())
+        writer.write(PLAIN)
+        await reader.readuntil(b"\r\n\r\n")
+        assert await take_frames(reader, 1) == [b"by the transport"]
+        writer.transport.abort()
+    assert found == [NONE]
