@@ -20,13 +20,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def checked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
     """The users of each check."""
     calls: list[list[Any]] = []
-    original = hub.rights.check_unannounced
+    original = hub.rights.check_changed
 
     async def check(user_ids: list[Any]) -> None:
         calls.append(user_ids)
         await original(user_ids)
 
-    monkeypatch.setattr(hub.rights, "check_unannounced", check)
+    monkeypatch.setattr(hub.rights, "check_changed", check)
     return calls
 
 
@@ -92,7 +92,7 @@ async def test_after_a_failure_all_users_are_checked(
         raise OperationalError
 
     with monkeypatch.context() as patched:
-        patched.setattr(hub.rights, "check_unannounced", fail)
+        patched.setattr(hub.rights, "check_changed", fail)
         for _ in range(2):
             with pytest.raises(OperationalError):
                 await rounds.check_part()
