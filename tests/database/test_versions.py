@@ -1,0 +1,55 @@
+"""Versions of the database: equal ones mean that nothing has been committed in between."""
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import connection, transaction
+
+from notifications.database.lanes import CHECK, COMMANDS
+from notifications.database.versions import Version, read_version
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite counts its commits"),
+]
+
+
+def version() -> Version | None:
+    return CHECK.submit(read_version).result()
+
+
+def write(name: str) -> Group:
+    return COMMANDS.submit(Group.objects.create, name=name).result()
+
+
+def write_and_roll_back() -> None:
+    with transaction.atomic():
+        Group.objects.create(name="never")
+        transaction.set_rollback(True)
+
+
+def test_versions_are_equal_while_nothing_is_committed() -> None:
+    before = version()
+    assert before is not None
+    assert list(CHECK.submit(Group.objects.all).result()) == []
+    COMMANDS.submit(write_and_roll_back).result()
+    assert version() == before
+
+
+def test_every_commit_of_another_connection_changes_the_version() -> None:
+    versions = [version()]
+    for number in range(3):
+        write(f"group {number}")
+        versions.append(version())
+    assert len(set(versions)) == 4
+
+
+def test_versions_of_two_connections_are_never_equal() -> None:
+    assert COMMANDS.submit(read_version).result() != version()
+
+
+def test_a_connection_that_has_written_has_no_version() -> None:
+    """It does not count its own commits."""
+    assert CHECK.submit(read_version).result() is not None
+    CHECK.submit(Group.objects.create, name="by this connection").result()
+    assert version() is None
+    CHECK.close()
