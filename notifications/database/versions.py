@@ -11,27 +11,31 @@ class Version(NamedTuple):
     """A state of the database: equal versions, read one after the other, are the same state.
 
     Only versions that one database connection has read can be equal.
+
+    Args:
+        connection: the connection of the database's library.
+        of_others: changes with every commit of another connection.
+        own: changes with everything that this connection writes.
     """
 
     connection: Any
-    number: int
+    of_others: int
+    own: int
 
 
 def read_version() -> Version | None:
     """Read the version of the app's database, as this thread's connection sees it.
 
-    It is a counter of SQLite (https://www.sqlite.org/pragma.html#pragma_data_version), which every
-    commit of another connection changes. Read it before the data that it stands for.
+    SQLite counts commits (https://www.sqlite.org/pragma.html#pragma_data_version). Read the version
+    before the data that it stands for.
 
     Returns:
-        None where there is no such counter, and on a connection that has itself written anything,
-        because it does not count its own commits.
+        None where there is no such counter, and in a transaction.
     """
     connection = connections[database_alias()]
-    if connection.vendor != "sqlite":
+    if connection.vendor != "sqlite" or connection.in_atomic_block:
         return None
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA data_version")
-        (number,) = cursor.fetchone()
-    raw = connection.connection
-    return None if raw.total_changes or raw.in_transaction else Version(raw, number)
+        (of_others,) = cursor.fetchone()
+    return Version(connection.connection, of_others, connection.connection.total_changes)

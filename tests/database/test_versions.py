@@ -47,9 +47,16 @@ def test_versions_of_two_connections_are_never_equal() -> None:
     assert COMMANDS.submit(read_version).result() != version()
 
 
-def test_a_connection_that_has_written_has_no_version() -> None:
-    """It does not count its own commits."""
-    assert CHECK.submit(read_version).result() is not None
-    CHECK.submit(Group.objects.create, name="by this connection").result()
-    assert version() is None
-    CHECK.close()
+def test_every_write_of_the_same_connection_changes_the_version() -> None:
+    versions = [version()]
+    for number in range(3):
+        CHECK.submit(Group.objects.create, name=f"group {number}").result()
+        versions.append(version())
+    CHECK.submit(Group.objects.all().delete).result()
+    versions.append(version())
+    assert len(set(versions)) == 5
+
+
+def test_there_is_no_version_in_a_transaction() -> None:
+    with transaction.atomic():
+        assert read_version() is None

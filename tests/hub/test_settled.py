@@ -160,7 +160,7 @@ async def test_p6_what_is_changed_and_changed_back_during_a_check_is_noticed(
     await in_database(mute, user)
     peer = await peer_of(user)
     await settle(hub, checked)
-    find = rights.find
+    find = verdicts.find
 
     def find_in_between(user_ids: list[Any], *args: Any) -> verdicts.Findings:
         grounds = read_grounds(user_ids, [])
