@@ -212,7 +212,7 @@ class Rights:
         for connection, before in snapshots.items():
             if connection.closing is None and connection in self._connections.all:
                 await self._apply_verdict(connection, before, findings, until)
-        self._settled.note(by_user, findings)
+        self._settled.note(by_user, findings, in_round=not count)
 
     async def _apply_verdict(
         self,

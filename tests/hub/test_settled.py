@@ -12,7 +12,7 @@ from django.db import DataError
 from django.utils import timezone
 
 from notifications.database.lanes import in_database
-from notifications.hub import Hub, rights, settled, verdicts
+from notifications.hub import Hub, grounds, rights, verdicts
 from notifications.hub.grounds import read_grounds
 from notifications.hub.rights_rounds import PARTS, RightsRounds
 from notifications.models import Connection, Subscription
@@ -45,7 +45,7 @@ async def one_round(hub: Hub) -> None:
 
 async def settle(hub: Hub, checked: list[Any]) -> None:
     """Check until no user has anything new."""
-    for _ in range(3):
+    for _ in range(4):
         checked.clear()
         await one_round(hub)
     assert not checked
@@ -58,17 +58,16 @@ async def with_session(user: Any) -> Peer:
     return peer
 
 
-async def test_users_are_checked_once_more_after_they_connect_and_then_rest(
+async def test_users_are_checked_in_two_rounds_after_they_connect_and_then_rest(
     hub: Hub, user: Any, checked: list[Any]
 ) -> None:
-    await peer_of(user)
-    await with_session(user)
-    await one_round(hub)
-    assert user.pk in checked
-    await settle(hub, checked)
-    await peer_of(user)
-    await one_round(hub)
-    assert checked[0] == user.pk
+    """Two, because a replica may lag behind in the first one."""
+    for connect in (peer_of, with_session):
+        await connect(user)
+        for count in (1, 1, 0):
+            checked.clear()
+            await one_round(hub)
+            assert len(checked) == count
 
 
 async def test_resting_users_take_as_many_statements_however_many_there_are(
@@ -82,7 +81,7 @@ async def test_resting_users_take_as_many_statements_however_many_there_are(
             with counted_statements("") as statements:
                 await hub.rights.check_changed(list(hub.connections.by_user))
             used.append(len(statements))
-    assert used[0] == used[1] <= 4
+    assert used == [1, 1]
     assert not checked
 
 
@@ -163,11 +162,11 @@ async def test_p6_what_is_changed_and_changed_back_during_a_check_is_noticed(
     find = verdicts.find
 
     def find_in_between(user_ids: list[Any], *args: Any) -> verdicts.Findings:
-        grounds = read_grounds(user_ids, [])
+        before = read_grounds(user_ids, [])
         Subscription.objects.update(muted=False)
         found = find(user_ids, *args)
         mute(user)
-        return found._replace(grounds=grounds)
+        return found._replace(grounds=before)
 
     with monkeypatch.context() as patched:
         patched.setattr(rights, "find", find_in_between)
@@ -216,7 +215,7 @@ async def test_p6_topics_of_a_function_of_the_host_are_asked_about_in_every_roun
     async with running_hub(settings, TOPIC_PERMISSION=permission) as hub:
         peer = await peer_of(user)
         assert "subscribe" in await peer.call(subscribe={"channel": "topic:news"})
-        for _ in range(3):
+        for _ in range(4):
             await one_round(hub)
         assert not peer.unsubscribed
         allowed.clear()
@@ -233,7 +232,7 @@ async def test_p6_channels_of_a_function_of_the_host_are_asked_about_in_every_ro
     async with running_hub(settings, NAMESPACES=namespaces) as hub:
         peer = await peer_of(user)
         assert "subscribe" in await peer.call(subscribe={"channel": "chat:7"})
-        for _ in range(3):
+        for _ in range(4):
             await one_round(hub)
         assert not peer.unsubscribed
         allowed.clear()
@@ -244,15 +243,16 @@ async def test_p6_channels_of_a_function_of_the_host_are_asked_about_in_every_ro
 async def test_users_are_checked_if_what_their_rights_rest_on_cannot_be_read(
     hub: Hub, user: Any, checked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await peer_of(user)
+    peer = await peer_of(user)
     await settle(hub, checked)
 
     def fail(*args: Any) -> None:
         raise DataError
 
-    monkeypatch.setattr(settled, "read_grounds", fail)
+    monkeypatch.setattr(grounds, "_read_users", fail)
+    await in_database(change(is_active=False), user)
     await one_round(hub)
-    assert checked == [user.pk]
+    assert await peer.wait_closed() == 3503
 
 
 #: What :func:`may_read` allows.
