@@ -95,12 +95,10 @@ def _read_users(user_ids: Sequence[Any], columns: Sequence[str]) -> dict[Any, Ha
 def _asks_host() -> Exists | Q:
     """Does anything else decide: a mark in the row of a connection, or a function of the host?"""
     mine = Q(user=OuterRef("pk"))
-    closing = Exists(Row.objects.filter(mine, closing=True))
+    marked = Exists(Row.objects.filter(mine, Q(closing=True) | Q(expires_at__isnull=False)))
     if not app_settings.TOPIC_PERMISSION:
-        return closing
-    return closing | Exists(
-        Subscription.objects.filter(mine, stream__name__startswith=TOPIC_PREFIX)
-    )
+        return marked
+    return marked | Exists(Subscription.objects.filter(mine, stream__name__startswith=TOPIC_PREFIX))
 
 
 def _groups() -> dict[str, RawSQL]:

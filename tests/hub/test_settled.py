@@ -113,6 +113,11 @@ def disconnect(user: Any) -> object:
     return Connection.objects.filter(user=user).update(closing=True)
 
 
+def expire_connections(user: Any) -> object:
+    expired = timezone.now() - timedelta(hours=1)
+    return Connection.objects.filter(user=user).update(expires_at=expired)
+
+
 @pytest.mark.parametrize(
     ("alter", "shows"),
     [
@@ -126,6 +131,7 @@ def disconnect(user: Any) -> object:
         (end_sessions, lambda peer: peer.closed == 3011),
         (expire_sessions, lambda peer: peer.closed == 3011),
         (disconnect, lambda peer: peer.closed == 3503),
+        (expire_connections, lambda peer: peer.closed == 3005),
     ],
 )
 async def test_p6_a_change_that_nothing_announces_is_noticed_in_one_round(
