@@ -4,8 +4,6 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
-from ..models import database_alias
-
 
 class Version(NamedTuple):
     """A state of the database: equal versions, read one after the other, are the same state.
@@ -23,16 +21,19 @@ class Version(NamedTuple):
     own: int
 
 
-def read_version() -> Version | None:
-    """Read the version of the app's database, as this thread's connection sees it.
+def read_version(using: str) -> Version | None:
+    """Read the version of a database, as this thread's connection to it sees it.
 
     SQLite counts commits (https://www.sqlite.org/pragma.html#pragma_data_version). Read the version
     before the data that it stands for.
 
+    Args:
+        using: alias of the database.
+
     Returns:
         None where there is no such counter, and in a transaction.
     """
-    connection = connections[database_alias()]
+    connection = connections[using]
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         return None
     with connection.cursor() as cursor:

@@ -8,6 +8,7 @@ from ..conf import app_settings
 from ..database.lanes import CHECK
 from ..database.versions import Version, read_version
 from ..metrics import REPAIRED
+from ..models import database_alias
 from ..protocol import codes
 from ..streams.evidence import look
 from ..streams.names import is_channel
@@ -101,7 +102,7 @@ class PositionCheck:
 
     async def _unsettled(self) -> dict[int, LocalStream]:
         """The known streams by id, without those that are certainly as their rows are."""
-        version = await CHECK.run(read_version)
+        version = await CHECK.run(read_version, database_alias())
         if version is None or version != self._version:
             await self._unsettle_changed()
         self._version = version

@@ -12,9 +12,11 @@ pytestmark = [
     pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite counts its commits"),
 ]
 
+USING = connection.alias
+
 
 def version() -> Version | None:
-    return CHECK.submit(read_version).result()
+    return CHECK.submit(read_version, USING).result()
 
 
 def write(name: str) -> Group:
@@ -44,7 +46,7 @@ def test_every_commit_of_another_connection_changes_the_version() -> None:
 
 
 def test_versions_of_two_connections_are_never_equal() -> None:
-    assert COMMANDS.submit(read_version).result() != version()
+    assert COMMANDS.submit(read_version, USING).result() != version()
 
 
 def test_every_write_of_the_same_connection_changes_the_version() -> None:
@@ -59,4 +61,4 @@ def test_every_write_of_the_same_connection_changes_the_version() -> None:
 
 def test_there_is_no_version_in_a_transaction() -> None:
     with transaction.atomic():
-        assert read_version() is None
+        assert read_version(USING) is None
