@@ -61,10 +61,20 @@ class Shell:
         self._since_yield = 0
         hub.connections.watch(self.connection)
         socket.charge_to(self.charge)
+        socket.offer_short_to(self.take_pong)
 
     async def receive(self, frame: str | bytes) -> None:
         """Carry out the commands that a client sends in one frame."""
         await self._apply_effects(self.connection.session.receive(frame, time.monotonic()))
+
+    def take_pong(self, frame: str | bytes) -> bool:
+        """Carry out a frame that is just the pong for the last ping; leave any other to receive."""
+        connection = self.connection
+        if frame != connection.codec.pong or not connection.session.is_awaiting_pong:
+            return False
+        arrived = connection.session.take_pong()
+        self.hub.connections.arrived(connection, arrived.positions)
+        return True
 
     def fail(self) -> None:
         """Close the connection after an unexpected error, which is being handled."""

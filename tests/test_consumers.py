@@ -9,13 +9,18 @@ import pytest
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from notifications import broadcast, notify
 from notifications.connect.authentication import make_token
 from notifications.consumers import NotificationConsumer
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
+from notifications.models import Subscription
+from notifications.shell import Shell
 from tests.peers import QUIET, Peer, log_in, rest, running_hub, until
+from tests.sockets import serving
 from tests.wire_forms import JSON, PROTOBUF, Form, field, in_each_form, whole
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -415,3 +420,37 @@ async def test_the_consumer_works_with_the_communicator_of_channels(hub: Hub, us
     assert push["pub"]["data"]["title"] == "hello"
     await driver.disconnect()
     await until(lambda: not hub.connections.all)
+
+
+@in_each_form
+async def test_over_our_server_a_pong_acknowledges_without_waking_the_consumer(
+    settings: Any, user: Any, form: Form, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[str | bytes] = []
+    take_pong = Shell.take_pong
+
+    def record(shell: Shell, frame: str | bytes) -> bool:
+        is_taken = take_pong(shell, frame)
+        if is_taken:
+            taken.append(frame)
+        return is_taken
+
+    monkeypatch.setattr(Shell, "take_pong", record)
+    await in_database(notify, user, "delivered")
+    async with running_hub(settings, PING_INTERVAL=0.1) as hub:
+        token = await in_database(make_token, user)
+        async with (
+            serving(NotificationConsumer.as_asgi()) as (_, port),
+            connect(
+                f"ws://127.0.0.1:{port}/", subprotocols=[Subprotocol(form.subprotocol)]
+            ) as client,
+        ):
+            await client.send(form.encode([{"id": 1, "connect": {"token": token}}]))
+            await client.recv()
+            ping = await client.recv()
+            assert form.decode(ping) == [{}]
+            await client.send(ping)
+            await until(lambda: taken == [ping])
+        await hub.flush()
+    marks = Subscription.objects.filter(user=user, stream__name=f"user:{user.pk}")
+    assert (await in_database(marks.get)).delivered == 1

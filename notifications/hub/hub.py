@@ -154,7 +154,7 @@ class Hub:
         """Join and leave layer groups as needed, then probe whether the layer works."""
         self._groups.forget_idle()
         if await self._groups.reconnect():
-            await self._groups.sweep()
+            await self._groups.sweep_if_due()
             await self.probe.run()
 
     async def flush(self) -> None:

@@ -6,7 +6,9 @@ import asyncio
 
 from ..conf import app_settings
 from ..database.lanes import CHECK
+from ..database.versions import Version, read_version
 from ..metrics import REPAIRED
+from ..models import database_alias
 from ..protocol import codes
 from ..streams.evidence import look
 from ..streams.names import is_channel
@@ -44,6 +46,8 @@ class PositionCheck:
         #: The event loop's time, in seconds, at which a publisher last requested a check.
         self._requested_at = -REQUEST_WINDOW
         self._is_due = False
+        #: The version of the database with which all signatures agree; None if that is not known.
+        self._version: Version | None = None
 
     def interval(self) -> float:
         """Seconds between checks: fewer while the layer is down and announces nothing (P4)."""
@@ -64,7 +68,8 @@ class PositionCheck:
     async def run(self) -> None:
         """Compare all known streams with the tables; repair, reset or renew those that differ.
 
-        Where neither a stream nor its row has changed, the database alone compares them.
+        Where neither a stream nor its row has changed, the database alone compares them. While
+        nothing at all is written to an SQLite database, not even that is needed.
         """
         known = await self._unsettled()
         if not known:
@@ -97,20 +102,29 @@ class PositionCheck:
 
     async def _unsettled(self) -> dict[int, LocalStream]:
         """The known streams by id, without those that are certainly as their rows are."""
-        streams = self._streams.by_name
-        signatures = [
-            stream.signature
-            for stream in streams.values()
-            if stream.signature and not stream.is_suspect
-        ]
-        differing = await CHECK.run(changed, signatures) if signatures else ()
+        version = await CHECK.run(read_version, database_alias())
+        if version is None or version != self._version:
+            await self._unsettle_changed()
+        self._version = version
         return {
             stream.id: stream
-            for stream in streams.values()
-            if stream.is_known
-            and not stream.is_suspect
-            and (not stream.signature or stream.id in differing)
+            for stream in self._streams.by_name.values()
+            if not stream.signature and stream.is_known and not stream.is_suspect
         }
+
+    async def _unsettle_changed(self) -> None:
+        """Drop the signatures of streams whose rows have other ones by now."""
+        streams = {
+            stream.signature: stream
+            for stream in self._streams.by_name.values()
+            if stream.signature
+        }
+        if not streams:
+            return
+        differing = await CHECK.run(changed, streams)
+        for signature, stream in streams.items():
+            if stream.id in differing and stream.signature == signature:
+                stream.signature = ""
 
     def _row_deleted(self, stream: LocalStream) -> None:
         """Handle the deletion of a stream's row, as of an unused channel that was pruned."""
@@ -141,5 +155,5 @@ class PositionCheck:
             if not was_requested:
                 REPAIRED.inc()
                 # The message or the group membership was lost; the layer does not say which.
-                stream.is_joined = False
+                self._streams.groups.rejoin(stream)
         self._streams.repairs.start_many(behind)

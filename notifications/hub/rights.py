@@ -7,16 +7,14 @@ may no longer use is closed or unsubscribed, and new subscriptions begin.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
 from django.db import InterfaceError, OperationalError
 
 from ..conf import app_settings
 from ..database.lanes import RIGHTS
 from ..protocol import codes
-from ..streams.channel_rights import Question
 from .beginnings import Beginnings
 from .connections import Connections
 from .endings import Endings
@@ -25,9 +23,10 @@ from .local_streams import LocalStreams
 from .loops import Loops
 from .read_state import ReadState
 from .server_subscriptions import ServerSubscriptions
+from .settled import Settled
+from .snapshots import Snapshot, is_allowed, subscribed
 from .sockets.connection import Connection, Reader
-from .sockets.grants import Grant
-from .verdicts import READ, Findings, Subscribed, Verdict, find
+from .verdicts import Findings, Verdict, find
 
 #: Most users that are checked together.
 BATCH_SIZE = 200
@@ -37,15 +36,6 @@ RETRY = 1.0
 
 #: Seconds until a user with undecided topics is checked again.
 UNDECIDED_RETRY = 1.0
-
-
-class Snapshot(NamedTuple):
-    """The state of a connection at the time when a check of its user begins."""
-
-    readers: list[Reader]
-    #: See :attr:`Connection.unread` and :attr:`Connection.counted`.
-    unread: int | None
-    counted: int | None
 
 
 class Rights:
@@ -65,6 +55,7 @@ class Rights:
         self._join_leave = join_leave
         self._loops = loops
         self._loop = asyncio.get_running_loop()
+        self._settled = Settled(connections)
         self._suspects: set[Any] = set()
         self.subscriptions = ServerSubscriptions(connections, streams, self._check_later)
         self.read_state = ReadState(
@@ -103,11 +94,14 @@ class Rights:
             self._check_later(user_id)
 
     async def check_all(self) -> None:
-        """Check all connected users, whether or not a change was announced."""
-        await self.check_unannounced(list(self._connections.by_user))
+        """Check all connected users, whether or not anything has changed."""
+        await self._check_unannounced(list(self._connections.by_user))
 
-    async def check_unannounced(self, user_ids: list[Any]) -> None:
-        """Check these users, whether or not a change was announced."""
+    async def check_changed(self, user_ids: list[Any]) -> None:
+        """Check those of these users for whom anything has changed, announced or not."""
+        await self._check_unannounced(await self._settled.find_shaken(user_ids))
+
+    async def _check_unannounced(self, user_ids: list[Any]) -> None:
         for user_id in await self._check_users(user_ids, count=False):
             self._check_later(user_id)
 
@@ -174,16 +168,17 @@ class Rights:
 
     async def _check_together(self, user_ids: list[Any], count: bool) -> None:
         # Subscriptions that begin from now on are newer than the findings.
-        snapshots = {
-            connection: Snapshot(
-                list(connection.readers.values()), connection.unread, connection.counted
-            )
+        by_user = {
+            user_id: {
+                connection: Snapshot.of(connection)
+                for connection in self._connections.by_user.get(user_id, ())
+            }
             for user_id in user_ids
-            for connection in self._connections.by_user.get(user_id, ())
         }
+        snapshots = {one: before for own in by_user.values() for one, before in own.items()}
         keys = {connection.session_key for connection in snapshots if connection.session_digest}
         clients = [connection.client for connection in snapshots]
-        findings = await RIGHTS.run(find, user_ids, keys, clients, count, _subscribed(snapshots))
+        findings = await RIGHTS.run(find, user_ids, keys, clients, count, subscribed(snapshots))
         self._beginnings.follow(findings.missing)
         # One deadline for all joins of this check: a slow layer must not delay taking rights away.
         until = self._loop.time() + app_settings.LAYER_TIMEOUT
@@ -193,6 +188,7 @@ class Rights:
         for connection, before in snapshots.items():
             if connection.closing is None and connection in self._connections.all:
                 await self._apply_verdict(connection, before, findings, until)
+        self._settled.note(by_user, findings, in_round=not count)
 
     async def _apply_verdict(
         self,
@@ -237,7 +233,7 @@ class Rights:
             name = reader.stream.name
             if connection.readers.get(name) is not reader or name in verdict.undecided:
                 continue
-            if not _is_allowed(reader, verdict):
+            if not is_allowed(reader, verdict):
                 why = codes.UNSUBSCRIBED_BY_SERVER._replace(reason=verdict.reason(name))
                 self.subscriptions.unsubscribe(reader, why)
             elif self._streams.by_name.get(name) is not reader.stream:
@@ -247,29 +243,3 @@ class Rights:
                 self._join_leave.forget(connection, name)
             elif reader.grant is not None and reader.grant.asks_joins:
                 self._join_leave.watch(connection, name)
-
-
-def _subscribed(snapshots: Mapping[Connection, Snapshot]) -> dict[Any, Subscribed]:
-    """What the clients of each user have subscribed to themselves, by user."""
-    found: dict[Any, Subscribed] = defaultdict(lambda: Subscribed(set(), set(), set()))
-    for connection, before in snapshots.items():
-        for reader in before.readers:
-            if reader.topic:
-                found[connection.user_id].topics.add(reader.stream.name)
-            elif reader.grant is not None and not reader.grant.by_token:
-                found[connection.user_id].channels.add(_question(reader, reader.grant))
-            if reader.grant is not None and reader.grant.asks_joins:
-                found[connection.user_id].watched.add(reader.stream.name)
-    return found
-
-
-def _is_allowed(reader: Reader, verdict: Verdict) -> bool:
-    name = reader.stream.name
-    if reader.grant is not None:
-        return reader.grant.by_token or _question(reader, reader.grant) in verdict.channels
-    return name in (verdict.topics if reader.topic else verdict.feeds)
-
-
-def _question(reader: Reader, grant: Grant) -> Question:
-    """Ask as the client did when it subscribed."""
-    return Question(READ, reader.stream.name, grant.data)

@@ -40,5 +40,5 @@ class RightsRounds:
             await self._rights.check_all()
         else:
             users = [pk for pk in self._connections.by_user if hash(pk) % PARTS == part]
-            await self._rights.check_unannounced(users)
+            await self._rights.check_changed(users)
         self._part = ((part or 0) + 1) % PARTS

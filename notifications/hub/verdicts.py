@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from ..streams.channel_rights import Question
 from ..streams.feeds import BULK_ANSWER_TIMEOUT, Feed, read_inboxes
 from ..streams.names import is_topic
 from ..streams.subscriptions import topics_of
+from .grounds import Grounds, read_grounds
 
 #: Reasons of ``unsubscribe`` pushes.
 DENIED = "permission denied"
@@ -66,6 +67,8 @@ class Verdict(NamedTuple):
 
 
 class Findings(NamedTuple):
+    #: What the verdicts rest on, read before them.
+    grounds: Grounds
     verdicts: dict[Any, Verdict]
     sessions: set[str]
     #: How to close the connections that an administrator or a backend closes, by client id.
@@ -77,8 +80,8 @@ class Findings(NamedTuple):
 
 
 def find(
-    user_ids: Iterable[Any],
-    keys: Iterable[str],
+    user_ids: Sequence[Any],
+    keys: Collection[str],
     clients: Iterable[str],
     count: bool,
     subscribed: Mapping[Any, Subscribed],
@@ -96,6 +99,7 @@ def find(
         A verdict for each active user, the valid session keys, the connections that an
         administrator or a backend closes, and the missing subscription rows.
     """
+    grounds = read_grounds(user_ids, keys)
     users = active_users(user_ids)
     feeds, missing, undecided = read_inboxes(users.values())
     unread = unread_counts(users.values(), feeds) if count else {}
@@ -112,7 +116,7 @@ def find(
         # The count does not include these topics.
         verdicts[user_id] = verdicts[user_id]._replace(undecided=set(names), unread=None)
     _add_channels(verdicts, users, subscribed)
-    return Findings(verdicts, valid_sessions(keys), *_ending(clients), missing)
+    return Findings(grounds, verdicts, valid_sessions(keys), *_ending(clients), missing)
 
 
 def _ending(clients: Iterable[str]) -> tuple[dict[str, Disconnect], dict[str, int]]:

@@ -24,6 +24,9 @@ class Codec(ABC):
     #: Whether its clients only listen: after ``connect`` they send nothing, not even pongs.
     is_one_way: bool = False
 
+    #: The whole frame of a client that only answers a ping; None if its clients never do.
+    pong: str | bytes | None = None
+
     @abstractmethod
     def decode(self, frame: str | bytes) -> Iterator[Command | Malformed | None]:
         """Decode a frame of commands one by one, so that the caller can stop after any of them.

@@ -23,6 +23,7 @@ class JSONCodec(Codec):
     """
 
     is_binary = False
+    pong = "{}"
 
     def decode(self, frame: str | bytes) -> Iterator[Command | Malformed | None]:
         assert isinstance(frame, str)

@@ -31,6 +31,7 @@ class ProtobufCodec(Codec):
     """
 
     is_binary = True
+    pong = b"\x00"
 
     def decode(self, frame: str | bytes) -> Iterator[Command | Malformed | None]:
         assert isinstance(frame, bytes)

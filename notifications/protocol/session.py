@@ -181,8 +181,7 @@ class Session:
             heartbeat.ping(now, positions)
             self._set_deadline()
             return [Send(messages.PING)]
-        self._set_deadline()
-        return []
+        return self._end_or_wait(None)
 
     def take_back_ping(self, now: float) -> list[Effect]:
         """Take back the ping of the last :meth:`tick`, because it could not be written."""
@@ -190,6 +189,17 @@ class Session:
             return []
         self._heartbeat.take_back()
         return self._end_or_wait(self._heartbeat.postpone_ping(now))
+
+    @property
+    def is_awaiting_pong(self) -> bool:
+        """Whether the client has to answer a ping, and nothing else of it is being performed."""
+        return not (self.is_closed or self._is_performing) and self._heartbeat.is_awaiting_pong
+
+    def take_pong(self) -> Arrived:
+        """Process the pong that :attr:`is_awaiting_pong`, as :meth:`receive` would."""
+        positions = self._heartbeat.pong()
+        self._set_deadline()
+        return Arrived(positions)
 
     def share(self, bucket: Bucket) -> None:
         """From now on, count commands in ``bucket``, which other connections may share."""
@@ -228,7 +238,8 @@ class Session:
         is_malformed = isinstance(command, commands.Malformed)
         requests = command.requests if isinstance(command, commands.Command) else []
         if command.id == 0 and not requests and not is_malformed:
-            return self._pong(now)
+            # Late pongs are normal, but an unlimited number of free ones would load the server.
+            return [self.take_pong()] if self._heartbeat.is_awaiting_pong else self.charge(1, now)
         is_send = len(requests) == 1 and isinstance(requests[0], commands.SendRequest)
         if not self._bucket.try_take(1, now):
             return self._reject_excess(command.id, is_send=is_send)
@@ -249,18 +260,14 @@ class Session:
             if self.state is not State.NEW:
                 return self.close(codes.BAD_FRAME)
             self.state = State.CONNECTING
-            return self._start_performing(command_id, request)
-        if self.state is State.NEW and self._may_retry_connect:
+        elif self.state is State.NEW and self._may_retry_connect:
             # SDKs send their subscriptions in the same batch as ``connect``, and give up those
             # that get an error which is not temporary.
             return self._reply_error(command_id, codes.INTERNAL) if command_id else []
-        if self.state is not State.CONNECTED:
+        elif self.state is not State.CONNECTED:
             return self.close(codes.BAD_FRAME)
-        if isinstance(request, commands.PingRequest):
+        elif isinstance(request, commands.PingRequest):
             return [Send(messages.reply(command_id, messages.PingResult()))]
-        return self._start_performing(command_id, request)
-
-    def _start_performing(self, command_id: int, request: commands.Request) -> list[Effect]:
         self._is_performing = True
         return [Perform(command_id, request)]
 
@@ -269,14 +276,6 @@ class Session:
         if command_id == 0:
             return self.close(codes.BAD_FRAME)
         return [Send(messages.Reply(id=command_id, error=messages.ErrorReply(*error)))]
-
-    def _pong(self, now: float) -> list[Effect]:
-        if not self._heartbeat.is_awaiting_pong:
-            # Late pongs are normal, but an unlimited number of free ones would load the server.
-            return self.charge(1, now)
-        positions = self._heartbeat.pong()
-        self._set_deadline()
-        return [Arrived(positions)]
 
     def _end_or_wait(self, disconnect: codes.Disconnect | None) -> list[Effect]:
         """Close with ``disconnect``; if it is None, wait for the heartbeat's next deadline."""

@@ -54,6 +54,11 @@ class Events:
             self.is_full = True
             self._update_reading()
 
+    @property
+    def is_awaited(self) -> bool:
+        """Does the application wait, with nothing left for it to do?"""
+        return self._waiter is not None and self._waiting is None
+
     def __len__(self) -> int:
         return len(self._waiting or ())
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from operator import xor
 from typing import Protocol, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
@@ -18,6 +19,16 @@ MAX_FRAGMENTS = 1024
 
 #: Cost of a fragment, in control frames.
 FRAGMENT_COST = 1 / 8
+
+#: Size in bytes of the largest message that is offered before it becomes an event.
+SHORT = 4
+
+#: The first byte of a whole message in one frame, and the bit in the second one of a masked frame
+#: (RFC 6455 section 5.2).
+WHOLE_TEXT, WHOLE_BINARY, MASKED = 0x81, 0x82, 0x80
+
+#: Bytes before the payload of a masked frame with a payload of up to 125 bytes.
+HEAD_SIZE = 6
 
 #: Frames that are parsed after our own close frame, while the peer's is awaited.
 MAX_FRAMES_AFTER_CLOSE = 1000
@@ -52,6 +63,8 @@ class Incoming:
         "_listener",
         "_loop",
         "_parts",
+        "_take_short",
+        "_unparsed",
     )
 
     def __init__(
@@ -70,6 +83,9 @@ class Incoming:
         #: Cost that is not charged yet, in control frames, and the callback to charge it to.
         self._cost = 0.0
         self._charge: Callable[[float], None] | None = None
+        #: Bytes of a frame that has not arrived as a whole, and is in the parser.
+        self._unparsed = 0
+        self._take_short: Callable[[str | bytes], bool] | None = None
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
         """Report to ``charge`` whatever costs work but delivers no message of its own.
@@ -80,10 +96,24 @@ class Incoming:
         self._charge = charge
         self._charge_cost()
 
+    def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None:
+        """Offer messages of :data:`SHORT` bytes to ``take``, if the application waits for one.
+
+        Such a message needs no parser, and no turn of the application's task. That is most of
+        what a pong costs, and pongs are most of what thousands of idle clients send.
+
+        Args:
+            take: called with the message; returns whether it was handled. If not, the message
+                becomes an event like any other.
+        """
+        self._take_short = take
+
     def receive(self, data: bytes) -> None:
         """Process the bytes of one read."""
         if self._held is not None:
             self._held += data
+        elif self._offer_short(data):
+            return
         elif len(data) <= PIECE_SIZE:
             self._parse(data)
             self._charge_cost()
@@ -93,7 +123,7 @@ class Incoming:
 
     def stop(self) -> None:
         """Drop the unparsed bytes and the callback, because the socket is gone."""
-        self._held = self._charge = None
+        self._held = self._charge = self._take_short = None
 
     def fail(self, code: CloseCode) -> None:
         """Fail the connection because of what the peer has sent."""
@@ -101,6 +131,20 @@ class Incoming:
         if not self._listener.is_closing:
             self._frames.fail(code)
             self._listener.failed()
+
+    def _offer_short(self, data: bytes) -> bool:
+        """Offer a read that is one short message, and nothing else; return whether it was taken."""
+        size = len(data) - HEAD_SIZE
+        if not 0 < size <= SHORT or data[1] != MASKED | size or self._take_short is None:
+            return False
+        if data[0] not in (WHOLE_TEXT, WHOLE_BINARY) or self._unparsed or self._parts:
+            return False
+        if self._listener.is_closing or not self._events.is_awaited:
+            return False
+        payload = bytes(map(xor, data[HEAD_SIZE:], data[2:HEAD_SIZE]))
+        if data[0] == WHOLE_BINARY:
+            return self._take_short(payload)
+        return payload.isascii() and self._take_short(payload.decode())
 
     def _parse_held(self) -> None:
         """Parse as much as one turn of the event loop allows; the rest follows in the next."""
@@ -124,6 +168,7 @@ class Incoming:
             return 0
         self._frames.receive_data(piece)
         found = self._frames.events_received()
+        self._unparsed += len(piece) - sum(_size(cast(Frame, frame)) for frame in found)
         for frame in found:
             self._handle_frame(cast(Frame, frame))
         self._listener.flush()
@@ -174,3 +219,12 @@ class Incoming:
         if self._cost and self._charge is not None and not self._listener.is_closing:
             cost, self._cost = self._cost, 0.0
             self._charge(cost)
+
+
+def _size(frame: Frame) -> int:
+    """Return the bytes of a masked frame whose length is written in as few bytes as possible.
+
+    A client that writes more is never again taken to be between two frames, which is safe.
+    """
+    size = len(frame.data)
+    return size + HEAD_SIZE + (0 if size < 126 else 2 if size < 65_536 else 8)

@@ -7,8 +7,9 @@ It offers the ASGI extension ``notifications.frames`` in the scope of each socke
 With it, a publication is framed once for all its readers, and ``offer`` reports without waiting
 whether the socket has room. ``direct`` and ``send_to_all`` send a frame to many descriptors, past
 their transports. ``charge_to`` reports frames that are not messages, and ``when_gone`` the end of
-the socket. On servers without the extension (daphne, hypercorn, granian) the app uses the ordinary
-ASGI ``send``, which works here as well.
+the socket. ``offer_short_to`` offers pongs before they become events. On servers without the
+extension (daphne, hypercorn, granian) the app uses the ordinary ASGI ``send``, which works here as
+well.
 
 Incoming frames are parsed by the ``websockets`` library. There is no compression, and there are no
 pings of the library: the Centrifuge protocol has a heartbeat, which also acknowledges delivery.
@@ -90,12 +91,12 @@ class FrameProtocol(BoundedSocket):
         self._has_put_disconnect = False
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
-        """Report control frames and fragments, which never reach the application as such.
-
-        Args:
-            charge: called with their cost, in control frames; a fragment costs less than one.
-        """
+        """See :meth:`Incoming.charge_to`."""
         self._incoming.charge_to(charge)
+
+    def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None:
+        """See :meth:`Incoming.offer_short_to`."""
+        self._incoming.offer_short_to(take)
 
     # What the transport calls
 

@@ -125,12 +125,13 @@ def names_by_user(users: Iterable[Any]) -> dict[Any, list[str]]:
     for user in active:
         if getattr(user, "is_staff", False):
             names[user.pk].append(STAFF)
-    for user_id, group_ids in _groups_by_user(list(names)).items():
+    for user_id, group_ids in groups_by_user(list(names)).items():
         names[user_id].extend(group_stream(group_id) for group_id in group_ids)
     return names
 
 
-def _groups_by_user(user_ids: list[Any]) -> dict[Any, list[int]]:
+def groups_by_user(user_ids: Sequence[Any]) -> dict[Any, list[int]]:
+    """The primary keys of each user's groups, sorted, without users who have none."""
     membership = getattr(get_user_model(), "groups", None)
     if membership is None:
         return {}

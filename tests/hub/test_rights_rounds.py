@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError
 
-from notifications.database.lanes import in_database
+from notifications.database.lanes import RIGHTS, in_database
 from notifications.hub import Hub
 from notifications.hub.rights_rounds import PARTS, RightsRounds
 from tests.hub.helpers import peer_of
@@ -20,13 +20,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def checked(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> list[list[Any]]:
     """The users of each check."""
     calls: list[list[Any]] = []
-    original = hub.rights.check_unannounced
+    changed, everybody = hub.rights.check_changed, hub.rights.check_all
 
-    async def check(user_ids: list[Any]) -> None:
+    async def check_changed(user_ids: list[Any]) -> None:
         calls.append(user_ids)
-        await original(user_ids)
+        await changed(user_ids)
 
-    monkeypatch.setattr(hub.rights, "check_unannounced", check)
+    async def check_all() -> None:
+        calls.append(list(hub.connections.by_user))
+        await everybody()
+
+    monkeypatch.setattr(hub.rights, "check_changed", check_changed)
+    monkeypatch.setattr(hub.rights, "check_all", check_all)
     return calls
 
 
@@ -88,14 +93,15 @@ async def test_after_a_failure_all_users_are_checked(
     await connect_users(PARTS)
     rounds = rounds_of(hub)
 
-    async def fail(user_ids: list[Any]) -> None:
+    async def fail(*args: Any) -> None:
         raise OperationalError
 
     with monkeypatch.context() as patched:
-        patched.setattr(hub.rights, "check_unannounced", fail)
+        patched.setattr(RIGHTS, "run", fail)
         for _ in range(2):
             with pytest.raises(OperationalError):
                 await rounds.check_part()
+    checked.clear()
     await rounds.check_part()
     assert sorted(checked[0]) == sorted(hub.connections.by_user)
     await rounds.check_part()

@@ -57,6 +57,7 @@ RUNS = [
     (
         "tests/hub/delivery/test_renewals.py",
         "tests/hub/test_position_check.py",
+        "tests/hub/test_settled.py",
         "tests/pushsite/test_logins.py",
     ),
     ("tests/api/test_rest.py", "tests/api/test_rest_bounds.py"),

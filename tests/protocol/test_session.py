@@ -13,6 +13,7 @@ from notifications.protocol import codes, commands, messages
 from notifications.protocol.codec import Codec
 from notifications.protocol.effects import Arrived, Close, Effect, Limits, Perform, Send
 from notifications.protocol.json import JSON
+from notifications.protocol.protobuf import PROTOBUF
 from notifications.protocol.session import MAX_EXCESS_COMMANDS, REMEMBERED_IDS, Session, State
 
 LIMITS = Limits(
@@ -473,6 +474,30 @@ def test_a_pong_covers_what_was_written_before_its_ping() -> None:
     assert list(session.receive("{}", 26.0)) == [Arrived({"user:7": 5})]
     session.tick(50.0, {"user:7": 9, "broadcast": 2})
     assert list(session.receive("{}", 51.0)) == [Arrived({"user:7": 9, "broadcast": 2})]
+
+
+@pytest.mark.parametrize("codec", [JSON, PROTOBUF])
+def test_a_pong_that_is_a_frame_of_its_own_can_be_taken_directly(codec: Codec) -> None:
+    assert codec.pong is not None
+    direct, received = connected(codec), connected(codec)
+    assert not direct.is_awaiting_pong
+    for session in (direct, received):
+        session.tick(25.0, {"user:7": 5})
+    assert direct.is_awaiting_pong
+    assert [direct.take_pong()] == list(received.receive(codec.pong, 26.0))
+    assert not direct.is_awaiting_pong
+    assert direct.deadline == received.deadline
+
+
+def test_no_pong_is_taken_directly_while_a_request_is_performed_or_after_the_end() -> None:
+    session = connected()
+    session.tick(25.0, {})
+    next(session.receive(RPC, 26.0))
+    assert not session.is_awaiting_pong
+    session.refuse(2, codes.INTERNAL)
+    assert session.is_awaiting_pong
+    session.close(codes.SHUTDOWN)
+    assert not session.is_awaiting_pong
 
 
 def test_an_unsolicited_pong_acknowledges_nothing() -> None:

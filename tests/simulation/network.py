@@ -214,6 +214,9 @@ class Wire:
     def charge_to(self, charge: Callable[[float], None]) -> None:
         """Do nothing: no client here sends frames that are not messages."""
 
+    def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None:
+        """Do nothing: all messages go to the consumer."""
+
     def when_gone(self, callback: Callable[[], None]) -> None:
         callback()  # the socket is gone as soon as the consumer has ended
 

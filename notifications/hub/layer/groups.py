@@ -20,6 +20,9 @@ logger = logging.getLogger(__name__)
 #: (``group_expiry``).
 MEMBERSHIP_TIME = 6 * 3600.0
 
+#: Seconds from one look at all streams to the next, unless a group is known to be missing.
+SWEEP_INTERVAL = 10.0
+
 #: While the layer is down, all its connections are replaced in one of this many rounds.
 REPLACE_EVERY = 5
 
@@ -54,6 +57,9 @@ class Groups:
         self._joining: dict[LocalStream, asyncio.Task[bool]] = {}
         #: A future that is done while the layer is down.
         self._down: asyncio.Future[None] = self._loop.create_future()
+        #: When all streams were last looked at, and whether a group is missing since then.
+        self._swept_at = -SWEEP_INTERVAL
+        self._is_missing = False
         #: How often the layer has failed. Memberships from before a failure do not count.
         self._failures = 0
         LAYER_UP.set(1)
@@ -124,6 +130,12 @@ class Groups:
         """Have :meth:`sweep` join all groups again, although the layer is up."""
         for stream in self._streams.values():
             stream.is_joined = False
+        self._is_missing = True
+
+    def rejoin(self, stream: LocalStream) -> None:
+        """Have :meth:`sweep` join the group of one stream again."""
+        stream.is_joined = False
+        self._is_missing = True
 
     def came_back(self) -> None:
         """Mark the layer as up: messages arrive again and all groups are joined."""
@@ -185,12 +197,23 @@ class Groups:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def sweep_if_due(self) -> None:
+        """Call :meth:`sweep` where a group is missing, and else every :data:`SWEEP_INTERVAL`.
+
+        Nearly always all groups are joined, and looking at thousands of streams takes time.
+        """
+        is_time = self._loop.time() - self._swept_at >= SWEEP_INTERVAL
+        if is_time or self._is_missing or not self.is_up:
+            await self.sweep()
+
     async def sweep(self) -> None:
         """Join groups that are not joined, and leave those of streams without readers.
 
         Also mark memberships older than :data:`MEMBERSHIP_TIME`, so that the next sweep renews
         them. Stops at the first failure, because the other calls would run into timeouts too.
         """
+        self._swept_at = self._loop.time()
+        self._is_missing = False
         if not await self._join_missing():
             return
         for stream in list(self._streams.values()):
@@ -198,7 +221,7 @@ class Groups:
                 if not await self._leave(stream):
                     return
             elif self._loop.time() - stream.joined_at > MEMBERSHIP_TIME:
-                stream.is_joined = False
+                self.rejoin(stream)
 
     def forget_idle(self) -> None:
         """Forget idle streams while the layer is down and :meth:`sweep` does not remove them."""

@@ -38,9 +38,11 @@ class TimerWheel:
             bucket = self._buckets[second]
             while bucket:  # pops one by one, so that after an exception the next turn continues
                 connection = bucket.pop()
-                if connection.session.is_closed or connection.due != second:
+                session = connection.session
+                if session.is_closed or connection.due != second:
                     continue
-                visit(connection)
-                if not connection.session.is_closed:
-                    self.add(connection, connection.session.deadline)
+                if session.deadline <= now:  # else it has moved, as with every pong
+                    visit(connection)
+                if not session.is_closed:
+                    self.add(connection, session.deadline)
             del self._buckets[second]

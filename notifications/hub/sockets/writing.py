@@ -34,6 +34,7 @@ class FrameWriter(Protocol):
     def is_blocked(self) -> bool: ...
     async def drained(self) -> None: ...
     def charge_to(self, charge: Callable[[float], None]) -> None: ...
+    def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None: ...
     def when_gone(self, callback: Callable[[], None]) -> None: ...
     def abort(self) -> None: ...
 
@@ -63,6 +64,9 @@ class Socket(Protocol):
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
         """Set the callback that counts control frames and fragments, if the server reports them."""
+
+    def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None:
+        """Set what may take very short messages before the consumer, if the server offers them."""
 
     def when_gone(self, callback: Callable[[], None]) -> None:
         """Call ``callback`` once the server has released the socket; at once if it cannot tell."""
@@ -107,6 +111,9 @@ class FrameSocket:
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
         self.writer.charge_to(charge)
+
+    def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None:
+        self._writer.offer_short_to(take)
 
     def when_gone(self, callback: Callable[[], None]) -> None:
         self.writer.when_gone(callback)
@@ -160,6 +167,9 @@ class ASGISocket:
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
         """Do nothing: plain ASGI reports only messages."""
+
+    def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None:
+        """Do nothing: on plain ASGI all messages go to the consumer."""
 
     def when_gone(self, callback: Callable[[], None]) -> None:
         callback()  # plain ASGI reports nothing after the disconnect

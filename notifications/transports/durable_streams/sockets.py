@@ -56,6 +56,9 @@ class PollSocket:
     def charge_to(self, charge: Callable[[float], None]) -> None:
         """Do nothing: a request has only one message."""
 
+    def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None:
+        """Do nothing, for the same reason."""
+
     def when_gone(self, callback: Callable[[], None]) -> None:
         callback()
 

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 from channels.layers import get_channel_layer
 
-from notifications import notify
+from notifications import broadcast, notify
 from notifications.database.lanes import in_database
 from notifications.group_names import PRIVATE_STREAMS, group_name, layer_group
+from notifications.hub import Hub
 from tests.hub.helpers import FICKLE, peer_of
 from tests.peers import running_hub
 from tests.rooms import make_user
@@ -55,3 +56,46 @@ async def test_users_have_groups_of_their_own_in_other_layers(settings: Any) -> 
         await peer_of(user)
         assert layer_group(name) == group_name(name)
         assert group_name(name) in get_channel_layer("default").groups
+
+
+async def test_streams_are_looked_at_for_their_groups_only_now_and_then(
+    hub: Hub, user: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nearly always all groups are joined: looking at all streams each second is wasted."""
+    sweeps: list[float] = []
+    groups = hub.streams.groups
+    sweep = groups.sweep
+
+    async def record() -> None:
+        sweeps.append(hub.loop.time())
+        await sweep()
+
+    monkeypatch.setattr(groups, "sweep", record)
+    leaving, staying = await peer_of(await in_database(make_user, "other")), await peer_of(user)
+    for _ in range(2):  # the second one because the probe begins with joining everything again
+        await hub.maintain_groups()
+    sweeps.clear()
+    await leaving.end()
+    for _ in range(3):
+        await hub.maintain_groups()
+    assert not sweeps
+    monkeypatch.setattr("notifications.hub.layer.groups.SWEEP_INTERVAL", 0.0)
+    await hub.maintain_groups()
+    assert len(sweeps) == 1
+    assert len(hub.streams.by_name) == 2, "that of the user who is still connected, and broadcast"
+    assert staying.closed is None
+
+
+async def test_a_missing_group_is_joined_in_the_next_round(hub: Hub, user: Any) -> None:
+    """The position check has found a publication that no hint announced."""
+    await peer_of(user)
+    for _ in range(2):
+        await hub.maintain_groups()
+    stream = hub.streams.by_name["broadcast"]
+    del get_channel_layer("default").groups[group_name("broadcast")]
+    await in_database(broadcast, "unheard")
+    await hub.position_check.run()
+    assert not stream.is_joined
+    await hub.maintain_groups()
+    assert stream.is_joined
+    assert group_name("broadcast") in get_channel_layer("default").groups

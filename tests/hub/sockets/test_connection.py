@@ -183,6 +183,9 @@ class Writer:
     def charge_to(self, charge: Callable[[float], None]) -> None:
         self.told.append(charge)
 
+    def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None:
+        self.told.append(take)
+
     def when_gone(self, callback: Callable[[], None]) -> None:
         self.told.append(callback)
 
