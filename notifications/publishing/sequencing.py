@@ -170,8 +170,9 @@ def _find_or_create(names: Sequence[str]) -> dict[str, int]:
         def create(some: Sequence[str]) -> None:
             with transaction.atomic(using=database_alias()):
                 limit_waiting(database_alias(), CREATE_TIMEOUT)
-                stream_rows.create(some)
-            found.update(stream_rows.ids(some))
+                created = stream_rows.create(some)
+            # Those that another transaction has created meanwhile have to be read.
+            found.update(created | stream_rows.ids([name for name in some if name not in created]))
             setbacks.succeeded(some)
 
         _bisect(missing, create, setbacks.failed)

@@ -11,7 +11,7 @@ from django.dispatch import Signal
 
 from ..database.clock import SQL_NOW, has_clock
 from ..database.locks import hold_clause
-from ..database.transactions import among
+from ..database.transactions import among, listed
 from ..models import Notification, Stream, database_alias
 
 TABLE = Notification._meta.db_table
@@ -44,7 +44,7 @@ FIELDS = tuple(
 #: PostgreSQL might begin that with all rows that have the key.
 KNOWN_PLACED = f"""
     SELECT known.id FROM {TABLE} known WHERE known.key = %s AND known.stream_id = (
-        SELECT stream.id FROM {Stream._meta.db_table} stream WHERE stream.name = wanted.column1
+        SELECT stream.id FROM {Stream._meta.db_table} stream WHERE stream.name = wanted.value
     )
 """  # noqa: S608 - names of the models, no value
 
@@ -52,8 +52,7 @@ KNOWN_PLACED = f"""
 #: rows here, so that it cannot use the index on streams and keys: without statistics it might
 #: choose that one, and read all of it.
 HAS_KEY = {
-    "postgresql": "(known.channel, known.key) "
-    "BETWEEN (wanted.column1, %s) AND (wanted.column1, %s)",
+    "postgresql": "(known.channel, known.key) BETWEEN (wanted.value, %s) AND (wanted.value, %s)",
     "sqlite": "known.key BETWEEN %s AND %s",
 }
 
@@ -130,7 +129,7 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
         return {}
     connection = _connection()
     columns, places, values = _content(draft, at_once)
-    wanted, parameters = _wanted(connection, names)
+    wanted, parameter = listed(connection, names)
     unknown, keys = "", list[str]()
     if draft.key is not None:
         # Not with NOT EXISTS, for which PostgreSQL may read all keys.
@@ -138,10 +137,10 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
         unknown = f"WHERE ({placed}) IS NULL AND ({unplaced}) IS NULL"
     statement = f"""
         INSERT INTO {TABLE} (channel, {columns})
-        SELECT wanted.column1, {places} FROM {wanted} {unknown} RETURNING channel, id
+        SELECT wanted.value, {places} FROM {wanted} {unknown} RETURNING channel, id
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*values, *parameters, *keys])
+        cursor.execute(statement, [*values, parameter, *keys])
         return dict(cursor.fetchall())
 
 
@@ -154,13 +153,13 @@ def find_known(names: Sequence[str], key: str) -> dict[str, int]:
     if not names:
         return {}
     connection = _connection()
-    wanted, parameters = _wanted(connection, names)
+    wanted, parameter = listed(connection, names)
     placed, unplaced, keys = _known(connection, key)
     statement = f"""
-        SELECT wanted.column1, COALESCE(({placed}), ({unplaced})) FROM {wanted}
+        SELECT wanted.value, COALESCE(({placed}), ({unplaced})) FROM {wanted}
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*keys, *parameters])
+        cursor.execute(statement, [*keys, parameter])
         return {name: pk for name, pk in cursor.fetchall() if pk is not None}
 
 
@@ -181,24 +180,17 @@ def _content(draft: Notification, at_once: bool) -> tuple[str, str, list[Any]]:
 def _known(connection: BaseDatabaseWrapper, key: str) -> tuple[str, str, list[str]]:
     """Subqueries for the placed and the unplaced notification with this key.
 
-    They refer to the table of :func:`_wanted`.
+    They refer to the table of :func:`~notifications.database.transactions.listed`.
 
     Returns:
         Both subqueries, and the parameters of both together.
     """
     unplaced = f"""
         SELECT known.id FROM {TABLE} known
-        WHERE known.channel = wanted.column1 AND {HAS_KEY[connection.vendor]}
+        WHERE known.channel = wanted.value AND {HAS_KEY[connection.vendor]}
         ORDER BY known.id LIMIT 1
     """  # noqa: S608 - names of the models, no value
     return KNOWN_PLACED, unplaced, [key] * 3
-
-
-def _wanted(connection: BaseDatabaseWrapper, names: Sequence[str]) -> tuple[str, list[Any]]:
-    """The names as a table ``wanted``: one array for psycopg, which is faster than many values."""
-    if connection.vendor == "postgresql":
-        return "unnest(%s::text[]) AS wanted (column1)", [list(names)]
-    return f"(VALUES {', '.join(['(%s)'] * len(names))}) AS wanted", list(names)
 
 
 def _connection() -> BaseDatabaseWrapper:

@@ -502,10 +502,10 @@ def test_a_stream_that_is_set_aside_costs_nothing_until_retried(
 def test_a_stream_that_cannot_be_created_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     make = stream_rows.create
 
-    def fail(names: Any) -> None:
+    def fail(names: Any) -> dict[str, int]:
         if "topic:bad" in names:
             raise DataError("no such stream")
-        make(names)
+        return make(names)
 
     monkeypatch.setattr(stream_rows, "create", fail)
     for name in ("topic:a", "topic:bad", "topic:c"):
