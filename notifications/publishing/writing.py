@@ -6,13 +6,15 @@ from typing import Any, NamedTuple, cast
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field
+from django.db.models import Field, QuerySet
 from django.dispatch import Signal
 
 from ..database.clock import SQL_NOW, has_clock
 from ..database.locks import hold_clause
 from ..database.transactions import among, listed
 from ..models import Notification, Stream, database_alias
+from ..streams.names import USER_PREFIX
+from .ids import Ids
 
 TABLE = Notification._meta.db_table
 
@@ -57,6 +59,11 @@ HAS_KEY = {
 }
 
 
+#: Recipients that are sequenced in one transaction, and written by one statement if they come from
+#: the caller.
+CHUNK = 2000
+
+
 class Written(NamedTuple):
     """What is known of rows just written, so that they can be announced without reading them.
 
@@ -67,7 +74,7 @@ class Written(NamedTuple):
         has_id: whether the content of a row has an id, as that of a notification.
     """
 
-    ids: frozenset[int]
+    ids: Collection[int]
     content: bytes
     expires_at: datetime | None
     has_id: bool = True
@@ -142,6 +149,55 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
     with connection.cursor() as cursor:
         cursor.execute(statement, [*values, parameter, *keys])
         return dict(cursor.fetchall())
+
+
+def write_for_users(draft: Notification, users: QuerySet[Any], *, at_once: bool) -> Ids:
+    """Insert a draft without a key for each user of a queryset, with one statement.
+
+    It does not wait for other transactions. As in :func:`write_placed`, a row gets the stream of
+    its user unless that does not exist or is being deleted; then it is unplaced.
+
+    Args:
+        draft: an unsaved notification without a stream.
+        users: see :func:`notifications.publishing.recipients.stay_in_database`.
+        at_once: the notification is due now by the database's clock, if it has one.
+
+    Returns:
+        The primary keys of the rows, in the order of the users.
+    """
+    connection = _connection()
+    columns, places, values = _content(draft, at_once)
+    chosen = users.values_list("pk").query.get_compiler(connection=connection)
+    sql, parameters = chosen.as_sql()
+    # A user may be in a queryset more than once, and counts where it comes first.
+    statement = f"""
+        INSERT INTO {TABLE} (stream_id, channel, {columns})
+        WITH chosen (id) AS ({sql}),
+        numbered AS (SELECT id, row_number() OVER () AS number FROM chosen),
+        wanted AS (
+            SELECT '{USER_PREFIX}' || CAST(id AS text) AS name, min(number) AS number
+            FROM numbered GROUP BY id
+        ), held AS (
+            SELECT id, name FROM {Stream._meta.db_table} stream
+            WHERE name IN (SELECT name FROM wanted) {hold_clause(connection)}
+        )
+        SELECT held.id, CASE WHEN held.id IS NULL THEN wanted.name END, {places}
+        FROM wanted LEFT JOIN held ON held.name = wanted.name ORDER BY number
+    """  # noqa: S608 - names of the models, and a query of Django; no value
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # Other transactions may have taken primary keys in between.
+            cursor.execute(
+                f"""
+                WITH written AS ({statement} RETURNING id),
+                placed AS (SELECT id, id - row_number() OVER (ORDER BY id) AS before FROM written)
+                SELECT min(id), max(id) FROM placed GROUP BY before ORDER BY before
+                """,  # noqa: S608
+                [*parameters, *values],
+            )
+            return Ids(range(first, last + 1) for first, last in cursor.fetchall())
+        cursor.execute(statement, [*parameters, *values])
+        return Ids([range(cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid + 1)])
 
 
 def find_known(names: Sequence[str], key: str) -> dict[str, int]:
