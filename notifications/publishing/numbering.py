@@ -102,7 +102,7 @@ def give_offsets(
         moment = now if now or has_clock(alias) else timezone.now()
         names = [head[1] for head in heads.values()] if placing else []
         placed = place(names, moment, limit)
-        moment, given = number_due(alias, heads, moment, limit, placing=placing)
+        moment, given = number_due(alias, heads, moment, limit, placing=names)
     numbered = None
     if described:
         ends = {pk: Head(*row) for pk, row in heads.items()}

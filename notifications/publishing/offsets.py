@@ -27,17 +27,19 @@ MAX_OFFSET = 2**63 - 1
 #: Streams up to which PostgreSQL plans well by itself.
 FEW = 100
 
-#: Makes PostgreSQL look up each row for the rest of the transaction.
+#: Makes PostgreSQL look up each row for the rest of the transaction, and compile no statement for
+#: it, which would take longer than the look-ups.
 ROW_BY_ROW = (
     "SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; "
-    "SET LOCAL enable_mergejoin = off"
+    "SET LOCAL enable_mergejoin = off; SET LOCAL jit = off"
 )
 
 #: The order of publication in a stream.
 IN_ORDER = "PARTITION BY stream_id ORDER BY publish_at, id"
 
-#: The unplaced notifications without a key. The one with a key may be a duplicate.
-UNPLACED = f"FROM {STREAMS} stream JOIN {NOTIFICATIONS} due ON channel = name WHERE key IS NULL"
+#: The stream of an unplaced notification. Not a join, because PostgreSQL might begin that with all
+#: unplaced notifications. For the same reason their conditions do not say that they have no offset.
+STREAM = f"(SELECT stream.id FROM {STREAMS} stream WHERE stream.name = channel)"  # noqa: S608
 
 #: What places a notification.
 PLACE = ", stream_id = numbered.stream_id, channel = NULL"
@@ -75,7 +77,7 @@ def number_due(
     moment: datetime | None,
     limit: int,
     *,
-    placing: bool = False,
+    placing: Collection[str] = (),
 ) -> Offsets:
     """Number the due notifications of locked streams, and store the tops.
 
@@ -86,8 +88,9 @@ def number_due(
         stream_ids: primary keys of the streams.
         moment: decides what is due; None for the present by the database's clock, if it has one.
         limit: notifications at most.
-        placing: place and number the due unplaced notifications without a key, too. So these rows
-            are written once less.
+        placing: names of those of the streams whose due unplaced notifications are placed and
+            numbered, too. So these rows are written once less. A key excludes them, because they
+            may be duplicates.
 
     Returns:
         The offsets; without any, the moment may be None.
@@ -104,30 +107,30 @@ def _on_postgresql(
     stream_ids: Collection[int],
     moment: datetime | None,
     limit: int,
-    placing: bool,
+    placing: Collection[str],
 ) -> Offsets:
     """One statement, so that what is due is read and locked once."""
     clock = SQL_NOW if moment is None else "%s::timestamptz"
     asked = [] if moment is None else [moment]
     # The CASE keeps PostgreSQL from reading the index on all waiting rows of the table, which it
     # takes for small: it finds those of each stream in the index on streams and offsets.
-    is_due = f'"offset" IS NULL AND publish_at <= CASE WHEN withdrawn_at IS NULL THEN {clock} END'
+    is_due = f"publish_at <= CASE WHEN withdrawn_at IS NULL THEN {clock} END"
     first = f"ORDER BY publish_at, id LIMIT {limit}"
     lock = connection.ops.for_update_sql(no_key=True, skip_locked=True, of=("due",))
     condition, keys = among(connection, "stream_id", stream_ids)
     due = f"""
         SELECT id, stream_id, publish_at FROM {NOTIFICATIONS} due
-        WHERE {condition} AND {is_due} {first} {lock}
+        WHERE {condition} AND "offset" IS NULL AND {is_due} {first} {lock}
     """  # noqa: S608 - names of the models and numbers, no value
     parameters: list[Any] = [keys, *asked]
     if placing:
-        streams, _ = among(connection, "stream.id", stream_ids)
+        condition, names = among(connection, "channel", placing)
         unplaced = f"""
-            SELECT due.id, stream.id, publish_at {UNPLACED} AND {streams} AND {is_due}
-            ORDER BY publish_at, due.id LIMIT {limit} {lock}
-        """
+            SELECT id, {STREAM} AS stream_id, publish_at FROM {NOTIFICATIONS} due
+            WHERE {condition} AND key IS NULL AND {is_due} {first} {lock}
+        """  # noqa: S608
         due = f"SELECT * FROM ({due}) AS a UNION ALL SELECT * FROM ({unplaced}) AS b {first}"  # noqa: S608
-        parameters *= 2
+        parameters += [names, *asked]
     statement = f"""
         WITH due AS ({due}), ranked AS (
             SELECT id, stream_id, row_number() OVER ({IN_ORDER}) AS number FROM due
@@ -163,7 +166,7 @@ def _on_sqlite(
     stream_ids: Collection[int],
     moment: datetime | None,
     limit: int,
-    placing: bool,
+    placing: Collection[str],
 ) -> Offsets:
     """Two statements that find the same rows, because the transaction has locked the database."""
     if moment is None:
@@ -171,17 +174,19 @@ def _on_sqlite(
     now = str(connection.ops.adapt_datetimefield_value(moment))
     condition, keys = among(connection, "stream_id", stream_ids)
     # Without the "+", SQLite might read all waiting rows of the database in this order.
-    is_due = '"offset" IS NULL AND withdrawn_at IS NULL AND +publish_at <= %s'
+    is_due = "withdrawn_at IS NULL AND +publish_at <= %s"
     due = f"""
         SELECT id, stream_id, +publish_at AS publish_at FROM {NOTIFICATIONS}
-        WHERE {condition} AND {is_due}
+        WHERE {condition} AND "offset" IS NULL AND {is_due}
     """  # noqa: S608 - names of the models and numbers, no value
     parameters = [keys, now]
     if placing:
-        streams, _ = among(connection, "stream.id", stream_ids)
-        unplaced = f"{UNPLACED} AND {streams} AND {is_due}"
-        due += f" UNION ALL SELECT due.id, stream.id, +publish_at {unplaced}"
-        parameters *= 2
+        condition, names = among(connection, "channel", placing)
+        due += f"""
+            UNION ALL SELECT id, {STREAM}, +publish_at FROM {NOTIFICATIONS}
+            WHERE {condition} AND key IS NULL AND {is_due}
+        """  # noqa: S608
+        parameters += [names, now]
     due += f" ORDER BY publish_at, id LIMIT {limit}"
     # An offset that is too high would become a float; NULL is refused, for this stream alone.
     move = f"""

@@ -124,6 +124,7 @@ def _find(names: Collection[str], moment: datetime | None, limit: int) -> list[_
     condition, listed = among(connection, "unplaced.channel", names)
     clock = SQL_NOW if moment is None else "%s"
     asked = [] if moment is None else [connection.ops.adapt_datetimefield_value(moment)]
+    # Without the "+ 0", PostgreSQL might read all notifications in this order.
     statement = f"""
         SELECT unplaced.id, unplaced.channel, unplaced.key, (
             SELECT known.id FROM {TABLE} known
@@ -135,7 +136,7 @@ def _find(names: Collection[str], moment: datetime | None, limit: int) -> list[_
         FROM {TABLE} unplaced WHERE {condition} AND (
             unplaced.key IS NOT NULL OR withdrawn_at IS NOT NULL OR publish_at > {clock}
         )
-        ORDER BY unplaced.id LIMIT {limit} {lock}
+        ORDER BY unplaced.id + 0 LIMIT {limit} {lock}
     """  # noqa: S608 - names of the models and numbers, no value
     with connection.cursor() as cursor:
         cursor.execute(statement, [listed, *asked])

@@ -178,25 +178,39 @@ def write_for_users(draft: Notification, users: QuerySet[Any], *, at_once: bool)
             SELECT '{USER_PREFIX}' || CAST(id AS text) AS name, min(number) AS number
             FROM numbered GROUP BY id
         ), held AS (
-            SELECT id, name FROM {Stream._meta.db_table} stream
-            WHERE name IN (SELECT name FROM wanted) {hold_clause(connection)}
+            SELECT stream.id, number FROM wanted
+            JOIN {Stream._meta.db_table} stream ON stream.name = wanted.name
+            {hold_clause(connection)}
         )
-        SELECT held.id, CASE WHEN held.id IS NULL THEN wanted.name END, {places}
-        FROM wanted LEFT JOIN held ON held.name = wanted.name ORDER BY number
+        SELECT held.id, CASE WHEN held.id IS NULL THEN name END, {places}
+        FROM wanted LEFT JOIN held ON held.number = wanted.number ORDER BY wanted.number
     """  # noqa: S608 - names of the models, and a query of Django; no value
+    write = _on_postgresql if connection.vendor == "postgresql" else _on_sqlite
+    return write(connection, statement, [*parameters, *values])
+
+
+def _on_postgresql(connection: BaseDatabaseWrapper, insert: str, parameters: list[Any]) -> Ids:
+    """Run the statement. Other transactions may take primary keys in between."""
+    statement = f"""
+        WITH written AS ({insert} RETURNING id),
+        placed AS (SELECT id, id - row_number() OVER (ORDER BY id) AS before FROM written)
+        SELECT min(id), max(id) FROM placed GROUP BY before ORDER BY before
+    """  # noqa: S608 - no value
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            # Other transactions may have taken primary keys in between.
-            cursor.execute(
-                f"""
-                WITH written AS ({statement} RETURNING id),
-                placed AS (SELECT id, id - row_number() OVER (ORDER BY id) AS before FROM written)
-                SELECT min(id), max(id) FROM placed GROUP BY before ORDER BY before
-                """,  # noqa: S608
-                [*parameters, *values],
-            )
-            return Ids(range(first, last + 1) for first, last in cursor.fetchall())
-        cursor.execute(statement, [*parameters, *values])
+        # PostgreSQL overestimates the join of the temporary tables, and would compile the statement
+        # for up to a second.
+        cursor.execute("SELECT current_setting('jit'), set_config('jit', 'off', true)")
+        (before, _) = cursor.fetchone()
+        cursor.execute(statement, parameters)
+        ids = Ids(range(first, last + 1) for first, last in cursor.fetchall())
+        cursor.execute("SELECT set_config('jit', %s, true)", [before])
+        return ids
+
+
+def _on_sqlite(connection: BaseDatabaseWrapper, insert: str, parameters: list[Any]) -> Ids:
+    """Run the statement. Nobody else writes, so the primary keys follow each other."""
+    with connection.cursor() as cursor:
+        cursor.execute(insert, parameters)
         return Ids([range(cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid + 1)])
 
 

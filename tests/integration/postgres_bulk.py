@@ -9,10 +9,12 @@ from django.db import connection, transaction
 
 from notifications import notify
 from notifications.models import Notification, Stream
+from notifications.publishing.drafts import make_draft
 from notifications.publishing.numbering import give_offsets
-from notifications.publishing.writing import CHUNK
+from notifications.publishing.writing import CHUNK, write_unplaced
 from notifications.streams.names import user_stream
 from notifications.streams.rows import ensure
+from tests.integration.postgres_keys import rows_read
 from tests.integration.postgres_only import open_transaction
 from tests.rooms import hints, in_threads, make_old_users, write
 
@@ -38,6 +40,22 @@ def test_an_offset_updates_the_row_of_its_stream_in_place() -> None:
             updated, in_place = cursor.fetchone()
     assert len(batch.ids) == updated == MANY
     assert in_place == MANY
+
+
+def test_a_batch_of_new_streams_reads_few_of_the_rows_that_wait_unplaced() -> None:
+    """The rest of a large call waits there, too: reading it for each batch would take too long."""
+    names = [user_stream(number) for number in range(3 * MANY)]
+    write_unplaced(make_draft("hello"), names, at_once=True)
+    streams = ensure(names[:MANY])
+    batch: list[int] = []
+
+    def number() -> None:
+        ids = [stream.pk for stream in streams.values()]
+        batch.extend(give_offsets(ids, None, MANY, placing=True, described=False).ids)
+
+    assert rows_read(number) < 5 * MANY
+    assert len(batch) == MANY
+    assert Notification.objects.filter(channel__in=names).count() == 2 * MANY
 
 
 def test_large_calls_at_the_same_time_return_their_own_notifications() -> None:
