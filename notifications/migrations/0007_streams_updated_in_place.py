@@ -17,7 +17,7 @@ def reset_fillfactor(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("notifications", "0005_listed_notifications"),
+        ("notifications", "0006_connection_expiry"),
     ]
 
     operations = [
