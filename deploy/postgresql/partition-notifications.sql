@@ -79,8 +79,6 @@ CREATE INDEX notification_unplaced ON notifications_notification (channel, key)
     WHERE channel IS NOT NULL;
 CREATE INDEX notification_waiting ON notifications_notification (publish_at, id)
     WHERE "offset" IS NULL AND withdrawn_at IS NULL;
-CREATE INDEX notification_stream_waiting ON notifications_notification (stream_id)
-    WHERE "offset" IS NULL AND withdrawn_at IS NULL;
 CREATE INDEX notification_inbox
     ON notifications_notification (stream_id, published_at DESC, id DESC)
     WHERE "offset" IS NOT NULL;

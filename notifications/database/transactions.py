@@ -143,12 +143,28 @@ def among(
     if connection.vendor != "postgresql":
         condition = f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - a column
         return condition, json.dumps(list(values))
+    kind, literal = _literal(values)
+    return f"{column} = ANY(%s::{kind}[])", literal
+
+
+def listed(
+    connection: BaseDatabaseWrapper, values: Collection[int] | Collection[str]
+) -> tuple[str, str]:
+    """These values as the table ``wanted`` with the column ``value``; see :func:`among`."""
+    if connection.vendor != "postgresql":
+        return "json_each(%s) AS wanted", json.dumps(list(values))
+    kind, literal = _literal(values)
+    return f"unnest(%s::{kind}[]) AS wanted (value)", literal
+
+
+def _literal(values: Collection[int] | Collection[str]) -> tuple[str, str]:
+    """The type of the values on PostgreSQL, and the literal of an array of them."""
     kind = "text" if any(isinstance(value, str) for value in values) else "bigint"
-    listed = ",".join(
+    entries = ",".join(
         f'"{value.translate(_ESCAPES)}"' if isinstance(value, str) else str(value)
         for value in values
     )
-    return f"{column} = ANY(%s::{kind}[])", f"{{{listed}}}"
+    return kind, f"{{{entries}}}"
 
 
 def _arrays(

@@ -24,7 +24,7 @@ from ..options import Text
 from ..protocol import messages
 from ..streams.rows import chunks
 from ..texts import TEXT, is_storable, plain, plain_json
-from .notify import insert
+from .inserting import insert
 
 #: Most tags of a publication, and most characters of a name and of a value.
 MAX_TAGS = 16

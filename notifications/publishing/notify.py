@@ -5,9 +5,8 @@ transaction has committed (P2).
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
-from typing import Unpack
+from collections.abc import Iterable, Sequence
+from typing import Any, Unpack, cast
 
 from asgiref.sync import sync_to_async
 from django.db import connections, transaction
@@ -15,22 +14,15 @@ from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
 from ..database.clock import present
-from ..database.transactions import after_commit
 from ..models import Notification, NotificationQuerySet, database_alias
 from ..options import Audience, Options, Recipients, Text
 from ..streams import names as stream_names
 from ..streams import rows as stream_rows
-from ..streams.encoding import encode_content
 from ..texts import plain
 from .drafts import check_names, make_draft
-from .recipients import EVERYONE, audience, recipients
-from .sequencing import sequence_after_commit
-from .writing import Written, find_known, rows_written, write_placed, write_unplaced
-
-Progress = Callable[[int], object]
-
-#: Recipients that are written by one statement, and sequenced in one transaction.
-CHUNK = 2000
+from .inserting import Progress, insert, insert_for_users, report_after_commit
+from .recipients import EVERYONE, audience, recipients, stay_in_database
+from .writing import CHUNK, rows_written
 
 
 def notify(
@@ -39,7 +31,7 @@ def notify(
     *,
     progress: Progress | None = None,
     **options: Unpack[Options],
-) -> list[int]:
+) -> Sequence[int]:
     """Send a private notification to one or many users.
 
     It is written in the caller's transaction, and sent after that has committed.
@@ -68,8 +60,10 @@ def notify(
             the number of recipients so far. Its errors are logged.
 
     Returns:
-        The primary keys of the notifications, in the order of the recipients. With a ``key`` and
-        inside a transaction, some may turn out to be duplicates; see :func:`originals`.
+        The primary keys of the notifications, in the order of the recipients: a list, or for a
+        large queryset an :class:`~notifications.publishing.ids.Ids`, which needs little memory.
+        With a ``key`` and inside a transaction, some may turn out to be duplicates; see
+        :func:`originals`.
 
     Raises:
         ValueError: ``to`` contains anything other than saved users.
@@ -81,12 +75,14 @@ def notify(
     publish_at = options.get("publish_at")
     ids: list[int] = []
     with transaction.atomic(using=database_alias()):
+        # A key is compared in Python, and whoever listens wants each row.
+        is_plain = draft.key is None and not rows_written.has_listeners()
+        if is_plain and stay_in_database(to, CHUNK + 1):
+            return insert_for_users(draft, cast("QuerySet[Any]", to), publish_at, progress)
         for user_ids in stream_rows.chunks(recipients(to), CHUNK):
             names = [stream_names.user_stream(user_id) for user_id in user_ids]
             ids += insert(draft, names, publish_at)
-            if progress is not None:
-                # Registered after the sequencing of the same chunk, which takes most of the time.
-                after_commit(database_alias(), progress, len(ids))
+            report_after_commit(progress, len(ids))
     return _settled(draft, ids)
 
 
@@ -129,7 +125,7 @@ async def anotify(
     *,
     progress: Progress | None = None,
     **options: Unpack[Options],
-) -> list[int]:
+) -> Sequence[int]:
     """:func:`notify` for asynchronous code; the same arguments, result and errors."""
     return await sync_to_async(notify)(to, title, progress=progress, **options)
 
@@ -244,48 +240,6 @@ def withdraw(notifications: QuerySet[Notification]) -> int:
 
 def _rows() -> NotificationQuerySet:
     return Notification.objects.using(database_alias())
-
-
-def insert(draft: Notification, names: list[str], publish_at: datetime | None) -> list[int]:
-    """Insert a draft for each stream; place and sequence the rows after the caller's commit.
-
-    This never waits for another transaction: it creates no streams, and compares a key only with
-    rows that it can see. Rows that need a new stream or have a key are written unplaced.
-
-    Args:
-        draft: an unsaved notification or publication without a stream.
-        names: names of streams, as many as one statement takes.
-        publish_at: when it is to be published; None for now.
-
-    Returns:
-        The primary keys of the rows, in the order of ``names``.
-    """
-    at_once = publish_at is None
-    content = encode_content(draft)
-    ids: dict[str, int] = {}
-    placed: dict[int, int] = {}
-    unplaced: dict[str, int] = {}
-    if draft.key is None:
-        by_name = stream_rows.ids(names)
-        placed = write_placed(draft, by_name.values(), at_once=at_once)
-        ids = {name: placed[pk] for name, pk in by_name.items() if pk in placed}
-    while missing := [name for name in names if name not in ids]:
-        new = write_unplaced(draft, missing, at_once=at_once)
-        unplaced |= new
-        ids |= new
-        if draft.key is not None:
-            # Rows that had the key before. If one is pruned in between, the loop writes it anew.
-            ids |= find_known([name for name in missing if name not in new], draft.key)
-    new_ids = frozenset((*placed.values(), *unplaced.values()))
-    is_notification = draft.publication is None
-    written = Written(new_ids, content, draft.expires_at, has_id=is_notification)
-    callback = after_commit(
-        database_alias(), sequence_after_commit, list(placed), list(unplaced), written
-    )
-    if is_notification and rows_written.has_listeners():
-        new = {name: pk for name, pk in ids.items() if pk in new_ids}
-        rows_written.send(Notification, draft=draft, ids=new, callback=callback)
-    return [ids[name] for name in names]
 
 
 def _settled(draft: Notification, ids: list[int]) -> list[int]:

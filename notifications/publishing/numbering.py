@@ -18,7 +18,7 @@ from ..database.transactions import among
 from ..models import Notification, NotificationQuerySet, Stream, database_alias
 from ..streams.epochs import Old, renew
 from ..streams.rows import locked
-from .offsets import Given, number_due
+from .offsets import Given, look_up_rows, number_due
 from .placing import place
 
 TICK = timedelta(microseconds=1)
@@ -89,6 +89,7 @@ def give_offsets(
     with transaction.atomic(using=alias):
         if wait is not None:
             limit_waiting(alias, wait)
+        look_up_rows(alias, len(stream_ids))
         condition, keys = among(connections[alias], "id", stream_ids)
         rows = locked(
             Stream.objects.using(alias).extra(where=[condition], params=[keys]),  # noqa: S610 - a column
@@ -97,10 +98,11 @@ def give_offsets(
         # Reading a time takes longer than locking its row.
         fields = HEAD_FIELDS if described else HEAD_FIELDS[:2]
         heads = {row[0]: row for row in rows.values_list(*fields)}
-        placed = place([head[1] for head in heads.values()], limit) if placing else 0
         # After the locks are held, because others may have published while this waited for them.
         moment = now if now or has_clock(alias) else timezone.now()
-        moment, given = number_due(alias, heads, moment, limit)
+        names = [head[1] for head in heads.values()] if placing else []
+        placed = place(names, moment, limit)
+        moment, given = number_due(alias, heads, moment, limit, placing=names)
     numbered = None
     if described:
         ends = {pk: Head(*row) for pk, row in heads.items()}

@@ -10,14 +10,15 @@ Scheduled notifications are placed at once too, so that a key is not used twice 
 """
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connections
 from django.db.models import OuterRef, Subquery
 from django.db.models.functions import Coalesce
 
-from ..database.clock import present
-from ..database.transactions import update_rows
+from ..database.clock import SQL_NOW, present
+from ..database.transactions import among, update_rows
 from ..models import Notification, NotificationQuerySet, Stream, database_alias
 
 TABLE = Notification._meta.db_table
@@ -46,19 +47,22 @@ def find_channels(after: str, passed: Collection[str], limit: int) -> list[str]:
     return [name for name in found[:limit] if name is not None]
 
 
-def place(names: Collection[str], limit: int) -> int:
-    """Place the unplaced notifications of these streams, in a transaction that has locked them.
+def place(names: Collection[str], moment: datetime | None, limit: int) -> int:
+    """Place unplaced notifications of these streams, in a transaction that has locked them.
 
+    Those that are due and have no key are left to
+    :func:`~notifications.publishing.offsets.number_due`, which places them with their offsets.
     Rows that others have locked, for example to withdraw them, are left to the next call.
 
     Args:
         names: names of the locked streams.
+        moment: decides what is due; None for the present by the database's clock, if it has one.
         limit: notifications at most.
 
     Returns:
         The number of notifications that were placed or dropped.
     """
-    found = _find(names, limit)
+    found = _find(names, moment, limit)
     winners, duplicates = _settle(found)
     name = OuterRef("channel")
     stream = Subquery(Stream.objects.filter(name=name).values("pk")[:1])
@@ -103,7 +107,7 @@ def _settle(found: Collection[_Unplaced]) -> tuple[list[int], Mapping[int, int]]
     return winners, duplicates
 
 
-def _find(names: Collection[str], limit: int) -> list[_Unplaced]:
+def _find(names: Collection[str], moment: datetime | None, limit: int) -> list[_Unplaced]:
     if not names:
         return []
     connection = connections[database_alias()]
@@ -117,6 +121,10 @@ def _find(names: Collection[str], limit: int) -> list[_Unplaced]:
         if features.has_select_for_update
         else ""
     )
+    condition, listed = among(connection, "unplaced.channel", names)
+    clock = SQL_NOW if moment is None else "%s"
+    asked = [] if moment is None else [connection.ops.adapt_datetimefield_value(moment)]
+    # Without the "+ 0", PostgreSQL might read all notifications in this order.
     statement = f"""
         SELECT unplaced.id, unplaced.channel, unplaced.key, (
             SELECT known.id FROM {TABLE} known
@@ -125,11 +133,13 @@ def _find(names: Collection[str], limit: int) -> list[_Unplaced]:
                 WHERE stream.name = unplaced.channel
             )
         )
-        FROM {TABLE} unplaced WHERE unplaced.channel IN ({", ".join(["%s"] * len(names))})
-        ORDER BY unplaced.id LIMIT {limit} {lock}
+        FROM {TABLE} unplaced WHERE {condition} AND (
+            unplaced.key IS NOT NULL OR withdrawn_at IS NOT NULL OR publish_at > {clock}
+        )
+        ORDER BY unplaced.id + 0 LIMIT {limit} {lock}
     """  # noqa: S608 - names of the models and numbers, no value
     with connection.cursor() as cursor:
-        cursor.execute(statement, list(names))
+        cursor.execute(statement, [listed, *asked])
         return [_Unplaced(*row) for row in cursor.fetchall()]
 
 

@@ -7,9 +7,10 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
+from django.db.models import IntegerField, QuerySet
 from django.utils.functional import Promise
 
+from ..models import database_alias
 from ..streams import access, topics
 from ..streams import names as stream_names
 from ..texts import plain
@@ -69,6 +70,29 @@ def recipients(to: Any) -> list[Any]:
     if isinstance(to, str | bytes | dict) or not isinstance(to, Iterable):
         raise ValueError(f"to: {to!r} is not a user, a list of users or a queryset")
     return list(dict.fromkeys(_user_id(user) for user in to))
+
+
+def stay_in_database(to: Any, at_least: int) -> bool:
+    """Return whether the database can write the rows of these recipients by itself.
+
+    It can for a queryset of users of this database whose primary keys are whole numbers, because
+    these have the same text in SQL and in Python.
+
+    Args:
+        to: see :func:`notifications.publishing.notify.notify`.
+        at_least: fewer recipients are read, because a small call has little to gain.
+    """
+    if not isinstance(to, QuerySet) or to.db != database_alias():
+        return False
+    users, key = get_user_model(), to.model._meta.pk
+    if to.model._meta.concrete_model is not users._meta.concrete_model:
+        return False
+    if not isinstance(key, IntegerField) or hasattr(key, "from_db_value"):
+        return False
+    # These select more columns than the primary key, or have an order of their own.
+    if to.query.distinct or to.query.combinator:
+        return False
+    return len(to.values_list("pk")[:at_least]) == at_least
 
 
 def _is_shared(name: str) -> bool:

@@ -19,7 +19,6 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from ..database.clock import present
 from ..database.locks import limit_waiting, was_locked
-from ..metrics import DATABASE_ERRORS
 from ..models import Notification, database_alias
 from ..streams import rows as stream_rows
 from ..streams.rows import MAX_LOCK_WAIT, chunks
@@ -98,27 +97,6 @@ def sequence(
     return count
 
 
-def sequence_after_commit(
-    stream_ids: Collection[int], names: Sequence[str], written: Written
-) -> None:
-    """Sequence what a caller has committed. If the database fails, it is left to the tickers.
-
-    Args:
-        stream_ids: primary keys of the streams of placed notifications.
-        names: names of the streams of unplaced notifications.
-        written: what is known of the rows, placed and unplaced.
-    """
-    try:
-        found = _find_or_create(names) if names else {}
-        sequence([*stream_ids, *found.values()], written=written, placing=bool(names))
-    except DatabaseError as error:
-        DATABASE_ERRORS.inc()
-        logger.warning(
-            "Sequencing failed (%s); a worker will publish the committed notifications.",
-            type(error).__name__,
-        )
-
-
 def sequence_waiting(now: datetime | None = None) -> int:
     """Sequence what has become due, and what a dead process left waiting; called by the ticker.
 
@@ -154,14 +132,14 @@ def _place_leftovers(now: datetime | None) -> int:
         passed = [stream for stream in setbacks.paused() if isinstance(stream, str)]
         names = find_channels(after, passed, BATCH_SIZE)
         if names:
-            stream_ids = sorted(_find_or_create(names).values())
+            stream_ids = sorted(find_or_create(names).values())
             count += _publish(stream_ids, now, placing=True, to_the_end=True).published
         if len(names) < BATCH_SIZE:
             return count
         after = names[-1]
 
 
-def _find_or_create(names: Sequence[str]) -> dict[str, int]:
+def find_or_create(names: Sequence[str]) -> dict[str, int]:
     """Primary keys of these streams, creating missing ones; not inside a caller's transaction."""
     found = stream_rows.ids(names)
     missing = sorted({name for name in names if name not in found} - setbacks.paused())
@@ -170,8 +148,9 @@ def _find_or_create(names: Sequence[str]) -> dict[str, int]:
         def create(some: Sequence[str]) -> None:
             with transaction.atomic(using=database_alias()):
                 limit_waiting(database_alias(), CREATE_TIMEOUT)
-                stream_rows.create(some)
-            found.update(stream_rows.ids(some))
+                created = stream_rows.create(some)
+            # Those that another transaction has created meanwhile have to be read.
+            found.update(created | stream_rows.ids([name for name in some if name not in created]))
             setbacks.succeeded(some)
 
         _bisect(missing, create, setbacks.failed)

@@ -6,13 +6,15 @@ from typing import Any, NamedTuple, cast
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Field
+from django.db.models import Field, QuerySet
 from django.dispatch import Signal
 
 from ..database.clock import SQL_NOW, has_clock
 from ..database.locks import hold_clause
-from ..database.transactions import among
+from ..database.transactions import among, listed
 from ..models import Notification, Stream, database_alias
+from ..streams.names import USER_PREFIX
+from .ids import Ids
 
 TABLE = Notification._meta.db_table
 
@@ -44,7 +46,7 @@ FIELDS = tuple(
 #: PostgreSQL might begin that with all rows that have the key.
 KNOWN_PLACED = f"""
     SELECT known.id FROM {TABLE} known WHERE known.key = %s AND known.stream_id = (
-        SELECT stream.id FROM {Stream._meta.db_table} stream WHERE stream.name = wanted.column1
+        SELECT stream.id FROM {Stream._meta.db_table} stream WHERE stream.name = wanted.value
     )
 """  # noqa: S608 - names of the models, no value
 
@@ -52,10 +54,14 @@ KNOWN_PLACED = f"""
 #: rows here, so that it cannot use the index on streams and keys: without statistics it might
 #: choose that one, and read all of it.
 HAS_KEY = {
-    "postgresql": "(known.channel, known.key) "
-    "BETWEEN (wanted.column1, %s) AND (wanted.column1, %s)",
+    "postgresql": "(known.channel, known.key) BETWEEN (wanted.value, %s) AND (wanted.value, %s)",
     "sqlite": "known.key BETWEEN %s AND %s",
 }
+
+
+#: Recipients that are sequenced in one transaction, and written by one statement if they come from
+#: the caller.
+CHUNK = 2000
 
 
 class Written(NamedTuple):
@@ -68,7 +74,7 @@ class Written(NamedTuple):
         has_id: whether the content of a row has an id, as that of a notification.
     """
 
-    ids: frozenset[int]
+    ids: Collection[int]
     content: bytes
     expires_at: datetime | None
     has_id: bool = True
@@ -130,7 +136,7 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
         return {}
     connection = _connection()
     columns, places, values = _content(draft, at_once)
-    wanted, parameters = _wanted(connection, names)
+    wanted, parameter = listed(connection, names)
     unknown, keys = "", list[str]()
     if draft.key is not None:
         # Not with NOT EXISTS, for which PostgreSQL may read all keys.
@@ -138,11 +144,74 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
         unknown = f"WHERE ({placed}) IS NULL AND ({unplaced}) IS NULL"
     statement = f"""
         INSERT INTO {TABLE} (channel, {columns})
-        SELECT wanted.column1, {places} FROM {wanted} {unknown} RETURNING channel, id
+        SELECT wanted.value, {places} FROM {wanted} {unknown} RETURNING channel, id
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*values, *parameters, *keys])
+        cursor.execute(statement, [*values, parameter, *keys])
         return dict(cursor.fetchall())
+
+
+def write_for_users(draft: Notification, users: QuerySet[Any], *, at_once: bool) -> Ids:
+    """Insert a draft without a key for each user of a queryset, with one statement.
+
+    It does not wait for other transactions. As in :func:`write_placed`, a row gets the stream of
+    its user unless that does not exist or is being deleted; then it is unplaced.
+
+    Args:
+        draft: an unsaved notification without a stream.
+        users: see :func:`notifications.publishing.recipients.stay_in_database`.
+        at_once: the notification is due now by the database's clock, if it has one.
+
+    Returns:
+        The primary keys of the rows, in the order of the users.
+    """
+    connection = _connection()
+    columns, places, values = _content(draft, at_once)
+    chosen = users.values_list("pk").query.get_compiler(connection=connection)
+    sql, parameters = chosen.as_sql()
+    # A user may be in a queryset more than once, and counts where it comes first.
+    statement = f"""
+        INSERT INTO {TABLE} (stream_id, channel, {columns})
+        WITH chosen (id) AS ({sql}),
+        numbered AS (SELECT id, row_number() OVER () AS number FROM chosen),
+        wanted AS (
+            SELECT '{USER_PREFIX}' || CAST(id AS text) AS name, min(number) AS number
+            FROM numbered GROUP BY id
+        ), held AS (
+            SELECT stream.id, number FROM wanted
+            JOIN {Stream._meta.db_table} stream ON stream.name = wanted.name
+            {hold_clause(connection)}
+        )
+        SELECT held.id, CASE WHEN held.id IS NULL THEN name END, {places}
+        FROM wanted LEFT JOIN held ON held.number = wanted.number ORDER BY wanted.number
+    """  # noqa: S608 - names of the models, and a query of Django; no value
+    write = _on_postgresql if connection.vendor == "postgresql" else _on_sqlite
+    return write(connection, statement, [*parameters, *values])
+
+
+def _on_postgresql(connection: BaseDatabaseWrapper, insert: str, parameters: list[Any]) -> Ids:
+    """Run the statement. Other transactions may take primary keys in between."""
+    statement = f"""
+        WITH written AS ({insert} RETURNING id),
+        placed AS (SELECT id, id - row_number() OVER (ORDER BY id) AS before FROM written)
+        SELECT min(id), max(id) FROM placed GROUP BY before ORDER BY before
+    """  # noqa: S608 - no value
+    with connection.cursor() as cursor:
+        # PostgreSQL overestimates the join of the temporary tables, and would compile the statement
+        # for up to a second.
+        cursor.execute("SELECT current_setting('jit'), set_config('jit', 'off', true)")
+        (before, _) = cursor.fetchone()
+        cursor.execute(statement, parameters)
+        ids = Ids(range(first, last + 1) for first, last in cursor.fetchall())
+        cursor.execute("SELECT set_config('jit', %s, true)", [before])
+        return ids
+
+
+def _on_sqlite(connection: BaseDatabaseWrapper, insert: str, parameters: list[Any]) -> Ids:
+    """Run the statement. Nobody else writes, so the primary keys follow each other."""
+    with connection.cursor() as cursor:
+        cursor.execute(insert, parameters)
+        return Ids([range(cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid + 1)])
 
 
 def find_known(names: Sequence[str], key: str) -> dict[str, int]:
@@ -154,13 +223,13 @@ def find_known(names: Sequence[str], key: str) -> dict[str, int]:
     if not names:
         return {}
     connection = _connection()
-    wanted, parameters = _wanted(connection, names)
+    wanted, parameter = listed(connection, names)
     placed, unplaced, keys = _known(connection, key)
     statement = f"""
-        SELECT wanted.column1, COALESCE(({placed}), ({unplaced})) FROM {wanted}
+        SELECT wanted.value, COALESCE(({placed}), ({unplaced})) FROM {wanted}
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*keys, *parameters])
+        cursor.execute(statement, [*keys, parameter])
         return {name: pk for name, pk in cursor.fetchall() if pk is not None}
 
 
@@ -181,24 +250,17 @@ def _content(draft: Notification, at_once: bool) -> tuple[str, str, list[Any]]:
 def _known(connection: BaseDatabaseWrapper, key: str) -> tuple[str, str, list[str]]:
     """Subqueries for the placed and the unplaced notification with this key.
 
-    They refer to the table of :func:`_wanted`.
+    They refer to the table of :func:`~notifications.database.transactions.listed`.
 
     Returns:
         Both subqueries, and the parameters of both together.
     """
     unplaced = f"""
         SELECT known.id FROM {TABLE} known
-        WHERE known.channel = wanted.column1 AND {HAS_KEY[connection.vendor]}
+        WHERE known.channel = wanted.value AND {HAS_KEY[connection.vendor]}
         ORDER BY known.id LIMIT 1
     """  # noqa: S608 - names of the models, no value
     return KNOWN_PLACED, unplaced, [key] * 3
-
-
-def _wanted(connection: BaseDatabaseWrapper, names: Sequence[str]) -> tuple[str, list[Any]]:
-    """The names as a table ``wanted``: one array for psycopg, which is faster than many values."""
-    if connection.vendor == "postgresql":
-        return "unnest(%s::text[]) AS wanted (column1)", [list(names)]
-    return f"(VALUES {', '.join(['(%s)'] * len(names))}) AS wanted", list(names)
 
 
 def _connection() -> BaseDatabaseWrapper:

@@ -1,14 +1,14 @@
 """The rows of streams: finding, creating, holding, locking and removing them."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import NamedTuple, TypeVar
 
 from django.db import connections, transaction
-from django.db.models import Field, QuerySet
+from django.db.models import QuerySet
 
 from ..database.locks import hold_clause
-from ..database.transactions import among, table_of
-from ..models import Notification, Stream, Subscription, database_alias, new_epoch
+from ..database.transactions import among, listed
+from ..models import Notification, Stream, Subscription, database_alias
 
 T = TypeVar("T")
 
@@ -17,8 +17,15 @@ SELECT_IDS = f"SELECT name, id FROM {Stream._meta.db_table} WHERE"  # noqa: S608
 #: SQLite needs the WHERE, or it would take the ON for that of a join.
 INSERT = f"""
     INSERT INTO {Stream._meta.db_table} (name, epoch, top, floor, revision)
-    SELECT column1, column2, 0, 0, 0 FROM {{table}} WHERE TRUE ON CONFLICT DO NOTHING
+    SELECT value, {{epoch}}, 0, 0, 0 FROM {{wanted}} WHERE TRUE
+    ON CONFLICT DO NOTHING RETURNING name, id
 """  # noqa: S608 - a table
+
+#: An epoch as :func:`~notifications.models.new_epoch` makes it, by database vendor.
+NEW_EPOCH = {
+    "postgresql": "left(gen_random_uuid()::text, 8)",
+    "sqlite": "lower(hex(randomblob(4)))",
+}
 
 SELECT_HELD = f"SELECT name, id, top FROM {Stream._meta.db_table} WHERE name IN"  # noqa: S608
 
@@ -64,18 +71,23 @@ def ensure(names: Iterable[str]) -> dict[str, Stream]:
     return found
 
 
-def create(names: Sequence[str]) -> None:
+def create(names: Sequence[str]) -> dict[str, int]:
     """Create the streams of these names that do not exist.
 
     They are created in the order of their names, so that concurrent calls do not deadlock. Do not
     call it in a caller's transaction, unless nobody else can need these streams yet.
+
+    Returns:
+        The primary keys of those that it has created, by name.
     """
-    alias = database_alias()
-    fields = [cast("Field[Any, Any]", Stream._meta.get_field(name)) for name in ("name", "epoch")]
-    for chunk in chunks(sorted(names)):
-        table, values = table_of(alias, fields, [(name, new_epoch()) for name in chunk])
-        with connections[alias].cursor() as cursor:
-            cursor.execute(INSERT.format(table=table), values)
+    if not names:
+        return {}
+    connection = connections[database_alias()]
+    wanted, parameter = listed(connection, sorted(names))
+    statement = INSERT.format(epoch=NEW_EPOCH[connection.vendor], wanted=wanted)
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [parameter])
+        return dict(cursor.fetchall())
 
 
 def hold(names: Sequence[str], *, wait: bool = False) -> dict[str, Held]:

@@ -229,12 +229,6 @@ class Notification(models.Model):
                 condition=Q(channel__isnull=False),
                 name="notification_unplaced",
             ),
-            # Waiting rows of the streams that a commit has touched.
-            models.Index(
-                fields=["stream"],
-                condition=Q(offset__isnull=True, withdrawn_at__isnull=True),
-                name="notification_stream_waiting",
-            ),
             # The inbox: newest first over a few streams.
             models.Index(
                 fields=["stream", "-published_at", "-id"],

@@ -57,8 +57,8 @@ def test_placing_many_notifications_with_a_key_reads_few_rows_per_stream() -> No
     analyze_without_keys()
     draft = make_draft("hello", key="k")
     write_unplaced(draft, names, at_once=True)
-    assert rows_read(lambda: place(names, MANY)) < FEW * MANY
+    assert rows_read(lambda: place(names, None, MANY)) < FEW * MANY
     write_unplaced(make_draft("other", key="other"), names, at_once=True)
     assert rows_read(lambda: find_known(names, "k")) < FEW * MANY
-    assert rows_read(lambda: place(names, MANY)) < FEW * MANY
+    assert rows_read(lambda: place(names, None, MANY)) < FEW * MANY
     assert len(ids(names)) == MANY

@@ -33,6 +33,7 @@ RUNS = [
         "tests/integration/postgres_transactions.py",
         "tests/integration/postgres_keys.py",
         "tests/integration/postgres_partitions.py",
+        "tests/integration/postgres_bulk.py",
     ),
     ("tests/inbox/test_inbox.py", "tests/test_models.py", "tests/inbox/test_following.py"),
     (

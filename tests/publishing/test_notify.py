@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 import notifications
 from notifications import abroadcast, anotify, broadcast, notify
 from notifications.models import Notification, Stream
-from notifications.publishing import channels
+from notifications.publishing import channels, inserting, writing
 from notifications.publishing import hints as publishing_hints
 from notifications.publishing import notify as publishing
 from notifications.publishing.notify import originals
@@ -183,8 +183,8 @@ def test_ten_thousand_recipients_take_a_bounded_number_of_statements() -> None:
     progress: list[int] = []
     ids: list[int] = []
     statements = queries(lambda: ids.extend(notify(users, "hello", progress=progress.append)))
-    chunks = 10_000 // publishing.CHUNK
-    assert progress == [publishing.CHUNK * (n + 1) for n in range(chunks)]
+    chunks = 10_000 // writing.CHUNK
+    assert progress == [writing.CHUNK * (n + 1) for n in range(chunks)]
     # As in test_sequencing, and the creation of the streams.
     assert len(statements) <= 15 * chunks
     assert len(ids) == len(set(ids)) == 10_000
@@ -192,7 +192,7 @@ def test_ten_thousand_recipients_take_a_bounded_number_of_statements() -> None:
 
 
 def test_progress_counts_recipients_after_the_commit() -> None:
-    users = make_old_users(publishing.CHUNK + 1)
+    users = make_old_users(writing.CHUNK + 1)
     done: list[tuple[int, int]] = []
 
     def progress(count: int) -> None:
@@ -202,8 +202,8 @@ def test_progress_counts_recipients_after_the_commit() -> None:
         notify(users, "hello", progress=progress)
         assert done == []
     assert done == [
-        (publishing.CHUNK, publishing.CHUNK),
-        (publishing.CHUNK + 1, publishing.CHUNK + 1),
+        (writing.CHUNK, writing.CHUNK),
+        (writing.CHUNK + 1, writing.CHUNK + 1),
     ]
     with rolled_back():
         notify(users, "never", progress=progress)
@@ -227,9 +227,9 @@ def test_content_is_encoded_once_per_chunk_of_recipients(
         encoded.append(notification)
         return original(notification)
 
-    monkeypatch.setattr(publishing, "encode_content", count)
+    monkeypatch.setattr(inserting, "encode_content", count)
     monkeypatch.setattr(publishing_hints, "encode_content", count)
-    users = make_old_users(2 * publishing.CHUNK)
+    users = make_old_users(2 * writing.CHUNK)
     with hints() as sent:
         notify(users, "hello")
     assert [message["type"] for _, message in sent] == ["notifications.check"] * 2

@@ -347,8 +347,23 @@ def test_an_idle_tick_takes_two_queries_on_small_indexes() -> None:
     plan = plans(sequence_waiting)
     assert "notification_unplaced" in plan
     assert not reads_whole_table(plan)
-    # PostgreSQL may choose either of the two indexes on waiting rows; both are empty here.
-    assert "notification_waiting" in plan or "notification_stream_waiting" in plan
+    assert "notification_waiting" in plan
+
+
+def test_a_batch_finds_the_waiting_rows_of_its_streams_by_their_index() -> None:
+    fill("broadcast", 2000)
+    stream = write("broadcast").stream
+    assert stream is not None
+    statements = queries(lambda: sequence([stream.pk]))
+    numbering = next(sql for sql in statements if '"offset" IS NULL' in sql)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(f"EXPLAIN {numbering}")
+        else:
+            cursor.execute(f"EXPLAIN QUERY PLAN {numbering}")
+        plan = "\n".join(str(row[-1]) for row in cursor.fetchall())
+    assert "notification_offset" in plan or "stream_id=? AND offset=?" in plan
+    assert not reads_whole_table(plan)
 
 
 # Broken and locked streams delay no others
@@ -487,10 +502,10 @@ def test_a_stream_that_is_set_aside_costs_nothing_until_retried(
 def test_a_stream_that_cannot_be_created_delays_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     make = stream_rows.create
 
-    def fail(names: Any) -> None:
+    def fail(names: Any) -> dict[str, int]:
         if "topic:bad" in names:
             raise DataError("no such stream")
-        make(names)
+        return make(names)
 
     monkeypatch.setattr(stream_rows, "create", fail)
     for name in ("topic:a", "topic:bad", "topic:c"):

@@ -18,7 +18,7 @@ from notifications.hub.position_check import PositionCheck
 from notifications.hub.rights import Rights
 from notifications.hub.sockets.writing import ASGISocket
 from notifications.protocol import json as wire
-from notifications.publishing import notify as publishing
+from notifications.publishing import inserting
 from notifications.streams import epochs, evidence, marks, positions
 
 from .threads import Pool, ThreadGroup
@@ -109,7 +109,7 @@ def ignore_gaps() -> None:
 @mutation("P2", faults=("caller_rolls_back",))
 def publish_before_commit() -> None:
     """Work that should follow the commit of the caller's transaction runs at once."""
-    publishing.after_commit = lambda using, function, *args: function(*args)  # type: ignore[assignment,attr-defined]
+    inserting.after_commit = lambda using, function, *args: function(*args)  # type: ignore[assignment,attr-defined]
 
 
 @mutation("P5", faults=("stall",))

@@ -10,8 +10,8 @@ from ...metrics import DATABASE_ERRORS
 from ...models import Notification, database_alias
 from ...protocol import codes
 from ...protocol.codes import ClientError
+from ...publishing.committed import sequence_streams
 from ...publishing.notify import originals
-from ...publishing.sequencing import sequence_after_commit
 from ...publishing.writing import Written
 from ...streams.rows import chunks
 from .requests import Publishing, PublishResult
@@ -73,7 +73,7 @@ def _find(
     kept = originals(ids) if has_key else ids
     known = _positions(kept)
     if is_due and len(known) < len(kept):
-        sequence_after_commit([], names, NOTHING_WRITTEN)
+        sequence_streams([], names, NOTHING_WRITTEN)
         kept = originals(ids) if has_key else ids
         known = _positions(kept)
     return kept, known

@@ -1,7 +1,7 @@
 """``manage.py notify``: send a private notification from a shell or cron job."""
 
 from argparse import ArgumentParser
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -110,7 +110,7 @@ def _named(names: str) -> list[Any]:
     return found
 
 
-def _report(ids: list[int], recipients: list[Any]) -> str:
+def _report(ids: Sequence[int], recipients: list[Any]) -> str:
     if not ids:
         return "There are no recipients."
     first = Notification.objects.get(pk=ids[0])

@@ -1,0 +1,67 @@
+"""Sequencing what a caller has just committed. If the database fails, it is left to the tickers."""
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from ..metrics import DATABASE_ERRORS
+from ..models import Notification, database_alias
+from .ids import Ids
+from .sequencing import find_or_create, sequence
+from .writing import Written
+
+logger = logging.getLogger(__name__)
+
+#: The streams of rows that have no offset yet, within a range of primary keys: others' rows may be
+#: among them, and are sequenced too.
+SELECT_WAITING = f"""
+    SELECT stream_id, channel FROM {Notification._meta.db_table}
+    WHERE id BETWEEN %s AND %s AND "offset" IS NULL
+"""  # noqa: S608 - a table
+
+
+def sequence_streams(stream_ids: Collection[int], names: Sequence[str], written: Written) -> None:
+    """Sequence the notifications of these streams.
+
+    Args:
+        stream_ids: primary keys of the streams of placed notifications.
+        names: names of the streams of unplaced notifications.
+        written: what is known of the rows, placed and unplaced.
+    """
+    with _left_to_tickers():
+        _sequence(stream_ids, names, written)
+
+
+def sequence_rows(ids: Ids, written: Written) -> None:
+    """Sequence the notifications that one statement has written for a queryset of users.
+
+    Args:
+        ids: primary keys of some rows, as many as one transaction takes.
+        written: what is known of them.
+    """
+    with _left_to_tickers():
+        with connections[database_alias()].cursor() as cursor:
+            cursor.execute(SELECT_WAITING, [ids[0], ids[-1]])
+            rows = cursor.fetchall()
+        stream_ids = [stream_id for stream_id, name in rows if name is None]
+        _sequence(stream_ids, [name for _, name in rows if name is not None], written)
+
+
+def _sequence(stream_ids: Collection[int], names: Sequence[str], written: Written) -> None:
+    found = find_or_create(names) if names else {}
+    sequence([*stream_ids, *found.values()], written=written, placing=bool(names))
+
+
+@contextmanager
+def _left_to_tickers() -> Iterator[None]:
+    try:
+        yield
+    except DatabaseError as error:
+        DATABASE_ERRORS.inc()
+        logger.warning(
+            "Sequencing failed (%s); a worker will publish the committed notifications.",
+            type(error).__name__,
+        )
