@@ -7,9 +7,8 @@ It offers the ASGI extension ``notifications.frames`` in the scope of each socke
 With it, a publication is framed once for all its readers, and ``offer`` reports without waiting
 whether the socket has room. ``direct`` and ``send_to_all`` send a frame to many descriptors, past
 their transports. ``charge_to`` reports frames that are not messages, and ``when_gone`` the end of
-the socket. ``offer_short_to`` offers pongs before they become events. On servers without the
-extension (daphne, hypercorn, granian) the app uses the ordinary ASGI ``send``, which works here as
-well.
+the socket. ``offer_short_to`` offers pongs before they become events. On other servers (daphne,
+hypercorn, granian) the app uses the ordinary ASGI ``send``, which works here as well.
 
 Incoming frames are parsed by the ``websockets`` library. There is no compression, and there are no
 pings of the library: the Centrifuge protocol has a heartbeat, which also acknowledges delivery.

@@ -113,7 +113,7 @@ class FrameSocket:
         self.writer.charge_to(charge)
 
     def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None:
-        self._writer.offer_short_to(take)
+        self.writer.offer_short_to(take)
 
     def when_gone(self, callback: Callable[[], None]) -> None:
         self.writer.when_gone(callback)
