@@ -10,7 +10,6 @@ import asyncio
 import logging
 import random
 import time
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +20,7 @@ from django.http import parse_cookie
 from .conf import app_settings
 from .handlers import Outcome, perform
 from .hub import Connection, Hub, Socket
+from .hub.client_ids import new_client_id
 from .metrics import ERRORS, SENDS_IGNORED
 from .protocol import codes, messages
 from .protocol.codec import Codec
@@ -50,7 +50,7 @@ class Shell:
         session = Session(codec, time.monotonic(), _limits(), random.uniform(0.1, 1.0))
         self.hub = hub
         self.connection = Connection(
-            str(uuid.uuid4()),
+            new_client_id(),
             session,
             socket,
             address=(scope.get("client") or ("",))[0],
