@@ -55,6 +55,14 @@ def on_cpus(cpus: Iterable[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
+def pin(pids: Iterable[int], cpus: Iterable[int]) -> None:
+    """Pin running processes, with all their threads, to these processors."""
+    for pid in pids:
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(ProcessLookupError):
+                os.sched_setaffinity(int(task.name), cpus)
+
+
 def stop(process: subprocess.Popen[bytes]) -> None:
     """Terminate a process, kill it after :data:`STOP_TIMEOUT` seconds, and kill its descendants."""
     below = tree(process.pid)[1:]

@@ -26,6 +26,7 @@ BACK = "connect, 10 missed"
 STORM = "storm of connects"
 IDLE = "idle"
 PRIVATE = "private fan-out"
+SCALING = "two workers"
 
 #: The forms of the protocol, and the benchmarks that compare them.
 FORMS = ("JSON", "Protobuf")
@@ -45,6 +46,7 @@ SLOWEST = "slowest s"
 OVERTAKEN = "overtaken by, %"
 FIRST = "first socket ms"
 CALLER = "caller MB"
+SPEED_UP = "speed-up"
 
 
 @dataclass(frozen=True)

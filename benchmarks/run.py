@@ -11,6 +11,7 @@ from . import (
     processes,
     publishing,
     results,
+    scaling,
     senders,
     servers,
     site,
@@ -146,6 +147,9 @@ class Run:
                 self._add(await measures.connect(server, herd, plan.main))
                 await send.open()
                 await self._fan_out(server, herd, (plan.main,), send)
+                if len(processes.ALL_CPUS) >= workers:
+                    await measures.wait_until_idle(server)
+                    self._add(await scaling.scaling(server, herd, send, plan.blocks))
                 herd.close()
                 return
 

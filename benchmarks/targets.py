@@ -21,13 +21,16 @@ from .results import (
     NCHAN,
     OURS,
     OURS_PG,
+    OURS_PG_2,
     OVERTAKEN,
     P99,
     PRIVATE,
     RECIPIENT,
+    SCALING,
     SIZE,
     SLOWEST,
     SOCKET_IO,
+    SPEED_UP,
     STOCK_REDIS,
     STORM,
     WALL,
@@ -55,6 +58,9 @@ CALLER_MORE = 10
 CONNECT_TIMEOUT, OUT_OF_ORDER = 10, 10
 #: What Protobuf may cost in proportion to JSON: no more, and 0.05 is the bound for noise.
 NOISE = 1.05
+#: How much faster two workers are on two processors than on one: the databases and the kernel's
+#: work for the client share them.
+SCALES = 1.7
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,7 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
         *_fan_out(rows),
         *_flat(rows),
         *_forms(rows),
+        *_scaling(rows),
         *_connect(rows),
         *_resting(rows),
         *_latency(rows),
@@ -148,6 +155,17 @@ def _forms(rows: Sequence[Row]) -> Iterator[Verdict]:
     ):
         one, other = (_Value(BY_FORM, form, name) for form in (binary, text))
         yield _ratio(rows, words, one, other, most=most, below=below, server=OURS)
+
+
+def _scaling(rows: Sequence[Row]) -> Iterator[Verdict]:
+    text = f"two workers on two processors ≥ {SCALES} × as fast as on one"
+    value = _Value(SCALING, OURS_PG_2, SPEED_UP)
+    at = nearest(sorted(value.sizes(rows)), AT)
+    reached = None if at is None else value.at(rows, at)
+    if reached is None:
+        yield Verdict(text, OURS_PG_2, "–", "–", None)
+    else:
+        yield Verdict(text, OURS_PG_2, f"{at}", f"{reached:.2f} ×", reached >= SCALES)
 
 
 def _connect(rows: Sequence[Row]) -> Iterator[Verdict]:

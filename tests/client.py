@@ -85,6 +85,8 @@ class Client:
         self.messages: list[dict[str, Any]] = []
         self.subscribed: list[tuple[str, dict[str, Any]]] = []
         self.unsubscribed: list[tuple[str, int]] = []
+        #: Every ``refresh`` push.
+        self.refreshes: list[dict[str, Any]] = []
         #: Joins and leaves: the field of the push, the channel, and the id of the client.
         self.comings: list[tuple[str, str, str]] = []
         self.pings = 0
@@ -342,6 +344,8 @@ class Client:
             self._resume(channel, push["subscribe"])
         elif "unsubscribe" in push:
             self.unsubscribed.append((channel, push["unsubscribe"]["code"]))
+        elif "refresh" in push:
+            self.refreshes.append(push["refresh"])
         elif "join" in push or "leave" in push:
             kind = "join" if "join" in push else "leave"
             self.comings.append((kind, channel, push[kind]["info"]["client"]))

@@ -125,6 +125,8 @@ class Peer:
         self.messages: list[dict[str, Any]] = []
         self.subscribed: list[str] = []
         self.unsubscribed: list[str] = []
+        #: Every ``refresh`` push: when the server says that the connection expires.
+        self.refreshes: list[dict[str, Any]] = []
         #: Everything pushed in channels of namespaces, as it came.
         self.pushes: list[dict[str, Any]] = []
         self.unrecovered: list[str] = []
@@ -330,6 +332,8 @@ class Peer:
         elif "unsubscribe" in push:
             self.unsubscribed.append(channel)
             self._on_wire.pop(channel, None)
+        elif "refresh" in push:
+            self.refreshes.append(push["refresh"])
         else:
             self.violations.append(f"an unknown push: {push}")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from benchmarks import (
     processes,
     report,
     results,
+    scaling,
     senders,
     servers,
     site,
@@ -111,6 +113,12 @@ class TestTargets:
     def test_stock_channels_must_cost_40_times_as_much(self, cost, word):
         rows = [fan_out(results.STOCK_REDIS, cost), fan_out("pushsite", 10)]
         assert verdict(rows, "stock on Redis").word == word
+
+    @pytest.mark.parametrize(("ratio", "word"), [(1.7, "met"), (1.69, "missed")])
+    def test_a_second_processor_must_make_two_workers_faster(self, ratio, word):
+        row = Row(results.SCALING, results.OURS_PG_2, 5000, {results.SPEED_UP: ratio})
+        assert verdict([row], "two workers", results.OURS_PG_2).word == word
+        assert verdict([], "two workers", results.OURS_PG_2).word == "not measured"
 
     def test_what_was_not_measured_is_neither_met_nor_missed(self):
         assert verdict([fan_out("pushsite", 10)], "nchan").word == "not measured"
@@ -476,6 +484,19 @@ async def test_herds_that_take_turns_get_only_what_is_theirs():
             assert herd.frames % len(herd.clients) == 0
             assert herd.frames >= 2 * measures.ROUNDS * len(herd.clients)
             herd.close()
+
+
+async def test_every_frame_of_the_comparison_of_processors_is_counted():
+    with servers.floor() as server:
+        herd = Herd("127.0.0.1", server.port, server.path)
+        await herd.open(20)
+        row = await scaling.scaling(server, herd, senders.by_line(server), blocks=2)
+        assert herd.frames == 20 * scaling.BROADCASTS * 2 * 2
+        one, two, speed_up = row.values.values()
+        assert speed_up == one / two
+        pinned = os.sched_getaffinity(server.process.pid)
+        assert pinned == processes.SERVER_CPUS
+        herd.close()
 
 
 async def test_a_server_without_work_is_idle():

@@ -26,7 +26,7 @@ from ..streams.recovery import Recovered, recover
 from .host_data import check_data
 from .outcome import Outcome
 from .presence import Introduced, enter, introduce
-from .subscribing import MAX_TTL, attach_requested, subscribe_result
+from .subscribing import attach_requested, subscribe_result
 from .users import current_user
 
 #: Characters of the reason that a ``schema`` gives, in an error reply.
@@ -52,9 +52,7 @@ class _Granted(NamedTuple):
     @property
     def ttl(self) -> int:
         """Whole seconds until it expires; 0 for never."""
-        if self.expires is None:
-            return 0
-        return min(MAX_TTL, max(1, round(self.expires - time.time())))
+        return messages.time_to_live(self.expires, time.time())
 
 
 async def subscribe(

@@ -24,7 +24,7 @@ from ..streams.names import BROADCAST, user_stream
 from ..streams.positions import Position
 from .host_data import check_data, check_headers
 from .outcome import Outcome
-from .subscribing import MAX_TTL, acknowledge_claims, attach, subscribe_result
+from .subscribing import acknowledge_claims, attach, subscribe_result
 
 VERSION = "pushsite 1"
 
@@ -235,10 +235,7 @@ async def refresh(hub: Hub, connection: Connection, request: commands.RefreshReq
 
 
 def _ttl(identity: Identity) -> int:
-    if identity.expires is None:
-        return 0
-    # The field is a uint32, and some SDKs convert it to milliseconds.
-    return min(MAX_TTL, max(1, round(identity.expires - time.time())))
+    return messages.time_to_live(identity.expires, time.time())
 
 
 def _deadline(identity: Identity) -> float | None:

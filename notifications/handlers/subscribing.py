@@ -8,9 +8,6 @@ from ..protocol import commands, messages
 from ..streams import encoding
 from ..streams.recovery import Recovered
 
-#: Largest ``ttl`` in seconds. A client with a longer-lived token refreshes earlier than it must.
-MAX_TTL = 2**31 - 1
-
 
 def subscribe_result(item: Recovered) -> messages.SubscribeResult:
     return messages.SubscribeResult(

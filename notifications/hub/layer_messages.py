@@ -124,7 +124,9 @@ class LayerMessages:
         elif kind == "notifications.changed":
             self._rights.suspect(stream, message.get("session", ""))
         elif kind == "notifications.session_ended":
-            self._rights.end_session(message["session"])
+            self._rights.endings.end_session(message["session"])
         elif kind == "notifications.close":
             why = Disconnect(message["code"], message["reason"])
-            self._rights.close(stream, why, message["only"], message["spared"])
+            self._rights.endings.close(stream, why, message["only"], message["spared"])
+        elif kind == "notifications.expire":
+            self._rights.endings.expire(stream, message["at"], message["only"])

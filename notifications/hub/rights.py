@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from django.db import InterfaceError, OperationalError
@@ -19,6 +19,7 @@ from ..protocol import codes
 from ..streams.channel_rights import Question
 from .beginnings import Beginnings
 from .connections import Connections
+from .endings import Endings
 from .join_leave import JoinLeave
 from .local_streams import LocalStreams
 from .loops import Loops
@@ -69,6 +70,7 @@ class Rights:
         self.read_state = ReadState(
             connections, streams, self.subscriptions.push, self.check_user, self._check_later
         )
+        self.endings = Endings(connections, self.subscriptions)
         self._task: asyncio.Task[None] | None = None
         # One check at a time: an older one must not undo the result of a newer one.
         self._checking = asyncio.Lock()
@@ -91,7 +93,7 @@ class Rights:
         """
         for user_id in self._connections.users_of(name):
             if session:
-                self.end_session(session, self._connections.by_user.get(user_id, ()))
+                self.endings.end_session(session, self._connections.by_user.get(user_id, ()))
             for connection in self._connections.by_user.get(user_id, ()):
                 connection.rights_changes += 1
                 connection.unread = None
@@ -99,32 +101,6 @@ class Rights:
             # The change may become visible only later: Django flushes a session after it has sent
             # ``user_logged_out``, and replicas lag.
             self._check_later(user_id)
-
-    def end_session(self, digest: str, connections: Iterable[Connection] | None = None) -> None:
-        """Close the connections of a session, with a code that lets clients reconnect.
-
-        Args:
-            digest: digest of the session key.
-            connections: the connections to search; None for all of this process.
-        """
-        among = self._connections.all if connections is None else connections
-        for connection in list(among):
-            if connection.session_digest == digest:
-                connection.close(codes.FORCE_RECONNECT)
-
-    def close(self, name: str, why: codes.Disconnect, only: str, spared: Collection[str]) -> None:
-        """Close connections of the user of this private stream, whether or not they have rows yet.
-
-        Args:
-            name: name of the private stream. Without a connected user, nothing happens.
-            why: the close code and reason.
-            only: id of the client to close; "" for all clients.
-            spared: ids of clients that stay connected.
-        """
-        for user_id in self._connections.users_of(name):
-            for connection in list(self._connections.by_user.get(user_id, ())):
-                if connection.client not in spared and only in ("", connection.client):
-                    connection.close(why)
 
     async def check_all(self) -> None:
         """Check all connected users, whether or not a change was announced."""
@@ -238,6 +214,8 @@ class Rights:
             has_session = bool(connection.session_digest)
             connection.close(codes.FORCE_RECONNECT if has_session else codes.INVALID_TOKEN)
             return
+        if connection.client in findings.expiring:
+            self.endings.limit(connection, findings.expiring[connection.client])
         if not connection.is_ready:
             # It is still connecting and reads its streams itself: check for later changes.
             self._check_later(connection.user_id)

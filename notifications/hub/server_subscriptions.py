@@ -31,11 +31,11 @@ class ServerSubscriptions:
         self._connections = connections
         self._streams = streams
         self._check_later = check_later
-        #: Tasks that wait for a blocked socket to send it an ``unsubscribe`` push.
-        self._pending_unsubscribes: set[asyncio.Task[None]] = set()
+        #: Tasks that wait for a blocked socket to send it a push.
+        self._pending_pushes: set[asyncio.Task[None]] = set()
 
     async def stop(self) -> None:
-        tasks = list(self._pending_unsubscribes)
+        tasks = list(self._pending_pushes)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -57,21 +57,24 @@ class ServerSubscriptions:
         unsubscribe = messages.Unsubscribe(*why)
         push = messages.Push(channel=name, unsubscribe=unsubscribe)
         reader.detach()
-        if not self.push(connection, push):
-            task = asyncio.get_running_loop().create_task(
-                self._push_when_drained(connection, name, push)
-            )
-            self._pending_unsubscribes.add(task)
-            task.add_done_callback(self._pending_unsubscribes.discard)
+        self.push_surely(connection, push)
 
-    async def _push_when_drained(
-        self, connection: Connection, name: str, push: messages.Push
-    ) -> None:
-        """Write the push when the socket drains, unless the client has subscribed again."""
+    def push_surely(self, connection: Connection, push: messages.Push) -> None:
+        """Write a push as soon as the socket accepts it.
+
+        What is pushed about a channel is dropped if the client has subscribed to it meanwhile.
+        """
+        if self.push(connection, push):
+            return
+        task = asyncio.get_running_loop().create_task(self._push_when_drained(connection, push))
+        self._pending_pushes.add(task)
+        task.add_done_callback(self._pending_pushes.discard)
+
+    async def _push_when_drained(self, connection: Connection, push: messages.Push) -> None:
         reply = messages.Reply(push=push)
         while connection.closing is None and not connection.has_ended:
             await connection.drained()
-            if name in connection.readers or connection.write(reply):
+            if push.channel in connection.readers or connection.write(reply):
                 return
 
     async def subscribe(self, connection: Connection, feed: Feed, until: float) -> None:

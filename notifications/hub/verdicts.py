@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any, NamedTuple
 
+from django.db.models import Q
+
 from ..connect.authentication import active_users, credentials_of, valid_sessions
 from ..inbox.counts import streams_counted, unread_counts
 from ..models import Connection as Row
@@ -68,6 +70,8 @@ class Findings(NamedTuple):
     sessions: set[str]
     #: How to close the connections that an administrator or a backend closes, by client id.
     closing: dict[str, Disconnect]
+    #: When connections expire that a backend has limited: Unix times in seconds, by client id.
+    expiring: dict[str, int]
     #: Pairs of user and stream name without a subscription row.
     missing: list[tuple[Any, str]]
 
@@ -108,15 +112,22 @@ def find(
         # The count does not include these topics.
         verdicts[user_id] = verdicts[user_id]._replace(undecided=set(names), unread=None)
     _add_channels(verdicts, users, subscribed)
-    return Findings(verdicts, valid_sessions(keys), _closing(clients), missing)
+    return Findings(verdicts, valid_sessions(keys), *_ending(clients), missing)
 
 
-def _closing(clients: Iterable[str]) -> dict[str, Disconnect]:
-    rows = Row.objects.filter(pk__in=list(clients), closing=True)
-    return {
-        str(pk): Disconnect(code, reason) if code else FORCE_NO_RECONNECT
-        for pk, code, reason in rows.values_list("pk", "close_code", "close_reason")
-    }
+def _ending(clients: Iterable[str]) -> tuple[dict[str, Disconnect], dict[str, int]]:
+    """Return how to close connections, and when they expire, as their rows say."""
+    closing: dict[str, Disconnect] = {}
+    expiring: dict[str, int] = {}
+    is_marked = Q(closing=True) | Q(expires_at__isnull=False)
+    rows = Row.objects.filter(is_marked, pk__in=list(clients))
+    for row in rows.only("closing", "close_code", "close_reason", "expires_at"):
+        if row.closing:
+            code, reason = row.close_code, row.close_reason
+            closing[str(row.pk)] = Disconnect(code, reason) if code else FORCE_NO_RECONNECT
+        elif row.expires_at is not None:
+            expiring[str(row.pk)] = int(row.expires_at.timestamp())
+    return closing, expiring
 
 
 def _add_channels(

@@ -4,6 +4,25 @@ from __future__ import annotations
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+#: Largest ``ttl`` in seconds. A client with a longer-lived token refreshes earlier than it must:
+#: the field is a uint32, and some SDKs convert it to milliseconds.
+MAX_TTL = 2**31 - 1
+
+
+def time_to_live(expires: float | None, now: float) -> int:
+    """Return the field ``ttl`` of what expires.
+
+    Args:
+        expires: Unix time in seconds; None for never.
+        now: Unix time in seconds.
+
+    Returns:
+        Whole seconds, at least one; 0 for never.
+    """
+    if expires is None:
+        return 0
+    return min(MAX_TTL, max(1, round(expires - now)))
+
 
 class ErrorReply(Struct, omit_defaults=True):
     code: int

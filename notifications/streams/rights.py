@@ -46,6 +46,21 @@ def close(user_id: Any, why: Disconnect, *, only: str = "", spared: Sequence[str
     after_commit(database_alias(), announcer.send, name, message)
 
 
+def expire(user_id: Any, expire_at: int, *, only: str = "") -> None:
+    """Ask every hub to limit the time of a user's connections, once the transaction has committed.
+
+    This is a hint, which may be lost; the time in the row of a connection is not.
+
+    Args:
+        user_id: primary key of the user.
+        expire_at: Unix time in seconds.
+        only: id of the client; "" for all clients.
+    """
+    name = stream_names.user_stream(user_id)
+    message = {"type": f"{type_prefix}expire", "stream": name, "at": expire_at, "only": only}
+    after_commit(database_alias(), announcer.send, name, message)
+
+
 def _notify_workers(names: list[str], session: str) -> None:
     """Raise the revisions, for workers that get no hints; then send the hints in any case."""
     try:

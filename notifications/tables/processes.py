@@ -70,6 +70,8 @@ class Connection(models.Model):
     #: How it is closed: a close code, 0 for the default one, and a reason (at most 123 bytes).
     close_code = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     close_reason = models.CharField(max_length=123, default="", db_default="", editable=False)
+    #: When a backend has asked it to expire. What its token says is not stored.
+    expires_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         verbose_name = _("connection")

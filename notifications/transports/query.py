@@ -1,4 +1,4 @@
-"""The connect command in a URL, for clients that cannot send it otherwise; hidden from logs."""
+"""The connect command in a URL, for clients that cannot send it otherwise; and what logs hide."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from urllib.parse import parse_qs, unquote
 
 #: The parameter with the connect command or request.
 CONNECT_PARAMETER = "cf_connect"
+
+#: Parameters whose values are hidden. A key of the server API is no parameter here, but Centrifugo
+#: takes one, so backends may send it.
+HIDDEN = frozenset({CONNECT_PARAMETER, "api_key"})
 
 #: Parameters of a query at most.
 MAX_PARAMETERS = 20
@@ -33,7 +37,7 @@ def connect_parameter(scope: Any) -> str:
 
 
 class QueryHider:
-    """ASGI middleware: the scope that the server keeps, and logs later, loses the value.
+    """ASGI middleware: the scope that the server keeps, and logs later, loses the values.
 
     The connect command may have a token.
 
@@ -58,12 +62,12 @@ class QueryHider:
 
 
 def hide(text: str) -> str:
-    """Replace the value of the parameter in a URL, or in a text with URLs."""
+    """Replace the values of the parameters in a URL, or in a text with URLs."""
     return _PARAMETER.sub(_hidden, text)
 
 
 def _hidden(parameter: re.Match[str]) -> str:
-    is_hidden = unquote(parameter[1]).lower() == CONNECT_PARAMETER
+    is_hidden = unquote(parameter[1]).lower() in HIDDEN
     return f"{parameter[0][0]}{parameter[1]}=hidden" if is_hidden else parameter[0]
 
 

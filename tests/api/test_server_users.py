@@ -34,6 +34,11 @@ def closing() -> set[str]:
     return {str(pk) for pk in Connection.objects.filter(closing=True).values_list("pk", flat=True)}
 
 
+def expiries() -> dict[str, int | None]:
+    rows = Connection.objects.values_list("pk", "expires_at")
+    return {str(pk): None if at is None else int(at.timestamp()) for pk, at in rows}
+
+
 def test_all_connections_of_the_user_are_closed_and_no_others(caller: Caller, user: Any) -> None:
     mine = {connect(user), connect(user)}
     connect(make_user("other"))
@@ -109,12 +114,34 @@ def test_what_cannot_be_done_is_refused(caller: Caller, request_: Any, code: int
     assert caller.error("disconnect", **request_) == code
 
 
-def test_a_connection_expires_now_or_as_its_token_says(caller: Caller, user: Any) -> None:
-    connect(user)
+def test_connections_expire_now_or_when_the_backend_says(caller: Caller, user: Any) -> None:
+    first, second = connect(user), connect(user)
     assert caller.error("refresh", user=str(user.pk)) == 108
-    assert caller.error("refresh", user=str(user.pk), expire_at=2**31) == 108
     assert caller.error("refresh", user=str(user.pk), expired=True, info={"x": 1}) == 108
+    assert caller.error("refresh", user=str(user.pk), expire_at=-1) == 107
+    assert expiries() == {first: None, second: None}
+    with hints() as sent:
+        assert caller.result("refresh", user=str(user.pk), client=first, expire_at=2**32) == {}
+    assert expiries() == {first: 2**32, second: None}
+    kinds = [message["type"] for _, message in sent]
+    assert kinds == ["notifications.changed", "notifications.expire"]
     assert closing() == set()
+    caller.result("refresh", user=str(user.pk), client=second, expire_at=1)
+    assert closing() == {second}
+
+
+def test_the_largest_time_of_an_expiry_can_be_stored(caller: Caller, user: Any) -> None:
+    client = connect(user)
+    for late in (10**11 + 1, 2**63, 2**70):
+        caller.result("refresh", user=str(user.pk), expire_at=late)
+        assert expiries() == {client: 10**11}
+
+
+def test_p2_an_expiry_that_is_rolled_back_limits_nothing(caller: Caller, user: Any) -> None:
+    client = connect(user)
+    with hints() as sent, rolled_back():
+        caller.result("refresh", user=str(user.pk), expire_at=2**32)
+    assert (expiries(), sent) == ({client: None}, [])
 
 
 def test_a_key_closes_only_connections_of_users_in_its_scope(user: Any) -> None:

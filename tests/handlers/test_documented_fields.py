@@ -17,8 +17,6 @@ STRUCTS = {"Error": messages.ErrorReply, "Connect": messages.ConnectResult}
 NEVER_SET = {
     "SubscribeResult": {"data"},
     "Subscribe": {"data"},
-    "Push": {"refresh"},
-    "Refresh": {"expires", "ttl"},
 }
 
 

@@ -1,16 +1,23 @@
-"""Connections that another backend closes, at any age: over the server API, on a real hub."""
+"""Connections that a backend closes or lets expire, at any age: server API and a real hub."""
 
+import time
 from typing import Any
 
+import msgspec
 import pytest
 
+from notifications.connect.tokens import make_token
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
 from notifications.models import Connection
+from notifications.protocol import messages
 from tests.api.backends import Caller
 from tests.hub.helpers import peer_of
-from tests.peers import Peer
+from tests.peers import Peer, rest, until
 from tests.rooms import hints
+
+#: A push that fills the socket of a client that does not read.
+FILLER = messages.Push(message=messages.Message(msgspec.Raw(b'{"type":"filler"}')))
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -63,3 +70,91 @@ async def test_p4_a_lost_hint_is_made_up_for_by_the_rows(
         await call("disconnect", user=str(user.pk))
     await hub.rights.check_all()
     assert [await peer.wait_closed() for peer in peers] == [3503] * 3
+
+
+async def expire_in(user: Any, seconds: int, **request: Any) -> None:
+    at = int(time.time()) + seconds
+    await call("refresh", user=str(user.pk), expire_at=at, **request)
+
+
+def left(peer: Peer, hub: Hub) -> float:
+    """Seconds until the connection expires: the tokens of these tests last for an hour."""
+    expires_at = peer.connection(hub).session.expires_at
+    assert expires_at is not None
+    return expires_at - time.monotonic()
+
+
+async def test_connections_expire_when_a_backend_says_and_clients_are_told(
+    user: Any, peers: list[Peer], hub: Hub
+) -> None:
+    await expire_in(user, 1000)
+    await until(lambda: all(peer.refreshes for peer in peers), "the pushes")
+    for peer in peers:
+        assert 990 < left(peer, hub) <= 1000
+        (told,) = peer.refreshes
+        assert told["expires"] is True
+        assert 990 < told["ttl"] <= 1000
+
+
+async def test_one_client_alone_can_be_limited(user: Any, peers: list[Peer], hub: Hub) -> None:
+    await expire_in(user, 1000, client=peers[0].connection(hub).client)
+    await until(lambda: peers[0].refreshes, "the push")
+    assert all(left(peer, hub) > 3500 for peer in peers[1:])
+    assert [peer.refreshes for peer in peers[1:]] == [[], []]
+
+
+async def test_p4_a_lost_hint_about_an_expiry_is_made_up_for_by_the_rows(
+    user: Any, peers: list[Peer], hub: Hub
+) -> None:
+    await hub.flush()
+    with hints():
+        await expire_in(user, 1000)
+    for _ in range(2):  # each client is told once, however often the rows are read
+        await hub.rights.check_all()
+    assert [len(peer.refreshes) for peer in peers] == [1] * 3
+    assert all(left(peer, hub) <= 1000 for peer in peers)
+
+
+async def test_a_later_token_counts_again(user: Any, hub: Hub) -> None:
+    peer = await peer_of(user)
+    await hub.flush()
+    await expire_in(user, 100)
+    await until(lambda: peer.refreshes, "the push")
+    assert left(peer, hub) <= 100
+    token = await in_database(make_token, user, 5000)
+    await peer.call(refresh={"token": token})
+    await hub.rights.check_all()
+    assert 4990 < left(peer, hub) <= 5000
+    await expire_in(user, 200)
+    await until(lambda: len(peer.refreshes) == 2, "the second push")
+    assert left(peer, hub) <= 200
+
+
+async def test_a_connection_that_expires_is_closed_after_the_delay(
+    user: Any, hub: Hub, settings: Any
+) -> None:
+    settings.NOTIFICATIONS = {**settings.NOTIFICATIONS, "EXPIRED_CLOSE_DELAY": 0.1}
+    peer = await peer_of(user)
+    await expire_in(user, 2)
+    assert await peer.wait_closed() == 3005
+    assert len(peer.refreshes) == 1
+
+
+async def test_a_time_that_has_passed_ends_connections_now(user: Any, peers: list[Peer]) -> None:
+    await expire_in(user, -1)
+    assert [await peer.wait_closed() for peer in peers] == [3005] * 3
+
+
+async def test_a_client_that_does_not_read_is_told_when_it_reads_again(
+    user: Any, peers: list[Peer], hub: Hub
+) -> None:
+    blocked, reading = peers[:2]
+    blocked.block()
+    hub.rights.subscriptions.push_surely(blocked.connection(hub), FILLER)
+    await rest()
+    await expire_in(user, 1000)
+    await until(lambda: reading.refreshes, "the push to another client")
+    assert left(blocked, hub) <= 1000
+    assert blocked.refreshes == []
+    blocked.unblock()
+    await until(lambda: blocked.refreshes, "the push")

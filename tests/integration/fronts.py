@@ -2,17 +2,19 @@
 
 import json
 import re
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.message import Message
 from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
@@ -119,7 +121,12 @@ def _wait_for(server: Server) -> None:
 
 @contextmanager
 def device(
-    url: str, cookie: str, origin: str = "https://127.0.0.1", **headers: str
+    url: str,
+    cookie: str,
+    origin: str = "https://127.0.0.1",
+    *,
+    answers_pings: bool = True,
+    **headers: str,
 ) -> Iterator[ClientConnection]:
     """Open a websocket as a browser does, and wait for the reply to ``connect``.
 
@@ -127,6 +134,8 @@ def device(
         url: the websocket URL.
         cookie: value of the ``Cookie`` header.
         origin: value of the ``Origin`` header.
+        answers_pings: read the socket in a thread, so that it stays open for as long as a test
+            takes on a busy machine; else the test reads it.
         headers: further headers.
     """
     with connect(
@@ -143,7 +152,16 @@ def device(
         socket.send('{"id": 1, "connect": {}}')
         reply = json.loads(socket.recv(timeout=PATIENCE))
         assert "connect" in reply, reply
+        if answers_pings:
+            threading.Thread(target=_answer_pings, args=(socket,), daemon=True).start()
         yield socket
+
+
+def _answer_pings(socket: ClientConnection) -> None:
+    with suppress(ConnectionClosed):
+        for message in socket:
+            if message == "{}":
+                socket.send("{}")
 
 
 StartFront = Callable[..., Front]

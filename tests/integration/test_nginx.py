@@ -49,7 +49,8 @@ def test_pings_keep_a_quiet_socket_open_beyond_the_timeouts_of_the_proxy(front: 
         NOTIFICATIONS_PING_INTERVAL="1",
         NOTIFICATIONS_PONG_TIMEOUT="0.9",
     )
-    with device(running.nginx.socket_url, running.log_in("reader")) as socket:
+    cookie = running.log_in("reader")
+    with device(running.nginx.socket_url, cookie, answers_pings=False) as socket:
         for _ in range(8):  # one ping a second
             assert socket.recv(timeout=PATIENCE) == "{}"
             socket.send("{}")
@@ -58,8 +59,9 @@ def test_pings_keep_a_quiet_socket_open_beyond_the_timeouts_of_the_proxy(front: 
 def test_without_pings_the_proxy_cuts_a_quiet_socket(front: StartFront) -> None:
     """This shows that the timeouts which the test above replaces are in effect."""
     running = front({"_timeout 90s;": "_timeout 2s;"})
+    cookie = running.log_in("reader")
     with (
-        device(running.nginx.socket_url, running.log_in("reader")) as socket,
+        device(running.nginx.socket_url, cookie, answers_pings=False) as socket,
         pytest.raises(Exception, match="no close frame received"),
     ):
         socket.recv(timeout=PATIENCE)

@@ -6,6 +6,7 @@ Each method that a key can have is called here, and those that are refused.
 import json
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from typing import Any, TypeVar
 
@@ -199,6 +200,15 @@ def test_a_refresh_ends_connections_as_expired(place: Place, api: Client) -> Non
     wait_until(lambda: clients_in(api, person.channel), "the connection")
     api.refresh(RefreshRequest(user=str(person.id), expired=True))
     assert client.wait_closed() == 3005
+
+
+def test_a_refresh_tells_clients_when_they_expire(place: Place, api: Client) -> None:
+    person = place.person()
+    client = place.connected(person)
+    wait_until(lambda: clients_in(api, person.channel), "the connection")
+    api.refresh(RefreshRequest(user=str(person.id), expire_at=int(time.time()) + 500))
+    wait_until(lambda: client.refreshes, "the push")
+    assert client.refreshes[0]["ttl"] <= 500
 
 
 def test_channels_and_nodes_tell_who_is_connected(place: Place, api: Client) -> None:

@@ -89,6 +89,8 @@ def meaning_of_push(push: messages.Push) -> dict[str, Any]:
     if push.subscribe is not None:
         position = {"offset": push.subscribe.offset, "epoch": push.subscribe.epoch}
         return {"event": "subscribed", "channel": push.channel, **position}
+    if push.refresh is not None:
+        return {"event": "refresh", "ttl": push.refresh.ttl}
     assert push.unsubscribe is not None
     end = msgspec.structs.asdict(push.unsubscribe)
     return {"event": "unsubscribed", "channel": push.channel, **end}

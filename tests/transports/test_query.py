@@ -15,6 +15,12 @@ def test_the_value_in_a_url_is_hidden() -> None:
     assert hide(line) == hidden
 
 
+def test_a_key_of_the_server_api_is_hidden() -> None:
+    assert hide("POST /api/publish?api_key=secret HTTP/1.1") == (
+        "POST /api/publish?api_key=hidden HTTP/1.1"
+    )
+
+
 @pytest.mark.parametrize("name", ["cf%5Fconnect", "%63f_connect", "cf_connec%74", "cf%5fconnect"])
 async def test_a_name_that_is_percent_encoded_hides_its_value_too(name: str) -> None:
     seen = []

@@ -4,8 +4,11 @@ A key needs the channel ``user:<id>`` in its scope to close a user's connections
 let a user follow it.
 """
 
+import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
@@ -13,6 +16,7 @@ from django.db import transaction
 
 from ... import inbox
 from ...connect.authentication import active_users, parse_key
+from ...connect.tokens import MAX_EXPIRY
 from ...models import APIKey, Connection, database_alias
 from ...namespaces import namespace_of
 from ...protocol import codes
@@ -64,16 +68,23 @@ def disconnect(key: APIKey, request: DisconnectRequest) -> NoResult:
 
 
 def refresh(key: APIKey, request: RefreshRequest) -> NoResult:
-    """Close the connections of a user as expired, so that clients fetch new tokens.
+    """Let the connections of a user expire: now, or at ``expire_at`` instead of with their tokens.
+
+    Clients are told by the push ``refresh``; the connection of one that sends no new token until
+    then is closed.
 
     Raises:
-        ClientError: the user is out of scope, or the request asks for anything else: when a
-            connection expires is in its token.
+        ClientError: the user is out of scope, or the request asks for something else.
     """
-    refuse(request, ("expire_at", "info"))
-    if not request.expired:
-        raise ClientError(codes.NOT_AVAILABLE, "a refresh without expired")
-    _close(key, request, Disconnect(codes.EXPIRED.code, codes.EXPIRED.reason))
+    refuse(request, ("info",))
+    if request.expire_at < 0:
+        raise ClientError(codes.BAD_REQUEST, "expire_at is a Unix time in seconds")
+    if request.expired or 0 < request.expire_at <= time.time():
+        _close(key, request, Disconnect(codes.EXPIRED.code, codes.EXPIRED.reason))
+    elif request.expire_at:
+        _limit(key, request, min(request.expire_at, int(MAX_EXPIRY)))
+    else:
+        raise ClientError(codes.NOT_AVAILABLE, "a refresh without expired or expire_at")
     return NoResult()
 
 
@@ -125,10 +136,30 @@ def _user(request: OfUser) -> Any:
 
 
 def _close(key: APIKey, request: OfUser, how: Disconnect, spared: Sequence[uuid.UUID] = ()) -> None:
-    """Close the connections that a request is about; none for a user or client of no connection.
+    """Close the connections that a request is about."""
+    mark = {"closing": True, "close_code": how.code, "close_reason": how.reason}
+    why = codes.Disconnect(how.code, how.reason) if how.code else codes.FORCE_NO_RECONNECT
+    hint = partial(rights.close, why=why, spared=[str(client) for client in spared])
+    _mark(key, request, mark, hint, spared)
 
-    Their rows are marked, which every worker notices. A row is written up to ``FLUSH_INTERVAL``
-    after its connection began; without one, the connection is reached by the hint.
+
+def _limit(key: APIKey, request: OfUser, expire_at: int) -> None:
+    """Let the connections that a request is about expire at this Unix time."""
+    mark = {"expires_at": datetime.fromtimestamp(expire_at, UTC)}
+    _mark(key, request, mark, partial(rights.expire, expire_at=expire_at))
+
+
+def _mark(
+    key: APIKey,
+    request: OfUser,
+    mark: dict[str, Any],
+    hint: Callable[..., None],
+    spared: Sequence[uuid.UUID] = (),
+) -> None:
+    """Mark the rows of connections, which every worker notices, and send a hint besides.
+
+    Nothing happens to a user or client without a connection. A row is written up to
+    ``FLUSH_INTERVAL`` after its connection began; without one, the hint reaches the connection.
     """
     user_id = _user_key(key, request)
     clients = _client_ids([request.client])
@@ -138,14 +169,9 @@ def _close(key: APIKey, request: OfUser, how: Disconnect, spared: Sequence[uuid.
     if clients:
         rows = rows.filter(pk__in=clients)
     with transaction.atomic(using=database_alias()):
-        if rows.update(closing=True, close_code=how.code, close_reason=how.reason):
+        if rows.update(**mark):
             rights.changed([user_id])
-        rights.close(
-            user_id,
-            codes.Disconnect(how.code, how.reason) if how.code else codes.FORCE_NO_RECONNECT,
-            only=str(clients[0]) if clients else "",
-            spared=[str(client) for client in spared],
-        )
+        hint(user_id, only=str(clients[0]) if clients else "")
 
 
 def _user_key(key: APIKey, request: OfUser) -> Any:

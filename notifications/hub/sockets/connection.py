@@ -121,6 +121,7 @@ class Connection:
         "credentials",
         "due",
         "emulated_as",
+        "expire_at",
         "has_ended",
         "is_given_up",
         "is_ready",
@@ -159,6 +160,8 @@ class Connection:
         self.session_digest = ""
         #: The secret that names it in requests to ``/emulation``; "" for a socket of its own.
         self.emulated_as = ""
+        #: When the backend has last asked it to expire: Unix time in seconds, 0 for never.
+        self.expire_at = 0
         self.connected_at: Any = None
         #: The blocked socket did not accept the close frame in time: the consumer was cancelled.
         self.is_given_up = False

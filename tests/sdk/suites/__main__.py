@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.sdk.suites.expectations import expectations
 from tests.sdk.suites.running import RUNNERS, fetch_go, fetch_python, run_suite, server_for
-from tests.servers import Site
+from tests.servers import Site, make_site
 
 FETCH = {"go": fetch_go, "python": fetch_python}
 
@@ -24,7 +24,10 @@ def main() -> int:
     source = options.source or FETCH[options.suite]()
     with tempfile.TemporaryDirectory() as made:
         directory = Path(made)
-        with server_for(options.suite, Site(directory), directory) as server:
+        prepared = directory / "site"
+        prepared.mkdir()
+        make_site(prepared)
+        with server_for(options.suite, Site(prepared), directory) as server:
             outcomes = run_suite(options.suite, source.resolve(), server, directory)
     failed = sorted(name for name, passed in outcomes.items() if not passed)
     say(f"{len(outcomes) - len(failed)} of {len(outcomes)} tests passed; these failed:", failed)
