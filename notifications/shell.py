@@ -11,10 +11,13 @@ import logging
 import random
 import time
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db import Error as DatabaseError
+from django.dispatch import receiver
 from django.http import parse_cookie
 
 from .conf import app_settings
@@ -138,6 +141,7 @@ class Shell:
         await self._apply_effects(self.connection.session.refuse(command_id, error))
 
 
+@cache
 def _limits() -> Limits:
     return Limits(
         ping_interval=app_settings.PING_INTERVAL,
@@ -149,6 +153,11 @@ def _limits() -> Limits:
         command_burst=app_settings.COMMAND_BURST,
         expired_close_delay=app_settings.EXPIRED_CLOSE_DELAY,
     )
+
+
+@receiver(setting_changed)
+def _forget_limits(**kwargs: Any) -> None:
+    _limits.cache_clear()
 
 
 def _headers(scope: dict[str, Any], *names: bytes) -> list[str]:
