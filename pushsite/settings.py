@@ -92,8 +92,9 @@ CSRF_TRUSTED_ORIGINS = split(os.environ.get("CSRF_TRUSTED_ORIGINS", ""))
 FORCE_SCRIPT_NAME = _prefix() or None
 
 INSTALLED_APPS = [
-    # First, so that its runserver command, which serves ASGI, replaces Django's.
-    "daphne",
+    # The home page, the demo accounts, the base template. First, so that its runserver command,
+    # which serves ASGI, replaces Django's.
+    "pushsite",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -104,7 +105,6 @@ INSTALLED_APPS = [
     "channels",
     "ninja",  # the files of the page that shows the REST API
     "notifications.apps.NotificationsConfig",
-    "pushsite",  # the home page, the demo accounts, the base template
 ]
 
 MIDDLEWARE = [

@@ -121,12 +121,27 @@ def _wait_for(server: Server) -> None:
 
 @contextmanager
 def device(
-    url: str,
-    cookie: str,
-    origin: str = "https://127.0.0.1",
-    *,
-    answers_pings: bool = True,
-    **headers: str,
+    url: str, cookie: str, origin: str = "https://127.0.0.1", **headers: str
+) -> Iterator[None]:
+    """Open a websocket as :func:`unread_device` does, and answer pings in a thread.
+
+    So it stays open for as long as a test takes on a busy machine.
+    """
+    with unread_device(url, cookie, origin, **headers) as socket:
+        threading.Thread(target=_answer_pings, args=(socket,), daemon=True).start()
+        yield
+
+
+def _answer_pings(socket: ClientConnection) -> None:
+    with suppress(ConnectionClosed):
+        for message in socket:
+            if message == "{}":
+                socket.send("{}")
+
+
+@contextmanager
+def unread_device(
+    url: str, cookie: str, origin: str = "https://127.0.0.1", **headers: str
 ) -> Iterator[ClientConnection]:
     """Open a websocket as a browser does, and wait for the reply to ``connect``.
 
@@ -134,8 +149,6 @@ def device(
         url: the websocket URL.
         cookie: value of the ``Cookie`` header.
         origin: value of the ``Origin`` header.
-        answers_pings: read the socket in a thread, so that it stays open for as long as a test
-            takes on a busy machine; else the test reads it.
         headers: further headers.
     """
     with connect(
@@ -152,16 +165,7 @@ def device(
         socket.send('{"id": 1, "connect": {}}')
         reply = json.loads(socket.recv(timeout=PATIENCE))
         assert "connect" in reply, reply
-        if answers_pings:
-            threading.Thread(target=_answer_pings, args=(socket,), daemon=True).start()
         yield socket
-
-
-def _answer_pings(socket: ClientConnection) -> None:
-    with suppress(ConnectionClosed):
-        for message in socket:
-            if message == "{}":
-                socket.send("{}")
 
 
 StartFront = Callable[..., Front]

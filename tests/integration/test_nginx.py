@@ -9,7 +9,7 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.client import PATIENCE
-from tests.integration.fronts import CLIENT_ADDRESS, StartFront, device
+from tests.integration.fronts import CLIENT_ADDRESS, StartFront, device, unread_device
 
 pytestmark = pytest.mark.integration
 
@@ -50,7 +50,7 @@ def test_pings_keep_a_quiet_socket_open_beyond_the_timeouts_of_the_proxy(front: 
         NOTIFICATIONS_PONG_TIMEOUT="0.9",
     )
     cookie = running.log_in("reader")
-    with device(running.nginx.socket_url, cookie, answers_pings=False) as socket:
+    with unread_device(running.nginx.socket_url, cookie) as socket:
         for _ in range(8):  # one ping a second
             assert socket.recv(timeout=PATIENCE) == "{}"
             socket.send("{}")
@@ -61,7 +61,7 @@ def test_without_pings_the_proxy_cuts_a_quiet_socket(front: StartFront) -> None:
     running = front({"_timeout 90s;": "_timeout 2s;"})
     cookie = running.log_in("reader")
     with (
-        device(running.nginx.socket_url, cookie, answers_pings=False) as socket,
+        unread_device(running.nginx.socket_url, cookie) as socket,
         pytest.raises(Exception, match="no close frame received"),
     ):
         socket.recv(timeout=PATIENCE)
