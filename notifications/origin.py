@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.conf import settings
@@ -79,7 +80,8 @@ class _Handshake(HttpRequest):
         server, port = scope.get("server") or ("unknown", 0)
         self.META = {"SERVER_NAME": server, "SERVER_PORT": str(port)}
         self.origins: list[str] = []
-        variables = _variables()
+        secure = settings.SECURE_PROXY_SSL_HEADER
+        variables = _variables(secure[0] if secure else "")
         for name, value in scope["headers"]:
             if name == b"origin":
                 self.origins.append(value.decode("latin-1"))
@@ -105,11 +107,12 @@ class _Origin(NamedTuple):
         return bool(is_same_domain(other.host, self.host))
 
 
-def _variables() -> dict[bytes, str]:
+@lru_cache(maxsize=4)
+def _variables(secure_header: str) -> dict[bytes, str]:
     """Map the headers that Django reads for host and scheme to their names in ``META``."""
     names = ["HTTP_HOST", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT"]
-    if settings.SECURE_PROXY_SSL_HEADER:
-        names.append(settings.SECURE_PROXY_SSL_HEADER[0])
+    if secure_header:
+        names.append(secure_header)
     return {n.removeprefix("HTTP_").replace("_", "-").lower().encode(): n for n in names}
 
 

@@ -10,17 +10,20 @@ import asyncio
 import logging
 import random
 import time
-import uuid
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db import Error as DatabaseError
+from django.dispatch import receiver
 from django.http import parse_cookie
 
 from .conf import app_settings
 from .handlers import Outcome, perform
 from .hub import Connection, Hub, Socket
+from .hub.client_ids import new_client_id
 from .metrics import ERRORS, SENDS_IGNORED
 from .protocol import codes, messages
 from .protocol.codec import Codec
@@ -50,7 +53,7 @@ class Shell:
         session = Session(codec, time.monotonic(), _limits(), random.uniform(0.1, 1.0))
         self.hub = hub
         self.connection = Connection(
-            str(uuid.uuid4()),
+            new_client_id(),
             session,
             socket,
             address=(scope.get("client") or ("",))[0],
@@ -148,6 +151,7 @@ class Shell:
         await self._apply_effects(self.connection.session.refuse(command_id, error))
 
 
+@cache
 def _limits() -> Limits:
     return Limits(
         ping_interval=app_settings.PING_INTERVAL,
@@ -159,6 +163,11 @@ def _limits() -> Limits:
         command_burst=app_settings.COMMAND_BURST,
         expired_close_delay=app_settings.EXPIRED_CLOSE_DELAY,
     )
+
+
+@receiver(setting_changed)
+def _forget_limits(**kwargs: Any) -> None:
+    _limits.cache_clear()
 
 
 def _headers(scope: dict[str, Any], *names: bytes) -> list[str]:

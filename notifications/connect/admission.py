@@ -18,7 +18,7 @@ from ..streams.history import Recent
 from ..streams.positions import Position
 from ..streams.recovery import Recovered, recover_many
 from . import authentication
-from .authentication import Credentials, Identity
+from .authentication import Claimed, Credentials, Identity, key_of
 
 
 class Admitted(NamedTuple):
@@ -29,15 +29,15 @@ class Admitted(NamedTuple):
 
 
 class Returning(NamedTuple):
-    """An admitted user, and the positions that the client has sent.
+    """A user who may be connecting, and the positions that the client has sent.
 
     Args:
-        identity: the identity that :func:`admit` has returned.
+        identity: the identity that :func:`admit` has returned, or a genuine token.
         session_key: the session key that the user was authenticated by; "" for a token.
         positions: the client's positions by channel.
     """
 
-    identity: Identity
+    identity: Identity | Claimed
     session_key: str
     positions: dict[str, Position]
 
@@ -46,6 +46,7 @@ class Resumed(NamedTuple):
     """What a connecting client gets.
 
     Args:
+        identity: the user as read now, and what the authentication depends on.
         recovered: where each stream resumes.
         unread: the user's unread count.
         topics: the topics that the user follows, to which the client subscribes by itself. Muted
@@ -60,6 +61,7 @@ class Resumed(NamedTuple):
             :func:`notifications.inbox.counts.streams_counted`.
     """
 
+    identity: Identity
     recovered: list[Recovered]
     unread: int
     topics: list[str]
@@ -94,12 +96,12 @@ def resume(
         recent: cached pages of shared streams.
 
     Returns:
-        For each client its data, or :class:`~notifications.connect.authentication.Revoked`.
+        For each client its data, or an error of :func:`.authentication.confirm`.
     """
     # Read revisions before users, so that a later change shows as a different revision.
-    marks = revisions.of_users([entry.identity.user.pk for entry in returning])
+    marks = revisions.of_users([key_of(entry.identity) for entry in returning])
     confirmed = authentication.confirm([(each.identity, each.session_key) for each in returning])
-    users = {user.pk: user for user in confirmed if user is not None}
+    users = {entry.user.pk: entry.user for entry in confirmed if isinstance(entry, Identity)}
     inboxes = read_sound_inboxes(list(users.values()))
     unread = unread_counts(users.values(), inboxes.feeds)
     missing: dict[Any, list[tuple[Any, str]]] = defaultdict(list)
@@ -117,23 +119,24 @@ def resume(
         pushed[user_id] = [feed for feed in loud if not stream_names.is_topic(feed.name)]
         topics[user_id] = [feed.name for feed in loud if stream_names.is_topic(feed.name)]
     recovered = recover_many(
-        ((pushed.get(entry.identity.user.pk, ()), entry.positions) for entry in returning),
+        ((pushed.get(key_of(entry.identity), ()), entry.positions) for entry in returning),
         app_settings.PAGE_SIZE,
         recent,
     )
     return [
-        authentication.Revoked()
-        if user is None
-        else Resumed(
+        Resumed(
+            entry,
             pages,
-            unread[user.pk],
-            topics[user.pk],
-            own.get(user.pk),
-            missing[user.pk],
-            inboxes.undecided.get(user.pk, ()),
-            streams_counted(inboxes.feeds[user.pk]),
+            unread[entry.user.pk],
+            topics[entry.user.pk],
+            own.get(entry.user.pk),
+            missing[entry.user.pk],
+            inboxes.undecided.get(entry.user.pk, ()),
+            streams_counted(inboxes.feeds[entry.user.pk]),
         )
-        for user, pages in zip(confirmed, recovered, strict=True)
+        if isinstance(entry, Identity)
+        else entry
+        for entry, pages in zip(confirmed, recovered, strict=True)
     ]
 
 

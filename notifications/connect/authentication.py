@@ -27,17 +27,20 @@ from .tokens import (
     are_current,
     credentials_of,
     make_token,
+    read_plain_token,
     read_token,
 )
 
 __all__ = [
     "Anonymous",
+    "Claimed",
     "Credentials",
     "ExpiredToken",
     "Identity",
     "InvalidToken",
     "Revoked",
     "active_users",
+    "claimed",
     "confirm",
     "credentials_of",
     "identify",
@@ -65,6 +68,13 @@ class Identity(NamedTuple):
     credentials: str
     session: str = ""
     expires: float | None = None
+
+
+class Claimed(NamedTuple):
+    """A genuine token, whose user has yet to be read. ``user_id`` is that user's primary key."""
+
+    user_id: Any
+    claims: Claims
 
 
 class Anonymous(Exception):
@@ -113,17 +123,21 @@ def identify(callers: Sequence[Credentials]) -> list[Identity | Exception]:
     return [
         _by_session(caller.session_key, sessions, users)
         if claim is None
-        else _by_claims(claim, users)
+        else _by_claims(claim, users.get(claim.user_id))
+        if isinstance(claim, Claims)
+        else claim
         for caller, claim in zip(callers, claims, strict=True)
     ]
 
 
-def _by_claims(
-    claims: Claims | InvalidToken | ExpiredToken, users: dict[str, Any]
-) -> Identity | Exception:
-    if not isinstance(claims, Claims):
-        return claims
-    user = users.get(claims.user_id)
+def claimed(token: str) -> Claimed | None:
+    """Read a token without the database; None for one that only :func:`identify` can judge."""
+    claims = read_plain_token(token)
+    key = None if claims is None else parse_key(claims.user_id)
+    return None if claims is None or key is None else Claimed(key, claims)
+
+
+def _by_claims(claims: Claims, user: Any) -> Identity | Exception:
     if user is None or not user.is_active:
         return InvalidToken()
     present = credentials_of(user)
@@ -148,26 +162,41 @@ def active_users(user_ids: Iterable[Any]) -> dict[Any, Any]:
     return {pk: user for pk, user in users.items() if user.is_active}
 
 
-def confirm(found: Sequence[tuple[Identity, str]]) -> list[Any | None]:
-    """Read the users of these identities again, and check that they are still authenticated.
+def confirm(found: Sequence[tuple[Identity | Claimed, str]]) -> list[Identity | Exception]:
+    """Read users who have been authenticated again, and those of genuine tokens.
 
     All users are read with one query, and sessions as in :func:`valid_sessions`.
 
     Args:
-        found: identities, each with its session key, "" for a token.
+        found: whose identity it is, each with its session key, "" for a token.
 
     Returns:
-        For each identity its user; None if the user is deleted or inactive, has another password,
-        or is logged out of the session.
+        For each identity the same with its user as read now, or :class:`Revoked` if the user is
+        deleted or inactive, has another password, or is logged out of the session. For each
+        token what :func:`identify` returns.
     """
-    users = active_users({identity.user.pk for identity, _ in found})
-    present = _existing_sessions([key for identity, key in found if identity.session])
-    confirmed = []
-    for identity, key in found:
-        user = users.get(identity.user.pk)
-        is_same = user is not None and credentials_of(user) == identity.credentials
-        confirmed.append(user if is_same and (not identity.session or key in present) else None)
-    return confirmed
+    users = _find(list({key_of(entry) for entry, _ in found}))
+    present = _existing_sessions(
+        [key for entry, key in found if isinstance(entry, Identity) and entry.session]
+    )
+    return [
+        _by_claims(entry.claims, users.get(entry.user_id))
+        if isinstance(entry, Claimed)
+        else _again(entry, users.get(entry.user.pk), key in present)
+        for entry, key in found
+    ]
+
+
+def key_of(entry: Identity | Claimed) -> Any:
+    """Return the primary key of the user."""
+    return entry.user_id if isinstance(entry, Claimed) else entry.user.pk
+
+
+def _again(identity: Identity, user: Any, has_session: bool) -> Identity | Exception:
+    """Check an identity with its user as read now, None for one who is deleted."""
+    if user is None or not user.is_active or credentials_of(user) != identity.credentials:
+        return Revoked()
+    return identity._replace(user=user) if has_session or not identity.session else Revoked()
 
 
 def valid_sessions(keys: Iterable[str]) -> set[str]:

@@ -82,9 +82,10 @@ def read_channel(wanted: Wanted, *, by_token: bool) -> tuple[Found, bool]:
     user_id, name = wanted.identity.user.pk, wanted.name
     # The revision before the user, so that a later change shows as a different revision.
     marks = revisions.of_users([user_id])
-    [user] = authentication.confirm([(wanted.identity, wanted.session_key)])
-    if user is None:
-        raise authentication.Revoked
+    [identity] = authentication.confirm([(wanted.identity, wanted.session_key)])
+    if isinstance(identity, Exception):
+        raise identity
+    user = identity.user
     if not by_token and not may(user, "subscribe", name):
         raise ClientError(codes.PERMISSION_DENIED)
     if wanted.position == BEGINNING and not may_begin(user, name):

@@ -81,11 +81,11 @@ def read_pages(wanted: Sequence[Wanted], recent: Recent | None = None) -> list[F
     # Revisions before users, so that a later change shows as a different revision.
     marks = revisions.of_users([entry.identity.user.pk for entry in wanted])
     confirmed = authentication.confirm([(entry.identity, entry.session_key) for entry in wanted])
-    users = {user.pk: user for user in confirmed if user is not None}
+    users = {entry.user.pk: entry.user for entry in confirmed if isinstance(entry, Identity)}
     inboxes = read_sound_inboxes(list(users.values()))
     feeds = [
-        authentication.Revoked() if user is None else _choose(inboxes, user.pk, entry.name)
-        for user, entry in zip(confirmed, wanted, strict=True)
+        _choose(inboxes, now.user.pk, entry.name) if isinstance(now, Identity) else now
+        for now, entry in zip(confirmed, wanted, strict=True)
     ]
     return _pages(wanted, feeds, inboxes, marks, recent)
 

@@ -174,8 +174,18 @@ def _arrays(
     places = ", ".join(f"%s::{field.cast_db_type(connection)}[]" for field in columns)
     names = ", ".join(f"column{number}" for number in range(1, len(columns) + 1))
     return f"unnest({places}) AS entry ({names})", [
-        list(values) for values in zip(*entries, strict=True)
+        as_array(values) for values in zip(*entries, strict=True)
     ]
+
+
+def as_array(values: Sequence[Any]) -> Any:
+    """Return prepared values as one parameter for an array of PostgreSQL.
+
+    psycopg takes 3 µs for each entry of a list, so whole numbers become the text of an array.
+    """
+    if all(type(value) is int for value in values):
+        return f"{{{','.join(map(str, values))}}}"
+    return list(values)
 
 
 def _values(

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ import msgspec
 from ..conf import app_settings
 from ..connect import authentication
 from ..connect.admission import Admitted, Resumed, Returning
-from ..connect.authentication import Credentials, Identity
+from ..connect.authentication import Claimed, Credentials, Identity, key_of
 from ..hub import Connection, Hub, LocalStream
 from ..hub.presence import Said
 from ..models import Connection as Row
@@ -19,7 +20,7 @@ from ..protocol import codes, commands, messages
 from ..protocol.codes import ClientError, Disconnected
 from ..signals import connected
 from ..streams import encoding
-from ..streams import names as stream_names
+from ..streams.names import BROADCAST, user_stream
 from ..streams.positions import Position
 from .host_data import check_data, check_headers
 from .outcome import Outcome
@@ -44,24 +45,26 @@ async def connect(hub: Hub, connection: Connection, request: commands.ConnectReq
     said = Said()
     if connected.has_listeners(Row):
         said = Said(check_data(request.data), check_headers(request.headers))
-    identity, names = await _admit(hub, connection, request.token)
+    who, names = await _recognise(hub, connection, request.token)
     if connection.closing is not None:
         raise Disconnected(connection.closing)
-    hub.turns.charge(identity.user.pk, CONNECT_WORK)
-    connection.user_id = identity.user.pk
-    connection.credentials = identity.credentials
-    connection.session_digest = identity.session
+    hub.turns.charge(key_of(who), CONNECT_WORK)
+    connection.user_id = key_of(who)
+    if isinstance(who, Identity):
+        connection.credentials, connection.session_digest = who.credentials, who.session
     # Register the connection before reading, so that later changes of rights find it.
     hub.connections.admit(connection)
-    connection.session.share(hub.turns.commands_of(connection.user_id))
     joined: dict[str, LocalStream] = {}
     try:
-        resumed = await _resume(hub, connection, identity, request, names, joined)
+        resumed = await _resume(hub, connection, who, request, names, joined)
     except BaseException:
         for stream in joined.values():
             stream.unpin()
         hub.connections.dismiss(connection, codes.SERVER_ERROR.code)
         raise
+    identity = resumed.identity
+    connection.credentials = identity.credentials
+    connection.session.share(hub.turns.commands_of(connection.user_id))
     connection.unread = resumed.unread
     connection.counted = None if resumed.undecided else resumed.counted
     connection.session.renew(_deadline(identity))
@@ -87,28 +90,55 @@ def _greeting(user: Any, unread: int, followed: list[str]) -> dict[str, Any]:
     return {**greeting, "topics": followed} if followed else greeting
 
 
+async def _recognise(
+    hub: Hub, connection: Connection, token: str
+) -> tuple[Identity | Claimed, list[str]]:
+    """Return who connects, and the names of the streams to join before anything is read.
+
+    A token says for itself whose it is, so its user is read together with everything else. The
+    streams of that user's groups are not known then; see :func:`_resume`.
+    """
+    claimed = authentication.claimed(token) if token else None
+    if claimed is None:
+        return await _admit(hub, connection, token)
+    return claimed, [user_stream(claimed.user_id), BROADCAST]
+
+
 async def _admit(hub: Hub, connection: Connection, token: str) -> Admitted:
-    try:
+    with _told():
         return await hub.admit_callers(Credentials(connection.session_key, token))
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tell the client why it is not authenticated."""
+    try:
+        yield
     except authentication.Anonymous:
         raise ClientError(codes.UNAUTHORIZED) from None
     except authentication.ExpiredToken:
         raise ClientError(codes.TOKEN_EXPIRED) from None
     except authentication.InvalidToken:
         raise Disconnected(codes.INVALID_TOKEN) from None
+    except authentication.Revoked:
+        # When it reconnects, the client gets the specific error.
+        raise Disconnected(codes.FORCE_RECONNECT) from None
 
 
 async def _resume(
     hub: Hub,
     connection: Connection,
-    identity: Identity,
+    who: Identity | Claimed,
     request: commands.ConnectRequest,
     names: Iterable[str],
     joined: dict[str, LocalStream],
 ) -> Resumed:
     """Join the streams, then read; repeat if streams were found that are not joined.
 
+    A stream that this process had joined before the reading for others counts as joined.
+
     Args:
+        who: who connects.
         names: names of the streams to join.
         joined: filled with the joined streams, which the caller unpins.
     """
@@ -118,22 +148,17 @@ async def _resume(
     permission_deadline = hub.loop.time() + PERMISSION_TIMEOUT
     pause = PERMISSION_RETRY
     left = ATTEMPTS
+    positions = {
+        name: Position(sub.epoch, sub.offset) for name, sub in request.subs.items() if sub.recover
+    }
+    key = connection.session_key if connection.session_digest else ""
     while left:
         for name in names:
             if name not in joined:
                 joined[name] = await hub.streams.join(name, until)
-        positions = {
-            name: Position(sub.epoch, sub.offset)
-            for name, sub in request.subs.items()
-            if sub.recover and name in joined
-        }
-        try:
-            resumed = await hub.resume(
-                Returning(identity, connection.session_key if identity.session else "", positions)
-            )
-        except authentication.Revoked:
-            # When it reconnects, the client gets the specific error.
-            raise Disconnected(codes.FORCE_RECONNECT) from None
+        began = hub.loop.time()
+        with _told():
+            resumed = await hub.resume(Returning(who, key, positions))
         if resumed.undecided and hub.loop.time() < permission_deadline:
             await asyncio.sleep(pause)
             pause *= 2
@@ -144,6 +169,9 @@ async def _resume(
             if await hub.beginnings.make(resumed.missing):
                 continue
         names = [item.feed.name for item in resumed.recovered]
+        for name in names:
+            if name not in joined and (stream := hub.streams.pin_joined(name, began)) is not None:
+                joined[name] = stream
         if joined.keys() >= set(names):
             return resumed
     recovered = [item for item in resumed.recovered if item.feed.name in joined]
@@ -158,7 +186,7 @@ def _attach_all(
     claims: Mapping[str, commands.SubscribeRequest],
     said: Said,
 ) -> None:
-    own = stream_names.user_stream(connection.user_id)
+    own = user_stream(connection.user_id)
     if connection in hub.connections.all:
         for item in resumed.recovered:
             attach(hub, connection, joined[item.feed.name], item, topic=False)

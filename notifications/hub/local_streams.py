@@ -85,6 +85,24 @@ class LocalStreams:
             raise
         return stream
 
+    def pin_joined(self, name: str, since: float) -> LocalStream | None:
+        """Pin a stream whose group this process has been in for so long, without waiting.
+
+        Whatever was announced since then has been heard, as if :meth:`join` had been called then.
+
+        Args:
+            name: name of the stream.
+            since: the event loop's time, in seconds.
+
+        Returns:
+            The stream, for which the caller must call ``unpin``; None if it was not joined then.
+        """
+        stream = self.by_name.get(name)
+        if stream is None or not stream.is_joined or stream.joined_at >= since:
+            return None
+        stream.pins += 1
+        return stream
+
     def attach(
         self,
         connection: Connection,

@@ -205,7 +205,7 @@ class Rights:
             # Logged out, or the password was changed: reconnecting shows which.
             connection.close(codes.FORCE_RECONNECT)
             return
-        if connection.credentials != verdict.credentials:
+        if connection.credentials not in (None, verdict.credentials):
             # A session may survive a password change (update_session_auth_hash), a token does not.
             has_session = bool(connection.session_digest)
             connection.close(codes.FORCE_RECONNECT if has_session else codes.INVALID_TOKEN)

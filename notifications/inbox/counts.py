@@ -9,12 +9,15 @@ with the chunks: of 500 users, and of 100 shared streams.
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, NamedTuple, cast
 
+from django.contrib.auth import get_user_model
 from django.db import connections
-from django.db.models import Field, Q, QuerySet
+from django.db.models import Exists, Field, OuterRef, Q
 
 from ..conf import app_settings
+from ..database.compiled import Compiled, Statement, compiled_moment
 from ..database.transactions import table_of
 from ..models import Notification, Receipt, database_alias
 from ..streams.feeds import Feed
@@ -25,8 +28,12 @@ from .read_state import SAYS_UNREAD, unmuted, unread_above
 NOTIFICATIONS = f'"{Notification._meta.db_table}"'
 RECEIPTS = f'"{Receipt._meta.db_table}"'
 
-#: A filter that all receipts pass, for statements to which conditions are added.
-ANY_RECEIPT = Q(pk__isnull=False)
+#: Filters for receipts of :func:`_receipts_that`, by what the receipts say.
+SAYS = {
+    # All of them, as a filter to which conditions can be added.
+    "anything": Q(pk__isnull=False),
+    "unread": SAYS_UNREAD,
+}
 
 #: Shared streams whose newest offsets are read together.
 STREAMS_PER_QUERY = 100
@@ -54,8 +61,10 @@ def unread_counts(users: Iterable[Any], feeds_by_user: Mapping[Any, list[Feed]])
     counts: Counter[Any] = Counter()
     for chunk in chunks([user.pk for user in users]):
         loud = {pk: unmuted(feeds_by_user[pk]) for pk in chunk}
-        counts.update(_above_marks(loud, most))
-        counts.update(_marked_unread(loud, most))
+        # Many users have read everything by their marks alone: they need no further look.
+        acting = _with_receipts(chunk)
+        counts.update(_above_marks(loud, acting, most))
+        counts.update(_marked_unread({pk: loud[pk] for pk in acting}, most))
     return {user_id: min(most, counts[user_id]) for user_id in feeds_by_user}
 
 
@@ -64,8 +73,38 @@ def streams_counted(feeds: Iterable[Feed]) -> int:
     return hash(frozenset(feed.name for feed in unmuted(feeds)))
 
 
-def _above_marks(feeds_by_user: Mapping[Any, list[Feed]], most: int) -> Counter[Any]:
-    """Above the users' marks, where no receipt says otherwise."""
+def _with_receipts(user_ids: Sequence[Any]) -> list[Any]:
+    """Those of these users who have any receipt."""
+    found = {pk for (pk,) in _users_with_receipts().rows(database_alias(), user_ids)}
+    return [pk for pk in user_ids if pk in found]
+
+
+@cache
+def _users_with_receipts() -> Compiled:
+    users = get_user_model()
+    key = users._meta.pk
+    return Compiled(
+        lambda using, condition: (
+            users._base_manager.using(using)
+            .filter(condition, Exists(Receipt.objects.using(using).filter(user=OuterRef("pk"))))
+            .values_list("pk")
+        ),
+        lambda: key,
+        f'"{users._meta.db_table}"."{key.column}"',
+    )
+
+
+def _above_marks(
+    feeds_by_user: Mapping[Any, list[Feed]], acting: Sequence[Any], most: int
+) -> Counter[Any]:
+    """Above the users' marks, where no receipt says otherwise.
+
+    Args:
+        feeds_by_user: the feeds that count, by primary key of the user.
+        acting: those of these users who have any receipt.
+        most: where counting ends.
+    """
+    having = set(acting)
     private: list[_Place] = []
     shared: list[_Place] = []
     for user_id, feeds in feeds_by_user.items():
@@ -73,10 +112,10 @@ def _above_marks(feeds_by_user: Mapping[Any, list[Feed]], most: int) -> Counter[
             place = _Place(user_id, feed.stream_id, unread_above(feed))
             if feed.top > place.after:
                 (private if is_private(feed.name) else shared).append(place)
-    receipts = _receipts_above(shared, most + 1)
+    receipts = _receipts_above([place for place in shared if place.user_id in having], most + 1)
     # Who has more receipts than that is counted by himself, so that the offsets read are bounded.
-    alone = [place for place in shared if receipts[place] > most]
-    together = [place for place in shared if receipts[place] <= most]
+    alone = [place for place in shared if receipts.get(place, 0) > most]
+    together = [place for place in shared if receipts.get(place, 0) <= most]
     found: Counter[Any] = Counter()
     found.update(_by_user(_without_receipt(private + alone, most)))
     found.update(_by_user(_above_shared_marks(together, receipts, most)))
@@ -90,14 +129,14 @@ def _above_shared_marks(
     for place in places:
         by_stream[place.stream_id].append(place)
     # So many that ``most`` are left for him who has the most receipts.
-    enough = most + max((receipts[place] for place in places), default=0)
+    enough = most + max((receipts.get(place, 0) for place in places), default=0)
     found: dict[_Place, int] = {}
     for chunk in chunks(list(by_stream), STREAMS_PER_QUERY):
         lowest = {pk: min(place.after for place in by_stream[pk]) for pk in chunk}
         for stream_id, offsets in _newest_offsets(lowest, enough).items():
             for place in by_stream[stream_id]:
                 above = len(offsets) - bisect_right(offsets, place.after)
-                found[place] = max(0, above - receipts[place])
+                found[place] = max(0, above - receipts.get(place, 0))
     return found
 
 
@@ -145,7 +184,7 @@ def _without_receipt(places: Sequence[_Place], limit: int) -> dict[_Place, int]:
 
 def _receipts_above(places: Sequence[_Place], limit: int) -> dict[_Place, int]:
     """How many visible notifications lie above each place that its user has a receipt for."""
-    return _count_receipts(places, ANY_RECEIPT, limit)
+    return _count_receipts(places, "anything", limit)
 
 
 def _marked_unread(feeds_by_user: Mapping[Any, list[Feed]], most: int) -> Counter[Any]:
@@ -155,24 +194,26 @@ def _marked_unread(feeds_by_user: Mapping[Any, list[Feed]], most: int) -> Counte
         for user_id, feeds in feeds_by_user.items()
         for feed in feeds
     ]
-    return _by_user(_count_receipts(places, SAYS_UNREAD, most))
+    return _by_user(_count_receipts(places, "unread", most))
 
 
-def _count_receipts(places: Sequence[_Place], says: Q, limit: int) -> dict[_Place, int]:
+def _count_receipts(places: Sequence[_Place], says: str, limit: int) -> dict[_Place, int]:
     """How many receipts of this kind each place's user has for visible notifications above it."""
+    if not places:
+        return {}
     # From the receipts to what they are for: most users have few of them.
     # (As a value, because the planner may turn an EXISTS round, and read the whole stream.)
     alias = database_alias()
-    receipts, own = _compile(Receipt.objects.using(alias).filter(says).values("pk"))
+    receipts = _receipts_that(alias, says)
     visible, parameters = _visible(alias, "offset")
     return _count(
         places,
         f"""
-            {receipts} AND {RECEIPTS}."user_id" = entry.column2
+            {receipts.sql} AND {RECEIPTS}."user_id" = entry.column2
             AND ({visible} AND {NOTIFICATIONS}."id" = {RECEIPTS}."notification_id"
                 AND {NOTIFICATIONS}."stream_id" = entry.column3) > entry.column4
         """,
-        [*own, *parameters],
+        [*receipts.parameters(), *parameters],
         limit,
     )
 
@@ -212,12 +253,19 @@ def _by_user(counts: Mapping[_Place, int]) -> Counter[Any]:
 
 def _visible(alias: str, *fields: str) -> tuple[str, Sequence[Any]]:
     """A statement that selects fields of visible notifications, to add conditions to."""
-    return _compile(Notification.objects.using(alias).visible().values(*fields))
+    statement = _visible_statement(alias, fields)
+    return statement.sql, statement.parameters()
 
 
-def _compile(rows: QuerySet[Any, Any]) -> tuple[str, Sequence[Any]]:
-    statement, parameters = rows.query.get_compiler(rows.db).as_sql()
-    return statement, parameters
+@cache
+def _visible_statement(alias: str, fields: tuple[str, ...]) -> Statement:
+    rows = Notification.objects.using(alias).visible(compiled_moment(alias))
+    return Statement(rows.values(*fields))
+
+
+@cache
+def _receipts_that(alias: str, says: str) -> Statement:
+    return Statement(Receipt.objects.using(alias).filter(SAYS[says]).values("pk"))
 
 
 def _field(name: str) -> "Field[Any, Any]":

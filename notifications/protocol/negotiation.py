@@ -43,5 +43,7 @@ def agree(query: bytes, offered: Sequence[str]) -> Agreed:
 
 
 def _asks_for_protobuf(query: bytes) -> bool:
+    if not query:
+        return False
     fields = parse_qs(query.decode("latin-1"))
     return any(fields.get(name, [""])[0] == "protobuf" for name in ("format", "cf_protocol"))

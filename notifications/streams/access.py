@@ -15,14 +15,15 @@ Inactive users may neither read nor write.
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 
+from ..database.compiled import Compiled
 from .names import BROADCAST, STAFF, group_stream, parse, user_stream
-from .rows import chunks
 from .topics import may_read_topic, may_read_topics
 
 
@@ -118,7 +119,7 @@ def has_audience(name: str) -> bool:
 def names_by_user(users: Iterable[Any]) -> dict[Any, list[str]]:
     """The streams that each user reads by default: own, broadcast, staff and groups.
 
-    The groups of up to 500 users take one query. Inactive users are left out.
+    The groups of all users take one query. Inactive users are left out.
     """
     active = [user for user in users if user.is_active]
     names = {user.pk: [user_stream(user.pk), BROADCAST] for user in active}
@@ -135,10 +136,28 @@ def groups_by_user(user_ids: Sequence[Any]) -> dict[Any, list[int]]:
     membership = getattr(get_user_model(), "groups", None)
     if membership is None:
         return {}
-    user, group = membership.field.m2m_field_name(), membership.field.m2m_reverse_field_name()
+    through = membership.through
+    # A router may keep the host's tables elsewhere than those of the app.
+    using = through._default_manager.db
     groups: dict[Any, list[int]] = defaultdict(list)
-    for chunk in chunks(user_ids):
-        rows = membership.through._default_manager.filter(**{f"{user}__in": chunk})
-        for user_id, group_id in rows.order_by(group).values_list(user, group):
-            groups[user_id].append(group_id)
+    for user_id, group_id in _memberships(membership).rows(using, user_ids):
+        groups[user_id].append(group_id)
     return groups
+
+
+@cache
+def _memberships(membership: Any) -> Compiled:
+    """The query for the groups of users, by the descriptor of the user model's field."""
+    through, relation = membership.through, membership.field
+    user, group = relation.m2m_field_name(), relation.m2m_reverse_field_name()
+    field = through._meta.get_field(user)
+    return Compiled(
+        lambda using, condition: (
+            through._default_manager.using(using)
+            .filter(condition)
+            .order_by(group)
+            .values_list(user, group)
+        ),
+        lambda: field,
+        f'"{through._meta.db_table}"."{field.column}"',
+    )

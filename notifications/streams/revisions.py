@@ -8,7 +8,9 @@ from typing import Any
 
 from django.db import connections, transaction
 from django.db.models import F, QuerySet
+from django.db.models.expressions import Combinable
 
+from ..database.compiled import Compiled
 from ..database.locks import limit_waiting
 from ..models import Stream, database_alias
 from .names import user_stream
@@ -20,11 +22,8 @@ RAISE = f"UPDATE {Stream._meta.db_table} SET revision = revision + 1 WHERE name 
 def of_users(user_ids: Sequence[Any]) -> dict[Any, int]:
     """The revision of each user's own stream by primary key, without users who have none."""
     names = {user_stream(user_id): user_id for user_id in user_ids}
-    found: dict[Any, int] = {}
-    for chunk in chunks(list(names)):
-        rows = _rows().filter(name__in=chunk).values_list("name", "revision")
-        found |= {names[name]: revision for name, revision in rows}
-    return found
+    rows = _REVISIONS.rows(database_alias(), names)
+    return {names[name]: revision for name, revision in rows}
 
 
 def touch(names: Iterable[str]) -> None:
@@ -69,3 +68,12 @@ def _touch(rows: QuerySet[Stream]) -> None:
 def _rows() -> QuerySet[Stream]:
     # A replica may lack rows that were created or locked just now.
     return Stream.objects.using(database_alias())
+
+
+def _revisions(using: str, condition: Combinable) -> QuerySet[Stream, Any]:
+    return Stream.objects.using(using).filter(condition).values_list("name", "revision")
+
+
+_REVISIONS = Compiled(
+    _revisions, lambda: Stream._meta.get_field("name"), f'"{Stream._meta.db_table}"."name"'
+)

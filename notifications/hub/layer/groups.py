@@ -60,6 +60,8 @@ class Groups:
         #: When all streams were last looked at, and whether a group is missing since then.
         self._swept_at = -SWEEP_INTERVAL
         self._is_missing = False
+        #: The last stream to join the group that all private streams share, if they do.
+        self._sharing: LocalStream | None = None
         #: How often the layer has failed. Memberships from before a failure do not count.
         self._failures = 0
         LAYER_UP.set(1)
@@ -180,7 +182,7 @@ class Groups:
             stream: the stream, pinned by the caller.
             until: the event loop's time, in seconds.
         """
-        if not self.is_up or stream.is_joined:
+        if not self.is_up or stream.is_joined or self._shares(stream):
             return
         task = self._joining.get(stream)
         if task is None:
@@ -189,6 +191,16 @@ class Groups:
         ends: set[asyncio.Future[Any]] = {task, self._down}
         timeout = max(0.0, until - self._loop.time())
         await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+
+    def _shares(self, stream: LocalStream) -> bool:
+        """Mark a private stream as joined, if the process is in the group that they share."""
+        member = self._sharing
+        if member is None or not member.is_joined or layer_group(stream.name) != PRIVATE_STREAMS:
+            return False
+        if self._streams.get(member.name) is not member:  # its membership is no longer looked after
+            return False
+        stream.is_joined, stream.joined_at = True, self._loop.time()
+        return True
 
     async def stop(self) -> None:
         """Cancel the joins in progress."""
@@ -262,12 +274,14 @@ class Groups:
             return stream.is_joined
         if stream.is_idle or self._streams.get(stream.name) is not stream:
             return True  # no longer needed
-        stream.joined_at = self._loop.time()
         failures = self._failures
         # Until this returns, the position check stands in for the layer.
         is_done = await self._change(self._layer.group_add, stream)
+        stream.joined_at = self._loop.time()
         # The layer may have failed meanwhile and lost the membership it had just accepted.
         stream.is_joined = is_done and failures == self._failures
+        if layer_group(stream.name) == PRIVATE_STREAMS:
+            self._sharing = stream
         return is_done
 
     async def _leave(self, stream: LocalStream) -> bool:

@@ -173,8 +173,9 @@ class Connection:
         self.user_agent = user_agent
         self.session_key = session_key
         self.user_id: Any = None
-        #: See :class:`~notifications.connect.authentication.Identity`.
-        self.credentials = ""
+        #: See :class:`~notifications.connect.authentication.Identity`; None until its user has
+        #: been read.
+        self.credentials: str | None = None
         #: Digest of the session key that authenticated it, "" for a token.
         self.session_digest = ""
         #: The secret that names it in requests to ``/emulation``; "" for a socket of its own.

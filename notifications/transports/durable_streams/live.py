@@ -9,13 +9,13 @@ themselves.
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from ...connect.authentication import Identity
 from ...connect.reading import Found
 from ...hub import Connection, Hub, LocalStream
+from ...hub.client_ids import new_client_id
 from ...hub.sockets.connection import Reader
 from ...hub.sockets.grants import Grant
 from ...protocol import codes
@@ -43,7 +43,7 @@ class LiveConnection(Connection):
 
     def __init__(self, exchange: Exchange, socket: PollSocket | EventSocket, codec: Codec) -> None:
         super().__init__(
-            str(uuid.uuid4()),
+            new_client_id(),
             Session(codec, time.monotonic(), NO_LIMITS),
             socket,
             address=exchange.address,

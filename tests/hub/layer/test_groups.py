@@ -49,6 +49,33 @@ async def test_a_user_who_leaves_takes_no_hints_from_others(settings: Any) -> No
         await staying.wait_for("still here")
 
 
+async def test_the_group_of_private_streams_in_memory_is_joined_once(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [await in_database(make_user, f"user {number}") for number in range(4)]
+    async with running_hub(settings) as hub:
+        layer = get_channel_layer("default")
+        joins: list[str] = []
+        join = layer.group_add
+
+        async def counted(group: str, channel: str) -> None:
+            joins.append(group)
+            await join(group, channel)
+
+        monkeypatch.setattr(layer, "group_add", counted)
+        for user in users[:3]:
+            await peer_of(user)
+        assert joins.count(PRIVATE_STREAMS) == 1
+        assert all(stream.is_joined for stream in hub.streams.by_name.values())
+        # A layer that has lost its memberships is joined again, for each stream.
+        hub.streams.groups.rejoin_all()
+        layer.groups.clear()
+        peer = await peer_of(users[3])
+        assert joins.count(PRIVATE_STREAMS) == 2
+        await in_database(notify, users[3], "still here")
+        await peer.wait_for("still here")
+
+
 async def test_users_have_groups_of_their_own_in_other_layers(settings: Any) -> None:
     user = await in_database(make_user, "someone")
     name = f"user:{user.pk}"
