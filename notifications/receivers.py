@@ -28,7 +28,7 @@ from django.dispatch import receiver
 from django.utils.functional import Promise
 
 from . import loading, signals
-from .connect.authentication import session_digest
+from .connect.sessions import session_digest
 from .database.transactions import after_commit
 from .layer import send_session_ended
 from .options import Level, LevelName, Options

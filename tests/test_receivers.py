@@ -12,7 +12,7 @@ from django.db import OperationalError, transaction
 from django.test import Client, RequestFactory
 
 from notifications import broadcast, notify
-from notifications.connect.authentication import session_digest
+from notifications.connect.sessions import session_digest
 from notifications.models import Notification, Receipt, Stream, Subscription
 from notifications.streams import revisions, rights
 from notifications.streams.feeds import load_inboxes

@@ -15,7 +15,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.query_utils import DeferredAttribute
 
 from ..conf import app_settings
-from ..connect.authentication import session_contents
+from ..connect.sessions import session_contents
 from ..database.sets import set_of
 from ..models import Connection as Row
 from ..models import Subscription, database_alias
@@ -68,7 +68,7 @@ def read_grounds(user_ids: Sequence[Any], keys: Iterable[str]) -> Grounds:
     if columns is None:
         return Grounds({}, {})
     try:
-        return Grounds(_read_users(user_ids, columns), session_contents(keys))
+        return Grounds(_read_users(user_ids, columns), session_contents(list(keys)))
     except OperationalError:
         raise
     except DatabaseError:

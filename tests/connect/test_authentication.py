@@ -27,9 +27,9 @@ from notifications.connect.authentication import (
     identify,
     make_token,
     parse_key,
-    session_digest,
     valid_sessions,
 )
+from notifications.connect.sessions import session_digest
 from notifications.connect.tokens import MAX_EXPIRY
 from tests.peers import log_in
 from tests.rooms import make_user, queries

@@ -9,7 +9,8 @@ from django.contrib.sessions.models import Session
 from django.db.backends.utils import CursorWrapper
 
 from notifications import broadcast, inbox, notify
-from notifications.connect.authentication import active_users, session_digest
+from notifications.connect.authentication import active_users
+from notifications.connect.sessions import session_digest
 from notifications.database.lanes import CHECK, RIGHTS, in_database
 from notifications.hub import Hub, position_check, verdicts
 from notifications.inbox.announcing import MAX_CHANNELS

@@ -23,7 +23,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from notifications.admin.connections import browser_name
-from notifications.connect.authentication import PLAIN_KEY
+from notifications.connect.sessions import PLAIN_KEY
 from notifications.connect.tokens import read_token
 from notifications.group_names import group_name
 from notifications.models import validate_kind, validate_text, validate_url

@@ -57,8 +57,8 @@ class Groups:
         self._joining: dict[LocalStream, asyncio.Task[bool]] = {}
         #: A future that is done while the layer is down.
         self._down: asyncio.Future[None] = self._loop.create_future()
-        #: When all streams were last looked at, and whether a group is missing since then.
-        self._swept_at = -SWEEP_INTERVAL
+        #: When all streams are looked at again, and whether a group is known to be missing.
+        self._sweep_at = 0.0
         self._is_missing = False
         #: The last stream to join the group that all private streams share, if they do.
         self._sharing: LocalStream | None = None
@@ -131,8 +131,7 @@ class Groups:
     def rejoin_all(self) -> None:
         """Have :meth:`sweep` join all groups again, although the layer is up."""
         for stream in self._streams.values():
-            stream.is_joined = False
-        self._is_missing = True
+            self.rejoin(stream)
 
     def rejoin(self, stream: LocalStream) -> None:
         """Have :meth:`sweep` join the group of one stream again."""
@@ -214,8 +213,7 @@ class Groups:
 
         Nearly always all groups are joined, and looking at thousands of streams takes time.
         """
-        is_time = self._loop.time() - self._swept_at >= SWEEP_INTERVAL
-        if is_time or self._is_missing or not self.is_up:
+        if self._is_missing or not self.is_up or self._loop.time() >= self._sweep_at:
             await self.sweep()
 
     async def sweep(self) -> None:
@@ -224,7 +222,7 @@ class Groups:
         Also mark memberships older than :data:`MEMBERSHIP_TIME`, so that the next sweep renews
         them. Stops at the first failure, because the other calls would run into timeouts too.
         """
-        self._swept_at = self._loop.time()
+        self._sweep_at = self._loop.time() + SWEEP_INTERVAL
         self._is_missing = False
         if not await self._join_missing():
             return

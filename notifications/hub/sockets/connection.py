@@ -173,8 +173,7 @@ class Connection:
         self.user_agent = user_agent
         self.session_key = session_key
         self.user_id: Any = None
-        #: See :class:`~notifications.connect.authentication.Identity`; None until its user has
-        #: been read.
+        #: See :class:`~notifications.connect.authentication.Identity`; None until it is known.
         self.credentials: str | None = None
         #: Digest of the session key that authenticated it, "" for a token.
         self.session_digest = ""
