@@ -106,7 +106,7 @@ async def test_streams_are_looked_at_for_their_groups_only_now_and_then(
     for _ in range(3):
         await hub.maintain_groups()
     assert not sweeps
-    monkeypatch.setattr("notifications.hub.layer.groups.SWEEP_INTERVAL", 0.0)
+    monkeypatch.setattr(groups, "_sweep_at", 0.0)
     await hub.maintain_groups()
     assert len(sweeps) == 1
     assert len(hub.streams.by_name) == 2, "that of the user who is still connected, and broadcast"
