@@ -143,7 +143,8 @@ class Client(asyncio.Protocol):
         if not self._has_left:
             self._herd.lost += 1
         if not self.is_ready.done():
-            self.is_ready.set_exception(ConnectionError("refused or dropped"))
+            why = self._herd.close_reason
+            self.is_ready.set_exception(ConnectionError(f"refused or dropped {why}"))
 
     def send(self, payload: bytes) -> None:
         self.transport.write(mask(payload, self._herd.opcode))

@@ -106,7 +106,8 @@ async def _recognise(
 
 async def _admit(hub: Hub, connection: Connection, token: str) -> Admitted:
     with _told():
-        return await hub.admit_callers(Credentials(connection.session_key, token))
+        caller = Credentials(connection.session_key, token)
+        return await hub.admit_callers(caller, connection.session.deadline)
 
 
 @contextmanager
@@ -158,7 +159,7 @@ async def _resume(
                 joined[name] = await hub.streams.join(name, until)
         began = hub.loop.time()
         with _told():
-            resumed = await hub.resume(Returning(who, key, positions))
+            resumed = await hub.resume(Returning(who, key, positions), connection.session.deadline)
         if resumed.undecided and hub.loop.time() < permission_deadline:
             await asyncio.sleep(pause)
             pause *= 2

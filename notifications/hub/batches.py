@@ -1,18 +1,23 @@
 """Batches the database work of many connections into shared calls."""
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from itertools import count
 from typing import Generic, TypeVar
 
 from django.db import InterfaceError, OperationalError
 
+from ..conf import app_settings
 from ..database.lanes import Lane
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Most items in one call: enough to spread its fixed cost, few enough to answer soon.
-BATCH_SIZE = 500
+#: Most items in one call: enough to spread its fixed cost, few enough to answer soon, and before
+#: the call counts as slow: calls side by side end in any order.
+BATCH_SIZE = 200
 
 #: Seconds to wait after a batch of a storm, so that more items are served together.
 STORM_PAUSE = 0.05
@@ -45,14 +50,27 @@ class Batcher(Generic[Item, Result]):
     ) -> None:
         self._work = work
         self._lane = lane
-        self._waiting: list[tuple[Item, asyncio.Future[Result]]] = []
+        #: A heap by deadline, and then by arrival.
+        self._waiting: list[tuple[float, int, Item, asyncio.Future[Result]]] = []
+        self._numbers = count()
         self._calls: set[asyncio.Task[None]] = set()
         #: The task that takes new items; the other ones are slow.
         self._current: asyncio.Task[None] | None = None
 
-    async def __call__(self, item: Item) -> Result:
+    async def __call__(self, item: Item, deadline: float | None = None) -> Result:
+        """Serve an item.
+
+        Args:
+            item: for ``work``.
+            deadline: when the caller gives up, in seconds of :func:`time.monotonic`; by default,
+                as for a client that connects now. The item with the earliest deadline comes first:
+                in a storm, the event loop reads the sockets of thousands of clients in no
+                particular order.
+        """
+        if deadline is None:
+            deadline = time.monotonic() + app_settings.CONNECT_TIMEOUT
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        heappush(self._waiting, (deadline, next(self._numbers), item, future))
         self._start()
         return await future
 
@@ -80,7 +98,8 @@ class Batcher(Generic[Item, Result]):
         # Include the items that arrive in this iteration of the event loop.
         await asyncio.sleep(0)
         while self._waiting and self._current is me:
-            batch, self._waiting = self._waiting[:BATCH_SIZE], self._waiting[BATCH_SIZE:]
+            size = min(BATCH_SIZE, len(self._waiting))
+            batch = [heappop(self._waiting)[2:] for _ in range(size)]
             timer = loop.call_later(SLOW_AFTER, self._start_beside, me)
             try:
                 results = await self._serve([item for item, _ in batch])

@@ -25,9 +25,9 @@ def counted_calls(hub: Hub) -> Iterator[list[str]]:
     originals = {name: getattr(hub, name) for name in ("admit_callers", "resume")}
 
     def counted(name: str) -> Any:
-        async def call(item: Any) -> Any:
+        async def call(*args: Any) -> Any:
             calls.append(name)
-            return await originals[name](item)
+            return await originals[name](*args)
 
         return call
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 from django.db import OperationalError
@@ -33,6 +34,16 @@ async def test_items_at_the_same_time_share_a_call() -> None:
         n * 2 for n in range(BATCH_SIZE + 5)
     ]
     assert [len(call) for call in calls] == [BATCH_SIZE, 5]
+
+
+async def test_those_who_give_up_first_are_served_first_and_else_those_who_came_first() -> None:
+    calls: list[list[int]] = []
+    batcher = Batcher(doubling(calls), CONNECTS)
+    now = time.monotonic()
+    late = [batcher(n) for n in range(BATCH_SIZE)]
+    hurried = [batcher(1000 + n, now - n) for n in range(3)]
+    await asyncio.gather(*late, *hurried)
+    assert calls == [[1002, 1001, 1000, *range(BATCH_SIZE - 3)], list(range(BATCH_SIZE))[-3:]]
 
 
 async def test_an_exception_is_raised_only_to_its_own_caller() -> None:

@@ -695,9 +695,9 @@ async def test_groups_are_joined_before_history_is_read(hub: Hub, user: Any) -> 
     joined_at_reading: list[set[str]] = []
     resume = hub.resume
 
-    async def look(item: Any) -> Any:
+    async def look(item: Any, deadline: float) -> Any:
         joined_at_reading.append({group for call, group in FickleLayer.calls if call == "join"})
-        return await resume(item)
+        return await resume(item, deadline)
 
     hub.resume = look  # type: ignore[assignment]
     peer = await peer_of(user)

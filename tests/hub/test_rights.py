@@ -214,8 +214,8 @@ async def test_rights_that_change_during_a_connect_are_noticed(
     await peer.open()
     resume = hub.resume
 
-    async def late(item: Any) -> Any:
-        resumed = await resume(item)
+    async def late(item: Any, deadline: float) -> Any:
+        resumed = await resume(item, deadline)
         user.is_active = False
         await in_database(user.save)
         await rest()

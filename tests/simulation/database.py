@@ -8,6 +8,7 @@ and runs again when the lock is released.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -202,6 +203,8 @@ def prepare() -> None:
     connections._connections = SimpleNamespace()  # type: ignore[attr-defined]
     # Values that migrations write, such as epochs, have to be the same each time.
     clock.begin(lambda: clock.START, 0)
+    connection.ensure_connection()
+    connection.connection.create_function("randomblob", 1, os.urandom)
     call_command("migrate", verbosity=0)
     clock.end()
     connection.execute_wrappers.append(

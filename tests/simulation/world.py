@@ -14,6 +14,7 @@ from channels.layers import channel_layers
 
 from notifications import layer as layer_module
 from notifications.database import clock as clock_module
+from notifications.hub import client_ids
 from notifications.hub.acknowledgements import write_marks
 from notifications.models import Notification
 from notifications.publishing import drafts, numbering
@@ -61,6 +62,7 @@ class World:
         asyncio.set_event_loop(self.loop)
         gc.disable()  # finalizers would otherwise run at times that the seed does not determine
         clock.begin(self.loop.time, seed)
+        client_ids._prepared.clear()  # an earlier run has drawn them
         self.clock = WallClock()
         self.database = Database(self.chance("database"), self.loop.time, self.clock)
         for module in (clock_module, drafts, numbering):

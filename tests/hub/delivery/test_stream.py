@@ -176,8 +176,8 @@ async def test_a_reset_during_a_connect_is_noticed(
     await second.open()
     resume, reset = hub.resume, asyncio.Event()
 
-    async def slow(item: Any) -> Any:
-        resumed = await resume(item)
+    async def slow(item: Any, deadline: float) -> Any:
+        resumed = await resume(item, deadline)
         await reset.wait()
         return resumed
 
@@ -457,10 +457,10 @@ async def test_a_publication_between_joining_and_reading_arrives(
     await peer.open()
     resume = hub.resume
 
-    async def late(item: Any) -> Any:
+    async def late(item: Any, deadline: float) -> Any:
         await in_database(broadcast, "before the look")
         await until(lambda: hub.streams.by_name["broadcast"].heard == 1)
-        return await resume(item)
+        return await resume(item, deadline)
 
     monkeypatch.setattr(hub, "resume", late)
     await peer.try_connect()
@@ -477,8 +477,8 @@ async def test_a_publication_between_reading_and_attaching_arrives(
         await peer.open()
         resume = hub.resume
 
-        async def late(item: Any, resume: Any = resume, title: str = title) -> Any:
-            resumed = await resume(item)
+        async def late(item: Any, deadline: float, resume: Any = resume, title: str = title) -> Any:
+            resumed = await resume(item, deadline)
             await in_database(broadcast, title)
             await until(lambda: neighbour.titles[-1:] == [title])
             return resumed
@@ -498,8 +498,8 @@ async def test_the_first_reader_gets_a_publication_between_reading_and_attaching
     await peer.open()
     resume = hub.resume
 
-    async def late(item: Any) -> Any:
-        resumed = await resume(item)
+    async def late(item: Any, deadline: float) -> Any:
+        resumed = await resume(item, deadline)
         await in_database(broadcast, "in between")
         await until(lambda: hub.streams.by_name["broadcast"].heard == 1)
         return resumed
