@@ -47,7 +47,7 @@ def main(plan: Plan) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--full", action="store_true", help="up to 10 000 sockets, 15 minutes")
+    what.add_argument("--full", action="store_true", help="up to 10 000 sockets, 20 minutes")
     what.add_argument(
         "--million", action="store_true", help="the same, and one notify() to a million users"
     )

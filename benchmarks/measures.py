@@ -186,9 +186,17 @@ async def connect(server: Server, herd: Herd, count: int, benchmark: str = "conn
     return Row(benchmark, server.name, count, values)
 
 
-async def idle(server: Server, sockets: int, seconds: float) -> Row:
-    """Measure the CPU of a server whose clients are connected and to which nothing is sent."""
+async def idle(server: Server, sockets: int, rest: float, seconds: float) -> Row:
+    """Measure the CPU of a server whose clients are connected and to which nothing is sent.
+
+    Args:
+        server: the server.
+        sockets: number of its clients.
+        rest: seconds to wait before: what the connects have caused does not count.
+        seconds: seconds to measure.
+    """
     await wait_until_idle(server)
+    await asyncio.sleep(rest)
     usage = Usage(server)
     await asyncio.sleep(seconds)
     took = now() - usage.began

@@ -15,7 +15,8 @@ class Plan:
     stock: int
     #: Seconds of each latency measurement.
     seconds: float
-    #: Seconds in which the resting connections are observed.
+    #: Seconds for which the connections rest first, and then are observed.
+    rest: float
     idle: float
     #: Recipients of the bulk measurements, ascending.
     bulk: tuple[int, ...]
@@ -33,13 +34,21 @@ class Plan:
 
 
 QUICK = Plan(
-    main=2000, flat=(2000, 500), stock=500, seconds=4, idle=10, bulk=(1000, 10_000), blocks=3
+    main=2000,
+    flat=(2000, 500),
+    stock=500,
+    seconds=4,
+    rest=0,
+    idle=10,
+    bulk=(1000, 10_000),
+    blocks=3,
 )
 FULL = Plan(
     main=5000,
     flat=(10_000, 5000, 2000, 1000, 500),
     stock=1000,
     seconds=20,
+    rest=70,
     idle=30,
     bulk=(10_000, 100_000),
     blocks=5,

@@ -175,7 +175,7 @@ class Run:
     async def _measure_resting(self, server: Server, herd: Herd) -> None:
         """Measure the first connects and the memory, then what the resting connections cost."""
         self._add(await measures.connect(server, herd, self.plan.main))
-        self._add(await measures.idle(server, self.plan.main, self.plan.idle))
+        self._add(await measures.idle(server, self.plan.main, self.plan.rest, self.plan.idle))
 
     async def _measure_return(
         self, server: Server, herd: Herd, come_back: Callable[[], Greeting]

@@ -501,7 +501,7 @@ async def test_every_frame_of_the_comparison_of_processors_is_counted():
 
 async def test_a_server_without_work_is_idle():
     with servers.floor() as server:
-        row = await measures.idle(server, 0, 0.2)
+        row = await measures.idle(server, 0, 0.0, 0.2)
         assert row.values["seconds"] >= 0.2
         assert 0 <= row.values[results.CORE] < 50
 
