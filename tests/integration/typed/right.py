@@ -1,6 +1,6 @@
 """What a host may write: type checkers find nothing here, and know the type of each result."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import assert_type
 
@@ -32,7 +32,7 @@ def everybody() -> Iterator[User]:
 
 
 def send(user: User, users: QuerySet[User], group: Group) -> None:
-    assert_type(notify(user, "Shipped"), list[int])
+    assert_type(notify(user, "Shipped"), Sequence[int])
     notify([user], "Shipped", level="success", kind="order.shipped", url="/orders/7/")
     notify(users, _("Shipped"), body=_("It is on its way."), url=reverse_lazy("orders"))
     notify(users.filter(is_active=True)[:5], "Shipped", progress=print)
@@ -55,7 +55,7 @@ def send(user: User, users: QuerySet[User], group: Group) -> None:
 
 
 async def send_asynchronously(user: User) -> None:
-    assert_type(await anotify(user, "Shipped", level="info"), list[int])
+    assert_type(await anotify(user, "Shipped", level="info"), Sequence[int])
     assert_type(await abroadcast("Maintenance", to="everyone"), Notification)
 
 
