@@ -183,9 +183,8 @@ def as_array(values: Sequence[Any]) -> Any:
 
     psycopg takes 3 µs for each entry of a list, so whole numbers become the text of an array.
     """
-    if all(type(value) is int for value in values):
-        return f"{{{','.join(map(str, values))}}}"
-    return list(values)
+    is_whole = all(type(value) is int for value in values)
+    return _literal(values)[1] if is_whole else list(values)
 
 
 def _values(

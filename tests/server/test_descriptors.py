@@ -191,8 +191,7 @@ async def test_a_socket_with_tls_has_no_descriptor(tmp_path: Path) -> None:
         await receive()
         await send({"type": "websocket.accept"})
         protocol: FrameProtocol = scope["extensions"]["notifications.frames"]
-        await asyncio.sleep(0.1)
-        assert not protocol.transport.get_write_buffer_size()
+        await until(lambda: not protocol.transport.get_write_buffer_size())  # the handshake
         found.append(protocol.direct(nothing))
         protocol.offer(Prepared("by the transport"))
         while (await receive())["type"] != "websocket.disconnect":
