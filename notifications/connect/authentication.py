@@ -25,6 +25,7 @@ from .tokens import (
     make_token,
     read_token,
 )
+from .users import read_users
 
 __all__ = [
     "Anonymous",
@@ -148,7 +149,7 @@ def _by_session(
 
 def active_users(user_ids: Iterable[Any]) -> dict[Any, Any]:
     """Return those of these users who exist and are active, by primary key."""
-    users = get_user_model()._default_manager.in_bulk(list(user_ids))
+    users = read_users(list(user_ids))
     return {pk: user for pk, user in users.items() if user.is_active}
 
 
@@ -225,7 +226,7 @@ def parse_key(value: Any) -> Any:
 def _find(keys: Sequence[Any]) -> dict[Any, Any]:
     """Return users by primary key. A key that the database rejects does not affect the others."""
     try:
-        return get_user_model()._default_manager.in_bulk(keys)
+        return read_users(keys)
     except (DataError, *CLAIM_ERRORS):
         if len(keys) == 1:
             return {}

@@ -16,6 +16,7 @@ from django.db import DataError, models
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from notifications.connect import authentication
 from notifications.connect.authentication import (
     Anonymous,
     Credentials,
@@ -31,6 +32,7 @@ from notifications.connect.authentication import (
 )
 from notifications.connect.sessions import session_digest
 from notifications.connect.tokens import MAX_EXPIRY
+from notifications.connect.users import read_users
 from tests.peers import log_in
 from tests.rooms import make_user, queries
 
@@ -221,15 +223,13 @@ def test_a_key_that_the_database_rejects_does_not_affect_others(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     user, other = make_user(), make_user("other")
-    manager = type(get_user_model()._default_manager)
-    in_bulk = manager.in_bulk
 
-    def refusing(self: Any, keys: Any) -> Any:
+    def refusing(keys: Any) -> Any:
         if other.pk in keys:
             raise DataError("out of range")
-        return in_bulk(self, keys)
+        return read_users(keys)
 
-    monkeypatch.setattr(manager, "in_bulk", refusing, raising=False)
+    monkeypatch.setattr(authentication, "read_users", refusing)
     found = identify([Credentials("", make_token(each)) for each in (other, user, other)])
     assert [type(one) for one in found] == [InvalidToken, Identity, InvalidToken]
 
