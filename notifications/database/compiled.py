@@ -106,7 +106,10 @@ class Compiled:
 
     def _compile(self, connection: BaseDatabaseWrapper) -> Statement:
         if connection.vendor == "postgresql":
-            condition = f"{self._column} = ANY(%s::{self._field().cast_db_type(connection)}[])"
+            kind = self._field().cast_db_type(connection)
+            # A stranger's key may be too large for the column, which is no error.
+            kind = "bigint" if kind in ("integer", "smallint") else kind
+            condition = f"{self._column} = ANY(%s::{kind}[])"
         else:
             condition = f"{self._column} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - a column
         among = RawSQL(condition, [_VALUES], output_field=BooleanField())  # noqa: S611 - parameters

@@ -69,7 +69,7 @@ class PositionCheck:
         """Compare all known streams with the tables; repair, reset or renew those that differ.
 
         Where neither a stream nor its row has changed, the database alone compares them. While
-        nothing at all is written to an SQLite database, not even that is needed.
+        nothing at all is written to the database, not even that is needed.
         """
         known = await self._unsettled()
         if not known:

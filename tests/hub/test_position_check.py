@@ -57,7 +57,8 @@ async def test_a_check_without_changes_is_at_most_one_query_and_reads_no_stream(
                 await hub.position_check.run()
             used.append(len(statements))
             assert not read
-    assert used == ([0, 0] if connection.vendor == "sqlite" else [1, 1])
+    # PostgreSQL analyzes tables by itself at times, which is a commit.
+    assert used == [0, 0] if connection.vendor == "sqlite" else max(used) <= 1
 
 
 async def test_any_commit_makes_the_next_check_compare_the_streams(

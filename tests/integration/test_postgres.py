@@ -40,6 +40,7 @@ RUNS = [
         "tests/test_receivers.py",
         "tests/test_signals.py",
         "tests/database/test_lanes.py",
+        "tests/database/test_versions.py",
         "tests/test_loading.py",
     ),
     (
@@ -47,6 +48,7 @@ RUNS = [
         "tests/inbox/test_counts.py",
         "tests/connect/test_admission.py",
         "tests/connect/test_authentication.py",
+        "tests/connect/test_users.py",
         "tests/hub/test_isolated_writes.py",
     ),
     (
