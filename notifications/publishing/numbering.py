@@ -4,7 +4,7 @@ Within a stream ``published_at`` ascends strictly with the offset, even if a clo
 both orders are the same, and the inbox can use either index.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import NamedTuple
@@ -53,7 +53,7 @@ class Batch(NamedTuple):
     """The result of one transaction."""
 
     #: Primary keys of the notifications that have got their offsets.
-    ids: list[int]
+    ids: Sequence[int]
     #: What is to be announced of each of them, in the order of each stream; None if not asked for.
     numbered: list[Numbered] | None
     #: Primary keys of the streams that it could lock.

@@ -4,7 +4,8 @@ An offset cannot be given inside the caller's transaction: a counter locked ther
 and deadlock business transactions, and with an auto-increment id, a late commit could end up below
 a reader's position. So rows wait with ``offset`` NULL. Either the caller's ``on_commit`` or the
 ticker of a worker gives them the next offsets, in a short transaction of its own. Scheduling works
-the same way: a ``publish_at`` in the future keeps a row waiting.
+the same way: a ``publish_at`` in the future keeps a row waiting. Without a caller's transaction,
+:mod:`notifications.publishing.immediate` gives most offsets, and what is left comes here.
 
 A locked or broken stream delays only its own readers.
 """

@@ -86,6 +86,19 @@ class Written(NamedTuple):
         return b'{"id":%d,%b' % (pk, self.content.removeprefix(b"{"))
 
 
+class Wanted(NamedTuple):
+    """Which streams get a row.
+
+    Args:
+        sql: for the WITH of a statement. It gives the table ``wanted``, with the ``name`` of each
+            stream, and a ``number`` that ascends in the order of the call.
+        parameters: its parameters.
+    """
+
+    sql: str
+    parameters: list[Any]
+
+
 def write_placed(
     draft: Notification, stream_ids: Collection[int], *, at_once: bool
 ) -> dict[int, int]:
@@ -105,7 +118,7 @@ def write_placed(
     if not stream_ids:
         return {}
     connection = _connection()
-    columns, places, values = _content(draft, at_once)
+    columns, places, values = columns_of(draft, at_once=at_once)
     wanted, keys = among(connection, "id", stream_ids)
     statement = f"""
         INSERT INTO {TABLE} (stream_id, {columns})
@@ -135,7 +148,7 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
     if not names:
         return {}
     connection = _connection()
-    columns, places, values = _content(draft, at_once)
+    columns, places, values = columns_of(draft, at_once=at_once)
     wanted, parameter = listed(connection, names)
     unknown, keys = "", list[str]()
     if draft.key is not None:
@@ -159,25 +172,18 @@ def write_for_users(draft: Notification, users: QuerySet[Any], *, at_once: bool)
 
     Args:
         draft: an unsaved notification without a stream.
-        users: see :func:`notifications.publishing.recipients.stay_in_database`.
+        users: see :func:`notifications.publishing.recipients.count_in_database`.
         at_once: the notification is due now by the database's clock, if it has one.
 
     Returns:
         The primary keys of the rows, in the order of the users.
     """
     connection = _connection()
-    columns, places, values = _content(draft, at_once)
-    chosen = users.values_list("pk").query.get_compiler(connection=connection)
-    sql, parameters = chosen.as_sql()
-    # A user may be in a queryset more than once, and counts where it comes first.
+    columns, places, values = columns_of(draft, at_once=at_once)
+    wanted = wanted_users(users)
     statement = f"""
         INSERT INTO {TABLE} (stream_id, channel, {columns})
-        WITH chosen (id) AS ({sql}),
-        numbered AS (SELECT id, row_number() OVER () AS number FROM chosen),
-        wanted AS (
-            SELECT '{USER_PREFIX}' || CAST(id AS text) AS name, min(number) AS number
-            FROM numbered GROUP BY id
-        ), held AS (
+        WITH {wanted.sql}, held AS (
             SELECT stream.id, number FROM wanted
             JOIN {Stream._meta.db_table} stream ON stream.name = wanted.name
             {hold_clause(connection)}
@@ -186,7 +192,38 @@ def write_for_users(draft: Notification, users: QuerySet[Any], *, at_once: bool)
         FROM wanted LEFT JOIN held ON held.number = wanted.number ORDER BY wanted.number
     """  # noqa: S608 - names of the models, and a query of Django; no value
     write = _on_postgresql if connection.vendor == "postgresql" else _on_sqlite
-    return write(connection, statement, [*parameters, *values])
+    return write(connection, statement, [*wanted.parameters, *values])
+
+
+def wanted_names(names: Sequence[str]) -> Wanted:
+    """Streams by name, as many as one statement takes."""
+    connection = _connection()
+    source, parameter = listed(connection, names)
+    columns = "value AS name, key AS number"
+    if connection.vendor == "postgresql":
+        source = source.replace(" AS wanted (value)", " WITH ORDINALITY AS listed (name, number)")
+        columns = "name, number"
+    return Wanted(f"wanted AS (SELECT {columns} FROM {source})", [parameter])  # noqa: S608 - constants
+
+
+def wanted_users(users: QuerySet[Any]) -> Wanted:
+    """The private streams of the users of a queryset.
+
+    Args:
+        users: see :func:`notifications.publishing.recipients.count_in_database`.
+    """
+    compiler = users.values_list("pk").query.get_compiler(connection=_connection())
+    sql, parameters = compiler.as_sql()
+    # A user may be in a queryset more than once, and counts where it comes first.
+    ctes = f"""
+        chosen (id) AS ({sql}),
+        numbered AS (SELECT id, row_number() OVER () AS number FROM chosen),
+        wanted AS (
+            SELECT '{USER_PREFIX}' || CAST(id AS text) AS name, min(number) AS number
+            FROM numbered GROUP BY id
+        )
+    """  # noqa: S608 - a query of Django; no value
+    return Wanted(ctes, list(parameters))
 
 
 def _on_postgresql(connection: BaseDatabaseWrapper, insert: str, parameters: list[Any]) -> Ids:
@@ -233,8 +270,13 @@ def find_known(names: Sequence[str], key: str) -> dict[str, int]:
         return {name: pk for name, pk in cursor.fetchall() if pk is not None}
 
 
-def _content(draft: Notification, at_once: bool) -> tuple[str, str, list[Any]]:
-    """Columns, placeholders and values of :data:`FIELDS`, as parts of the statement."""
+def columns_of(draft: Notification, *, at_once: bool) -> tuple[str, str, list[Any]]:
+    """Columns, placeholders and values of :data:`FIELDS`, as parts of an INSERT.
+
+    Args:
+        draft: the notification.
+        at_once: it is due now by the database's clock, if that has one.
+    """
     connection = _connection()
     columns, places, values = [], [], []
     for field in FIELDS:

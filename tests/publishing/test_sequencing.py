@@ -1,11 +1,12 @@
 """Offsets: given after the commit, in order and without gaps, even if a process dies (P1–P3)."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError, connection
+from django.db import DataError, OperationalError, connection, transaction
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
@@ -60,7 +61,8 @@ def test_a_database_failure_after_the_commit_is_not_raised_to_the_caller(
 
     with monkeypatch.context() as patch:
         patch.setattr(sequencing, "give_offsets", fail)
-        notification = broadcast("hello")
+        with transaction.atomic():
+            notification = broadcast("hello")
     assert notification.offset is None
     assert "a worker will publish" in caplog.text
     assert "secret" not in caplog.text
@@ -234,7 +236,8 @@ def test_a_notification_that_cannot_be_encoded_does_not_delay_others(
     assert "no JSON" in caplog.text
 
 
-def test_new_rows_are_announced_without_reading_them_again() -> None:
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_new_rows_are_announced_without_reading_them_again(in_transaction: bool) -> None:
     user = make_user()
     options: dict[str, Any] = {
         "body": "Über",
@@ -243,11 +246,21 @@ def test_new_rows_are_announced_without_reading_them_again() -> None:
         "actor": user,
         "expires_at": timezone.now() + timedelta(days=1),
     }
+
+    def call() -> None:
+        with transaction.atomic() if in_transaction else nullcontext():
+            notify(user, "Shipped", **options)
+
     with hints() as sent:
         notify(user, "first")
-        statements = queries(lambda: notify(user, "Shipped", **options))
-    # Stream ids and the row; then locking streams, and storing top and offset.
-    assert len(statements) == (4 if connection.vendor == "postgresql" else 5)
+        statements = queries(call)
+    is_postgres = connection.vendor == "postgresql"
+    if in_transaction:
+        # Stream ids and the row; then locking streams, and storing top and offset.
+        assert len(statements) == (4 if is_postgres else 5)
+    else:
+        # On SQLite: a missing stream, the row, what is announced, and the top.
+        assert len(statements) == (1 if is_postgres else 4)
     row = Notification.objects.select_related("actor").get(title="Shipped")
     assert sent[-1][1]["data"] == encoding.encode_content(row)
     assert sent[-1][1]["offset"] == row.offset == 2
