@@ -20,13 +20,15 @@ from django.db.models import Field
 from django.utils import timezone
 
 from ..database.clock import SQL_NOW
-from ..database.locks import reads_snapshot
+from ..database.locks import has_row_locks, reads_snapshot
+from ..database.transactions import among
 from ..models import Notification, Stream, database_alias
 from ..streams import rows as stream_rows
-from ..streams.instants import EPOCH, MICROSECOND, instant, moment, sqlite_instant, sqlite_moment
+from ..streams.instants import instant, sqlite_instant, sqlite_moment
+from ..streams.numbered import Numbered
 from .hints import hints_each
 from .ids import Ids
-from .numbering import Batch, Head, Numbered
+from .numbering import Batch
 from .offsets import MAX_OFFSET
 from .writing import Wanted, columns_of
 
@@ -46,34 +48,45 @@ NONE_WAITING = f"""COALESCE((
     AND waiting.publish_at <= CASE WHEN waiting.withdrawn_at IS NULL THEN {{now}} END LIMIT 1
 ), TRUE)"""  # noqa: S608 - names of the models, no value
 
-#: Ranges of primary keys that follow each other, of rows that all have their offsets or all wait.
-RANGES = """
-    SELECT min(id), max(id), has_offset FROM (
-        SELECT id, has_offset,
-        id - row_number() OVER (PARTITION BY has_offset ORDER BY id) AS before
-        FROM (SELECT id, "offset" IS NOT NULL AS has_offset FROM {rows}) AS written
-    ) AS placed GROUP BY has_offset, before ORDER BY min(id)
-"""
-
 #: :func:`~notifications.streams.instants.instant` on PostgreSQL.
 INSTANT = "COALESCE((EXTRACT(EPOCH FROM {}) * 1000000)::bigint, 0)"
 
+#: The rows in a range of primary keys that have their offsets.
+WITH_OFFSET = f"""
+    FROM {NOTIFICATIONS} row WHERE row.id BETWEEN %s AND %s AND row."offset" IS NOT NULL
+"""
 
-def can_write(draft: Notification, *, at_once: bool) -> bool:
-    """Return whether a notification may be written here: now, and with what it says.
+
+class AllWritten(NamedTuple):
+    """The rows of a call, some of which may have no offset.
 
     Args:
-        draft: an unsaved notification. A key is compared under the lock of its stream.
+        ids: primary keys, in the order of the call.
+        batch: those among them that have their offsets.
+    """
+
+    ids: Ids
+    batch: Batch
+
+
+def can_write(draft: Notification, count: int, *, at_once: bool) -> bool:
+    """Return whether a notification may be written here.
+
+    Args:
+        draft: an unsaved notification. A key is compared under the lock of its stream, later.
+        count: the number of streams.
         at_once: it is to be published now.
     """
     if draft.key is not None or not at_once:
+        return False
+    if has_row_locks(database_alias()) and count > MAX_LOCKED:
         return False
     connection = connections[database_alias()]
     # Autocommit is off in a transaction, and where the caller begins transactions by hand.
     return connection.get_autocommit() and not reads_snapshot(connection)
 
 
-def write_unlocked(draft: Notification, names: Collection[str]) -> Direct:
+def write_to_free(draft: Notification, names: Sequence[str]) -> Batch:
     """On PostgreSQL, insert a draft into those of these streams that are free, with one statement.
 
     The transaction has to end right after this. The statement sees what others have committed
@@ -81,10 +94,10 @@ def write_unlocked(draft: Notification, names: Collection[str]) -> Direct:
 
     Args:
         draft: one for which :func:`can_write`.
-        names: names of streams, :data:`MAX_LOCKED` at most.
+        names: names of streams.
 
     Returns:
-        The primary keys of the rows by name of their stream, and what is announced of them.
+        A description of the rows that were written.
 
     Raises:
         IntegrityError: the top of a stream is below an offset in use, or the actor is gone.
@@ -93,13 +106,6 @@ def write_unlocked(draft: Notification, names: Collection[str]) -> Direct:
     columns, places, values = columns_of(draft, at_once=True)
     wanted, parameter = among(connection, "name", names)
     actor, held_actor = _held_actor(connection, draft)
-    is_described = hints_each(len(names))
-    described = ""
-    if is_described:
-        described = f"""
-            , held.id, epoch, top, {INSTANT.format("published_at")},
-            {INSTANT.format("moment")}, {INSTANT.format(SQL_NOW)}
-        """
     statement = f"""
         WITH held AS (
             SELECT id, name, epoch, top, published_at,
@@ -114,75 +120,94 @@ def write_unlocked(draft: Notification, names: Collection[str]) -> Direct:
             UPDATE {STREAMS} moved SET top = held.top + 1, published_at = moment
             FROM held WHERE moved.id = held.id
         )
-        SELECT written.id, name {described} FROM written JOIN held ON held.id = stream_id
+        SELECT name, epoch, top + 1, written.id, {INSTANT.format("moment")},
+        {INSTANT.format("published_at")} FROM written JOIN held ON held.id = stream_id
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
-        look_up_rows(connection.alias, len(names))
         cursor.execute(statement, [parameter, *held_actor, *values])
-        rows = cursor.fetchall()
-    ids = {name: pk for pk, name, *_ in rows}
-    numbered = [_numbered(*row) for row in rows] if is_described else None
-    return Direct(ids, _batch(list(ids.values()), numbered))
+        numbered = [Numbered(*row) for row in cursor.fetchall()]
+    # Each one is published at the moment, unless the entry before it is later.
+    moment = min((entry.at for entry in numbered), default=0)
+    ids = [entry.id for entry in numbered]
+    return Batch(ids, numbered, frozenset(), is_full=False, moment=moment)
 
 
-def _on_sqlite(
-    connection: BaseDatabaseWrapper, draft: Notification, wanted: Wanted, count: int
-) -> Immediate:
-    """Few statements on the same rows, because the transaction has locked the database.
+def write_to_all(draft: Notification, wanted: Wanted, count: int) -> AllWritten:
+    """On SQLite, insert a draft into these streams, with offsets wherever possible.
 
-    So it can also create the streams that are missing.
+    The transaction has locked the database, and has to end right after this. So it can also create
+    the streams that are missing.
+
+    Args:
+        draft: one for which :func:`can_write`.
+        wanted: the streams.
+        count: how many they are at least, which decides whether they are described.
+
+    Raises:
+        IntegrityError: the top of a stream is below an offset in use.
     """
-    columns, places, values = columns_of(draft, at_once=True)
-    # Unplaced notifications come first, too.
-    missing = f"""(
-        SELECT name AS value FROM wanted
-        WHERE NOT EXISTS (SELECT 1 FROM {NOTIFICATIONS} WHERE channel = name)
-    )"""  # noqa: S608 - names of the models, no value
-    create = stream_rows.INSERT.format(epoch=stream_rows.NEW_EPOCH["sqlite"], wanted=missing)
-    insert = f"""
-        INSERT INTO {NOTIFICATIONS} (stream_id, channel, "offset", published_at, {columns})
-        WITH {wanted.sql}
-        SELECT found.id, CASE WHEN found.id IS NULL THEN wanted.name END, stream.top + 1, CASE
-            WHEN stream.published_at >= %s THEN {sqlite_moment(f"({sqlite_instant('stream.published_at')} + 1)")}
-            WHEN stream.id IS NOT NULL THEN %s
-        END, {places}
-        FROM wanted LEFT JOIN {STREAMS} found ON found.name = wanted.name
-        LEFT JOIN {STREAMS} stream ON stream.id = found.id AND stream.top < {MAX_OFFSET} AND {NONE_WAITING.format(now="%s")} ORDER BY number
-    """  # noqa: S608 - names of the models, no value
-    # The "+" keeps SQLite from beginning with all streams.
-    describe = f"""
-        SELECT row.id, stream.id, name, epoch, top, {sqlite_instant("stream.published_at")},
-        {sqlite_instant("row.published_at")}, %s
-        FROM {NOTIFICATIONS} row JOIN {STREAMS} stream ON stream.id = +row.stream_id
-        WHERE row.id BETWEEN %s AND %s AND row."offset" IS NOT NULL
-    """  # noqa: S608
-    move = f"""
-        UPDATE {STREAMS} SET top = row."offset", published_at = row.published_at
-        FROM {NOTIFICATIONS} row WHERE {STREAMS}.id = +row.stream_id
-        AND row.id BETWEEN %s AND %s AND row."offset" IS NOT NULL
-    """  # noqa: S608
+    connection = connections[database_alias()]
     with connection.cursor() as cursor:
-        cursor.execute(f"WITH {wanted.sql} {create}", wanted.parameters)
+        cursor.execute(_create_missing(wanted), wanted.parameters)
         # Read when others are locked out.
         now = timezone.now()
         clock = connection.ops.adapt_datetimefield_value(now)
-        cursor.execute(insert, [*wanted.parameters, clock, clock, *values, clock])
+        columns, places, values = columns_of(draft, at_once=True)
+        parameters = [*wanted.parameters, clock, clock, *values, clock]
+        cursor.execute(_insert_all(wanted, columns, places), parameters)
         # Nobody else writes, so the primary keys follow each other.
         first, last = cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid
-        numbered: list[Numbered] | None = None
-        if hints_each(count):
-            cursor.execute(describe, [instant(now), first, last])
-            numbered = [_numbered(*row) for row in cursor.fetchall()]
-        cursor.execute(move, [first, last])
-        if cursor.rowcount == last - first + 1:
-            return _result([(first, last, True)], numbered)
-        cursor.execute(
-            RANGES.format(rows=f"{NOTIFICATIONS} WHERE id BETWEEN %s AND %s"), [first, last]
-        )
-        return _result(cursor.fetchall(), numbered)
+        numbered = None
+        if hints_each(count, same=True):
+            cursor.execute(DESCRIBE, [first, last])
+            numbered = [Numbered(*row) for row in cursor.fetchall()]
+        cursor.execute(MOVE, [first, last])
+        ids = given = Ids([range(first, last + 1)])
+        if cursor.rowcount < len(ids):
+            cursor.execute(f"SELECT id {WITH_OFFSET} ORDER BY id", [first, last])
+            given = Ids(range(pk, pk + 1) for (pk,) in cursor.fetchall())
+    return AllWritten(ids, Batch(given, numbered, frozenset(), is_full=False, moment=instant(now)))
 
 
-def _held_actor(draft: Notification) -> tuple[str, list[Any]]:
+def _create_missing(wanted: Wanted) -> str:
+    """Create streams, except those whose unplaced notifications come first."""
+    names = f"""(
+        SELECT name AS value FROM wanted
+        WHERE NOT EXISTS (SELECT 1 FROM {NOTIFICATIONS} WHERE channel = name)
+    )"""  # noqa: S608 - names of the models, no value
+    create = stream_rows.INSERT.format(epoch=stream_rows.NEW_EPOCH["sqlite"], wanted=names)
+    return f"WITH {wanted.sql} {create}"
+
+
+def _insert_all(wanted: Wanted, columns: str, places: str) -> str:
+    later = sqlite_moment(f"({sqlite_instant('stream.published_at')} + 1)")
+    return f"""
+        INSERT INTO {NOTIFICATIONS} (stream_id, channel, "offset", published_at, {columns})
+        WITH {wanted.sql}
+        SELECT found.id, CASE WHEN found.id IS NULL THEN wanted.name END, stream.top + 1,
+        CASE WHEN stream.published_at >= %s THEN {later} WHEN stream.id IS NOT NULL THEN %s END,
+        {places} FROM wanted LEFT JOIN {STREAMS} found ON found.name = wanted.name
+        LEFT JOIN {STREAMS} stream ON stream.id = found.id AND stream.top < {MAX_OFFSET}
+        AND {NONE_WAITING.format(now="%s")} ORDER BY number
+    """  # noqa: S608 - names of the models, no value
+
+
+# The "+" keeps SQLite from beginning with all streams.
+DESCRIBE = f"""
+    SELECT name, epoch, top + 1, written.id, {sqlite_instant("written.at")},
+    {sqlite_instant("stream.published_at")}
+    FROM (SELECT id, stream_id, published_at AS at {WITH_OFFSET}) AS written
+    JOIN {STREAMS} stream ON stream.id = +written.stream_id
+"""  # noqa: S608 - names of the models, no value
+
+MOVE = f"""
+    UPDATE {STREAMS} SET top = written."offset", published_at = written.at
+    FROM (SELECT stream_id, "offset", published_at AS at {WITH_OFFSET}) AS written
+    WHERE {STREAMS}.id = +written.stream_id
+"""  # noqa: S608 - names of the models, no value
+
+
+def _held_actor(connection: BaseDatabaseWrapper, draft: Notification) -> tuple[str, list[Any]]:
     """The condition that the actor cannot be deleted before the commit, and its parameters.
 
     Else the commit would wait for a transaction that has locked the actor, and all who need one of
@@ -190,29 +215,9 @@ def _held_actor(draft: Notification) -> tuple[str, list[Any]]:
     """
     if draft.actor_id is None:
         return "", []
-    field = Notification._meta.get_field("actor")
-    key: Field[Any, Any] = field.target_field
-    quote = connections[database_alias()].ops.quote_name
+    key: Field[Any, Any] = Notification._meta.get_field("actor").target_field
+    table, column = map(connection.ops.quote_name, (key.model._meta.db_table, str(key.column)))
     condition = f"""
-        AND EXISTS (
-            SELECT 1 FROM {quote(key.model._meta.db_table)} WHERE {quote(str(key.column))} = %s
-            FOR KEY SHARE SKIP LOCKED
-        )
+        AND EXISTS (SELECT 1 FROM {table} WHERE {column} = %s FOR KEY SHARE SKIP LOCKED)
     """  # noqa: S608 - names of a model, no value
-    return condition, [draft.actor_id]
-
-
-def _numbered(
-    pk: int, stream_id: int, name: str, epoch: str, top: int, previous: int, at: int, now: int
-) -> Numbered:
-    head = Head(stream_id, name, epoch, top, moment(previous))
-    published_at, moment_of_all = EPOCH + at * MICROSECOND, EPOCH + now * MICROSECOND
-    return Numbered(pk, head, top + 1, published_at, moment_of_all, head.published_at)
-
-
-def _result(
-    ranges: Sequence[tuple[int, int, bool]], numbered: list[Numbered] | None = None
-) -> Immediate:
-    ids = Ids(range(first, last + 1) for first, last, _ in ranges)
-    with_offset = Ids(range(first, last + 1) for first, last, has_offset in ranges if has_offset)
-    return Immediate(ids, Batch(with_offset, numbered, frozenset(), is_full=False))
+    return condition, [key.get_db_prep_value(draft.actor_id, connection)]

@@ -15,9 +15,12 @@ from ..database.transactions import after_commit
 from ..models import Notification, database_alias
 from ..streams import rows as stream_rows
 from ..streams.encoding import encode_content
+from ..streams.names import user_stream
 from . import immediate
 from .committed import announce_batch, sequence_rows, sequence_streams
 from .ids import Ids
+from .numbering import Batch
+from .recipients import recipients
 from .writing import (
     CHUNK,
     Wanted,
@@ -56,9 +59,9 @@ def insert(
         The primary keys of the rows, in the order of ``names``.
     """
     if names and can_be_immediate(draft, publish_at, len(names)):
-        written = _write_at_once(draft, wanted_names(names), len(names), progress)
-        if written is not None:
-            return written
+        done = _attempt(lambda: _write_at_once(draft, names, progress))
+        if done is not None:
+            return done
     ids: list[int] = []
     with transaction.atomic(using=database_alias()):
         for chunk in stream_rows.chunks(names, CHUNK):
@@ -73,13 +76,14 @@ def insert_for_users(
     count: int,
     publish_at: datetime | None,
     progress: Progress | None,
-) -> Ids:
+) -> Sequence[int]:
     """:func:`insert` for the users of a queryset, who stay in the database.
 
     Args:
         draft: an unsaved notification without a stream or a key.
         users: see :func:`notifications.publishing.recipients.count_in_database`.
-        count: how many they are about; what exceeds :data:`immediate.MAX_LOCKED` need not be exact.
+        count: how many they are about, or any number above
+            :data:`~notifications.publishing.immediate.MAX_LOCKED` if they are more.
         publish_at: when it is to be published; None for now.
         progress: see :func:`notifications.publishing.notify.notify`.
 
@@ -87,9 +91,12 @@ def insert_for_users(
         The primary keys of the rows, in the order of the users.
     """
     if can_be_immediate(draft, publish_at, count):
-        written = _write_at_once(draft, wanted_users(users), count, progress)
-        if written is not None:
-            return written
+        if has_row_locks(database_alias()):
+            names = [user_stream(user_id) for user_id in recipients(users)]
+            return insert(draft, names, publish_at, progress)
+        done = _attempt(lambda: _write_to_all(draft, wanted_users(users), count, progress))
+        if done is not None:
+            return done
     with transaction.atomic(using=database_alias()):
         ids = write_for_users(draft, users, at_once=publish_at is None)
         _sequence_after_commit(ids, _written(draft, ids), progress)
@@ -101,17 +108,12 @@ def can_be_immediate(draft: Notification, publish_at: datetime | None, count: in
 
     Whoever listens to what is written wants to hear of it before the commit.
     """
-    is_bounded = count <= immediate.MAX_LOCKED or not has_row_locks(database_alias())
-    has_listeners = rows_written.has_listeners()
-    return (
-        is_bounded and not has_listeners and immediate.can_write(draft, at_once=publish_at is None)
-    )
+    can_write = immediate.can_write(draft, count, at_once=publish_at is None)
+    return can_write and not rows_written.has_listeners()
 
 
-def _write_at_once(
-    draft: Notification, wanted: Wanted, count: int, progress: Progress | None
-) -> Ids | None:
-    """Write the rows with their offsets, as far as possible.
+def _attempt(write: Callable[[], Sequence[int]]) -> Sequence[int] | None:
+    """Write rows with their offsets in a transaction.
 
     Returns:
         The primary keys of the rows. None if nothing was written, because a stream is broken: the
@@ -119,17 +121,42 @@ def _write_at_once(
     """
     try:
         with transaction.atomic(using=database_alias()):
-            ids, batch = immediate.write(draft, wanted, count)
-            written = _written(draft, ids)
-            if batch.ids:
-                after_commit(database_alias(), announce_batch, batch, written)
-            if len(batch.ids) < len(ids):
-                _sequence_after_commit(ids, written, progress)
-            else:
-                _report_after_commit(progress, len(ids))
+            return write()
     except (DataError, IntegrityError):
         return None
+
+
+def _write_at_once(
+    draft: Notification, names: Sequence[str], progress: Progress | None
+) -> Sequence[int]:
+    if not has_row_locks(database_alias()):
+        return _write_to_all(draft, wanted_names(names), len(names), progress)
+    batch = immediate.write_to_free(draft, names)
+    _announce_after_commit(batch, _written(draft, batch.ids), progress)
+    ids = {entry.name: entry.id for entry in batch.numbered or ()}
+    for chunk in stream_rows.chunks([name for name in names if name not in ids], CHUNK):
+        ids |= zip(chunk, _insert(draft, chunk, at_once=True), strict=True)
+        _report_after_commit(progress, len(ids))
+    return [ids[name] for name in names]
+
+
+def _write_to_all(
+    draft: Notification, wanted: Wanted, count: int, progress: Progress | None
+) -> Ids:
+    ids, batch = immediate.write_to_all(draft, wanted, count)
+    written = _written(draft, ids)
+    if len(batch.ids) == len(ids):
+        _announce_after_commit(batch, written, progress)
+    else:
+        _announce_after_commit(batch, written, None)
+        _sequence_after_commit(ids, written, progress)
     return ids
+
+
+def _announce_after_commit(batch: Batch, written: Written, progress: Progress | None) -> None:
+    if batch.ids:
+        after_commit(database_alias(), announce_batch, batch, written)
+        _report_after_commit(progress, len(batch.ids))
 
 
 def _sequence_after_commit(ids: Ids, written: Written, progress: Progress | None) -> None:

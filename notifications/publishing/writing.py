@@ -14,6 +14,7 @@ from ..database.locks import hold_clause
 from ..database.transactions import among, listed
 from ..models import Notification, Stream, database_alias
 from ..streams.names import USER_PREFIX
+from ..streams.numbered import with_id
 from .ids import Ids
 
 TABLE = Notification._meta.db_table
@@ -83,7 +84,7 @@ class Written(NamedTuple):
         """The encoded content of the row with this primary key."""
         if not self.has_id:
             return self.content
-        return b'{"id":%d,%b' % (pk, self.content.removeprefix(b"{"))
+        return with_id(self.content, pk)
 
 
 class Wanted(NamedTuple):

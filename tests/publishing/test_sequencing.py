@@ -17,10 +17,12 @@ from notifications.publishing import numbering, sequencing
 from notifications.publishing.notify import publish, withdraw
 from notifications.publishing.sequencing import sequence, sequence_waiting
 from notifications.publishing.setbacks import Setbacks
+from notifications.publishing.writing import Written
 from notifications.signals import published
 from notifications.streams import encoding
 from notifications.streams import rows as stream_rows
 from notifications.streams.instants import instant
+from notifications.streams.numbered import unpack, with_id
 from notifications.streams.rows import ensure
 from tests.rooms import (
     fill,
@@ -266,16 +268,65 @@ def test_new_rows_are_announced_without_reading_them_again(in_transaction: bool)
     assert sent[-1][1]["offset"] == row.offset == 2
 
 
-def test_many_streams_get_one_hint_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_streams_are_announced_together_with_the_content(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(publishing_hints, "MAX_HINTS", 3)
-    users = make_old_users(4)
+    monkeypatch.setattr(publishing_hints, "PER_MESSAGE", 2)
+    users = make_old_users(5)
+    ensure(f"user:{user.pk}" for user in users)
     with hints() as sent:
         notify(users[:3], "each")
         assert [message["type"] for _, message in sent] == ["notifications.publication"] * 3
         sent.clear()
+        notify(users, "all", body="Über")
+    assert [group for group, _ in sent] == ["broadcast"] * 3
+    told = [entry for _, message in sent for entry in unpack(message["entries"])]
+    rows = Notification.objects.filter(title="all").select_related("stream")
+    assert len(told) == len(rows) == 5
+    for row in rows:
+        assert row.stream is not None
+        before = rows.model.objects.filter(stream=row.stream, title="each").first()
+        previous = instant(before.published_at) if before else 0
+        at = instant(row.published_at)
+        entry = (row.stream.name, row.stream.epoch, row.offset, row.pk, at, previous)
+        assert entry in told
+        assert with_id(sent[0][1]["content"], row.pk) == encoding.encode_content(row)
+
+
+def test_many_streams_are_told_nothing_of_what_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing_hints, "MAX_HINTS", 3)
+    users = make_old_users(4)
+    with hints() as sent, monkeypatch.context() as patched:
+        patched.setattr(Written, "expires_at", timezone.now() - timedelta(seconds=1))
         notify(users, "all")
-    assert sent == [("broadcast", {"type": "notifications.check", "stream": "broadcast"})]
+    assert sent == []
     assert offsets(f"user:{users[3].pk}") == [1]
+
+
+def test_rows_of_others_in_many_streams_are_announced_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing_hints, "MAX_HINTS", 3)
+    users = make_old_users(4)
+    write(f"user:{users[0].pk}", title="left")
+    with hints() as sent, transaction.atomic():
+        notify(users, "all")
+    kinds = [message["type"].removeprefix("notifications.") for _, message in sent]
+    assert kinds == ["publications", "publication"]
+    told = {(name, offset) for name, _, offset, *_ in unpack(sent[0][1]["entries"])}
+    told.add((sent[1][0], sent[1][1]["offset"]))
+    first, *others = (f"user:{user.pk}" for user in users)
+    assert told == {(first, 1), (first, 2), *((name, 1) for name in others)}
+
+
+def test_many_streams_with_different_notifications_get_one_hint_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publishing_hints, "MAX_HINTS", 3)
+    for number in range(4):
+        write(f"topic:{number}", title=f"left {number}")
+    with hints() as sent:
+        assert sequence_waiting() == 4
+    assert sent == [("broadcast", {"type": "notifications.check", "stream": "broadcast"})]
 
 
 def test_other_waiting_notifications_of_the_stream_are_published_too() -> None:

@@ -187,6 +187,25 @@ class LocalStream:
         last = self.waiting[-1].publication.offset if self.waiting else self.top
         return offset == last + 1 and len(self.waiting) < MAX_WAITING
 
+    def simply_continues(self, epoch: str, offset: int, at: int, previous: int) -> bool:
+        """Is an announced entry the next one of this history, for a few readers?
+
+        Args:
+            epoch: epoch in which ``offset`` was given.
+            offset: its offset.
+            at: when it was published, in microseconds.
+            previous: when the entry before it was published, likewise; 0 if there is none.
+        """
+        return (
+            self.top == offset - 1
+            and self.tip == (offset - 1, previous)
+            and at > previous
+            and self.epoch == epoch
+            and self.is_known
+            and not (self.busy or self.is_suspect or self.direct)
+            and len(self.apart) <= FEW
+        )
+
     @property
     def live(self) -> set[Reader]:
         """All live readers."""
