@@ -132,7 +132,7 @@ def _write_at_once(
     if not has_row_locks(database_alias()):
         return _write_to_all(draft, wanted_names(names), len(names), progress)
     batch = immediate.write_to_free(draft, names)
-    _announce_after_commit(batch, _written(draft, batch.ids), progress)
+    _announce_after_commit(batch, _written(draft, frozenset(batch.ids)), progress)
     ids = {entry.name: entry.id for entry in batch.numbered or ()}
     for chunk in stream_rows.chunks([name for name in names if name not in ids], CHUNK):
         ids |= zip(chunk, _insert(draft, chunk, at_once=True), strict=True)
