@@ -58,7 +58,7 @@ class LayerMessages:
             streams.by_name,
             self.handle_publication,
             streams.catch_up.fall_behind,
-            check.request,
+            check,
             loops,
         )
 

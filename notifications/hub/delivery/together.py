@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from ...metrics import WRITTEN
 from ...protocol.codec import Codec
@@ -33,6 +33,13 @@ NAME = "delivering to many streams"
 Hear = Callable[[str, str, int, bytes, int, int], None]
 
 
+class Check(Protocol):
+    """The part of :class:`~notifications.hub.position_check.PositionCheck` that is needed here."""
+
+    def request(self) -> None: ...
+    def compare_next(self) -> None: ...
+
+
 class _Message(NamedTuple):
     """What is left of a message.
 
@@ -54,7 +61,7 @@ class Together:
         streams: the streams of this process, by name.
         hear: called for each stream that does not simply go on: it decides what to do.
         fall_behind: called with readers whose sockets are blocked.
-        request_check: requests a position check.
+        check: is told what was announced, and requested where something is left out.
         loops: reports failures.
     """
 
@@ -63,13 +70,13 @@ class Together:
         streams: Mapping[str, LocalStream],
         hear: Hear,
         fall_behind: Callable[[Reader], None],
-        request_check: Callable[[], None],
+        check: Check,
         loops: Loops,
     ) -> None:
         self._streams = streams
         self._hear = hear
         self._fall_behind = fall_behind
-        self._request_check = request_check
+        self._check = check
         self._loops = loops
         self._waiting: deque[_Message] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -90,7 +97,7 @@ class Together:
         if not entries:
             return
         if len(entries) + sum(len(each.entries) for each in self._waiting) > MAX_WAITING:
-            self._request_check()
+            self._check.request()
             return
         self._waiting.append(_Message(content, has_id, entries))
         if self._task is None or self._task.done():
@@ -110,6 +117,7 @@ class Together:
 
     def _deliver_some(self, message: _Message) -> None:
         streams, (content, has_id, entries) = self._streams, message
+        self._check.compare_next()  # with the rows, which must be as the streams are after this
         left, written = SLICE, 0
         while entries and left > 0:
             name, epoch, offset, pk, at, previous = entries.popleft()
@@ -135,8 +143,7 @@ class Together:
         Returns:
             The number of readers that it was written to.
         """
-        stream.hear(offset)
-        stream.advance(offset, at)
+        stream.go_on(offset, at)
         frames: dict[Codec, Prepared] = {}
         count = 0
         try:
@@ -151,8 +158,9 @@ class Together:
                     count += 1
                 else:
                     self._fall_behind(reader)
-        finally:  # where something has failed
+        except Exception:
             for reader in tuple(stream.apart):
                 if reader.sent < offset:
                     self._fall_behind(reader)
+            raise
         return count
