@@ -24,7 +24,7 @@ from ..database.locks import has_row_locks, reads_snapshot
 from ..database.transactions import among
 from ..models import Notification, Stream, database_alias
 from ..streams import rows as stream_rows
-from ..streams.instants import instant, sqlite_instant, sqlite_moment
+from ..streams.instants import instant, instant_of, sqlite_instant, sqlite_moment
 from ..streams.numbered import Numbered
 from .hints import hints_each
 from .ids import Ids
@@ -47,9 +47,6 @@ NONE_WAITING = f"""COALESCE((
     WHERE waiting.stream_id = stream.id AND waiting."offset" IS NULL
     AND waiting.publish_at <= CASE WHEN waiting.withdrawn_at IS NULL THEN {{now}} END LIMIT 1
 ), TRUE)"""  # noqa: S608 - names of the models, no value
-
-#: :func:`~notifications.streams.instants.instant` on PostgreSQL.
-INSTANT = "COALESCE((EXTRACT(EPOCH FROM {}) * 1000000)::bigint, 0)"
 
 #: The rows in a range of primary keys that have their offsets.
 WITH_OFFSET = f"""
@@ -120,8 +117,8 @@ def write_to_free(draft: Notification, names: Sequence[str]) -> Batch:
             UPDATE {STREAMS} moved SET top = held.top + 1, published_at = moment
             FROM held WHERE moved.id = held.id
         )
-        SELECT name, epoch, top + 1, written.id, {INSTANT.format("moment")},
-        {INSTANT.format("published_at")} FROM written JOIN held ON held.id = stream_id
+        SELECT name, epoch, top + 1, written.id, {instant_of(connection, "moment")},
+        {instant_of(connection, "published_at")} FROM written JOIN held ON held.id = stream_id
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
         cursor.execute(statement, [parameter, *held_actor, *values])

@@ -7,10 +7,10 @@ both orders are the same, and the inbox can use either index.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from ..database.clock import has_clock
@@ -18,9 +18,9 @@ from ..database.locks import limit_waiting
 from ..database.transactions import among
 from ..models import Notification, NotificationQuerySet, Stream, database_alias
 from ..streams.epochs import Old, renew
-from ..streams.instants import Instant, instant
+from ..streams.instants import instant, instant_of
 from ..streams.numbered import Numbered
-from ..streams.rows import locked
+from ..streams.rows import lock_clause
 from .offsets import Given, look_up_rows, number_due
 from .placing import place
 
@@ -79,21 +79,15 @@ def give_offsets(
         if wait is not None:
             limit_waiting(alias, wait)
         look_up_rows(alias, len(stream_ids))
-        condition, keys = among(connections[alias], "id", stream_ids)
-        rows = locked(
-            Stream.objects.using(alias).extra(where=[condition], params=[keys]),  # noqa: S610 - a column
-            skip_locked=wait is None,
-        )
-        heads = {row[0]: row for row in _heads(rows, described=described)}
+        heads = _lock(connections[alias], stream_ids, skip_locked=wait is None)
         # After the locks are held, because others may have published while this waited for them.
         moment = now if now or has_clock(alias) else timezone.now()
-        names = [head[1] for head in heads.values()] if placing else []
+        names = [head.name for head in heads.values()] if placing else []
         placed = place(names, moment, limit)
         moment, given = number_due(alias, heads, moment, limit, placing=names)
     numbered = None
     if described:
-        ends = {pk: Head(*row) for pk, row in heads.items()}
-        numbered = _describe(given, ends, moment) if moment else []
+        numbered = _describe(given, heads, moment) if moment else []
     is_full = max(len(given), placed) >= limit
     return Batch([each.id for each in given], numbered, frozenset(heads), is_full, instant(moment))
 
@@ -112,12 +106,19 @@ def repair(stream_id: int) -> bool:
     return stream_id in renew({stream_id: Old(stream.epoch)}).settled
 
 
-def _heads(rows: QuerySet[Stream], *, described: bool) -> QuerySet[Stream, tuple[Any, ...]]:
-    """The locked rows: the fields of :class:`Head`, or only the first two."""
-    if not described:
-        return rows.values_list("pk", "name")
-    # As a number, because psycopg takes 5 µs to read a time.
-    return rows.values_list("pk", "name", "epoch", "top", Instant("published_at"))
+def _lock(
+    connection: BaseDatabaseWrapper, stream_ids: Collection[int], *, skip_locked: bool
+) -> dict[int, Head]:
+    """Lock these streams, and read their ends. The ORM takes 0.4 ms to build such a query."""
+    condition, keys = among(connection, "id", stream_ids)
+    statement = f"""
+        SELECT id, name, epoch, top, {instant_of(connection, "published_at")}
+        FROM {Stream._meta.db_table} WHERE {condition}
+        {lock_clause(connection, skip_locked=skip_locked)}
+    """  # noqa: S608 - names of the model, no value
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [keys])
+        return {row[0]: Head(*row) for row in cursor.fetchall()}
 
 
 def _describe(
