@@ -5,6 +5,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pushsite.settings")
@@ -54,13 +55,14 @@ def bulk(count: str) -> None:
     everybody = User.objects.filter(pk__lte=int(count))
     times: list[float] = []
     connection.ensure_connection()
-    commit = connection._commit
+    database: Any = connection  # as each transaction commits, not only one of the caller
+    commit = database._commit
 
     def committed() -> None:
         commit()
         times.append(now())
 
-    connection._commit = committed
+    database._commit = committed
     memory, began = _peak(), now()
     notify(everybody, "Your invoice is ready", progress=lambda count: None)
     print(now() - began, times[0], _peak() - memory)

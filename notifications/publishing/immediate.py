@@ -29,7 +29,7 @@ from ..streams.numbered import Numbered
 from .hints import hints_each
 from .ids import Ids
 from .numbering import Batch
-from .offsets import MAX_OFFSET
+from .offsets import FEW, MAX_OFFSET
 from .writing import Wanted, columns_of
 
 NOTIFICATIONS = Notification._meta.db_table
@@ -121,6 +121,9 @@ def write_to_free(draft: Notification, names: Sequence[str]) -> Batch:
         {instant_of(connection, "published_at")} FROM written JOIN held ON held.id = stream_id
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
+        if len(names) > FEW:
+            # Compiling it would take longer than running it.
+            cursor.execute("SET LOCAL jit = off")
         cursor.execute(statement, [parameter, *held_actor, *values])
         numbered = [Numbered(*row) for row in cursor.fetchall()]
     # Each one is published at the moment, unless the entry before it is later.
