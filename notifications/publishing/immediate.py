@@ -159,7 +159,7 @@ def write_to_all(draft: Notification, wanted: Wanted, count: int) -> AllWritten:
         first, last = cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid
         numbered = None
         if hints_each(count, same=True):
-            cursor.execute(DESCRIBE, [first, last])
+            cursor.execute(DESCRIBE, [clock, instant(now), first, last])
             numbered = [Numbered(*row) for row in cursor.fetchall()]
         cursor.execute(MOVE, [first, last])
         ids = given = Ids([range(first, last + 1)])
@@ -173,7 +173,8 @@ def _create_missing(wanted: Wanted) -> str:
     """Create streams, except those whose unplaced notifications come first."""
     names = f"""(
         SELECT name AS value FROM wanted
-        WHERE NOT EXISTS (SELECT 1 FROM {NOTIFICATIONS} WHERE channel = name)
+        WHERE NOT EXISTS (SELECT 1 FROM {STREAMS} stream WHERE stream.name = wanted.name)
+        AND NOT EXISTS (SELECT 1 FROM {NOTIFICATIONS} WHERE channel = wanted.name)
     )"""  # noqa: S608 - names of the models, no value
     create = stream_rows.INSERT.format(epoch=stream_rows.NEW_EPOCH["sqlite"], wanted=names)
     return f"WITH {wanted.sql} {create}"
@@ -194,7 +195,8 @@ def _insert_all(wanted: Wanted, columns: str, places: str) -> str:
 
 # The "+" keeps SQLite from beginning with all streams.
 DESCRIBE = f"""
-    SELECT name, epoch, top + 1, written.id, {sqlite_instant("written.at")},
+    SELECT name, epoch, top + 1, written.id,
+    CASE written.at WHEN %s THEN %s ELSE {sqlite_instant("written.at")} END,
     {sqlite_instant("stream.published_at")}
     FROM (SELECT id, stream_id, published_at AS at {WITH_OFFSET}) AS written
     JOIN {STREAMS} stream ON stream.id = +written.stream_id
