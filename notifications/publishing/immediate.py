@@ -30,7 +30,8 @@ from .hints import hints_each
 from .ids import Ids
 from .numbering import Batch
 from .offsets import FEW, MAX_OFFSET
-from .writing import Wanted, columns_of
+from .wanted import Wanted
+from .writing import columns_of
 
 NOTIFICATIONS = Notification._meta.db_table
 STREAMS = Stream._meta.db_table

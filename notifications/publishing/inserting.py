@@ -21,14 +21,12 @@ from .committed import announce_batch, sequence_rows, sequence_streams
 from .ids import Ids
 from .numbering import Batch
 from .recipients import recipients
+from .wanted import Wanted, wanted_names, wanted_users
 from .writing import (
     CHUNK,
-    Wanted,
     Written,
     find_known,
     rows_written,
-    wanted_names,
-    wanted_users,
     write_for_users,
     write_placed,
     write_unplaced,

@@ -13,9 +13,9 @@ from ..database.clock import SQL_NOW, has_clock
 from ..database.locks import hold_clause
 from ..database.transactions import among, listed
 from ..models import Notification, Stream, database_alias
-from ..streams.names import USER_PREFIX
 from ..streams.numbered import with_id
 from .ids import Ids
+from .wanted import wanted_users
 
 TABLE = Notification._meta.db_table
 
@@ -85,19 +85,6 @@ class Written(NamedTuple):
         if not self.has_id:
             return self.content
         return with_id(self.content, pk)
-
-
-class Wanted(NamedTuple):
-    """Which streams get a row.
-
-    Args:
-        sql: for the WITH of a statement. It gives the table ``wanted``, with the ``name`` of each
-            stream, and a ``number`` that ascends in the order of the call.
-        parameters: its parameters.
-    """
-
-    sql: str
-    parameters: list[Any]
 
 
 def write_placed(
@@ -194,37 +181,6 @@ def write_for_users(draft: Notification, users: QuerySet[Any], *, at_once: bool)
     """  # noqa: S608 - names of the models, and a query of Django; no value
     write = _on_postgresql if connection.vendor == "postgresql" else _on_sqlite
     return write(connection, statement, [*wanted.parameters, *values])
-
-
-def wanted_names(names: Sequence[str]) -> Wanted:
-    """Streams by name, as many as one statement takes."""
-    connection = _connection()
-    source, parameter = listed(connection, names)
-    columns = "value AS name, key AS number"
-    if connection.vendor == "postgresql":
-        source = source.replace(" AS wanted (value)", " WITH ORDINALITY AS listed (name, number)")
-        columns = "name, number"
-    return Wanted(f"wanted AS (SELECT {columns} FROM {source})", [parameter])  # noqa: S608 - constants
-
-
-def wanted_users(users: QuerySet[Any]) -> Wanted:
-    """The private streams of the users of a queryset.
-
-    Args:
-        users: see :func:`notifications.publishing.recipients.count_in_database`.
-    """
-    compiler = users.values_list("pk").query.get_compiler(connection=_connection())
-    sql, parameters = compiler.as_sql()
-    # A user may be in a queryset more than once, and counts where it comes first.
-    ctes = f"""
-        chosen (id) AS ({sql}),
-        numbered AS (SELECT id, row_number() OVER () AS number FROM chosen),
-        wanted AS (
-            SELECT '{USER_PREFIX}' || CAST(id AS text) AS name, min(number) AS number
-            FROM numbered GROUP BY id
-        )
-    """  # noqa: S608 - a query of Django; no value
-    return Wanted(ctes, list(parameters))
 
 
 def _on_postgresql(connection: BaseDatabaseWrapper, insert: str, parameters: list[Any]) -> Ids:
