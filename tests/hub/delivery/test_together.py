@@ -9,7 +9,7 @@ import pytest
 from notifications import notify
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.metrics import WRITTEN
+from notifications.metrics import REPAIRED, WRITTEN
 from notifications.models import Notification, Stream
 from notifications.protocol import codes
 from notifications.protocol.json import JSONCodec
@@ -310,6 +310,75 @@ async def test_p2_nothing_of_a_transaction_that_failed_is_announced(
     await in_database(fail)
     await in_database(notify, [user, other], "kept")
     await peer.wait_for("kept")
+
+
+# The position check
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The messages that the channel layer holds back, all that are sent from now on."""
+    held: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        "notifications.layer.announcer.send", lambda _, message: held.append(message)
+    )
+    return held
+
+
+async def test_the_check_reads_no_stream_again_whose_row_a_message_has_told(
+    hub: Hub, user: Any, other: Any
+) -> None:
+    peers = [await peer_of(user), await peer_of(other)]
+    await hub.position_check.run()
+    await in_database(notify, [user, other], "for both")
+    for peer in peers:
+        await peer.wait_for("for both")
+    with counted_statements('"notifications_stream"') as statements:
+        await hub.position_check.run()
+        assert len(statements) == 1
+        assert "known.value" in statements[0]
+    await silently(notify, user, "lost")
+    await hub.position_check.run()
+    await peers[0].wait_for("for both", "lost")
+
+
+async def test_p4_a_late_message_does_not_hide_what_came_after_it(
+    hub: Hub, user: Any, other: Any, monkeypatch: pytest.MonkeyPatch, held: list[dict[str, Any]]
+) -> None:
+    peer = await peer_of(user)
+    await in_database(notify, [user, other], "one")
+    await in_database(notify, [user, other], "two")
+
+    def fail(seen: Any) -> None:
+        raise ConnectionError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("notifications.hub.position_check.look", fail)
+        with pytest.raises(ConnectionError):
+            await hub.position_check.run()
+    hub.layer_messages.dispatch(held[0])
+    await peer.wait_for("one")
+    await hub.position_check.run()  # nothing has been written since the last one
+    await peer.wait_for("one", "two")
+
+
+async def test_the_check_does_not_read_what_is_being_announced(
+    hub: Hub, user: Any, other: Any, reads: list[str], held: list[dict[str, Any]]
+) -> None:
+    peer = await peer_of(user)
+    repaired = REPAIRED._value.get()
+    reads.clear()
+    await in_database(notify, [user, other], "for both")
+    stream = hub.streams.by_name[own(user)]
+    check = asyncio.create_task(hub.position_check.run())
+    await until(lambda: stream.heard == 1)
+    for message in held:
+        hub.layer_messages.dispatch(message)
+    await check
+    await peer.wait_for("for both")
+    assert reads == []
+    assert REPAIRED._value.get() == repaired
+    assert stream.is_joined
 
 
 async def test_a_message_that_arrives_while_a_client_connects_is_not_missed(
