@@ -15,7 +15,7 @@ from django.db.models import F, Min
 
 from ..database.transactions import update_rows
 from ..models import Notification, NotificationQuerySet, Receipt, Stream, Subscription, new_epoch
-from ..publishing.numbering import TICK
+from ..streams.instants import MICROSECOND
 
 
 class Beginning(NamedTuple):
@@ -39,8 +39,8 @@ def times(stamps: Sequence[datetime], before: datetime) -> list[datetime]:
     """
     found: list[datetime] = []
     for number, stamp in enumerate(stamps):
-        least = found[-1] + TICK if found else stamp
-        found.append(min(max(stamp, least), before - (len(stamps) - number) * TICK))
+        least = found[-1] + MICROSECOND if found else stamp
+        found.append(min(max(stamp, least), before - (len(stamps) - number) * MICROSECOND))
     return found
 
 

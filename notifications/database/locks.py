@@ -22,6 +22,12 @@ def has_row_locks(using: str) -> bool:
     return connections[using].vendor == "postgresql"
 
 
+def reads_snapshot(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether locking a row may fail, because transactions read a snapshot of their own."""
+    level = getattr(getattr(connection, "isolation_level", None), "name", "")
+    return level in SNAPSHOT_LEVELS
+
+
 def limit_waiting(using: str, seconds: float) -> None:
     """Limit how long the rest of the current transaction waits for each lock.
 
@@ -59,9 +65,6 @@ def hold_clause(connection: BaseDatabaseWrapper, *, wait: bool = False) -> str:
         connection: the connection that runs the SELECT.
         wait: wait for rows that others are deleting; by default these are left out.
     """
-    if connection.vendor != "postgresql":
-        return ""
-    level = getattr(getattr(connection, "isolation_level", None), "name", "")
-    if level in SNAPSHOT_LEVELS:
+    if connection.vendor != "postgresql" or reads_snapshot(connection):
         return ""
     return "FOR KEY SHARE" if wait else "FOR KEY SHARE SKIP LOCKED"

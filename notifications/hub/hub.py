@@ -144,6 +144,7 @@ class Hub:
         await self.join_leave.stop()
         await self.rights.stop()
         await self.beginnings.stop()
+        await self.layer_messages.together.stop()
         await self.streams.stop()
         await self.loops.guard("flush", partial(_in_time, self.flush))
         await self.loops.guard("presence", partial(_in_time, self.presence.retire))

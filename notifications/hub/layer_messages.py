@@ -11,6 +11,7 @@ from typing import Any
 
 from ..protocol.codes import Disconnect
 from ..streams.encoding import announced
+from .delivery.together import Together
 from .emulation import Emulation
 from .join_leave import JoinLeave
 from .layer.probe import Probe
@@ -53,6 +54,13 @@ class LayerMessages:
         self._join_leave = join_leave
         self._emulation = emulation
         self._loops = loops
+        self.together = Together(
+            streams.by_name,
+            self.handle_publication,
+            streams.catch_up.fall_behind,
+            check,
+            loops,
+        )
 
     def dispatch(self, message: dict[str, Any]) -> None:
         """Handle one message; report an exception instead of raising it."""
@@ -96,6 +104,9 @@ class LayerMessages:
             self.handle_publication(
                 stream, message["epoch"], message["offset"], message["data"], *times
             )
+        elif kind == "notifications.publications":
+            content, entries = message["content"], message["entries"]
+            self.together.receive(content, entries, has_id=message["has_id"])
         elif kind == "notifications.ephemeral":
             self._ephemeral.deliver(stream, message["data"], message["at"])
         elif kind == "notifications.members":

@@ -18,7 +18,8 @@ from .local_streams import LocalStreams
 from .loops import Loops
 from .rights import Rights
 
-#: Seconds to wait for the message that announces a new revision, before its user is checked.
+#: Seconds to wait for the message that announces a new revision or publication, before the user of
+#: the revision is checked, or the publication is read.
 GRACE = 0.2
 
 #: Seconds after a publisher's request in which found publications do not count as lost by the
@@ -46,8 +47,11 @@ class PositionCheck:
         #: The event loop's time, in seconds, at which a publisher last requested a check.
         self._requested_at = -REQUEST_WINDOW
         self._is_due = False
-        #: The version of the database with which all signatures agree; None if that is not known.
-        self._version: Version | None = None
+        #: How often signatures were told by messages, and not found in the database.
+        self._told = 0
+        #: The version of the database with which all signatures agree, and which of them were told
+        #: until then; None if that is not known.
+        self._agreed: tuple[Version, int] | None = None
 
     def interval(self) -> float:
         """Seconds between checks: fewer while the layer is down and announces nothing (P4)."""
@@ -64,6 +68,13 @@ class PositionCheck:
         if not self._is_due:
             self._is_due = True
             self._loop.call_later(REQUEST_DELAY, self._wake_check)
+
+    def compare_next(self) -> None:
+        """Have the next check compare all signatures, because messages are about to tell some.
+
+        A late message may tell one that is old by then.
+        """
+        self._told += 1
 
     async def run(self) -> None:
         """Compare all known streams with the tables; repair, reset or renew those that differ.
@@ -92,20 +103,22 @@ class PositionCheck:
                 self._streams.renewals.add(stream, seen[stream_id])
                 continue
             if top.offset > stream.top and not stream.busy:
+                stream.hear(top.offset)
                 behind[stream] = top.offset
             elif top.offset == stream.top and not stream.busy:
                 stream.move_over(top.offset, top.at)
             if top.revision > stream.revision:
                 self._loop.call_later(GRACE, self._suspect, stream, top.revision)
             stream.settle(top)
-        self._repair(behind)
+        await self._repair(behind)
 
     async def _unsettled(self) -> dict[int, LocalStream]:
         """The known streams by id, without those that are certainly as their rows are."""
+        told = self._told
         version = await CHECK.run(read_version, database_alias())
-        if version is None or version != self._version:
+        if version is None or (version, told) != self._agreed:
             await self._unsettle_changed()
-        self._version = version
+        self._agreed = None if version is None else (version, told)
         return {
             stream.id: stream
             for stream in self._streams.by_name.values()
@@ -145,15 +158,22 @@ class PositionCheck:
             stream.raise_revision(revision)
             self._rights.suspect(stream.name)
 
-    def _repair(self, behind: dict[LocalStream, int]) -> None:
+    async def _repair(self, behind: dict[LocalStream, int]) -> None:
         """Repair streams whose tops are ahead of what was fanned out."""
-        if not behind:
-            return
         was_requested = self._loop.time() - self._requested_at < REQUEST_WINDOW
-        for stream, top in behind.items():
-            stream.hear(top)
-            if not was_requested:
+        if behind and not was_requested and self._streams.groups.is_up:
+            # Thousands of them may just be announced.
+            await asyncio.sleep(GRACE)
+        left = {stream: top for stream, top in behind.items() if self._is_behind(stream, top)}
+        if not was_requested:
+            for stream in left:
                 REPAIRED.inc()
                 # The message or the group membership was lost; the layer does not say which.
                 self._streams.groups.rejoin(stream)
-        self._streams.repairs.start_many(behind)
+        if left:
+            self._streams.repairs.start_many(left)
+
+    def _is_behind(self, stream: LocalStream, top: int) -> bool:
+        """Return whether a stream that was found behind still is, and nothing repairs it."""
+        is_read = self._streams.by_name.get(stream.name) is stream
+        return is_read and top > stream.top and not (stream.busy or stream.is_suspect)

@@ -8,7 +8,7 @@ import msgspec
 from .codec import BadFrame, Codec
 from .commands import Command, Malformed
 from .messages import Reply
-from .prepared import Prepared
+from .prepared import Prepared, PreparedText
 
 _decoder = msgspec.json.Decoder(Command)
 _id_decoder = msgspec.json.Decoder(Malformed)
@@ -34,9 +34,11 @@ class JSONCodec(Codec):
         return Prepared(_encoder.encode(reply).decode())
 
     def encode_publication(self, channel: str, offset: int, data: bytes) -> Prepared:
-        name = _encoder.encode(channel).decode()
-        publication = f'{{"data":{data.decode()},"offset":{offset}}}'
-        return Prepared(f'{{"push":{{"channel":{name},"pub":{publication}}}}}')
+        name = _encoder.encode(channel)
+        # The encoder would take three times as long. A test compares the results.
+        return PreparedText(
+            b'{"push":{"channel":%b,"pub":{"data":%b,"offset":%d}}}' % (name, data, offset)
+        )
 
 
 JSON = JSONCodec()

@@ -17,7 +17,7 @@ import msgspec
 from .codec import BadFrame, Codec
 from .commands import Command, ConnectRequest, Malformed
 from .messages import PING, Push, Reply
-from .prepared import Prepared
+from .prepared import Prepared, PreparedText
 
 _decoder = msgspec.json.Decoder(ConnectRequest | None)
 _encoder = msgspec.json.Encoder()
@@ -36,9 +36,8 @@ class OneWayJSON(Codec):
         return Prepared(_encoder.encode(_unwrapped(reply)).decode())
 
     def encode_publication(self, channel: str, offset: int, data: bytes) -> Prepared:
-        name = _encoder.encode(channel).decode()
-        publication = f'{{"data":{data.decode()},"offset":{offset}}}'
-        return Prepared(f'{{"channel":{name},"pub":{publication}}}')
+        name = _encoder.encode(channel)
+        return PreparedText(b'{"channel":%b,"pub":{"data":%b,"offset":%d}}' % (name, data, offset))
 
 
 ONE_WAY_JSON = OneWayJSON()

@@ -22,11 +22,29 @@ class Prepared:
             self.frame = frame_message(OPCODE_BINARY, payload)
 
 
+class PreparedText(Prepared):
+    """A text that was encoded as UTF-8; only few servers want it as a str.
+
+    Args:
+        text: the text in UTF-8.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self.frame = frame_message(OPCODE_TEXT, text)
+
+    @property
+    def payload(self) -> str:  # type: ignore[override]
+        return self._text.decode()
+
+
 def frame_message(opcode: int, payload: bytes) -> bytes:
     """Frame a message as a server does: in one fragment, unmasked."""
     size = len(payload)
     if size < 126:
-        return bytes((opcode, size)) + payload
+        return b"%c%c%b" % (opcode, size, payload)
     if size < 65_536:
-        return bytes((opcode, 126)) + size.to_bytes(2, "big") + payload
-    return bytes((opcode, 127)) + size.to_bytes(8, "big") + payload
+        return b"%c\x7e%c%c%b" % (opcode, size >> 8, size & 0xFF, payload)
+    return b"%c\x7f%b%b" % (opcode, size.to_bytes(8, "big"), payload)

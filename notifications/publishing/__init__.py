@@ -1,1 +1,1 @@
-"""Publishing: check the arguments, write rows, and give them offsets after the commit."""
+"""Publishing: check the arguments, write rows, and give them their offsets."""

@@ -1,9 +1,9 @@
 """``publish``: any JSON to a channel of a namespace; see :mod:`notifications.namespaces`.
 
 A publication of a durable namespace goes the way of a notification: it is written in the caller's
-transaction, and sequenced after the commit. It is a row of the same table, with the publication as
-JSON in a column of its own. One of an ephemeral namespace goes to the channel layer after the
-commit, and nowhere else.
+transaction if there is one, and announced after the commit. It is a row of the same table, with the
+publication as JSON in a column of its own. One of an ephemeral namespace goes to the channel layer
+after the commit, and nowhere else.
 """
 
 import time
@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 from asgiref.sync import sync_to_async
-from django.db import transaction
 from django.utils import timezone
 
 from ..conf import app_settings
@@ -22,7 +21,6 @@ from ..models import Notification, database_alias
 from ..namespaces import find_namespace
 from ..options import Text
 from ..protocol import messages
-from ..streams.rows import chunks
 from ..texts import TEXT, is_storable, plain, plain_json
 from .inserting import insert
 
@@ -125,7 +123,7 @@ def store(channel: str, content: bytes, key: str | None = None) -> None:
     store_in_each([channel], content, key)
 
 
-def store_in_each(channels: Sequence[str], content: bytes, key: str | None = None) -> list[int]:
+def store_in_each(channels: Sequence[str], content: bytes, key: str | None = None) -> Sequence[int]:
     """Write one publication to each of these channels, in one transaction.
 
     Args:
@@ -143,11 +141,7 @@ def store_in_each(channels: Sequence[str], content: bytes, key: str | None = Non
         publication=content.decode(),
         key=key,
     )
-    ids: list[int] = []
-    with transaction.atomic(using=database_alias()):
-        for chunk in chunks(channels):
-            ids += insert(draft, list(chunk), None)
-    return ids
+    return insert(draft, channels, None)
 
 
 def _send(channel: str, content: bytes) -> None:

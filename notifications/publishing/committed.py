@@ -1,4 +1,4 @@
-"""Sequencing what a caller has just committed. If the database fails, it is left to the tickers."""
+"""Announcing and sequencing what was just committed. If the database fails, workers find it."""
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
@@ -9,7 +9,9 @@ from django.db import connections
 
 from ..metrics import DATABASE_ERRORS
 from ..models import Notification, database_alias
+from .hints import announce
 from .ids import Ids
+from .numbering import Batch
 from .sequencing import find_or_create, sequence
 from .writing import Written
 
@@ -23,6 +25,16 @@ SELECT_WAITING = f"""
 """  # noqa: S608 - a table
 
 
+def announce_batch(batch: Batch, written: Written) -> None:
+    """Announce notifications that were written with their offsets.
+
+    Args:
+        batch: see :func:`~notifications.publishing.hints.announce`, also for the other argument.
+    """
+    with _left_to_workers():
+        announce(batch, written)
+
+
 def sequence_streams(stream_ids: Collection[int], names: Sequence[str], written: Written) -> None:
     """Sequence the notifications of these streams.
 
@@ -31,7 +43,7 @@ def sequence_streams(stream_ids: Collection[int], names: Sequence[str], written:
         names: names of the streams of unplaced notifications.
         written: what is known of the rows, placed and unplaced.
     """
-    with _left_to_tickers():
+    with _left_to_workers():
         _sequence(stream_ids, names, written)
 
 
@@ -42,7 +54,7 @@ def sequence_rows(ids: Ids, written: Written) -> None:
         ids: primary keys of some rows, as many as one transaction takes.
         written: what is known of them.
     """
-    with _left_to_tickers():
+    with _left_to_workers():
         with connections[database_alias()].cursor() as cursor:
             cursor.execute(SELECT_WAITING, [ids[0], ids[-1]])
             rows = cursor.fetchall()
@@ -56,7 +68,7 @@ def _sequence(stream_ids: Collection[int], names: Sequence[str], written: Writte
 
 
 @contextmanager
-def _left_to_tickers() -> Iterator[None]:
+def _left_to_workers() -> Iterator[None]:
     try:
         yield
     except DatabaseError as error:

@@ -39,7 +39,10 @@ class Ids(Sequence[int]):
         return chain.from_iterable(self._ranges)
 
     def __contains__(self, value: object) -> bool:
-        return any(value in part for part in self._ranges)
+        for part in self._ranges:  # noqa: SIM110 - half as fast with any()
+            if value in part:
+                return True
+        return False
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Ids | list | tuple):

@@ -1,4 +1,4 @@
-"""``notify`` and ``broadcast``: check, write in the caller's transaction, sequence after commit.
+"""``notify`` and ``broadcast``: check, write in the caller's transaction, announce after commit.
 
 Nothing is written before every argument has been checked, and nothing is sent before the caller's
 transaction has committed (P2).
@@ -19,9 +19,10 @@ from ..options import Audience, Options, Recipients, Text
 from ..streams import names as stream_names
 from ..streams import rows as stream_rows
 from ..texts import plain
+from . import immediate
 from .drafts import check_names, make_draft
-from .inserting import Progress, insert, insert_for_users, report_after_commit
-from .recipients import EVERYONE, audience, recipients, stay_in_database
+from .inserting import Progress, insert, insert_for_users
+from .recipients import EVERYONE, audience, count_in_database, recipients
 from .writing import CHUNK, rows_written
 
 
@@ -34,7 +35,8 @@ def notify(
 ) -> Sequence[int]:
     """Send a private notification to one or many users.
 
-    It is written in the caller's transaction, and sent after that has committed.
+    It is written in the caller's transaction, and sent after that has committed. Without one, it is
+    written in a transaction of its own, all or nothing.
 
     Texts may be of any subclass of ``str``, or lazy. Lazy texts are evaluated at once, in the
     active language.
@@ -56,8 +58,9 @@ def notify(
         publish_at: aware datetime before which it is not published. Default: now, by the
             database's clock.
         expires_at: aware datetime after which it is neither sent nor listed.
-        progress: called after each chunk of recipients was sequenced, so after the commit, with
-            the number of recipients so far. Its errors are logged.
+        progress: called after the commit with the number of recipients that have been served so
+            far: after each chunk of them, or once for those who got their offsets at once. Its
+            errors are logged.
 
     Returns:
         The primary keys of the notifications, in the order of the recipients: a list, or for a
@@ -73,16 +76,14 @@ def notify(
     check_names("notify", options)
     draft = make_draft(title, **options)
     publish_at = options.get("publish_at")
-    ids: list[int] = []
-    with transaction.atomic(using=database_alias()):
-        # A key is compared in Python, and whoever listens wants each row.
-        is_plain = draft.key is None and not rows_written.has_listeners()
-        if is_plain and stay_in_database(to, CHUNK + 1):
-            return insert_for_users(draft, cast("QuerySet[Any]", to), publish_at, progress)
-        for user_ids in stream_rows.chunks(recipients(to), CHUNK):
-            names = [stream_names.user_stream(user_id) for user_id in user_ids]
-            ids += insert(draft, names, publish_at)
-            report_after_commit(progress, len(ids))
+    # A key is compared in Python, and whoever listens wants each row.
+    if draft.key is None and not rows_written.has_listeners():
+        count = count_in_database(to, immediate.MAX_LOCKED + 1)
+        if count > CHUNK:
+            users = cast("QuerySet[Any]", to)
+            return insert_for_users(draft, users, count, publish_at, progress)
+    names = [stream_names.user_stream(user_id) for user_id in recipients(to)]
+    ids = insert(draft, names, publish_at, progress)
     return _settled(draft, ids)
 
 
@@ -113,8 +114,7 @@ def broadcast(
     options.setdefault("kind", "broadcast")
     draft = make_draft(title, **options)
     name = audience(to)
-    with transaction.atomic(using=database_alias()):
-        (pk,) = insert(draft, [name], options.get("publish_at"))
+    (pk,) = insert(draft, [name], options.get("publish_at"))
     (pk,) = _settled(draft, [pk])
     return _rows().select_related("stream").get(pk=pk)
 
@@ -158,7 +158,7 @@ def publish(name: str, title: Text, **options: Unpack[Options]) -> int:
     return publish_to_each([name], title, **options)[0]
 
 
-def publish_to_each(names: Sequence[str], title: Text, **options: Unpack[Options]) -> list[int]:
+def publish_to_each(names: Sequence[str], title: Text, **options: Unpack[Options]) -> Sequence[int]:
     """Publish one notification to each of these streams, in one transaction.
 
     Args:
@@ -176,11 +176,7 @@ def publish_to_each(names: Sequence[str], title: Text, **options: Unpack[Options
     for name in names:
         stream_names.parse(name)
     draft = make_draft(title, **options)
-    ids: list[int] = []
-    with transaction.atomic(using=database_alias()):
-        for chunk in stream_rows.chunks(names, CHUNK):
-            ids += insert(draft, list(chunk), options.get("publish_at"))
-    return _settled(draft, ids)
+    return _settled(draft, insert(draft, names, options.get("publish_at")))
 
 
 def originals(ids: Iterable[int]) -> list[int]:
@@ -242,7 +238,7 @@ def _rows() -> NotificationQuerySet:
     return Notification.objects.using(database_alias())
 
 
-def _settled(draft: Notification, ids: list[int]) -> list[int]:
+def _settled(draft: Notification, ids: Sequence[int]) -> Sequence[int]:
     """Apply :func:`originals` to a keyed call that has committed, and so has been placed."""
     if draft.key is None or connections[database_alias()].in_atomic_block:
         return ids

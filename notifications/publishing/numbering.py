@@ -4,12 +4,13 @@ Within a stream ``published_at`` ascends strictly with the offset, even if a clo
 both orders are the same, and the inbox can use either index.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import NamedTuple
 
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
 from ..database.clock import has_clock
@@ -17,13 +18,11 @@ from ..database.locks import limit_waiting
 from ..database.transactions import among
 from ..models import Notification, NotificationQuerySet, Stream, database_alias
 from ..streams.epochs import Old, renew
-from ..streams.rows import locked
+from ..streams.instants import instant, instant_of
+from ..streams.numbered import Numbered
+from ..streams.rows import lock_clause
 from .offsets import Given, look_up_rows, number_due
 from .placing import place
-
-TICK = timedelta(microseconds=1)
-
-HEAD_FIELDS = ("pk", "name", "epoch", "top", "published_at")
 
 
 class Head(NamedTuple):
@@ -33,33 +32,23 @@ class Head(NamedTuple):
     name: str
     epoch: str
     top: int
-    published_at: datetime | None
-
-
-class Numbered(NamedTuple):
-    """A notification that has just got its offset."""
-
-    id: int
-    stream: Head
-    offset: int
-    published_at: datetime
-    #: When it was found due, by the clock that decides.
-    moment: datetime
-    #: When the previous entry of the stream was published; None if there is none.
-    previous: datetime | None = None
+    #: When the entry at ``top`` was published, in microseconds since 1970; 0 if there is none.
+    at: int
 
 
 class Batch(NamedTuple):
     """The result of one transaction."""
 
     #: Primary keys of the notifications that have got their offsets.
-    ids: list[int]
+    ids: Sequence[int]
     #: What is to be announced of each of them, in the order of each stream; None if not asked for.
     numbered: list[Numbered] | None
     #: Primary keys of the streams that it could lock.
     locked: frozenset[int]
     #: Whether there may be more in these streams than one transaction takes.
     is_full: bool
+    #: When they were found due by the clock that decides, in microseconds since 1970.
+    moment: int = 0
 
 
 def give_offsets(
@@ -90,25 +79,17 @@ def give_offsets(
         if wait is not None:
             limit_waiting(alias, wait)
         look_up_rows(alias, len(stream_ids))
-        condition, keys = among(connections[alias], "id", stream_ids)
-        rows = locked(
-            Stream.objects.using(alias).extra(where=[condition], params=[keys]),  # noqa: S610 - a column
-            skip_locked=wait is None,
-        )
-        # Reading a time takes longer than locking its row.
-        fields = HEAD_FIELDS if described else HEAD_FIELDS[:2]
-        heads = {row[0]: row for row in rows.values_list(*fields)}
+        heads = _lock(connections[alias], stream_ids, skip_locked=wait is None)
         # After the locks are held, because others may have published while this waited for them.
         moment = now if now or has_clock(alias) else timezone.now()
-        names = [head[1] for head in heads.values()] if placing else []
+        names = [head.name for head in heads.values()] if placing else []
         placed = place(names, moment, limit)
         moment, given = number_due(alias, heads, moment, limit, placing=names)
     numbered = None
     if described:
-        ends = {pk: Head(*row) for pk, row in heads.items()}
-        numbered = _describe(given, ends, moment) if moment else []
+        numbered = _describe(given, heads, moment) if moment else []
     is_full = max(len(given), placed) >= limit
-    return Batch([each.id for each in given], numbered, frozenset(heads), is_full)
+    return Batch([each.id for each in given], numbered, frozenset(heads), is_full, instant(moment))
 
 
 def repair(stream_id: int) -> bool:
@@ -125,22 +106,32 @@ def repair(stream_id: int) -> bool:
     return stream_id in renew({stream_id: Old(stream.epoch)}).settled
 
 
+def _lock(
+    connection: BaseDatabaseWrapper, stream_ids: Collection[int], *, skip_locked: bool
+) -> dict[int, Head]:
+    """Lock these streams, and read their ends. The ORM takes 0.4 ms to build such a query."""
+    condition, keys = among(connection, "id", stream_ids)
+    statement = f"""
+        SELECT id, name, epoch, top, {instant_of(connection, "published_at")}
+        FROM {Stream._meta.db_table} WHERE {condition}
+        {lock_clause(connection, skip_locked=skip_locked)}
+    """  # noqa: S608 - names of the model, no value
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [keys])
+        return {row[0]: Head(*row) for row in cursor.fetchall()}
+
+
 def _describe(
     given: Iterable[Given], heads: Mapping[int, Head], moment: datetime
 ) -> list[Numbered]:
     """Describe these offsets in the order of each stream; the times are those that were stored."""
+    now = instant(moment)
     numbered = []
     for pk, stream_id, offset in sorted(given, key=attrgetter("stream_id", "offset")):
-        head = heads[stream_id]
-        previous = head.published_at
-        first = moment if previous is None else max(moment, previous + TICK)
-        later = offset - head.top - 1
-        published_at = first + later * TICK
-        numbered.append(
-            Numbered(
-                pk, head, offset, published_at, moment, published_at - TICK if later else previous
-            )
-        )
+        _, name, epoch, top, before = heads[stream_id]
+        later = offset - top - 1
+        at = max(now, before + 1) + later
+        numbered.append(Numbered(name, epoch, offset, pk, at, at - 1 if later else before))
     return numbered
 
 

@@ -72,27 +72,27 @@ def recipients(to: Any) -> list[Any]:
     return list(dict.fromkeys(_user_id(user) for user in to))
 
 
-def stay_in_database(to: Any, at_least: int) -> bool:
-    """Return whether the database can write the rows of these recipients by itself.
+def count_in_database(to: Any, at_most: int) -> int:
+    """Count these recipients, if the database can write their rows by itself; else return 0.
 
     It can for a queryset of users of this database whose primary keys are whole numbers, because
     these have the same text in SQL and in Python.
 
     Args:
         to: see :func:`notifications.publishing.notify.notify`.
-        at_least: fewer recipients are read, because a small call has little to gain.
+        at_most: where to stop counting. Users may be in a queryset more than once.
     """
     if not isinstance(to, QuerySet) or to.db != database_alias():
-        return False
+        return 0
     users, key = get_user_model(), to.model._meta.pk
     if to.model._meta.concrete_model is not users._meta.concrete_model:
-        return False
+        return 0
     if not isinstance(key, IntegerField) or hasattr(key, "from_db_value"):
-        return False
+        return 0
     # These select more columns than the primary key, or have an order of their own.
     if to.query.distinct or to.query.combinator:
-        return False
-    return len(to.values_list("pk")[:at_least]) == at_least
+        return 0
+    return to.values_list("pk")[:at_most].count()
 
 
 def _is_shared(name: str) -> bool:

@@ -4,7 +4,8 @@ An offset cannot be given inside the caller's transaction: a counter locked ther
 and deadlock business transactions, and with an auto-increment id, a late commit could end up below
 a reader's position. So rows wait with ``offset`` NULL. Either the caller's ``on_commit`` or the
 ticker of a worker gives them the next offsets, in a short transaction of its own. Scheduling works
-the same way: a ``publish_at`` in the future keeps a row waiting.
+the same way: a ``publish_at`` in the future keeps a row waiting. Without a caller's transaction,
+:mod:`notifications.publishing.immediate` gives most offsets, and what is left comes here.
 
 A locked or broken stream delays only its own readers.
 """
@@ -176,7 +177,7 @@ def _publish(
     paused = setbacks.paused()
     left = [pk for pk in stream_ids if pk not in paused]
     while left:
-        attempt = _Attempt(now, wait, placing)
+        attempt = _Attempt(now, wait, placing, same=written is not None)
         try:
             _bisect(left, attempt.number, attempt.repair_or_set_aside)
         finally:
@@ -191,12 +192,19 @@ def _publish(
 
 
 class _Attempt:
-    """Numbers streams together, or one alone; see :func:`_publish` for the arguments."""
+    """Numbers streams together, or one alone; see :func:`_publish` for the arguments.
 
-    def __init__(self, now: datetime | None, wait: float | None, placing: bool) -> None:
+    Args:
+        same: whether nearly all rows are the same notification, written just now.
+    """
+
+    def __init__(
+        self, now: datetime | None, wait: float | None, placing: bool, *, same: bool
+    ) -> None:
         self._now = now
         self._wait = wait
         self._placing = placing
+        self._same = same
         self.batches: list[Batch] = []
 
     def number(self, stream_ids: Sequence[int]) -> None:
@@ -229,7 +237,7 @@ class _Attempt:
             MAX_NOTIFICATIONS,
             wait=wait,
             placing=self._placing,
-            described=hints_each(len(stream_ids)),
+            described=hints_each(len(stream_ids), same=self._same),
         )
 
 

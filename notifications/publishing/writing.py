@@ -13,8 +13,9 @@ from ..database.clock import SQL_NOW, has_clock
 from ..database.locks import hold_clause
 from ..database.transactions import among, listed
 from ..models import Notification, Stream, database_alias
-from ..streams.names import USER_PREFIX
+from ..streams.numbered import with_id
 from .ids import Ids
+from .wanted import wanted_users
 
 TABLE = Notification._meta.db_table
 
@@ -83,7 +84,7 @@ class Written(NamedTuple):
         """The encoded content of the row with this primary key."""
         if not self.has_id:
             return self.content
-        return b'{"id":%d,%b' % (pk, self.content.removeprefix(b"{"))
+        return with_id(self.content, pk)
 
 
 def write_placed(
@@ -105,7 +106,7 @@ def write_placed(
     if not stream_ids:
         return {}
     connection = _connection()
-    columns, places, values = _content(draft, at_once)
+    columns, places, values = columns_of(draft, at_once=at_once)
     wanted, keys = among(connection, "id", stream_ids)
     statement = f"""
         INSERT INTO {TABLE} (stream_id, {columns})
@@ -135,7 +136,7 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
     if not names:
         return {}
     connection = _connection()
-    columns, places, values = _content(draft, at_once)
+    columns, places, values = columns_of(draft, at_once=at_once)
     wanted, parameter = listed(connection, names)
     unknown, keys = "", list[str]()
     if draft.key is not None:
@@ -159,25 +160,18 @@ def write_for_users(draft: Notification, users: QuerySet[Any], *, at_once: bool)
 
     Args:
         draft: an unsaved notification without a stream.
-        users: see :func:`notifications.publishing.recipients.stay_in_database`.
+        users: see :func:`notifications.publishing.recipients.count_in_database`.
         at_once: the notification is due now by the database's clock, if it has one.
 
     Returns:
         The primary keys of the rows, in the order of the users.
     """
     connection = _connection()
-    columns, places, values = _content(draft, at_once)
-    chosen = users.values_list("pk").query.get_compiler(connection=connection)
-    sql, parameters = chosen.as_sql()
-    # A user may be in a queryset more than once, and counts where it comes first.
+    columns, places, values = columns_of(draft, at_once=at_once)
+    wanted = wanted_users(users)
     statement = f"""
         INSERT INTO {TABLE} (stream_id, channel, {columns})
-        WITH chosen (id) AS ({sql}),
-        numbered AS (SELECT id, row_number() OVER () AS number FROM chosen),
-        wanted AS (
-            SELECT '{USER_PREFIX}' || CAST(id AS text) AS name, min(number) AS number
-            FROM numbered GROUP BY id
-        ), held AS (
+        WITH {wanted.sql}, held AS (
             SELECT stream.id, number FROM wanted
             JOIN {Stream._meta.db_table} stream ON stream.name = wanted.name
             {hold_clause(connection)}
@@ -186,7 +180,7 @@ def write_for_users(draft: Notification, users: QuerySet[Any], *, at_once: bool)
         FROM wanted LEFT JOIN held ON held.number = wanted.number ORDER BY wanted.number
     """  # noqa: S608 - names of the models, and a query of Django; no value
     write = _on_postgresql if connection.vendor == "postgresql" else _on_sqlite
-    return write(connection, statement, [*parameters, *values])
+    return write(connection, statement, [*wanted.parameters, *values])
 
 
 def _on_postgresql(connection: BaseDatabaseWrapper, insert: str, parameters: list[Any]) -> Ids:
@@ -233,8 +227,13 @@ def find_known(names: Sequence[str], key: str) -> dict[str, int]:
         return {name: pk for name, pk in cursor.fetchall() if pk is not None}
 
 
-def _content(draft: Notification, at_once: bool) -> tuple[str, str, list[Any]]:
-    """Columns, placeholders and values of :data:`FIELDS`, as parts of the statement."""
+def columns_of(draft: Notification, *, at_once: bool) -> tuple[str, str, list[Any]]:
+    """Columns, placeholders and values of :data:`FIELDS`, as parts of an INSERT.
+
+    Args:
+        draft: the notification.
+        at_once: it is due now by the database's clock, if that has one.
+    """
     connection = _connection()
     columns, places, values = [], [], []
     for field in FIELDS:

@@ -7,6 +7,7 @@ another one that got the same offset in another history.
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import BigIntegerField, Func
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,6 +18,9 @@ _SQLITE_INSTANT = (
     "COALESCE(CAST(strftime('%s', substr({0}, 1, 19)) AS INTEGER) * 1000000"
     " + CAST(substr({0} || '.000000', 21, 6) AS INTEGER), 0)"
 )
+
+#: The same on PostgreSQL, which rounds it when it makes it a whole number.
+_POSTGRES_INSTANT = "COALESCE((EXTRACT(EPOCH FROM {0}) * 1000000)::bigint, 0)"
 
 
 def instant(moment: datetime | None) -> int:
@@ -37,6 +41,12 @@ def sqlite_instant(column: str) -> str:
     return _SQLITE_INSTANT.replace("%", "%%").format(column)
 
 
+def instant_of(connection: BaseDatabaseWrapper, column: str) -> str:
+    """:func:`instant` of a column as SQL, for a statement with parameters."""
+    sqlite = connection.vendor == "sqlite"
+    return sqlite_instant(column) if sqlite else _POSTGRES_INSTANT.format(column)
+
+
 def sqlite_moment(column: str) -> str:
     """A time as Django stores it in SQLite, made by SQL from a column with its instant."""
     return (
@@ -54,7 +64,7 @@ class Instant(Func):
     output_field = BigIntegerField()
 
     def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = "COALESCE(ROUND(EXTRACT(EPOCH FROM %(expressions)s) * 1000000)::bigint, 0)"
+        template = _POSTGRES_INSTANT.format("%(expressions)s")
         return self.as_sql(compiler, connection, template=template, **context)
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:

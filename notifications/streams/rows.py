@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
 from django.db import connections, transaction
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import QuerySet
 
 from ..database.locks import hold_clause
@@ -196,6 +197,13 @@ def locked(rows: QuerySet[Stream], *, skip_locked: bool = False) -> QuerySet[Str
         no_key=features.has_select_for_no_key_update,
         skip_locked=skip_locked and features.has_select_for_update_skip_locked,
     ).order_by("pk")
+
+
+def lock_clause(connection: BaseDatabaseWrapper, *, skip_locked: bool = False) -> str:
+    """What :func:`locked` adds to a SELECT, as SQL."""
+    if connection.vendor != "postgresql":
+        return "ORDER BY id"
+    return f"ORDER BY id FOR NO KEY UPDATE{' SKIP LOCKED' if skip_locked else ''}"
 
 
 def chunks(items: Sequence[T], size: int = CHUNK) -> Iterator[Sequence[T]]:

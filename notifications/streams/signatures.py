@@ -6,12 +6,15 @@ were. So the database compares, and Python sees only the others.
 
 import json
 from collections.abc import Iterable
+from datetime import UTC
+from functools import lru_cache
 
 from django.db import connections
 from django.db.models import TextField
 from django.db.models.expressions import RawSQL
 
 from ..models import Stream, database_alias
+from .instants import moment
 from .rows import chunks
 
 TABLE = f'"{Stream._meta.db_table}"'
@@ -48,6 +51,33 @@ def signature() -> RawSQL:
     """
     sql = SIGNATURES[connections[database_alias()].vendor]
     return RawSQL(f"({sql})", [], output_field=TextField())  # noqa: S611 - a constant
+
+
+def expected(stream_id: int, epoch: str, top: int, revision: int, at: int) -> str:
+    """The signature that a row has if it says this and nothing else.
+
+    It may turn out wrong for a database that writes times in another way; then the stream is read.
+
+    Args:
+        stream_id: primary key of the row.
+        epoch: epoch of the stream.
+        top: its highest offset.
+        revision: its revision.
+        at: when the entry at ``top`` was published, in microseconds since 1970.
+    """
+    return f"{stream_id}/{epoch}/{top}/{revision}/{_time(at)}"
+
+
+@lru_cache(maxsize=1024)
+def _time(at: int) -> str:
+    """A time as the database writes it in a signature."""
+    found = moment(at)
+    if found is None:
+        return ""
+    text = found.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
+    if connections[database_alias()].vendor != "postgresql":
+        return text
+    return f"{text.rstrip('0') if '.' in text else text}+00"
 
 
 def changed(signatures: Iterable[str]) -> set[int]:

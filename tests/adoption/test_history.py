@@ -8,18 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from notifications.adoption.history import best_mark, times
-from notifications.publishing.numbering import TICK
+from notifications.streams.instants import MICROSECOND
 
 NOON = datetime(2024, 1, 1, 12, tzinfo=UTC)
 
-MOMENTS = st.lists(st.integers(0, 20).map(lambda number: NOON + number * TICK), max_size=30).map(
-    sorted
-)
+MOMENTS = st.lists(
+    st.integers(0, 20).map(lambda number: NOON + number * MICROSECOND), max_size=30
+).map(sorted)
 
 
 @given(MOMENTS, st.integers(-20, 40))
 def test_times_ascend_strictly_and_lie_before_what_is_there(stamps, after: int) -> None:
-    before = NOON + after * TICK
+    before = NOON + after * MICROSECOND
     found = times(stamps, before)
     assert len(found) == len(stamps)
     assert all(one < other for one, other in pairwise([*found, before]))
@@ -31,7 +31,7 @@ def test_times_are_kept_where_nothing_is_in_the_way() -> None:
 
 
 def test_a_time_in_the_future_lies_before_the_present() -> None:
-    assert times([NOON + timedelta(days=9)], NOON) == [NOON - TICK]
+    assert times([NOON + timedelta(days=9)], NOON) == [NOON - MICROSECOND]
 
 
 @pytest.mark.parametrize(

@@ -249,4 +249,4 @@ def test_a_broadcast_to_many_takes_few_queries(caller: Caller) -> None:
         return len(queries(lambda: caller.result("broadcast", **request)))
 
     users = make_old_users(200)
-    assert send(200) == send(2)
+    assert send(200) <= send(2)

@@ -60,6 +60,14 @@ def make_user(
     return int(user.pk)
 
 
+def make_users(prefix: str, count: int) -> list[tuple[int, str, str]]:
+    """Create users; return the primary key, the name and a token of each."""
+    users = get_user_model().objects.bulk_create(
+        get_user_model()(username=f"{prefix}{number}") for number in range(count)
+    )
+    return [(int(user.pk), user.username, make_token(user, None)) for user in users]
+
+
 def find_user(name: str) -> int:
     return int(get_user_model().objects.get(username=name).pk)
 
@@ -147,6 +155,18 @@ def notify_user(user_id: int, titles: list[str], delay: float = 0) -> list[int]:
     user = get_user_model().objects.get(pk=user_id)
     at = timezone.now() + timedelta(seconds=delay) if delay else None
     return [notify(user, title, publish_at=at)[0] for title in titles]
+
+
+def notify_together(user_ids: list[int], titles: list[str]) -> None:
+    """Notify all of these users of each title, with one call for each."""
+    for title in titles:
+        notify(get_user_model().objects.filter(pk__in=user_ids), title)
+
+
+def notify_together_and_roll_back(user_ids: list[int], title: str) -> None:
+    with transaction.atomic():
+        notify_together(user_ids, [title])
+        transaction.set_rollback(True)
 
 
 def notify_amply(user_id: int, count: int, size: int) -> None:

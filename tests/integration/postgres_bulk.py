@@ -10,6 +10,7 @@ from django.db import connection, transaction
 from notifications import notify
 from notifications.models import Notification, Stream
 from notifications.publishing.drafts import make_draft
+from notifications.publishing.immediate import write_to_free
 from notifications.publishing.numbering import give_offsets
 from notifications.publishing.writing import CHUNK, write_unplaced
 from notifications.streams.names import user_stream
@@ -56,6 +57,21 @@ def test_a_batch_of_new_streams_reads_few_of_the_rows_that_wait_unplaced() -> No
     assert rows_read(number) < 5 * MANY
     assert len(batch) == MANY
     assert Notification.objects.filter(channel__in=names).count() == 2 * MANY
+
+
+def test_a_large_call_reads_few_of_the_rows_that_wait_for_other_streams() -> None:
+    names = [user_stream(number) for number in range(3 * MANY)]
+    ensure(names)
+    for name in names[MANY:]:
+        write(name)
+    draft = make_draft("hello")
+    batch: list[int] = []
+
+    def write_some() -> None:
+        batch.extend(write_to_free(draft, names[:MANY]).ids)
+
+    assert rows_read(write_some) < 2 * MANY
+    assert len(batch) == MANY
 
 
 def test_large_calls_at_the_same_time_return_their_own_notifications() -> None:

@@ -364,7 +364,8 @@ def test_a_batch_of_a_bulk_call_does_not_read_what_waits_elsewhere(is_analyzed: 
     ensure(f"user:{user.pk}" for user in users)
     with hints(), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sequencing, "give_offsets", raise_error)
-        notify(users, "hello")
+        with transaction.atomic():
+            notify(users, "hello")
     mine = Stream.objects.filter(name__startswith="user:")
     ids = sorted(mine.values_list("pk", flat=True))
     with hints(), CaptureQueriesContext(connection) as captured:

@@ -35,6 +35,11 @@ RUNS = [
         "tests/integration/postgres_partitions.py",
         "tests/integration/postgres_bulk.py",
     ),
+    (
+        "tests/publishing/test_immediate.py",
+        "tests/publishing/test_bulk.py",
+        "tests/integration/postgres_immediate.py",
+    ),
     ("tests/inbox/test_inbox.py", "tests/test_models.py", "tests/inbox/test_following.py"),
     (
         "tests/test_receivers.py",

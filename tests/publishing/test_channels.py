@@ -230,7 +230,7 @@ def test_a_broken_transaction_refuses_a_publication() -> None:
     "read",
     [
         lambda: stream_feeds.load_channel("chat:7"),
-        lambda: publish("chat:7", 1),
+        lambda: transaction.atomic()(publish)("chat:7", 1),
         lambda: publish("chat:7", 1, key="known"),
     ],
     ids=["subscribing", "publishing", "with a known key"],

@@ -1,11 +1,12 @@
 """Offsets: given after the commit, in order and without gaps, even if a process dies (P1–P3)."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import DataError, OperationalError, connection
+from django.db import DataError, OperationalError, connection, transaction
 from django.utils import timezone
 from prometheus_client import REGISTRY
 
@@ -16,10 +17,12 @@ from notifications.publishing import numbering, sequencing
 from notifications.publishing.notify import publish, withdraw
 from notifications.publishing.sequencing import sequence, sequence_waiting
 from notifications.publishing.setbacks import Setbacks
+from notifications.publishing.writing import Written
 from notifications.signals import published
 from notifications.streams import encoding
 from notifications.streams import rows as stream_rows
 from notifications.streams.instants import instant
+from notifications.streams.numbered import unpack, with_id
 from notifications.streams.rows import ensure
 from tests.rooms import (
     fill,
@@ -60,7 +63,8 @@ def test_a_database_failure_after_the_commit_is_not_raised_to_the_caller(
 
     with monkeypatch.context() as patch:
         patch.setattr(sequencing, "give_offsets", fail)
-        notification = broadcast("hello")
+        with transaction.atomic():
+            notification = broadcast("hello")
     assert notification.offset is None
     assert "a worker will publish" in caplog.text
     assert "secret" not in caplog.text
@@ -234,7 +238,8 @@ def test_a_notification_that_cannot_be_encoded_does_not_delay_others(
     assert "no JSON" in caplog.text
 
 
-def test_new_rows_are_announced_without_reading_them_again() -> None:
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_new_rows_are_announced_without_reading_them_again(in_transaction: bool) -> None:
     user = make_user()
     options: dict[str, Any] = {
         "body": "Über",
@@ -243,26 +248,85 @@ def test_new_rows_are_announced_without_reading_them_again() -> None:
         "actor": user,
         "expires_at": timezone.now() + timedelta(days=1),
     }
+
+    def call() -> None:
+        with transaction.atomic() if in_transaction else nullcontext():
+            notify(user, "Shipped", **options)
+
     with hints() as sent:
         notify(user, "first")
-        statements = queries(lambda: notify(user, "Shipped", **options))
-    # Stream ids and the row; then locking streams, and storing top and offset.
-    assert len(statements) == (4 if connection.vendor == "postgresql" else 5)
+        statements = queries(call)
+    is_postgres = connection.vendor == "postgresql"
+    if in_transaction:
+        # Stream ids and the row; then locking streams, and storing top and offset.
+        assert len(statements) == (4 if is_postgres else 5)
+    else:
+        # On SQLite: a missing stream, the row, what is announced, and the top.
+        assert len(statements) == (1 if is_postgres else 4)
     row = Notification.objects.select_related("actor").get(title="Shipped")
     assert sent[-1][1]["data"] == encoding.encode_content(row)
     assert sent[-1][1]["offset"] == row.offset == 2
 
 
-def test_many_streams_get_one_hint_together(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_streams_are_announced_together_with_the_content(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(publishing_hints, "MAX_HINTS", 3)
-    users = make_old_users(4)
+    monkeypatch.setattr(publishing_hints, "PER_MESSAGE", 2)
+    users = make_old_users(5)
+    ensure(f"user:{user.pk}" for user in users)
     with hints() as sent:
         notify(users[:3], "each")
         assert [message["type"] for _, message in sent] == ["notifications.publication"] * 3
         sent.clear()
+        notify(users, "all", body="Über")
+    assert [group for group, _ in sent] == ["broadcast"] * 3
+    told = [entry for _, message in sent for entry in unpack(message["entries"])]
+    rows = Notification.objects.filter(title="all").select_related("stream")
+    assert len(told) == len(rows) == 5
+    for row in rows:
+        assert row.stream is not None
+        before = rows.model.objects.filter(stream=row.stream, title="each").first()
+        previous = instant(before.published_at) if before else 0
+        at = instant(row.published_at)
+        entry = (row.stream.name, row.stream.epoch, row.offset, row.pk, at, previous)
+        assert entry in told
+        assert with_id(sent[0][1]["content"], row.pk) == encoding.encode_content(row)
+
+
+def test_many_streams_are_told_nothing_of_what_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing_hints, "MAX_HINTS", 3)
+    users = make_old_users(4)
+    with hints() as sent, monkeypatch.context() as patched:
+        patched.setattr(Written, "expires_at", timezone.now() - timedelta(seconds=1))
         notify(users, "all")
-    assert sent == [("broadcast", {"type": "notifications.check", "stream": "broadcast"})]
+    assert sent == []
     assert offsets(f"user:{users[3].pk}") == [1]
+
+
+def test_rows_of_others_in_many_streams_are_announced_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publishing_hints, "MAX_HINTS", 3)
+    users = make_old_users(4)
+    write(f"user:{users[0].pk}", title="left")
+    with hints() as sent, transaction.atomic():
+        notify(users, "all")
+    kinds = [message["type"].removeprefix("notifications.") for _, message in sent]
+    assert kinds == ["publications", "publication"]
+    told = {(name, offset) for name, _, offset, *_ in unpack(sent[0][1]["entries"])}
+    told.add((sent[1][0], sent[1][1]["offset"]))
+    first, *others = (f"user:{user.pk}" for user in users)
+    assert told == {(first, 1), (first, 2), *((name, 1) for name in others)}
+
+
+def test_many_streams_with_different_notifications_get_one_hint_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publishing_hints, "MAX_HINTS", 3)
+    for number in range(4):
+        write(f"topic:{number}", title=f"left {number}")
+    with hints() as sent:
+        assert sequence_waiting() == 4
+    assert sent == [("broadcast", {"type": "notifications.check", "stream": "broadcast"})]
 
 
 def test_other_waiting_notifications_of_the_stream_are_published_too() -> None:

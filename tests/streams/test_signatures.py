@@ -1,7 +1,7 @@
 """Signatures: the database finds the streams that have changed since they were read."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db.models import F
@@ -10,6 +10,7 @@ from notifications import broadcast
 from notifications.models import Stream
 from notifications.streams import signatures
 from notifications.streams.history import read_tops
+from notifications.streams.instants import instant
 from notifications.streams.revisions import touch
 from notifications.streams.rows import ensure
 from tests.rooms import plans
@@ -54,6 +55,18 @@ def test_every_change_of_a_stream_is_found(alter: Callable[[str], object]) -> No
     before, pk = read(), Stream.objects.get(name="broadcast").pk
     alter("broadcast")
     assert signatures.changed(before) == {pk}
+
+
+@pytest.mark.parametrize("fraction", [0, 1, 120_000, 100_000, 999_999])
+def test_a_signature_can_be_told_without_the_row(fraction: int) -> None:
+    stream = ensure(["topic:a"])["topic:a"]
+    found = read_tops([stream.pk])[stream.pk]
+    assert found.signature == signatures.expected(stream.pk, stream.epoch, 0, 0, 0)
+    at = datetime(2026, 1, 10, 20, 0, 0, fraction, UTC)
+    Stream.objects.filter(pk=stream.pk).update(top=7, revision=2, published_at=at)
+    found = read_tops([stream.pk])[stream.pk]
+    told = signatures.expected(stream.pk, stream.epoch, 7, 2, instant(at))
+    assert found.signature == told
 
 
 def test_rows_are_found_by_their_primary_key() -> None:

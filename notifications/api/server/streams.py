@@ -63,7 +63,7 @@ def _options(request: Publishing) -> dict[str, Any]:
     return {**options, "key": request.idempotency_key or content.key}
 
 
-def _write(names: Sequence[str], options: dict[str, Any]) -> list[int]:
+def _write(names: Sequence[str], options: dict[str, Any]) -> Sequence[int]:
     # Errors are read by developers, whatever languages their program accepts.
     with translation.override("en"):
         try:

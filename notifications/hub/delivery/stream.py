@@ -10,6 +10,7 @@ from ...protocol.prepared import Prepared
 from ...streams.encoding import Publication
 from ...streams.evidence import Seen
 from ...streams.history import Top
+from ...streams.signatures import expected
 from ..sockets.connection import Reader
 from .direct import DirectReaders
 
@@ -90,8 +91,8 @@ class LocalStream:
         #: Highest offset by epoch that was announced before the stream was known.
         self._announced_by_epoch: dict[str, int] = {}
         self.revision = 0
-        #: The signature of its row, as long as nothing has changed here since the position check
-        #: found the row equal; else "". See :mod:`notifications.streams.signatures`.
+        #: The signature of a row that is as the stream is here; "" if that was not found by the
+        #: position check, nor told by a message. See :mod:`notifications.streams.signatures`.
         self.signature = ""
         self.readers: set[Reader] = set()
         self.apart: set[Reader] = set()
@@ -186,6 +187,37 @@ class LocalStream:
             return not self.busy and offset == self.top + 1
         last = self.waiting[-1].publication.offset if self.waiting else self.top
         return offset == last + 1 and len(self.waiting) < MAX_WAITING
+
+    def simply_continues(self, epoch: str, offset: int, at: int, previous: int) -> bool:
+        """Is an announced entry the next one of this history, for a few readers?
+
+        Args:
+            epoch: epoch in which ``offset`` was given.
+            offset: its offset.
+            at: when it was published, in microseconds.
+            previous: when the entry before it was published, likewise; 0 if there is none.
+        """
+        return (
+            self.top == offset - 1
+            and self.tip == (offset - 1, previous)
+            and at > previous
+            and self.epoch == epoch
+            and self.id != 0
+            and not (self.busy or self.is_suspect or self.direct)
+            and len(self.apart) <= FEW
+        )
+
+    def go_on(self, offset: int, at: int) -> None:
+        """Advance to an entry of which :meth:`simply_continues` is true.
+
+        Unless more was heard of, this is how the row is by now, which need not be read.
+        """
+        self.top, self.tip = offset, Tip(offset, at)
+        if self.heard > offset:
+            self.signature = ""
+            return
+        self.heard = offset
+        self.signature = expected(self.id, self.epoch, offset, self.revision, at)
 
     @property
     def live(self) -> set[Reader]:
