@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...conf import app_settings, layer_is_in_memory
 from ...group_names import PRIVATE_STREAMS, layer_group
+from ...streams.names import is_private
 from ..delivery.stream import LocalStream
 
 
@@ -39,7 +40,7 @@ class SharedGroup:
 
     def mark(self, stream: LocalStream) -> bool:
         """Mark the stream as joined, if the group is joined and stands for it."""
-        if self.since is None or not self.stands_for(stream):
+        if self.since is None or not is_private(stream.name):
             return False
         stream.is_joined, stream.joined_at = True, self.since
         return True
