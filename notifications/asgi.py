@@ -84,14 +84,14 @@ class _OwnPaths:
         self._ours = ours
         self._others = others
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
+        # Not awaited here: thousands of sockets would keep a frame each of this method.
         found = find(path_below_prefix(scope), self._ours)
         if found is None:
-            await self._others(scope, receive, send)
-            return
+            return self._others(scope, receive, send)
         if found.rest:
             scope = {**scope, "url_route": {"args": (), "kwargs": {"name": found.rest}}}
-        await self._ours[found.name](scope, receive, send)
+        return self._ours[found.name](scope, receive, send)
 
 
 def path_below_prefix(scope: Any) -> str:
@@ -119,10 +119,11 @@ class _BelowPrefix:
     def __init__(self, application: Any) -> None:
         self._application = application
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         prefix = _prefix(scope)
         path = prefix + path_below_prefix(scope)
-        await self._application({**scope, "root_path": prefix, "path": path}, receive, send)
+        application: ASGIApplication = self._application
+        return application({**scope, "root_path": prefix, "path": path}, receive, send)
 
 
 class _Nothing:

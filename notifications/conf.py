@@ -165,10 +165,12 @@ class _LazySettings:
     def __getattr__(self, name: str) -> Any:
         if self._current is None:
             self._current = Settings(**_known(_raw()))
+            # Found from now on without a call of this method: a connect reads a dozen of them.
+            vars(self).update({name: getattr(self._current, name) for name in FIELDS})
         return getattr(self._current, name)
 
     def forget(self) -> None:
-        self._current = None
+        vars(self).clear()
 
 
 app_settings: Settings = cast(Settings, _LazySettings())

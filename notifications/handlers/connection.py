@@ -157,9 +157,10 @@ async def _resume(
         for name in names:
             if name not in joined:
                 joined[name] = await hub.streams.join(name, until)
-        began = hub.loop.time()
         with _told():
-            resumed = await hub.resume(Returning(who, key, positions), connection.session.deadline)
+            resumed, began = await hub.resume(
+                Returning(who, key, positions), connection.session.deadline
+            )
         if resumed.undecided and hub.loop.time() < permission_deadline:
             await asyncio.sleep(pause)
             pause *= 2

@@ -51,7 +51,7 @@ class Batcher(Generic[Item, Result]):
         self._work = work
         self._lane = lane
         #: A heap by deadline, and then by arrival.
-        self._waiting: list[tuple[float, int, Item, asyncio.Future[Result]]] = []
+        self._waiting: list[tuple[float, int, Item, asyncio.Future[tuple[Result, float]]]] = []
         self._numbers = count()
         self._calls: set[asyncio.Task[None]] = set()
         #: The task that takes new items; the other ones are slow.
@@ -67,9 +67,23 @@ class Batcher(Generic[Item, Result]):
                 in a storm, the event loop reads the sockets of thousands of clients in no
                 particular order.
         """
+        return (await self.timed(item, deadline))[0]
+
+    async def timed(self, item: Item, deadline: float | None = None) -> tuple[Result, float]:
+        """Serve an item, and say from when its result is.
+
+        In a storm an item may wait for long before its call begins.
+
+        Args:
+            item: for ``work``.
+            deadline: see :meth:`__call__`.
+
+        Returns:
+            The result, and the event loop's time, in seconds, before the call of ``work`` began.
+        """
         if deadline is None:
             deadline = time.monotonic() + app_settings.CONNECT_TIMEOUT
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[tuple[Result, float]] = asyncio.get_running_loop().create_future()
         heappush(self._waiting, (deadline, next(self._numbers), item, future))
         self._start()
         return await future
@@ -100,13 +114,14 @@ class Batcher(Generic[Item, Result]):
         while self._waiting and self._current is me:
             size = min(BATCH_SIZE, len(self._waiting))
             batch = [heappop(self._waiting)[2:] for _ in range(size)]
+            began = loop.time()
             timer = loop.call_later(SLOW_AFTER, self._start_beside, me)
             try:
                 results = await self._serve([item for item, _ in batch])
             finally:
                 timer.cancel()
             for (_, future), result in zip(batch, results, strict=True):
-                _settle(future, result)
+                _settle(future, result, began)
             if len(batch) >= STORM_SIZE:
                 await asyncio.sleep(STORM_PAUSE)
 
@@ -122,10 +137,12 @@ class Batcher(Generic[Item, Result]):
         return [result for item in items for result in await self._serve([item])]
 
 
-def _settle(future: "asyncio.Future[Result]", result: Result | Exception) -> None:
+def _settle(
+    future: "asyncio.Future[tuple[Result, float]]", result: Result | Exception, began: float
+) -> None:
     if future.done():  # the caller was cancelled
         return
     if isinstance(result, Exception):
         future.set_exception(result)
     else:
-        future.set_result(result)
+        future.set_result((result, began))

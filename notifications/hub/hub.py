@@ -60,7 +60,7 @@ class Hub:
         self.beginnings = Beginnings(self._suspect, self.loops.report_failure)
         self.admit_callers = Batcher(admission.admit, CONNECTS)
         recent = Recent()
-        self.resume = Batcher(partial(admission.resume, recent=recent), CONNECTS)
+        self.resume = Batcher(partial(admission.resume, recent=recent), CONNECTS).timed
         self.read_pages = Batcher(partial(reading.read_pages, recent=recent), CONNECTS)
         self.streams = LocalStreams(
             self.connections,

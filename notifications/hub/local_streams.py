@@ -78,6 +78,8 @@ class LocalStreams:
         if stream is None:
             stream = self.by_name[name] = LocalStream(name)
         stream.pins += 1
+        if stream.is_joined:
+            return stream
         try:
             await self.groups.join(stream, until)
         except BaseException:

@@ -12,7 +12,6 @@ and the time are passed in, and the session returns effects. The shell
 :mod:`~notifications.protocol.heartbeat` decides when a ping is due and what a pong acknowledges.
 """
 
-from collections import deque
 from collections.abc import Iterator
 from enum import Enum, auto
 
@@ -70,7 +69,8 @@ class Session:
         self.expires_at: float | None = None
         self._limits = limits
         self._heartbeat = Heartbeat(limits, spread, awaits_pongs=not codec.is_one_way)
-        self._ids: deque[int] = deque(maxlen=REMEMBERED_IDS)
+        #: Recent command ids. (A deque takes 0.7 KB as soon as there is one.)
+        self._ids: tuple[int, ...] = ()
         self._bucket = Bucket(limits.command_rate, limits.command_burst, now)
         self._excess = 0
         #: The last ``connect`` was refused with an error after which the client retries.
@@ -246,7 +246,7 @@ class Session:
         if command.id:
             if command.id in self._ids:
                 return self._reply_error(command.id, codes.BAD_REQUEST)
-            self._ids.append(command.id)
+            self._ids = (*self._ids[1 - REMEMBERED_IDS :], command.id)
         if is_malformed or len(requests) > 1:
             return self._reply_error(command.id, codes.BAD_REQUEST)
         if not requests:

@@ -37,6 +37,24 @@ EXAMINED_FIELDS = BODY_FIELDS | {
     b"sec-websocket-protocol",
 }
 
+#: Names of fields that most clients send, by themselves: all sockets share these objects.
+COMMON_NAMES = {
+    name: name
+    for name in (
+        *EXAMINED_FIELDS,
+        b"accept-encoding",
+        b"accept-language",
+        b"cache-control",
+        b"cookie",
+        b"origin",
+        b"pragma",
+        b"sec-websocket-extensions",
+        b"user-agent",
+        b"x-forwarded-for",
+        b"x-forwarded-proto",
+    )
+}
+
 Headers = list[tuple[bytes, bytes]]
 
 #: The values of each field, in order. Names are in lower case.
@@ -69,7 +87,8 @@ class Head:
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(self.headers) >= MAX_FIELDS:
             raise ValueError("too many fields")  # the parser stops
-        self.headers.append((name.lower(), value.rstrip(b" \t")))
+        name = name.lower()
+        self.headers.append((COMMON_NAMES.get(name, name), value.rstrip(b" \t")))
 
 
 def read_handshake(head: bytes) -> Handshake | None:

@@ -7,6 +7,7 @@ from typing import Protocol, cast
 
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.protocol import Protocol as Frames
+from websockets.utils import apply_mask
 
 from .events import Events
 from .pieces import PIECE_SIZE, next_piece
@@ -24,11 +25,16 @@ FRAGMENT_COST = 1 / 8
 SHORT = 4
 
 #: The first byte of a whole message in one frame, and the bit in the second one of a masked frame
-#: (RFC 6455 section 5.2).
+#: (RFC 6455 section 5.2). There, this in place of a length says that the length follows.
 WHOLE_TEXT, WHOLE_BINARY, MASKED = 0x81, 0x82, 0x80
+TWO_BYTES = 126
 
-#: Bytes before the payload of a masked frame with a payload of up to 125 bytes.
-HEAD_SIZE = 6
+#: Bytes before the payload of a masked frame with a payload of up to 125 bytes, and more of them
+#: before a longer one, whose length is then in two bytes.
+HEAD_SIZE, MORE_HEAD = 6, 2
+
+#: Size in bytes of the largest read that is looked at as one whole message.
+LARGEST_WHOLE = 4096
 
 #: Frames that are parsed after our own close frame, while the peer's is awaited.
 MAX_FRAMES_AFTER_CLOSE = 1000
@@ -39,6 +45,8 @@ class Listener(Protocol):
 
     @property
     def is_closing(self) -> bool: ...
+    @property
+    def frames(self) -> Frames: ...
     def flush(self) -> None: ...
     def closed(self) -> None: ...
     def failed(self) -> None: ...
@@ -48,8 +56,7 @@ class Incoming:
     """Turns received bytes into events for the application.
 
     Args:
-        listener: is notified of closes and failures.
-        frames: the parser.
+        listener: is notified of closes and failures, and has the parser.
         events: receives the messages.
     """
 
@@ -57,7 +64,6 @@ class Incoming:
         "_charge",
         "_cost",
         "_events",
-        "_frames",
         "_frames_after_close",
         "_held",
         "_listener",
@@ -67,11 +73,8 @@ class Incoming:
         "_unparsed",
     )
 
-    def __init__(
-        self, listener: Listener, frames: Frames, events: Events, loop: asyncio.AbstractEventLoop
-    ) -> None:
+    def __init__(self, listener: Listener, events: Events, loop: asyncio.AbstractEventLoop) -> None:
         self._listener = listener
-        self._frames = frames
         self._events = events
         self._loop = loop
         #: Bytes that are not parsed yet. While there are any, the socket is not read.
@@ -112,7 +115,7 @@ class Incoming:
         """Process the bytes of one read."""
         if self._held is not None:
             self._held += data
-        elif self._offer_short(data):
+        elif self._offer_short(data) or self._take_whole(data):
             return
         elif len(data) <= PIECE_SIZE:
             self._parse(data)
@@ -129,7 +132,7 @@ class Incoming:
         """Fail the connection because of what the peer has sent."""
         self._parts = []
         if not self._listener.is_closing:
-            self._frames.fail(code)
+            self._listener.frames.fail(code)
             self._listener.failed()
 
     def _offer_short(self, data: bytes) -> bool:
@@ -145,6 +148,20 @@ class Incoming:
         if data[0] == WHOLE_BINARY:
             return self._take_short(payload)
         return payload.isascii() and self._take_short(payload.decode())
+
+    def _take_whole(self, data: bytes) -> bool:
+        """Deliver a read that is one whole message, and nothing else; return whether it was.
+
+        Nearly all messages are such ones: a client that only connects and answers pings needs no
+        parser, which takes 1 KB.
+        """
+        if len(data) > LARGEST_WHOLE or self._unparsed or self._parts or self._listener.is_closing:
+            return False
+        payload = _payload(data)
+        if payload is None:
+            return False
+        self._put(payload, is_binary=data[0] == WHOLE_BINARY)
+        return True
 
     def _parse_held(self) -> None:
         """Parse as much as one turn of the event loop allows; the rest follows in the next."""
@@ -164,15 +181,15 @@ class Incoming:
 
     def _parse(self, piece: bytes) -> int:
         """Parse some bytes and return the number of frames found."""
-        if self._frames.eof_sent:  # whatever follows is ignored
+        if self._listener.frames.eof_sent:  # whatever follows is ignored
             return 0
-        self._frames.receive_data(piece)
-        found = self._frames.events_received()
+        self._listener.frames.receive_data(piece)
+        found = self._listener.frames.events_received()
         self._unparsed += len(piece) - sum(_size(cast(Frame, frame)) for frame in found)
         for frame in found:
             self._handle_frame(cast(Frame, frame))
         self._listener.flush()
-        if self._frames.parser_exc is not None:
+        if self._listener.frames.parser_exc is not None:
             self._listener.failed()
         elif self._listener.is_closing:
             self._count_after_close(len(found))
@@ -200,7 +217,10 @@ class Incoming:
         if self._listener.is_closing:
             return
         data = b"".join(bytes(part.data) for part in parts)
-        if parts[0].opcode is Opcode.BINARY:
+        self._put(data, is_binary=parts[0].opcode is Opcode.BINARY)
+
+    def _put(self, data: bytes, *, is_binary: bool) -> None:
+        if is_binary:
             self._events.put({"type": "websocket.receive", "bytes": data})
             return
         try:
@@ -211,14 +231,31 @@ class Incoming:
     def _count_after_close(self, count: int) -> None:
         """Stop parsing when a peer sends too many frames after our close frame."""
         self._frames_after_close += count
-        if self._frames_after_close > MAX_FRAMES_AFTER_CLOSE and not self._frames.eof_sent:
-            self._frames.fail(CloseCode.GOING_AWAY)
+        if self._frames_after_close > MAX_FRAMES_AFTER_CLOSE and not self._listener.frames.eof_sent:
+            self._listener.frames.fail(CloseCode.GOING_AWAY)
             self._listener.failed()
 
     def _charge_cost(self) -> None:
         if self._cost and self._charge is not None and not self._listener.is_closing:
             cost, self._cost = self._cost, 0.0
             self._charge(cost)
+
+
+def _payload(data: bytes) -> bytes | None:
+    """The unmasked payload of a masked frame that is a whole message; None if it is anything else.
+
+    None too if its length is not written in as few bytes as possible, or takes more than two.
+    """
+    if len(data) < HEAD_SIZE or data[0] not in (WHOLE_TEXT, WHOLE_BINARY) or data[1] < MASKED:
+        return None
+    size, start = data[1] & 0x7F, HEAD_SIZE
+    if size == TWO_BYTES:
+        size, start = int.from_bytes(data[2:4]), HEAD_SIZE + MORE_HEAD
+        if size < TWO_BYTES:
+            return None
+    if len(data) != start + size:
+        return None
+    return apply_mask(data[start:], data[start - 4 : start])
 
 
 def _size(frame: Frame) -> int:

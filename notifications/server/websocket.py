@@ -18,7 +18,7 @@ pings of the library: the Centrifuge protocol has a heartbeat, which also acknow
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from uvicorn.protocols.utils import (
@@ -45,8 +45,7 @@ frames_logger = logging.getLogger("websockets.server")
 class FrameProtocol(BoundedSocket):
     """One websocket: a uvicorn protocol, the ASGI interface of the application, the extension.
 
-    Objects are created only when they are needed: an idle socket takes 3 KB, with uvicorn's own
-    class 9 KB.
+    Objects are created when they are needed: an idle socket takes 2 KB, with uvicorn's class 9 KB.
 
     Args:
         config: uvicorn's loaded configuration.
@@ -89,6 +88,15 @@ class FrameProtocol(BoundedSocket):
         #: The ``websocket.disconnect`` event has been put into the queue.
         self._has_put_disconnect = False
 
+    @property
+    def frames(self) -> Frames:
+        """The library's parser and builder of frames, made when it is needed first."""
+        if self._frames is None:
+            self._frames = Frames(
+                SERVER, state=State.OPEN, max_size=self._config.ws_max_size, logger=frames_logger
+            )
+        return self._frames
+
     def charge_to(self, charge: Callable[[float], None]) -> None:
         """See :meth:`Incoming.charge_to`."""
         self._incoming.charge_to(charge)
@@ -107,7 +115,7 @@ class FrameProtocol(BoundedSocket):
         self._server_state.connections.discard(self)
         super().connection_lost(exc)
         self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
-        if self._frames is not None:
+        if self._scope is not None:
             self._incoming.stop()
         self._call_on_gone()
 
@@ -118,7 +126,7 @@ class FrameProtocol(BoundedSocket):
         self._limit_closing_time()
 
     def data_received(self, data: bytes) -> None:
-        if self._frames is None:
+        if self._scope is None:
             self._open_rebuilt(data)
         else:
             self._incoming.receive(data)
@@ -137,10 +145,7 @@ class FrameProtocol(BoundedSocket):
 
     def open(self, handshake: Handshake) -> None:
         """Start the application for this handshake."""
-        self._frames = Frames(
-            SERVER, state=State.OPEN, max_size=self._config.ws_max_size, logger=frames_logger
-        )
-        self._incoming = Incoming(self, self._frames, self._events, self._loop)
+        self._incoming = Incoming(self, self._events, self._loop)
         self._key = handshake.key
         self._scope = websocket_scope(
             self._config, self.transport, handshake, self._state, {EXTENSION: self}
@@ -153,9 +158,9 @@ class FrameProtocol(BoundedSocket):
 
     # ASGI
 
-    async def receive(self) -> Event:
+    def receive(self) -> Awaitable[Event]:
         """Return the next event; there is none after ``websocket.disconnect``."""
-        return await self._events.get()
+        return self._events.get()
 
     async def send(self, message: Event) -> None:
         """Handle an event of the application. All but a close wait while the socket is blocked.
@@ -200,12 +205,11 @@ class FrameProtocol(BoundedSocket):
         self._write(accept(self._key, headers, message.get("subprotocol")))
 
     def _send(self, message: Event) -> None:
-        assert self._frames is not None
         data, text = message.get("bytes"), message.get("text")
         if data is not None:
-            self._frames.send_binary(data)
+            self.frames.send_binary(data)
         elif text is not None:
-            self._frames.send_text(text.encode())
+            self.frames.send_text(text.encode())
         self.flush()
 
     def _close(self, message: Event) -> None:
@@ -221,10 +225,9 @@ class FrameProtocol(BoundedSocket):
         self._limit_closing_time()
 
     def _send_close(self, code: int, reason: str) -> None:
-        assert self._frames is not None
         self._is_closing = True
-        if self._frames.state is State.OPEN:
-            self._frames.send_close(code, reason)
+        if self.frames.state is State.OPEN:
+            self.frames.send_close(code, reason)
             self.flush()
 
     def _application_ended(self, code: int) -> None:
@@ -245,9 +248,8 @@ class FrameProtocol(BoundedSocket):
 
     def flush(self) -> None:
         """Write the parser's output: pongs, close frames and messages of the application."""
-        assert self._frames is not None
-        output = b"".join(self._frames.data_to_send())
-        if self.is_blocked and self._frames.state is State.OPEN:
+        output = b"".join(self.frames.data_to_send())
+        if self.is_blocked and self.frames.state is State.OPEN:
             return  # a peer that does not read gets no pongs
         if output and not self.transport.is_closing():
             self._write(output)
@@ -264,10 +266,9 @@ class FrameProtocol(BoundedSocket):
 
     def closed(self) -> None:
         """Handle the close frame of the peer, either the first one or the answer to ours."""
-        assert self._frames is not None
-        assert self._frames.close_rcvd is not None
+        assert self.frames.close_rcvd is not None
         self._is_closing = True
-        self._put_disconnect(self._frames.close_rcvd.code, self._frames.close_rcvd.reason)
+        self._put_disconnect(self.frames.close_rcvd.code, self.frames.close_rcvd.reason)
         self.flush()
         self._close_transport()
 
@@ -277,9 +278,8 @@ class FrameProtocol(BoundedSocket):
         Further bytes are read and dropped: closing a socket with unread bytes resets the
         connection, and the reset may overtake the close frame (RFC 6455 section 7.1.1).
         """
-        assert self._frames is not None
         self._is_closing = True
-        sent = self._frames.close_sent
+        sent = self.frames.close_sent
         self._put_disconnect(CloseCode.ABNORMAL_CLOSURE if sent is None else sent.code)
         self.flush()
         if self.transport.can_write_eof() and not self.transport.is_closing():

@@ -35,10 +35,20 @@ class Recovered(NamedTuple):
 
 
 class _Start(NamedTuple):
+    """Where a stream resumes, and the range of the first page; None if there is nothing to read."""
+
     feed: Feed
     after: int
     asked: bool
     recovered: bool
+    page: Range | None
+
+
+class _Publications(NamedTuple):
+    """The publications of a range, and the bytes that all of them take in a reply."""
+
+    page: list[Publication]
+    cost: int
 
 
 def recover(
@@ -71,10 +81,11 @@ def recover_many(
         recent: cache for pages of shared streams; None to read everything.
     """
     starts = [
-        [_start(feed, positions.get(feed.name)) for feed in feeds] for feeds, positions in clients
+        [_start(feed, positions.get(feed.name), limit) for feed in feeds]
+        for feeds, positions in clients
     ]
-    pages = _read(chain.from_iterable(starts), limit, recent)
-    return [_reply(started, pages, limit) for started in starts]
+    pages = _read(chain.from_iterable(starts), recent)
+    return [_reply(started, pages) for started in starts]
 
 
 class ReplyBudget:
@@ -87,6 +98,14 @@ class ReplyBudget:
     def reserve(self, size: int) -> None:
         """Take ``size`` bytes for a part that cannot be left out."""
         self._left -= size
+
+    def take_all(self, size: int) -> bool:
+        """Take parts of ``size`` bytes together, if they fit; return whether they did."""
+        if size > self._left:
+            return False
+        self._left -= size
+        self._is_empty = self._is_empty and not size
+        return True
 
     def take(self, sizes: Iterable[int]) -> int:
         """Take as many of these parts as fit, in their order.
@@ -109,58 +128,54 @@ class ReplyBudget:
         return count
 
 
-def _read(
-    starts: Iterable[_Start], limit: int, recent: Recent | None
-) -> dict[Range, list[Publication]]:
+def _read(starts: Iterable[_Start], recent: Recent | None) -> dict[Range, _Publications]:
     private: set[Range] = set()
     shared: set[Range] = set()
     epochs: dict[int, str] = {}
-    for start in starts:
-        entry = _range(start, limit)
-        epochs[entry.stream_id] = start.feed.epoch
-        if entry.after < entry.upto:
-            (private if is_private(start.feed.name) else shared).add(entry)
+    for feed, _, _, _, entry in starts:
+        if entry is not None:
+            epochs[entry.stream_id] = feed.epoch
+            (private if is_private(feed.name) else shared).add(entry)
     if recent is None:
-        return read_ranges(private | shared)
-    return read_ranges(private) | recent.read(shared, epochs)
+        found = read_ranges(private | shared)
+    else:
+        found = read_ranges(private) | recent.read(shared, epochs)
+    # Many clients need the same page: its costs are added up once.
+    return {entry: _Publications(page, sum(map(_cost, page))) for entry, page in found.items()}
 
 
-def _start(feed: Feed, position: Position | None) -> _Start:
+def _start(feed: Feed, position: Position | None, limit: int) -> _Start:
     if position is not None and is_ahead(feed, position):
         POSITIONS_AHEAD.inc()
-    return _Start(feed, *resume_at(feed, position))
+    resumed = resume_at(feed, position)
+    after = max(resumed.after, feed.floor)  # pruned entries cannot be read
+    has_page = after < feed.top
+    page = Range(feed.stream_id, after, min(feed.top, after + limit)) if has_page else None
+    return _Start(feed, *resumed, page)
 
 
-def _range(start: _Start, limit: int) -> Range:
-    # Pruned entries cannot be read.
-    after = max(start.after, start.feed.floor)
-    return Range(start.feed.stream_id, after, min(start.feed.top, after + limit))
-
-
-def _reply(
-    started: Sequence[_Start], pages: Mapping[Range, list[Publication]], limit: int
-) -> list[Recovered]:
+def _reply(started: Sequence[_Start], pages: Mapping[Range, _Publications]) -> list[Recovered]:
     """The recovered streams of one client, cut to the size of one reply."""
     budget = ReplyBudget()
     for start in started:
         budget.reserve(STREAM_COST + len(start.feed.name.encode()))
     return [
-        Recovered(start.feed, _page(start, pages, limit, budget), start.asked, start.recovered)
+        Recovered(start.feed, _page(start, pages, budget), start.asked, start.recovered)
         for start in started
     ]
 
 
-def _page(
-    start: _Start, pages: Mapping[Range, list[Publication]], limit: int, budget: ReplyBudget
-) -> Page:
-    entry = _range(start, limit)
-    if entry.after >= entry.upto:
+def _page(start: _Start, pages: Mapping[Range, _Publications], budget: ReplyBudget) -> Page:
+    entry = start.page
+    if entry is None:
         return Page([], max(start.after, start.feed.top), more=False)
-    publications = first_that_fit(pages[entry], budget)
-    if len(publications) < len(pages[entry]):
-        # The position must not run ahead of the publications in the reply.
-        offset = publications[-1].offset if publications else entry.after
-        return Page(publications, offset, more=True)
+    publications, cost = pages[entry]
+    if not budget.take_all(cost):
+        fitting = first_that_fit(publications, budget)
+        if len(fitting) < len(publications):
+            # The position must not run ahead of the publications in the reply.
+            offset = fitting[-1].offset if fitting else entry.after
+            return Page(fitting, offset, more=True)
     return Page(publications, entry.upto, more=entry.upto < start.feed.top)
 
 
@@ -173,5 +188,8 @@ def first_that_fit(
         publications: in the order in which they are sent.
         budget: what is left of the reply; default a whole one.
     """
-    costs = (publication.size + PUBLICATION_COST for publication in publications)
-    return publications[: (budget or ReplyBudget()).take(costs)]
+    return publications[: (budget or ReplyBudget()).take(map(_cost, publications))]
+
+
+def _cost(publication: Publication) -> int:
+    return publication.size + PUBLICATION_COST

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Awaitable
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
@@ -52,13 +53,16 @@ class QueryHider:
             if hide_in_record not in logger.filters:
                 logger.addFilter(hide_in_record)
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    def __call__(self, scope: Any, receive: Any, send: Any) -> Awaitable[None]:
         query = scope.get("query_string") or b""
-        hidden = hide("?" + query.decode("latin-1"))[1:].encode("latin-1")
-        if hidden != query:
-            scope, kept = {**scope}, scope
-            kept["query_string"] = hidden
-        await self._application(scope, receive, send)
+        if query:
+            hidden = hide("?" + query.decode("latin-1"))[1:].encode("latin-1")
+            if hidden != query:
+                scope, kept = {**scope}, scope
+                kept["query_string"] = hidden
+        # Not awaited here: thousands of sockets would keep a frame each of this method.
+        answer: Awaitable[None] = self._application(scope, receive, send)
+        return answer
 
 
 def hide(text: str) -> str:

@@ -1,5 +1,6 @@
 """How often a connect asks the database, and how many statements that takes."""
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -99,6 +100,30 @@ async def test_a_stream_of_a_group_that_is_read_here_takes_no_second_reading(hub
         assert not peer.violations
         await peer.end()
     assert await in_database(Notification.objects.count) == 2
+
+
+async def test_in_a_storm_only_the_first_members_of_a_group_are_read_twice(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client may have waited for its turn since before the stream of the group was joined."""
+    monkeypatch.setattr("notifications.hub.batches.BATCH_SIZE", 1)
+    group = await in_database(Group.objects.create, name="crew")
+    users = [await in_database(make_user, f"user {number}") for number in range(8)]
+    for user in users:
+        await in_database(user.groups.add, group)
+    peers = [await Peer.of(user) for user in users]
+    for peer in peers:
+        await peer.connect()
+        await peer.end()
+    await hub.maintain_groups()
+    await in_database(broadcast, "for the crew", to=group)
+    with counted_calls(hub) as calls:
+        await asyncio.gather(*(peer.connect() for peer in peers))
+    assert len(peers) < len(calls) <= len(peers) + 3
+    for peer in peers:
+        await peer.wait_for("for the crew")
+        assert not peer.violations
+        await peer.end()
 
 
 async def test_a_client_resumes_at_its_position_in_a_group_that_is_read_here(hub: Hub) -> None:

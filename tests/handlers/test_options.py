@@ -209,6 +209,7 @@ async def test_an_id_that_cannot_be_answered_ends_the_connection(peer: Peer) -> 
     for wrong, code in IDS.items():
         peer.say(json.dumps({"id": wrong, "ping": {}}))
         assert await peer.wait_closed() == code, wrong
+        await peer.ended()
         await peer.connect()
     peer.say(json.dumps({"id": 2**32 - 1, "ping": {}}))
     assert "ping" in await peer.reply(2**32 - 1)

@@ -1,4 +1,4 @@
-"""Short messages are taken before they become events, and never from the middle of anything."""
+"""Whole messages need no parser, and short ones no event; neither comes out of anything else."""
 
 import asyncio
 from itertools import pairwise
@@ -8,6 +8,7 @@ import pytest
 import uvloop
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from websockets.frames import CloseCode
 from websockets.protocol import SERVER, State
 from websockets.protocol import Protocol as Frames
 
@@ -39,9 +40,9 @@ class Client:
 
     def __init__(self, *, takes: bool = True) -> None:
         loop = asyncio.get_running_loop()
-        self.frames = Frames(SERVER, state=State.OPEN, max_size=64 * 1024)
+        self._frames: Frames | None = None
         self.events = Events(loop, Transport())  # type: ignore[arg-type]
-        self.incoming = Incoming(self, self.frames, self.events, loop)
+        self.incoming = Incoming(self, self.events, loop)
         self.incoming.offer_short_to(self._take)
         self.taken: list[str | bytes] = []
         #: All messages, in the order in which they reached the application.
@@ -50,6 +51,16 @@ class Client:
         self._may_go_on = asyncio.Event()
         self._may_go_on.set()
         self._task = loop.create_task(self._run())
+
+    @property
+    def frames(self) -> Frames:
+        if self._frames is None:
+            self._frames = Frames(SERVER, state=State.OPEN, max_size=64 * 1024)
+        return self._frames
+
+    @property
+    def has_parser(self) -> bool:
+        return self._frames is not None
 
     async def send(self, *reads: bytes) -> None:
         for read in reads:
@@ -118,6 +129,33 @@ async def test_what_is_not_taken_becomes_an_event() -> None:
     client = Client(takes=False)
     await client.send(PONG, PONG)
     assert client.received == ["{}", "{}"]
+
+
+@pytest.mark.parametrize("size", [0, 5, 125, 126, 2000])
+async def test_whole_messages_need_no_parser(size: int) -> None:
+    client = Client()
+    await client.send(frame(TEXT, b"x" * size), frame(BINARY, b"y" * size), PONG)
+    assert client.received == ["x" * size, b"y" * size, "{}"]
+    assert not client.has_parser
+
+
+@pytest.mark.parametrize(
+    ("read", "code"),
+    [
+        (frame(TEXT, b"no \xff text"), CloseCode.INVALID_DATA),
+        (b"\x81\x05plain", CloseCode.PROTOCOL_ERROR),  # without a mask
+        (b"\xc1\x85\0\0\0\0extra", CloseCode.PROTOCOL_ERROR),  # with a reserved bit
+    ],
+)
+async def test_a_message_that_breaks_the_protocol_fails_the_connection(
+    read: bytes, code: CloseCode
+) -> None:
+    client = Client()
+    await client.send(read)
+    assert client.is_closing
+    assert client.frames.close_sent is not None
+    assert client.frames.close_sent.code == code
+    assert not client.received
 
 
 async def test_a_short_message_does_not_overtake_those_before_it() -> None:

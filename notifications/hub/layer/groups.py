@@ -13,6 +13,7 @@ from ...layer import ask
 from ...metrics import LAYER_UP
 from ..delivery.stream import LocalStream
 from .pubsub import reconnect
+from .shared_group import SharedGroup
 
 logger = logging.getLogger(__name__)
 
@@ -49,19 +50,17 @@ class Groups:
         self._channel = ""
         self._receiving: asyncio.Task[None] | None = None
         self._rounds = 0
-        # Serializes changes of membership: a group that is joined again while it is being left
-        # must stay joined.
+        # Serializes changes: a group that is joined again while it is being left must stay joined.
         self._lock = asyncio.Lock()
-        #: Tasks of :meth:`join`. They are not cancelled with their waiters, because it is unknown
-        #: whether a cancelled call has taken effect in the layer.
+        #: Tasks of :meth:`join`. They are not cancelled with their waiters: nobody would know
+        #: whether the layer has carried out the call.
         self._joining: dict[LocalStream, asyncio.Task[bool]] = {}
-        #: A future that is done while the layer is down.
+        #: Done while the layer is down.
         self._down: asyncio.Future[None] = self._loop.create_future()
         #: When all streams are looked at again, and whether a group is known to be missing.
         self._sweep_at = 0.0
         self._is_missing = False
-        #: The last stream to join the group that all private streams share, if they do.
-        self._sharing: LocalStream | None = None
+        self._shared = SharedGroup()
         #: How often the layer has failed. Memberships from before a failure do not count.
         self._failures = 0
         LAYER_UP.set(1)
@@ -130,11 +129,15 @@ class Groups:
 
     def rejoin_all(self) -> None:
         """Have :meth:`sweep` join all groups again, although the layer is up."""
+        self._shared.forget()
+        self._is_missing = True
         for stream in self._streams.values():
             self.rejoin(stream)
 
     def rejoin(self, stream: LocalStream) -> None:
         """Have :meth:`sweep` join the group of one stream again."""
+        if self._shared.stands_for(stream):
+            self._shared.forget()
         stream.is_joined = False
         self._is_missing = True
 
@@ -181,30 +184,19 @@ class Groups:
             stream: the stream, pinned by the caller.
             until: the event loop's time, in seconds.
         """
-        if not self.is_up or stream.is_joined or self._shares(stream):
+        if not self.is_up or stream.is_joined or self._shared.mark(stream):
             return
         task = self._joining.get(stream)
         if task is None:
-            task = self._joining[stream] = self._loop.create_task(self._join_if_up(stream))
+            task = self._joining[stream] = self._loop.create_task(self._join(stream, if_up=True))
             task.add_done_callback(lambda _: self._joining.pop(stream))
         ends: set[asyncio.Future[Any]] = {task, self._down}
         timeout = max(0.0, until - self._loop.time())
         await asyncio.wait(ends, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
 
-    def _shares(self, stream: LocalStream) -> bool:
-        """Mark a private stream as joined, if the process is in the group that they share."""
-        member = self._sharing
-        if member is None or not member.is_joined or layer_group(stream.name) != PRIVATE_STREAMS:
-            return False
-        if self._streams.get(member.name) is not member:  # its membership is no longer looked after
-            return False
-        stream.is_joined, stream.joined_at = True, self._loop.time()
-        return True
-
     async def stop(self) -> None:
         """Cancel the joins in progress."""
-        tasks = list(self._joining.values())
-        for task in tasks:
+        for task in (tasks := list(self._joining.values())):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
@@ -223,6 +215,7 @@ class Groups:
         them. Stops at the first failure, because the other calls would run into timeouts too.
         """
         self._sweep_at = self._loop.time() + SWEEP_INTERVAL
+        self._shared.forget(before=self._loop.time() - MEMBERSHIP_TIME)
         self._is_missing = False
         if not await self._join_missing():
             return
@@ -246,6 +239,8 @@ class Groups:
             handle(await self._layer.receive(self._channel))
 
     async def _join_missing(self) -> bool:
+        if not await self._join_shared():
+            return False
         for stream in list(self._streams.values()):
             if stream.is_joined or stream.is_idle:
                 continue
@@ -253,14 +248,19 @@ class Groups:
                 return False
         return True
 
-    async def _join_if_up(self, stream: LocalStream) -> bool:
-        async with self._lock:
-            # Otherwise all joins in this queue would run into the same failure, one by one.
-            return self.is_up and await self._join_now(stream)
+    async def _join_shared(self) -> bool:
+        if not self._shared.is_missing:
+            return True
+        failures = self._failures
+        is_done = await self._change(self._layer.group_add, PRIVATE_STREAMS)
+        if failures == self._failures and is_done:
+            self._shared.since = self._loop.time()
+        return is_done
 
-    async def _join(self, stream: LocalStream) -> bool:
+    async def _join(self, stream: LocalStream, *, if_up: bool = False) -> bool:
         async with self._lock:
-            return await self._join_now(stream)
+            # While it is down, all joins in this queue would run into the same failure, one by one.
+            return (self.is_up or not if_up) and await self._join_now(stream)
 
     async def _join_now(self, stream: LocalStream) -> bool:
         """Join the stream's group; the caller holds the lock.
@@ -272,14 +272,14 @@ class Groups:
             return stream.is_joined
         if stream.is_idle or self._streams.get(stream.name) is not stream:
             return True  # no longer needed
+        if self._shared.stands_for(stream):
+            return await self._join_shared() and self._shared.mark(stream)
         failures = self._failures
         # Until this returns, the position check stands in for the layer.
-        is_done = await self._change(self._layer.group_add, stream)
+        is_done = await self._change(self._layer.group_add, layer_group(stream.name))
         stream.joined_at = self._loop.time()
         # The layer may have failed meanwhile and lost the membership it had just accepted.
         stream.is_joined = is_done and failures == self._failures
-        if layer_group(stream.name) == PRIVATE_STREAMS:
-            self._sharing = stream
         return is_done
 
     async def _leave(self, stream: LocalStream) -> bool:
@@ -287,13 +287,13 @@ class Groups:
             if not stream.is_idle or self._streams.get(stream.name) is not stream:
                 return True
             del self._streams[stream.name]
-            if not stream.is_joined or layer_group(stream.name) == PRIVATE_STREAMS:
+            if not stream.is_joined or self._shared.stands_for(stream):
                 return True  # other private streams need the group
-            return await self._change(self._layer.group_discard, stream)
+            return await self._change(self._layer.group_discard, layer_group(stream.name))
 
-    async def _change(self, change: Callable[..., Awaitable[None]], stream: LocalStream) -> bool:
+    async def _change(self, change: Callable[..., Awaitable[None]], group: str) -> bool:
         try:
-            await ask(change, layer_group(stream.name), self._channel)
+            await ask(change, group, self._channel)
         except Exception as error:  # whatever the layer's client library raises
             self.went_down(error)
             return False
