@@ -25,6 +25,9 @@ PYTHON = Path(sys.executable)
 START_TIMEOUT = 90
 STOP_TIMEOUT = 60
 
+#: The settings of a :class:`Site`, unless a test brings its own.
+SETTINGS = "tests.site_settings"
+
 #: The environment variables of the developer that a test's processes inherit.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
 
@@ -283,7 +286,7 @@ def make_site(directory: Path) -> None:
     """Make what a :class:`Site` copies: a database with the demo accounts, and static files."""
     template = directory / "template"
     template.mkdir()
-    env = site_environment(template, DEBUG="1")
+    env = site_environment(template, DEBUG="1", DJANGO_SETTINGS_MODULE=SETTINGS)
     manage("migrate", "--verbosity", "0", env=env)
     manage("createdemo", env=env)
     env = site_environment(template, STATIC_ROOT=str(directory / "static"))
@@ -310,7 +313,8 @@ class Site:
             changes: variables to add or replace. The database of a ``DATABASE_URL`` is migrated,
                 and stays empty.
         """
-        env = site_environment(directory, **{"STATIC_ROOT": str(self.static_root), **changes})
+        own = {"STATIC_ROOT": str(self.static_root), "DJANGO_SETTINGS_MODULE": SETTINGS}
+        env = site_environment(directory, **{**own, **changes})
         if "DATABASE_URL" in changes:
             manage("migrate", "--verbosity", "0", env=env)
         elif not (directory / "db.sqlite3").exists():
