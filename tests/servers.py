@@ -17,6 +17,8 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Self
 
+from tests.forks import run_script
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = Path(sys.executable)
 
@@ -24,6 +26,9 @@ PYTHON = Path(sys.executable)
 #: machine that is busy otherwise.
 START_TIMEOUT = 90
 STOP_TIMEOUT = 60
+
+#: Seconds that a management command may take.
+MANAGE_TIMEOUT = 120
 
 #: The settings of a :class:`Site`, unless a test brings its own.
 SETTINGS = "tests.site_settings"
@@ -76,15 +81,19 @@ def manage(
     Raises:
         AssertionError: the command failed and ``check`` is true.
     """
-    result = subprocess.run(
-        [python, "manage.py", *args],
-        cwd=cwd,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    is_own = python == PYTHON and cwd == ROOT
+    if is_own and all(name == "PYTHONUNBUFFERED" for name in env if name.startswith("PYTHON")):
+        result = run_script(ROOT / "manage.py", args, env, MANAGE_TIMEOUT)
+    else:
+        result = subprocess.run(
+            [python, "manage.py", *args],
+            cwd=cwd,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=MANAGE_TIMEOUT,
+            check=False,
+        )
     assert not check or result.returncode == 0, f"manage.py {args}: {result.stdout}{result.stderr}"
     return result
 
