@@ -1,7 +1,7 @@
 # All tasks of developers and CI jobs; `make` without arguments lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint format messages pytest hosts docs matrix soak bench clean venv venv-test node
+.PHONY: help run test lint types style format messages pytest hosts docs matrix soak bench clean venv venv-test node
 
 PORT ?= 8000
 HOST ?= 127.0.0.1
@@ -19,9 +19,15 @@ run: venv ## start the site with demo data on http://localhost:8000 (PORT=… ch
 test: lint pytest ## check and test everything but what hosts and matrix test
 
 lint: venv-test node ## check form, types, rooms, migrations, translations, the schema and JavaScript, without the tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target types style
+
+# The types take as long as all the rest.
+types:
+	$(BIN)/mypy
+
+style:
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	DEBUG=1 $(BIN)/python manage.py makemigrations --check --dry-run
 	DEBUG=1 $(BIN)/python manage.py check --fail-level WARNING

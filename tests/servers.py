@@ -17,6 +17,8 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Self
 
+from tests.forks import run_script
+
 ROOT = Path(__file__).resolve().parent.parent
 PYTHON = Path(sys.executable)
 
@@ -24,6 +26,12 @@ PYTHON = Path(sys.executable)
 #: machine that is busy otherwise.
 START_TIMEOUT = 90
 STOP_TIMEOUT = 60
+
+#: Seconds that a management command may take.
+MANAGE_TIMEOUT = 120
+
+#: The settings of a :class:`Site`, unless a test brings its own.
+SETTINGS = "tests.site_settings"
 
 #: The environment variables of the developer that a test's processes inherit.
 INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
@@ -73,15 +81,19 @@ def manage(
     Raises:
         AssertionError: the command failed and ``check`` is true.
     """
-    result = subprocess.run(
-        [python, "manage.py", *args],
-        cwd=cwd,
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    is_own = python == PYTHON and cwd == ROOT
+    if is_own and all(name == "PYTHONUNBUFFERED" for name in env if name.startswith("PYTHON")):
+        result = run_script(ROOT / "manage.py", args, env, MANAGE_TIMEOUT)
+    else:
+        result = subprocess.run(
+            [python, "manage.py", *args],
+            cwd=cwd,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=MANAGE_TIMEOUT,
+            check=False,
+        )
     assert not check or result.returncode == 0, f"manage.py {args}: {result.stdout}{result.stderr}"
     return result
 
@@ -283,7 +295,7 @@ def make_site(directory: Path) -> None:
     """Make what a :class:`Site` copies: a database with the demo accounts, and static files."""
     template = directory / "template"
     template.mkdir()
-    env = site_environment(template, DEBUG="1")
+    env = site_environment(template, DEBUG="1", DJANGO_SETTINGS_MODULE=SETTINGS)
     manage("migrate", "--verbosity", "0", env=env)
     manage("createdemo", env=env)
     env = site_environment(template, STATIC_ROOT=str(directory / "static"))
@@ -310,7 +322,8 @@ class Site:
             changes: variables to add or replace. The database of a ``DATABASE_URL`` is migrated,
                 and stays empty.
         """
-        env = site_environment(directory, **{"STATIC_ROOT": str(self.static_root), **changes})
+        own = {"STATIC_ROOT": str(self.static_root), "DJANGO_SETTINGS_MODULE": SETTINGS}
+        env = site_environment(directory, **{**own, **changes})
         if "DATABASE_URL" in changes:
             manage("migrate", "--verbosity", "0", env=env)
         elif not (directory / "db.sqlite3").exists():

@@ -137,6 +137,17 @@ def test_every_operation_says_who_may_ask_and_what_may_go_wrong() -> None:
             assert list(each["content"]) == ["application/problem+json"]
 
 
+def test_a_process_builds_validators_of_results_only_when_it_starts() -> None:
+    operations = [
+        operation
+        for _, router in endpoints.api._routers
+        for view in router.path_operations.values()
+        for operation in view.operations
+    ]
+    assert len(operations) > 10
+    assert all(operation.response_models.keys() == {200} for operation in operations)
+
+
 def test_the_document_gives_the_address_that_the_client_knows() -> None:
     client = Client()
     assert document()["servers"] == [{"url": ROOT}]

@@ -1,7 +1,7 @@
 """The site's settings, without the WebSocket, and with the other transports at paths of its own."""
 
-from pushsite.settings import *  # noqa: F403
 from pushsite.settings import NOTIFICATIONS
+from tests.site_settings import *  # noqa: F403
 
 NOTIFICATIONS["TRANSPORTS"] = {
     "websocket": None,

@@ -2,8 +2,8 @@
 
 from csp.constants import NONCE, NONE, SELF, STRICT_DYNAMIC
 
-from pushsite.settings import *  # noqa: F403
 from pushsite.settings import INSTALLED_APPS, MIDDLEWARE
+from tests.site_settings import *  # noqa: F403
 
 INSTALLED_APPS = [*INSTALLED_APPS, "csp"]
 # In place of the site's own policy.

@@ -3,8 +3,8 @@
 Nobody but the suite reaches this server, so the limits of one user do not count.
 """
 
-from pushsite.settings import *  # noqa: F403
 from pushsite.settings import NOTIFICATIONS
+from tests.site_settings import *  # noqa: F403
 
 ASGI_APPLICATION = "tests.conformance.writes.application"
 

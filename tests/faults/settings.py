@@ -5,8 +5,8 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from pushsite.settings import *  # noqa: F403
 from pushsite.settings import CHANNEL_LAYERS
+from tests.site_settings import *  # noqa: F403
 
 if os.environ.get("FAULTY_LAYER"):
     CHANNEL_LAYERS["default"]["BACKEND"] = "tests.faults.layer.FaultyLayer"

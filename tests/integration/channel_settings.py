@@ -1,7 +1,7 @@
 """The site's settings, with namespaces of both kinds."""
 
-from pushsite.settings import *  # noqa: F403
 from pushsite.settings import NOTIFICATIONS
+from tests.site_settings import *  # noqa: F403
 
 NOTIFICATIONS["NAMESPACES"] = {
     "chat": {"durable": True, "publish": "subscribers"},

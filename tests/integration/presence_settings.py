@@ -1,7 +1,7 @@
 """The site's settings, with namespaces that keep presence."""
 
-from pushsite.settings import *  # noqa: F403
 from pushsite.settings import NOTIFICATIONS
+from tests.site_settings import *  # noqa: F403
 
 NOTIFICATIONS["NAMESPACES"] = {
     "room": {"presence": "subscribers", "join_leave": True, "show_names": True},

@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -14,7 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ParamSpec, Self, TypeVar
 
-from tests.servers import ROOT, START_TIMEOUT, STOP_TIMEOUT, free_port
+from tests.forks import FORKS
+from tests.integration import second_process
+from tests.servers import START_TIMEOUT, STOP_TIMEOUT, free_port
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,14 +28,11 @@ class SecondProcess:
     """
 
     def __init__(self, env: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.second_process"],
-            cwd=ROOT,
-            env={"DJANGO_SETTINGS_MODULE": "pushsite.settings", **env},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._connection, theirs = FORKS.Pipe()
+        env = {"DJANGO_SETTINGS_MODULE": "pushsite.settings", **env}
+        self._process = FORKS.Process(target=second_process.serve, args=(env, theirs))
+        self._process.start()
+        theirs.close()
 
     def run(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a job and return its result.
@@ -49,32 +47,25 @@ class SecondProcess:
 
     def begin(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
         """Start a job without waiting for its result."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([job.__name__, args, kwargs]) + "\n")
-        self._process.stdin.flush()
+        self._connection.send_bytes(json.dumps([job.__name__, args, kwargs]).encode())
 
     def finish(self):
         """Wait for the job of :meth:`begin` and return its result; raises as :meth:`run`."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise EOFError(f"the other process ended with {self._process.wait(STOP_TIMEOUT)}")
-        answer = json.loads(line)
+        try:
+            answer = json.loads(self._connection.recv_bytes())
+        except (EOFError, ConnectionError) as error:
+            self._process.join(STOP_TIMEOUT)
+            raise EOFError(f"the other process ended with {self._process.exitcode}") from error
         assert "error" not in answer, answer["error"]
         return answer["result"]
 
     def stop(self) -> None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
+        self._connection.close()
+        self._process.join(STOP_TIMEOUT)
+        if self._process.exitcode is None:
             self._process.kill()
-            self._process.wait()
-            raise AssertionError("the other process does not end") from None
-        finally:
-            self._process.stdout.close()
+            self._process.join()
+            raise AssertionError("the other process does not end")
 
 
 def find_redis() -> str:

@@ -1,23 +1,38 @@
-"""A second process of the site: it runs a job of :mod:`tests.integration.jobs` per input line."""
+"""A second process of the site: it runs jobs of :mod:`tests.integration.jobs`."""
 
 import json
-import sys
 import traceback
+from functools import partial
+from importlib import import_module
+from multiprocessing.connection import Connection
 
 import django
+from django.db import close_old_connections
 
-django.setup()
+from tests.forks import run_as_started
 
-from django.db import close_old_connections  # noqa: E402
 
-from tests.integration import jobs  # noqa: E402 - models cannot load before
+def serve(env: dict[str, str], parent: Connection) -> None:
+    """Run the jobs that the parent sends, until it closes the connection.
 
-for line in sys.stdin:
-    name, arguments, options = json.loads(line)
-    close_old_connections()  # as every request does
-    try:
-        answer = {"result": getattr(jobs, name)(*arguments, **options)}
-    except Exception:
-        answer = {"error": traceback.format_exc()}
-    sys.stdout.write(json.dumps(answer) + "\n")
-    sys.stdout.flush()
+    Args:
+        env: the environment variables of the process, instead of those it has.
+        parent: carries jobs and answers, as JSON.
+    """
+    run_as_started(env, partial(_serve, parent))
+
+
+def _serve(parent: Connection) -> None:
+    django.setup()
+    jobs = import_module("tests.integration.jobs")  # models cannot load before
+    while True:
+        try:
+            name, arguments, options = json.loads(parent.recv_bytes())
+        except EOFError:
+            return
+        close_old_connections()  # as every request does
+        try:
+            answer = {"result": getattr(jobs, name)(*arguments, **options)}
+        except Exception:
+            answer = {"error": traceback.format_exc()}
+        parent.send_bytes(json.dumps(answer).encode())

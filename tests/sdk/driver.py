@@ -199,7 +199,9 @@ def build_java(directory: Path) -> None:
 
 def java(directory: Path) -> Sequence[str]:
     """The program that :func:`build_java` has built."""
-    return [tool("java"), "-cp", f"{directory}/*:{directory}/dependency/*", "Main"]
+    # Each program runs for seconds: the optimizing compiler would cost more than it saves.
+    options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    return [tool("java"), *options, "-cp", f"{directory}/*:{directory}/dependency/*", "Main"]
 
 
 class Missing(Exception):

@@ -1,7 +1,7 @@
 """The site's settings, with namespaces for the tests of SDKs."""
 
-from pushsite.settings import *  # noqa: F403
 from pushsite.settings import NOTIFICATIONS
+from tests.site_settings import *  # noqa: F403
 
 NOTIFICATIONS["NAMESPACES"] = {
     "chat": {

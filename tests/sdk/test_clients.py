@@ -56,10 +56,10 @@ def start_go(source: str, directory: Path, programs: Any) -> Any:
 
 
 def start_java(source: str, directory: Path, programs: Any) -> Any:
-    jars = programs["java"]()[2]
+    *java_with_jars, _ = programs["java"]()
     file = directory / "Notifications.java"
     file.write_text(source)
-    command = [driver.tool("java"), "-cp", jars, str(file)]
+    command = [*java_with_jars, str(file)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

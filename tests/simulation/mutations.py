@@ -30,20 +30,24 @@ class Mutation(NamedTuple):
     Args:
         promises: the promises that it may break; the first violation has to be of one of them.
         faults: kinds of faults that expose it soonest; empty for all kinds.
+        seed: the first seed to try, with which it was found soonest.
         apply: patches the production code.
     """
 
     promises: tuple[str, ...]
     faults: tuple[str, ...]
+    seed: int
     apply: Callable[[], None]
 
 
 MUTATIONS: dict[str, Mutation] = {}
 
 
-def mutation(*promises: str, faults: tuple[str, ...] = ()) -> Callable[..., Callable[[], None]]:
+def mutation(
+    *promises: str, faults: tuple[str, ...] = (), seed: int = 1
+) -> Callable[..., Callable[[], None]]:
     def register(apply: Callable[[], None]) -> Callable[[], None]:
-        MUTATIONS[apply.__name__] = Mutation(promises, faults, apply)
+        MUTATIONS[apply.__name__] = Mutation(promises, faults, seed, apply)
         return apply
 
     return register
@@ -53,7 +57,7 @@ async def _nothing(*_: Any, **__: Any) -> None:
     return
 
 
-@mutation("P1", "P4", faults=("lossy_layer", "layer_down", "publisher_dies"))
+@mutation("P1", "P4", faults=("lossy_layer", "layer_down", "publisher_dies"), seed=6)
 def skip_position_check() -> None:
     """The position check never runs, so nothing finds what the layer has lost."""
     PositionCheck.run = _nothing  # type: ignore[method-assign]
@@ -73,7 +77,7 @@ def forget_to_rejoin() -> None:
     Groups._join = join  # type: ignore[method-assign]
 
 
-@mutation("P1", faults=("stall", "trickle", "slow_database"))
+@mutation("P1", faults=("stall", "trickle", "slow_database"), seed=8)
 def acknowledge_before_written() -> None:
     """A pong acknowledges what has been published, not what was written before the ping."""
 
@@ -83,7 +87,7 @@ def acknowledge_before_written() -> None:
     Connection.positions = positions  # type: ignore[method-assign]
 
 
-@mutation("P1", faults=("stall", "trickle", "slow_network"))
+@mutation("P1", faults=("stall", "trickle", "slow_network"), seed=5)
 def acknowledge_by_any_pong() -> None:
     """A pong also acknowledges what was written after its ping."""
     original = Connections.arrived
@@ -94,13 +98,13 @@ def acknowledge_by_any_pong() -> None:
     Connections.arrived = arrived  # type: ignore[method-assign]
 
 
-@mutation("P6", faults=("deactivate", "change_group", "change_staff", "log_out"))
+@mutation("P6", faults=("deactivate", "change_group", "change_staff", "log_out"), seed=3)
 def skip_rights() -> None:
     """The rights of connected users are never checked again."""
     Rights._apply_verdict = _nothing  # type: ignore[method-assign]
 
 
-@mutation("P1", faults=("lossy_layer", "late_commit", "publisher_dies"))
+@mutation("P1", faults=("lossy_layer", "late_commit", "publisher_dies"), seed=7)
 def ignore_gaps() -> None:
     """An announced publication is written even if an earlier one is missing."""
     LocalStream.is_next = lambda self, offset: self.is_known and offset > self.top  # type: ignore[method-assign]
@@ -112,7 +116,7 @@ def publish_before_commit() -> None:
     inserting.after_commit = lambda using, function, *args: function(*args)  # type: ignore[assignment,attr-defined]
 
 
-@mutation("P5", faults=("stall",))
+@mutation("P5", faults=("stall",), seed=5)
 def queue_for_blocked_sockets() -> None:
     """Messages for a blocked socket wait in memory."""
 
@@ -130,13 +134,13 @@ def believe_in_json() -> None:
     wire._decode = wire._decoder.decode  # type: ignore[assignment]
 
 
-@mutation("P8", "P1", faults=("restore", "failover"))
+@mutation("P8", "P1", faults=("restore", "failover"), seed=3)
 def drop_equality() -> None:
     """No history ever counts as gone back."""
     evidence._gone_back = lambda seen, tops: set()
 
 
-@mutation("P8", "P1", faults=("failover", "failover", "layer_down"))
+@mutation("P8", "P1", faults=("failover", "failover", "layer_down"), seed=3)
 def compare_tops_only() -> None:
     """A history that went back and has passed its old top again counts as unchanged."""
     evidence._gone_back = lambda seen, tops: {
@@ -144,7 +148,7 @@ def compare_tops_only() -> None:
     }
 
 
-@mutation("P1", faults=("failover", "failover", "lossy_layer", "layer_down"))
+@mutation("P1", faults=("failover", "failover", "lossy_layer", "layer_down"), seed=3)
 def skip_clamp() -> None:
     """Marks are not moved back when a stream gets a new epoch."""
     marks.move_back = lambda common, newest: 0
@@ -156,13 +160,13 @@ def believe_any_position() -> None:
     positions.may_resume = lambda feed, position: True
 
 
-@mutation("P8", faults=("restore", "failover"))
+@mutation("P8", faults=("restore", "failover"), seed=2)
 def keep_epochs() -> None:
     """A history that went back keeps its old epoch."""
     epochs._store = lambda heads: None
 
 
-@mutation("P1", faults=("kill_worker", "new_browser", "cut_all_sockets"))
+@mutation("P1", faults=("kill_worker", "new_browser", "cut_all_sockets"), seed=2)
 def acknowledge_one_more() -> None:
     """Acknowledgements are stored one offset too high."""
     original = Acknowledgements.add

@@ -174,8 +174,15 @@ def main(arguments: Sequence[str]) -> int:
     workers.patch_threads()
     workers.let_few_be_direct()
     workers.number_objects()
-    names = options.broken or [""]
-    return max([_run(argparse.Namespace(**{**vars(options), "broken": name})) for name in names])
+    return max([_run(_with_bug(options, name)) for name in options.broken or [""]])
+
+
+def _with_bug(options: argparse.Namespace, name: str) -> argparse.Namespace:
+    """The options of the runs with this deliberate bug; "" means none."""
+    seed = options.seed
+    if seed is None:
+        seed = mutations.MUTATIONS[name].seed if name else 1
+    return argparse.Namespace(**{**vars(options), "broken": name, "seed": seed})
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -234,7 +241,7 @@ def _arguments(seed: int, options: argparse.Namespace) -> str:
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seed", type=int, default=1, help="seed of the first run")
+    parser.add_argument("--seed", type=int, help="seed of the first run; 1, or that of the bug")
     parser.add_argument(
         "--runs", type=int, default=1, help="number of runs, with consecutive seeds"
     )

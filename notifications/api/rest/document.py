@@ -11,9 +11,11 @@ from django.shortcuts import render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from ninja.openapi import get_schema
+from pydantic import TypeAdapter
 
+from . import schemas
 from .endpoints import api
-from .problems import CONTENT_TYPE, Problem, respond
+from .problems import Problem, respond
 
 #: What Swagger UI is told. It would ask a stranger to check the document if nothing forbade it.
 SWAGGER = {
@@ -49,10 +51,9 @@ def _document() -> dict[str, Any]:
     for operations in document["paths"].values():
         # The same as GET, under the same name, which must be there once.
         operations.pop("head", None)
-        for operation in operations.values():
-            for status, response in operation["responses"].items():
-                if status >= 400:
-                    response["content"] = {CONTENT_TYPE: response["content"].popitem()[1]}
+    problem = TypeAdapter(schemas.ProblemDetails).json_schema(ref_template=schemas.REFERENCE)
+    named = {**problem.pop("$defs"), schemas.ProblemDetails.__name__: problem}
+    document["components"]["schemas"] |= named
     return document
 
 

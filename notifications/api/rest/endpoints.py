@@ -1,5 +1,6 @@
 """The operations of the REST API. They translate; the work is in :mod:`notifications.inbox`."""
 
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from django.core.exceptions import PermissionDenied
@@ -12,7 +13,7 @@ from ...connect.tokens import make_token
 from ...streams import names as stream_names
 from . import schemas
 from .authentication import Session, Token
-from .problems import Problem, install, wrong_argument
+from .problems import CONTENT_TYPE, Problem, install, wrong_argument
 
 #: Seconds for which a fresh connection token is valid.
 TOKEN_LIFETIME = 3600
@@ -38,13 +39,23 @@ install(api)
 READ = ["GET", "HEAD"]
 
 
-def _answers(result: Any, *problems: int) -> dict[int, Any]:
-    """What an operation may answer: its result, and these problems besides those of all."""
-    return {200: result, **dict.fromkeys((401, 429, 503, *problems), schemas.ProblemDetails)}
+def _problems(*statuses: int) -> dict[str, Any]:
+    """Tell the document which problems an operation may answer with, besides those of all.
+
+    They are not among ninja's responses: each process would build a validator for each of them
+    when it starts, and none is ever used.
+    """
+    schema = {"schema": {"$ref": schemas.REFERENCE.format(model=schemas.ProblemDetails.__name__)}}
+    return {
+        "responses": {
+            status: {"description": HTTPStatus(status).phrase, "content": {CONTENT_TYPE: schema}}
+            for status in (401, 429, 503, *statuses)
+        }
+    }
 
 
-def _answers_post(result: Any, *problems: int) -> dict[int, Any]:
-    return _answers(result, 403, 413, 415, *problems)
+def _problems_of_post(*statuses: int) -> dict[str, Any]:
+    return _problems(403, 413, 415, *statuses)
 
 
 #: The problems of a body that is expected.
@@ -57,7 +68,8 @@ BODY = (400, 422)
     operation_id="listNotifications",
     summary="List notifications",
     tags=["Notifications"],
-    response=_answers(schemas.Page, 422),
+    response=schemas.Page,
+    openapi_extra=_problems(422),
 )
 def list_notifications(request: HttpRequest, listing: Query[schemas.Listing]) -> Any:
     """A page of a folder, newest first. Ask for the next page with the cursor in `next`."""
@@ -82,7 +94,8 @@ def list_notifications(request: HttpRequest, listing: Query[schemas.Listing]) ->
     operation_id="getNotification",
     summary="Get a notification",
     tags=["Notifications"],
-    response=_answers(schemas.Notification, 404, 422),
+    response=schemas.Notification,
+    openapi_extra=_problems(404, 422),
 )
 def get_notification(
     request: HttpRequest,
@@ -101,7 +114,8 @@ def get_notification(
     operation_id="countNotifications",
     summary="Count notifications",
     tags=["Notifications"],
-    response=_answers(schemas.Counts),
+    response=schemas.Counts,
+    openapi_extra=_problems(),
 )
 def count_notifications(request: HttpRequest) -> Any:
     """How many notifications each folder has."""
@@ -114,7 +128,8 @@ def count_notifications(request: HttpRequest) -> Any:
     operation_id="markRead",
     summary="Mark notifications as read",
     tags=["Changes"],
-    response=_answers_post(schemas.Changed, *BODY),
+    response=schemas.Changed,
+    openapi_extra=_problems_of_post(*BODY),
 )
 def mark_read(request: HttpRequest, change: schemas.Change) -> Any:
     """Answers with the ids of those that were unread before."""
@@ -126,7 +141,8 @@ def mark_read(request: HttpRequest, change: schemas.Change) -> Any:
     operation_id="markUnread",
     summary="Mark notifications as unread",
     tags=["Changes"],
-    response=_answers_post(schemas.Changed, *BODY),
+    response=schemas.Changed,
+    openapi_extra=_problems_of_post(*BODY),
 )
 def mark_unread(request: HttpRequest, change: schemas.Change) -> Any:
     """They leave the archive. Answers with the ids of those that were read or archived before."""
@@ -138,7 +154,8 @@ def mark_unread(request: HttpRequest, change: schemas.Change) -> Any:
     operation_id="archive",
     summary="Archive notifications",
     tags=["Changes"],
-    response=_answers_post(schemas.Changed, *BODY),
+    response=schemas.Changed,
+    openapi_extra=_problems_of_post(*BODY),
 )
 def archive(request: HttpRequest, change: schemas.Change) -> Any:
     """They are read, too. Answers with the ids of those that were not archived before."""
@@ -150,7 +167,8 @@ def archive(request: HttpRequest, change: schemas.Change) -> Any:
     operation_id="markAllRead",
     summary="Mark all notifications as read",
     tags=["Changes"],
-    response=_answers_post(schemas.Recounted),
+    response=schemas.Recounted,
+    openapi_extra=_problems_of_post(),
 )
 def read_all(request: HttpRequest) -> Any:
     """Those that are in the inbox now; later ones stay unread."""
@@ -163,7 +181,8 @@ def read_all(request: HttpRequest) -> Any:
     operation_id="archiveAll",
     summary="Archive all notifications",
     tags=["Changes"],
-    response=_answers_post(schemas.Recounted),
+    response=schemas.Recounted,
+    openapi_extra=_problems_of_post(),
 )
 def archive_all(request: HttpRequest) -> Any:
     """Those that are in the inbox now."""
@@ -176,7 +195,8 @@ def archive_all(request: HttpRequest) -> Any:
     operation_id="muteChannel",
     summary="Mute or unmute a channel",
     tags=["Channels"],
-    response=_answers_post(schemas.Recounted, *BODY, 404),
+    response=schemas.Recounted,
+    openapi_extra=_problems_of_post(*BODY, 404),
 )
 def mute(request: HttpRequest, muting: schemas.Muting) -> Any:
     """A muted channel is still listed, but not pushed, and does not count as unread.
@@ -195,7 +215,8 @@ def mute(request: HttpRequest, muting: schemas.Muting) -> Any:
     operation_id="listTopics",
     summary="List topics",
     tags=["Channels"],
-    response=_answers(schemas.Topics),
+    response=schemas.Topics,
+    openapi_extra=_problems(),
 )
 def list_topics(request: HttpRequest) -> Any:
     """The topics that you follow, and those that the site offers to you."""
@@ -217,7 +238,8 @@ def list_topics(request: HttpRequest) -> Any:
     operation_id="joinTopic",
     summary="Follow a topic",
     tags=["Channels"],
-    response=_answers_post(schemas.Joined, *BODY, 404, 409),
+    response=schemas.Joined,
+    openapi_extra=_problems_of_post(*BODY, 404, 409),
 )
 def join_topic(request: HttpRequest, topic: schemas.ChosenTopic) -> Any:
     """From now on, on all of your devices."""
@@ -236,7 +258,8 @@ def join_topic(request: HttpRequest, topic: schemas.ChosenTopic) -> Any:
     operation_id="leaveTopic",
     summary="Leave a topic",
     tags=["Channels"],
-    response=_answers_post(schemas.Left, *BODY, 404),
+    response=schemas.Left,
+    openapi_extra=_problems_of_post(*BODY, 404),
 )
 def leave_topic(request: HttpRequest, topic: schemas.ChosenTopic) -> Any:
     """On all of your devices, and in the inbox."""
@@ -251,7 +274,8 @@ def leave_topic(request: HttpRequest, topic: schemas.ChosenTopic) -> Any:
     operation_id="makeToken",
     summary="Get a connection token",
     tags=["Connection"],
-    response=_answers_post(schemas.FreshToken, 404),
+    response=schemas.FreshToken,
+    openapi_extra=_problems_of_post(404),
 )
 def make_connection_token(request: HttpRequest) -> Any:
     """For the socket, and for this API. It needs a session: a token cannot prolong itself."""

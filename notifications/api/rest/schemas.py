@@ -16,6 +16,9 @@ from typing_extensions import TypedDict
 from ...inbox import MAX_ID, MAX_IDS, MAX_PAGE, Folder
 from ...options import LevelName
 
+#: Where the document has the schema of a type.
+REFERENCE = "#/components/schemas/{model}"
+
 #: Characters of a cursor and of a channel at most.
 MAX_CURSOR = 64
 MAX_CHANNEL = 255

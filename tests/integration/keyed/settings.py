@@ -1,7 +1,7 @@
 """Settings of the site with this user model and with ``ATOMIC_REQUESTS``."""
 
-from pushsite.settings import *  # noqa: F403
 from pushsite.settings import DATABASES, INSTALLED_APPS
+from tests.site_settings import *  # noqa: F403
 
 INSTALLED_APPS = [*INSTALLED_APPS, "tests.integration.keyed"]
 AUTH_USER_MODEL = "keyed.Person"

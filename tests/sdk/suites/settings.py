@@ -5,8 +5,8 @@ Never use them for a site: whoever comes without a session is logged in, see ``d
 
 import os
 
-from pushsite.settings import *  # noqa: F403
 from pushsite.settings import NOTIFICATIONS
+from tests.site_settings import *  # noqa: F403
 
 ASGI_APPLICATION = "tests.sdk.suites.doors.application"
 
