@@ -13,6 +13,7 @@ from ...streams.history import Top
 from ...streams.signatures import expected
 from ..sockets.connection import Reader
 from .direct import DirectReaders
+from .tip import Tip
 
 #: Readers of a stream that are written to at once. For so few, nothing is gained by slices, and
 #: none of them is direct: that costs more than it saves.
@@ -20,26 +21,6 @@ FEW = 8
 
 #: Publications that may wait for a fan-out in slices. Those after them are read from history.
 MAX_WAITING = 32
-
-
-class Tip(NamedTuple):
-    """An entry that was seen: its offset, and its time in microseconds (0 if unknown)."""
-
-    offset: int = 0
-    at: int = 0
-
-    def contradicts(self, offset: int, at: int) -> bool:
-        """Do these two entries belong to different histories?
-
-        Within one history, a later entry has a higher offset, and an offset has only one time.
-
-        Args:
-            offset: offset of the other entry.
-            at: when it was published, in microseconds; 0 if unknown, which contradicts nothing.
-        """
-        if not self.at or not at:
-            return False
-        return _order(offset, self.offset) != _order(at, self.at)
 
 
 class Announced(NamedTuple):
@@ -308,7 +289,3 @@ def encode(codec: Codec, name: str, publication: Publication) -> Prepared:
         return codec.encode_publication(name, publication.offset, publication.data)
     push = messages.Push(channel=name, pub=publication.message())
     return codec.encode(messages.Reply(push=push))
-
-
-def _order(one: int, other: int) -> int:
-    return (one > other) - (one < other)

@@ -11,7 +11,8 @@ from django.db import OperationalError
 from notifications import broadcast, inbox, notify
 from notifications.database.lanes import in_database
 from notifications.hub import Hub
-from notifications.hub.delivery.stream import LocalStream, Tip
+from notifications.hub.delivery.stream import LocalStream
+from notifications.hub.delivery.tip import Tip
 from notifications.layer import announcer
 from notifications.models import Notification, Stream, Subscription
 from notifications.streams import epochs, evidence, subscriptions
