@@ -25,6 +25,7 @@ from notifications.publishing import notify as publishing
 from notifications.publishing.notify import originals
 from notifications.streams import encoding, members
 from notifications.streams import names as stream_names
+from notifications.streams.rows import ensure
 from tests.rooms import hints, in_threads, make_old_users, make_user, queries, rolled_back
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -454,3 +455,18 @@ def test_withdrawing_does_not_read_from_a_replica(settings: Any) -> None:
     pk = publishing.publish("broadcast", "a mistake")
     settings.DATABASE_ROUTERS = [f"{__name__}.Lagging"]
     assert publishing.withdraw(Notification.objects.filter(pk=pk)) == 1
+
+
+def test_a_broadcast_is_returned_as_the_orm_reads_it() -> None:
+    ensure(["broadcast"])
+    options: dict[str, Any] = {"body": "Über", "data": {"a": [1, None]}, "actor": make_user()}
+    returned = broadcast("hello", expires_at=timezone.now() + timedelta(days=1), **options)
+    read = Notification.objects.select_related("stream").get(pk=returned.pk)
+    for one, other in ((returned, read), (returned.stream, read.stream)):
+        assert one is not None
+        assert other is not None
+        assert {**one.__dict__, "_state": None} == {**other.__dict__, "_state": None}
+    assert returned._state.adding is False
+    with transaction.atomic():
+        unplaced = broadcast("hello", to="topic:new")
+    assert (unplaced.stream, unplaced.stream_name) == (None, "topic:new")
