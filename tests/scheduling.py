@@ -19,6 +19,8 @@ class Schedule(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.split("::")[0]
+        if module == "tests/integration/test_postgres.py":
+            return nodeid  # each test starts a long run
         return "tests/faults" if module.startswith("tests/faults/") else module  # one stage
 
 

@@ -1,6 +1,5 @@
 """The operations of the REST API. They translate; the work is in :mod:`notifications.inbox`."""
 
-from http import HTTPStatus
 from typing import Annotated, Any
 
 from django.core.exceptions import PermissionDenied
@@ -12,8 +11,9 @@ from ...conf import app_settings
 from ...connect.tokens import make_token
 from ...streams import names as stream_names
 from . import schemas
+from .answers import problems, problems_of_post
 from .authentication import Session, Token
-from .problems import CONTENT_TYPE, Problem, install, wrong_argument
+from .problems import Problem, install, wrong_argument
 
 #: Seconds for which a fresh connection token is valid.
 TOKEN_LIFETIME = 3600
@@ -39,25 +39,6 @@ install(api)
 READ = ["GET", "HEAD"]
 
 
-def _problems(*statuses: int) -> dict[str, Any]:
-    """Tell the document which problems an operation may answer with, besides those of all.
-
-    They are not among ninja's responses: each process would build a validator for each of them
-    when it starts, and none is ever used.
-    """
-    schema = {"schema": {"$ref": schemas.REFERENCE.format(model=schemas.ProblemDetails.__name__)}}
-    return {
-        "responses": {
-            status: {"description": HTTPStatus(status).phrase, "content": {CONTENT_TYPE: schema}}
-            for status in (401, 429, 503, *statuses)
-        }
-    }
-
-
-def _problems_of_post(*statuses: int) -> dict[str, Any]:
-    return _problems(403, 413, 415, *statuses)
-
-
 #: The problems of a body that is expected.
 BODY = (400, 422)
 
@@ -69,7 +50,7 @@ BODY = (400, 422)
     summary="List notifications",
     tags=["Notifications"],
     response=schemas.Page,
-    openapi_extra=_problems(422),
+    openapi_extra=problems(422),
 )
 def list_notifications(request: HttpRequest, listing: Query[schemas.Listing]) -> Any:
     """A page of a folder, newest first. Ask for the next page with the cursor in `next`."""
@@ -95,7 +76,7 @@ def list_notifications(request: HttpRequest, listing: Query[schemas.Listing]) ->
     summary="Get a notification",
     tags=["Notifications"],
     response=schemas.Notification,
-    openapi_extra=_problems(404, 422),
+    openapi_extra=problems(404, 422),
 )
 def get_notification(
     request: HttpRequest,
@@ -115,7 +96,7 @@ def get_notification(
     summary="Count notifications",
     tags=["Notifications"],
     response=schemas.Counts,
-    openapi_extra=_problems(),
+    openapi_extra=problems(),
 )
 def count_notifications(request: HttpRequest) -> Any:
     """How many notifications each folder has."""
@@ -129,7 +110,7 @@ def count_notifications(request: HttpRequest) -> Any:
     summary="Mark notifications as read",
     tags=["Changes"],
     response=schemas.Changed,
-    openapi_extra=_problems_of_post(*BODY),
+    openapi_extra=problems_of_post(*BODY),
 )
 def mark_read(request: HttpRequest, change: schemas.Change) -> Any:
     """Answers with the ids of those that were unread before."""
@@ -142,7 +123,7 @@ def mark_read(request: HttpRequest, change: schemas.Change) -> Any:
     summary="Mark notifications as unread",
     tags=["Changes"],
     response=schemas.Changed,
-    openapi_extra=_problems_of_post(*BODY),
+    openapi_extra=problems_of_post(*BODY),
 )
 def mark_unread(request: HttpRequest, change: schemas.Change) -> Any:
     """They leave the archive. Answers with the ids of those that were read or archived before."""
@@ -155,7 +136,7 @@ def mark_unread(request: HttpRequest, change: schemas.Change) -> Any:
     summary="Archive notifications",
     tags=["Changes"],
     response=schemas.Changed,
-    openapi_extra=_problems_of_post(*BODY),
+    openapi_extra=problems_of_post(*BODY),
 )
 def archive(request: HttpRequest, change: schemas.Change) -> Any:
     """They are read, too. Answers with the ids of those that were not archived before."""
@@ -168,7 +149,7 @@ def archive(request: HttpRequest, change: schemas.Change) -> Any:
     summary="Mark all notifications as read",
     tags=["Changes"],
     response=schemas.Recounted,
-    openapi_extra=_problems_of_post(),
+    openapi_extra=problems_of_post(),
 )
 def read_all(request: HttpRequest) -> Any:
     """Those that are in the inbox now; later ones stay unread."""
@@ -182,7 +163,7 @@ def read_all(request: HttpRequest) -> Any:
     summary="Archive all notifications",
     tags=["Changes"],
     response=schemas.Recounted,
-    openapi_extra=_problems_of_post(),
+    openapi_extra=problems_of_post(),
 )
 def archive_all(request: HttpRequest) -> Any:
     """Those that are in the inbox now."""
@@ -196,7 +177,7 @@ def archive_all(request: HttpRequest) -> Any:
     summary="Mute or unmute a channel",
     tags=["Channels"],
     response=schemas.Recounted,
-    openapi_extra=_problems_of_post(*BODY, 404),
+    openapi_extra=problems_of_post(*BODY, 404),
 )
 def mute(request: HttpRequest, muting: schemas.Muting) -> Any:
     """A muted channel is still listed, but not pushed, and does not count as unread.
@@ -216,7 +197,7 @@ def mute(request: HttpRequest, muting: schemas.Muting) -> Any:
     summary="List topics",
     tags=["Channels"],
     response=schemas.Topics,
-    openapi_extra=_problems(),
+    openapi_extra=problems(),
 )
 def list_topics(request: HttpRequest) -> Any:
     """The topics that you follow, and those that the site offers to you."""
@@ -239,7 +220,7 @@ def list_topics(request: HttpRequest) -> Any:
     summary="Follow a topic",
     tags=["Channels"],
     response=schemas.Joined,
-    openapi_extra=_problems_of_post(*BODY, 404, 409),
+    openapi_extra=problems_of_post(*BODY, 404, 409),
 )
 def join_topic(request: HttpRequest, topic: schemas.ChosenTopic) -> Any:
     """From now on, on all of your devices."""
@@ -259,7 +240,7 @@ def join_topic(request: HttpRequest, topic: schemas.ChosenTopic) -> Any:
     summary="Leave a topic",
     tags=["Channels"],
     response=schemas.Left,
-    openapi_extra=_problems_of_post(*BODY, 404),
+    openapi_extra=problems_of_post(*BODY, 404),
 )
 def leave_topic(request: HttpRequest, topic: schemas.ChosenTopic) -> Any:
     """On all of your devices, and in the inbox."""
@@ -275,7 +256,7 @@ def leave_topic(request: HttpRequest, topic: schemas.ChosenTopic) -> Any:
     summary="Get a connection token",
     tags=["Connection"],
     response=schemas.FreshToken,
-    openapi_extra=_problems_of_post(404),
+    openapi_extra=problems_of_post(404),
 )
 def make_connection_token(request: HttpRequest) -> Any:
     """For the socket, and for this API. It needs a session: a token cannot prolong itself."""
