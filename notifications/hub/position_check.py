@@ -82,7 +82,7 @@ class PositionCheck:
         Where neither a stream nor its row has changed, the database alone compares them. While
         nothing at all is written to an SQLite database, not even that is needed.
         """
-        known = await self._unsettled()
+        known, has_waited = await self._unsettled()
         if not known:
             return
         # Taken before reading: publications announced meanwhile may be newer than the result.
@@ -110,34 +110,57 @@ class PositionCheck:
             if top.revision > stream.revision:
                 self._loop.call_later(GRACE, self._suspect, stream, top.revision)
             stream.settle(top)
-        await self._repair(behind)
+        await self._repair(behind, has_waited=has_waited)
 
-    async def _unsettled(self) -> dict[int, LocalStream]:
-        """The known streams by id, without those that are certainly as their rows are."""
+    async def _unsettled(self) -> tuple[dict[int, LocalStream], bool]:
+        """The known streams by id, without those that are certainly as their rows are.
+
+        And whether this has waited for messages.
+        """
+        has_waited = False
         told = self._told
         version = await CHECK.run(read_version, database_alias())
         if version is None or (version, told) != self._agreed:
-            await self._unsettle_changed()
+            has_waited = await self._unsettle_changed()
         self._agreed = None if version is None else (version, told)
-        return {
+        known = {
             stream.id: stream
             for stream in self._streams.by_name.values()
             if not stream.signature and stream.is_known and not stream.is_suspect
         }
+        return known, has_waited
 
-    async def _unsettle_changed(self) -> None:
-        """Drop the signatures of streams whose rows have other ones by now."""
+    async def _unsettle_changed(self) -> bool:
+        """Drop the signatures of streams whose rows have other ones by now.
+
+        Returns:
+            Whether this has waited for messages that tell these.
+        """
         streams = {
             stream.signature: stream
             for stream in self._streams.by_name.values()
             if stream.signature
         }
         if not streams:
-            return
+            return False
         differing = await CHECK.run(changed, streams)
+        waits = bool(differing) and self._expects_messages
+        if waits:
+            await asyncio.sleep(GRACE)
         for signature, stream in streams.items():
             if stream.id in differing and stream.signature == signature:
                 stream.signature = ""
+        return waits
+
+    @property
+    def _was_requested(self) -> bool:
+        """Has a publisher requested a check lately?"""
+        return self._loop.time() - self._requested_at < REQUEST_WINDOW
+
+    @property
+    def _expects_messages(self) -> bool:
+        """May what is found just be announced, perhaps for thousands of streams?"""
+        return self._streams.groups.is_up and not self._was_requested
 
     def _row_deleted(self, stream: LocalStream) -> None:
         """Handle the deletion of a stream's row, as of an unused channel that was pruned."""
@@ -158,14 +181,17 @@ class PositionCheck:
             stream.raise_revision(revision)
             self._rights.suspect(stream.name)
 
-    async def _repair(self, behind: dict[LocalStream, int]) -> None:
-        """Repair streams whose tops are ahead of what was fanned out."""
-        was_requested = self._loop.time() - self._requested_at < REQUEST_WINDOW
-        if behind and not was_requested and self._streams.groups.is_up:
-            # Thousands of them may just be announced.
+    async def _repair(self, behind: dict[LocalStream, int], *, has_waited: bool) -> None:
+        """Repair streams whose tops are ahead of what was fanned out.
+
+        Args:
+            behind: the tops that were found.
+            has_waited: whether messages about them would have arrived by now.
+        """
+        if behind and not has_waited and self._expects_messages:
             await asyncio.sleep(GRACE)
         left = {stream: top for stream, top in behind.items() if self._is_behind(stream, top)}
-        if not was_requested:
+        if not self._was_requested:
             for stream in left:
                 REPAIRED.inc()
                 # The message or the group membership was lost; the layer does not say which.

@@ -381,6 +381,23 @@ async def test_the_check_does_not_read_what_is_being_announced(
     assert stream.is_joined
 
 
+async def test_the_check_reads_no_row_whose_change_is_being_announced(
+    hub: Hub, user: Any, other: Any, held: list[dict[str, Any]]
+) -> None:
+    peer = await peer_of(user)
+    await hub.position_check.run()
+    await in_database(notify, [user, other], "for both")
+    with counted_statements('"notifications_stream"') as statements:
+        check = asyncio.create_task(hub.position_check.run())
+        await until(lambda: statements)
+        for message in held:
+            hub.layer_messages.dispatch(message)
+        await check
+        assert len(statements) == 1
+        assert "known.value" in statements[0]
+    await peer.wait_for("for both")
+
+
 async def test_a_message_that_arrives_while_a_client_connects_is_not_missed(
     hub: Hub, user: Any, other: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
