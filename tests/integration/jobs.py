@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
@@ -33,6 +34,7 @@ from notifications.models import (
     Worker,
     new_epoch,
 )
+from notifications.publishing import inserting
 from notifications.publishing.channels import publish as publish_data
 from notifications.publishing.sequencing import sequence
 from notifications.streams import rights
@@ -271,6 +273,12 @@ def notify_and_die(user_id: int, title: str) -> None:
     """Notify the user and end the process between the commit and the sequencing."""
     with transaction.atomic():
         transaction.on_commit(lambda: os._exit(9))
+        notify_user(user_id, [title])
+
+
+def notify_at_once_and_die(user_id: int, title: str) -> None:
+    """Write a notification with its offset, and end the process before it is announced."""
+    with patch.object(inserting, "announce_batch", lambda *args: os._exit(9)):
         notify_user(user_id, [title])
 
 

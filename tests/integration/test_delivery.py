@@ -108,6 +108,18 @@ def test_a_real_process_that_dies_after_its_commit_loses_nothing(place: Place) -
     assert place.other.run(jobs.offsets, person.channel) == [1]
 
 
+def test_a_real_process_that_dies_before_it_announces_an_offset_loses_nothing(
+    place: Place,
+) -> None:
+    person = place.person()
+    client = place.connected(person)
+    dying = place.add_other()
+    with pytest.raises(EOFError, match=r"ended with 9$"):
+        dying.run(jobs.notify_at_once_and_die, person.id, "last words")
+    client.wait_for_titles(["last words"])
+    assert place.other.run(jobs.offsets, person.channel) == [1]
+
+
 def test_rows_left_waiting_are_published_in_order(place: Place) -> None:
     person = place.person()
     client = place.connected(person)

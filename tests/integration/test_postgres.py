@@ -62,6 +62,7 @@ RUNS = [
         "tests/connect/test_users.py",
         "tests/hub/test_isolated_writes.py",
         "tests/hub/delivery/test_renewals.py",
+        "tests/hub/delivery/test_together.py",
         "tests/hub/test_position_check.py",
         "tests/hub/test_settled.py",
         "tests/pushsite/test_logins.py",

@@ -9,7 +9,7 @@ from ...streams.encoding import Publication
 from ...streams.evidence import Pruned, Seen, WentBack, read_on
 from ..loops import Loops
 from ..sockets.connection import Connection, Reader, Stream
-from .stream import encode
+from .encoding import encode
 
 #: Publications read at once: a few more than a drained socket accepts.
 PAGE_SIZE = 100

@@ -13,8 +13,9 @@ from ...metrics import EPHEMERAL_DROPPED, WRITTEN
 from ...protocol.codec import Encodings
 from ...streams.encoding import Publication, announced
 from ..sockets.connection import Reader
+from .encoding import encodings
 from .repairs import SLICE
-from .stream import LocalStream, encodings
+from .stream import LocalStream
 
 #: Publications that wait while others are written to thousands of readers; older ones are dropped.
 MAX_WAITING = 1000

@@ -8,7 +8,8 @@ from ...metrics import WRITTEN
 from ...protocol.codec import Codec
 from ...streams.encoding import Publication
 from ..sockets.connection import Reader
-from .stream import LocalStream, encodings
+from .encoding import encodings
+from .stream import LocalStream
 
 #: Bytes of content that are joined to one write: less than a send buffer has room for.
 JOINED = 16 * 1024
