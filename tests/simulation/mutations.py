@@ -64,11 +64,11 @@ def forget_to_rejoin() -> None:
     """A group is joined once and never joined again."""
     original = Groups._join
 
-    async def join(self: Groups, stream: LocalStream) -> bool:
+    async def join(self: Groups, stream: LocalStream, **how: bool) -> bool:
         if stream.joined_at:
             stream.is_joined = True
             return True
-        return await original(self, stream)
+        return await original(self, stream, **how)
 
     Groups._join = join  # type: ignore[method-assign]
 
