@@ -160,12 +160,13 @@ class Run:
             await self._measure_resting(server, herd)
             await self._measure_return(server, herd, come_back)
             await self._private(server, herd, await senders.by_view(server, plan.main))
+            herd.close()
+            await measures.wait_until_idle(server)
+            # Before the fan-out, after which most clients have missed hundreds of broadcasts.
+            self._add(await measures.storm(server, herd, plan.main))
             await send.open()
             await self._fan_out(server, herd, plan.flat, send)
             send.herd.close()
-            herd.close()
-            await measures.wait_until_idle(server)
-            self._add(await measures.storm(server, herd, plan.main))
             herd.close()
             if name == results.OURS:
                 await self._compare_forms(server)
