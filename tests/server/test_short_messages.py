@@ -146,6 +146,7 @@ async def test_whole_messages_need_no_parser(size: int) -> None:
         (b"\x81\x05plain", CloseCode.PROTOCOL_ERROR),  # without a mask
         (b"\xc1\x85\0\0\0\0extra", CloseCode.PROTOCOL_ERROR),  # with a reserved bit
     ],
+    ids=["no text", "no mask", "reserved bit"],  # the mask of a frame is random
 )
 async def test_a_message_that_breaks_the_protocol_fails_the_connection(
     read: bytes, code: CloseCode
