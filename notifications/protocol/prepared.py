@@ -23,21 +23,24 @@ class Prepared:
 
 
 class PreparedText(Prepared):
-    """A text that was encoded as UTF-8; only few servers want it as a str.
+    """A text that was encoded as UTF-8. Servers that want it as a str have it decoded once.
 
     Args:
         text: the text in UTF-8.
     """
 
-    __slots__ = ("_text",)
+    __slots__ = ("_decoded", "_text")
 
     def __init__(self, text: bytes) -> None:
         self._text = text
+        self._decoded: str | None = None
         self.frame = frame_message(OPCODE_TEXT, text)
 
     @property
     def payload(self) -> str:  # type: ignore[override]
-        return self._text.decode()
+        if self._decoded is None:
+            self._decoded = self._text.decode()
+        return self._decoded
 
 
 def frame_message(opcode: int, payload: bytes) -> bytes:
