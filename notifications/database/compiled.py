@@ -26,6 +26,11 @@ _VALUES = object()
 #: Stands for the present moment, where the database's own clock is not used. No row has it.
 _PRESENT = datetime(9000, 1, 1, tzinfo=UTC)
 
+#: A stranger's key may be too large for the column of PostgreSQL, which would be an error. Arrays
+#: of a larger type would be compared one by one where a table is read as a whole: 200 keys and
+#: 10 000 rows took 18 ms instead of 2.
+_BOUNDS = {"smallint": 2**15, "integer": 2**31}
+
 
 class Statement:
     """The SQL of a query that may compare times with the present moment.
@@ -95,6 +100,8 @@ class Compiled:
         prepare = self._field().get_db_prep_value
         prepared = [prepare(value, connection, prepared=False) for value in values]
         is_postgres = connection.vendor == "postgresql"
+        if is_postgres and (bound := _BOUNDS.get(self._field().cast_db_type(connection) or "")):
+            prepared = [value for value in prepared if -bound <= value < bound]
         listed = as_array(prepared) if is_postgres else json.dumps(prepared)
         parameters = [listed if each is _VALUES else each for each in statement.parameters()]
         with connection.cursor() as cursor:
@@ -106,10 +113,7 @@ class Compiled:
 
     def _compile(self, connection: BaseDatabaseWrapper) -> Statement:
         if connection.vendor == "postgresql":
-            kind = self._field().cast_db_type(connection)
-            # A stranger's key may be too large for the column, which is no error.
-            kind = "bigint" if kind in ("integer", "smallint") else kind
-            condition = f"{self._column} = ANY(%s::{kind}[])"
+            condition = f"{self._column} = ANY(%s::{self._field().cast_db_type(connection)}[])"
         else:
             condition = f"{self._column} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - a column
         among = RawSQL(condition, [_VALUES], output_field=BooleanField())  # noqa: S611 - parameters
