@@ -97,12 +97,14 @@ class Compiled:
         statement = self._compiled.get(using)
         if statement is None:
             statement = self._compiled[using] = self._compile(connection)
-        prepare = self._field().get_db_prep_value
-        prepared = [prepare(value, connection, prepared=False) for value in values]
-        is_postgres = connection.vendor == "postgresql"
-        if is_postgres and (bound := _BOUNDS.get(self._field().cast_db_type(connection) or "")):
-            prepared = [value for value in prepared if -bound <= value < bound]
-        listed = as_array(prepared) if is_postgres else json.dumps(prepared)
+        field = self._field()
+        prepared = [field.get_db_prep_value(value, connection, prepared=False) for value in values]
+        if connection.vendor == "postgresql":
+            if bound := _BOUNDS.get(field.cast_db_type(connection) or ""):
+                prepared = [value for value in prepared if -bound <= value < bound]
+            listed = as_array(prepared)
+        else:
+            listed = json.dumps(prepared)
         parameters = [listed if each is _VALUES else each for each in statement.parameters()]
         with connection.cursor() as cursor:
             cursor.execute(statement.sql, parameters)
