@@ -75,9 +75,10 @@ async def test_a_connect_by_session_reads_twice(hub: Hub, user: Any) -> None:
     assert selects == 3 + 5 + 1
 
 
-async def test_a_stream_of_a_group_that_is_read_here_takes_no_second_reading(hub: Hub) -> None:
+async def members_who_left(hub: Hub, count: int) -> tuple[Group, list[Peer]]:
+    """Make a group whose members have connected and left, so that nobody reads its stream."""
     group = await in_database(Group.objects.create, name="crew")
-    users = [await in_database(make_user, f"user {number}") for number in range(3)]
+    users = [await in_database(make_user, f"user {number}") for number in range(count)]
     for user in users:
         await in_database(user.groups.add, group)
     peers = [await Peer.of(user) for user in users]
@@ -85,6 +86,11 @@ async def test_a_stream_of_a_group_that_is_read_here_takes_no_second_reading(hub
         await peer.connect()
         await peer.end()
     await hub.maintain_groups()
+    return group, peers
+
+
+async def test_a_stream_of_a_group_that_is_read_here_takes_no_second_reading(hub: Hub) -> None:
+    group, peers = await members_who_left(hub, 3)
     assert f"group:{group.pk}" not in hub.streams.by_name
     await in_database(broadcast, "for the crew", to=group)
     found = []
@@ -107,15 +113,7 @@ async def test_in_a_storm_only_the_first_members_of_a_group_are_read_twice(
 ) -> None:
     """A client may have waited for its turn since before the stream of the group was joined."""
     monkeypatch.setattr("notifications.hub.batches.BATCH_SIZE", 1)
-    group = await in_database(Group.objects.create, name="crew")
-    users = [await in_database(make_user, f"user {number}") for number in range(8)]
-    for user in users:
-        await in_database(user.groups.add, group)
-    peers = [await Peer.of(user) for user in users]
-    for peer in peers:
-        await peer.connect()
-        await peer.end()
-    await hub.maintain_groups()
+    group, peers = await members_who_left(hub, 8)
     await in_database(broadcast, "for the crew", to=group)
     with counted_calls(hub) as calls:
         await asyncio.gather(*(peer.connect() for peer in peers))
