@@ -106,10 +106,21 @@ def write_left() -> int:
 
     Returns:
         The number of mailings written.
+
+    Raises:
+        DataError, IntegrityError: some could not be written; all others were.
     """
     rows = Mailing.objects.using(database_alias())
     left = rows.filter(own_until__lte=present(database_alias())).order_by("pk")
-    return sum(_write(pk, skip_locked=True) for pk in left.values_list("pk", flat=True))
+    count, failure = 0, None
+    for pk in left.values_list("pk", flat=True):
+        try:
+            count += _write(pk, skip_locked=True)
+        except (DataError, IntegrityError) as error:
+            failure = error
+    if failure is not None:
+        raise failure
+    return count
 
 
 def _write(mailing: int, *, skip_locked: bool) -> bool:
