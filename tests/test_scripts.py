@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 TOOLS = ("bash", "cat", "cmp", "cp", "dirname", "env", "grep", "id", "make", "mkdir", "rm", "tail")
 

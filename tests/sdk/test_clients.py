@@ -14,7 +14,7 @@ from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.sdk import driver
 from tests.sdk.test_sdks import or_skip
-from tests.servers import ROOT, Site
+from tests.sites import ROOT, Site
 
 pytestmark = pytest.mark.integration
 

@@ -18,7 +18,7 @@ from tests.sdk.suites.running import (
     server_for,
 )
 from tests.sdk.test_sdks import or_skip
-from tests.servers import ROOT, Site
+from tests.sites import ROOT, Site
 
 PAGE = (ROOT / "docs" / "clients.md").read_text()
 

@@ -20,7 +20,8 @@ from pathlib import Path
 
 from tests.sdk.driver import run, tool
 from tests.sdk.suites.expectations import Expectations, expectations
-from tests.servers import ROOT, Server, Site, manage
+from tests.servers import Server
+from tests.sites import ROOT, Site, manage
 
 #: Where the suites expect the server.
 ADDRESS = "localhost:8000"
