@@ -199,6 +199,7 @@ def _main_of_program(
 def _run(command: Sequence[str], cwd: Path, env: Mapping[str, str]) -> None:
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115
     os.chdir(cwd)
     sys.path.insert(0, str(cwd))
     if command[0] == "-m":

@@ -16,6 +16,8 @@ ABOUT = """
 import os, sys
 print(sys.argv, __name__, os.getcwd(), sorted(os.environ), flush=True)
 print(os.getsid(0) == os.getpgid(0) == os.getpid(), repr(sys.stdin.read()))
+print([stream.fileno() for stream in (sys.stdin, sys.stdout, sys.stderr)])
+print([os.get_inheritable(number) for number in range(3)])
 print(sorted(os.sched_getaffinity(0)), os.nice(0), os.umask(0), file=sys.stderr)
 """
 
