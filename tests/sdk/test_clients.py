@@ -48,6 +48,7 @@ def start_python(source: str, directory: Path, programs: Any) -> Any:
 
 
 def start_go(source: str, directory: Path, programs: Any) -> Any:
+    programs["go"]()  # compiles the libraries for all builds
     (directory / "main.go").write_text(source)
     for name in ("go.mod", "go.sum"):
         (directory / name).write_text((driver.HERE / "go" / name).read_text())
