@@ -52,7 +52,7 @@ def start_go(source: str, directory: Path, programs: Any) -> Any:
     (directory / "main.go").write_text(source)
     for name in ("go.mod", "go.sum"):
         (directory / name).write_text((driver.HERE / "go" / name).read_text())
-    driver.run([driver.tool("go"), "build", "-o", "program", "."], directory)
+    driver.compile_go("build", "-o", "program", ".", directory=directory)
     return subprocess.Popen([directory / "program"], stdout=subprocess.PIPE, text=True)
 
 
