@@ -3,12 +3,15 @@
 import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.forks import PACKAGES, ForkedProgram
-from tests.sites import PYTHON, ROOT
+from tests.integration import jobs
+from tests.integration.processes import SecondProcess
+from tests.sites import PYTHON, ROOT, Site
 from tests.waiting import wait_until
 
 #: What a process is, in the words of the script.
@@ -115,3 +118,17 @@ assert "twisted.internet.reactor" not in sys.modules
 assert not {name.partition(".")[0] for name in sys.modules} & {"notifications", "pushsite"}
 """
     subprocess.run([PYTHON, "-c", check, *PACKAGES], cwd=ROOT, check=True, timeout=120)
+
+
+@pytest.mark.integration
+def test_threads_get_the_answers_to_their_own_jobs(site: Site, tmp_path: Path) -> None:
+    other = SecondProcess(site.environment(tmp_path))
+    users = {name: other.run(jobs.make_user, name) for name in "abcdefgh"}
+
+    def find(name: str) -> int:
+        return other.run(jobs.find_user, name)
+
+    with ThreadPoolExecutor(len(users)) as threads:
+        for _ in range(20):
+            assert list(threads.map(find, users)) == list(users.values())
+    other.stop()
