@@ -12,6 +12,7 @@ commit.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db import connections
@@ -39,6 +40,9 @@ STREAMS = Stream._meta.db_table
 #: Streams that one transaction locks at most, where others are not locked out anyway. Those who
 #: sequence them meanwhile wait for it.
 MAX_LOCKED = 10_000
+
+#: Statements of each kind that are kept: one for names, and one for each form of a queryset.
+MAX_STATEMENTS = 16
 
 #: Condition that no notification of a stream is due and waits. It reads the index on streams and
 #: offsets, stream by stream: with NOT EXISTS, PostgreSQL might begin with all rows that wait. For
@@ -87,8 +91,8 @@ def can_write(draft: Notification, count: int, *, at_once: bool) -> bool:
 def write_to_free(draft: Notification, names: Sequence[str]) -> Batch:
     """On PostgreSQL, insert a draft into those of these streams that are free, with one statement.
 
-    The transaction has to end right after this. The statement sees what others have committed
-    before it began, and the newest tops.
+    The transaction, if there is one, has to end right after this. The statement sees what others
+    have committed before it began, and the newest tops.
 
     Args:
         draft: one for which :func:`can_write`.
@@ -149,13 +153,13 @@ def write_to_all(draft: Notification, wanted: Wanted, count: int) -> AllWritten:
     """
     connection = connections[database_alias()]
     with connection.cursor() as cursor:
-        cursor.execute(_create_missing(wanted), wanted.parameters)
+        cursor.execute(_create_missing(wanted.sql), wanted.parameters)
         # Read when others are locked out.
         now = timezone.now()
         clock = connection.ops.adapt_datetimefield_value(now)
         columns, places, values = columns_of(draft, at_once=True)
         parameters = [*wanted.parameters, clock, clock, *values, clock]
-        cursor.execute(_insert_all(wanted, columns, places), parameters)
+        cursor.execute(_insert_all(wanted.sql, columns, places), parameters)
         # Nobody else writes, so the primary keys follow each other.
         first, last = cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid
         numbered = None
@@ -170,7 +174,8 @@ def write_to_all(draft: Notification, wanted: Wanted, count: int) -> AllWritten:
     return AllWritten(ids, Batch(given, numbered, frozenset(), is_full=False, moment=instant(now)))
 
 
-def _create_missing(wanted: Wanted) -> str:
+@lru_cache(maxsize=MAX_STATEMENTS)
+def _create_missing(wanted: str) -> str:
     """Create streams, except those whose unplaced notifications come first."""
     names = f"""(
         SELECT name AS value FROM wanted
@@ -178,14 +183,15 @@ def _create_missing(wanted: Wanted) -> str:
         AND NOT EXISTS (SELECT 1 FROM {NOTIFICATIONS} WHERE channel = wanted.name)
     )"""  # noqa: S608 - names of the models, no value
     create = stream_rows.INSERT.format(epoch=stream_rows.NEW_EPOCH["sqlite"], wanted=names)
-    return f"WITH {wanted.sql} {create}"
+    return f"WITH {wanted} {create}"
 
 
-def _insert_all(wanted: Wanted, columns: str, places: str) -> str:
+@lru_cache(maxsize=MAX_STATEMENTS)
+def _insert_all(wanted: str, columns: str, places: str) -> str:
     later = sqlite_moment(f"({sqlite_instant('stream.published_at')} + 1)")
     return f"""
         INSERT INTO {NOTIFICATIONS} (stream_id, channel, "offset", published_at, {columns})
-        WITH {wanted.sql}
+        WITH {wanted}
         SELECT found.id, CASE WHEN found.id IS NULL THEN wanted.name END, stream.top + 1,
         CASE WHEN stream.published_at >= %s THEN {later} WHEN stream.id IS NOT NULL THEN %s END,
         {places} FROM wanted LEFT JOIN {STREAMS} found ON found.name = wanted.name

@@ -111,15 +111,14 @@ def can_be_immediate(draft: Notification, publish_at: datetime | None, count: in
 
 
 def _attempt(write: Callable[[], Sequence[int]]) -> Sequence[int] | None:
-    """Write rows with their offsets in a transaction.
+    """Write rows with their offsets.
 
     Returns:
         The primary keys of the rows. None if nothing was written, because a stream is broken: the
         sequencing repairs it, or tells it from the others.
     """
     try:
-        with transaction.atomic(using=database_alias()):
-            return write()
+        return write()
     except (DataError, IntegrityError):
         return None
 
@@ -129,25 +128,39 @@ def _write_at_once(
 ) -> Sequence[int]:
     if not has_row_locks(database_alias()):
         return _write_to_all(draft, wanted_names(names), len(names), progress)
+    if len(names) > 1:
+        with transaction.atomic(using=database_alias()):
+            return _write_to_free(draft, names, progress)
+    # One statement is a transaction by itself, without the round trips of BEGIN and COMMIT.
+    return _write_to_free(draft, names, progress)
+
+
+def _write_to_free(
+    draft: Notification, names: Sequence[str], progress: Progress | None
+) -> Sequence[int]:
     batch = immediate.write_to_free(draft, names)
     _announce_after_commit(batch, _written(draft, frozenset(batch.ids)), progress)
     ids = {entry.name: entry.id for entry in batch.numbered or ()}
-    for chunk in stream_rows.chunks([name for name in names if name not in ids], CHUNK):
-        ids |= zip(chunk, _insert(draft, chunk, at_once=True), strict=True)
-        _report_after_commit(progress, len(ids))
+    left = [name for name in names if name not in ids]
+    if left:
+        with transaction.atomic(using=database_alias(), savepoint=False):
+            for chunk in stream_rows.chunks(left, CHUNK):
+                ids |= zip(chunk, _insert(draft, chunk, at_once=True), strict=True)
+                _report_after_commit(progress, len(ids))
     return [ids[name] for name in names]
 
 
 def _write_to_all(
     draft: Notification, wanted: Wanted, count: int, progress: Progress | None
 ) -> Ids:
-    ids, batch = immediate.write_to_all(draft, wanted, count)
-    written = _written(draft, ids)
-    if len(batch.ids) == len(ids):
-        _announce_after_commit(batch, written, progress)
-    else:
-        _announce_after_commit(batch, written, None)
-        _sequence_after_commit(ids, written, progress)
+    with transaction.atomic(using=database_alias()):
+        ids, batch = immediate.write_to_all(draft, wanted, count)
+        written = _written(draft, ids)
+        if len(batch.ids) == len(ids):
+            _announce_after_commit(batch, written, progress)
+        else:
+            _announce_after_commit(batch, written, None)
+            _sequence_after_commit(ids, written, progress)
     return ids
 
 
