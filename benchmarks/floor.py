@@ -1,4 +1,4 @@
-"""The floor: one write per socket and nothing else, a lower bound for any server in Python.
+"""The floor: one write per socket and nothing else.
 
 It speaks just enough WebSocket to accept connections, and writes each line of stdin to all sockets:
 with ``os.write`` to a dense list of descriptors, or with the transports of uvloop.

@@ -45,6 +45,10 @@ class Statement:
         self._parameters = list(parameters)
         marker = connections[query.db].ops.adapt_datetimefield_value(_PRESENT)
         self._moments = [at for at, value in enumerate(self._parameters) if value == marker]
+        # To find them takes the ORM longer than to run the statement.
+        self._converters = self.compiler.get_converters(
+            [column for column, *_ in self.compiler.select]
+        )
 
     def parameters(self) -> list[Any]:
         """Its parameters, for running it now."""
@@ -54,6 +58,12 @@ class Statement:
             for place in self._moments:
                 found[place] = now
         return found
+
+    def convert(self, rows: list[Sequence[Any]]) -> list[Sequence[Any]]:
+        """Convert rows of the database to Python values, as the ORM does."""
+        if not self._converters:
+            return rows
+        return list(self.compiler.apply_converters(rows, self._converters))
 
 
 def compiled_moment(using: str) -> datetime | None:
@@ -108,10 +118,7 @@ class Compiled:
         parameters = [listed if each is _VALUES else each for each in statement.parameters()]
         with connection.cursor() as cursor:
             cursor.execute(statement.sql, parameters)
-            rows = cursor.fetchall()
-        compiler = statement.compiler
-        converters = compiler.get_converters([column for column, *_ in compiler.select])
-        return list(compiler.apply_converters(rows, converters)) if converters else rows
+            return statement.convert(cursor.fetchall())
 
     def _compile(self, connection: BaseDatabaseWrapper) -> Statement:
         if connection.vendor == "postgresql":

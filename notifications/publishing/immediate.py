@@ -70,8 +70,8 @@ def write_to_free(
 ) -> Batch:
     """On PostgreSQL, insert a draft into those of these streams that are free, with one statement.
 
-    The transaction has to end right after this. The statement sees what others have committed
-    before it began, and the newest tops.
+    The transaction, if there is one, has to end right after this. The statement sees what others
+    have committed before it began, and the newest tops.
 
     Args:
         draft: one for which :func:`can_write`.

@@ -130,15 +130,14 @@ def _write_in_parts(draft: Notification, wanted: Wanted, progress: Progress | No
 
 
 def _attempt(write: Callable[[], Sequence[int]]) -> Sequence[int] | None:
-    """Write rows with their offsets in a transaction.
+    """Write rows with their offsets.
 
     Returns:
         The primary keys of the rows. None if nothing was written, because a stream is broken, or
         is being created elsewhere for long: the sequencing repairs it, or tells it from the others.
     """
     try:
-        with transaction.atomic(using=database_alias()):
-            return write()
+        return write()
     except (DataError, IntegrityError):
         return None
     except OperationalError as error:
@@ -152,30 +151,47 @@ def _write_at_once(
 ) -> Sequence[int]:
     if not has_row_locks(database_alias()):
         return _write_to_all(draft, wanted_names(names), len(names), progress)
+    if len(names) > 1:
+        return _write_in(draft, names, progress, immediate.write_to_free, immediate.write_to_new)
+    # One statement is a transaction by itself, without the round trips of BEGIN and COMMIT.
+    batch = immediate.write_to_free(draft, names)
+    _announce_after_commit(batch, Written.of(draft, frozenset(batch.ids)), progress)
+    return batch.ids or _write_in(draft, names, progress, immediate.write_to_new)
+
+
+def _write_in(
+    draft: Notification,
+    names: Sequence[str],
+    progress: Progress | None,
+    *ways: Callable[[Notification, Sequence[str]], Batch],
+) -> Sequence[int]:
+    """Write rows in one transaction: in each of these ways, and what is left without offsets."""
     ids: dict[str, int] = {}
-    for write in (immediate.write_to_free, immediate.write_to_new):
-        left = [name for name in names if name not in ids]
-        batch = write(draft, left) if left else None
-        if batch is not None:
-            written = Written.of(draft, frozenset(batch.ids))
-            _announce_after_commit(batch, written, progress, len(ids))
-            ids |= {entry.name: entry.id for entry in batch.numbered or ()}
-    for chunk in stream_rows.chunks([name for name in names if name not in ids], CHUNK):
-        ids |= zip(chunk, _insert(draft, chunk, at_once=True), strict=True)
-        _report_after_commit(progress, len(ids))
+    with transaction.atomic(using=database_alias()):
+        for write in ways:
+            left = [name for name in names if name not in ids]
+            batch = write(draft, left) if left else None
+            if batch is not None:
+                written = Written.of(draft, frozenset(batch.ids))
+                _announce_after_commit(batch, written, progress, len(ids))
+                ids |= {entry.name: entry.id for entry in batch.numbered or ()}
+        for chunk in stream_rows.chunks([name for name in names if name not in ids], CHUNK):
+            ids |= zip(chunk, _insert(draft, chunk, at_once=True), strict=True)
+            _report_after_commit(progress, len(ids))
     return [ids[name] for name in names]
 
 
 def _write_to_all(
     draft: Notification, wanted: Wanted, count: int, progress: Progress | None
 ) -> Ids:
-    ids, batch = immediate_sqlite.write_to_all(draft, wanted, count)
-    written = Written.of(draft, ids)
-    if len(batch.ids) == len(ids):
-        _announce_after_commit(batch, written, progress)
-    else:
-        _announce_after_commit(batch, written, None)
-        _sequence_after_commit(ids, written, progress)
+    with transaction.atomic(using=database_alias()):
+        ids, batch = immediate_sqlite.write_to_all(draft, wanted, count)
+        written = Written.of(draft, ids)
+        if len(batch.ids) == len(ids):
+            _announce_after_commit(batch, written, progress)
+        else:
+            _announce_after_commit(batch, written, None)
+            _sequence_after_commit(ids, written, progress)
     return ids
 
 

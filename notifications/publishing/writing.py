@@ -44,6 +44,12 @@ FIELDS = tuple(
     )
 )
 
+#: The columns of these fields, and their placeholders; the latter also with the database's clock in
+#: place of a time.
+COLUMNS = ", ".join(f'"{field.column}"' for field in FIELDS)
+PLACES = ", ".join("%s" for _ in FIELDS)
+PLACES_BY_CLOCK = ", ".join(SQL_NOW if field.name == "publish_at" else "%s" for field in FIELDS)
+
 #: Query for the placed notification with a key in the stream of this name. Not a join, because
 #: PostgreSQL might begin that with all rows that have the key.
 KNOWN_PLACED = f"""
@@ -249,15 +255,13 @@ def columns_of(draft: Notification, *, at_once: bool) -> tuple[str, str, list[An
         at_once: it is due now by the database's clock, if that has one.
     """
     connection = _connection()
-    columns, places, values = [], [], []
-    for field in FIELDS:
-        columns.append(connection.ops.quote_name(str(field.column)))
-        if field.name == "publish_at" and at_once and has_clock(connection.alias):
-            places.append(SQL_NOW)
-            continue
-        places.append("%s")
-        values.append(field.get_db_prep_save(getattr(draft, field.attname), connection))
-    return ", ".join(columns), ", ".join(places), values
+    by_clock = at_once and has_clock(connection.alias)
+    values = [
+        field.get_db_prep_save(getattr(draft, field.attname), connection)
+        for field in FIELDS
+        if not (by_clock and field.name == "publish_at")
+    ]
+    return COLUMNS, PLACES_BY_CLOCK if by_clock else PLACES, values
 
 
 def _known(connection: BaseDatabaseWrapper, key: str) -> tuple[str, str, list[str]]:

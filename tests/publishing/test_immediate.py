@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import OperationalError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from notifications import broadcast, notify
@@ -235,14 +236,35 @@ def test_a_stream_whose_top_is_too_low_is_repaired_and_the_others_are_published(
 
 
 def test_p2_a_call_that_fails_before_its_commit_leaves_and_sends_nothing() -> None:
-    ensure(["broadcast"])
+    ensure(["broadcast", "staff"])
     broken = failing_after("INTO notifications_notification")
     with hints() as sent, broken, pytest.raises(OperationalError):
-        broadcast("never")
+        publish_to_each(["broadcast", "staff"], "never")
     assert sent == []
     assert not Notification.objects.exists()
     assert Stream.objects.get(name="broadcast").top == 0
     assert broadcast("first").offset == 1
+
+
+def test_a_call_for_one_stream_whose_answer_is_lost_is_done_as_a_whole_or_not_at_all() -> None:
+    """On PostgreSQL it is one statement, which commits by itself, as an answered COMMIT would."""
+    ensure(["broadcast"])
+    broken = failing_after("INTO notifications_notification")
+    with hints() as sent, broken, pytest.raises(OperationalError):
+        broadcast("perhaps")
+    assert sent == []
+    is_done = IS_POSTGRES
+    assert offsets("broadcast") == [1] * is_done
+    assert Stream.objects.get(name="broadcast").top == int(is_done)
+    assert broadcast("next").offset == 1 + is_done
+
+
+@pytest.mark.skipif(not IS_POSTGRES, reason="SQLite has no round trips")
+def test_a_call_for_one_stream_takes_one_round_trip() -> None:
+    ensure(["broadcast"])
+    with CaptureQueriesContext(connection) as captured:
+        publish("broadcast", "hello")
+    assert len(captured) == 1
 
 
 def test_p1_what_is_committed_and_never_announced_has_moved_the_top(

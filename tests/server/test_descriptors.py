@@ -6,21 +6,33 @@ import os
 import random
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from array import array
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from notifications.protocol.prepared import Prepared
-from notifications.server import FrameProtocol
-from notifications.server.descriptors import NONE, send_to_all
+from notifications.server import FrameProtocol, descriptors
+from notifications.server.descriptors import NONE, RUN, descriptor_of, send_to_all
 from tests.proxies import trusting, write_certificate
 from tests.raw import CLOSE, frame
 from tests.server.test_websocket import PLAIN
 from tests.sockets import serving, until
 
 MESSAGES = 600
+
+
+@pytest.fixture(params=["one call for all", "one call for each"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Send by the queue of the kernel, however few they are, or as where there is none."""
+    monkeypatch.setattr(descriptors, "FEW", 0)
+    if request.param == "one call for each":
+        monkeypatch.setattr(descriptors, "_queue", lambda process: None)
+    else:
+        assert descriptors._queue(os.getpid()) is not None
+    return str(request.param)
 
 
 def nothing() -> None:
@@ -60,7 +72,7 @@ async def test_all_that_is_written_keeps_its_order_whichever_way_it_goes() -> No
                 if descriptor == NONE:
                     ended.append(True)
             if not ended and chance.random() < 0.8:
-                (count,) = send_to_all([descriptor], message.frame)
+                (count,) = send_to_all(array("i", [descriptor]), message.frame)
                 ways["whole" if count == len(message.frame) else "part"] += 1
                 if count < len(message.frame):
                     protocol.take_rest(message.frame[max(count, 0) :])
@@ -171,17 +183,90 @@ def is_same(descriptor: int, inode: int) -> bool:
     return os.fstat(descriptor).st_ino == inode
 
 
-def test_what_cannot_be_sent_raises_nothing() -> None:
+class Sockets(NamedTuple):
+    """Some pairs of sockets: those that are written to, and their peers."""
+
+    ours: list[socket.socket]
+    theirs: list[socket.socket]
+
+    def send(self, data: bytes) -> list[int]:
+        return send_to_all(array("i", [each.fileno() for each in self.ours]), data)
+
+    def received(self) -> list[bytes]:
+        return [each.recv(100) for each in self.theirs]
+
+
+@contextlib.contextmanager
+def sockets(count: int) -> Iterator[Sockets]:
+    with contextlib.ExitStack() as stack:
+        found = Sockets([], [])
+        for _ in range(count):
+            for ends, each in zip(found, socket.socketpair(), strict=True):
+                each.setblocking(False)
+                ends.append(stack.enter_context(each))
+        yield found
+
+
+def fill(tcp: socket.socket) -> None:
+    with contextlib.suppress(BlockingIOError):
+        while tcp.send(b"x" * 1000):
+            pass
+
+
+def test_each_of_very_many_sockets_gets_all_of_it() -> None:
+    with sockets(2 * RUN + 1) as some:
+        for data in (b"one", b"and two"):
+            assert some.send(data) == [len(data)] * len(some.ours)
+            assert set(some.received()) == {data}
+
+
+def test_a_socket_that_is_full_or_gone_takes_nothing_and_the_others_all() -> None:
+    with sockets(RUN + 3) as some:
+        full, gone, last = some.ours[1], some.theirs[3], some.ours[-1]
+        fill(full)
+        gone.close()
+        fill(last)
+        taken = some.send(b"frame")
+        assert [place for place, count in enumerate(taken) if count < 0] == [1, 3, RUN + 2]
+        assert taken.count(5) == RUN
+        for place in (0, 2, 4, RUN, RUN + 1):
+            assert some.theirs[place].recv(100) == b"frame"
+
+
+def test_a_descriptor_that_is_closed_raises_nothing_and_the_others_get_all_of_it() -> None:
+    with sockets(RUN + 3) as some:
+        numbers = array("i", [each.fileno() for each in some.ours])
+        for place in (0, 7, RUN):
+            some.ours[place].close()
+        taken = send_to_all(numbers, b"frame")
+        assert [place for place, count in enumerate(taken) if count == -1] == [0, 7, RUN]
+        assert taken.count(5) == RUN
+        assert {each.recv(100) for each in some.theirs} == {b"frame", b""}
+        assert send_to_all(numbers[1:7], b"again") == [5] * 6
+
+
+def test_a_forked_process_sends_too() -> None:
+    with sockets(3) as some:
+        assert some.send(b"one") == [3] * 3
+        child = os.fork()
+        if not child:
+            os._exit(some.send(b"two").count(3))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3
+        assert some.received() == [b"onetwo"] * 3
+        assert some.send(b"three") == [5] * 3
+
+
+def test_only_sockets_that_do_not_block_are_sent_to() -> None:
+    """Whoever sends to a socket that blocks would wait for it."""
     ours, theirs = socket.socketpair()
-    reading, writing = os.pipe()
-    closed = os.dup(reading)
-    os.close(closed)
     with ours, theirs:
-        assert send_to_all([closed, writing, ours.fileno()], b"frame") == [-1, -1, 5]
-        assert theirs.recv(100) == b"frame"
-    os.close(writing)
-    assert os.read(reading, 100) == b"", "only sockets are written to"
-    os.close(reading)
+        assert descriptor_of(transport_of(ours)) == NONE
+        ours.setblocking(False)
+        assert descriptor_of(transport_of(ours)) == ours.fileno()
+
+
+def transport_of(found: object) -> asyncio.Transport:
+    return asyncio.Transport({"socket": found})
 
 
 async def test_a_socket_with_tls_has_no_descriptor(tmp_path: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable
 from typing import Protocol
 
 from ..sockets.connection import Reader
@@ -29,12 +30,10 @@ class DirectReaders:
 
     __slots__ = ("_send_to_all", "_stream", "descriptors", "done", "readers")
 
-    def __init__(
-        self, stream: Sent, send_to_all: Callable[[Sequence[int], bytes], list[int]]
-    ) -> None:
+    def __init__(self, stream: Sent, send_to_all: Callable[[array[int], bytes], list[int]]) -> None:
         self._stream = stream
         self._send_to_all = send_to_all
-        self.descriptors: list[int] = []
+        self.descriptors = array("i")
         self.readers: list[Reader] = []
         self.done = 0
 

@@ -1,8 +1,11 @@
 """Frames that are sent to descriptors, in slices, while sockets close, join, ping and block."""
 
+from __future__ import annotations
+
 import asyncio
 import os
 import socket
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Readers become direct, and a fan-out is cut into slices, from three readers on."""
+    monkeypatch.setattr("notifications.server.descriptors.FEW", 0)
     monkeypatch.setattr("notifications.hub.delivery.stream.FEW", 2)
     monkeypatch.setattr("notifications.hub.delivery.repairs.SLICE", 2)
 
@@ -195,7 +199,7 @@ def writes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     found: list[tuple[int, int]] = []
     send_to_all = BoundedSocket.send_to_all
 
-    def recording(descriptors: Sequence[int], data: bytes) -> list[int]:
+    def recording(descriptors: array[int], data: bytes) -> list[int]:
         taken = send_to_all(descriptors, data)
         found.extend(
             (each, count * 100 // len(data)) for each, count in zip(descriptors, taken, strict=True)
