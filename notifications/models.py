@@ -8,6 +8,7 @@ offset is *waiting*.
 from .options import Level
 from .tables.database import database_alias
 from .tables.keys import APIKey
+from .tables.mailings import Mailing
 from .tables.notifications import (
     Broadcast,
     Notification,
@@ -37,6 +38,7 @@ __all__ = [
     "Connection",
     "Incarnation",
     "Level",
+    "Mailing",
     "Member",
     "Notification",
     "NotificationQuerySet",

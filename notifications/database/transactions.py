@@ -143,22 +143,37 @@ def among(
     if connection.vendor != "postgresql":
         condition = f"{column} IN (SELECT value FROM json_each(%s))"  # noqa: S608 - a column
         return condition, json.dumps(list(values))
-    kind, literal = _literal(values)
+    kind, literal = _array(values)
     return f"{column} = ANY(%s::{kind}[])", literal
 
 
 def listed(
-    connection: BaseDatabaseWrapper, values: Collection[int] | Collection[str]
-) -> tuple[str, str]:
-    """These values as the table ``wanted`` with the column ``value``; see :func:`among`."""
+    connection: BaseDatabaseWrapper,
+    values: Collection[int] | Collection[str],
+    ids: Collection[int] | None = None,
+) -> tuple[str, list[str]]:
+    """These values as the table ``wanted`` with the column ``value``; see :func:`among`.
+
+    Args:
+        ids: a number for each of them, for the column ``row_id``.
+
+    Returns:
+        The SQL and its parameters.
+    """
     if connection.vendor != "postgresql":
-        return "json_each(%s) AS wanted", json.dumps(list(values))
-    kind, literal = _literal(values)
-    return f"unnest(%s::{kind}[]) AS wanted (value)", literal
+        if ids is None:
+            return "json_each(%s) AS wanted", [json.dumps(list(values))]
+        pairs = "SELECT value->>0 AS value, value->>1 AS row_id FROM json_each(%s)"
+        return f"({pairs}) AS wanted", [json.dumps(list(zip(values, ids, strict=True)))]
+    kind, literal = _array(values)
+    if ids is None:
+        return f"unnest(%s::{kind}[]) AS wanted (value)", [literal]
+    numbers = f"unnest(%s::{kind}[], %s::bigint[]) AS wanted (value, row_id)"
+    return numbers, [literal, _array(ids)[1]]
 
 
-def _literal(values: Collection[int] | Collection[str]) -> tuple[str, str]:
-    """The type of the values on PostgreSQL, and the literal of an array of them."""
+def _array(values: Collection[int] | Collection[str]) -> tuple[str, str]:
+    """The type of these values on PostgreSQL, and the literal of an array of them."""
     kind = "text" if any(isinstance(value, str) for value in values) else "bigint"
     entries = ",".join(
         f'"{value.translate(_ESCAPES)}"' if isinstance(value, str) else str(value)
@@ -184,7 +199,7 @@ def as_array(values: Sequence[Any]) -> Any:
     psycopg takes 3 µs for each entry of a list, so whole numbers become the text of an array.
     """
     is_whole = all(type(value) is int for value in values)
-    return _literal(values)[1] if is_whole else list(values)
+    return _array(values)[1] if is_whole else list(values)
 
 
 def _values(

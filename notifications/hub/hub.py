@@ -15,7 +15,7 @@ from ..database.lanes import CONNECTS, FLUSH, RECEIVERS, TICKER
 from ..layer import announcer
 from ..protocol import codes
 from ..protocol.effects import Close, Send
-from ..publishing.sequencing import sequence_waiting
+from ..publishing.waiting import publish_waiting
 from ..streams.history import Recent
 from ..streams.names import user_stream
 from .acknowledgements import Acknowledgements
@@ -102,7 +102,7 @@ class Hub:
         loops.start("check", self.position_check.interval, self.position_check.run)
         # Not part of the check, which must keep running while the layer is slow.
         loops.start("groups", self.position_check.interval, self.maintain_groups)
-        loops.start("ticker", app_settings.TICK_INTERVAL, partial(TICKER.run, sequence_waiting))
+        loops.start("ticker", app_settings.TICK_INTERVAL, partial(TICKER.run, publish_waiting))
         loops.start("flush", app_settings.FLUSH_INTERVAL, self.flush)
         loops.start("beginnings", app_settings.FLUSH_INTERVAL, self.beginnings.retry)
         loops.start("presence", app_settings.WORKER_TIMEOUT * HEARTBEAT, self.presence.beat)

@@ -31,7 +31,7 @@ def announce_batch(batch: Batch, written: Written) -> None:
     Args:
         batch: see :func:`~notifications.publishing.hints.announce`, also for the other argument.
     """
-    with _left_to_workers():
+    with left_to_workers():
         announce(batch, written)
 
 
@@ -43,7 +43,7 @@ def sequence_streams(stream_ids: Collection[int], names: Sequence[str], written:
         names: names of the streams of unplaced notifications.
         written: what is known of the rows, placed and unplaced.
     """
-    with _left_to_workers():
+    with left_to_workers():
         _sequence(stream_ids, names, written)
 
 
@@ -54,7 +54,7 @@ def sequence_rows(ids: Ids, written: Written) -> None:
         ids: primary keys of some rows, as many as one transaction takes.
         written: what is known of them.
     """
-    with _left_to_workers():
+    with left_to_workers():
         with connections[database_alias()].cursor() as cursor:
             cursor.execute(SELECT_WAITING, [ids[0], ids[-1]])
             rows = cursor.fetchall()
@@ -68,7 +68,8 @@ def _sequence(stream_ids: Collection[int], names: Sequence[str], written: Writte
 
 
 @contextmanager
-def _left_to_workers() -> Iterator[None]:
+def left_to_workers() -> Iterator[None]:
+    """Log the errors of the database, because workers do what failed."""
     try:
         yield
     except DatabaseError as error:

@@ -19,6 +19,11 @@ class Ids(Sequence[int]):
         self._ranges = list(ranges)
         self._ends = list(accumulate(map(len, self._ranges)))
 
+    @property
+    def ranges(self) -> Sequence[range]:
+        """The primary keys as ranges, in their order."""
+        return self._ranges
+
     def __len__(self) -> int:
         return self._ends[-1] if self._ends else 0
 

@@ -5,39 +5,36 @@ their offsets until it has committed (:mod:`notifications.publishing.sequencing`
 a transaction makes one of its own, which ends at once. That may lock the streams, as the sequencing
 would in a second transaction, and so each row is written once instead of twice.
 
-It waits for nobody. A stream that others have locked is left out, and so is one that does not
-exist, has the highest offset, or has due notifications that wait, which must come first. A row for
-such a stream is written without an offset, as in a caller's transaction, and is sequenced after the
-commit.
+It waits for no stream. One that others have locked is left out, and so is one that has the highest
+offset, or has due notifications that wait, which must come first. A row for such a stream is
+written without an offset, as in a caller's transaction, and is sequenced after the commit. Streams
+that are missing are created: others who create one of them wait for each other, and all of them
+commit at once.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field
-from django.utils import timezone
 
 from ..database.clock import SQL_NOW
-from ..database.locks import has_row_locks, reads_snapshot
-from ..database.transactions import among
+from ..database.locks import limit_waiting, reads_snapshot
+from ..database.transactions import among, listed
 from ..models import Notification, Stream, database_alias
 from ..streams import rows as stream_rows
-from ..streams.instants import instant, instant_of, sqlite_instant, sqlite_moment
+from ..streams.instants import instant_of
 from ..streams.numbered import Numbered
-from .hints import hints_each
-from .ids import Ids
 from .numbering import Batch
-from .offsets import FEW, MAX_OFFSET
-from .wanted import Wanted
+from .offsets import FEW, MAX_OFFSET, look_up_rows
 from .writing import columns_of
 
 NOTIFICATIONS = Notification._meta.db_table
 STREAMS = Stream._meta.db_table
 
-#: Streams that one transaction locks at most, where others are not locked out anyway. Those who
-#: sequence them meanwhile wait for it.
+#: Streams that one transaction locks at most on PostgreSQL. Those who sequence them meanwhile wait
+#: for it. On SQLite others are locked out anyway.
 MAX_LOCKED = 10_000
 
 #: Condition that no notification of a stream is due and waits. It reads the index on streams and
@@ -49,42 +46,28 @@ NONE_WAITING = f"""COALESCE((
     AND waiting.publish_at <= CASE WHEN waiting.withdrawn_at IS NULL THEN {{now}} END LIMIT 1
 ), TRUE)"""  # noqa: S608 - names of the models, no value
 
-#: The rows in a range of primary keys that have their offsets.
-WITH_OFFSET = f"""
-    FROM {NOTIFICATIONS} row WHERE row.id BETWEEN %s AND %s AND row."offset" IS NOT NULL
-"""
+#: The next primary key of a notification. It is known before the row is written, so that rows need
+#: not be joined with their streams afterwards.
+NEXT_ID = f"nextval((SELECT pg_get_serial_sequence('{NOTIFICATIONS}', 'id')::regclass))"
 
 
-class AllWritten(NamedTuple):
-    """The rows of a call, some of which may have no offset.
-
-    Args:
-        ids: primary keys, in the order of the call.
-        batch: those among them that have their offsets.
-    """
-
-    ids: Ids
-    batch: Batch
-
-
-def can_write(draft: Notification, count: int, *, at_once: bool) -> bool:
-    """Return whether a notification may be written here.
+def can_write(draft: Notification, *, at_once: bool) -> bool:
+    """Return whether a notification may be written here, to at most :data:`MAX_LOCKED` streams.
 
     Args:
         draft: an unsaved notification. A key is compared under the lock of its stream, later.
-        count: the number of streams.
         at_once: it is to be published now.
     """
     if draft.key is not None or not at_once:
-        return False
-    if has_row_locks(database_alias()) and count > MAX_LOCKED:
         return False
     connection = connections[database_alias()]
     # Autocommit is off in a transaction, and where the caller begins transactions by hand.
     return connection.get_autocommit() and not reads_snapshot(connection)
 
 
-def write_to_free(draft: Notification, names: Sequence[str]) -> Batch:
+def write_to_free(
+    draft: Notification, names: Sequence[str], ids: Sequence[int] | None = None
+) -> Batch:
     """On PostgreSQL, insert a draft into those of these streams that are free, with one statement.
 
     The transaction has to end right after this. The statement sees what others have committed
@@ -93,121 +76,118 @@ def write_to_free(draft: Notification, names: Sequence[str]) -> Batch:
     Args:
         draft: one for which :func:`can_write`.
         names: names of streams.
+        ids: a primary key for the row of each of them; by default the database chooses.
 
     Returns:
         A description of the rows that were written.
 
     Raises:
-        IntegrityError: the top of a stream is below an offset in use, or the actor is gone.
+        IntegrityError: one of the primary keys is in use, the top of a stream is below an offset in
+            use, or the actor is gone.
     """
     connection = connections[database_alias()]
     columns, places, values = columns_of(draft, at_once=True)
-    wanted, parameter = among(connection, "name", names)
+    source, wanted, parameters = _chosen(connection, names, ids)
     actor, held_actor = _held_actor(connection, draft)
     statement = f"""
         WITH held AS (
-            SELECT id, name, epoch, top, published_at,
-            GREATEST({SQL_NOW}, published_at + INTERVAL '1 microsecond') AS moment
-            FROM {STREAMS} stream WHERE {wanted} AND top < {MAX_OFFSET}
+            SELECT {NEXT_ID if ids is None else "row_id"} AS row_id, stream.id, name, epoch, top,
+            published_at, GREATEST({SQL_NOW}, published_at + INTERVAL '1 microsecond') AS moment
+            FROM {source} WHERE {wanted} AND top < {MAX_OFFSET}
             AND {NONE_WAITING.format(now=SQL_NOW)} {actor}
-            ORDER BY id FOR NO KEY UPDATE OF stream SKIP LOCKED
+            ORDER BY stream.id FOR NO KEY UPDATE OF stream SKIP LOCKED
         ), written AS (
-            INSERT INTO {NOTIFICATIONS} (stream_id, "offset", published_at, {columns})
-            SELECT id, top + 1, moment, {places} FROM held RETURNING id, stream_id
+            INSERT INTO {NOTIFICATIONS} (id, stream_id, "offset", published_at, {columns})
+            SELECT row_id, id, top + 1, moment, {places} FROM held
         ), moved AS (
             UPDATE {STREAMS} moved SET top = held.top + 1, published_at = moment
             FROM held WHERE moved.id = held.id
         )
-        SELECT name, epoch, top + 1, written.id, {instant_of(connection, "moment")},
-        {instant_of(connection, "published_at")} FROM written JOIN held ON held.id = stream_id
+        SELECT name, epoch, top + 1, row_id, {instant_of(connection, "moment")},
+        {instant_of(connection, "published_at")} FROM held
     """  # noqa: S608 - names of the models, no value
+    look_up_rows(database_alias(), len(names))
     with connection.cursor() as cursor:
-        if len(names) > FEW:
-            # Compiling it would take longer than running it.
-            cursor.execute("SET LOCAL jit = off")
-        cursor.execute(statement, [parameter, *held_actor, *values])
-        numbered = [Numbered(*row) for row in cursor.fetchall()]
-    # Each one is published at the moment, unless the entry before it is later.
-    moment = min((entry.at for entry in numbered), default=0)
-    ids = [entry.id for entry in numbered]
-    return Batch(ids, numbered, frozenset(), is_full=False, moment=moment)
+        cursor.execute(statement, [*parameters, *held_actor, *values])
+        return _batch(Numbered(*row) for row in cursor.fetchall())
 
 
-def write_to_all(draft: Notification, wanted: Wanted, count: int) -> AllWritten:
-    """On SQLite, insert a draft into these streams, with offsets wherever possible.
+def write_to_new(
+    draft: Notification, names: Sequence[str], ids: Sequence[int] | None = None
+) -> Batch:
+    """On PostgreSQL, create those of these streams that do not exist, and insert a draft into them.
 
-    The transaction has locked the database, and has to end right after this. So it can also create
-    the streams that are missing.
+    It leaves out those whose unplaced notifications come first, and all of them while the actor is
+    locked: the commit waits for that, and nobody must wait for the commit. It goes before or after
+    :func:`write_to_free` in the same transaction.
 
     Args:
         draft: one for which :func:`can_write`.
-        wanted: the streams.
-        count: how many they are at least, which decides whether they are described.
+        names: names of streams.
+        ids: a primary key for the row of each of them; by default the database chooses.
+
+    Returns:
+        A description of the rows that were written.
 
     Raises:
-        IntegrityError: the top of a stream is below an offset in use.
+        IntegrityError: one of the primary keys is in use, or the actor is gone.
+        OperationalError: another transaction that creates one of the streams does not end in time.
     """
+    limit_waiting(database_alias(), stream_rows.CREATE_TIMEOUT)
     connection = connections[database_alias()]
-    with connection.cursor() as cursor:
-        cursor.execute(_create_missing(wanted), wanted.parameters)
-        # Read when others are locked out.
-        now = timezone.now()
-        clock = connection.ops.adapt_datetimefield_value(now)
-        columns, places, values = columns_of(draft, at_once=True)
-        parameters = [*wanted.parameters, clock, clock, *values, clock]
-        cursor.execute(_insert_all(wanted, columns, places), parameters)
-        # Nobody else writes, so the primary keys follow each other.
-        first, last = cursor.lastrowid - cursor.rowcount + 1, cursor.lastrowid
-        numbered = None
-        if hints_each(count, same=True):
-            cursor.execute(DESCRIBE, [clock, instant(now), first, last])
-            numbered = [Numbered(*row) for row in cursor.fetchall()]
-        cursor.execute(MOVE, [first, last])
-        ids = given = Ids([range(first, last + 1)])
-        if cursor.rowcount < len(ids):
-            cursor.execute(f"SELECT id {WITH_OFFSET} ORDER BY id", [first, last])
-            given = Ids(range(pk, pk + 1) for (pk,) in cursor.fetchall())
-    return AllWritten(ids, Batch(given, numbered, frozenset(), is_full=False, moment=instant(now)))
-
-
-def _create_missing(wanted: Wanted) -> str:
-    """Create streams, except those whose unplaced notifications come first."""
-    names = f"""(
-        SELECT name AS value FROM wanted
-        WHERE NOT EXISTS (SELECT 1 FROM {STREAMS} stream WHERE stream.name = wanted.name)
-        AND NOT EXISTS (SELECT 1 FROM {NOTIFICATIONS} WHERE channel = wanted.name)
-    )"""  # noqa: S608 - names of the models, no value
-    create = stream_rows.INSERT.format(epoch=stream_rows.NEW_EPOCH["sqlite"], wanted=names)
-    return f"WITH {wanted.sql} {create}"
-
-
-def _insert_all(wanted: Wanted, columns: str, places: str) -> str:
-    later = sqlite_moment(f"({sqlite_instant('stream.published_at')} + 1)")
-    return f"""
-        INSERT INTO {NOTIFICATIONS} (stream_id, channel, "offset", published_at, {columns})
-        WITH {wanted.sql}
-        SELECT found.id, CASE WHEN found.id IS NULL THEN wanted.name END, stream.top + 1,
-        CASE WHEN stream.published_at >= %s THEN {later} WHEN stream.id IS NOT NULL THEN %s END,
-        {places} FROM wanted LEFT JOIN {STREAMS} found ON found.name = wanted.name
-        LEFT JOIN {STREAMS} stream ON stream.id = found.id AND stream.top < {MAX_OFFSET}
-        AND {NONE_WAITING.format(now="%s")} ORDER BY number
+    columns, places, values = columns_of(draft, at_once=True)
+    wanted, parameters = listed(connection, names, ids)
+    actor, held_actor = _held_actor(connection, draft)
+    joined = "" if ids is None else "JOIN missing ON missing.value = name"
+    # Subqueries and no joins, because PostgreSQL might begin one with all rows of a table. Created
+    # in the order of their names, as by all others, so that nobody deadlocks.
+    statement = f"""
+        WITH missing AS MATERIALIZED (
+            SELECT * FROM {wanted}
+            WHERE (SELECT TRUE FROM {STREAMS} WHERE name = value) IS NULL
+            AND (SELECT TRUE FROM {NOTIFICATIONS} WHERE channel = value LIMIT 1) IS NULL {actor}
+            ORDER BY value COLLATE "C"
+        ), created AS (
+            INSERT INTO {STREAMS} (name, epoch, top, floor, revision, published_at)
+            SELECT value, {stream_rows.NEW_EPOCH["postgresql"]}, 1, 0, 0, {SQL_NOW} FROM missing
+            ON CONFLICT DO NOTHING RETURNING id, name, epoch
+        ), placed AS MATERIALIZED (
+            SELECT {NEXT_ID if ids is None else "row_id"} AS row_id, id, name, epoch
+            FROM created {joined}
+        ), written AS (
+            INSERT INTO {NOTIFICATIONS} (id, stream_id, "offset", published_at, {columns})
+            SELECT row_id, id, 1, {SQL_NOW}, {places} FROM placed
+        )
+        SELECT name, epoch, 1, row_id, {instant_of(connection, SQL_NOW)} FROM placed
     """  # noqa: S608 - names of the models, no value
+    with connection.cursor() as cursor:
+        if len(names) > FEW:
+            # The only join is one of temporary tables, which PostgreSQL takes for small.
+            cursor.execute(
+                "SET LOCAL enable_hashjoin = on; SET LOCAL enable_nestloop = off; "
+                "SET LOCAL jit = off"
+            )
+        cursor.execute(statement, [*parameters, *held_actor, *values])
+        return _batch(Numbered(*row) for row in cursor.fetchall())
 
 
-# The "+" keeps SQLite from beginning with all streams.
-DESCRIBE = f"""
-    SELECT name, epoch, top + 1, written.id,
-    CASE written.at WHEN %s THEN %s ELSE {sqlite_instant("written.at")} END,
-    {sqlite_instant("stream.published_at")}
-    FROM (SELECT id, stream_id, published_at AS at {WITH_OFFSET}) AS written
-    JOIN {STREAMS} stream ON stream.id = +written.stream_id
-"""  # noqa: S608 - names of the models, no value
+def _batch(numbered: Iterable[Numbered]) -> Batch:
+    entries = list(numbered)
+    # Each one is published at the moment, unless the entry before it is later.
+    moment = min((entry.at for entry in entries), default=0)
+    ids = [entry.id for entry in entries]
+    return Batch(ids, entries, frozenset(), is_full=False, moment=moment)
 
-MOVE = f"""
-    UPDATE {STREAMS} SET top = written."offset", published_at = written.at
-    FROM (SELECT stream_id, "offset", published_at AS at {WITH_OFFSET}) AS written
-    WHERE {STREAMS}.id = +written.stream_id
-"""  # noqa: S608 - names of the models, no value
+
+def _chosen(
+    connection: BaseDatabaseWrapper, names: Sequence[str], ids: Sequence[int] | None
+) -> tuple[str, str, list[Any]]:
+    """The table of the streams with these names, its condition, and the parameters of both."""
+    if ids is None:
+        condition, parameter = among(connection, "name", names)
+        return f"{STREAMS} stream", condition, [parameter]
+    wanted, parameters = listed(connection, names, ids)
+    return f"{wanted} JOIN {STREAMS} stream ON name = value", "TRUE", parameters
 
 
 def _held_actor(connection: BaseDatabaseWrapper, draft: Notification) -> tuple[str, list[Any]]:

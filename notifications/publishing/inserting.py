@@ -3,20 +3,19 @@
 Rows that have no offset then are sequenced after the commit.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.db.models import QuerySet
 
-from ..database.locks import has_row_locks
+from ..database.locks import has_row_locks, was_locked
 from ..database.transactions import after_commit
 from ..models import Notification, database_alias
 from ..streams import rows as stream_rows
-from ..streams.encoding import encode_content
 from ..streams.names import user_stream
-from . import immediate
+from . import immediate, immediate_sqlite, mailings
 from .committed import announce_batch, sequence_rows, sequence_streams
 from .ids import Ids
 from .numbering import Batch
@@ -56,7 +55,9 @@ def insert(
     Returns:
         The primary keys of the rows, in the order of ``names``.
     """
-    if names and can_be_immediate(draft, publish_at, len(names)):
+    if names and can_be_immediate(draft, publish_at):
+        if _is_too_much(len(names)):
+            return _write_in_parts(draft, wanted_names(names), progress)
         done = _attempt(lambda: _write_at_once(draft, names, progress))
         if done is not None:
             return done
@@ -88,7 +89,9 @@ def insert_for_users(
     Returns:
         The primary keys of the rows, in the order of the users.
     """
-    if can_be_immediate(draft, publish_at, count):
+    if can_be_immediate(draft, publish_at):
+        if _is_too_much(count):
+            return _write_in_parts(draft, wanted_users(users), progress)
         if has_row_locks(database_alias()):
             names = [user_stream(user_id) for user_id in recipients(users)]
             return insert(draft, names, publish_at, progress)
@@ -97,30 +100,50 @@ def insert_for_users(
             return done
     with transaction.atomic(using=database_alias()):
         ids = write_for_users(draft, users, at_once=publish_at is None)
-        _sequence_after_commit(ids, _written(draft, ids), progress)
+        _sequence_after_commit(ids, Written.of(draft, ids), progress)
     return ids
 
 
-def can_be_immediate(draft: Notification, publish_at: datetime | None, count: int) -> bool:
-    """Return whether rows for so many streams may get their offsets at once.
+def can_be_immediate(draft: Notification, publish_at: datetime | None) -> bool:
+    """Return whether rows may be written with their offsets.
 
     Whoever listens to what is written wants to hear of it before the commit.
     """
-    can_write = immediate.can_write(draft, count, at_once=publish_at is None)
+    can_write = immediate.can_write(draft, at_once=publish_at is None)
     return can_write and not rows_written.has_listeners()
+
+
+def _is_too_much(count: int) -> bool:
+    """Return whether one transaction must not lock so many streams."""
+    return count > immediate.MAX_LOCKED and has_row_locks(database_alias())
+
+
+def _write_in_parts(draft: Notification, wanted: Wanted, progress: Progress | None) -> Ids:
+    with transaction.atomic(using=database_alias()):
+        count, ranges = 0, list[range]()
+        for part in mailings.plan(draft, wanted):
+            after_commit(database_alias(), mailings.write, part.mailing)
+            count += len(part.ids)
+            ranges += part.ids.ranges
+            _report_after_commit(progress, count)
+    return Ids(ranges)
 
 
 def _attempt(write: Callable[[], Sequence[int]]) -> Sequence[int] | None:
     """Write rows with their offsets in a transaction.
 
     Returns:
-        The primary keys of the rows. None if nothing was written, because a stream is broken: the
-        sequencing repairs it, or tells it from the others.
+        The primary keys of the rows. None if nothing was written, because a stream is broken, or
+        is being created elsewhere for long: the sequencing repairs it, or tells it from the others.
     """
     try:
         with transaction.atomic(using=database_alias()):
             return write()
     except (DataError, IntegrityError):
+        return None
+    except OperationalError as error:
+        if not was_locked(error, or_deadlock=True):
+            raise
         return None
 
 
@@ -129,9 +152,14 @@ def _write_at_once(
 ) -> Sequence[int]:
     if not has_row_locks(database_alias()):
         return _write_to_all(draft, wanted_names(names), len(names), progress)
-    batch = immediate.write_to_free(draft, names)
-    _announce_after_commit(batch, _written(draft, frozenset(batch.ids)), progress)
-    ids = {entry.name: entry.id for entry in batch.numbered or ()}
+    ids: dict[str, int] = {}
+    for write in (immediate.write_to_free, immediate.write_to_new):
+        left = [name for name in names if name not in ids]
+        batch = write(draft, left) if left else None
+        if batch is not None:
+            written = Written.of(draft, frozenset(batch.ids))
+            _announce_after_commit(batch, written, progress, len(ids))
+            ids |= {entry.name: entry.id for entry in batch.numbered or ()}
     for chunk in stream_rows.chunks([name for name in names if name not in ids], CHUNK):
         ids |= zip(chunk, _insert(draft, chunk, at_once=True), strict=True)
         _report_after_commit(progress, len(ids))
@@ -141,8 +169,8 @@ def _write_at_once(
 def _write_to_all(
     draft: Notification, wanted: Wanted, count: int, progress: Progress | None
 ) -> Ids:
-    ids, batch = immediate.write_to_all(draft, wanted, count)
-    written = _written(draft, ids)
+    ids, batch = immediate_sqlite.write_to_all(draft, wanted, count)
+    written = Written.of(draft, ids)
     if len(batch.ids) == len(ids):
         _announce_after_commit(batch, written, progress)
     else:
@@ -151,10 +179,12 @@ def _write_to_all(
     return ids
 
 
-def _announce_after_commit(batch: Batch, written: Written, progress: Progress | None) -> None:
+def _announce_after_commit(
+    batch: Batch, written: Written, progress: Progress | None, before: int = 0
+) -> None:
     if batch.ids:
         after_commit(database_alias(), announce_batch, batch, written)
-        _report_after_commit(progress, len(batch.ids))
+        _report_after_commit(progress, before + len(batch.ids))
 
 
 def _sequence_after_commit(ids: Ids, written: Written, progress: Progress | None) -> None:
@@ -162,10 +192,6 @@ def _sequence_after_commit(ids: Ids, written: Written, progress: Progress | None
         chunk = ids[start : start + CHUNK]
         after_commit(database_alias(), sequence_rows, chunk, written._replace(ids=chunk))
         _report_after_commit(progress, start + len(chunk))
-
-
-def _written(draft: Notification, ids: Collection[int]) -> Written:
-    return Written(ids, encode_content(draft), draft.expires_at, has_id=draft.publication is None)
 
 
 def _insert(draft: Notification, names: Sequence[str], *, at_once: bool) -> list[int]:
@@ -185,7 +211,7 @@ def _insert(draft: Notification, names: Sequence[str], *, at_once: bool) -> list
             # Rows that had the key before. If one is pruned in between, the loop writes it anew.
             ids |= find_known([name for name in missing if name not in new], draft.key)
     new_ids = frozenset((*placed.values(), *unplaced.values()))
-    written = _written(draft, new_ids)
+    written = Written.of(draft, new_ids)
     callback = after_commit(
         database_alias(), sequence_streams, list(placed), list(unplaced), written
     )

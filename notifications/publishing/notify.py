@@ -65,8 +65,8 @@ def notify(
             errors are logged.
 
     Returns:
-        The primary keys of the notifications, in the order of the recipients: a list, or for a
-        large queryset an :class:`~notifications.publishing.ids.Ids`, which needs little memory.
+        The primary keys of the notifications, in the order of the recipients: a list, or for many
+        recipients an :class:`~notifications.publishing.ids.Ids`, which needs little memory.
         With a ``key`` and inside a transaction, some may turn out to be duplicates; see
         :func:`originals`.
 

@@ -22,7 +22,7 @@ from ..database.clock import present
 from ..database.locks import limit_waiting, was_locked
 from ..models import Notification, database_alias
 from ..streams import rows as stream_rows
-from ..streams.rows import MAX_LOCK_WAIT, chunks
+from ..streams.rows import CREATE_TIMEOUT, MAX_LOCK_WAIT, chunks
 from .hints import announce, hints_each
 from .numbering import Batch, give_offsets, repair
 from .placing import find_channels
@@ -37,9 +37,6 @@ T = TypeVar("T", int, str)
 BATCH_SIZE = 2000
 #: Notifications per transaction: more than streams, so that a chunk of a bulk call is one batch.
 MAX_NOTIFICATIONS = 4000
-
-#: Seconds that creating streams waits for another transaction that creates one of them.
-CREATE_TIMEOUT = 0.2
 
 #: Errors that a broken stream may cause; :func:`_concerns_all` tells errors with other causes.
 FAILURES = (DatabaseError, ArithmeticError, ValueError)

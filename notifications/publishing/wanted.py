@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from django.db import connections
 from django.db.models import QuerySet
 
+from ..database.locks import has_row_locks
 from ..models import database_alias
 from ..streams.names import USER_PREFIX
 
@@ -25,7 +26,10 @@ class Wanted(NamedTuple):
 
 
 def wanted_names(names: Sequence[str]) -> Wanted:
-    """Streams by name, on SQLite."""
+    """Streams by name."""
+    if has_row_locks(database_alias()):
+        texts = "unnest(%s::text[]) WITH ORDINALITY AS given (name, number)"
+        return Wanted(f"wanted AS (SELECT name, number FROM {texts})", [list(names)])  # noqa: S608
     ctes = "wanted AS (SELECT value AS name, key AS number FROM json_each(%s))"
     return Wanted(ctes, [json.dumps(list(names))])
 

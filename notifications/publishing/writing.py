@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -13,6 +13,7 @@ from ..database.clock import SQL_NOW, has_clock
 from ..database.locks import hold_clause
 from ..database.transactions import among, listed
 from ..models import Notification, Stream, database_alias
+from ..streams.encoding import encode_content
 from ..streams.numbered import with_id
 from .ids import Ids
 from .wanted import wanted_users
@@ -80,6 +81,12 @@ class Written(NamedTuple):
     expires_at: datetime | None
     has_id: bool = True
 
+    @classmethod
+    def of(cls, draft: Notification, ids: Collection[int]) -> Self:
+        """What is known of the rows of a draft, which have these primary keys."""
+        has_id = draft.publication is None
+        return cls(ids, encode_content(draft), draft.expires_at, has_id)
+
     def data(self, pk: int) -> bytes:
         """The encoded content of the row with this primary key."""
         if not self.has_id:
@@ -118,7 +125,9 @@ def write_placed(
         return dict(cursor.fetchall())
 
 
-def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) -> dict[str, int]:
+def write_unplaced(
+    draft: Notification, names: Sequence[str], ids: Sequence[int] | None = None, *, at_once: bool
+) -> dict[str, int]:
     """Insert a draft for each of these streams, except where its ``key`` is known already.
 
     A key is known if a visible row has it: one that was committed, or written by this transaction.
@@ -128,27 +137,32 @@ def write_unplaced(draft: Notification, names: Sequence[str], *, at_once: bool) 
     Args:
         draft: an unsaved notification without a stream.
         names: names of streams, which need not exist; as many as one statement takes.
+        ids: a primary key for the row of each of them; by default the database chooses.
         at_once: the notification is due now by the database's clock, if it has one.
 
     Returns:
         The primary key of each new row, by name of its stream.
+
+    Raises:
+        IntegrityError: one of the primary keys is in use.
     """
     if not names:
         return {}
     connection = _connection()
     columns, places, values = columns_of(draft, at_once=at_once)
-    wanted, parameter = listed(connection, names)
+    own_id, its_id = ("id, ", "wanted.row_id, ") if ids is not None else ("", "")
+    wanted, parameters = listed(connection, names, ids)
     unknown, keys = "", list[str]()
     if draft.key is not None:
         # Not with NOT EXISTS, for which PostgreSQL may read all keys.
         placed, unplaced, keys = _known(connection, draft.key)
         unknown = f"WHERE ({placed}) IS NULL AND ({unplaced}) IS NULL"
     statement = f"""
-        INSERT INTO {TABLE} (channel, {columns})
-        SELECT wanted.value, {places} FROM {wanted} {unknown} RETURNING channel, id
+        INSERT INTO {TABLE} ({own_id}channel, {columns})
+        SELECT {its_id}wanted.value, {places} FROM {wanted} {unknown} RETURNING channel, id
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*values, parameter, *keys])
+        cursor.execute(statement, [*values, *parameters, *keys])
         return dict(cursor.fetchall())
 
 
@@ -217,13 +231,13 @@ def find_known(names: Sequence[str], key: str) -> dict[str, int]:
     if not names:
         return {}
     connection = _connection()
-    wanted, parameter = listed(connection, names)
+    wanted, parameters = listed(connection, names)
     placed, unplaced, keys = _known(connection, key)
     statement = f"""
         SELECT wanted.value, COALESCE(({placed}), ({unplaced})) FROM {wanted}
     """  # noqa: S608 - names of the models, no value
     with connection.cursor() as cursor:
-        cursor.execute(statement, [*keys, parameter])
+        cursor.execute(statement, [*keys, *parameters])
         return {name: pk for name, pk in cursor.fetchall() if pk is not None}
 
 

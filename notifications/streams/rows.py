@@ -33,6 +33,9 @@ SELECT_HELD = f"SELECT name, id, top FROM {Stream._meta.db_table} WHERE name IN"
 #: Seconds to wait for a stream that another transaction has locked.
 MAX_LOCK_WAIT = 1.0
 
+#: Seconds that creating streams waits for another transaction that creates one of them.
+CREATE_TIMEOUT = 0.2
+
 #: Rows per statement: below SQLite's limit on variables with room to spare.
 CHUNK = 500
 
@@ -84,10 +87,10 @@ def create(names: Sequence[str]) -> dict[str, int]:
     if not names:
         return {}
     connection = connections[database_alias()]
-    wanted, parameter = listed(connection, sorted(names))
+    wanted, parameters = listed(connection, sorted(names))
     statement = INSERT.format(epoch=NEW_EPOCH[connection.vendor], wanted=wanted)
     with connection.cursor() as cursor:
-        cursor.execute(statement, [parameter])
+        cursor.execute(statement, parameters)
         return dict(cursor.fetchall())
 
 

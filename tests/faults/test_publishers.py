@@ -36,6 +36,18 @@ def test_p1_a_publisher_that_dies_after_its_commit_loses_nothing(
         survived(run)
 
 
+def test_p1_a_publisher_that_dies_in_a_large_call_loses_nothing(
+    stage: Stage, survived: Survived
+) -> None:
+    with running(stage) as run:
+        ids = [person.id for person in run.people]
+        with run.fault(), pytest.raises(EOFError):
+            stage.place.add_other().run(jobs.notify_many_and_die, ids, "to many")
+        for person in run.people:
+            run.committed.setdefault(person.channel, []).append("to many")
+        survived(run)
+
+
 def test_p3_the_same_key_from_eight_processes_makes_one_notification(
     stage: Stage, survived: Survived
 ) -> None:

@@ -34,7 +34,7 @@ from notifications.models import (
     Worker,
     new_epoch,
 )
-from notifications.publishing import inserting
+from notifications.publishing import immediate, inserting, mailings
 from notifications.publishing.channels import publish as publish_data
 from notifications.publishing.sequencing import sequence
 from notifications.streams import rights
@@ -280,6 +280,26 @@ def notify_at_once_and_die(user_id: int, title: str) -> None:
     """Write a notification with its offset, and end the process before it is announced."""
     with patch.object(inserting, "announce_batch", lambda *args: os._exit(9)):
         notify_user(user_id, [title])
+
+
+def notify_many_and_die(user_ids: list[int], title: str) -> None:
+    """Make a call that is written in parts of two, and end the process after the first part."""
+    written: list[int] = []
+    write = mailings.write
+
+    def write_or_die(mailing: int) -> None:
+        if written:
+            os._exit(9)
+        written.append(mailing)
+        write(mailing)
+
+    users = get_user_model().objects.filter(pk__in=user_ids).order_by("pk")
+    with (
+        patch.object(immediate, "MAX_LOCKED", 2),
+        patch.object(mailings, "CHUNK", 2),
+        patch.object(mailings, "write", write_or_die),
+    ):
+        notify(list(users), title)
 
 
 def sequence_stream(user_id: int) -> None:

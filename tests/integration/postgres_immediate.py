@@ -14,6 +14,7 @@ from notifications import broadcast, notify
 from notifications.models import Notification, Stream
 from notifications.publishing.notify import publish_to_each
 from notifications.publishing.sequencing import sequence_waiting
+from notifications.streams import rows as stream_rows
 from notifications.streams.rows import ensure, locked
 from tests.integration.postgres_only import open_transaction
 from tests.rooms import hints, in_threads, make_old_users, make_user, offsets, queries
@@ -63,10 +64,23 @@ def test_callers_who_meet_in_many_streams_give_each_offset_once() -> None:
     assert set(Stream.objects.filter(name__startswith="user:").values_list("top")) == {(20,)}
 
 
-def test_p9_a_locked_actor_delays_nobody_else() -> None:
-    """The foreign key waits for the actor at the commit; until then no stream is locked."""
+def test_a_stream_that_another_transaction_creates_for_long_is_left_to_sequencing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(stream_rows, "CREATE_TIMEOUT", 0.05)
+    ensure(["topic:a"])
+    with hints(), open_transaction(lambda: stream_rows.create(["topic:b"])):
+        publish_to_each(["topic:a", "topic:b", "topic:c"], "hello")
+        assert offsets("topic:a") == [1]
+        assert offsets("topic:c") == [1]
+        assert Notification.objects.waiting().get().stream_name == "topic:b"
+
+
+@pytest.mark.parametrize("names", [["broadcast"], []], ids=["existing", "new"])
+def test_p9_a_locked_actor_delays_nobody_else(names: list[str]) -> None:
+    """The foreign key waits for the actor at the commit; until then no stream is locked or new."""
     actor = make_user("actor")
-    ensure(["broadcast"])
+    ensure(names)
     rows = get_user_model().objects.select_for_update()
     late = in_background(lambda: broadcast("late", actor=actor))
     with hints() as sent, late as caller, open_transaction(lambda: rows.get(pk=actor.pk)):

@@ -37,6 +37,8 @@ RUNS = [
         "tests/publishing/test_immediate.py",
         "tests/publishing/test_bulk.py",
         "tests/integration/postgres_immediate.py",
+        "tests/publishing/test_mailings.py",
+        "tests/integration/postgres_mailings.py",
         "tests/test_receivers.py",
         "tests/test_signals.py",
         "tests/database/test_lanes.py",

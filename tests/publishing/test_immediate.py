@@ -101,6 +101,21 @@ def test_the_stream_is_published_when_its_newest_notification_was() -> None:
     assert times["topic:a"][1] == 0
 
 
+@pytest.mark.usefixtures("no_sequencing")
+def test_streams_that_are_missing_are_created_in_the_same_transaction() -> None:
+    people = make_old_users(5)
+    ensure(f"user:{user.pk}" for user in people[:2])
+    reported: list[int] = []
+    with hints() as sent:
+        ids = notify(people, "hello", progress=reported.append)
+        broadcast("the first of its stream", actor=people[0])
+    assert [offsets(f"user:{user.pk}") for user in people] == [[1]] * 5
+    rows = {row.pk: row.stream_name for row in Notification.objects.select_related("stream")}
+    assert [rows[pk] for pk in ids] == [f"user:{user.pk}" for user in people]
+    assert sorted(stream for stream, _ in sent) == sorted(rows.values())
+    assert reported[-1] == 5
+
+
 @pytest.mark.parametrize("in_database", [False, True], ids=["list", "queryset"])
 def test_a_call_for_many_takes_as_many_statements_as_for_a_few(
     in_database: bool, monkeypatch: pytest.MonkeyPatch
@@ -147,11 +162,11 @@ def test_a_caller_who_begins_transactions_by_hand_gets_the_offset_after_the_comm
     ensure([f"user:{user.pk}"])
     transaction.set_autocommit(False)
     try:
-        assert not inserting.can_be_immediate(Notification(title="hello"), None, 1)
+        assert not inserting.can_be_immediate(Notification(title="hello"), None)
     finally:
         transaction.rollback()
         transaction.set_autocommit(True)
-    assert inserting.can_be_immediate(Notification(title="hello"), None, 1)
+    assert inserting.can_be_immediate(Notification(title="hello"), None)
 
 
 # What waits

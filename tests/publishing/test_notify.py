@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy
 import notifications
 from notifications import abroadcast, anotify, broadcast, notify
 from notifications.models import Notification, Stream
-from notifications.publishing import channels, inserting, writing
+from notifications.publishing import channels, writing
 from notifications.publishing import hints as publishing_hints
 from notifications.publishing import notify as publishing
 from notifications.publishing.notify import originals
@@ -233,7 +233,7 @@ def test_content_is_encoded_once_per_chunk_of_recipients(
         encoded.append(notification)
         return original(notification)
 
-    monkeypatch.setattr(inserting, "encode_content", count)
+    monkeypatch.setattr(writing, "encode_content", count)
     monkeypatch.setattr(publishing_hints, "encode_content", count)
     users = make_old_users(2 * writing.CHUNK)
     with hints() as sent, transaction.atomic():
