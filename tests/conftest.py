@@ -21,7 +21,8 @@ from tests.flushing import keep_permissions
 from tests.peers import running_hub
 from tests.rooms import make_user
 from tests.scheduling import Schedule, made_once, order
-from tests.servers import Server, Site, make_site
+from tests.servers import Server
+from tests.sites import Site, make_site
 from tests.wheels import build_wheel
 
 

@@ -3,7 +3,8 @@
 import shutil
 from pathlib import Path
 
-from tests.servers import ROOT, Server
+from tests.servers import Server
+from tests.sites import ROOT
 from tests.wheels import plain_environment
 
 EXAMPLES = ROOT / "examples"

@@ -12,7 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.servers import ROOT, Server, manage
+from tests.servers import Server
+from tests.sites import ROOT, manage
 
 PROJECT = ROOT / "tests" / "integration" / "legacy"
 REQUIREMENTS = PROJECT / "requirements.txt"

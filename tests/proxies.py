@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.servers import ROOT, START_TIMEOUT, STOP_TIMEOUT, free_port
+from tests.servers import START_TIMEOUT, STOP_TIMEOUT, free_port
+from tests.sites import ROOT
 
 SHIPPED = ROOT / "deploy" / "nginx"
 

@@ -2,11 +2,9 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 import urllib.error
 import urllib.parse
@@ -17,24 +15,16 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Self
 
-from tests.forks import run_script
-
-ROOT = Path(__file__).resolve().parent.parent
-PYTHON = Path(sys.executable)
+from tests.forks import ForkedProgram, can_fork
+from tests.sites import PYTHON, ROOT, manage
 
 #: Seconds within which a started process must answer, and a stopped one must end; enough for a
 #: machine that is busy otherwise.
 START_TIMEOUT = 90
 STOP_TIMEOUT = 60
 
-#: Seconds that a management command may take.
-MANAGE_TIMEOUT = 120
-
-#: The settings of a :class:`Site`, unless a test brings its own.
-SETTINGS = "tests.site_settings"
-
-#: The environment variables of the developer that a test's processes inherit.
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH")
+#: The commands whose processes are forked; see :mod:`tests.forks`.
+FORKED = ("serve", "runserver", "uvicorn", "daphne")
 
 
 def free_port() -> int:
@@ -45,65 +35,12 @@ def free_port() -> int:
         return port
 
 
-def site_environment(directory: Path, **changes: str) -> dict[str, str]:
-    """Build the environment of a production site with its data in ``directory``.
-
-    Args:
-        directory: directory of the SQLite database.
-        changes: variables to add or replace, such as ``REDIS_URL``.
-    """
-    return {
-        **{name: os.environ[name] for name in INHERITED if name in os.environ},
-        "DATA_DIR": str(directory),
-        "SECRET_KEY": "only-for-tests-and-long-enough-to-pass-the-checks-of-django",
-        "COOKIE_SECURE": "0",
-        "PYTHONUNBUFFERED": "1",
-        **changes,
-    }
-
-
-def manage(
-    *args: str,
-    env: dict[str, str],
-    check: bool = True,
-    python: Path = PYTHON,
-    cwd: Path = ROOT,
-) -> subprocess.CompletedProcess[str]:
-    """Run the ``manage.py`` of the project in ``cwd``.
-
-    Args:
-        args: the command and its arguments.
-        env: the environment.
-        check: fail if the command fails.
-        python: the interpreter.
-        cwd: the project's directory; this project by default.
-
-    Raises:
-        AssertionError: the command failed and ``check`` is true.
-    """
-    is_own = python == PYTHON and cwd == ROOT
-    if is_own and all(name == "PYTHONUNBUFFERED" for name in env if name.startswith("PYTHON")):
-        result = run_script(ROOT / "manage.py", args, env, MANAGE_TIMEOUT)
-    else:
-        result = subprocess.run(
-            [python, "manage.py", *args],
-            cwd=cwd,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=MANAGE_TIMEOUT,
-            check=False,
-        )
-    assert not check or result.returncode == 0, f"manage.py {args}: {result.stdout}{result.stderr}"
-    return result
-
-
 class Server:
     """A server of the site on one port, which may be stopped, killed and started again.
 
     Args:
         directory: directory of its log.
-        env: the environment, see :func:`site_environment`.
+        env: the environment, see :func:`tests.sites.site_environment`.
         command: the management command ``serve``, ``runserver`` (without its reloader) or
             ``reloading runserver``; or another server as anybody may start it: ``uvicorn``
             (without ``notifications.server``), ``daphne``, ``hypercorn``, ``granian`` or
@@ -136,7 +73,7 @@ class Server:
         self._args = args
         self._application = application
         self._log_path = directory / f"server-{self.port}.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedProgram | None = None
 
     @property
     def url(self) -> str:
@@ -173,17 +110,7 @@ class Server:
 
     def start(self, *, wait: bool = True) -> Self:
         assert self._process is None, "the server is running already"
-        with self._log_path.open("ab") as log:
-            self._process = subprocess.Popen(
-                [self.python, *self._command_line()],
-                cwd=self._cwd,
-                env=self.env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # A new process group, so that kill() reaches the workers too.
-                start_new_session=True,
-            )
+        self._process = self._begin()
         if wait:
             self.wait_until_ready()
         return self
@@ -250,6 +177,23 @@ class Server:
         assert "sessionid" in cookies, f"{username} could not log in"
         return "; ".join(f"{name}={value}" for name, value in cookies.items())
 
+    def _begin(self) -> subprocess.Popen[bytes] | ForkedProgram:
+        line, cwd, env = self._command_line(), self._cwd, self.env
+        is_own = self.python == PYTHON and cwd == ROOT
+        if is_own and self._command in FORKED and can_fork(env):
+            return ForkedProgram(line, cwd=cwd, env=env, output=self._log_path)
+        with self._log_path.open("ab") as log:
+            return subprocess.Popen(
+                [self.python, *line],
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # A new process group, so that kill() reaches the workers too.
+                start_new_session=True,
+            )
+
     def _command_line(self) -> list[str]:
         host, port = "127.0.0.1", str(self.port)
         address = f"{host}:{port}"
@@ -289,44 +233,3 @@ class Server:
         assert self._process is not None
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
-
-
-def make_site(directory: Path) -> None:
-    """Make what a :class:`Site` copies: a database with the demo accounts, and static files."""
-    template = directory / "template"
-    template.mkdir()
-    env = site_environment(template, DEBUG="1", DJANGO_SETTINGS_MODULE=SETTINGS)
-    manage("migrate", "--verbosity", "0", env=env)
-    manage("createdemo", env=env)
-    env = site_environment(template, STATIC_ROOT=str(directory / "static"))
-    manage("collectstatic", "--noinput", "--verbosity", "0", env=env)
-
-
-class Site:
-    """Prepares databases for servers.
-
-    Args:
-        directory: what :func:`make_site` has filled.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        self.static_root = directory / "static"
-        self._template = directory / "template"
-
-    def environment(self, directory: Path, **changes: str) -> dict[str, str]:
-        """Build the environment of a site.
-
-        Args:
-            directory: directory of the SQLite database, which has the demo accounts. It is copied
-                there if it is missing.
-            changes: variables to add or replace. The database of a ``DATABASE_URL`` is migrated,
-                and stays empty.
-        """
-        own = {"STATIC_ROOT": str(self.static_root), "DJANGO_SETTINGS_MODULE": SETTINGS}
-        env = site_environment(directory, **{**own, **changes})
-        if "DATABASE_URL" in changes:
-            manage("migrate", "--verbosity", "0", env=env)
-        elif not (directory / "db.sqlite3").exists():
-            for part in self._template.glob("db.sqlite3*"):
-                shutil.copy(part, directory)
-        return env

@@ -32,7 +32,7 @@ from benchmarks.processes import Missing
 from benchmarks.quiet import Load, Watch
 from benchmarks.results import Results, Row
 from notifications.models import Notification
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -19,7 +19,7 @@ from notifications.models import Incarnation, Notification
 from notifications.publishing.notify import broadcast
 from notifications.streams import incarnation, subscriptions
 from tests.rooms import make_user
-from tests.servers import ROOT, manage, site_environment
+from tests.sites import ROOT, manage, site_environment
 
 REDIS = {"default": {"BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer"}}
 MEMORY = {"default": {"BACKEND": IN_MEMORY_LAYER}}

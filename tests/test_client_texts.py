@@ -18,7 +18,7 @@ from pytest_django import Settings
 from notifications import client_texts, notify
 from tests.js.test_modules import find_node
 from tests.rooms import make_user
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 #: The languages of the site, as Django and browsers name them.
 TAGS = ("ar", "de", "en", "es", "fr", "zh-hans")

@@ -13,7 +13,7 @@ import yaml
 from notifications.conf import Settings
 from notifications.management.commands import serve
 from notifications.paths import DEFAULTS
-from tests.servers import ROOT, manage, site_environment
+from tests.sites import ROOT, manage, site_environment
 
 DEPLOY = ROOT / "deploy"
 

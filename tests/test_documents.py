@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 DOCUMENTS = [
     *ROOT.glob("*.md"),

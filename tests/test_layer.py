@@ -21,7 +21,7 @@ from notifications.group_names import group_name
 from notifications.layer import Announcer
 from notifications.streams.names import TOPIC
 from tests.peers import until
-from tests.servers import ROOT, site_environment
+from tests.sites import ROOT, site_environment
 
 FORKING = """
 import os, django

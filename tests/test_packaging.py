@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 BIN = Path(sys.executable).parent
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 TOOLS = ("bash", "cat", "cmp", "cp", "dirname", "env", "grep", "id", "make", "mkdir", "rm", "tail")
 
@@ -40,6 +40,15 @@ printf '#!/bin/sh\\ncase "$*" in *pytest*) exit {} ;; esac\\n' >"$directory/bin/
 chmod +x "$directory/bin/python"
 """
 
+#: Installs the programs that it knows.
+APT = """#!/bin/sh
+[ "$1" = install ] || exit 0
+for package; do :; done
+case " {} " in *" $package "*) ;; *) exit 100 ;; esac
+printf '#!/bin/sh\\n' >"{}/$package"
+chmod +x "{}/$package"
+"""
+
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
@@ -58,13 +67,13 @@ def machine(tmp_path: Path) -> Path:
 
 def install(machine: Path, name: str, script: str) -> None:
     program = machine / "bin" / name
+    program.unlink(missing_ok=True)  # a link leads to the program of the real machine
     program.write_text(script)
     program.chmod(0o755)
 
 
-def complaint(machine: Path, *command: str, **variables: str) -> str:
-    """Run ``command``, which must fail, and return what it printed, less make's closing line."""
-    result = subprocess.run(
+def run(machine: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         command,
         cwd=machine / "checkout",
         env={"PATH": str(machine / "bin"), **variables},
@@ -73,6 +82,18 @@ def complaint(machine: Path, *command: str, **variables: str) -> str:
         timeout=60,
         check=False,
     )
+
+
+def answer(machine: Path, *command: str) -> str:
+    """Run ``command`` and return the line that it printed."""
+    result = run(machine, *command)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.removesuffix("\n")
+
+
+def complaint(machine: Path, *command: str, **variables: str) -> str:
+    """Run ``command``, which must fail, and return what it printed, less make's closing line."""
+    result = run(machine, *command, **variables)
     assert result.returncode != 0
     lines = (result.stdout + result.stderr).splitlines()
     return "\n".join(line for line in lines if not line.startswith("make: ***"))
@@ -156,6 +177,30 @@ def test_chromium_that_does_not_start(machine: Path) -> None:
     assert complaint(machine, "scripts/chromium", CHROMIUM="/nowhere/chromium") == (
         "make: CHROMIUM=/nowhere/chromium does not start."
     )
+
+
+def test_chromium_without_windows_is_preferred_to_one_with_them(machine: Path) -> None:
+    for name in ("chromium", "chromium-headless-shell"):
+        install(machine, name, "#!/bin/sh\n")
+    assert answer(machine, "scripts/chromium") == str(machine / "bin/chromium-headless-shell")
+
+
+@pytest.mark.parametrize(
+    ("known", "there", "found"),
+    [
+        ("chromium-headless-shell chromium", "chromium", "chromium-headless-shell"),
+        ("chromium-headless-shell chromium", "", "chromium-headless-shell"),
+        ("chromium", "google-chrome", "google-chrome"),
+        ("chromium", "", "chromium"),
+    ],
+)
+def test_chromium_is_installed(machine: Path, known: str, there: str, found: str) -> None:
+    if there:
+        install(machine, there, "#!/bin/sh\n")
+    (machine / "bin" / "chmod").symlink_to(shutil.which("chmod") or "chmod")
+    install(machine, "apt-get", APT.format(known, machine / "bin", machine / "bin"))
+    install(machine, "id", "#!/bin/sh\necho 0\n")
+    assert answer(machine, "scripts/chromium") == str(machine / "bin" / found)
 
 
 def test_no_nginx(machine: Path) -> None:

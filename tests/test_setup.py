@@ -18,7 +18,7 @@ from notifications import inbox
 from notifications.management.commands import serve
 from notifications.models import Stream
 from pushsite.asgi import application
-from tests.servers import ROOT, site_environment
+from tests.sites import ROOT, site_environment
 
 DEMO = ("admin", "writer", "reader")
 

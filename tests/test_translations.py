@@ -18,7 +18,7 @@ from django.utils import translation
 from django.utils.translation import gettext, ngettext
 from pytest_django import Settings
 
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 LANGUAGES = ("ar", "de", "es", "fr", "zh_Hans")
 CATALOGS = [

@@ -7,7 +7,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 UV = Path(sys.executable).parent / "uv"
 

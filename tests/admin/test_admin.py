@@ -40,7 +40,7 @@ from notifications.streams import subscriptions
 from tests import rooms
 from tests.admin.conftest import Staff
 from tests.rooms import LONG_AGO, fill, hints, make_old_users, make_user, queries, write
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -5,7 +5,7 @@ import re
 from notifications.api.server.methods import GRANTABLE, METHODS
 from notifications.api.server.views import STATUSES
 from notifications.protocol.codes import INTERNAL
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 PAGE = (ROOT / "docs" / "server-api.md").read_text()
 

@@ -7,7 +7,8 @@ import pytest
 from playwright.async_api import Browser, WebSocket, expect
 
 from tests.examples import GUEST, prepare
-from tests.servers import ROOT, Server
+from tests.servers import Server
+from tests.sites import ROOT
 from tests.wheels import borrowing_environment
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration, pytest.mark.hosts]

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pytest
 from playwright.async_api import Browser, expect
 
-from tests.servers import ROOT, Server
+from tests.servers import Server
+from tests.sites import ROOT
 from tests.wheels import plain_environment, run
 
 pytestmark = [pytest.mark.browser, pytest.mark.integration, pytest.mark.hosts]

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import pytest
 
 from tests.js.test_modules import find_node
-from tests.servers import ROOT, Server, Site
+from tests.servers import Server
+from tests.sites import ROOT, Site
 
 pytestmark = pytest.mark.integration
 

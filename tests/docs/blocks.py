@@ -30,7 +30,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import RawFencedCodeBlockLexer
 from sybil.parsers.myst import CodeBlockParser, SkipParser
 
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 DOCUMENTS = [
     *sorted(ROOT.glob("*.md")),

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from tests.docs.blocks import DOCUMENTS, LANGUAGES, SHOWN, SKIP, blocks_of, parse, run
 from tests.rooms import make_user
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 #: Blocks that cannot run. Each says in its page why.
 SKIPPED = 1

@@ -19,7 +19,7 @@ from notifications.conf import FIELDS
 from notifications.protocol import codes
 from notifications.templatetags.notifications import register
 from notifications.urls import urlpatterns
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 #: As in the Makefile.
 STRICT = ("--builder", "html", "--fail-on-warning", "--keep-going", "--fresh-env", "--quiet")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.docs.blocks import blocks_of, file_of
 from tests.docs.readers import Reader
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 pytestmark = pytest.mark.hosts
 

@@ -7,7 +7,8 @@ from playwright.async_api import Page
 
 from tests.browsers import People
 from tests.docs.blocks import blocks_of
-from tests.servers import ROOT, Server
+from tests.servers import Server
+from tests.sites import ROOT
 
 TOASTS = "notification-toasts"
 

@@ -9,7 +9,8 @@ from playwright.async_api import Page, expect
 from tests.browsers import People
 from tests.docs.blocks import blocks_of, file_of
 from tests.docs.readers import PASSWORD, Reader
-from tests.servers import ROOT, Server
+from tests.servers import Server
+from tests.sites import ROOT
 
 pytestmark = pytest.mark.hosts
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.faults.stage import Run, Stage
 from tests.faults.table import row
-from tests.servers import Site
+from tests.sites import Site
 
 #: Rounds of a publisher; many more in ``make soak``.
 ROUNDS = 1000 if os.environ.get("SOAK") else 40

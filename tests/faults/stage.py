@@ -14,7 +14,8 @@ from tests.integration.partition import Relay
 from tests.integration.places import Person, Place
 from tests.integration.processes import Redis, SecondProcess
 from tests.postgres import Postgres
-from tests.servers import Server, Site
+from tests.servers import Server
+from tests.sites import Site
 from tests.waiting import wait_until
 
 #: Seconds; short, so that a test sees several pings.

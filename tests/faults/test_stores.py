@@ -6,7 +6,7 @@ import pytest
 
 from tests.faults.conftest import ROUNDS, Survived
 from tests.faults.stage import Stage, running
-from tests.servers import Site
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

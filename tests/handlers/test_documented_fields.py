@@ -5,7 +5,7 @@ import re
 from notifications.handlers.options import UNAVAILABLE
 from notifications.protocol import commands, messages
 from tests.handlers.test_options import PASSED_OVER, REFUSED, USED, fields_of, requests
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 PAGE = (ROOT / "docs" / "protocol.md").read_text()
 

@@ -14,7 +14,7 @@ from notifications.protocol import commands
 from tests.handlers.test_commands import allow
 from tests.peers import Peer, running_hub
 from tests.rooms import make_user
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

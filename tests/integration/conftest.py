@@ -10,7 +10,7 @@ from tests.integration import jobs
 from tests.integration.fronts import StartFront, front_starter
 from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis
-from tests.servers import Site
+from tests.sites import Site
 
 
 @pytest.fixture(scope="module", params=["serve", "runserver"])

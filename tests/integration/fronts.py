@@ -20,7 +20,8 @@ from websockets.typing import Origin
 
 from tests.client import PATIENCE
 from tests.proxies import Nginx, trusting
-from tests.servers import START_TIMEOUT, Server, Site
+from tests.servers import START_TIMEOUT, Server
+from tests.sites import Site
 from tests.waiting import wait_until
 
 #: As in deploy/systemd: only a proxy on this host is trusted.

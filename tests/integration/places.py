@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from tests.client import Client
 from tests.integration import jobs
 from tests.integration.processes import SecondProcess
-from tests.servers import Server, Site
+from tests.servers import Server
+from tests.sites import Site
 
 #: Long enough for every HMAC algorithm that a forged token may name.
 SECRET = "a-secret-that-only-tests-share-with-each-other-and-nobody-else-in-the-world"

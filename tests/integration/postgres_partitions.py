@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from tests.rooms import rolled_back
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

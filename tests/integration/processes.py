@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -24,7 +25,7 @@ R = TypeVar("R")
 class SecondProcess:
     """A second process on the server's database and channel layer, such as a shell or a cron job.
 
-    ``other.run(jobs.notify_user, 7, ["hello"])`` runs the function there.
+    ``other.run(jobs.notify_user, 7, ["hello"])`` runs the function there, from any thread.
     """
 
     def __init__(self, env: dict[str, str]) -> None:
@@ -33,6 +34,8 @@ class SecondProcess:
         self._process = FORKS.Process(target=second_process.serve, args=(env, theirs))
         self._process.start()
         theirs.close()
+        # Answers come in the order of the jobs, so that one thread would get that of another.
+        self._turn = threading.Lock()
 
     def run(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a job and return its result.
@@ -41,8 +44,9 @@ class SecondProcess:
             EOFError: the process ended during the job.
             AssertionError: the job failed; the message is its traceback.
         """
-        self.begin(job, *args, **kwargs)
-        result: R = self.finish()
+        with self._turn:
+            self.begin(job, *args, **kwargs)
+            result: R = self.finish()
         return result
 
     def begin(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> None:

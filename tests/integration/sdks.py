@@ -12,7 +12,8 @@ from typing import Any, Self, TypeVar
 
 from tests.client import PATIENCE
 from tests.js.test_modules import find_node
-from tests.servers import ROOT, STOP_TIMEOUT
+from tests.servers import STOP_TIMEOUT
+from tests.sites import ROOT
 
 T = TypeVar("T")
 

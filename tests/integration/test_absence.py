@@ -5,7 +5,7 @@ import pytest
 from tests.client import Client, Position
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
-from tests.servers import Site
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

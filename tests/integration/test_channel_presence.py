@@ -18,7 +18,8 @@ from tests.integration.places import Place, open_place
 from tests.integration.processes import Redis
 from tests.integration.test_presence import WORKER_TIMEOUT
 from tests.peers import until
-from tests.servers import Server, Site
+from tests.servers import Server
+from tests.sites import Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

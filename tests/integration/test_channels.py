@@ -10,7 +10,8 @@ from tests.client import PATIENCE, Client
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.integration.processes import Redis
-from tests.servers import Server, Site
+from tests.servers import Server
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

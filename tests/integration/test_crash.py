@@ -12,7 +12,7 @@ import pytest
 from tests.client import PATIENCE, Client, ReconnectingClient
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
-from tests.servers import Site
+from tests.sites import Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

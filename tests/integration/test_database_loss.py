@@ -11,7 +11,7 @@ from tests.client import Client
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.postgres import Postgres
-from tests.servers import Site
+from tests.sites import Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

@@ -13,7 +13,7 @@ from tests.client import PATIENCE
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.raw import RawSocket
-from tests.servers import Site
+from tests.sites import Site
 from tests.wire_forms import FORMS, PROTOBUF
 
 pytestmark = pytest.mark.integration

@@ -14,7 +14,8 @@ from tests.client import Client, ReconnectingClient
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.integration.test_shutdown import listed, wait_for_rows
-from tests.servers import START_TIMEOUT, Server, Site
+from tests.servers import START_TIMEOUT, Server
+from tests.sites import Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

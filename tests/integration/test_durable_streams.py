@@ -22,7 +22,7 @@ from tests.integration.fronts import StartFront
 from tests.integration.places import Person, Place, open_place
 from tests.js.test_modules import find_node
 from tests.proxies import trusting
-from tests.servers import Site
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

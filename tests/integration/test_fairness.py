@@ -14,7 +14,7 @@ from websockets.exceptions import WebSocketException
 
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
-from tests.servers import Site
+from tests.sites import Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.integration.test_channels import CHAT, TYPING, VARIABLES
 from tests.integration.test_foreign_client import Record, elsewhere, sdk
-from tests.servers import Site
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

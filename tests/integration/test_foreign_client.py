@@ -28,7 +28,7 @@ from tests.client import PATIENCE
 from tests.integration import jobs
 from tests.integration.partition import Relay
 from tests.integration.places import Person, Place, open_place
-from tests.servers import Site
+from tests.sites import Site
 from tests.wire_forms import JSON, PROTOBUF, Form, in_each_form
 
 pytestmark = pytest.mark.integration

@@ -34,7 +34,7 @@ from tests.integration.commands import (
 )
 from tests.integration.places import Person, Place, open_place
 from tests.postgres import running_postgres
-from tests.servers import Site
+from tests.sites import Site
 from tests.wire_forms import JSON, PROTOBUF, UNENCODABLE, Form
 
 pytestmark = pytest.mark.integration

@@ -23,7 +23,8 @@ from celery import Celery
 from tests.integration.places import Place, open_place
 from tests.integration.processes import Redis
 from tests.postgres import running_postgres
-from tests.servers import ROOT, Site, free_port
+from tests.servers import free_port
+from tests.sites import ROOT, Site
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,7 @@ from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis
 from tests.integration.test_metrics import read
-from tests.servers import Site
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ from tests.client import Client
 from tests.integration import jobs
 from tests.integration.places import open_place
 from tests.postgres import running_postgres
-from tests.servers import Site, manage
+from tests.sites import Site, manage
 
 pytestmark = pytest.mark.integration
 

@@ -19,7 +19,8 @@ from websockets.sync.client import connect
 from tests.client import PATIENCE
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
-from tests.servers import Server, Site
+from tests.servers import Server
+from tests.sites import Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

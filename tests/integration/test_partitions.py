@@ -9,7 +9,7 @@ import pytest
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.postgres import running_postgres
-from tests.servers import ROOT, Site
+from tests.sites import ROOT, Site
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.postgres import running_postgres
-from tests.servers import INHERITED, ROOT
+from tests.sites import INHERITED, ROOT
 
 pytestmark = pytest.mark.integration
 

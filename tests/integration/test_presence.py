@@ -13,7 +13,8 @@ import pytest
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.integration.test_drain import wait_for_starts
-from tests.servers import Server, Site
+from tests.servers import Server
+from tests.sites import Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

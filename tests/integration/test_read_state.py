@@ -8,7 +8,7 @@ from notifications.hub.position_check import GRACE
 from tests.client import Client
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
-from tests.servers import Site
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

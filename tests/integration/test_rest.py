@@ -15,7 +15,8 @@ import pytest
 from tests.docs.blocks import blocks_of
 from tests.integration import jobs
 from tests.integration.places import SECRET, Person, Place
-from tests.servers import ROOT, Server
+from tests.servers import Server
+from tests.sites import ROOT
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,7 @@ from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis
 from tests.postgres import Postgres
-from tests.servers import Site
+from tests.sites import Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

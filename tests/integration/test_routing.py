@@ -14,7 +14,8 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from tests.integration.test_adoption import ASGI
-from tests.servers import PYTHON, ROOT, Server
+from tests.servers import Server
+from tests.sites import PYTHON, ROOT
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ import pytest
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.integration.test_drain import children
-from tests.servers import Site
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

@@ -14,7 +14,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
-from tests.servers import STOP_TIMEOUT, Server, Site, manage, site_environment
+from tests.servers import STOP_TIMEOUT, Server
+from tests.sites import Site, manage, site_environment
 
 pytestmark = pytest.mark.integration
 

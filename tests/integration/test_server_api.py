@@ -38,7 +38,7 @@ from notifications.api.server.methods import GRANTABLE
 from tests.client import Position
 from tests.docs.blocks import blocks_of
 from tests.integration.places import Place, open_place
-from tests.servers import ROOT, Site
+from tests.sites import ROOT, Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

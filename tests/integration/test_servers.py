@@ -13,7 +13,7 @@ import pytest
 from tests.integration import jobs
 from tests.integration.places import Person, Place
 from tests.raw import PING, TEXT, RawSocket, frame
-from tests.servers import ROOT, Site
+from tests.sites import ROOT, Site
 
 pytestmark = [pytest.mark.integration, pytest.mark.hosts]
 

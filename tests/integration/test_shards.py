@@ -12,7 +12,8 @@ import pytest
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis, find_redis
-from tests.servers import START_TIMEOUT, STOP_TIMEOUT, Site, free_port
+from tests.servers import START_TIMEOUT, STOP_TIMEOUT, free_port
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

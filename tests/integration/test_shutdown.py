@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration import jobs
 from tests.integration.places import Place, open_place
-from tests.servers import Site
+from tests.sites import Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

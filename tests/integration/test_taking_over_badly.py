@@ -16,7 +16,8 @@ from tests.client import Client
 from tests.integration import legacies
 from tests.integration.legacies import PostgresSites, SqliteSites
 from tests.legacy import PROJECT, Legacy, install, old_packages
-from tests.servers import Server, manage
+from tests.servers import Server
+from tests.sites import manage
 
 pytestmark = [pytest.mark.integration, pytest.mark.hosts]
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.postgres import running_postgres
-from tests.servers import ROOT
+from tests.sites import ROOT
 from tests.wheels import borrowing_environment, plain_environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.hosts]

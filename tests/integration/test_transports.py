@@ -14,7 +14,8 @@ from tests.integration.places import SECRET, Person, Place, open_place
 from tests.integration.processes import Redis
 from tests.integration.sdks import JavaScript, Refused
 from tests.proxies import HoldingProxy
-from tests.servers import Server, Site
+from tests.servers import Server
+from tests.sites import Site
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,8 @@ from tests.client import Client
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.integration.processes import Redis
-from tests.servers import Server, Site
+from tests.servers import Server
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.js.test_modules import find_node
-from tests.servers import ROOT
+from tests.sites import ROOT
 from tests.wheels import borrowing_environment
 
 pytestmark = [pytest.mark.integration, pytest.mark.hosts]

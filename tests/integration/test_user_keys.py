@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.client import Client
-from tests.servers import Server, Site, manage, site_environment
+from tests.servers import Server
+from tests.sites import Site, manage, site_environment
 
 pytestmark = pytest.mark.integration
 

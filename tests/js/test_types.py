@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from tests.js.test_modules import find_node
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 TYPES = ROOT / "static" / "notifications" / "types"
 

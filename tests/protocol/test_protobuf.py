@@ -22,7 +22,7 @@ from notifications.protocol.protobuf import PROTOBUF
 from tests import wire_forms
 from tests.integration.commands import answerable, greetings
 from tests.protocol.test_messages import VECTORS, meaning_of_command, vectors
-from tests.servers import ROOT
+from tests.sites import ROOT
 from tests.wire_forms import UNENCODABLE, field, varint, whole
 
 

@@ -5,7 +5,7 @@ import sys
 
 from django.core.management import get_commands, load_command_class
 
-from tests.servers import ROOT
+from tests.sites import ROOT
 
 LOADED = "import sys, django; django.setup(); print('twisted' in sys.modules)"
 

@@ -14,7 +14,7 @@ from tests.integration import jobs
 from tests.integration.places import Place, open_place
 from tests.sdk import driver
 from tests.sdk.test_sdks import or_skip
-from tests.servers import ROOT, Site
+from tests.sites import ROOT, Site
 
 pytestmark = pytest.mark.integration
 
@@ -48,10 +48,11 @@ def start_python(source: str, directory: Path, programs: Any) -> Any:
 
 
 def start_go(source: str, directory: Path, programs: Any) -> Any:
+    programs["go"]()  # compiles the libraries for all builds
     (directory / "main.go").write_text(source)
     for name in ("go.mod", "go.sum"):
         (directory / name).write_text((driver.HERE / "go" / name).read_text())
-    driver.run([driver.tool("go"), "build", "-o", "program", "."], directory)
+    driver.compile_go("build", "-o", "program", ".", directory=directory)
     return subprocess.Popen([directory / "program"], stdout=subprocess.PIPE, text=True)
 
 

@@ -10,7 +10,7 @@ import pytest
 from tests.integration import jobs
 from tests.integration.places import Person, Place, open_place
 from tests.sdk.driver import Driver, Kind, Missing, RefusedByServer
-from tests.servers import Site
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

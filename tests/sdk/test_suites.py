@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,13 +19,16 @@ from tests.sdk.suites.running import (
     server_for,
 )
 from tests.sdk.test_sdks import or_skip
-from tests.servers import ROOT, Site
+from tests.sites import ROOT, Site
 
 PAGE = (ROOT / "docs" / "clients.md").read_text()
 
 
 @pytest.mark.integration
-def test_the_go_sdk_passes_its_own_suite_against_this_server(site: Site, tmp_path: Path) -> None:
+def test_the_go_sdk_passes_its_own_suite_against_this_server(
+    site: Site, tmp_path: Path, programs: Any
+) -> None:
+    or_skip("go", programs["go"])  # compiles the libraries for all builds
     source = or_skip("go", fetch_go)
     with server_for("go", site, tmp_path) as server:
         outcomes = run_suite("go", source, server, tmp_path)

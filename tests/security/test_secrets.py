@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.integration import jobs
 from tests.integration.places import SECRET, Place, open_place
 from tests.raw import TEXT, RawSocket, frame
-from tests.servers import Site
+from tests.sites import Site
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.sdk.suites.expectations import expectations
 from tests.sdk.suites.running import RUNNERS, fetch_go, fetch_python, run_suite, server_for
-from tests.servers import Site, make_site
+from tests.sites import Site, make_site
 
 FETCH = {"go": fetch_go, "python": fetch_python}
 

@@ -18,9 +18,10 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from tests.sdk.driver import run, tool
+from tests.sdk.driver import compile_go, run, tool
 from tests.sdk.suites.expectations import Expectations, expectations
-from tests.servers import ROOT, Server, Site, manage
+from tests.servers import Server
+from tests.sites import ROOT, Site, manage
 
 #: Where the suites expect the server.
 ADDRESS = "localhost:8000"
@@ -96,7 +97,7 @@ def fetch_go() -> Path:
 
 
 def _run_go(suite: Path, expected: Expectations) -> Outcomes:
-    run([tool("go"), "test", "-c", "-o", "suite.test", "."], suite)
+    compile_go("test", "-c", "-o", "suite.test", ".", directory=suite)
     names = "|".join(expected.refused)
     lists = [
         [f"-test.timeout={TIME_LIMIT}s", f"-test.skip=^({names})$"],
