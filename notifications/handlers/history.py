@@ -13,7 +13,6 @@ from ..streams import names as stream_names
 from ..streams.channel_rights import may
 from ..streams.recovery import first_that_fit
 from .outcome import Outcome
-from .subscribing import encode_publications
 from .users import current_user
 
 #: The feed of a channel to which nobody has subscribed or published yet.
@@ -52,7 +51,9 @@ def _read_history(
         first_that_fit(_history_page(feed, since, limit, request.reverse)) if limit else []
     )
     return messages.HistoryResult(
-        publications=encode_publications(publications), epoch=feed.epoch, offset=feed.top
+        publications=[publication.message() for publication in publications],
+        epoch=feed.epoch,
+        offset=feed.top,
     )
 
 

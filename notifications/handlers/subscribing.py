@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from ..hub import Connection, Hub, LocalStream
 from ..hub.sockets.grants import Grant
 from ..protocol import commands, messages
-from ..streams import encoding
 from ..streams.recovery import Recovered
 
 
@@ -15,14 +14,10 @@ def subscribe_result(item: Recovered) -> messages.SubscribeResult:
         positioned=True,
         epoch=item.feed.epoch,
         offset=item.page.offset,
-        publications=encode_publications(item.page.publications),
+        publications=item.publications,
         recovered=item.recovered,
         was_recovering=item.asked,
     )
-
-
-def encode_publications(publications: list[encoding.Publication]) -> list[messages.Publication]:
-    return [publication.message() for publication in publications]
 
 
 def attach(

@@ -70,6 +70,7 @@ class Connections:
             code: the close code, for the ``disconnected`` signal.
         """
         connection.session.close(codes.NORMAL)
+        self.deadlines.remove(connection)
         connection.end()
         if connection.catch_up_task is not None:
             connection.catch_up_task.cancel()

@@ -31,7 +31,7 @@ class JSONCodec(Codec):
             yield _decode(line) if line and not line.isspace() else None
 
     def encode(self, reply: Reply) -> Prepared:
-        return Prepared(_encoder.encode(reply).decode())
+        return PreparedText(_encoder.encode(reply))
 
     def encode_publication(self, channel: str, offset: int, data: bytes) -> Prepared:
         name = _encoder.encode(channel)

@@ -66,8 +66,6 @@ class FrameProtocol(BoundedSocket):
         "_state",
     )
 
-    _incoming: Incoming
-
     def __init__(
         self,
         config: Any,
@@ -81,6 +79,7 @@ class FrameProtocol(BoundedSocket):
         self._state = app_state
         self._frames: Frames | None = None
         self._scope: dict[str, Any] | None = None
+        self._incoming: Incoming | None = None
         self._key = b""
         self._is_accepted = False
         #: The application has closed the websocket, or rejected the handshake.
@@ -99,11 +98,13 @@ class FrameProtocol(BoundedSocket):
 
     def charge_to(self, charge: Callable[[float], None]) -> None:
         """See :meth:`Incoming.charge_to`."""
-        self._incoming.charge_to(charge)
+        if self._incoming is not None:
+            self._incoming.charge_to(charge)
 
     def offer_short_to(self, take: Callable[[str | bytes], bool]) -> None:
         """See :meth:`Incoming.offer_short_to`."""
-        self._incoming.offer_short_to(take)
+        if self._incoming is not None:
+            self._incoming.offer_short_to(take)
 
     # What the transport calls
 
@@ -115,8 +116,10 @@ class FrameProtocol(BoundedSocket):
         self._server_state.connections.discard(self)
         super().connection_lost(exc)
         self._put_disconnect(CloseCode.ABNORMAL_CLOSURE)
-        if self._scope is not None:
+        if self._incoming is not None:
             self._incoming.stop()
+        # They refer to this socket, which would be left to the garbage collector.
+        self._scope = self._incoming = None
         self._call_on_gone()
 
     def eof_received(self) -> None:
@@ -126,7 +129,7 @@ class FrameProtocol(BoundedSocket):
         self._limit_closing_time()
 
     def data_received(self, data: bytes) -> None:
-        if self._scope is None:
+        if self._incoming is None:
             self._open_rebuilt(data)
         else:
             self._incoming.receive(data)
@@ -147,14 +150,13 @@ class FrameProtocol(BoundedSocket):
         """Start the application for this handshake."""
         self._incoming = Incoming(self, self._events, self._loop)
         self._key = handshake.key
-        self._scope = websocket_scope(
+        self._scope = scope = websocket_scope(
             self._config, self.transport, handshake, self._state, {EXTENSION: self}
         )
         self._events.put({"type": "websocket.connect"})
-        tasks = self._server_state.tasks
-        task = self._loop.create_task(self._run())
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
+        task = self._loop.create_task(self._run(scope))
+        self._server_state.tasks.add(task)
+        task.add_done_callback(self._server_state.tasks.discard)
 
     # ASGI
 
@@ -185,9 +187,9 @@ class FrameProtocol(BoundedSocket):
         else:
             raise RuntimeError(f"unexpected {kind} in this state")
 
-    async def _run(self) -> None:
+    async def _run(self, scope: dict[str, Any]) -> None:
         try:
-            await self._config.loaded_app(self._scope, self.receive, self.send)
+            await self._config.loaded_app(scope, self.receive, self.send)
         except (ClientDisconnected, asyncio.CancelledError):
             self._application_ended(CloseCode.GOING_AWAY)
         except Exception:
@@ -237,13 +239,12 @@ class FrameProtocol(BoundedSocket):
         if self._is_accepted:
             self._send_close(code, "")
             self._close_transport()
-            return
-        self._refuse(b"500 Internal Server Error")
+        else:
+            self._refuse(b"500 Internal Server Error")
 
     def _refuse(self, status: bytes, headers: list[tuple[bytes, bytes]] | None = None) -> None:
         self._is_closing = True
-        headers = [*self._server_state.default_headers, *(headers or ())]
-        self._write(refuse(status, headers))
+        self._write(refuse(status, [*self._server_state.default_headers, *(headers or ())]))
         self._close_transport()
 
     def flush(self) -> None:
@@ -258,11 +259,10 @@ class FrameProtocol(BoundedSocket):
 
     def _open_rebuilt(self, head: bytes) -> None:
         """Open from a head that uvicorn's HTTP protocol has rebuilt and passed on."""
-        handshake = read_handshake(head)
-        if handshake is not None:
+        if (handshake := read_handshake(head)) is not None:
             self.open(handshake)
-            return
-        self._refuse(b"400 Bad Request", [(b"Sec-WebSocket-Version", b"13")])
+        else:
+            self._refuse(b"400 Bad Request", [(b"Sec-WebSocket-Version", b"13")])
 
     def closed(self) -> None:
         """Handle the close frame of the peer, either the first one or the answer to ours."""

@@ -5,6 +5,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from ..metrics import POSITIONS_AHEAD
+from ..protocol import messages
 from .encoding import Publication
 from .feeds import Feed
 from .history import Page, Range, Recent, read_ranges
@@ -25,13 +26,15 @@ class Recovered(NamedTuple):
 
     ``asked`` says whether the client sent a position. ``recovered`` is False if that cannot be
     resumed (see :mod:`notifications.streams.positions`): the stream then resumes at the top, and
-    the client has to fetch the inbox.
+    the client has to fetch the inbox. ``publications`` are those of the page as a reply has them;
+    they are the same objects for all clients that need the page.
     """
 
     feed: Feed
     page: Page
     asked: bool
     recovered: bool
+    publications: list[messages.Publication]
 
 
 class _Start(NamedTuple):
@@ -45,9 +48,10 @@ class _Start(NamedTuple):
 
 
 class _Publications(NamedTuple):
-    """The publications of a range, and the bytes that all of them take in a reply."""
+    """The publications of a range, as a reply has them, and the bytes that they take in it."""
 
     page: list[Publication]
+    messages: list[messages.Publication]
     cost: int
 
 
@@ -140,8 +144,11 @@ def _read(starts: Iterable[_Start], recent: Recent | None) -> dict[Range, _Publi
         found = read_ranges(private | shared)
     else:
         found = read_ranges(private) | recent.read(shared, epochs)
-    # Many clients need the same page: its costs are added up once.
-    return {entry: _Publications(page, sum(map(_cost, page))) for entry, page in found.items()}
+    # Many clients need the same page.
+    return {
+        entry: _Publications(page, [one.message() for one in page], sum(map(_cost, page)))
+        for entry, page in found.items()
+    }
 
 
 def _start(feed: Feed, position: Position | None, limit: int) -> _Start:
@@ -159,17 +166,24 @@ def _reply(started: Sequence[_Start], pages: Mapping[Range, _Publications]) -> l
     budget = ReplyBudget()
     for start in started:
         budget.reserve(STREAM_COST + len(start.feed.name.encode()))
-    return [
-        Recovered(start.feed, _page(start, pages, budget), start.asked, start.recovered)
-        for start in started
-    ]
+    return [_recovered(start, pages, budget) for start in started]
+
+
+def _recovered(
+    start: _Start, pages: Mapping[Range, _Publications], budget: ReplyBudget
+) -> Recovered:
+    page = _page(start, pages, budget)
+    publications: list[messages.Publication] = []
+    if start.page is not None:
+        publications = pages[start.page].messages[: len(page.publications)]
+    return Recovered(start.feed, page, start.asked, start.recovered, publications)
 
 
 def _page(start: _Start, pages: Mapping[Range, _Publications], budget: ReplyBudget) -> Page:
     entry = start.page
     if entry is None:
         return Page([], max(start.after, start.feed.top), more=False)
-    publications, cost = pages[entry]
+    publications, _, cost = pages[entry]
     if not budget.take_all(cost):
         fitting = first_that_fit(publications, budget)
         if len(fitting) < len(publications):

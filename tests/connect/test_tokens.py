@@ -1,12 +1,14 @@
 """Tests of connection tokens: what invalidates them, and their audience."""
 
 import json
+import time
 from typing import Any
 
 import jwt
 import pytest
 from django.contrib.auth.base_user import AbstractBaseUser
 
+from notifications.connect import tokens
 from notifications.connect.authentication import (
     Credentials,
     ExpiredToken,
@@ -15,7 +17,7 @@ from notifications.connect.authentication import (
     identify,
     make_token,
 )
-from notifications.connect.tokens import MAX_EXPIRY
+from notifications.connect.tokens import LONGEST_REMEMBERED, MAX_EXPIRY
 from tests.rooms import make_user
 
 pytestmark = pytest.mark.django_db
@@ -183,3 +185,42 @@ def test_other_algorithms_are_rejected(algorithm: str) -> None:
     key = "" if algorithm == "none" else SECRET
     token = jwt.encode({"sub": str(make_user().pk)}, key, algorithm)
     assert outcome(token) is InvalidToken
+
+
+def remembered() -> tuple[int, int]:
+    """How many tokens are remembered, and how often one was read that was not."""
+    found = tokens._remembered_claims.cache_info()
+    return found.currsize, found.misses
+
+
+def test_a_token_that_is_presented_again_is_not_read_again() -> None:
+    token = make_token(make_user())
+    assert outcome(token) is Identity
+    before = remembered()
+    assert outcome(token) is Identity
+    assert remembered() == before
+
+
+def test_a_remembered_token_expires() -> None:
+    token = sign(sub=str(make_user().pk), exp=int(time.time()) + 1)
+    deadline = time.monotonic() + 60
+    found = {outcome(token)}
+    while ExpiredToken not in found and time.monotonic() < deadline:
+        found.add(outcome(token))
+    assert found == {Identity, ExpiredToken}
+
+
+def test_a_remembered_token_is_worth_nothing_under_another_secret(settings: Any) -> None:
+    token = make_token(make_user())
+    assert outcome(token) is Identity
+    settings.NOTIFICATIONS = {"TOKEN_SECRET": SECRET[::-1]}
+    assert outcome(token) is InvalidToken
+
+
+def test_p5_only_genuine_and_short_tokens_are_remembered() -> None:
+    user = make_user()
+    before, _ = remembered()
+    assert outcome(make_token(user)[:-8] + "AAAAAAAA") is InvalidToken
+    assert outcome(make_token(user, -1.0)) is ExpiredToken
+    assert outcome(sign(sub=str(user.pk), more="x" * LONGEST_REMEMBERED)) is Identity
+    assert remembered()[0] == before

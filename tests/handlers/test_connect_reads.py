@@ -85,7 +85,7 @@ async def members_who_left(hub: Hub, count: int) -> tuple[Group, list[Peer]]:
     for peer in peers:
         await peer.connect()
         await peer.end()
-    await hub.maintain_groups()
+    await hub.streams.groups.sweep()
     return group, peers
 
 

@@ -68,6 +68,15 @@ def test_a_client_resumes_after_its_position(user: Any) -> None:
     )
 
 
+def test_clients_that_need_the_same_page_share_what_is_in_their_replies(user: Any) -> None:
+    entry = feed(user)
+    position = {entry.name: Position(entry.epoch, 7)}
+    whole, again, less = recover_many([([entry], position), ([entry], position), ([entry], {})], 5)
+    assert [one.offset for one in whole[0].publications] == [8, 9, 10]
+    assert list(map(id, whole[0].publications)) == list(map(id, again[0].publications))
+    assert [one.offset for one in less[0].publications] == [1, 2, 3, 4, 5]
+
+
 def test_a_position_at_the_top_gets_an_empty_page(user: Any) -> None:
     found = resume(feed(user), 10)
     assert (offsets(found), found.recovered, found.page.offset) == ([], True, 10)

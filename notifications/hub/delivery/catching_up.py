@@ -1,18 +1,13 @@
 """Serves readers that are behind from history, at the speed of their sockets (P5)."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
-from ...database.lanes import DELIVERY
 from ...protocol import codes
-from ...streams.encoding import Publication
-from ...streams.evidence import Pruned, Seen, WentBack, read_on
+from ...streams.evidence import Pruned, Seen, WentBack
 from ..loops import Loops
 from ..sockets.connection import Connection, Reader, Stream
-from .encoding import encode
-
-#: Publications read at once: a few more than a drained socket accepts.
-PAGE_SIZE = 100
+from .pages import EncodedPage, Pages
 
 #: Seconds that a page is kept, in all, for a socket that has taken a part of it. Some servers
 #: (granian) accept every message a moment later, and the page would be read again for each of them.
@@ -45,6 +40,7 @@ class CatchUp:
         self._loops = loops
         self._visit = visit
         self._went_back = went_back
+        self._pages = Pages()
 
     def start(self, connection: Connection) -> None:
         """Start the task of a connection, unless it runs; it ends when no reader is behind."""
@@ -81,15 +77,16 @@ class CatchUp:
         stream, connection = reader.stream, reader.connection
         seen = stream.seen()
         try:
-            page = await DELIVERY.run(read_on, stream.id, reader.sent, PAGE_SIZE, seen)
+            read = await self._pages.read(stream, reader.sent, seen)
         except WentBack:
             self._went_back(stream, seen)
             return
         except Pruned:
             connection.close(codes.INSUFFICIENT_STATE)
             return
-        if not await self._write(reader, page.publications):
+        if not await self._write(reader, read):
             return
+        page = read.page
         reader.sent = max(reader.sent, page.offset)
         # No await between this check and add_live(), so that nothing is fanned out in between.
         if not page.more and reader.sent >= stream.top:
@@ -99,20 +96,19 @@ class CatchUp:
         elif not page.publications:  # history lacks an announced entry, as on a replica that lags
             await asyncio.sleep(LAG_WAIT)
 
-    async def _write(self, reader: Reader, publications: Sequence[Publication]) -> bool:
-        """Write these as far as the socket accepts them; False if that is not all."""
+    async def _write(self, reader: Reader, read: EncodedPage) -> bool:
+        """Write a page as far as the socket accepts it; False if that is not all."""
         connection, stream = reader.connection, reader.stream
         loop = asyncio.get_running_loop()
         until = loop.time() + MOMENT
-        for publication in publications:
+        for publication, pushes in zip(read.page.publications, read.pushes, strict=True):
             if connection.is_blocked and not await connection.drains_within(until - loop.time()):
                 return False
             if reader not in connection.behind or connection.closing is not None:
                 return False
             if stream.is_suspect:  # since the page was read
                 return False
-            message = encode(connection.codec, stream.name, publication)
-            if not connection.socket.offer(message):
+            if not connection.socket.offer(pushes[connection.codec]):
                 return False
             reader.sent = publication.offset
         return True

@@ -12,6 +12,7 @@ from ...group_names import PRIVATE_STREAMS, layer_group
 from ...layer import ask
 from ...metrics import LAYER_UP
 from ..delivery.stream import LocalStream
+from .idle_streams import LINGER, IdleStreams
 from .pubsub import reconnect
 from .shared_group import SharedGroup
 
@@ -60,6 +61,7 @@ class Groups:
         #: When all streams are looked at again, and whether a group is known to be missing.
         self._sweep_at = 0.0
         self._is_missing = False
+        self._idle = IdleStreams()
         self._shared = SharedGroup()
         #: How often the layer has failed. Memberships from before a failure do not count.
         self._failures = 0
@@ -206,10 +208,10 @@ class Groups:
         Nearly always all groups are joined, and looking at thousands of streams takes time.
         """
         if self._is_missing or not self.is_up or self._loop.time() >= self._sweep_at:
-            await self.sweep()
+            await self.sweep(LINGER)
 
-    async def sweep(self) -> None:
-        """Join groups that are not joined, and leave those of streams without readers.
+    async def sweep(self, linger: float = 0.0) -> None:
+        """Join groups that are not joined, and leave those of streams idle for ``linger`` seconds.
 
         Also mark memberships older than :data:`MEMBERSHIP_TIME`, so that the next sweep renews
         them. Stops at the first failure, because the other calls would run into timeouts too.
@@ -219,11 +221,11 @@ class Groups:
         self._is_missing = False
         if not await self._join_missing():
             return
-        for stream in list(self._streams.values()):
-            if stream.is_idle and not stream.busy:
-                if not await self._leave(stream):
-                    return
-            elif self._loop.time() - stream.joined_at > MEMBERSHIP_TIME:
+        for stream in self._idle.update(self._streams.values(), self._loop.time(), linger):
+            if not await self._leave(stream):
+                return
+        for stream in self._streams.values():
+            if not stream.is_idle and self._loop.time() - stream.joined_at > MEMBERSHIP_TIME:
                 self.rejoin(stream)
 
     def forget_idle(self) -> None:
@@ -242,9 +244,7 @@ class Groups:
         if not await self._join_shared():
             return False
         for stream in list(self._streams.values()):
-            if stream.is_joined or stream.is_idle:
-                continue
-            if not await self._join(stream):
+            if not (stream.is_joined or stream.is_idle or await self._join(stream)):
                 return False
         return True
 

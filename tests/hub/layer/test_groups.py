@@ -43,7 +43,7 @@ async def test_a_user_who_leaves_takes_no_hints_from_others(settings: Any) -> No
     async with running_hub(settings) as hub:
         leaving, staying = await peer_of(one), await peer_of(other)
         await leaving.end()
-        await hub.maintain_groups()
+        await hub.streams.groups.sweep()
         assert f"user:{one.pk}" not in hub.streams.by_name
         await in_database(notify, other, "still here")
         await staying.wait_for("still here")
@@ -96,8 +96,8 @@ async def test_streams_are_looked_at_for_their_groups_only_now_and_then(
     groups = hub.streams.groups
     sweep = groups.sweep
 
-    async def record() -> None:
-        sweeps.append(hub.loop.time())
+    async def record(linger: float) -> None:
+        sweeps.append(linger)
         await sweep()
 
     monkeypatch.setattr(groups, "sweep", record)
@@ -114,6 +114,33 @@ async def test_streams_are_looked_at_for_their_groups_only_now_and_then(
     assert len(sweeps) == 1
     assert len(hub.streams.by_name) == 2, "that of the user who is still connected, and broadcast"
     assert staying.closed is None
+
+
+async def test_the_group_of_a_user_who_comes_back_at_once_is_neither_left_nor_joined_again(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = await in_database(make_user, "someone")
+    group = group_name(f"user:{user.pk}")
+    async with running_hub(settings, FICKLE) as hub:
+        groups = get_channel_layer("default").groups
+        peer = await peer_of(user)
+        stream = hub.streams.by_name[f"user:{user.pk}"]
+        await peer.end()
+        for _ in range(2):
+            monkeypatch.setattr(hub.streams.groups, "_sweep_at", 0.0)
+            await hub.maintain_groups()
+            assert group in groups
+        peer = await peer_of(user)
+        assert hub.streams.by_name[f"user:{user.pk}"] is stream
+        await in_database(notify, user, "welcome back")
+        await peer.wait_for("welcome back")
+        await peer.end()
+        await hub.maintain_groups()
+        monkeypatch.setattr("notifications.hub.layer.groups.LINGER", 0.0)
+        monkeypatch.setattr(hub.streams.groups, "_sweep_at", 0.0)
+        await hub.maintain_groups()
+        assert group not in groups
+        assert f"user:{user.pk}" not in hub.streams.by_name
 
 
 async def test_a_missing_group_is_joined_in_the_next_round(hub: Hub, user: Any) -> None:

@@ -391,6 +391,28 @@ async def test_closed_sessions_leave_the_wheel() -> None:
     assert wheel.is_empty
 
 
+async def test_a_removed_connection_is_not_kept_until_its_deadline() -> None:
+    wheel, (connection, other) = await wheel_with(10.0, 10.0)
+    wheel.remove(connection)
+    wheel.remove(connection)
+    visited: list[Connection] = []
+    wheel.turn(9.0, visited.append)
+    assert not wheel.is_empty
+    wheel.remove(other)
+    assert wheel.is_empty
+    wheel.turn(100.0, visited.append)
+    assert visited == []
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_a_connection_that_has_ended_is_not_kept_until_its_deadline(hub: Hub) -> None:
+    peer = await Peer.of(await in_database(make_user))
+    await peer.connect()
+    assert not hub.connections.deadlines.is_empty
+    await peer.end()
+    assert hub.connections.deadlines.is_empty
+
+
 async def test_a_failed_visit_does_not_prevent_the_others() -> None:
     wheel, made = await wheel_with(10.0, 10.0, 10.0)
     visited: list[Connection] = []
