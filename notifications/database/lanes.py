@@ -38,18 +38,13 @@ logger = logging.getLogger(__name__)
 #: Seconds that :func:`close_threads` waits for running calls.
 CLOSE_TIMEOUT = 10.0
 
-#: Seconds after a check of a connection until the next one, which takes a round trip to the server.
-#: Django's would come with every call.
-CHECKED = 0.5
-
 #: Database connections by the thread that opened them.
 _opened: dict[threading.Thread, list[BaseDatabaseWrapper]] = {}
 
 #: In a forked child: the connections of its parent, kept so that nothing closes them.
 _inherited: list[dict[threading.Thread, list[BaseDatabaseWrapper]]] = []
 
-#: Its attribute ``lane`` is the name of the lane that the current thread belongs to. ``checked`` is
-#: when each of the thread's connections was checked last, in monotonic seconds.
+#: Its attribute ``lane`` is the name of the lane that the current thread belongs to.
 _thread_local = threading.local()
 
 
@@ -242,7 +237,6 @@ def _enter(lane: str) -> None:
     A pooled connection would later serve a view, and would still have the timeouts of the lane.
     """
     _thread_local.lane = lane
-    _thread_local.checked = {}
     for alias in connections:
         wrapper = connections[alias]
         if "pool" in wrapper.settings_dict.get("OPTIONS", {}):
@@ -259,26 +253,9 @@ def _call(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     if not this_lane():  # the thread of a test, which may be in a transaction
         return function(*args, **kwargs)
     close_old_connections()
-    before = time.monotonic() - CHECKED
-    checked: dict[Any, float] = _thread_local.checked
-    for connection in _connections():
-        connection.health_check_done = checked.get(connection, before) > before
     try:
-        result = function(*args, **kwargs)
-        _note_checks(checked, before)
-        return result
+        return function(*args, **kwargs)
     finally:
         # An error may have left the connection unusable; CONN_MAX_AGE may have passed.
         close_old_connections()
-        _opened[threading.current_thread()] = _connections()
-
-
-def _connections() -> list[Any]:
-    return list(connections.all(initialized_only=True))
-
-
-def _note_checks(checked: dict[Any, float], before: float) -> None:
-    """Record which connections were checked in the call that ends."""
-    for connection in _connections():
-        if connection.health_check_done and checked.get(connection, before) <= before:
-            checked[connection] = before + CHECKED
+        _opened[threading.current_thread()] = list(connections.all(initialized_only=True))

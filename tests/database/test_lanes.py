@@ -85,47 +85,6 @@ async def test_a_connection_older_than_its_maximum_age_is_replaced(settings: Any
     assert await in_database(opened) is not first
 
 
-async def test_a_connection_is_checked_before_a_call_unless_it_was_just_now(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.NOTIFICATIONS = {"DATABASE_THREADS": 1}
-    checks: list[Any] = []
-    wrapper = type(connections["default"])
-    is_usable = wrapper.is_usable
-
-    def counted(self: Any) -> bool:
-        checks.append(self)
-        return bool(is_usable(self))
-
-    monkeypatch.setattr(wrapper, "is_usable", counted)
-
-    async def checks_of_a_call() -> int:
-        checks.clear()
-        await in_database(Stream.objects.exists)
-        return len(checks)
-
-    monkeypatch.setattr(lanes, "CHECKED", 0.0)
-    await checks_of_a_call()  # opens it
-    assert [await checks_of_a_call() for _ in range(3)] == [1, 1, 1]
-    monkeypatch.setattr(lanes, "CHECKED", 3600.0)
-    assert [await checks_of_a_call() for _ in range(3)] == [0, 0, 0]
-
-
-async def test_a_call_that_needed_no_check_puts_off_no_later_one(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    settings.NOTIFICATIONS = {"DATABASE_THREADS": 1}
-    monkeypatch.setattr(lanes, "CHECKED", 3600.0)
-
-    def times() -> list[float]:
-        return list(lanes._thread_local.checked.values())
-
-    await in_database(Stream.objects.exists)
-    first = await in_database(times)
-    await in_database(Stream.objects.exists)
-    assert await in_database(times) == first != []
-
-
 async def test_closed_threads_start_again() -> None:
     opened: list[Any] = []
     await in_database(lambda: opened.append(connections["default"]))
