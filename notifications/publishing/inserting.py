@@ -119,6 +119,7 @@ def _is_too_much(count: int) -> bool:
 
 
 def _write_in_parts(draft: Notification, wanted: Wanted, progress: Progress | None) -> Ids:
+    Written.of(draft, ())  # raises here if it cannot be encoded
     with transaction.atomic(using=database_alias()):
         count, ranges = 0, list[range]()
         for part in mailings.plan(draft, wanted):
@@ -154,8 +155,10 @@ def _write_at_once(
     if len(names) > 1:
         return _write_in(draft, names, progress, immediate.write_to_free, immediate.write_to_new)
     # One statement is a transaction by itself, without the round trips of BEGIN and COMMIT.
+    # So what cannot be encoded is found before it.
+    written = Written.of(draft, ())
     batch = immediate.write_to_free(draft, names)
-    _announce_after_commit(batch, Written.of(draft, frozenset(batch.ids)), progress)
+    _announce_after_commit(batch, written._replace(ids=frozenset(batch.ids)), progress)
     return batch.ids or _write_in(draft, names, progress, immediate.write_to_new)
 
 

@@ -108,15 +108,16 @@ def write_left() -> int:
         The number of mailings written.
 
     Raises:
-        DataError, IntegrityError: some could not be written; all others were.
+        Exception: what prevented the last one that could not be written; all others were.
     """
     rows = Mailing.objects.using(database_alias())
     left = rows.filter(own_until__lte=present(database_alias())).order_by("pk")
-    count, failure = 0, None
+    count = 0
+    failure: Exception | None = None
     for pk in left.values_list("pk", flat=True):
         try:
             count += _write(pk, skip_locked=True)
-        except (DataError, IntegrityError) as error:
+        except Exception as error:
             failure = error
     if failure is not None:
         raise failure

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from django.db import DataError, OperationalError, connection
 from django.utils import timezone
 
@@ -136,6 +137,14 @@ def test_p2_a_call_that_fails_before_its_commit_leaves_nothing(
     assert not Notification.objects.exists()
 
 
+def test_a_name_that_raises_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = make_old_users(MANY)
+    monkeypatch.setattr(get_user_model(), "get_full_name", lambda self: 1 // 0)
+    with pytest.raises(ZeroDivisionError):
+        notify(people, "hello", actor=people[0])
+    assert not Mailing.objects.exists()
+
+
 def test_a_part_that_fails_is_kept_and_the_caller_is_not_told(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -250,17 +259,20 @@ def test_an_actor_who_is_deleted_meanwhile_holds_nothing_up(
     assert Notification.objects.filter(offset=1, actor=None).count() == MANY
 
 
+@pytest.mark.parametrize(
+    ("values", "error"), [({"level": "x" * 100}, DataError), ({"created_at": "x"}, ValidationError)]
+)
 def test_a_mailing_that_nobody_can_write_holds_up_no_other(
-    monkeypatch: pytest.MonkeyPatch,
+    values: dict[str, Any], error: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_old_users(MANY)
     left_behind(lambda: notify(everybody(), "hello"), monkeypatch)
     left_behind(lambda: notify(everybody(), "other"), monkeypatch)
     bad = Mailing.objects.earliest("pk")
-    bad.notification["level"] = "x" * 100
+    bad.notification |= values
     bad.save()
     forget_owners()
-    with hints(), pytest.raises(DataError):
+    with hints(), pytest.raises(error):
         publish_waiting()
     assert Mailing.objects.get() == bad
     assert Notification.objects.filter(offset__isnull=False).count() == 2 * MANY - SIZE
