@@ -110,9 +110,11 @@ def machine() -> str:
 
 def tree(pid: int) -> list[int]:
     """Return the ids of a process and of all its descendants."""
+    children: list[str] = []
     try:
-        tasks = list(Path(f"/proc/{pid}/task").iterdir())
-        children = " ".join((task / "children").read_text() for task in tasks).split()
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):  # this thread has just ended
+                children += (task / "children").read_text().split()
     except OSError:
         return []
     return [pid, *(found for child in children for found in tree(int(child)))]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -542,3 +543,24 @@ def test_the_view_of_the_host_notifies_each_user_once(rf):
     assert host_urls.notify_users(request).status_code == 200
     reached = [each.stream_name for each in Notification.objects.all()]
     assert sorted(reached) == sorted(f"user:{user.pk}" for user in users if user.pk <= users[1].pk)
+
+
+def test_a_process_is_found_while_its_threads_come_and_go() -> None:
+    code = """
+import subprocess, threading
+child = subprocess.Popen(["sleep", "60"])
+print(child.pid, flush=True)
+while True:
+    threads = [threading.Thread(target=int) for _ in range(20)]
+    [thread.start() for thread in threads]
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    child = int(process.stdout.readline())
+    try:
+        assert {tuple(processes.tree(process.pid)) for _ in range(2000)} == {(process.pid, child)}
+    finally:
+        process.kill()
+        process.wait()
+        os.kill(child, signal.SIGKILL)
+        process.stdout.close()
