@@ -9,10 +9,11 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection, connections
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
+from django.test.utils import CaptureQueriesContext
 
 from notifications import broadcast, notify
 from notifications.models import Notification, Stream
-from notifications.publishing.notify import publish_to_each
+from notifications.publishing.notify import publish, publish_to_each
 from notifications.publishing.sequencing import sequence_waiting
 from notifications.streams import rows as stream_rows
 from notifications.streams.rows import ensure, locked
@@ -89,6 +90,13 @@ def test_p9_a_locked_actor_delays_nobody_else(names: list[str]) -> None:
         assert broadcast("early").offset == 1
         assert [message["offset"] for _, message in sent] == [1]
     assert offsets("broadcast") in ([1, 2], [2, 1])
+
+
+def test_a_call_for_one_stream_takes_one_round_trip() -> None:
+    ensure(["broadcast"])
+    with CaptureQueriesContext(connection) as captured:
+        publish("broadcast", "hello")
+    assert len(captured) == 1
 
 
 def test_a_locked_actor_is_the_only_reason_to_leave_streams_to_sequencing() -> None:
