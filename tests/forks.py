@@ -62,6 +62,30 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([*PACKAGES])
 
 
+def start_program(
+    command: Sequence[str | Path], *, cwd: Path, env: Mapping[str, str], output: Path
+) -> subprocess.Popen[bytes]:
+    """Start a program as an operator does, in a session and a process group of its own.
+
+    Args:
+        command: the interpreter, and what :class:`ForkedProgram` takes.
+        cwd: the working directory.
+        env: the environment variables.
+        output: the file to which stdout and stderr are appended.
+    """
+    with output.open("ab") as log:
+        return subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # A new process group, so that a signal to it reaches the workers too.
+            start_new_session=True,
+        )
+
+
 class ForkedProgram:
     """A program in a forked process, which is used like a ``subprocess.Popen``.
 

@@ -15,7 +15,7 @@ from http.cookiejar import CookieJar
 from pathlib import Path
 from typing import Self
 
-from tests.forks import ForkedProgram, can_fork
+from tests.forks import ForkedProgram, can_fork, start_program
 from tests.sites import PYTHON, ROOT, manage
 
 #: Seconds within which a started process must answer, and a stopped one must end; enough for a
@@ -182,17 +182,7 @@ class Server:
         is_own = self.python == PYTHON and cwd == ROOT
         if is_own and self._command in FORKED and can_fork(env):
             return ForkedProgram(line, cwd=cwd, env=env, output=self._log_path)
-        with self._log_path.open("ab") as log:
-            return subprocess.Popen(
-                [self.python, *line],
-                cwd=cwd,
-                env=env,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # A new process group, so that kill() reaches the workers too.
-                start_new_session=True,
-            )
+        return start_program([self.python, *line], cwd=cwd, env=env, output=self._log_path)
 
     def _command_line(self) -> list[str]:
         host, port = "127.0.0.1", str(self.port)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.forks import PACKAGES, ForkedProgram
+from tests.forks import PACKAGES, ForkedProgram, start_program
 from tests.integration import jobs
 from tests.integration.processes import SecondProcess
 from tests.sites import PYTHON, ROOT, Site
@@ -57,17 +57,7 @@ def start(tmp_path: Path, way: str, *command: str) -> tuple[Process, Path]:
     output = tmp_path / way
     if way == "forked":
         return ForkedProgram(command, cwd=tmp_path, env=env, output=output), output
-    with output.open("ab") as log:
-        started = subprocess.Popen(
-            [PYTHON, *command],
-            cwd=tmp_path,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    return started, output
+    return start_program([PYTHON, *command], cwd=tmp_path, env=env, output=output), output
 
 
 @pytest.mark.integration
