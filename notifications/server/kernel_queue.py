@@ -76,7 +76,6 @@ class KernelQueue:
         context: ctypes.c_ulong,
         size: int,
     ) -> None:
-        self.size = size
         self._call = call
         _, self._submit, self._get_events = numbers
         self._context = context
@@ -103,8 +102,8 @@ class KernelQueue:
         """Send to some sockets, all of which must not block.
 
         Args:
-            descriptors: of the sockets, at most ``size``. It must be certain that they are sockets:
-                unlike ``send(2)``, this would also write to a file.
+            descriptors: of the sockets, as many as the queue takes. It must be certain that they
+                are sockets: unlike ``send(2)``, this would also write to a file.
             data: what to send.
 
         Returns:
