@@ -118,7 +118,7 @@ def write_to_new(
     """On PostgreSQL, create those of these streams that do not exist, and insert a draft into them.
 
     It leaves out those whose unplaced notifications come first, and all of them while the actor is
-    locked: the commit waits for that, and nobody must wait for the commit. It goes before or after
+    locked: the commit waits for that, and nobody must wait for the commit. It may follow
     :func:`write_to_free` in the same transaction.
 
     Args:

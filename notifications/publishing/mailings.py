@@ -146,7 +146,10 @@ def _write(mailing: int, *, skip_locked: bool) -> bool:
 
 
 def _ways() -> list[Callable[[_Rows], None]]:
-    """What is tried: nothing that a broken stream or a used primary key prevents comes last."""
+    """The ways to write a mailing, in the order in which they are tried.
+
+    A broken stream fails the first one. A primary key that is in use fails all but the last one.
+    """
     connection = connections[database_alias()]
     if not has_row_locks(database_alias()) or reads_snapshot(connection):
         return [_write_unplaced, _write_anew]
